@@ -1,0 +1,57 @@
+"""Celery's settings. A task is a hint that carries one id; PostgreSQL knows what is to be done (docs/architecture.md).
+
+This module must not import Django, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+from codelab.environment import environment
+
+
+def _broker() -> str:
+    for secret in (environment.broker_url, environment.redis_url):
+        if secret:
+            return secret.get_secret_value()
+    return "redis://127.0.0.1:6379/0"
+
+
+broker_url = _broker()
+broker_connection_retry_on_startup = True
+if broker_url.startswith(("redis", "unix")):
+    broker_transport_options = {
+        # Without these `.delay()` hangs for as long as Redis is frozen (measured: over 45 s).
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 5,
+        # Redis hands a task out again after this many seconds; harmless, because claiming a turn is a guarded UPDATE.
+        "visibility_timeout": 3600,
+    }
+# A hint that cannot be sent now is not worth waiting for: the sweeper finds the turn.
+task_publish_retry = False
+
+task_serializer = "json"
+accept_content = ["json"]
+task_ignore_result = True
+result_backend = None
+task_default_queue = "turns"
+task_routes = {"sessions.tasks.sweep": {"queue": "upkeep"}}
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1
+task_send_sent_event = True
+worker_send_task_events = True
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+# A turn may outlive a lost broker connection: its record is in PostgreSQL, not in the broker.
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_concurrency = environment.worker_concurrency
+timezone = "UTC"
+
+beat_schedule = {
+    "sweep": {
+        "task": "sessions.tasks.sweep",
+        "schedule": 5.0,
+        # Sweeps that nobody took while the workers were away are of no use afterwards.
+        "options": {"expires": 10},
+    }
+}

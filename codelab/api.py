@@ -1,0 +1,95 @@
+"""The REST API: mounts the routers, names the caller, and turns known errors into answers with a code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from codelab.auth import ORIGIN_REFUSED, identify_request, is_origin_allowed
+from codelab.environment import VERSION
+from sessions.api import ApiError, router
+from sessions.broker import BrokerUnavailable
+from sessions.lifecycle import TooLate
+from sessions.models import new_id
+from sessions.protocol import ErrorCode
+from sessions.schema import asyncapi
+
+logger = structlog.get_logger(__name__)
+
+
+async def caller(request: HttpRequest) -> AbstractBaseUser | None:
+    """Return the user who is calling; foreign pages are refused, also for reading."""
+    if not is_origin_allowed(request.headers.get("Origin"), request.get_host()):
+        raise ApiError(403, ErrorCode.ORIGIN_NOT_ALLOWED, ORIGIN_REFUSED)
+    return await identify_request(request)
+
+
+api = NinjaAPI(
+    title="CodeLab AI Service",
+    version=VERSION,
+    description="REST beside the WebSocket, whose frames are in `/api/v1/asyncapi.json`.",
+    auth=caller,
+    docs_url="/docs",
+    urls_namespace="api",
+)
+api.add_router("", router)
+
+
+@api.get("/asyncapi.json", auth=None, include_in_schema=False)
+def asyncapi_document(request: HttpRequest) -> JsonResponse:
+    """Return the description of the socket's frames."""
+    return JsonResponse(asyncapi(VERSION))
+
+
+def _answer(status: int, code: str, text: str, **more: Any) -> JsonResponse:
+    return JsonResponse({"error": text, "error_code": code, **more}, status=status)
+
+
+@api.exception_handler(ApiError)
+def _api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
+    return _answer(error.status, error.code, str(error), **error.details)
+
+
+@api.exception_handler(AuthenticationError)
+def _not_signed_in(_request: HttpRequest, _error: AuthenticationError) -> HttpResponse:
+    return _answer(401, ErrorCode.NOT_SIGNED_IN, "Sign in first: this server does not answer without credentials.")
+
+
+@api.exception_handler(ValidationError)
+def _invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    problem = error.errors[0]
+    place = ".".join(str(part) for part in problem["loc"][2:]) or "body"
+    return _answer(400, ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}.")
+
+
+@api.exception_handler(HttpError)
+def _unreadable(_request: HttpRequest, error: HttpError) -> HttpResponse:
+    return _answer(error.status_code, ErrorCode.INVALID_JSON, "The body is not a JSON object.")
+
+
+@api.exception_handler(BrokerUnavailable)
+def _no_broker(_request: HttpRequest, error: BrokerUnavailable) -> HttpResponse:
+    return _answer(503, ErrorCode.BROKER_UNAVAILABLE, str(error))
+
+
+@api.exception_handler(DatabaseError)
+@api.exception_handler(TooLate)
+@api.exception_handler(TimeoutError)
+def _no_database(_request: HttpRequest, error: Exception) -> HttpResponse:
+    logger.warning("request_not_stored", error=type(error).__name__)
+    text = "The server cannot store anything at the moment; nothing was taken. Send it again in a moment."
+    return _answer(503, ErrorCode.STORAGE_UNAVAILABLE, text)
+
+
+@api.exception_handler(Exception)
+def _crashed(_request: HttpRequest, error: Exception) -> HttpResponse:
+    error_id = str(new_id())
+    logger.error("request_crashed", error_id=error_id, exc_info=error)
+    text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+    return _answer(500, ErrorCode.INTERNAL_ERROR, text)

@@ -1,0 +1,154 @@
+"""The only reader of the process environment.
+
+One frozen object, `environment`, holds every setting that can differ between two installations. The `#:` comment above
+a field is its manual: `.env.example` repeats it and a test compares the two. Any secret can also come from a file: set
+NAME_FILE to a path instead of NAME. This module must not import Django, so that Celery and `make run` can use it first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: The version that /health and the API documents show.
+VERSION = "0.1.0"
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads NAME from the file that NAME_FILE points to (the convention of Docker and Kubernetes secrets)."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = str(field.validation_alias)
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            return None, name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), name, False
+        except OSError as error:
+            raise ValueError(f"{name}_FILE points to {path}, which cannot be read: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for field_name, field in self.settings_cls.model_fields.items():
+            value, name, _ = self.get_field_value(field, field_name)
+            if value is not None:
+                found[name] = value
+        return found
+
+
+class Environment(BaseSettings):
+    """Everything an operator can set. Names are those of the environment; empty means "not set"."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=True)
+
+    #: Address the web server listens on. Keep it on loopback unless a proxy with TLS stands in front.
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    #: Port of the web server: chat page, API, WebSocket, admin, metrics.
+    port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
+    #: Address Flower listens on.
+    flower_host: str = Field("127.0.0.1", validation_alias="FLOWER_HOST")
+    #: Port of Flower, the page that shows the Celery jobs.
+    flower_port: int = Field(5555, ge=1, le=65535, validation_alias="FLOWER_PORT")
+    #: Password of Flower's user "admin". Flower does not start without one; `make run` makes one up.
+    flower_password: SecretStr | None = Field(None, validation_alias="FLOWER_PASSWORD")
+
+    #: Folder for everything `make run` keeps: database, Redis, generated secrets, logs. Relative to the project.
+    data_dir: Path = Field(PROJECT / ".codelab", validation_alias="CODELAB_DATA_DIR")
+    #: PostgreSQL to use, postgresql://user:password@host:port/name. `make run` starts its own when this is not set.
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    #: Redis to use, redis://host:port/number. `make run` starts its own when this is not set.
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+    #: Celery's broker when it is not the Redis above, for example amqp://user:password@host:5672//.
+    broker_url: SecretStr | None = Field(None, validation_alias="CODELAB_BROKER_URL")
+    #: Port of the PostgreSQL that `make run` starts; a free one is chosen when this is not set.
+    postgres_port: int | None = Field(None, ge=1, le=65535, validation_alias="POSTGRES_PORT")
+    #: Port of the Redis that `make run` starts; a free one is chosen when this is not set.
+    redis_port: int | None = Field(None, ge=1, le=65535, validation_alias="REDIS_PORT")
+
+    #: Model that answers: "scripted" is the built-in demo model, anything else a LiteLLM name such as
+    #: openai/gpt-5-mini, whose key and address come from the provider's own variables (OPENAI_API_KEY, OPENAI_API_BASE,
+    #: ANTHROPIC_API_KEY …).
+    model: str = Field("scripted", min_length=1, validation_alias="CODELAB_MODEL")
+    #: Seconds a model may take to its first piece of content.
+    first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
+    #: Seconds a model may stay silent between two pieces of content; keep-alive bytes do not count.
+    idle_token_timeout: PositiveFloat = Field(30, validation_alias="CODELAB_IDLE_TOKEN_TIMEOUT")
+    #: Seconds one step of a turn may take, from asking the model to its last token.
+    turn_timeout: PositiveFloat = Field(900, validation_alias="CODELAB_TURN_TIMEOUT")
+    #: Turns that one worker process runs at a time.
+    worker_concurrency: PositiveInt = Field(64, validation_alias="CODELAB_WORKER_CONCURRENCY")
+
+    #: Key that signs cookies and tokens, 50 random characters. Needed unless CODELAB_DEBUG is on; `make run` makes one
+    #: up.
+    secret_key: SecretStr | None = Field(None, validation_alias="CODELAB_SECRET_KEY")
+    #: Django's debug mode: tracebacks in the browser. Never on a reachable machine.
+    debug: bool = Field(False, validation_alias="CODELAB_DEBUG")
+    #: Host names this service answers to, separated by commas.
+    allowed_hosts: str = Field("localhost,127.0.0.1,[::1]", validation_alias="CODELAB_ALLOWED_HOSTS")
+    #: Other origins whose pages may open sockets and post messages, separated by commas (https://ide.example.com).
+    allowed_origins: str = Field("", validation_alias="CODELAB_ALLOWED_ORIGINS")
+    #: Name of the user that everybody without credentials acts as; empty refuses them. `make run` sets it to "demo".
+    open_access_user: str = Field("", validation_alias="CODELAB_OPEN_ACCESS_USER")
+    #: The service is reached over https only (cookies are marked secure, plain http is redirected).
+    https: bool = Field(False, validation_alias="CODELAB_HTTPS")
+    #: Log lines as "json" for machines or "text" for people.
+    log_format: Literal["json", "text"] = Field("json", validation_alias="CODELAB_LOG_FORMAT")
+    #: Least severe level that is logged.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias="CODELAB_LOG_LEVEL")
+    #: Folder in which the processes of one machine share their metrics; without it /metrics shows the web process
+    #: alone.
+    metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _below_the_project(cls, value: Path) -> Path:
+        return value if value.is_absolute() else PROJECT / value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://, the only database this service runs on")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+def read_environment() -> Environment:
+    """Return the settings, or end the process with a sentence for each variable that is wrong."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        for problem in error.errors():
+            message = problem["msg"].removeprefix("Value error, ")
+            print(f"{problem['loc'][0]} is not usable: {message}.", file=sys.stderr)
+    except ValueError as error:
+        print(f"{error}.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+environment = read_environment()

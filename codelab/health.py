@@ -1,0 +1,90 @@
+"""Is this installation able to work? `/health` asks everything it depends on, `/live` touches nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from health_check.base import HealthCheck
+from health_check.exceptions import ServiceUnavailable
+from health_check.views import HealthCheckView
+
+from codelab.environment import VERSION
+from sessions.broker import BrokerUnavailable, require_broker
+from sessions.models import Worker
+from sessions.threads import in_thread
+
+
+@dataclasses.dataclass
+class PostgreSQL(HealthCheck):  # type: ignore[misc]  # the library has no types
+    """The database answers."""
+
+    timeout = timedelta(seconds=2)
+
+    async def run(self) -> None:
+        """Raise ServiceUnavailable when it does not."""
+        try:
+            await in_thread(_select_one)()
+        except Exception as error:
+            raise ServiceUnavailable("PostgreSQL does not answer") from error
+
+
+@dataclasses.dataclass
+class Redis(HealthCheck):  # type: ignore[misc]
+    """Redis answers, so that workers hear of turns and clients of tokens."""
+
+    timeout = timedelta(seconds=2)
+
+    async def run(self) -> None:
+        """Raise ServiceUnavailable when it does not."""
+        try:
+            await require_broker()
+        except BrokerUnavailable as error:
+            raise ServiceUnavailable("Redis does not answer") from error
+
+
+@dataclasses.dataclass
+class Workers(HealthCheck):  # type: ignore[misc]
+    """At least one worker has reported lately."""
+
+    timeout = timedelta(seconds=2)
+
+    async def run(self) -> None:
+        """Raise ServiceUnavailable when nobody has, or when nobody can tell."""
+        try:
+            alive = await in_thread(Worker.alive().exists)()
+        except Exception as error:
+            raise ServiceUnavailable("unknown: PostgreSQL does not answer") from error
+        if not alive:
+            raise ServiceUnavailable("no worker has reported lately")
+
+
+def _select_one() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+class Health(HealthCheckView):  # type: ignore[misc]
+    """Answer with the state of every dependency; 503 when one of them fails."""
+
+    checks = (PostgreSQL, Redis, Workers)
+
+    async def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        """Run the checks and answer in JSON, whatever the client would like best."""
+        await super().get(request, *args, **kwargs)
+        checks = {type(r.check).__name__.lower(): str(r.error) if r.error else "ok" for r in self.results}
+        healthy = all(text == "ok" for text in checks.values())
+        body = {
+            "status": "healthy" if healthy else "unhealthy",
+            "service": "gateway",
+            "version": VERSION,
+            "checks": checks,
+        }
+        return JsonResponse(body, status=200 if healthy else 503)
+
+
+async def live(_request: HttpRequest) -> JsonResponse:
+    """Answer as long as the process can; for whoever decides whether to restart it."""
+    return JsonResponse({"status": "alive", "service": "gateway", "version": VERSION})

@@ -1,0 +1,67 @@
+"""What `make run` shows: the lines of all processes in one stream, each with its time and the name of its process.
+
+Every process also gets a file of its own in the log folder, which keeps the run before this one as NAME.log.1.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from honcho.colour import get_colours
+from honcho.printer import Message, Printer
+
+#: The name in front of the supervisor's own lines.
+OWN_NAME = "codelab"
+
+
+class Output:
+    """Writes lines to the terminal, in a colour for each process, and to the log files."""
+
+    def __init__(self, logs: Path, width: int = 10) -> None:
+        self.logs = logs
+        self._printer = Printer(output=sys.stdout, width=width)
+        self._colours = get_colours()
+        self._colour_of: dict[str, str] = {}
+        self._files: dict[str, BinaryIO] = {}
+
+    def line(self, name: str, text: str, *, on_screen: bool = True) -> None:
+        """Take one line of a process."""
+        if on_screen:
+            if name not in self._colour_of:
+                self._colour_of[name] = next(self._colours)
+            self._print(name, text, self._colour_of[name])
+        if name not in self._files:
+            self._files[name] = self._open(name)
+        with suppress(OSError):  # A full disk must not end the service that could still be read on the terminal.
+            self._files[name].write(f"{text}\n".encode())
+            self._files[name].flush()
+
+    def say(self, text: str) -> None:
+        """Print a line of the supervisor."""
+        self._print(OWN_NAME, text, None)
+
+    def block(self, lines: list[str]) -> None:
+        """Print lines as they are, for people to copy from."""
+        with suppress(OSError):
+            print("\n".join(lines), flush=True)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _print(self, name: str, text: str, colour: str | None) -> None:
+        # The terminal may be gone (a closed window, `make run | head`); the processes are still to be stopped in order.
+        with suppress(OSError):
+            self._printer.write(Message(type="line", data=text, time=datetime.now(), name=name, colour=colour))
+
+    def _open(self, name: str) -> BinaryIO:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = self.logs / f"{name}.log"
+        with suppress(FileNotFoundError):
+            path.replace(self.logs / f"{name}.log.1")
+        return path.open("wb")

@@ -1,0 +1,134 @@
+"""What the servers of `make run` and of the tests have in common: a folder, a port, a password, a start and a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from codelab.local.system import (
+    LOOPBACK,
+    Problem,
+    as_user,
+    free_port,
+    owner_for_servers,
+    port_problem,
+    tie_to_parent,
+    write_private,
+)
+
+
+class Server:
+    """A server that keeps its data in `folder`; its port and password are remembered there, in server.json.
+
+    `durable=False` trades the safety of the data for speed, for tests. Either use it as a context manager, or call
+    `prepare` and run `command` yourself until `ready`.
+    """
+
+    name: ClassVar[str]
+    stop_signal: ClassVar = signal.SIGTERM
+    kill_signal: ClassVar = signal.SIGKILL
+    death_signal: ClassVar = signal.SIGTERM
+    stop_seconds: ClassVar[float] = 20
+
+    def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
+        self.folder = folder.resolve()
+        self.durable = durable
+        self.port = 0
+        self.password = ""
+        self.process: subprocess.Popen[bytes] | None = None
+        self._wanted_port = port
+        self._user: tuple[int, int] | None = None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground; call `prepare` first."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Tell whether the server answers with the password given to it."""
+        raise NotImplementedError
+
+    def _stop_orphan(self) -> None:
+        raise NotImplementedError
+
+    def _set_up(self) -> None:
+        raise NotImplementedError
+
+    def _as_user(self) -> list[str]:
+        return as_user(self._user, self.death_signal)
+
+    def prepare(self) -> None:
+        """Make what `command` needs: data, password, port. Ends a server that a killed run left on this folder."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._user = owner_for_servers(self.folder)
+        if self._user:
+            os.chown(self.folder, *self._user)
+        elif self.folder.stat().st_uid != os.geteuid():
+            raise Problem(f"{self.folder} belongs to another user: run as that user, or choose another data folder.")
+        state = self.folder / "server.json"
+        try:
+            remembered: dict[str, Any] = json.loads(state.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            remembered = {}
+        except ValueError as error:
+            raise Problem(f"{state} cannot be read ({error}): repair it, or delete {self.folder}.") from error
+        self.password = remembered.get("password", "")
+        self.port = remembered.get("port", 0)
+        self._stop_orphan()
+        if self._wanted_port:
+            self.port = self._wanted_port
+        elif not self.port or port_problem(LOOPBACK, self.port):
+            self.port = free_port()
+        self._set_up()
+        write_private(state, json.dumps({"port": self.port, "password": self.password}))
+
+    def start(self, seconds: float = 60) -> None:
+        """Start the server and wait until it answers. It ends when the calling thread does."""
+        self.prepare()
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=tie_to_parent(self.death_signal),
+            )
+        deadline = time.monotonic() + seconds
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                lines = log.read_text(errors="replace").splitlines()[-10:]
+                raise Problem("\n".join([f"{self.name} did not start. The end of {log}:", *lines]))
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop the server; does nothing when it is not running."""
+        if not self.process:
+            return
+        for signum, seconds in ((self.stop_signal, self.stop_seconds), (self.kill_signal, 5), (signal.SIGKILL, None)):
+            self.process.send_signal(signum)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+                break
+        self.process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()

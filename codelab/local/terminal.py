@@ -1,0 +1,50 @@
+"""Takes the terminal over from make, so that Ctrl-C ends `make run` without an error.
+
+Ctrl-C reaches every process of the terminal's foreground group. GNU make would answer it with "*** Interrupt" and exit
+code 130 although everything was stopped in order. So the supervisor becomes the foreground group while it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+def _shares_the_foreground() -> bool:
+    try:
+        terminal = sys.stdin.fileno()
+        return os.isatty(terminal) and os.tcgetpgrp(terminal) == os.getpgrp() != os.getpid()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _give_terminal_to(group: int) -> None:
+    # Whoever changes the foreground from the background is stopped by SIGTTOU unless it is ignored.
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        os.tcsetpgrp(sys.stdin.fileno(), group)
+    finally:
+        signal.signal(signal.SIGTTOU, before)
+
+
+@contextmanager
+def own_foreground() -> Iterator[None]:
+    """Be the terminal's foreground group for a while; does nothing without a terminal that could be taken over."""
+    if not _shares_the_foreground():
+        yield
+        return
+    group = os.getpgrp()
+    # make and the shell do not learn of a Ctrl-Z here, so stopping would leave a dead terminal. A handler and not
+    # SIG_IGN, which the children would inherit.
+    signal.signal(signal.SIGTSTP, lambda signum, frame: None)
+    os.setpgid(0, 0)
+    try:
+        _give_terminal_to(os.getpgrp())
+        yield
+    finally:
+        with suppress(OSError):
+            _give_terminal_to(group)
+            os.setpgid(0, group)

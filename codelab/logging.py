@@ -1,0 +1,85 @@
+"""Logging: structlog for our own lines and for everybody else's, JSON for machines or text for people.
+
+Every line carries the ids that are bound to its context (request, session, turn). Text of users and models, keys and
+tokens must never be logged; `redact` is the last fence against somebody else's library doing so.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import re
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+SECRET_NAMES = re.compile(
+    r"(?i)^(.*(authorization|password|passwd|secret|api_?key|cookie)|.*_token|token|content|prompt|messages?_text)$"
+)
+SECRET_SHAPES = re.compile(
+    r"(?i)(sk-[a-z0-9_-]{8,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+|AKIA[0-9A-Z]{16}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
+)
+REDACTED = "[redacted]"
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace what looks like a secret, by the name of the field or by its shape."""
+    for name, value in event.items():
+        if name != "event" and SECRET_NAMES.match(name):
+            event[name] = REDACTED
+        elif isinstance(value, str):
+            event[name] = SECRET_SHAPES.sub(REDACTED, value)
+    return event
+
+
+def configure_logging(log_format: str, level: str) -> None:
+    """Set up structlog and the standard library's logging; called once, from the settings."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+    ]
+    last: list[Processor]
+    if log_format == "json":
+        last = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    else:
+        last = [redact, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    # Each of these logs a line per request, chunk or connection, some of them with addresses in it.
+    chatty = (
+        "httpx",
+        "httpcore",
+        "LiteLLM",
+        "openai",
+        "django.channels.server",
+        "daphne",
+        "asyncio",
+        "celery.worker.strategy",
+    )
+    quiet = {name: {"level": "WARNING"} for name in chatty}
+    config: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structlog": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            }
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structlog"}},
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": quiet,
+    }
+    logging.config.dictConfig(config)

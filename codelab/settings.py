@@ -1,0 +1,161 @@
+"""Django's settings, assembled from `codelab.environment`; there are no branches on the name of an environment."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from codelab.environment import PROJECT, environment
+from codelab.logging import configure_logging
+from codelab.metrics import share_metrics
+
+
+def reveal(secret: SecretStr | None) -> str:
+    """Return the text of an optional secret, empty when it is not set."""
+    return secret.get_secret_value() if secret else ""
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a list written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+DEBUG = environment.debug
+SECRET_KEY = reveal(environment.secret_key) or ("only for debugging, never signs anything real" if DEBUG else "")
+ALLOWED_HOSTS = split(environment.allowed_hosts)
+ALLOWED_ORIGINS = split(environment.allowed_origins)
+CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+OPEN_ACCESS_USER = environment.open_access_user
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "ninja",
+    "django_structlog",
+    "django_prometheus",
+    "codelab",
+    "sessions",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "codelab.urls"
+ASGI_APPLICATION = "codelab.asgi.application"
+# The original's clients use paths without a trailing slash and follow no redirects.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+_database = urlsplit(reveal(environment.database_url) or "postgresql://codelab@127.0.0.1:5432/codelab")
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(_database.path.lstrip("/")) or "codelab",
+        "USER": unquote(_database.username or ""),
+        "PASSWORD": unquote(_database.password or ""),
+        "HOST": _database.hostname or "127.0.0.1",
+        "PORT": str(_database.port or 5432),
+        # A connection goes back to the pool after each piece of work; the health check throws away those that a
+        # restart of PostgreSQL has closed.
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 3,
+            # A statement or a lock that takes longer than this is a fault; nobody waits for it.
+            "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000",
+            # Whoever cannot get a connection answers within 3 s. `reconnect_timeout` is short because the pool waits
+            # ever longer between tries: after a minute without PostgreSQL it would sleep for another one.
+            "pool": {"min_size": 1, "max_size": 20, "timeout": 2.5, "reconnect_timeout": 3, "max_idle": 60},
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = reveal(environment.redis_url) or "redis://127.0.0.1:6379/0"
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py 8 gives up a blocking read after 5 s by default, which ends idle sockets (django/channels_redis#422);
+        # no limit at all would hang on a dead peer.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 3}]},
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = environment.data_dir / "static"
+# WhiteNoise serves the files of the apps themselves, so that nothing has to be collected before the first start.
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = environment.https
+SECURE_HSTS_SECONDS = 31_536_000 if environment.https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = environment.https
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^live$", r"^metrics$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.https else None
+X_FRAME_OPTIONS = "DENY"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# The level of latency that matters here starts at a few milliseconds and ends with a long answer.
+PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, float("inf"))
+PROMETHEUS_EXPORT_MIGRATIONS = False
+
+share_metrics(environment.metrics_dir)
+
+LOGGING_CONFIG = None
+configure_logging(environment.log_format, environment.log_level)
+# Request ids travel with a task. Its own lines about tasks are for debugging: turns log their life themselves.
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
+
+BASE_DIR = PROJECT
+
+CODELAB_MODEL = environment.model
+CODELAB_TURN_TIMEOUT = environment.turn_timeout
+CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
+CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout

@@ -1,0 +1,24 @@
+"""The paths of the service; those of the original stand beside the new ones (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from codelab.api import api
+from codelab.health import Health, live
+from codelab.metrics import metrics
+from sessions.pages import chat
+
+admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
+admin.site.index_title = "Sessions, turns and what became of them"
+
+urlpatterns = [
+    path("", chat, name="chat"),
+    path("admin/", admin.site.urls),
+    path("api/v1/health", Health.as_view()),
+    path("api/v1/", api.urls),
+    path("health", Health.as_view(), name="health"),
+    path("live", live, name="live"),
+    path("metrics", metrics, name="metrics"),
+]

@@ -1,0 +1,147 @@
+"""Every real provider, through LiteLLM; the only module that imports it, and only when a worker first needs it.
+
+LiteLLM builds and authenticates the request and translates the provider's stream. What it must not do here: retry,
+cache, route, report, or call a cut stream finished. Facts about it are measured in docs/models.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from llm import errors
+from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCallChunk
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# Set before the import below: without them LiteLLM fetches a price table from the network when it is imported, and
+# ends a stream after 100 equal chunks, of which code and tables can have more.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("REPEATED_STREAMING_CHUNK_LIMIT", "1000000")
+
+#: Seconds a connection to a provider may take. The limits on silence are `llm.deadlines`; LiteLLM's own default for
+#: the whole request is 6,000 s.
+REQUEST_TIMEOUT = 3600.0
+
+
+def preload() -> ModuleType:
+    """Import LiteLLM (seconds, 160 MB) and switch off what a library must not do by itself."""
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.disable_streaming_logging = True
+    return litellm
+
+
+async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
+    """Call the provider and yield the chunks of its answer. Raises `ModelError`, never an error of LiteLLM's own."""
+    litellm = preload()
+    started = False
+    end: EndChunk | None = None
+    usage: Any = None
+    try:
+        response = await litellm.acompletion(**_arguments(request))
+        try:
+            async for part in response:
+                usage = getattr(part, "usage", None) or usage
+                for choice in part.choices:
+                    for chunk in _content(choice.delta):
+                        started = True
+                        yield chunk
+                    if choice.finish_reason:
+                        end = EndChunk(reason=choice.finish_reason)
+        finally:
+            await response.aclose()
+    except Exception as error:
+        raise _model_error(error, litellm, started=started) from error
+    # LiteLLM makes up a finish_reason where a provider sent none; what the provider itself said stands here.
+    if end is None or not (response.received_finish_reason or response.intermittent_finish_reason):
+        raise errors.ModelTruncated("the stream ended without the provider's end marker")
+    yield EndChunk(
+        reason=end.reason,
+        input_tokens=getattr(usage, "prompt_tokens", 0) or 0,
+        output_tokens=getattr(usage, "completion_tokens", 0) or 0,
+    )
+
+
+def _arguments(request: ModelRequest) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "model": request.model,
+        "messages": [_wire_message(message) for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "timeout": REQUEST_TIMEOUT,
+        # Retries are ours: a provider that is asked three times behind our back costs three times as much.
+        "max_retries": 0,
+        "num_retries": 0,
+        # Parameters that one provider does not know are left out instead of ending the turn.
+        "drop_params": True,
+    }
+    if request.tools:
+        arguments["tools"] = [
+            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
+            for t in request.tools
+        ]
+    if os.environ.get("OPENAI_API_BASE") and not os.environ.get("OPENAI_API_KEY"):
+        # A local server often has no key, but the client library insists on one.
+        arguments["api_key"] = "none"
+    return arguments
+
+
+def _wire_message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _content(delta: Any) -> Iterator[Chunk]:
+    if delta.content:
+        yield TextChunk(delta.content)
+    for call in delta.tool_calls or ():
+        yield ToolCallChunk(
+            index=call.index,
+            id=call.id or "",
+            name=call.function.name or "",
+            arguments=call.function.arguments or "",
+        )
+
+
+BY_STATUS: dict[int, type[errors.ModelError]] = {
+    400: errors.ModelRefused,
+    401: errors.ModelNotAuthorized,
+    403: errors.ModelNotAuthorized,
+    404: errors.ModelNotFound,
+    408: errors.ModelTimedOut,
+    413: errors.ModelContextTooLong,
+    422: errors.ModelRefused,
+    429: errors.ModelRateLimited,
+}
+
+
+def _model_error(error: Exception, litellm: ModuleType, *, started: bool) -> errors.ModelError:
+    """Translate an error of LiteLLM. Whatever it is, after the first chunk it means a cut answer."""
+    detail = f"{type(error).__name__}: {error}"
+    if started:
+        return errors.ModelTruncated(detail)
+    # What LiteLLM makes of a fault within the stream wraps the fault itself.
+    error = getattr(error, "original_exception", None) or error
+    if isinstance(error, litellm.ContextWindowExceededError):
+        return errors.ModelContextTooLong(detail)
+    if isinstance(error, litellm.LiteLLMUnknownProvider):
+        return errors.ModelNotFound(detail)
+    # By status and not by class: LiteLLM has no class for some statuses and several for others.
+    return BY_STATUS.get(getattr(error, "status_code", 0), errors.ModelUnavailable)(detail)

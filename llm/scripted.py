@@ -1,0 +1,142 @@
+"""The built-in model: plays what the user's message tells it to, so that everything can be tried without a provider.
+
+A message whose first line starts with a slash is a script, one command a line:
+
+    /say TEXT              say a text, word by word
+    /tokens COUNT [RATE]   say COUNT numbered tokens, RATE a second (default: at once)
+    /wait SECONDS          be silent
+    /call TOOL {JSON}      ask for a tool; what follows is played after its result is in
+    /fail CODE             fail as a provider would: rate_limited, not_authorized, unavailable, refused …
+    /cut                   end the stream without the end marker, as a broken connection does
+    /stall                 fall silent for ever
+
+Any other message gets an answer that says plainly what this model is. The same history always gives the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+
+from llm import errors
+from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCallChunk
+
+NAME = "scripted"
+
+#: Tokens a second of the demo answer: fast, and slow enough to be seen arriving.
+DEMO_RATE = 40
+
+COMMANDS = frozenset({"say", "tokens", "wait", "call", "fail", "cut", "stall"})
+FAILURES = {error.code.removeprefix("model_"): error for error in errors.ModelError.__subclasses__()}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line of a script."""
+
+    name: str
+    argument: str
+
+
+def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
+    """Play the step of the script that the history has come to; chunks as `llm.catalog.stream` yields them."""
+    said, done = _last_user_message(request.messages)
+    return _play(_step(_script(said), done), done, prompt_words=sum(len(m.content.split()) for m in request.messages))
+
+
+def _last_user_message(messages: tuple[Message, ...]) -> tuple[str, int]:
+    """Return the newest user message and how many steps that asked for tools have followed it."""
+    done = 0
+    for message in reversed(messages):
+        if message.role == "user":
+            return message.content, done
+        done += bool(message.tool_calls)
+    return "", done
+
+
+def _script(text: str) -> list[Command]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    commands = []
+    for line in lines:
+        match = re.match(r"/(\w+)\s*(.*)", line.strip())
+        if match is None or match[1] not in COMMANDS:
+            return [Command("demo", text)]
+        commands.append(Command(match[1], match[2]))
+    return commands or [Command("demo", text)]
+
+
+def _step(script: list[Command], done: int) -> list[Command]:
+    """Cut the script into model calls: a run of /call lines ends one."""
+    steps: list[list[Command]] = [[]]
+    for command in script:
+        if steps[-1] and steps[-1][-1].name == "call" and command.name != "call":
+            steps.append([])
+        steps[-1].append(command)
+    return steps[done] if done < len(steps) else [Command("say", "Done.")]
+
+
+async def _play(script: list[Command], step: int, *, prompt_words: int) -> AsyncGenerator[Chunk]:
+    tokens = calls = 0
+    for command in script:
+        match command.name:
+            case "wait":
+                await asyncio.sleep(_number(command.argument, 1.0, float))
+            case "stall":
+                await asyncio.Event().wait()
+            case "cut":
+                raise errors.ModelTruncated("the script said /cut")
+            case "fail":
+                raise FAILURES.get(command.argument.strip(), errors.ModelUnavailable)("the script said /fail")
+            case "call":
+                yield _tool_call(command.argument, step, calls)
+                calls += 1
+            case _:
+                pause, texts = _texts(command)
+                for text in texts:
+                    if tokens and pause:
+                        await asyncio.sleep(pause)
+                    tokens += 1
+                    yield TextChunk(text)
+    reason = "tool_calls" if calls else "stop"
+    yield EndChunk(reason=reason, input_tokens=prompt_words, output_tokens=tokens)
+
+
+def _texts(command: Command) -> tuple[float, Iterator[str]]:
+    """Return the pause between two tokens, in seconds, and the tokens."""
+    if command.name == "tokens":
+        count, _, rate = command.argument.partition(" ")
+        per_second = _number(rate, 0.0, float)
+        return (1 / per_second if per_second > 0 else 0), (f"t{i} " for i in range(int(_number(count, 10, int))))
+    if command.name == "say":
+        return 0, _words(command.argument)
+    return 1 / DEMO_RATE, _words(demo_answer(command.argument))
+
+
+def demo_answer(said: str) -> str:
+    """Return what the model answers to a message that is no script."""
+    quoted = said if len(said) <= 200 else said[:200] + " …"
+    return (
+        "I am the built-in demo model: I think nothing and only show that everything works, from your message to "
+        f"these words arriving one by one. You said: “{quoted}”\n\n"
+        "Set CODELAB_MODEL (for example openai/gpt-5-mini) and the key of its provider to talk to a real model, or try "
+        "me with a script such as /tokens 200 50."
+    )
+
+
+def _words(text: str) -> Iterator[str]:
+    return iter(re.findall(r"\S+\s*|\s+", text))
+
+
+def _tool_call(argument: str, step: int, index: int) -> Chunk:
+    name, _, arguments = argument.partition(" ")
+    # The id is a function of its place, so that a turn that is run again asks for the same call.
+    return ToolCallChunk(index=index, id=f"call_{step}_{index}", name=name, arguments=arguments.strip() or "{}")
+
+
+def _number[T: (int, float)](text: str, default: T, read: Callable[[str], T]) -> T:
+    try:
+        return read(text)
+    except ValueError:
+        return default

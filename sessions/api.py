@@ -1,0 +1,272 @@
+"""REST: sessions, their history, and sending a message without a socket. Shapes are those of the original.
+
+Everything is looked up through its owner: somebody else's session looks exactly like one that does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from datetime import datetime
+from typing import Any, cast
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Count, Max
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from sessions import lifecycle, protocol, queries, tasks
+from sessions.broker import require_broker
+from sessions.feed import ENDS_TURN, Feed, publish
+from sessions.models import EventKind, MessageRole, Session, TurnStatus
+from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
+from sessions.threads import in_thread
+
+router = Router()
+
+#: Seconds in which a request is stored or refused.
+PATIENCE = 2.8
+#: Longest that `wait` waits for the answer, in seconds.
+LONGEST_WAIT = 300.0
+
+
+class ApiError(Exception):
+    """A request that cannot be served, with the status and code of its answer."""
+
+    def __init__(self, status: int, code: str, text: str, **details: Any) -> None:
+        super().__init__(text)
+        self.status, self.code, self.details = status, code, details
+
+
+class MessageIn(Schema):
+    """A message for a session, which is made when there is none with this id."""
+
+    session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
+    timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
+
+
+class Answer(Schema):
+    """The assistant's message."""
+
+    message_id: str
+    content: str
+
+
+class MessageOut(Schema):
+    """What was accepted, and with `wait` what came of it."""
+
+    session_id: str
+    message_id: uuid.UUID
+    turn_id: uuid.UUID
+    status: str
+    answer: Answer | None = None
+
+
+class ErrorOut(Schema):
+    """Why a request was not served."""
+
+    error: str
+    error_code: str
+
+
+class SessionIn(Schema):
+    """The id that a client wishes for its session; one is made up when it has no wish."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
+
+
+class SessionOut(Schema):
+    """A session as the original's clients read it: flat, with the same id under two names."""
+
+    id: str
+    session_id: str
+    title: str
+    message_count: int
+    created_at: datetime
+    updated_at: datetime
+    last_activity: datetime
+    current_agent: str
+    is_active: bool = True
+
+
+class SessionList(Schema):
+    sessions: list[SessionOut]
+    total: int
+
+
+class HistoryMessage(Schema):
+    id: uuid.UUID
+    role: str
+    content: str
+    created_at: datetime
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class History(Schema):
+    session_id: str
+    messages: list[HistoryMessage]
+    message_count: int
+    last_activity: datetime
+    current_agent: str
+    agent_history: list[dict[str, str]] = []
+
+
+ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
+
+
+def owner(request: HttpRequest) -> AbstractBaseUser:
+    """Return the user that the API's authentication has found."""
+    return cast(AbstractBaseUser, request.auth)  # type: ignore[attr-defined]
+
+
+@router.post("/message", response={200: MessageOut, 502: ErrorOut, **ERRORS}, exclude_none=True, tags=["messages"])
+async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
+    """Send a message. It is stored when this answers; with `wait` the answer comes along."""
+    _require_clean(body.session_id, body.message)
+    async with asyncio.timeout(PATIENCE):
+        await require_broker()
+        session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
+        deadline = time.monotonic() + PATIENCE
+        accepted = await in_thread(lifecycle.accept_message)(session.pk, body.message, deadline=deadline)
+    await tasks.send_soon(accepted.ready)
+    await publish(accepted.events)
+    out = MessageOut(
+        session_id=session.key,
+        message_id=accepted.message_id,
+        turn_id=accepted.turn_id,
+        status=TurnStatus.QUEUED.value,
+    )
+    return await _outcome(out, accepted, body.timeout) if body.wait else out
+
+
+async def _outcome(out: MessageOut, accepted: lifecycle.Accepted, timeout: float) -> MessageOut:
+    """Follow the session until the turn has ended or waits for a tool, or time is up: then it is still open."""
+    turn_id = str(accepted.turn_id)
+    out.status = TurnStatus.RUNNING.value
+    try:
+        async with asyncio.timeout(timeout):
+            async for event in Feed(accepted.session_id, accepted.events[-1].number, [turn_id]):
+                payload = event.payload
+                if payload.get("turn_id") != turn_id:
+                    continue
+                if event.kind == EventKind.MESSAGE_ADDED and payload["role"] == MessageRole.ASSISTANT:
+                    out.answer = Answer(message_id=payload["message_id"], content=payload["content"])
+                elif event.kind == EventKind.TURN_FAILED:
+                    ids = {"message_id": str(out.message_id), "turn_id": turn_id, "session_id": out.session_id}
+                    raise ApiError(502, payload["error_code"], payload["error"], turn_status="failed", **ids)
+                elif event.kind == EventKind.TURN_WAITING:
+                    out.status = TurnStatus.WAITING.value
+                    return out
+                elif event.kind in ENDS_TURN:
+                    out.status = event.kind.removeprefix("turn_")
+                    return out
+    except TimeoutError:
+        pass
+    return out
+
+
+@router.post("/sessions", response={200: SessionOut, **ERRORS}, tags=["sessions"])
+async def create_session(request: HttpRequest, body: SessionIn | None = None) -> SessionOut:
+    """Make a session, or return the one that has this id already."""
+    key = (body and body.session_id) or str(uuid.uuid4())
+    _require_clean(key)
+    await in_thread(lifecycle.open_session)(owner(request).pk, key)
+    return await _shown(request, key)
+
+
+@router.get("/sessions", response={200: SessionList, **ERRORS}, tags=["sessions"])
+async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0) -> SessionList:
+    """List the caller's sessions, the one used last first."""
+    limit, offset = min(max(limit, 1), 1000), max(offset, 0)
+
+    def read() -> SessionList:
+        mine = Session.objects.filter(owner=owner(request).pk)
+        page = _counted(mine).order_by("-updated_at")[offset : offset + limit]
+        return SessionList(sessions=[_session_out(row) for row in page], total=mine.count())
+
+    return await in_thread(read)()
+
+
+@router.get("/sessions/{session_id}", response={200: SessionOut, **ERRORS}, tags=["sessions"])
+async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
+    """Return a session."""
+    return await _shown(request, session_id)
+
+
+@router.get("/sessions/{session_id}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
+async def get_history(request: HttpRequest, session_id: str) -> History:
+    """Return a session's messages, oldest first."""
+
+    def read() -> History | None:
+        session = queries.owned_session(owner(request).pk, session_id)
+        return _history(session) if session else None
+
+    found = await in_thread(read)()
+    if found is None:
+        raise _not_found(session_id)
+    return found
+
+
+def _require_clean(*texts: str) -> None:
+    try:
+        for text in texts:
+            protocol.require_clean_text(text)
+    except FrameError as error:
+        raise ApiError(400, error.code, str(error)) from None
+
+
+def _not_found(key: str) -> ApiError:
+    return ApiError(404, ErrorCode.SESSION_NOT_FOUND, f"You have no session `{key[:MAX_KEY_LENGTH]}`.")
+
+
+async def _shown(request: HttpRequest, key: str) -> SessionOut:
+    row = await in_thread(_counted(Session.objects.filter(owner=owner(request).pk, key=key)).first)()
+    if row is None:
+        raise _not_found(key)
+    return _session_out(row)
+
+
+def _counted(sessions: Any) -> Any:
+    return sessions.annotate(message_count=Count("messages"), last_message_at=Max("messages__created_at"))
+
+
+def _session_out(row: Any) -> SessionOut:
+    return SessionOut(
+        id=row.key,
+        session_id=row.key,
+        title=row.title,
+        message_count=row.message_count,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        last_activity=row.last_message_at or row.created_at,
+        current_agent=row.current_agent,
+    )
+
+
+def _history(session: Session) -> History:
+    rows = list(session.messages.order_by("number"))
+    return History(
+        session_id=session.key,
+        messages=[
+            HistoryMessage(
+                id=row.pk,
+                role=row.role,
+                content=row.content,
+                created_at=row.created_at,
+                tool_call_id=row.tool_call_id or None,
+                tool_calls=[
+                    {"id": call["id"], "function": {"name": call["name"], "arguments": call["arguments"]}}
+                    for call in row.tool_calls
+                ]
+                or None,
+            )
+            for row in rows
+        ],
+        message_count=len(rows),
+        last_activity=rows[-1].created_at if rows else session.created_at,
+        current_agent=session.current_agent,
+    )

@@ -1,0 +1,190 @@
+"""The socket of a session: frames in, events out. It never waits for a model and holds no state worth keeping.
+
+A handler returns in milliseconds, because a socket's frames are handled one at a time. A bad frame is answered and
+ends nothing. Everything that is sent comes from the event log, except the answers to frames that were refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import Error as DatabaseError
+
+from sessions import lifecycle, metrics, protocol, queries, tasks
+from sessions.broker import BrokerUnavailable, require_broker
+from sessions.feed import Feed, publish
+from sessions.frames import Dialect, frame_of
+from sessions.lifecycle import Change, TooLate, ToolCallRefused
+from sessions.models import Session, new_id
+from sessions.protocol import CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
+from sessions.threads import in_thread
+
+logger = structlog.get_logger(__name__)
+
+#: Seconds in which a frame is stored or refused.
+PATIENCE = 2.8
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known about whoever opened a socket; put into its scope as `caller` by the project."""
+
+    #: Why the socket is refused whoever it is, if it is.
+    refusal: tuple[ErrorCode, str, CloseCode] | None
+    #: Returns the user, or None when it is nobody we know; asks the database.
+    identify: Callable[[], Awaitable[AbstractBaseUser | None]]
+
+
+class SessionConsumer(AsyncWebsocketConsumer):
+    """One WebSocket on one session, in the protocol of the original service (docs/protocol.md)."""
+
+    # The consumer follows its session by itself (`Feed`). Channels would connect to the layer before the socket is
+    # even accepted, refuse it while Redis is away, and submit work to a thread for each message of the layer.
+    channel_layer_alias = ""
+
+    #: What is streamed unless the client asks for something else with `?stream=`.
+    default_tokens = True
+    agents = False
+
+    async def connect(self) -> None:
+        """Accept at once: whoever is kept waiting here for five seconds is dropped by the server without a word."""
+        self.key: str = self.scope["url_route"]["kwargs"]["key"]
+        self.session: Session | None = None
+        self.sending: asyncio.Task[None] | None = None
+        stream = parse_qs(self.scope["query_string"].decode("latin-1")).get("stream", [""])[0]
+        tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
+        self.dialect = Dialect(tokens=tokens, agents=self.agents)
+        await self.accept()
+        metrics.open_sockets.inc()
+        structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
+        scope: Any = self.scope
+        self.caller: Caller = scope["caller"]
+        if self.caller.refusal:
+            await self.refuse(*self.caller.refusal)
+        elif not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
+            text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
+            await self.refuse(ErrorCode.INVALID_SESSION_KEY, text, CloseCode.INVALID_SESSION_KEY)
+        else:
+            # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
+            with suppress(DatabaseError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self.attach()
+
+    async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
+        """Say why this socket is of no use, and close it."""
+        await self.send_error(code, text)
+        await self.close(close_code)
+
+    async def attach(self) -> Session | None:
+        """Find out who is calling, open the session and follow it; None when the caller is nobody we know."""
+        if self.session is None:
+            user = await self.caller.identify()
+            if user is None:
+                return None
+            session = await in_thread(lifecycle.open_session)(user.pk, self.key)
+            open_turns = await in_thread(queries.open_turns)(session.pk)
+            structlog.contextvars.bind_contextvars(session_id=str(session.pk))
+            self.session = session
+            self.feed = Feed(session.pk, session.last_number, open_turns)
+            self.sending = asyncio.create_task(self.send_events())
+        return self.session
+
+    async def disconnect(self, code: int) -> None:
+        """Stop following; nothing else may depend on this being called."""
+        metrics.open_sockets.dec()
+        if self.sending is not None:
+            self.sending.cancel()
+
+    async def send_events(self) -> None:
+        """Send what happens in the session, for as long as the socket is open."""
+        async for event in self.feed:
+            frame = frame_of(event, self.dialect)
+            if frame is not None:
+                await self.send(protocol.encode(frame))
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Handle one frame; whatever is wrong with it is answered with an error frame."""
+        try:
+            if text_data is None:
+                raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
+            frame = protocol.decode(text_data)
+            async with asyncio.timeout(PATIENCE):
+                session = await self.attach()
+                change = await self.store(session, frame) if session else None
+            if change is None:
+                text = "Sign in first: this server does not answer without credentials."
+                await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
+                return
+            self.feed.look()
+            await tasks.send_soon(change.ready)
+            await publish(change.events)
+        except (FrameError, ToolCallRefused) as error:
+            await self.send_error(error.code, str(error))
+        except BrokerUnavailable as error:
+            await self.send_error(ErrorCode.BROKER_UNAVAILABLE, str(error))
+        except (DatabaseError, TooLate, TimeoutError) as error:
+            logger.warning("frame_not_stored", error=type(error).__name__)
+            text = "The server cannot store anything at the moment; nothing was taken. Send it again in a moment."
+            await self.send_error(ErrorCode.STORAGE_UNAVAILABLE, text)
+        except Exception:
+            error_id = new_id()
+            logger.exception("frame_crashed", error_id=str(error_id))
+            text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+            await self.send_error(ErrorCode.INTERNAL_ERROR, text)
+
+    async def store(self, session: Session, frame: UserMessage | ToolResult) -> Change:
+        """Store what the frame says, all of it or nothing."""
+        await require_broker()
+        deadline = time.monotonic() + PATIENCE
+        match frame:
+            case UserMessage():
+                accept = in_thread(lifecycle.accept_message)
+                change: Change = await accept(session.pk, frame.content, deadline=deadline)
+                logger.info("message_accepted", length=len(frame.content))
+            case ToolResult():
+                content, failed = tool_message(frame)
+                record = in_thread(lifecycle.record_tool_result)
+                change = await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
+        return change
+
+    async def send_error(self, code: ErrorCode, text: str) -> None:
+        """Answer with an error frame and count it."""
+        metrics.frames_refused.labels(error_code=str(code)).inc()
+        await self.send(protocol.encode(protocol.error_frame(str(code), text)))
+
+
+class OriginalConsumer(SessionConsumer):
+    """The same for the path that the original's real clients use: whole messages, and which agent answers."""
+
+    default_tokens = False
+    agents = True
+
+
+class NoSuchSocket(AsyncWebsocketConsumer):
+    """Any other path: refused before it is opened, which a client sees as HTTP 403."""
+
+    channel_layer_alias = ""
+
+    async def connect(self) -> None:
+        await self.close()
+
+
+def tool_message(frame: ToolResult) -> tuple[str, bool]:
+    """Return what the model is told of a tool's result, and whether the tool failed, as the original did."""
+    if frame.error is not None:
+        # NUL is the one character that PostgreSQL cannot store; the output of tools may well have it.
+        return f"Error: {frame.error}".replace("\x00", "�"), True
+    if frame.result is None:
+        return "Tool executed successfully", False
+    result: Any = frame.result
+    return json.dumps(result, ensure_ascii=False).replace("\x00", "�"), False

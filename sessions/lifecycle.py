@@ -1,0 +1,458 @@
+"""Every change of a turn's state, one function per verb; the only writer of `Turn.status`.
+
+    queued  → running | cancelled | failed
+    running → waiting | queued | completed | failed | cancelled
+    waiting → queued | failed | cancelled
+
+Each verb is one transaction that locks the session first, moves the turn by one guarded UPDATE, and writes the events
+that tell of it. No row changed means that somebody else was first, which is a normal outcome, not an error of the
+database. The caller publishes the returned events and, where a turn became ready, sends its task: both after the
+commit, and both may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents.roles import UNASSIGNED, UNIVERSAL
+from sessions import log, metrics
+from sessions.log import LoggedEvent, NewEvent
+from sessions.models import (
+    OPEN_STATUSES,
+    EventKind,
+    Message,
+    MessageRole,
+    Session,
+    ToolCall,
+    ToolCallStatus,
+    Turn,
+    TurnStatus,
+    new_id,
+)
+from sessions.protocol import MAX_CALL_ID_LENGTH, ErrorCode
+
+TRANSITIONS = {
+    TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED, TurnStatus.FAILED},
+    TurnStatus.RUNNING: {
+        TurnStatus.WAITING,
+        TurnStatus.QUEUED,
+        TurnStatus.COMPLETED,
+        TurnStatus.FAILED,
+        TurnStatus.CANCELLED,
+    },
+    TurnStatus.WAITING: {TurnStatus.QUEUED, TurnStatus.FAILED, TurnStatus.CANCELLED},
+}
+
+#: How long a worker may keep a turn without renewing its lease.
+LEASE = timedelta(seconds=15)
+#: Leases in a row that may run out before the turn is given up.
+LOST_LEASES_LIMIT = 3
+#: How long a queued turn waits before a worker is told of it once more.
+HINT_PATIENCE = timedelta(seconds=10)
+#: How long a turn waits for the client's tools.
+TOOL_PATIENCE = timedelta(hours=24)
+
+
+class StaleAttempt(Exception):
+    """The turn is no longer held by this attempt; whoever gets this stops and writes nothing more."""
+
+
+class TooLate(Exception):
+    """The caller has given up waiting and told the client so; the transaction is rolled back."""
+
+
+class ToolCallRefused(Exception):
+    """A tool result that belongs to no open call. `code` and the text are for the client."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a verb has committed: events to publish, and the turn that is ready to run, if any."""
+
+    events: list[LoggedEvent] = field(default_factory=list)
+    ready: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(Change):
+    """An accepted message: from here on it cannot be lost."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    turn_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed(Change):
+    """A turn that this attempt now holds."""
+
+    session_id: uuid.UUID
+    turn_id: uuid.UUID
+    attempt: int
+    agent: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a finished or interrupted model call said, to be stored with the turn's next state."""
+
+    message_id: uuid.UUID
+    text: str
+    first_token_at: datetime | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def open_session(owner_id: int, key: str) -> Session:
+    """Return the owner's session with this key, created on first use."""
+    return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
+
+
+def accept_message(session_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Accepted:
+    """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
+
+    Raises TooLate, and stores nothing, when it is not done at `deadline` (as `time.monotonic` counts).
+    """
+    message_id, turn_id = new_id(), new_id()
+    with _atomic_until(deadline):
+        session = log.lock(session_id)
+        new = _first_agent(session)
+        new += [
+            _message_added(message_id, turn_id, MessageRole.USER, content),
+            NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
+        ]
+        events = log.append(session, new)
+        position, number = events[-1].number, events[-2].number
+        Turn.objects.create(id=turn_id, session=session, position=position)
+        Message.objects.create(
+            id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, number=number
+        )
+    return Accepted(events=events, ready=turn_id, session_id=session_id, message_id=message_id, turn_id=turn_id)
+
+
+def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
+    """Take a queued turn that is next in its session; None when there is nothing to do, which is a normal outcome."""
+    session_id = Turn.objects.filter(pk=turn_id).values_list("session_id", flat=True).first()
+    if session_id is None:
+        return None
+    now = timezone.now()
+    with transaction.atomic():
+        session = log.lock(session_id)
+        turn = Turn.objects.get(pk=turn_id)
+        earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position)
+        if turn.status != TurnStatus.QUEUED or earlier.exists():
+            return None
+        attempt = turn.attempt + 1
+        _move(
+            turn,
+            TurnStatus.RUNNING,
+            attempt=attempt,
+            worker=worker,
+            model=model,
+            lease_expires_at=now + LEASE,
+            started_at=turn.started_at or now,
+        )
+        payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model}
+        events = log.append(session, [_event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+    return Claimed(
+        events=events,
+        session_id=session_id,
+        turn_id=turn_id,
+        attempt=attempt,
+        agent=session.current_agent,
+        steps=turn.steps,
+    )
+
+
+def renew(held: Iterable[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
+    """Prolong the leases of the given (turn, attempt) pairs; return the turns that are no longer held."""
+    attempts = dict(held)
+    with transaction.atomic():
+        rows = Turn.objects.select_for_update(no_key=True).filter(pk__in=attempts, status=TurnStatus.RUNNING)
+        kept = {pk for pk, attempt in rows.order_by("pk").values_list("pk", "attempt") if attempts[pk] == attempt}
+        Turn.objects.filter(pk__in=kept).update(lease_expires_at=timezone.now() + LEASE)
+    return attempts.keys() - kept
+
+
+def complete(held: Claimed, step: Step) -> Change:
+    """Store the answer and end the turn. Raises StaleAttempt."""
+    with transaction.atomic():
+        session, turn = _lock_held(held)
+        events = _store_step(session, turn, step)
+        _move(turn, TurnStatus.COMPLETED, **_counted(turn, step))
+        payload = {
+            "turn_id": str(turn.pk),
+            "input_tokens": turn.input_tokens + step.input_tokens,
+            "output_tokens": turn.output_tokens + step.output_tokens,
+        }
+        events += log.append(session, [_event(EventKind.TURN_COMPLETED, turn.pk, payload, held.attempt)])
+        ready = _next_in(session)
+    metrics.turn_ended(turn, TurnStatus.COMPLETED)
+    return Change(events=events, ready=ready)
+
+
+def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Change:
+    """Store the step and its tool calls; the turn waits for their results and holds nothing. Raises StaleAttempt."""
+    with transaction.atomic():
+        session, turn = _lock_held(held)
+        _make_call_ids_unique(session, calls)
+        wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
+        events = _store_step(session, turn, step, tool_calls=wire)
+        for call in calls:
+            call.turn = turn
+        ToolCall.objects.bulk_create(calls)
+        _move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **_counted(turn, step))
+        new = [
+            _event(
+                EventKind.TOOL_CALL_REQUESTED,
+                turn.pk,
+                {
+                    "turn_id": str(turn.pk),
+                    "call_id": call.call_id,
+                    "tool": call.tool,
+                    "arguments": call.arguments,
+                    "requires_approval": call.requires_approval,
+                },
+                held.attempt,
+            )
+            for call in calls
+        ]
+        new.append(_event(EventKind.TURN_WAITING, turn.pk, {"turn_id": str(turn.pk)}, held.attempt))
+        events += log.append(session, new)
+    return Change(events=events)
+
+
+def record_tool_result(
+    session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float = math.inf
+) -> Change:
+    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRefused and TooLate."""
+    with _atomic_until(deadline):
+        session = log.lock(session_id)
+        call = ToolCall.objects.filter(turn__session=session, call_id=call_id).order_by("-created_at").first()
+        if call is None:
+            raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
+        status = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
+        turn = call.turn
+        changed = ToolCall.objects.filter(pk=call.pk, status=ToolCallStatus.WAITING).update(
+            status=status, result=content, finished_at=timezone.now()
+        )
+        if not changed or turn.status != TurnStatus.WAITING:
+            raise ToolCallRefused(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
+        payload = {"turn_id": str(turn.pk), "call_id": call_id, "status": str(status)}
+        message_id = new_id()
+        new = [
+            _event(EventKind.TOOL_CALL_FINISHED, turn.pk, payload),
+            _message_added(message_id, turn.pk, MessageRole.TOOL, content, tool_call_id=call_id),
+        ]
+        done = not turn.tool_calls.filter(status=ToolCallStatus.WAITING).exists()
+        if done:
+            _move(turn, TurnStatus.QUEUED, waiting_since=None)
+            new.append(_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}))
+        events = log.append(session, new)
+        Message.objects.create(
+            id=message_id,
+            session=session,
+            turn=turn,
+            role=MessageRole.TOOL,
+            content=content,
+            tool_call_id=call_id,
+            number=events[1].number,
+        )
+    return Change(events=events, ready=turn.pk if done else None)
+
+
+def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Change:
+    """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt."""
+    with transaction.atomic():
+        session, turn = _lock_held(held)
+        events = _store_step(session, turn, step, interrupted=True) if step and step.text else []
+        events += _end_as_failed(session, turn, code, text)
+        ready = _next_in(session)
+    metrics.turn_ended(turn, TurnStatus.FAILED, code)
+    return Change(events=events, ready=ready)
+
+
+def release(held: Claimed) -> Change:
+    """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
+    with transaction.atomic():
+        session, turn = _lock_held(held)
+        _move(turn, TurnStatus.QUEUED)
+        events = log.append(session, [_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
+    return Change(events=events, ready=turn.pk)
+
+
+def overdue() -> list[uuid.UUID]:
+    """Return the turns that need `recover`: nobody took them, their lease ran out, or their tools never answered."""
+    now = timezone.now()
+    turns = Turn.objects.filter(status__in=OPEN_STATUSES)
+    return list(
+        (
+            turns.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now)
+            | turns.filter(status=TurnStatus.QUEUED, hinted_at__lt=now - HINT_PATIENCE)
+            | turns.filter(status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_PATIENCE)
+        )
+        .order_by("hinted_at")
+        .values_list("pk", flat=True)[:1000]
+    )
+
+
+def recover(turn_id: uuid.UUID) -> Change:
+    """Bring an overdue turn on: queue it again, or end it with a reason. Does nothing when it is no longer overdue."""
+    now = timezone.now()
+    ended: str | None = None
+    with transaction.atomic():
+        session = log.lock(Turn.objects.values_list("session_id", flat=True).get(pk=turn_id))
+        turn = Turn.objects.get(pk=turn_id)
+        events: list[LoggedEvent] = []
+        ready: uuid.UUID | None = None
+        match turn.status:
+            case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
+                if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
+                    ended = ErrorCode.TOO_MANY_ATTEMPTS
+                    text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."
+                    events = _end_as_failed(session, turn, ended, text)
+                    ready = _next_in(session)
+                else:
+                    _move(turn, TurnStatus.QUEUED, lost_leases=turn.lost_leases + 1)
+                    payload = {"turn_id": str(turn_id)}
+                    events = log.append(session, [_event(EventKind.TURN_QUEUED, turn_id, payload)])
+                    ready = turn_id
+            case TurnStatus.WAITING if turn.waiting_since and turn.waiting_since < now - TOOL_PATIENCE:
+                ended = ErrorCode.TOOL_TIMED_OUT
+                events = _end_as_failed(session, turn, ended, "The client did not send the result of a tool in time.")
+                ready = _next_in(session)
+            case TurnStatus.QUEUED:
+                Turn.objects.filter(pk=turn_id, status=TurnStatus.QUEUED).update(hinted_at=now)
+                ready = turn_id if _next_in(session) == turn_id else None
+    if ended:
+        metrics.turn_ended(turn, TurnStatus.FAILED, ended)
+    return Change(events=events, ready=ready)
+
+
+@contextmanager
+def _atomic_until(deadline: float) -> Iterator[None]:
+    """A transaction that is not committed after the deadline.
+
+    A database that was frozen and thaws would otherwise commit what its client has long been told was refused.
+    """
+    with transaction.atomic():
+        yield
+        if time.monotonic() > deadline:
+            raise TooLate
+
+
+def _move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
+    """The one guarded UPDATE: from the state and attempt that were read, or StaleAttempt."""
+    if to not in TRANSITIONS[TurnStatus(turn.status)]:
+        raise StaleAttempt(f"{turn.status} → {to}")
+    if to != TurnStatus.RUNNING:
+        fields["lease_expires_at"] = None
+    if to not in OPEN_STATUSES:
+        fields["finished_at"] = timezone.now()
+    guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)
+    if guarded.update(status=to, **fields) != 1:
+        raise StaleAttempt(f"{turn.status} → {to}")
+
+
+def _lock_held(held: Claimed) -> tuple[Session, Turn]:
+    session = log.lock(held.session_id)
+    turn = Turn.objects.get(pk=held.turn_id)
+    if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
+        raise StaleAttempt(f"attempt {held.attempt} is over")
+    return session, turn
+
+
+def _counted(turn: Turn, step: Step) -> dict[str, Any]:
+    return {
+        "steps": turn.steps + 1,
+        "first_token_at": turn.first_token_at or step.first_token_at,
+        "lost_leases": 0,
+        "input_tokens": turn.input_tokens + step.input_tokens,
+        "output_tokens": turn.output_tokens + step.output_tokens,
+    }
+
+
+def _store_step(
+    session: Session,
+    turn: Turn,
+    step: Step,
+    *,
+    tool_calls: list[dict[str, Any]] | None = None,
+    interrupted: bool = False,
+) -> list[LoggedEvent]:
+    fields = {"tool_calls": tool_calls} if tool_calls else {}
+    if interrupted:
+        fields["interrupted"] = True  # type: ignore[assignment]
+    new = _message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **fields)
+    events = log.append(session, [new])
+    Message.objects.create(
+        id=step.message_id,
+        session=session,
+        turn=turn,
+        role=MessageRole.ASSISTANT,
+        content=step.text,
+        number=events[0].number,
+        **fields,
+    )
+    return events
+
+
+def _end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
+    _move(turn, TurnStatus.FAILED, error_code=code, error=text)
+    payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
+    return log.append(session, [_event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+
+
+def _make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
+    """Rename calls whose id the session has seen, or that is too long: some providers count from zero in each answer."""
+    ids = [call.call_id for call in calls]
+    seen = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
+    for call in calls:
+        if call.call_id in seen or len(call.call_id) > MAX_CALL_ID_LENGTH:
+            call.call_id = f"call_{new_id().hex}"
+        seen.add(call.call_id)
+
+
+def _next_in(session: Session) -> uuid.UUID | None:
+    """Return the session's next turn when it is queued and nothing before it is open."""
+    first = session.turns.filter(status__in=OPEN_STATUSES).order_by("position").values_list("pk", "status").first()
+    return first[0] if first and first[1] == TurnStatus.QUEUED else None
+
+
+def _first_agent(session: Session) -> list[NewEvent]:
+    """Give a new session its agent; the event is what the original's clients wait for before the first reply."""
+    if session.current_agent != UNASSIGNED:
+        return []
+    session.current_agent = UNIVERSAL.name
+    session.save(update_fields=["current_agent"])
+    payload = {
+        "from_agent": UNASSIGNED,
+        "to_agent": UNIVERSAL.name,
+        "reason": "Single-agent mode: only Universal agent available",
+        "confidence": "high",
+    }
+    return [NewEvent(kind=EventKind.AGENT_SWITCHED, payload=payload)]
+
+
+def _event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
+    return NewEvent(kind=kind, turn_id=turn_id, payload=payload, attempt=attempt)
+
+
+def _message_added(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
+    payload = {"message_id": str(message_id), "turn_id": str(turn_id), "role": str(role), "content": content, **more}
+    return NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=turn_id, payload=payload)

@@ -1,0 +1,150 @@
+"""The event log: the numbered facts of a session, the only thing clients are ever told.
+
+An event is committed, with its number, before anybody is shown it. Numbers have no gaps and grow by one within a
+session, because they are taken under the lock on the session's row. Whoever writes events holds that lock, and takes
+it before any other lock, so that two writers can never wait for each other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+
+from sessions.models import Event, EventKind, Session, Turn, TurnStatus, new_id
+
+#: Events read at a time; a client that was away for long gets them in several pieces.
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event that has no number yet. Its id makes a repeated write recognisable."""
+
+    kind: EventKind
+    payload: dict[str, Any]
+    turn_id: uuid.UUID | None = None
+    attempt: int = 0
+    id: uuid.UUID = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as it was committed."""
+
+    session_id: uuid.UUID
+    number: int
+    kind: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """Events of one attempt at one turn, to be written only while that attempt still holds the turn."""
+
+    session_id: uuid.UUID
+    turn_id: uuid.UUID
+    attempt: int
+    events: tuple[NewEvent, ...]
+
+
+def lock(session_id: uuid.UUID) -> Session:
+    """Return the session with its row locked until the end of the transaction."""
+    return Session.objects.select_for_update(no_key=True).get(pk=session_id)
+
+
+def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
+    """Write events to a session that the caller has locked; the caller commits, then publishes what is returned."""
+    first = session.last_number + 1
+    logged = _insert(session.pk, first, events)
+    session.last_number += len(events)
+    session.save(update_fields=["last_number", "updated_at"])
+    return logged
+
+
+def append_all(additions: Sequence[Addition]) -> tuple[list[LoggedEvent], set[uuid.UUID]]:
+    """Write events of many turns in one transaction; return what is committed and the turns that refused.
+
+    A turn refuses when its attempt no longer holds it. Calling again with the same events after an error is safe: what
+    an uncertain COMMIT had written is found by id and returned as it is.
+    """
+    with transaction.atomic():
+        rows = Session.objects.select_for_update(no_key=True).order_by("pk")
+        sessions = {row.pk: row for row in rows.filter(pk__in={a.session_id for a in additions})}
+        # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
+        held = set(
+            Turn.objects.filter(pk__in=[a.turn_id for a in additions], status=TurnStatus.RUNNING).values_list(
+                "pk", "attempt"
+            )
+        )
+        written = _already_written(additions)
+        logged: list[LoggedEvent] = []
+        refused: set[uuid.UUID] = set()
+        counts: dict[uuid.UUID, int] = defaultdict(int)
+        fresh: list[Event] = []
+        for addition in additions:
+            if addition.events[0].id in written:
+                logged.extend(written[event.id] for event in addition.events)
+                continue
+            if (addition.turn_id, addition.attempt) not in held:
+                refused.add(addition.turn_id)
+                continue
+            first = sessions[addition.session_id].last_number + counts[addition.session_id] + 1
+            counts[addition.session_id] += len(addition.events)
+            fresh.extend(_rows(addition.session_id, first, addition.events))
+        Event.objects.bulk_create(fresh)
+        _advance(counts)
+    logged.extend(LoggedEvent(row.session_id, row.number, row.kind, row.payload) for row in fresh)
+    return logged, refused
+
+
+def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> list[LoggedEvent]:
+    """Return the events with numbers above `after`, in order, at most `limit` of them."""
+    rows = Event.objects.filter(session_id=session_id, number__gt=after).order_by("number")
+    return [LoggedEvent(session_id, *row) for row in rows.values_list("number", "kind", "payload")[:limit]]
+
+
+def _rows(session_id: uuid.UUID, first: int, events: Iterable[NewEvent]) -> list[Event]:
+    return [
+        Event(
+            id=event.id,
+            session_id=session_id,
+            turn_id=event.turn_id,
+            number=number,
+            kind=event.kind,
+            payload=event.payload,
+            attempt=event.attempt,
+        )
+        for number, event in enumerate(events, first)
+    ]
+
+
+def _insert(session_id: uuid.UUID, first: int, events: Sequence[NewEvent]) -> list[LoggedEvent]:
+    rows = Event.objects.bulk_create(_rows(session_id, first, events))
+    return [LoggedEvent(session_id, row.number, row.kind, row.payload) for row in rows]
+
+
+def _already_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]:
+    # One id each is enough: an addition is written whole or not at all. A primary-key lookup that finds nothing,
+    # which is all but always, costs next to nothing.
+    found = Event.objects.filter(pk__in=[a.events[0].id for a in additions]).values_list("pk", "turn_id", "attempt")
+    if not found:
+        return {}
+    ids = [event.id for addition in additions for event in addition.events]
+    rows = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
+    return {pk: LoggedEvent(*rest) for pk, *rest in rows}
+
+
+def _advance(counts: dict[uuid.UUID, int]) -> None:
+    """Move the newest number of many sessions on in one statement; the ORM would need one for each."""
+    if counts:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE agent_sessions_session AS session SET last_number = last_number + added.count "
+                "FROM unnest(%s::uuid[], %s::bigint[]) AS added(id, count) WHERE session.id = added.id",
+                [list(counts), list(counts.values())],
+            )

@@ -1,0 +1,71 @@
+"""The figures an operator wants, besides those of django-prometheus: turns, queue, tokens, sockets.
+
+Counters are shared between the processes of a machine through files (PROMETHEUS_MULTIPROC_DIR). What can be counted
+from rows is asked of PostgreSQL at each scrape, so it is right after every restart. No label may ever hold a user, a
+session or text: the number of series stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Min
+from django.utils import timezone
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+#: From a fast demo answer to a long one.
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
+
+messages_processed = Counter("messages_processed", "User messages whose turn has ended, in whatever way")
+response_time = Histogram("response_time_seconds", "From a user's message to the end of its turn", buckets=SECONDS)
+first_token_time = Histogram(
+    "first_token_seconds", "From the start of a turn to its first token being stored", buckets=SECONDS
+)
+turns_ended = Counter("turns_ended", "Turns that ended, by status and reason", ["status", "error_code"])
+model_tokens = Counter("model_tokens", "Tokens as the model's provider counts them", ["model", "direction"])
+events_written = Counter("events_written", "Events committed by the workers' writers")
+writes_refused = Counter("stale_writes_refused", "Writes of attempts that no longer held their turn")
+frames_refused = Counter("frames_refused", "Client frames answered with an error frame", ["error_code"])
+open_sockets = Gauge("open_sockets", "WebSockets open now", multiprocess_mode="livesum")
+
+
+def turn_ended(turn: Turn, status: TurnStatus, error_code: str = "") -> None:
+    """Count a turn that has just reached its terminal status."""
+    messages_processed.inc()
+    turns_ended.labels(status=str(status), error_code=str(error_code)).inc()
+    response_time.observe((timezone.now() - turn.created_at).total_seconds())
+
+
+class OpenTurns(Collector):
+    """Turns and workers as the database has them at the moment of the scrape."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges; two small queries, both answered from an index."""
+        open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
+        oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "Age of the turn that has been queued longest")
+        counts: dict[str, tuple[int, datetime]] = {
+            status: (count, first)
+            for status, count, first in Turn.objects.filter(status__in=OPEN_STATUSES)
+            .values("status")
+            .annotate(count=Count("pk"), first=Min("created_at"))
+            .values_list("status", "count", "first")
+        }
+        now = timezone.now()
+        for status in OPEN_STATUSES:
+            open_turns.add_metric([str(status)], counts.get(status, (0, now))[0])
+        oldest.add_metric([], (now - counts.get(TurnStatus.QUEUED, (0, now))[1]).total_seconds())
+        workers = GaugeMetricFamily("workers_alive", "Worker processes that reported in the last 15 s")
+        workers.add_metric([], Worker.alive().count())
+        yield from (open_turns, oldest, workers)
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing: registering must not query the database."""
+        return iter(())

@@ -1,0 +1,253 @@
+"""What is stored: sessions, their messages, turns, tool calls and events, and which workers are alive.
+
+Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Ids are UUIDv7, so that
+they sort by time of creation and new rows land at the end of each index.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> uuid.UUID:
+    """Return a new UUIDv7."""
+    return uuid7()
+
+
+def one_of(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:
+    """Return a constraint that keeps a text column within its choices, also for writers other than Django."""
+    return models.CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)
+
+
+class TurnStatus(models.TextChoices):
+    #: Accepted, waits for a worker or for earlier turns of its session.
+    QUEUED = "queued"
+    #: A worker holds a lease on it.
+    RUNNING = "running"
+    #: Waits for the client's tools or a person's decision; holds nothing but rows.
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MessageRole(models.TextChoices):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class ToolCallStatus(models.TextChoices):
+    #: Sent to the client, no result yet.
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class EventKind(models.TextChoices):
+    """What can happen in a session; docs/protocol.md lists the payload of each."""
+
+    AGENT_SWITCHED = "agent_switched"
+    MESSAGE_ADDED = "message_added"
+    TURN_QUEUED = "turn_queued"
+    TURN_STARTED = "turn_started"
+    TEXT_DELTA = "text_delta"
+    TOOL_CALL_REQUESTED = "tool_call_requested"
+    TOOL_CALL_FINISHED = "tool_call_finished"
+    TURN_WAITING = "turn_waiting"
+    TURN_COMPLETED = "turn_completed"
+    TURN_FAILED = "turn_failed"
+    TURN_CANCELLED = "turn_cancelled"
+
+
+OPEN_STATUSES = (TurnStatus.QUEUED, TurnStatus.RUNNING, TurnStatus.WAITING)
+
+
+class Session(models.Model):
+    """A conversation, named by its owner's client."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
+    key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
+    title = models.CharField(max_length=200, blank=True)
+    current_agent = models.CharField(max_length=64)
+    last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="session_key_unique_for_owner"),
+            models.CheckConstraint(condition=~Q(key=""), name="session_key_not_empty"),
+        ]
+        indexes = [models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent")]
+
+    def __str__(self) -> str:
+        return self.title or self.key
+
+
+class Turn(models.Model):
+    """One run of an agent: from a user's message to the answer, over as many model calls and attempts as it takes."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns", db_index=False)
+    status = models.CharField(max_length=16, choices=TurnStatus, default=TurnStatus.QUEUED)
+    position = models.BigIntegerField(help_text="Number of the event that queued it; a session's turns run in order.")
+    attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    hinted_at = models.DateTimeField(default=timezone.now, help_text="When a worker was last told of it.")
+    worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
+    model = models.CharField(max_length=200, blank=True)
+    lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")
+    steps = models.PositiveIntegerField(default=0, help_text="Model calls that finished.")
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    error_code = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    first_token_at = models.DateTimeField(null=True, blank=True)
+    waiting_since = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of("status", TurnStatus, "turn_status_known"),
+            models.UniqueConstraint(fields=["session", "position"], name="turn_position_unique"),
+            models.UniqueConstraint(
+                fields=["session"],
+                condition=Q(status__in=[TurnStatus.RUNNING, TurnStatus.WAITING]),
+                name="turn_one_active_in_session",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=TurnStatus.RUNNING, lease_expires_at__isnull=False)
+                | ~Q(status=TurnStatus.RUNNING) & Q(lease_expires_at__isnull=True),
+                name="turn_lease_only_while_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=OPEN_STATUSES, finished_at__isnull=True)
+                | ~Q(status__in=OPEN_STATUSES) & Q(finished_at__isnull=False),
+                name="turn_finished_at_only_when_finished",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=TurnStatus.FAILED) | ~Q(error_code=""), name="turn_failure_has_a_reason"
+            ),
+        ]
+        indexes = [
+            # The sweeper and the metrics ask only for open turns, which are few among millions.
+            models.Index(fields=["status", "hinted_at"], condition=Q(status__in=OPEN_STATUSES), name="turn_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.id} ({self.status})"
+
+
+class Message(models.Model):
+    """One entry of the conversation, as the model and the people see it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="messages")
+    role = models.CharField(max_length=16, choices=MessageRole)
+    content = models.TextField(blank=True)
+    tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
+    tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
+    interrupted = models.BooleanField(default=False, help_text="The model failed before it had said everything.")
+    number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            one_of("role", MessageRole, "message_role_known"),
+            models.UniqueConstraint(fields=["session", "number"], name="message_number_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.id}"
+
+
+class ToolCall(models.Model):
+    """A tool that the model asked for; it runs in the client, and its result is taken once."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="tool_calls")
+    call_id = models.CharField(max_length=128, help_text="The id that model and client use for it.")
+    tool = models.CharField(max_length=128)
+    arguments = models.JSONField(default=dict)
+    requires_approval = models.BooleanField(default=True)
+    status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
+    result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of("status", ToolCallStatus, "tool_call_status_known"),
+            models.UniqueConstraint(fields=["turn", "call_id"], name="tool_call_id_unique_in_turn"),
+            models.CheckConstraint(
+                condition=Q(status=ToolCallStatus.WAITING, finished_at__isnull=True)
+                | ~Q(status=ToolCallStatus.WAITING) & Q(finished_at__isnull=False),
+                name="tool_call_finished_at_only_when_finished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool} ({self.status})"
+
+
+class Event(models.Model):
+    """One numbered fact of a session: what clients are told, in the order in which it became true."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events", db_index=False)
+    # Rows are many and written often: the unique (session, number) is the only index besides the key. In all models
+    # an index of the session alone would repeat the beginning of a constraint's own.
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="events", null=True, db_index=False)
+    number = models.BigIntegerField()
+    kind = models.CharField(max_length=32, choices=EventKind)
+    payload = models.JSONField(default=dict)
+    attempt = models.PositiveIntegerField(default=0, help_text="The turn's attempt that wrote it; 0 for clients.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["session", "number"], name="event_number_unique"),
+            models.CheckConstraint(condition=Q(number__gt=0), name="event_number_positive"),
+            one_of("kind", EventKind, "event_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.kind}"
+
+
+class Worker(models.Model):
+    """A worker process that reports that it is alive; how /health and the admin know that somebody runs turns."""
+
+    name = models.CharField(primary_key=True, max_length=200)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+    running_turns = models.PositiveIntegerField(default=0)
+
+    #: A worker that has not been seen for this long is taken for dead.
+    SILENCE = timedelta(seconds=15)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(seen_at__gte=F("started_at")), name="worker_seen_after_it_started")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def alive(cls) -> models.QuerySet[Worker]:
+        """Return the workers that reported lately."""
+        return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.SILENCE)

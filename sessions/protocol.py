@@ -1,0 +1,207 @@
+"""The wire: every frame a client may send and every frame it may get, with error codes and close codes.
+
+Clients of the original are served as they are (docs/protocol.md has the reasons): unknown fields are ignored, explicit
+nulls are accepted, nothing unasked-for is sent, and new facts travel as extra fields of known frames. This module
+must not touch the database or the network. `manage.py export_protocol` writes it down as JSON Schema and AsyncAPI.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+#: Largest frame a client may send, in bytes; below the server's own limit of 1 MiB, which ends the socket (1009).
+MAX_FRAME_BYTES = 256 * 1024
+#: Longest text of a message, in characters.
+MAX_MESSAGE_LENGTH = 100_000
+#: Longest name of a session, in characters.
+MAX_KEY_LENGTH = 128
+#: Longest id of a tool call, in characters.
+MAX_CALL_ID_LENGTH = 128
+
+
+class ErrorCode(StrEnum):
+    """Stable codes of error frames and of REST errors, besides the model's own (`llm.errors`)."""
+
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    UNKNOWN_TYPE = "unknown_type"
+    INVALID_FIELD = "invalid_field"
+    INVALID_TEXT = "invalid_text"
+    EMPTY_MESSAGE = "empty_message"
+    BINARY_FRAME = "binary_frame"
+    FRAME_TOO_LARGE = "frame_too_large"
+    INVALID_SESSION_KEY = "invalid_session_key"
+    SESSION_NOT_FOUND = "session_not_found"
+    UNKNOWN_TOOL_CALL = "unknown_tool_call"
+    TOOL_CALL_FINISHED = "tool_call_finished"
+    NOT_SIGNED_IN = "not_signed_in"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    TURN_TIMED_OUT = "turn_timed_out"
+    TOO_MANY_STEPS = "too_many_steps"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
+    TOOL_TIMED_OUT = "tool_timed_out"
+    INTERNAL_ERROR = "internal_error"
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a socket. Bad frames never do."""
+
+    GOING_AWAY = 1001
+    NOT_SIGNED_IN = 4401
+    ORIGIN_NOT_ALLOWED = 4403
+    INVALID_SESSION_KEY = 4404
+
+
+class FrameError(Exception):
+    """A frame that cannot be used; becomes an error frame and ends nothing else."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ClientFrame(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class UserMessage(ClientFrame):
+    """A message of the user; starts a turn, or waits for the turns before it."""
+
+    type: Literal["user_message"]
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    #: Sent by the original's clients. What comes over the socket is the user's word, whatever this says.
+    role: Literal["user", "assistant", "system", "tool"] | None = None
+
+
+class ToolResult(ClientFrame):
+    """The result of a tool that ran in the client, or why it did not run. The turn goes on when all are in."""
+
+    type: Literal["tool_result"]
+    call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
+    result: Any = None
+    error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
+
+
+type AnyClientFrame = Annotated[UserMessage | ToolResult, Field(discriminator="type")]
+CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult] = TypeAdapter(AnyClientFrame)
+
+
+class ServerFrame(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Number of the event behind the frame, growing within a session; absent where no event is behind it.
+    number: int | None = None
+    turn_id: str | None = None
+
+
+class AssistantMessage(ServerFrame):
+    """The assistant's text: pieces in `token` while `is_final` is false, then all of it in `token` and `content`."""
+
+    type: Literal["assistant_message"] = "assistant_message"
+    token: str
+    #: The whole text, in the last frame only: old clients show every `content` as a message of its own.
+    content: str | None = None
+    is_final: bool
+    message_id: str | None = None
+
+
+class ToolCallRequest(ServerFrame):
+    """The model asks the client to run a tool, after a person's approval where `requires_approval` is true."""
+
+    type: Literal["tool_call"] = "tool_call"
+    call_id: str
+    tool_name: str
+    arguments: dict[str, Any]
+    requires_approval: bool
+    is_final: bool = True
+
+
+class AgentSwitched(ServerFrame):
+    """Another agent answers from here on. The same facts stand at the root and in `metadata`: old clients differ."""
+
+    type: Literal["agent_switched"] = "agent_switched"
+    content: str
+    from_agent: str
+    to_agent: str
+    reason: str
+    metadata: dict[str, str]
+    is_final: bool = False
+
+
+class Error(ServerFrame):
+    """Something did not work. The same sentence stands in `content` and `error`: old clients read one or the other."""
+
+    type: Literal["error"] = "error"
+    content: str
+    error: str
+    #: One of `ErrorCode` or a code of a model's error.
+    error_code: str
+    #: True when it ends a turn; absent when it only refuses a frame.
+    is_final: bool | None = None
+
+
+type AnyServerFrame = Annotated[AssistantMessage | ToolCallRequest | AgentSwitched | Error, Field(discriminator="type")]
+
+
+def error_frame(code: str, text: str, **fields: Any) -> Error:
+    """Return an error frame."""
+    return Error(content=text, error=text, error_code=code, **fields)
+
+
+def encode(frame: ServerFrame) -> str:
+    """Return the frame as JSON text without empty fields: an explicit null breaks some old clients."""
+    return frame.model_dump_json(exclude_none=True)
+
+
+def decode(text: str) -> UserMessage | ToolResult:
+    """Read a client's frame; raises FrameError with a sentence that names what is wrong."""
+    require_clean_text(text)
+    data = text.encode()
+    if len(data) > MAX_FRAME_BYTES:
+        raise FrameError(ErrorCode.FRAME_TOO_LARGE, f"A frame may have at most {MAX_FRAME_BYTES // 1024} KiB.")
+    try:
+        # Not `validate_json`: it would let NaN and Infinity pass, which are not JSON and which jsonb refuses.
+        frame = CLIENT_FRAME.validate_python(from_json(data, allow_inf_nan=False))
+    except ValidationError as error:
+        raise _frame_error(error) from None
+    except ValueError as error:
+        raise FrameError(ErrorCode.INVALID_JSON, f"Invalid JSON message: {error}.") from None
+    if isinstance(frame, UserMessage):
+        require_clean_text(frame.content)
+        if not frame.content.strip():
+            raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
+    return frame
+
+
+def require_clean_text(text: str) -> None:
+    """Raise FrameError for text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates)."""
+    if "\x00" in text:
+        raise FrameError(ErrorCode.INVALID_TEXT, "The text contains the character NUL, which cannot be stored.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise FrameError(
+                ErrorCode.INVALID_TEXT, "The text contains half of a surrogate pair, which is not valid Unicode."
+            ) from None
+
+
+def _frame_error(error: ValidationError) -> FrameError:
+    problem = error.errors(include_url=False, include_input=True)[0]
+    kind, place = problem["type"], ".".join(str(part) for part in problem["loc"][1:])
+    if kind in ("model_attributes_type", "dict_type"):
+        return FrameError(ErrorCode.NOT_AN_OBJECT, 'Invalid JSON message: a frame is an object such as {"type": …}.')
+    if kind == "union_tag_not_found":
+        return FrameError(ErrorCode.UNKNOWN_TYPE, "Unknown message type: None. A frame needs a `type`.")
+    if kind == "union_tag_invalid":
+        tag = str(problem["ctx"]["tag"])[:100].encode("utf-8", "replace").decode()
+        return FrameError(ErrorCode.UNKNOWN_TYPE, f"Unknown message type: {tag}")
+    if kind == "string_too_short" and place == "content":
+        return FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
+    return FrameError(ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}.")

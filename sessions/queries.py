@@ -1,0 +1,56 @@
+"""Reads: what a model is shown of a session, and what a client may ask about it. Nothing here writes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import cast
+
+from llm.types import Message as ModelMessage
+from llm.types import Role
+from llm.types import ToolCall as ModelToolCall
+from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn
+
+NO_RESULT = "Error: this tool was never answered."
+
+
+def history(turn_id: uuid.UUID, prompt: str) -> tuple[ModelMessage, ...]:
+    """Return the conversation up to a turn as the model is to see it, the agent's instructions first.
+
+    In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
+    messages of later turns are not there yet.
+    """
+    turn = Turn.objects.get(pk=turn_id)
+    rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position)
+    messages = [ModelMessage(role="system", content=prompt)]
+    unanswered: list[str] = []
+    for row in rows.order_by("turn__position", "number"):
+        if row.role == MessageRole.TOOL:
+            unanswered.remove(row.tool_call_id)
+        elif unanswered:
+            messages += _missing_results(unanswered)
+        calls = tuple(ModelToolCall(**call) for call in row.tool_calls)
+        unanswered += [call.id for call in calls]
+        messages.append(
+            ModelMessage(
+                role=cast(Role, row.role), content=row.content, tool_calls=calls, tool_call_id=row.tool_call_id
+            )
+        )
+    return tuple(messages + _missing_results(unanswered))
+
+
+def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
+    """Answer calls whose turn ended without a result: providers refuse a history with an unanswered call."""
+    missing = [ModelMessage(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in unanswered]
+    unanswered.clear()
+    return missing
+
+
+def open_turns(session_id: uuid.UUID) -> list[str]:
+    """Return the ids of the session's turns that have not ended, in order."""
+    turns = Turn.objects.filter(session_id=session_id, status__in=OPEN_STATUSES).order_by("position")
+    return [str(pk) for pk in turns.values_list("pk", flat=True)]
+
+
+def owned_session(owner_id: int, key: str) -> Session | None:
+    """Return the owner's session with this key; a foreign one looks exactly like a missing one."""
+    return Session.objects.filter(owner_id=owner_id, key=key).first()

@@ -1,0 +1,175 @@
+"""Runs one step of a turn in a worker: claim it, call the model, stream what it says, store the outcome.
+
+Decides nothing that `lifecycle` or `agents` decide. It may be cancelled, and its process may be killed, at any point:
+what counts is in the database, and another attempt goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from agents import loop
+from agents.events import StepFinished, TextDelta
+from agents.roles import role_of
+from agents.tools import requires_approval
+from llm import catalog
+from llm.errors import ModelError
+from llm.types import ModelRequest
+from sessions import lifecycle, metrics, queries, tasks
+from sessions.lifecycle import Change, Claimed, StaleAttempt, Step
+from sessions.models import ToolCall, new_id
+from sessions.protocol import ErrorCode
+from sessions.threads import in_thread
+from sessions.writer import Writer
+
+logger = structlog.get_logger(__name__)
+
+TIMED_OUT = "The turn took longer than this server allows. Send a smaller request."
+TOO_MANY_STEPS = "The model asked for tools too many times in one turn. Send a smaller request."
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A turn that this process holds, with the task that runs it."""
+
+    held: Claimed
+    task: asyncio.Task[None]
+    #: Somebody else has the turn now: stop and write nothing.
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the model has said so far in this step."""
+
+    message_id: uuid.UUID = field(default_factory=new_id)
+    texts: list[str] = field(default_factory=list)
+    first_token_at: datetime | None = None
+
+    def step(self, *, input_tokens: int = 0, output_tokens: int = 0) -> Step:
+        return Step(
+            message_id=self.message_id,
+            text="".join(self.texts),
+            first_token_at=self.first_token_at,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+
+
+async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[uuid.UUID, Lease]) -> None:
+    """Run the turn's next step, if it is due; `leases` shows what is held as long as it is held."""
+    held = await in_thread(lifecycle.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
+    task = asyncio.current_task()
+    if held is None or task is None:
+        return
+    with structlog.contextvars.bound_contextvars(
+        session_id=str(held.session_id), turn_id=str(turn_id), attempt=held.attempt
+    ):
+        logger.info("turn_started", steps=held.steps)
+        writer.publish(held.events)
+        leases[turn_id] = lease = Lease(held, task)
+        said = _Said()
+        try:
+            change = await _outcome(lease, writer, said)
+        except StaleAttempt as error:
+            logger.info("turn_lost", reason=str(error))
+            return
+        finally:
+            del leases[turn_id]
+            writer.forget(held, said.message_id)
+        writer.publish(change.events)
+        await tasks.send_soon(change.ready)
+
+
+async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
+    """Run the step and store how it ended, whatever happens. Raises StaleAttempt."""
+    held = lease.held
+    try:
+        if held.steps >= loop.MAX_STEPS:
+            return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
+        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT):
+            finished = await _model_call(held, writer, said)
+        return await _finish(held, writer, said, finished)
+    except StaleAttempt:
+        raise
+    except ModelError as error:
+        logger.warning("model_failed", error_code=error.code, detail=error.detail[:500])
+        return await _fail(held, writer, said, error.code, str(error))
+    except TimeoutError:
+        return await _fail(held, writer, said, ErrorCode.TURN_TIMED_OUT, TIMED_OUT)
+    except asyncio.CancelledError:
+        if lease.lost:
+            raise StaleAttempt("the lease was lost") from None
+        # The process is going away. What was said is shown already; the step starts again somewhere else.
+        logger.info("turn_parked")
+        return await in_thread(lifecycle.release)(held)
+    except Exception:
+        error_id = new_id()
+        logger.exception("turn_crashed", error_id=str(error_id))
+        text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+        return await _fail(held, writer, said, ErrorCode.INTERNAL_ERROR, text)
+
+
+async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
+    role = role_of(held.agent)
+    request = ModelRequest(
+        model=settings.CODELAB_MODEL,
+        messages=await in_thread(queries.history)(held.turn_id, role.prompt),
+        tools=role.tools,
+        first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
+        idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
+    )
+    started = timezone.now()
+    async with aclosing(loop.step(catalog.stream(request))) as events:
+        async for event in events:
+            match event:
+                case TextDelta(text):
+                    writer.write_text(held, said.message_id, text)
+                    if said.first_token_at is None:
+                        said.first_token_at = timezone.now()
+                        metrics.first_token_time.observe((said.first_token_at - started).total_seconds())
+                    said.texts.append(text)
+                    if writer.is_stale(held):
+                        raise StaleAttempt("a write was refused")
+                case StepFinished():
+                    return event
+    raise AssertionError("a step ends with StepFinished or an error")
+
+
+async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
+    await writer.flushed()
+    model = settings.CODELAB_MODEL
+    metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
+    metrics.model_tokens.labels(model=model, direction="output").inc(finished.output_tokens)
+    step = said.step(input_tokens=finished.input_tokens, output_tokens=finished.output_tokens)
+    if finished.tool_calls:
+        calls = [
+            ToolCall(
+                call_id=call.id,
+                tool=call.name,
+                arguments=call.arguments,
+                requires_approval=requires_approval(call.name),
+            )
+            for call in finished.tool_calls
+        ]
+        change = await in_thread(lifecycle.request_tools)(held, step, calls)
+        logger.info("turn_waiting", tool_calls=len(calls))
+    else:
+        change = await in_thread(lifecycle.complete)(held, step)
+        logger.info("turn_completed", output_tokens=finished.output_tokens)
+    return change
+
+
+async def _fail(held: Claimed, writer: Writer, said: _Said, code: str, text: str) -> Change:
+    await writer.flushed()
+    change = await in_thread(lifecycle.fail)(held, code=code, text=text, step=said.step())
+    logger.info("turn_failed", error_code=str(code))
+    return change

@@ -1,0 +1,110 @@
+"""A worker process: Celery's threads outside, one event loop inside that runs all its turns.
+
+Celery's threads only wait. One loop means one connection to each provider and to Redis, one writer for all streams,
+and turns that can be cancelled, which Celery's thread pool cannot do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import uuid
+from concurrent.futures import CancelledError, Future
+from functools import cache
+
+import structlog
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from sessions import lifecycle, runner
+from sessions.log import LoggedEvent
+from sessions.models import Worker
+from sessions.threads import in_thread
+from sessions.writer import Writer
+
+logger = structlog.get_logger(__name__)
+
+#: Seconds between two signs of life: leases are renewed and the worker's row is touched.
+HEARTBEAT = 4.0
+
+
+class WorkerProcess:
+    """Everything that exists once in a worker process."""
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.loop = asyncio.new_event_loop()
+        self.leases: dict[uuid.UUID, runner.Lease] = {}
+        self._parked = False
+        self._started_at = timezone.now()
+        self._ready = threading.Event()
+        threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
+        self._ready.wait()
+
+    def run(self, turn_id: uuid.UUID) -> None:
+        """Run a turn in the loop and wait for it; for Celery's threads."""
+        if self._parked:
+            return
+        coroutine = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
+        future: Future[None] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            future.result()
+        except CancelledError:
+            logger.info("turn_not_started", turn_id=str(turn_id))
+
+    def publish(self, events: list[LoggedEvent]) -> None:
+        """Show events that were committed outside the loop."""
+        self.loop.call_soon_threadsafe(self.writer.publish, events)
+
+    def park(self) -> None:
+        """Give all turns back, because the process is told to end; what others may take, they take at once."""
+        self._parked = True
+        self.loop.call_soon_threadsafe(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for lease in self.leases.values():
+            lease.task.cancel()
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._live())
+
+    async def _live(self) -> None:
+        self.writer = Writer()
+        self._ready.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.writer.run())
+            tasks.create_task(self._heartbeat())
+
+    async def _heartbeat(self) -> None:
+        while True:
+            held = {turn_id: lease.held.attempt for turn_id, lease in self.leases.items()}
+            try:
+                lost = await in_thread(self._report)(held)
+            except DatabaseError as error:
+                # Turns go on: if the database is away for longer than the lease, their writes will be refused.
+                logger.warning("heartbeat_failed", error=type(error).__name__)
+                lost = set()
+            for turn_id in lost:
+                lease = self.leases.get(turn_id)
+                if lease and lease.held.attempt == held[turn_id]:
+                    lease.lost = True
+                    lease.task.cancel()
+            await asyncio.sleep(HEARTBEAT)
+
+    def _report(self, held: dict[uuid.UUID, int]) -> set[uuid.UUID]:
+        now = timezone.now()
+        Worker.objects.update_or_create(
+            name=self.name,
+            defaults={"seen_at": now, "running_turns": len(held)},
+            create_defaults={"seen_at": now, "started_at": self._started_at, "running_turns": len(held)},
+        )
+        return lifecycle.renew(held.items())
+
+
+@cache
+def this_worker() -> WorkerProcess:
+    """Return the process's worker, made when it is first asked for."""
+    return WorkerProcess()

@@ -1,0 +1,145 @@
+"""One writer for all turns of a worker process: their events are committed together, then published.
+
+A single small transaction every few milliseconds carries the tokens of all streams; a transaction per token and turn
+would be the bottleneck. The first piece of a message does not wait. What cannot be committed now is kept and tried
+again, and nothing is published that is not committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import Error as DatabaseError
+
+from sessions import feed, log, metrics
+from sessions.lifecycle import Claimed
+from sessions.log import Addition, LoggedEvent, NewEvent
+from sessions.models import EventKind
+from sessions.threads import in_thread
+
+logger = structlog.get_logger(__name__)
+
+#: Seconds between two commits while tokens arrive.
+INTERVAL = 0.02
+#: Seconds before another try when the database did not take a batch.
+RETRY = 0.25
+#: Batches of events that wait to be published; beyond that they are left to the readers' own look at the log.
+BACKLOG = 100
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What one turn has said since the last commit."""
+
+    held: Claimed
+    texts: dict[uuid.UUID, list[str]] = field(default_factory=dict)
+
+
+class Writer:
+    """Collects text of running turns, commits it in batches, publishes what is committed."""
+
+    def __init__(self) -> None:
+        self._pending: dict[uuid.UUID, _Pending] = {}
+        self._stale: set[tuple[uuid.UUID, int]] = set()
+        self._started: set[uuid.UUID] = set()
+        self._work, self._hurry = asyncio.Event(), asyncio.Event()
+        # Set when the batch that is being collected, or the one before it, is committed.
+        self._collected, self._committed = asyncio.Event(), asyncio.Event()
+        self._committed.set()
+        self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=BACKLOG)
+
+    def write_text(self, held: Claimed, message_id: uuid.UUID, text: str) -> None:
+        """Take a piece of a message; it is committed and shown within milliseconds, in order."""
+        pending = self._pending.setdefault(held.turn_id, _Pending(held))
+        pending.texts.setdefault(message_id, []).append(text)
+        if message_id not in self._started:
+            self._started.add(message_id)
+            self._hurry.set()
+        self._work.set()
+
+    def publish(self, events: list[LoggedEvent]) -> None:
+        """Show events that somebody else has committed, behind those that went before them."""
+        if events and not self._publishing.full():
+            self._publishing.put_nowait(events)
+
+    def is_stale(self, held: Claimed) -> bool:
+        """Say whether a write of this attempt was refused; then the attempt has lost its turn."""
+        return (held.turn_id, held.attempt) in self._stale
+
+    async def flushed(self) -> None:
+        """Wait until everything taken so far is committed or refused."""
+        batch = self._collected if self._pending else self._committed
+        self._hurry.set()
+        await batch.wait()
+
+    def forget(self, held: Claimed, message_id: uuid.UUID) -> None:
+        """Drop what is remembered of an attempt that has ended."""
+        self._started.discard(message_id)
+        self._stale.discard((held.turn_id, held.attempt))
+
+    async def run(self) -> None:
+        """Commit for ever; cancel to end, after `flushed`."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish())
+            while True:
+                await self._work.wait()
+                try:
+                    async with asyncio.timeout(INTERVAL):
+                        await self._hurry.wait()
+                except TimeoutError:
+                    pass
+                self._hurry.clear()
+                self._work.clear()
+                await self._commit(self._take())
+                self._committed.set()
+
+    def _take(self) -> list[Addition]:
+        pending, self._pending = self._pending, {}
+        self._committed, self._collected = self._collected, asyncio.Event()
+        return [
+            Addition(
+                session_id=entry.held.session_id,
+                turn_id=turn_id,
+                attempt=entry.held.attempt,
+                events=tuple(
+                    _delta(entry.held, message_id, "".join(texts)) for message_id, texts in entry.texts.items()
+                ),
+            )
+            for turn_id, entry in pending.items()
+        ]
+
+    async def _commit(self, additions: Sequence[Addition]) -> None:
+        while True:
+            try:
+                logged, refused = await in_thread(log.append_all)(additions)
+                break
+            except DatabaseError as error:
+                # Safe to repeat, also when the COMMIT got through and only its answer was lost: see `append_all`.
+                logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
+                await asyncio.sleep(RETRY)
+        self._stale.update((a.turn_id, a.attempt) for a in additions if a.turn_id in refused)
+        metrics.events_written.inc(len(logged))
+        if refused:
+            metrics.writes_refused.inc(len(refused))
+        self.publish(logged)
+
+    async def _publish(self) -> None:
+        # Apart from committing: a layer that hangs must not hold up the log.
+        while True:
+            events = await self._publishing.get()
+            while not self._publishing.empty():
+                events += self._publishing.get_nowait()
+            await feed.publish(events)
+
+
+def _delta(held: Claimed, message_id: uuid.UUID, text: str) -> NewEvent:
+    return NewEvent(
+        kind=EventKind.TEXT_DELTA,
+        turn_id=held.turn_id,
+        attempt=held.attempt,
+        payload={"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text},
+    )

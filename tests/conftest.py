@@ -1,0 +1,65 @@
+"""What all tests share: named people, and a clean end for pooled connections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+
+from tests.live.provider import Provider
+from tests.live.service import Service, running
+
+POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """Owns the sessions of the tests."""
+    return User.objects.create_user("alice", password="a long password of alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """Another user, who must never see what is Alice's."""
+    return User.objects.create_user("bob", password="a long password of bob")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_pool(django_db_setup: None) -> Iterator[None]:
+    """Close pooled connections before the test database is dropped, which nobody may be using then."""
+    yield
+    for connection in connections.all():
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole service with the built-in model, shared by all tests that harm nothing."""
+    with running(tmp_path_factory.mktemp("service"), postgres=POSTGRES, redis=REDIS) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    """A provider of OpenAI's kind on this machine."""
+    with Provider() as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def provided_service(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Service]:
+    """The whole service with a model of that provider behind LiteLLM; it has no key, as local servers have none."""
+    with running(
+        tmp_path_factory.mktemp("provided"),
+        postgres=POSTGRES,
+        redis=REDIS,
+        CODELAB_MODEL="openai/fake",
+        OPENAI_API_BASE=provider.url,
+        CODELAB_FIRST_TOKEN_TIMEOUT="2",
+        CODELAB_IDLE_TOKEN_TIMEOUT="1",
+    ) as it:
+        yield it

@@ -1,0 +1,139 @@
+"""A model provider for tests: a real HTTP server that speaks OpenAI's wire format, in good ways and in bad ones.
+
+Token i of a request is a pure function of the request's last message and i, so that every test knows the right answer.
+The message says how to behave, for example `tokens=200 rate=50` or `status=429`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+ERROR = {"error": {"message": "secret detail from http://inside.example/v1 with sk-verysecretkey", "type": "x"}}
+
+
+def token(i: int) -> str:
+    return f"w{i} "
+
+
+class Provider:
+    """Runs in a thread of its own; `requests` holds the bodies it was sent, `first_byte_at` when it answered each."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.first_byte_at: dict[str, float] = {}
+        self.closed_early = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Provider:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join(10)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self._done = asyncio.Event()
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._done.wait()
+        server.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                found = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+                body = json.loads(await reader.readexactly(int(found[1]) if found else 0))
+                self.requests.append(body)
+                said = str(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
+                wish = dict(re.findall(r"(\w+)=(\S+)", said))
+                if not await self._answer(writer, said, wish):
+                    break
+        with suppress(ConnectionError):
+            writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
+        """Answer one request as it wishes; False when the connection is to be dropped afterwards."""
+        if "status" in wish:
+            text = json.dumps(ERROR).encode()
+            writer.write(
+                f"HTTP/1.1 {wish['status']} No\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(text)}\r\n\r\n".encode()
+                + text
+            )
+            await writer.drain()
+            return True
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await writer.drain()
+        if "silent" in wish:
+            return await self._keep_alive(writer, float(wish["silent"]))
+        rate = float(wish.get("rate", 0))
+        started = time.monotonic()
+        for i in range(int(wish.get("tokens", 3))):
+            if rate:
+                await asyncio.sleep(max(0.0, started + i / rate - time.monotonic()))
+            self._event(writer, {"delta": {"content": token(i)}, "finish_reason": None})
+            await writer.drain()
+            if i == 0:
+                self.first_byte_at[said] = time.monotonic()
+            if i == int(wish.get("reset_after", -1)):
+                writer.transport.abort()
+                return False
+            if i == int(wish.get("stall_after", -1)):
+                return await self._keep_alive(writer, 600)
+        if "call" in wish:
+            self._tool_call(writer, wish["call"])
+        if "no_end" not in wish:
+            reason = "tool_calls" if "call" in wish else "stop"
+            self._event(writer, {"delta": {}, "finish_reason": reason})
+            usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+            self._event(writer, None, usage=usage)
+            self._chunk(writer, b"data: [DONE]\n\n")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    def _tool_call(self, writer: asyncio.StreamWriter, name: str) -> None:
+        for piece in ({"id": "call_abc", "function": {"name": name, "arguments": ""}}, '{"pa', 'th": "README.md"}'):
+            call = {"function": {"arguments": piece}} if isinstance(piece, str) else piece
+            self._event(writer, {"delta": {"tool_calls": [{"index": 0, "type": "function", **call}]}})
+
+    async def _keep_alive(self, writer: asyncio.StreamWriter, seconds: float) -> bool:
+        """Send nothing but comments, as proxies do; ends early when the client goes away."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._chunk(writer, b": keep-alive\n\n")
+            try:
+                await writer.drain()
+            except ConnectionError:
+                self.closed_early += 1
+                raise
+            await asyncio.sleep(0.1)
+        return False
+
+    def _event(self, writer: asyncio.StreamWriter, choice: dict[str, Any] | None, **more: Any) -> None:
+        choices = [{"index": 0, "finish_reason": None, **choice}] if choice is not None else []
+        body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": choices, **more}
+        self._chunk(writer, f"data: {json.dumps(body)}\n\n".encode())
+
+    def _chunk(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

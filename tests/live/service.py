@@ -1,0 +1,179 @@
+"""The service as a user has it: real processes on real ports, with a database of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import websockets
+
+PROJECT = Path(__file__).parent.parent.parent
+ADMIN_PASSWORD = "the admin's long password"
+DEMO_PASSWORD = "the demo user's long password"
+
+MAKE_USERS = f"""
+from django.contrib.auth.models import User
+User.objects.create_superuser("admin", password={ADMIN_PASSWORD!r})
+User.objects.create_user("demo", password={DEMO_PASSWORD!r})
+User.objects.create_user("bob", password={DEMO_PASSWORD!r})
+"""
+
+_numbers = itertools.count(1)
+
+type Frame = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Socket:
+    """A WebSocket client that remembers what it was told."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, frame: Frame | str | bytes) -> None:
+        await self.connection.send(json.dumps(frame) if isinstance(frame, dict) else frame)
+
+    async def say(self, content: str, **more: Any) -> None:
+        await self.send({"type": "user_message", "content": content, **more})
+
+    async def receive(self, timeout: float = 30) -> Frame:
+        return dict(json.loads(await self._receive_text(timeout)))
+
+    async def _receive_text(self, timeout: float) -> str:
+        import asyncio
+
+        async with asyncio.timeout(timeout):
+            return str(await self.connection.recv())
+
+    async def until_final(self, timeout: float = 60) -> list[Frame]:
+        """Return the frames up to and with the one that ends the turn."""
+        frames: list[Frame] = []
+        while not frames or not frames[-1].get("is_final"):
+            frames.append(await self.receive(timeout))
+        return frames
+
+
+class Service:
+    """Web, worker and beat on a database and a Redis number of their own."""
+
+    def __init__(self, folder: Path, *, postgres: str, redis: str, **environment: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin_password, self.demo_password = ADMIN_PASSWORD, DEMO_PASSWORD
+        number = next(_numbers)
+        self.database_url = f"{postgres.rpartition('/')[0]}/service_{number}"
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE service_{number}")
+        self.environment = {
+            **os.environ,
+            "PORT": str(self.port),
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": f"{redis.rpartition('/')[0]}/{number}",
+            "CODELAB_DATA_DIR": str(folder),
+            "CODELAB_OPEN_ACCESS_USER": "demo",
+            "CODELAB_LOG_FORMAT": "json",
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.manage("migrate", "-v0")
+        self.manage("shell", "-v0", "-c", MAKE_USERS)
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self.environment, check=True)
+
+    def log_of(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            with (self.folder / f"{name}.log").open("ab") as log:
+                command = [sys.executable, "-m", "codelab", name]
+                self.processes[name] = subprocess.Popen(
+                    command, cwd=PROJECT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                )
+
+    def stop(self, *names: str, signal_number: int = signal.SIGTERM) -> None:
+        processes = [self.processes.pop(name) for name in names if name in self.processes]
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal_number)
+        for process in processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def wait_until_healthy(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.get("/health")[0] == 200:
+                return
+            time.sleep(0.1)
+        logs = "\n".join(f"--- {name}\n{self.log_of(name)[-2000:]}" for name in self.processes)
+        raise AssertionError(f"not healthy after {seconds} s: {self.get('/health')}\n{logs}")
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        return self._answer(urllib.request.Request(self.url + path, headers=headers))
+
+    def post(self, path: str, body: object, **headers: str) -> tuple[int, str]:
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **headers}
+        return self._answer(urllib.request.Request(self.url + path, data=data, headers=headers))
+
+    def _answer(self, request: urllib.request.Request) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(request, timeout=70) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    @asynccontextmanager
+    async def connect(self, path: str, **options: Any) -> AsyncIterator[Socket]:
+        options = {"max_size": None, "proxy": None, **options}
+        async with websockets.connect(f"ws://127.0.0.1:{self.port}{path}", **options) as connection:
+            yield Socket(connection)
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Ask the service's database, past the service."""
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+
+@contextmanager
+def running(folder: Path, *, postgres: str, redis: str, **environment: str) -> Iterator[Service]:
+    """A service with all its processes up, ended afterwards."""
+    assert urlsplit(postgres).hostname == "127.0.0.1"
+    service = Service(folder, postgres=postgres, redis=redis, **environment)
+    try:
+        service.start("web", "worker", "beat")
+        service.wait_until_healthy()
+        yield service
+    finally:
+        service.stop("beat", "web", "worker")

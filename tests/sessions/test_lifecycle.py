@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from sessions import lifecycle, log, queries
+from sessions.lifecycle import Accepted, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.log import Addition, NewEvent
+from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return lifecycle.open_session(alice.pk, "notes")
+
+
+def accept(session: Session, content: str = "Hi") -> Accepted:
+    return lifecycle.accept_message(session.pk, content)
+
+
+def claim(turn_id: uuid.UUID) -> Claimed:
+    claimed = lifecycle.claim(turn_id, worker="w", model="scripted")
+    assert claimed is not None
+    return claimed
+
+
+def step(text: str = "Hello", tokens: int = 0) -> Step:
+    return Step(message_id=new_id(), text=text, input_tokens=tokens * 3, output_tokens=tokens)
+
+
+def kinds(session: Session) -> list[str]:
+    return [event.kind for event in log.since(session.pk, 0)]
+
+
+def status(turn_id: uuid.UUID) -> str:
+    return Turn.objects.get(pk=turn_id).status
+
+
+def expire(turn_id: uuid.UUID) -> None:
+    Turn.objects.filter(pk=turn_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_session_is_made_on_first_use_and_found_again(alice: User, bob: User) -> None:
+    session = lifecycle.open_session(alice.pk, "test_session")
+    assert lifecycle.open_session(alice.pk, "test_session").pk == session.pk
+    assert session.key == "test_session"
+    assert session.pk.version == 7
+    assert queries.owned_session(bob.pk, "test_session") is None
+    assert lifecycle.open_session(bob.pk, "test_session").pk != session.pk
+
+
+def test_an_accepted_message_is_stored_with_its_turn_and_its_events(session: Session) -> None:
+    accepted = accept(session, "Hi\tthere 🙂")
+    message = Message.objects.get(pk=accepted.message_id)
+    assert (message.role, message.content, message.turn_id) == ("user", "Hi\tthere 🙂", accepted.turn_id)
+    assert status(accepted.turn_id) == TurnStatus.QUEUED
+    assert kinds(session) == ["agent_switched", "message_added", "turn_queued"]
+    assert accepted.ready == accepted.turn_id
+    second = accept(session)
+    assert [event.number for event in second.events] == [4, 5]
+
+
+def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
+    with pytest.raises(TooLate):
+        lifecycle.accept_message(session.pk, "Hi", deadline=time.monotonic() - 1)
+    assert not Message.objects.exists()
+    assert not Turn.objects.exists()
+    assert not Event.objects.exists()
+
+
+def test_a_turn_runs_to_its_end(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    assert held.attempt == 1
+    answer = step("Hello", tokens=2)
+    change = lifecycle.complete(held, answer)
+    turn = Turn.objects.get(pk=held.turn_id)
+    assert (turn.status, turn.steps, turn.input_tokens, turn.output_tokens) == (TurnStatus.COMPLETED, 1, 6, 2)
+    assert turn.lease_expires_at is None
+    assert turn.finished_at is not None
+    assert Message.objects.get(pk=answer.message_id).content == "Hello"
+    assert [event.kind for event in change.events] == ["message_added", "turn_completed"]
+    assert change.ready is None
+
+
+def test_a_turn_is_claimed_once(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    claim(turn_id)
+    assert lifecycle.claim(turn_id, worker="other", model="scripted") is None
+    assert lifecycle.claim(new_id(), worker="other", model="scripted") is None
+
+
+def test_turns_of_a_session_run_in_order(session: Session) -> None:
+    first, second = accept(session, "1"), accept(session, "2")
+    assert lifecycle.claim(second.turn_id, worker="w", model="m") is None
+    change = lifecycle.complete(claim(first.turn_id), step("one"))
+    assert change.ready == second.turn_id
+    held = claim(second.turn_id)
+    assert [m.content for m in queries.history(held.turn_id, "p")] == ["p", "1", "one", "2"]
+
+
+def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> None:
+    first = accept(session, "1")
+    accept(session, "2")
+    assert [m.content for m in queries.history(first.turn_id, "p")] == ["p", "1"]
+
+
+def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    lifecycle.fail(held, code="model_truncated", text="Cut off.", step=step("Hal"))
+    turn = Turn.objects.get(pk=held.turn_id)
+    assert (turn.status, turn.error_code, turn.error) == (TurnStatus.FAILED, "model_truncated", "Cut off.")
+    partial = Message.objects.get(role="assistant")
+    assert (partial.content, partial.interrupted) == ("Hal", True)
+    assert kinds(session)[-2:] == ["message_added", "turn_failed"]
+
+
+STALE: list[Callable[[Claimed], object]] = [
+    lambda held: lifecycle.complete(held, step()),
+    lambda held: lifecycle.fail(held, code="x", text="x"),
+    lambda held: lifecycle.release(held),
+    lambda held: lifecycle.request_tools(held, step(), [ToolCall(call_id="c", tool="read_file")]),
+]
+
+
+@pytest.mark.parametrize("write", STALE)
+def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claimed], object]) -> None:
+    old = claim(accept(session).turn_id)
+    expire(old.turn_id)
+    lifecycle.recover(old.turn_id)
+    new = claim(old.turn_id)
+    assert new.attempt == 2
+    before = log.since(session.pk, 0)
+    with pytest.raises(StaleAttempt):
+        write(old)
+    addition = Addition(session_id=session.pk, turn_id=old.turn_id, attempt=1, events=(delta(old.turn_id),))
+    assert log.append_all([addition]) == ([], {old.turn_id})
+    assert log.since(session.pk, 0) == before
+    assert lifecycle.renew([(old.turn_id, 1)]) == {old.turn_id}
+    assert lifecycle.renew([(new.turn_id, 2)]) == set()
+
+
+@pytest.mark.parametrize("write", STALE)
+def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claimed], object]) -> None:
+    held = claim(accept(session).turn_id)
+    lifecycle.complete(held, step())
+    before = log.since(session.pk, 0)
+    with pytest.raises(StaleAttempt):
+        write(held)
+    assert log.since(session.pk, 0) == before
+
+
+def delta(turn_id: uuid.UUID, text: str = "x") -> NewEvent:
+    payload = {"turn_id": str(turn_id), "message_id": "m", "text": text}
+    return NewEvent(kind=EventKind.TEXT_DELTA, turn_id=turn_id, payload=payload, attempt=1)
+
+
+def test_events_of_many_turns_are_numbered_without_gaps(alice: User) -> None:
+    sessions = [lifecycle.open_session(alice.pk, f"s{i}") for i in range(5)]
+    held = [claim(accept(session).turn_id) for session in sessions]
+    for _ in range(3):
+        additions = [
+            Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id), delta(h.turn_id)))
+            for h in held
+        ]
+        logged, refused = log.append_all(additions)
+        assert (len(logged), refused) == (10, set())
+    for session in sessions:
+        numbers = [event.number for event in log.since(session.pk, 0)]
+        assert numbers == list(range(1, 4 + 1 + 6))
+        session.refresh_from_db()
+        assert session.last_number == numbers[-1]
+
+
+def test_a_batch_that_is_written_again_is_written_once(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    addition = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=1, events=(delta(held.turn_id, "a"),))
+    first = log.append_all([addition])
+    assert log.append_all([addition]) == first
+    assert kinds(session).count("text_delta") == 1
+
+
+def test_a_batch_of_many_turns_costs_few_queries(alice: User, django_assert_max_num_queries: object) -> None:
+    held = [claim(accept(lifecycle.open_session(alice.pk, f"s{i}")).turn_id) for i in range(20)]
+    additions = [
+        Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id),)) for h in held
+    ]
+    with django_assert_max_num_queries(8):  # type: ignore[operator]
+        log.append_all(additions)
+
+
+def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    calls = [ToolCall(call_id=name, tool="read_file", arguments={"path": name}) for name in ("a", "b")]
+    lifecycle.request_tools(held, step("Looking."), calls)
+    assert status(held.turn_id) == TurnStatus.WAITING
+    assert lifecycle.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
+    change = lifecycle.record_tool_result(session.pk, "a", content="Error: no", failed=True)
+    assert change.ready == held.turn_id
+    assert status(held.turn_id) == TurnStatus.QUEUED
+    again = claim(held.turn_id)
+    assert (again.attempt, again.steps) == (2, 1)
+    history = queries.history(held.turn_id, "p")
+    assert [(m.role, m.content) for m in history[2:]] == [
+        ("assistant", "Looking."),
+        ("tool", '"B"'),
+        ("tool", "Error: no"),
+    ]
+    assert [call.id for call in history[2].tool_calls] == ["a", "b"]
+
+
+def test_a_tool_result_is_taken_once(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    lifecycle.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    lifecycle.record_tool_result(session.pk, "a", content="1", failed=False)
+    before = log.since(session.pk, 0)
+    with pytest.raises(ToolCallRefused) as twice:
+        lifecycle.record_tool_result(session.pk, "a", content="2", failed=False)
+    with pytest.raises(ToolCallRefused) as unknown:
+        lifecycle.record_tool_result(session.pk, "zzz", content="2", failed=False)
+    assert (twice.value.code, unknown.value.code) == ("tool_call_finished", "unknown_tool_call")
+    assert ToolCall.objects.get().result == "1"
+    assert log.since(session.pk, 0) == before
+
+
+def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
+    lifecycle.request_tools(claim(accept(session).turn_id), step(""), [ToolCall(call_id="a", tool="read_file")])
+    foreign = lifecycle.open_session(bob.pk, "notes")
+    with pytest.raises(ToolCallRefused):
+        lifecycle.record_tool_result(foreign.pk, "a", content="1", failed=False)
+
+
+def test_providers_that_number_their_calls_from_zero_do_not_mix_them_up(session: Session) -> None:
+    for _ in range(2):
+        held = claim(accept(session).turn_id)
+        call = ToolCall(call_id="call_0", tool="read_file")
+        lifecycle.request_tools(held, step(""), [call])
+        lifecycle.record_tool_result(session.pk, call.call_id, content="1", failed=False)
+        lifecycle.complete(claim(held.turn_id), step("done"))
+    assert len(set(ToolCall.objects.values_list("call_id", flat=True))) == 2
+
+
+def test_a_turn_given_back_is_ready_for_another_worker(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    assert lifecycle.release(held).ready == held.turn_id
+    assert claim(held.turn_id).attempt == 2
+
+
+def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    for _ in range(2):
+        claim(turn_id)
+        assert turn_id not in lifecycle.overdue()
+        expire(turn_id)
+        assert turn_id in lifecycle.overdue()
+        assert lifecycle.recover(turn_id).ready == turn_id
+    claim(turn_id)
+    expire(turn_id)
+    lifecycle.recover(turn_id)
+    turn = Turn.objects.get(pk=turn_id)
+    assert (turn.status, turn.error_code) == (TurnStatus.FAILED, "too_many_attempts")
+    assert turn.error
+
+
+def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    for i in range(4):
+        claim(turn_id)
+        expire(turn_id)
+        lifecycle.recover(turn_id)
+        call = ToolCall(call_id=str(i), tool="read_file")
+        lifecycle.request_tools(claim(turn_id), step(""), [call])
+        lifecycle.record_tool_result(session.pk, str(i), content="1", failed=False)
+    assert status(turn_id) == TurnStatus.QUEUED
+
+
+def test_a_queued_turn_that_nobody_took_is_announced_again(session: Session) -> None:
+    first, second = accept(session), accept(session)
+    assert lifecycle.overdue() == []
+    Turn.objects.update(hinted_at=timezone.now() - timedelta(minutes=1))
+    assert set(lifecycle.overdue()) == {first.turn_id, second.turn_id}
+    assert lifecycle.recover(first.turn_id).ready == first.turn_id
+    assert lifecycle.recover(second.turn_id).ready is None
+    assert lifecycle.overdue() == []
+
+
+def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    behind = accept(session)
+    lifecycle.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
+    assert lifecycle.overdue() == [held.turn_id]
+    assert lifecycle.recover(held.turn_id).ready == behind.turn_id
+    assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
+    history = queries.history(behind.turn_id, "p")
+    assert [m.role for m in history] == ["system", "user", "assistant", "tool", "user"]
+    assert history[3].content == queries.NO_RESULT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "race")
+    for _ in range(10):
+        turn_id = accept(session).turn_id
+
+        def race(name: str, turn_id: uuid.UUID = turn_id) -> Claimed | None:
+            try:
+                return lifecycle.claim(turn_id, worker=name, model="m")
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            won = [held for held in pool.map(race, "abcd") if held]
+        assert len(won) == 1
+        lifecycle.complete(won[0], step())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_messages_from_many_sockets_get_numbers_without_gaps(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "crowd")
+
+    def send(i: int) -> Accepted:
+        try:
+            return accept(session, str(i))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(40)))
+    numbers = [event.number for event in log.since(session.pk, 0)]
+    assert numbers == list(range(1, 82))
+
+
+def test_the_database_itself_refuses_impossible_turns(session: Session) -> None:
+    first, second = accept(session), accept(session)
+    claim(first.turn_id)
+    later = timezone.now()
+    impossible: list[dict[str, Any]] = [
+        {"status": "running", "lease_expires_at": later},
+        {"status": "running"},
+        {"status": "dreaming"},
+        {"status": "completed"},
+        {"finished_at": later},
+        {"status": "failed", "finished_at": later},
+    ]
+    for fields in impossible:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Turn.objects.filter(pk=second.turn_id).update(**fields)
+
+
+def test_only_the_lifecycle_writes_a_turns_status() -> None:
+    folder = Path(lifecycle.__file__).parent
+    writers = {
+        path.name
+        for path in folder.glob("*.py")
+        if re.search(r"(update|create)\([^)]*\bstatus=", path.read_text(encoding="utf-8"))
+    }
+    assert writers <= {"lifecycle.py"}
