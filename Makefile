@@ -4,8 +4,8 @@
 MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
-# Checks that Django runs need settings, but no server.
-manage := CODELAB_DEBUG=true $(python) manage.py
+# These commands need settings, but no server: that there is none to compare the migrations with is no news.
+manage := CODELAB_DEBUG=true CODELAB_LOG_LEVEL=ERROR $(python) -W ignore::RuntimeWarning manage.py
 compile := .venv/bin/uv --quiet pip compile --universal --python-version 3.12 --generate-hashes --no-header \
 	--no-emit-index-url --override requirements/overrides.txt
 
@@ -38,11 +38,12 @@ mend-check-migrations := $(python) manage.py makemigrations, and commit the resu
 
 .PHONY: check
 check: venv ## Check format, lint, types, imports and migrations, all of them even when one fails
-	@failed=; \
-	$(foreach check,$(checks),echo "$(check)"; $(MAKE) $(check) || failed="$$failed $(check)";) \
-	[ -z "$$failed" ] || { printf '\nFailed:\n'; for check in $$failed; do case $$check in \
-	$(foreach check,$(checks),$(check)) echo "  $(check): $(mend-$(check))";;) \
-	esac; done; exit 1; }
+	@failed=; for check in $(checks); do echo "$$check"; $(MAKE) $$check || failed="$$failed mend-$$check"; done; \
+	[ -z "$$failed" ] || { echo; echo "Failed, and what mends it:"; $(MAKE) $$failed; exit 1; }
+
+.PHONY: $(checks:%=mend-%)
+$(checks:%=mend-%):
+	@echo "  $(@:mend-%=%): $($@)"
 
 .PHONY: $(checks)
 check-format: venv ## Only: is everything formatted?

@@ -35,15 +35,16 @@ task_ignore_result = True
 result_backend = None
 task_default_queue = "turns"
 task_routes = {"sessions.tasks.sweep": {"queue": "upkeep"}}
-task_acks_late = True
-task_reject_on_worker_lost = True
+# Acknowledged when it starts: the lease on the turn brings it back, not the broker. Late acknowledgement would add
+# nothing and take much: a connection to Redis that is lost with unacknowledged tasks ends the whole worker (kombu
+# 5.7.0 fails while it restores them). For the same reason no task is taken before a thread is free for it.
+task_acks_late = False
 worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
 task_send_sent_event = True
 worker_send_task_events = True
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
-# A turn may outlive a lost broker connection: its record is in PostgreSQL, not in the broker.
-worker_cancel_long_running_tasks_on_connection_loss = False
 worker_concurrency = environment.worker_concurrency
 timezone = "UTC"
 

@@ -8,6 +8,7 @@ import structlog
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -15,7 +16,7 @@ from codelab.auth import ORIGIN_REFUSED, identify_request, is_origin_allowed
 from codelab.environment import VERSION
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
-from sessions.lifecycle import TooLate
+from sessions.changes import TooLate
 from sessions.models import new_id
 from sessions.protocol import ErrorCode
 from sessions.schema import asyncapi
@@ -45,6 +46,13 @@ api.add_router("", router)
 def asyncapi_document(request: HttpRequest) -> JsonResponse:
     """Return the description of the socket's frames."""
     return JsonResponse(asyncapi(VERSION))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer an unknown path: in JSON below /api/, with Django's page elsewhere."""
+    if request.path.startswith("/api/"):
+        return _answer(404, ErrorCode.NOT_FOUND, "There is nothing at this path; /api/v1/docs lists what there is.")
+    return page_not_found(request, exception)
 
 
 def _answer(status: int, code: str, text: str, **more: Any) -> JsonResponse:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
@@ -13,3 +15,8 @@ app = Celery("codelab")
 app.config_from_object("celeryconfig")
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Celery sets up logging of its own unless somebody listens to this signal."""

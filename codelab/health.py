@@ -74,7 +74,7 @@ class Health(HealthCheckView):  # type: ignore[misc]
     async def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         """Run the checks and answer in JSON, whatever the client would like best."""
         await super().get(request, *args, **kwargs)
-        checks = {type(r.check).__name__.lower(): str(r.error) if r.error else "ok" for r in self.results}
+        checks = {type(r.check).__name__.lower(): r.error.message if r.error else "ok" for r in self.results}
         healthy = all(text == "ok" for text in checks.values())
         body = {
             "status": "healthy" if healthy else "unhealthy",

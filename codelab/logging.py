@@ -68,6 +68,10 @@ def configure_logging(log_format: str, level: str) -> None:
         "celery.worker.strategy",
     )
     quiet = {name: {"level": "WARNING"} for name in chatty}
+    # What these say is said by our own lines: a failed check is in the answer, a failed request in its last line.
+    quiet |= {name: {"level": "CRITICAL"} for name in ("health_check", "django.request")}
+    # psycopg makes its logger louder than ours unless it has a level already.
+    quiet["psycopg"] = {"level": "ERROR" if level == "ERROR" else "WARNING"}
     config: dict[str, Any] = {
         "version": 1,
         "disable_existing_loggers": False,

@@ -6,6 +6,8 @@ import logging
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from codelab.environment import PROJECT, environment
 from codelab.logging import configure_logging
@@ -107,9 +109,19 @@ REDIS_URL = reveal(environment.redis_url) or "redis://127.0.0.1:6379/0"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # redis-py 8 gives up a blocking read after 5 s by default, which ends idle sockets (django/channels_redis#422);
-        # no limit at all would hang on a dead peer.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 3}]},
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    # redis-py 8 gives up a blocking read after 5 s by default, which ends idle sockets
+                    # (django/channels_redis#422); no limit at all would hang on a dead peer.
+                    "socket_timeout": 15,
+                    "socket_connect_timeout": 3,
+                    # A closed connection is replaced at once, not after the library's pause of a second.
+                    "retry": Retry(NoBackoff(), 1),
+                }
+            ]
+        },
     }
 }
 
@@ -119,6 +131,8 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = environment.data_dir / "static"
+# WhiteNoise complains of a folder that is not there.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # WhiteNoise serves the files of the apps themselves, so that nothing has to be collected before the first start.
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
@@ -149,6 +163,8 @@ share_metrics(environment.metrics_dir)
 
 LOGGING_CONFIG = None
 configure_logging(environment.log_format, environment.log_level)
+# One line a request is enough.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 # Request ids travel with a task. Its own lines about tasks are for debugging: turns log their life themselves.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG

@@ -13,6 +13,8 @@ from sessions.pages import chat
 admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
 admin.site.index_title = "Sessions, turns and what became of them"
 
+handler404 = "codelab.api.not_found"
+
 urlpatterns = [
     path("", chat, name="chat"),
     path("admin/", admin.site.urls),

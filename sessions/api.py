@@ -18,6 +18,7 @@ from ninja import Field, Router, Schema
 
 from sessions import lifecycle, protocol, queries, tasks
 from sessions.broker import require_broker
+from sessions.changes import Accepted
 from sessions.feed import ENDS_TURN, Feed, publish
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
@@ -143,7 +144,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     return await _outcome(out, accepted, body.timeout) if body.wait else out
 
 
-async def _outcome(out: MessageOut, accepted: lifecycle.Accepted, timeout: float) -> MessageOut:
+async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> MessageOut:
     """Follow the session until the turn has ended or waits for a tool, or time is up: then it is still open."""
     turn_id = str(accepted.turn_id)
     out.status = TurnStatus.RUNNING.value

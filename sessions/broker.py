@@ -7,6 +7,8 @@ from functools import cache
 
 from django.conf import settings
 from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 #: Seconds Redis may take to answer; it takes a fraction of a millisecond.
@@ -33,5 +35,11 @@ async def require_broker() -> None:
 def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
     # A client's connections belong to the loop that opened them.
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, max_connections=16
+        settings.REDIS_URL,
+        socket_timeout=PATIENCE,
+        socket_connect_timeout=PATIENCE,
+        max_connections=16,
+        # A connection that a restart of Redis has closed is replaced at once; the library's own pause before it tries
+        # again is longer than our patience.
+        retry=Retry(NoBackoff(), 1),
     )

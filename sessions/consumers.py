@@ -22,9 +22,9 @@ from django.db import Error as DatabaseError
 
 from sessions import lifecycle, metrics, protocol, queries, tasks
 from sessions.broker import BrokerUnavailable, require_broker
+from sessions.changes import Change, TooLate, ToolCallRefused
 from sessions.feed import Feed, publish
 from sessions.frames import Dialect, frame_of
-from sessions.lifecycle import Change, TooLate, ToolCallRefused
 from sessions.models import Session, new_id
 from sessions.protocol import CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
 from sessions.threads import in_thread
@@ -83,7 +83,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
         """Say why this socket is of no use, and close it."""
         await self.send_error(code, text)
-        await self.close(close_code)
+        await self.close(int(close_code))
 
     async def attach(self) -> Session | None:
         """Find out who is calling, open the session and follow it; None when the caller is nobody we know."""

@@ -17,15 +17,16 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from agents.roles import UNASSIGNED, UNIVERSAL
+from agents.roles import UNASSIGNED
 from sessions import log, metrics
+from sessions.changes import Accepted, Change, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.conversation import first_agent, make_call_ids_unique, message_added, store_message, store_step
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_STATUSES,
@@ -39,7 +40,7 @@ from sessions.models import (
     TurnStatus,
     new_id,
 )
-from sessions.protocol import MAX_CALL_ID_LENGTH, ErrorCode
+from sessions.protocol import ErrorCode
 
 TRANSITIONS = {
     TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED, TurnStatus.FAILED},
@@ -63,61 +64,6 @@ HINT_PATIENCE = timedelta(seconds=10)
 TOOL_PATIENCE = timedelta(hours=24)
 
 
-class StaleAttempt(Exception):
-    """The turn is no longer held by this attempt; whoever gets this stops and writes nothing more."""
-
-
-class TooLate(Exception):
-    """The caller has given up waiting and told the client so; the transaction is rolled back."""
-
-
-class ToolCallRefused(Exception):
-    """A tool result that belongs to no open call. `code` and the text are for the client."""
-
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What a verb has committed: events to publish, and the turn that is ready to run, if any."""
-
-    events: list[LoggedEvent] = field(default_factory=list)
-    ready: uuid.UUID | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted(Change):
-    """An accepted message: from here on it cannot be lost."""
-
-    session_id: uuid.UUID
-    message_id: uuid.UUID
-    turn_id: uuid.UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed(Change):
-    """A turn that this attempt now holds."""
-
-    session_id: uuid.UUID
-    turn_id: uuid.UUID
-    attempt: int
-    agent: str
-    steps: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What a finished or interrupted model call said, to be stored with the turn's next state."""
-
-    message_id: uuid.UUID
-    text: str
-    first_token_at: datetime | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
 def open_session(owner_id: int, key: str) -> Session:
     """Return the owner's session with this key, created on first use."""
     return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
@@ -131,17 +77,15 @@ def accept_message(session_id: uuid.UUID, content: str, *, deadline: float = mat
     message_id, turn_id = new_id(), new_id()
     with _atomic_until(deadline):
         session = log.lock(session_id)
-        new = _first_agent(session)
+        new = first_agent(session)
         new += [
-            _message_added(message_id, turn_id, MessageRole.USER, content),
+            message_added(message_id, turn_id, MessageRole.USER, content),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
         ]
         events = log.append(session, new)
-        position, number = events[-1].number, events[-2].number
-        Turn.objects.create(id=turn_id, session=session, position=position)
-        Message.objects.create(
-            id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, number=number
-        )
+        Turn.objects.create(id=turn_id, session=session, position=events[-1].number)
+        message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content)
+        store_message(message, events[-2])
     return Accepted(events=events, ready=turn_id, session_id=session_id, message_id=message_id, turn_id=turn_id)
 
 
@@ -193,7 +137,7 @@ def complete(held: Claimed, step: Step) -> Change:
     """Store the answer and end the turn. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = _lock_held(held)
-        events = _store_step(session, turn, step)
+        events = store_step(session, turn, step)
         _move(turn, TurnStatus.COMPLETED, **_counted(turn, step))
         payload = {
             "turn_id": str(turn.pk),
@@ -210,9 +154,9 @@ def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Chang
     """Store the step and its tool calls; the turn waits for their results and holds nothing. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = _lock_held(held)
-        _make_call_ids_unique(session, calls)
+        make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
-        events = _store_step(session, turn, step, tool_calls=wire)
+        events = store_step(session, turn, step, tool_calls=wire)
         for call in calls:
             call.turn = turn
         ToolCall.objects.bulk_create(calls)
@@ -257,22 +201,17 @@ def record_tool_result(
         message_id = new_id()
         new = [
             _event(EventKind.TOOL_CALL_FINISHED, turn.pk, payload),
-            _message_added(message_id, turn.pk, MessageRole.TOOL, content, tool_call_id=call_id),
+            message_added(message_id, turn.pk, MessageRole.TOOL, content, tool_call_id=call_id),
         ]
         done = not turn.tool_calls.filter(status=ToolCallStatus.WAITING).exists()
         if done:
             _move(turn, TurnStatus.QUEUED, waiting_since=None)
             new.append(_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}))
         events = log.append(session, new)
-        Message.objects.create(
-            id=message_id,
-            session=session,
-            turn=turn,
-            role=MessageRole.TOOL,
-            content=content,
-            tool_call_id=call_id,
-            number=events[1].number,
+        message = Message(
+            id=message_id, session=session, turn=turn, role=MessageRole.TOOL, content=content, tool_call_id=call_id
         )
+        store_message(message, events[1])
     return Change(events=events, ready=turn.pk if done else None)
 
 
@@ -280,7 +219,7 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
     """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = _lock_held(held)
-        events = _store_step(session, turn, step, interrupted=True) if step and step.text else []
+        events = store_step(session, turn, step, interrupted=True) if step and step.text else []
         events += _end_as_failed(session, turn, code, text)
         ready = _next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
@@ -387,45 +326,10 @@ def _counted(turn: Turn, step: Step) -> dict[str, Any]:
     }
 
 
-def _store_step(
-    session: Session,
-    turn: Turn,
-    step: Step,
-    *,
-    tool_calls: list[dict[str, Any]] | None = None,
-    interrupted: bool = False,
-) -> list[LoggedEvent]:
-    fields = {"tool_calls": tool_calls} if tool_calls else {}
-    if interrupted:
-        fields["interrupted"] = True  # type: ignore[assignment]
-    new = _message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **fields)
-    events = log.append(session, [new])
-    Message.objects.create(
-        id=step.message_id,
-        session=session,
-        turn=turn,
-        role=MessageRole.ASSISTANT,
-        content=step.text,
-        number=events[0].number,
-        **fields,
-    )
-    return events
-
-
 def _end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
     _move(turn, TurnStatus.FAILED, error_code=code, error=text)
     payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
     return log.append(session, [_event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
-
-
-def _make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
-    """Rename calls whose id the session has seen, or that is too long: some providers count from zero in each answer."""
-    ids = [call.call_id for call in calls]
-    seen = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
-    for call in calls:
-        if call.call_id in seen or len(call.call_id) > MAX_CALL_ID_LENGTH:
-            call.call_id = f"call_{new_id().hex}"
-        seen.add(call.call_id)
 
 
 def _next_in(session: Session) -> uuid.UUID | None:
@@ -434,25 +338,5 @@ def _next_in(session: Session) -> uuid.UUID | None:
     return first[0] if first and first[1] == TurnStatus.QUEUED else None
 
 
-def _first_agent(session: Session) -> list[NewEvent]:
-    """Give a new session its agent; the event is what the original's clients wait for before the first reply."""
-    if session.current_agent != UNASSIGNED:
-        return []
-    session.current_agent = UNIVERSAL.name
-    session.save(update_fields=["current_agent"])
-    payload = {
-        "from_agent": UNASSIGNED,
-        "to_agent": UNIVERSAL.name,
-        "reason": "Single-agent mode: only Universal agent available",
-        "confidence": "high",
-    }
-    return [NewEvent(kind=EventKind.AGENT_SWITCHED, payload=payload)]
-
-
 def _event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
     return NewEvent(kind=kind, turn_id=turn_id, payload=payload, attempt=attempt)
-
-
-def _message_added(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
-    payload = {"message_id": str(message_id), "turn_id": str(turn_id), "role": str(role), "content": content, **more}
-    return NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=turn_id, payload=payload)

@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     BINARY_FRAME = "binary_frame"
     FRAME_TOO_LARGE = "frame_too_large"
     INVALID_SESSION_KEY = "invalid_session_key"
+    NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     TOOL_CALL_FINISHED = "tool_call_finished"

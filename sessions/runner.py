@@ -23,8 +23,8 @@ from agents.tools import requires_approval
 from llm import catalog
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import lifecycle, metrics, queries, tasks
-from sessions.lifecycle import Change, Claimed, StaleAttempt, Step
+from sessions import lifecycle, metrics, queries
+from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.models import ToolCall, new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
@@ -64,12 +64,17 @@ class _Said:
         )
 
 
-async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[uuid.UUID, Lease]) -> None:
-    """Run the turn's next step, if it is due; `leases` shows what is held as long as it is held."""
+async def advance(
+    turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[uuid.UUID, Lease]
+) -> uuid.UUID | None:
+    """Run the turn's next step, if it is due, and return the turn that became ready by it, if any.
+
+    `leases` shows what is held as long as it is held.
+    """
     held = await in_thread(lifecycle.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
     task = asyncio.current_task()
     if held is None or task is None:
-        return
+        return None
     with structlog.contextvars.bound_contextvars(
         session_id=str(held.session_id), turn_id=str(turn_id), attempt=held.attempt
     ):
@@ -81,12 +86,12 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
             change = await _outcome(lease, writer, said)
         except StaleAttempt as error:
             logger.info("turn_lost", reason=str(error))
-            return
+            return None
         finally:
             del leases[turn_id]
             writer.forget(held, said.message_id)
         writer.publish(change.events)
-        await tasks.send_soon(change.ready)
+        return change.ready
 
 
 async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:

@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from celery.signals import worker_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from llm import catalog
 from sessions import lifecycle
@@ -22,7 +23,9 @@ def advance_turn(turn_id: str) -> None:
     """Run a turn until it ends or waits; does nothing when it is somebody else's or not due."""
     from sessions.worker import this_worker
 
-    this_worker().run(uuid.UUID(turn_id))
+    ready = this_worker().run(uuid.UUID(turn_id))
+    if ready:
+        send(ready)
 
 
 @shared_task(name="sessions.tasks.sweep")
@@ -30,12 +33,16 @@ def sweep() -> None:
     """Bring overdue turns on: what a lost task, a dead worker or a silent client has left behind."""
     from sessions.worker import this_worker
 
-    for turn_id in lifecycle.overdue():
-        change = lifecycle.recover(turn_id)
-        this_worker().publish(change.events)
-        if change.ready:
-            logger.info("turn_recovered", turn_id=str(turn_id), ready=str(change.ready))
-            send(change.ready)
+    try:
+        for turn_id in lifecycle.overdue():
+            change = lifecycle.recover(turn_id)
+            this_worker().publish(change.events)
+            if change.ready:
+                logger.info("turn_recovered", turn_id=str(turn_id), ready=str(change.ready))
+                send(change.ready)
+    except DatabaseError as error:
+        # The next sweep is seconds away.
+        logger.warning("sweep_failed", error=type(error).__name__)
 
 
 def send(turn_id: uuid.UUID) -> None:
@@ -70,3 +77,12 @@ def _park(**_: Any) -> None:
     from sessions.worker import this_worker
 
     this_worker().park()
+
+
+@worker_shutdown.connect
+def _hand_over(**_: Any) -> None:
+    """Tell other workers of the turns given back; earlier this worker might take its own hints."""
+    from sessions.worker import this_worker
+
+    for turn_id in this_worker().handed_over:
+        send(turn_id)

@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 import uuid
-from concurrent.futures import CancelledError, Future
 from functools import cache
 
 import structlog
@@ -38,21 +37,24 @@ class WorkerProcess:
         self.loop = asyncio.new_event_loop()
         self.leases: dict[uuid.UUID, runner.Lease] = {}
         self._parked = False
+        #: Turns for other workers to take, once this one takes none itself.
+        self.handed_over: list[uuid.UUID] = []
         self._started_at = timezone.now()
         self._ready = threading.Event()
         threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
         self._ready.wait()
 
-    def run(self, turn_id: uuid.UUID) -> None:
-        """Run a turn in the loop and wait for it; for Celery's threads."""
+    def run(self, turn_id: uuid.UUID) -> uuid.UUID | None:
+        """Run a turn in the loop and wait for it; return the turn that is ready now. For Celery's threads."""
         if self._parked:
-            return
-        coroutine = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
-        future: Future[None] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        try:
-            future.result()
-        except CancelledError:
-            logger.info("turn_not_started", turn_id=str(turn_id))
+            ready: uuid.UUID | None = turn_id
+        else:
+            coroutine = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
+            ready = asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        if self._parked and ready:
+            self.handed_over.append(ready)
+            return None
+        return ready
 
     def publish(self, events: list[LoggedEvent]) -> None:
         """Show events that were committed outside the loop."""

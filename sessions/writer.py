@@ -16,7 +16,7 @@ import structlog
 from django.db import Error as DatabaseError
 
 from sessions import feed, log, metrics
-from sessions.lifecycle import Claimed
+from sessions.changes import Claimed
 from sessions.log import Addition, LoggedEvent, NewEvent
 from sessions.models import EventKind
 from sessions.threads import in_thread

@@ -57,7 +57,9 @@ class Output:
     def _print(self, name: str, text: str, colour: str | None) -> None:
         # The terminal may be gone (a closed window, `make run | head`); the processes are still to be stopped in order.
         with suppress(OSError):
-            self._printer.write(Message(type="line", data=text, time=datetime.now(), name=name, colour=colour))
+            self._printer.write(
+                Message(type="line", data=text, time=datetime.now().astimezone(), name=name, colour=colour)
+            )
 
     def _open(self, name: str) -> BinaryIO:
         self.logs.mkdir(parents=True, exist_ok=True)

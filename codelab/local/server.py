@@ -103,7 +103,8 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=tie_to_parent(self.death_signal),
+                # It makes one system call and takes no lock, so threads of this process do not matter.
+                preexec_fn=tie_to_parent(self.death_signal),  # noqa: PLW1509
             )
         deadline = time.monotonic() + seconds
         while not self.ready():

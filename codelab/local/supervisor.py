@@ -26,8 +26,8 @@ LONGEST_DELAY = 10.0
 SETTLED = 5.0
 #: Deaths of one program after which a start is given up.
 DEATHS_AT_START = 3
-#: A start is not complete while a program has died within this many seconds.
-STEADY = 3.0
+#: A start is complete when every program has run for one second and none has died within three.
+STEADY_RUN, STEADY_PEACE = 1.0, 3.0
 #: An unfinished line longer than this is shown in pieces.
 LONGEST_LINE = 64 * 1024
 
@@ -58,7 +58,7 @@ class Child:
     def __init__(self, program: Program, output: Output, on_death: Callable[[Child], None]) -> None:
         self.program = program
         self.deaths = 0
-        self.died_at = float("-inf")
+        self.started_at = self.died_at = float("-inf")
         self.last_lines: deque[str] = deque(maxlen=15)
         self.process: asyncio.subprocess.Process | None = None
         self._output = output
@@ -102,11 +102,11 @@ class Child:
         """Run the program again and again until `stop` is called."""
         delay = 0.0
         while not self._stopping.is_set():
-            started = time.monotonic()
+            self.started_at = time.monotonic()
             code = await self.run_once()
             if self._stopping.is_set():
                 return
-            settled = time.monotonic() - started >= SETTLED
+            settled = time.monotonic() - self.started_at >= SETTLED
             delay = FIRST_DELAY if settled else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
             self.deaths += 1
             self.died_at = time.monotonic()
@@ -213,8 +213,12 @@ class Supervisor:
 
     def steady(self) -> bool:
         """Tell whether everything runs and nothing has died just now."""
-        children = [child for stage in self._stages for child, _ in stage]
-        return all(child.process and time.monotonic() - child.died_at > STEADY for child in children)
+        now = time.monotonic()
+        return all(
+            child.process and now - child.started_at > STEADY_RUN and now - child.died_at > STEADY_PEACE
+            for stage in self._stages
+            for child, _ in stage
+        )
 
     def started(self) -> None:
         """From now on a program may die as often as it likes."""

@@ -125,7 +125,8 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only the owner of its folder can read; a cut write leaves the old file."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    # `draft` is made with these rights: there is no moment at which others could open it.
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     if os.geteuid() == 0:
         folder = path.parent.stat()

@@ -39,7 +39,7 @@ def own_foreground() -> Iterator[None]:
     group = os.getpgrp()
     # make and the shell do not learn of a Ctrl-Z here, so stopping would leave a dead terminal. A handler and not
     # SIG_IGN, which the children would inherit.
-    signal.signal(signal.SIGTSTP, lambda signum, frame: None)
+    signal.signal(signal.SIGTSTP, lambda *_: None)
     os.setpgid(0, 0)
     try:
         _give_terminal_to(os.getpgrp())

@@ -66,9 +66,9 @@ class Socket:
             return str(await self.connection.recv())
 
     async def until_final(self, timeout: float = 60) -> list[Frame]:
-        """Return the frames up to and with the one that ends the turn."""
+        """Return the frames up to and with the one that ends the turn, or refuses it."""
         frames: list[Frame] = []
-        while not frames or not frames[-1].get("is_final"):
+        while not frames or not (frames[-1].get("is_final") or frames[-1]["type"] == "error"):
             frames.append(await self.receive(timeout))
         return frames
 

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from sessions import lifecycle, log, queries
-from sessions.lifecycle import Accepted, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 

@@ -1,0 +1,65 @@
+"""What the verbs of `sessions.lifecycle` take and return: plain values, and the reasons for which they refuse."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sessions.log import LoggedEvent
+from sessions.protocol import ErrorCode
+
+
+class StaleAttempt(Exception):
+    """The turn is no longer held by this attempt; whoever gets this stops and writes nothing more."""
+
+
+class TooLate(Exception):
+    """The caller has given up waiting and told the client so; the transaction is rolled back."""
+
+
+class ToolCallRefused(Exception):
+    """A tool result that belongs to no open call. `code` and the text are for the client."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a verb has committed: events to publish, and the turn that is ready to run, if any."""
+
+    events: list[LoggedEvent] = field(default_factory=list)
+    ready: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(Change):
+    """An accepted message: from here on it cannot be lost."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    turn_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed(Change):
+    """A turn that this attempt now holds."""
+
+    session_id: uuid.UUID
+    turn_id: uuid.UUID
+    attempt: int
+    agent: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a finished or interrupted model call said, to be stored with the turn's next state."""
+
+    message_id: uuid.UUID
+    text: str
+    first_token_at: datetime | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0

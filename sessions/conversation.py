@@ -1,0 +1,74 @@
+"""How a conversation is written down: each message as a row and as the event that announces it.
+
+Only for `sessions.lifecycle`, which holds the lock on the session and knows why something is said.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from agents.roles import UNASSIGNED, UNIVERSAL
+from sessions import log
+from sessions.changes import Step
+from sessions.log import LoggedEvent, NewEvent
+from sessions.models import EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
+from sessions.protocol import MAX_CALL_ID_LENGTH
+
+
+def message_added(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
+    """Return the event that announces a message."""
+    payload = {"message_id": str(message_id), "turn_id": str(turn_id), "role": str(role), "content": content, **more}
+    return NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=turn_id, payload=payload)
+
+
+def store_message(message: Message, event: LoggedEvent) -> None:
+    """Store a message in the place of the event that announces it."""
+    message.number = event.number
+    message.save(force_insert=True)
+
+
+def store_step(
+    session: Session,
+    turn: Turn,
+    step: Step,
+    *,
+    tool_calls: list[dict[str, Any]] | None = None,
+    interrupted: bool = False,
+) -> list[LoggedEvent]:
+    """Store what a model call said, and the calls it asked for; `interrupted` when it did not come to its end."""
+    more: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
+    if interrupted:
+        more["interrupted"] = True
+    events = log.append(session, [message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **more)])
+    message = Message(
+        id=step.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=step.text, **more
+    )
+    store_message(message, events[0])
+    return events
+
+
+def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
+    """Rename calls with an id that the session has seen, as some providers count from zero, or that is too long."""
+    ids = [call.call_id for call in calls]
+    seen = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
+    for call in calls:
+        if call.call_id in seen or len(call.call_id) > MAX_CALL_ID_LENGTH:
+            call.call_id = f"call_{new_id().hex}"
+        seen.add(call.call_id)
+
+
+def first_agent(session: Session) -> list[NewEvent]:
+    """Give a new session its agent; the event is what the original's clients wait for before the first reply."""
+    if session.current_agent != UNASSIGNED:
+        return []
+    session.current_agent = UNIVERSAL.name
+    session.save(update_fields=["current_agent"])
+    payload = {
+        "from_agent": UNASSIGNED,
+        "to_agent": UNIVERSAL.name,
+        "reason": "Single-agent mode: only Universal agent available",
+        "confidence": "high",
+    }
+    return [NewEvent(kind=EventKind.AGENT_SWITCHED, payload=payload)]

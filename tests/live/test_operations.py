@@ -1,0 +1,173 @@
+"""What operators rely on: health, metrics, logs, documents, and a web process that stays small."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+from tests.live.service import ADMIN_PASSWORD, PROJECT, Service
+
+pytestmark = pytest.mark.live
+
+
+def test_health_names_every_dependency(service: Service) -> None:
+    for path in ("/health", "/api/v1/health"):
+        status, text = service.get(path)
+        body = json.loads(text)
+        assert status == 200
+        assert {key: body[key] for key in ("status", "service")} == {"status": "healthy", "service": "gateway"}
+        assert re.fullmatch(r"\d+\.\d+\.\d+", body["version"])
+        assert body["checks"] == {"postgresql": "ok", "redis": "ok", "workers": "ok"}
+
+
+def metric(service: Service, name: str) -> float:
+    lines = [
+        line for line in service.get("/metrics")[1].splitlines() if re.match(rf"{re.escape(name)}(\{{.*\}})? ", line)
+    ]
+    assert lines, f"no metric {name}"
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+async def test_metrics_count_what_web_and_worker_do(service: Service) -> None:
+    before = metric(service, "messages_processed_total"), metric(service, "response_time_seconds_count")
+    async with service.connect("/ws/metrics") as alice:
+        await alice.say("/say one two three")
+        await alice.until_final()
+        await alice.say("/fail rate_limited")
+        await alice.until_final()
+        assert metric(service, "open_sockets") >= 1
+        # The counters are written when the turn has ended, which is a moment after its last frame was sent.
+        await asyncio.sleep(0.5)
+    assert metric(service, "messages_processed_total") == before[0] + 2
+    assert metric(service, "response_time_seconds_count") == before[1] + 2
+    for name in (
+        "turns_ended_total",
+        "turns_open",
+        "oldest_queued_turn_seconds",
+        "workers_alive",
+        "model_tokens_total",
+        "first_token_seconds_count",
+        "events_written_total",
+        "django_http_requests_total_by_method_total",
+    ):
+        metric(service, name)
+    labels = set(re.findall(r'[{,](\w+)="', service.get("/metrics")[1]))
+    assert not labels & {"session", "session_id", "user", "user_id", "path", "key"}
+
+
+def test_the_rest_api_describes_itself(service: Service) -> None:
+    status, text = service.get("/api/v1/openapi.json")
+    document = json.loads(text)
+    assert status == 200
+    validate(document)
+    assert "/api/v1/message" in document["paths"]
+    status, page = service.get("/api/v1/docs")
+    assert status == 200
+    assert not re.search(r'(src|href)="(https?:)?//', page), "the page must not need the internet"
+    assert json.loads(service.get("/api/v1/asyncapi.json")[1])["asyncapi"] == "3.0.0"
+
+
+def test_the_protocol_documents_are_up_to_date(service: Service) -> None:
+    service.manage("export_protocol", "--check")
+
+
+def test_an_unknown_path_of_the_api_is_a_404_in_json(service: Service) -> None:
+    status, text = service.get("/api/v1/nowhere")
+    assert (status, json.loads(text)["error_code"]) == (404, "not_found")
+
+
+async def test_logs_carry_ids_and_no_text_of_messages(service: Service) -> None:
+    async with service.connect("/ws/logged") as alice:
+        await alice.say("/say canary-5f1c secret sk-abcdefgh12345678")
+        turn_id = (await alice.until_final())[-1]["turn_id"]
+    await asyncio.sleep(0.5)
+    logs = {name: service.log_of(name) for name in ("web", "worker", "beat")}
+    assert not any("canary-5f1c" in text or "sk-abcdefgh" in text for text in logs.values())
+    lines = [json.loads(line) for line in logs["worker"].splitlines() if turn_id in line]
+    assert {"turn_started", "turn_completed"} <= {line["event"] for line in lines}
+    assert all(line["session_id"] for line in lines if line["event"].startswith("turn_"))
+    accepted = [json.loads(line) for line in logs["web"].splitlines() if '"message_accepted"' in line]
+    assert all(line["session_id"] and line["socket_id"] for line in accepted)
+    assert all(
+        "request_id" in line for line in map(json.loads, logs["web"].splitlines()) if "request_finished" in str(line)
+    )
+
+
+def test_keys_and_passwords_of_urls_are_not_in_the_logs(service: Service) -> None:
+    password = service.environment["DATABASE_URL"].split(":")[2].split("@")[0]
+    broker = service.environment["REDIS_URL"].split(":")[2].split("@")[0]
+    for name in ("web", "worker", "beat"):
+        assert password not in service.log_of(name)
+        assert broker not in service.log_of(name)
+
+
+def test_the_web_process_never_loads_litellm(service: Service) -> None:
+    # The running one, after all that other tests have made it do …
+    maps = Path(f"/proc/{service.processes['web'].pid}/maps")
+    if maps.exists():
+        assert "litellm" not in maps.read_text()
+        assert "tiktoken" not in maps.read_text()
+    # … and a fresh one, asked for the names of its modules.
+    program = (
+        "import sys, codelab.asgi, codelab.urls, sessions.tasks; from django.urls import reverse; reverse('chat'); "
+        "print([name for name in sys.modules if name.split('.')[0] in ('litellm', 'openai', 'tiktoken')])"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PROJECT, env=service.environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+async def test_an_idle_socket_lives_longer_than_a_minute(service: Service) -> None:
+    async with service.connect("/ws/idle", ping_interval=None) as alice:
+        await asyncio.sleep(62)
+        await alice.say("/say still here")
+        assert (await alice.until_final())[-1]["content"] == "still here"
+
+
+def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tmp_path: Path) -> None:
+    """A second web process on the same database, with the setting of an operator who wants people to sign in."""
+    closed = Service.__new__(Service)
+    closed.__dict__.update(service.__dict__)
+    closed.folder, closed.processes = tmp_path, {}
+    from tests.live.service import free_port
+
+    closed.port = free_port()
+    closed.url = f"http://127.0.0.1:{closed.port}"
+    closed.environment = {**service.environment, "PORT": str(closed.port), "CODELAB_OPEN_ACCESS_USER": ""}
+    closed.start("web")
+    try:
+        closed.wait_until_healthy()
+        status, text = closed.post("/api/v1/message", {"session_id": "x", "message": "x"})
+        assert (status, json.loads(text)["error_code"]) == (401, "not_signed_in")
+
+        async def socket(cookie: str | None) -> dict[str, object]:
+            headers = {"Cookie": cookie} if cookie else {}
+            async with closed.connect("/ws/x", additional_headers=headers) as client:
+                await client.say("/say in")
+                return (await client.until_final())[-1]
+
+        assert asyncio.run(socket(None))["error_code"] == "not_signed_in"
+        assert asyncio.run(socket("sessionid=forged"))["error_code"] == "not_signed_in"
+        assert asyncio.run(socket(f"sessionid={sign_in(closed)}"))["content"] == "in"
+    finally:
+        closed.stop("web")
+
+
+def sign_in(service: Service) -> str:
+    """Sign in as a browser does, through the admin's form; return the session cookie."""
+    import httpx
+
+    with httpx.Client(base_url=service.url, trust_env=False) as browser:
+        page = browser.get("/admin/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        assert token
+        form = {"username": "admin", "password": ADMIN_PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/"}
+        browser.post("/admin/login/", data=form)
+        return str(browser.cookies["sessionid"])

@@ -1,0 +1,189 @@
+"""What users see while something is away, and what must be true afterwards. Each test has servers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from codelab.local.servers import PostgresServer, RedisServer
+from tests.live.service import Service, Socket, running
+
+pytestmark = pytest.mark.live
+
+
+class Outage:
+    """The service with a PostgreSQL and a Redis that may be harmed."""
+
+    def __init__(self, service: Service, postgres: PostgresServer, redis: RedisServer) -> None:
+        self.service, self.postgres, self.redis = service, postgres, redis
+
+    def signal(self, server: PostgresServer | RedisServer, number: int) -> None:
+        """Send a signal to every process of a server: PostgreSQL has one for each connection, in a group of its own."""
+        assert server.process is not None
+        main = psutil.Process(server.process.pid)
+        for process in (*main.children(recursive=True), main):
+            process.send_signal(number)
+
+
+@pytest.fixture(scope="module")
+def outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
+    folder: Path = tmp_path_factory.mktemp("outage")
+    with (
+        PostgresServer(folder / "postgres", durable=False) as postgres,
+        RedisServer(folder / "redis", durable=False) as redis,
+        running(folder, postgres=postgres.url, redis=redis.url) as service,
+    ):
+        yield Outage(service, postgres, redis)
+
+
+async def refused(client: Socket, code: str) -> None:
+    started = time.monotonic()
+    await client.say("/say never")
+    frame = await client.receive(timeout=10)
+    assert frame["error_code"] == code
+    assert time.monotonic() - started < 3.5, "refused within 3 s, and half a second for a busy machine"
+
+
+async def works_again(client: Socket, seconds: float = 20) -> None:
+    """Send until something is accepted and answered; what was refused meanwhile must have left nothing behind."""
+    deadline = time.monotonic() + seconds
+    while True:
+        await client.say("/say back")
+        frame = await client.receive(seconds)
+        if frame["type"] == "assistant_message":
+            assert (await client.until_final(seconds))[-1]["content"] == "back"
+            return
+        assert time.monotonic() < deadline, frame
+        await asyncio.sleep(0.5)
+
+
+def stored(service: Service, key: str) -> list[str]:
+    rows = service.rows(
+        "SELECT m.content FROM agent_sessions_message m JOIN agent_sessions_session s ON s.id = m.session_id "
+        "WHERE s.key = %s AND m.role = 'user' ORDER BY m.number",
+        key,
+    )
+    return [content for (content,) in rows]
+
+
+@pytest.mark.parametrize("how", ["frozen", "stopped"])
+async def test_without_redis_a_message_is_refused_and_not_half_taken(outage: Outage, how: str) -> None:
+    service = outage.service
+    key = f"redis-{how}"
+    async with service.connect(f"/ws/{key}") as client:
+        await client.say("/say before")
+        await client.until_final()
+        if how == "frozen":
+            outage.signal(outage.redis, signal.SIGSTOP)
+        else:
+            outage.redis.stop()
+        try:
+            for _ in range(3):
+                await refused(client, "broker_unavailable")
+            status, text = await asyncio.to_thread(service.get, "/health")
+            assert (status, json.loads(text)["checks"]["redis"]) == (503, "Redis does not answer")
+            assert (await asyncio.to_thread(service.get, "/live"))[0] == 200
+            body = {"session_id": key, "message": "/say never"}
+            status, text = await asyncio.to_thread(service.post, "/api/v1/message", body)
+            assert (status, json.loads(text)["error_code"]) == (503, "broker_unavailable")
+        finally:
+            if how == "frozen":
+                outage.signal(outage.redis, signal.SIGCONT)
+            else:
+                outage.redis.start()
+        await works_again(client)
+    assert set(stored(service, key)) == {"/say before", "/say back"}
+
+
+@pytest.mark.parametrize("how", ["frozen", "stopped"])
+async def test_without_postgresql_a_message_is_refused_and_not_half_taken(outage: Outage, how: str) -> None:
+    service = outage.service
+    key = f"postgres-{how}"
+    async with service.connect(f"/ws/{key}") as client:
+        await client.say("/say before")
+        await client.until_final()
+        if how == "frozen":
+            outage.signal(outage.postgres, signal.SIGSTOP)
+        else:
+            outage.postgres.stop()
+        try:
+            for _ in range(3):
+                await refused(client, "storage_unavailable")
+            status, text = await asyncio.to_thread(service.get, "/health")
+            assert (status, json.loads(text)["checks"]["postgresql"]) == (503, "PostgreSQL does not answer")
+            assert (await asyncio.to_thread(service.get, "/live"))[0] == 200
+        finally:
+            if how == "frozen":
+                outage.signal(outage.postgres, signal.SIGCONT)
+            else:
+                outage.postgres.start()
+        await works_again(client)
+    assert set(stored(service, key)) == {"/say before", "/say back"}
+
+
+async def test_the_first_message_after_a_restart_of_redis_is_accepted(outage: Outage) -> None:
+    async with outage.service.connect("/ws/redis-restarted") as client:
+        await client.say("/say before")
+        await client.until_final()
+    outage.redis.stop()
+    outage.redis.start()
+    async with outage.service.connect("/ws/redis-restarted") as client:
+        await client.say("/say after")
+        assert (await client.until_final())[-1]["content"] == "after"
+
+
+async def test_an_answer_goes_on_while_redis_is_away(outage: Outage) -> None:
+    async with outage.service.connect("/ws/through-redis") as client:
+        await client.say("/tokens 60 15")
+        await client.receive()
+        outage.redis.stop()
+        await asyncio.sleep(1)
+        outage.redis.start()
+        frames = await client.until_final()
+    assert frames[-1]["content"] == "".join(f"t{i} " for i in range(60))
+
+
+async def test_an_answer_goes_on_through_a_restart_of_postgresql(outage: Outage) -> None:
+    async with outage.service.connect("/ws/through-postgres") as client:
+        await client.say("/tokens 60 15")
+        first = await client.receive()
+        outage.postgres.stop()
+        outage.postgres.start()
+        frames = [first, *await client.until_final()]
+    expected = "".join(f"t{i} " for i in range(60))
+    assert frames[-1]["content"] == expected
+    assert "".join(frame["token"] for frame in frames[:-1]) == expected
+
+
+async def test_a_killed_worker_is_replaced_and_the_turn_ends(outage: Outage) -> None:
+    service = outage.service
+    async with service.connect("/ws/killed?stream=messages") as client:
+        await client.say("/tokens 40 20")
+        await asyncio.sleep(1)
+        service.stop("worker", signal_number=signal.SIGKILL)
+        service.start("worker")
+        frames = await client.until_final(60)
+    assert frames[-1]["content"] == "".join(f"t{i} " for i in range(40))
+
+
+async def test_a_worker_that_is_told_to_end_gives_its_turns_back(outage: Outage) -> None:
+    service = outage.service
+    async with service.connect("/ws/parked?stream=messages") as client:
+        await client.say("/wait 2\n/say done")
+        await asyncio.sleep(1)
+        started = time.monotonic()
+        await asyncio.to_thread(service.stop, "worker")
+        stopping = time.monotonic() - started
+        rows = service.rows("SELECT status FROM agent_sessions_turn ORDER BY created_at DESC LIMIT 1")
+        service.start("worker")
+        frames = await client.until_final(60)
+    assert rows == [("queued",)]
+    assert stopping < 10
+    assert frames[-1]["content"] == "done"
