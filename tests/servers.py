@@ -40,6 +40,10 @@ def start() -> None:
 start()
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+def stop() -> None:
     """Stop the servers and remove their data."""
     _cleanup.close()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    stop()

@@ -1,7 +1,8 @@
 """A model provider for tests: a real HTTP server that speaks OpenAI's wire format, in good ways and in bad ones.
 
 Token i of a request is a pure function of the request's last message and i, so that every test knows the right answer.
-The message says how to behave, for example `tokens=200 rate=50` or `status=429`.
+The message says how to behave, for example `tokens=200 rate=50` or `status=429`; with `stamp` a token is instead its
+number and the time it was made at.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class Provider:
         for i in range(int(wish.get("tokens", 3))):
             if rate:
                 await asyncio.sleep(max(0.0, started + i / rate - time.monotonic()))
-            self._event(writer, {"delta": {"content": token(i)}, "finish_reason": None})
+            text = f"{i}@{time.monotonic():.6f} " if "stamp" in wish else token(i)
+            self._event(writer, {"delta": {"content": text}, "finish_reason": None})
             await writer.drain()
             if i == 0:
                 self.first_byte_at[said] = time.monotonic()
