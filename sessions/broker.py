@@ -34,12 +34,15 @@ async def require_broker() -> None:
 @cache
 def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
     # A client's connections belong to the loop that opened them.
-    return redis.Redis.from_url(
+    # The ordinary pool refuses whoever comes when all its connections are busy; this one lets them wait.
+    pool = redis.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
         socket_timeout=PATIENCE,
         socket_connect_timeout=PATIENCE,
-        max_connections=16,
+        max_connections=4,
+        timeout=PATIENCE,
         # A connection that a restart of Redis has closed is replaced at once; the library's own pause before it tries
         # again is longer than our patience.
         retry=Retry(NoBackoff(), 1),
     )
+    return redis.Redis(connection_pool=pool)

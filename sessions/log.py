@@ -66,11 +66,11 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     return logged
 
 
-def append_all(additions: Sequence[Addition]) -> tuple[list[LoggedEvent], set[uuid.UUID]]:
+def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[uuid.UUID]]:
     """Write events of many turns in one transaction; return what is committed and the turns that refused.
 
-    A turn refuses when its attempt no longer holds it. Calling again with the same events after an error is safe: what
-    an uncertain COMMIT had written is found by id and returned as it is.
+    A turn refuses when its attempt no longer holds it. After an error the same events may be written `again`: what an
+    uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
         rows = Session.objects.select_for_update(no_key=True).order_by("pk")
@@ -81,7 +81,7 @@ def append_all(additions: Sequence[Addition]) -> tuple[list[LoggedEvent], set[uu
                 "pk", "attempt"
             )
         )
-        written = _already_written(additions)
+        written = _already_written(additions) if again else {}
         logged: list[LoggedEvent] = []
         refused: set[uuid.UUID] = set()
         counts: dict[uuid.UUID, int] = defaultdict(int)
@@ -129,11 +129,6 @@ def _insert(session_id: uuid.UUID, first: int, events: Sequence[NewEvent]) -> li
 
 
 def _already_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]:
-    # One id each is enough: an addition is written whole or not at all. A primary-key lookup that finds nothing,
-    # which is all but always, costs next to nothing.
-    found = Event.objects.filter(pk__in=[a.events[0].id for a in additions]).values_list("pk", "turn_id", "attempt")
-    if not found:
-        return {}
     ids = [event.id for addition in additions for event in addition.events]
     rows = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
     return {pk: LoggedEvent(*rest) for pk, *rest in rows}

@@ -19,7 +19,7 @@ from sessions import feed, log, metrics
 from sessions.changes import Claimed
 from sessions.log import Addition, LoggedEvent, NewEvent
 from sessions.models import EventKind
-from sessions.threads import in_thread
+from sessions.threads import in_log_thread
 
 logger = structlog.get_logger(__name__)
 
@@ -113,14 +113,16 @@ class Writer:
         ]
 
     async def _commit(self, additions: Sequence[Addition]) -> None:
+        again = False
         while True:
             try:
-                logged, refused = await in_thread(log.append_all)(additions)
+                logged, refused = await in_log_thread(log.append_all, additions, again=again)
                 break
             except DatabaseError as error:
                 # Safe to repeat, also when the COMMIT got through and only its answer was lost: see `append_all`.
                 logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
                 await asyncio.sleep(RETRY)
+                again = True
         self._stale.update((a.turn_id, a.attempt) for a in additions if a.turn_id in refused)
         metrics.events_written.inc(len(logged))
         if refused:

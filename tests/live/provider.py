@@ -75,11 +75,11 @@ class Provider:
     async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
         """Answer one request as it wishes; False when the connection is to be dropped afterwards."""
         if "status" in wish:
-            text = json.dumps(ERROR).encode()
+            body = json.dumps(ERROR).encode()
             writer.write(
                 f"HTTP/1.1 {wish['status']} No\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(text)}\r\n\r\n".encode()
-                + text
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
             return True

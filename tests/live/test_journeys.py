@@ -116,6 +116,15 @@ async def test_a_tool_runs_in_the_client_and_the_turn_goes_on_with_its_result(se
     ]
 
 
+async def test_many_who_send_at_the_same_moment_are_all_served(service: Service) -> None:
+    async def send(i: int) -> str:
+        async with service.connect(f"/ws/crowd{i}?stream=messages") as client:
+            await client.say(f"/say {i}")
+            return str((await client.until_final())[-1]["content"])
+
+    assert await asyncio.gather(*(send(i) for i in range(60))) == [str(i) for i in range(60)]
+
+
 async def test_messages_sent_during_a_turn_are_answered_in_order(service: Service) -> None:
     async with service.connect("/ws/queue?stream=messages") as alice:
         await alice.say("/wait 0.5\n/say first")
