@@ -25,7 +25,7 @@ IDEAL = (TOKENS - 1) / RATE
 
 
 async def turn(client: Socket, said: str) -> tuple[list[float], float]:
-    """Run one turn; return what was added to each token, and the seconds it took. Fails when a token is not in place."""
+    """Run one turn; return what was added to each token, and its seconds. Fails when a token is not in place."""
     started = time.monotonic()
     await client.say(said)
     text, added, seen = "", [], 0

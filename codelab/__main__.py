@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 from codelab.environment import environment
 
@@ -44,6 +45,8 @@ def web() -> None:
 
 def worker() -> None:
     """Run turns in this process."""
+    # The danger that Celery warns of is pickle; this project's tasks are JSON and nothing else is accepted.
+    warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
     _celery("worker", "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
 
 
@@ -66,7 +69,7 @@ def flower() -> None:
 def _celery(*arguments: str) -> None:
     from celery.__main__ import main as celery
 
-    sys.argv = ["celery", "--app=codelab.celery", *arguments, "--loglevel=INFO"]
+    sys.argv = ["celery", "--quiet", "--app=codelab.celery", *arguments, "--loglevel=INFO"]
     celery()
 
 

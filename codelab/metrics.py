@@ -10,7 +10,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, values
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 logger = structlog.get_logger(__name__)
 
@@ -20,8 +20,10 @@ def share_metrics(folder: Path | None) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # The process id alone is not enough: in containers that share the folder every process may be number 1.
-        host = socket.gethostname().replace("_", "-")
-        values.ValueClass = values.MultiProcessValue(lambda: f"{host}-{os.getpid()}")  # type: ignore[no-untyped-call]
+        process = f"{socket.gethostname().replace('_', '-')}-{os.getpid()}"
+        # A restarted container can have the name and the number of the one before it, and would go on with its gauges.
+        mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
 
 
 def metrics(_request: HttpRequest) -> HttpResponse:

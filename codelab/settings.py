@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 from redis.asyncio.retry import Retry
@@ -94,6 +94,8 @@ DATABASES = {
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            # What libpq understands may stand in the URL: …?sslmode=require
+            **dict(parse_qsl(_database.query)),
             "connect_timeout": 3,
             # A statement or a lock that takes longer than this is a fault; nobody waits for it.
             "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000",

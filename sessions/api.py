@@ -6,7 +6,6 @@ Everything is looked up through its owner: somebody else's session looks exactly
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from datetime import datetime
 from typing import Any, cast
@@ -16,18 +15,16 @@ from django.db.models import Count, Max
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from sessions import lifecycle, protocol, queries, tasks
-from sessions.broker import require_broker
+from sessions import lifecycle, protocol, queries
 from sessions.changes import Accepted
-from sessions.feed import ENDS_TURN, Feed, publish
+from sessions.feed import ENDS_TURN, Feed
+from sessions.intake import announce, patience, take_message
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
 from sessions.threads import in_thread
 
 router = Router()
 
-#: Seconds in which a request is stored or refused.
-PATIENCE = 2.8
 #: Longest that `wait` waits for the answer, in seconds.
 LONGEST_WAIT = 300.0
 
@@ -128,13 +125,10 @@ def owner(request: HttpRequest) -> AbstractBaseUser:
 async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Send a message. It is stored when this answers; with `wait` the answer comes along."""
     _require_clean(body.session_id, body.message)
-    async with asyncio.timeout(PATIENCE):
-        await require_broker()
+    async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
-        deadline = time.monotonic() + PATIENCE
-        accepted = await in_thread(lifecycle.accept_message)(session.pk, body.message, deadline=deadline)
-    await tasks.send_soon(accepted.ready)
-    await publish(accepted.events)
+        accepted = await take_message(session.pk, body.message, deadline=deadline)
+    await announce(accepted)
     out = MessageOut(
         session_id=session.key,
         message_id=accepted.message_id,

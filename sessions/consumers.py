@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,19 +19,17 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 
-from sessions import lifecycle, metrics, protocol, queries, tasks
-from sessions.broker import BrokerUnavailable, require_broker
+from sessions import lifecycle, metrics, protocol, queries
+from sessions.broker import BrokerUnavailable
 from sessions.changes import Change, TooLate, ToolCallRefused
-from sessions.feed import Feed, publish
+from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
+from sessions.intake import announce, patience, take_message, take_tool_result
 from sessions.models import Session, new_id
 from sessions.protocol import CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
-
-#: Seconds in which a frame is stored or refused.
-PATIENCE = 2.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         else:
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with patience():
                     await self.attach()
 
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
@@ -107,10 +104,15 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def send_events(self) -> None:
         """Send what happens in the session, for as long as the socket is open."""
-        async for event in self.feed:
-            frame = frame_of(event, self.dialect)
-            if frame is not None:
-                await self.send(protocol.encode(frame))
+        try:
+            async for event in self.feed:
+                frame = frame_of(event, self.dialect)
+                if frame is not None:
+                    await self.send(protocol.encode(frame))
+        except Exception:
+            # A socket that has gone deaf is worse than one that is closed: its client comes back.
+            logger.exception("feed_crashed")
+            await self.close(int(CloseCode.INTERNAL_ERROR))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one frame; whatever is wrong with it is answered with an error frame."""
@@ -118,16 +120,15 @@ class SessionConsumer(AsyncWebsocketConsumer):
             if text_data is None:
                 raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
             frame = protocol.decode(text_data)
-            async with asyncio.timeout(PATIENCE):
+            async with patience() as deadline:
                 session = await self.attach()
-                change = await self.store(session, frame) if session else None
+                change = await self.store(session, frame, deadline) if session else None
             if change is None:
                 text = "Sign in first: this server does not answer without credentials."
                 await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
                 return
             self.feed.look()
-            await tasks.send_soon(change.ready)
-            await publish(change.events)
+            await announce(change)
         except (FrameError, ToolCallRefused) as error:
             await self.send_error(error.code, str(error))
         except BrokerUnavailable as error:
@@ -142,20 +143,18 @@ class SessionConsumer(AsyncWebsocketConsumer):
             text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
             await self.send_error(ErrorCode.INTERNAL_ERROR, text)
 
-    async def store(self, session: Session, frame: UserMessage | ToolResult) -> Change:
-        """Store what the frame says, all of it or nothing."""
-        await require_broker()
-        deadline = time.monotonic() + PATIENCE
+    async def store(self, session: Session, frame: UserMessage | ToolResult, deadline: float) -> Change:
+        """Store what the frame says."""
         match frame:
             case UserMessage():
-                accept = in_thread(lifecycle.accept_message)
-                change: Change = await accept(session.pk, frame.content, deadline=deadline)
-                logger.info("message_accepted", length=len(frame.content))
+                accepted = await take_message(session.pk, frame.content, deadline=deadline)
+                logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
+                return accepted
             case ToolResult():
                 content, failed = tool_message(frame)
-                record = in_thread(lifecycle.record_tool_result)
-                change = await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
-        return change
+                return await take_tool_result(
+                    session.pk, frame.call_id, content=content, failed=failed, deadline=deadline
+                )
 
     async def send_error(self, code: ErrorCode, text: str) -> None:
         """Answer with an error frame and count it."""

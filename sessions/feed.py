@@ -79,7 +79,8 @@ class Feed:
                 for event in events:
                     self._note(event)
                     yield event
-                events = await self._next()
+                # A whole page means that there may be more of them.
+                events = await (self._read() if len(events) >= log.PAGE else self._next())
         finally:
             subscription.cancel()
             with suppress(asyncio.CancelledError):

@@ -38,6 +38,7 @@ from sessions.models import (
     ToolCallStatus,
     Turn,
     TurnStatus,
+    Worker,
     new_id,
 )
 from sessions.protocol import ErrorCode
@@ -281,6 +282,11 @@ def recover(turn_id: uuid.UUID) -> Change:
     if ended:
         metrics.turn_ended(turn, TurnStatus.FAILED, ended)
     return Change(events=events, ready=ready)
+
+
+def forget_workers() -> None:
+    """Remove workers that have not been seen for a day; each restart makes a new one."""
+    Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()
 
 
 @contextmanager

@@ -53,7 +53,7 @@ class ErrorCode(StrEnum):
 class CloseCode(IntEnum):
     """Why the server closes a socket. Bad frames never do."""
 
-    GOING_AWAY = 1001
+    INTERNAL_ERROR = 1011
     NOT_SIGNED_IN = 4401
     ORIGIN_NOT_ALLOWED = 4403
     INVALID_SESSION_KEY = 4404

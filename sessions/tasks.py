@@ -40,6 +40,7 @@ def sweep() -> None:
             if change.ready:
                 logger.info("turn_recovered", turn_id=str(turn_id), ready=str(change.ready))
                 send(change.ready)
+        lifecycle.forget_workers()
     except DatabaseError as error:
         # The next sweep is seconds away.
         logger.warning("sweep_failed", error=type(error).__name__)

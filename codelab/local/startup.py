@@ -165,7 +165,7 @@ class Startup:
         )
         return [
             "",
-            f"  Code-Lab {VERSION} is running (started in {seconds:.1f} s).",
+            f"  CodeLab AI Service {VERSION} is running (started in {seconds:.1f} s).",
             "",
             *(f"  {name:<12}{text}" for name, text in rows),
             "",

@@ -1,0 +1,144 @@
+"""The settings: what the manual says of them, where they may come from, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codelab.environment import PROJECT, Environment
+
+SETTINGS = {str(field.validation_alias): field for field in Environment.model_fields.values()}
+#: What .env.example tells besides: what docker-compose.yml reads itself, and the providers' own variables.
+COMPOSE = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+PROVIDERS = re.compile(r"[A-Z]+_API_(KEY|BASE|VERSION)")
+
+
+def read(settings: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Read the environment in a fresh process that is told nothing else, and print one setting."""
+    code = f"from codelab.environment import environment; print(environment.{settings or 'port'})"
+    bare = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in SETTINGS}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=bare | environment, capture_output=True, text=True, check=False
+    )
+
+
+def manual() -> dict[str, str]:
+    """Return the comment above each setting of environment.py."""
+    source = (PROJECT / "codelab" / "environment.py").read_text(encoding="utf-8")
+    found = re.findall(r"((?:    #: .*\n)+)    \w+: .*validation_alias=\"(\w+)\"", source)
+    return {name: " ".join(re.sub(r"(?m)^    #: ", "", text).split()) for text, name in found}
+
+
+def example() -> dict[str, tuple[str, str]]:
+    """Return the comment and the value of each setting of .env.example."""
+    found: dict[str, tuple[str, str]] = {}
+    comment: list[str] = []
+    for line in (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines():
+        if setting := re.fullmatch(r"#?([A-Z][A-Z0-9_]*)=(.*)", line):
+            assert setting[1] not in found, f"{setting[1]} is there twice"
+            found[setting[1]] = (" ".join(" ".join(comment).split()), setting[2])
+            comment = []
+        elif line.startswith("#"):
+            comment.append(line[1:])
+        else:
+            comment = []
+    return found
+
+
+def test_every_setting_has_its_manual() -> None:
+    assert manual().keys() == SETTINGS.keys()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_example_repeats_the_manual(name: str) -> None:
+    comment, value = example()[name]
+    assert manual()[name] in comment
+    default = SETTINGS[name].default
+    if isinstance(default, Path):
+        default = default.relative_to(PROJECT)
+    elif isinstance(default, bool):
+        default = str(default).lower()
+    assert value == ("" if default is None else str(default))
+
+
+def test_the_example_knows_nothing_else() -> None:
+    others = example().keys() - SETTINGS.keys()
+    assert {name for name in others if not PROVIDERS.fullmatch(name)} == COMPOSE
+
+
+def test_only_what_compose_needs_is_not_commented_out() -> None:
+    lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
+    open_lines = {line for line in lines if line and not line.startswith("#")}
+    needed = set(re.findall(r"\$\{(\w+):\?", (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")))
+    assert open_lines == {f"{name}=" for name in needed}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eight thousand"),
+        ("PORT", "65536"),
+        ("FLOWER_PORT", "0"),
+        ("CODELAB_DEBUG", "maybe"),
+        ("CODELAB_HTTPS", "2"),
+        ("CODELAB_TURN_TIMEOUT", "-1"),
+        ("CODELAB_WORKER_CONCURRENCY", "0"),
+        ("CODELAB_LOG_FORMAT", "xml"),
+        ("CODELAB_LOG_LEVEL", "info"),
+        ("DATABASE_URL", "mysql://somebody:letmein@host/name"),
+        ("REDIS_URL", "http://somebody:letmein@host"),
+    ],
+)
+def test_a_wrong_value_ends_the_process_with_one_sentence(name: str, value: str) -> None:
+    done = read(**{name: value})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"{name} is not usable: [^\n]+\.\n", done.stderr)
+    assert "letmein" not in done.stderr
+
+
+def test_each_wrong_value_has_a_sentence_of_its_own() -> None:
+    done = read(PORT="x", CODELAB_LOG_FORMAT="xml")
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["PORT", "CODELAB_LOG_FORMAT"]
+
+
+def test_a_setting_can_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from a file\n", encoding="utf-8")
+    assert read("secret_key.get_secret_value()", CODELAB_SECRET_KEY_FILE=str(secret)).stdout == "from a file\n"
+    both = read("secret_key.get_secret_value()", CODELAB_SECRET_KEY_FILE=str(secret), CODELAB_SECRET_KEY="set")
+    assert both.stdout == "set\n"
+
+
+def test_a_wrong_value_in_a_file_is_found_too(tmp_path: Path) -> None:
+    port = tmp_path / "port"
+    port.write_text("x", encoding="utf-8")
+    done = read(PORT_FILE=str(port))
+    assert done.returncode == 2
+    assert done.stderr.startswith("PORT is not usable: ")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    done = read(CODELAB_SECRET_KEY_FILE=str(tmp_path / "missing"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"CODELAB_SECRET_KEY_FILE points to \S+, which cannot be read: [^\n]+\.\n", done.stderr)
+
+
+def test_empty_means_not_set() -> None:
+    empty = dict.fromkeys(SETTINGS, "") | {f"{name}_FILE": "" for name in SETTINGS}
+    assert read("model_fields_set", **empty).stdout == "set()\n"
+
+
+def test_a_folder_is_relative_to_the_project() -> None:
+    assert read("data_dir", CODELAB_DATA_DIR="elsewhere").stdout == f"{PROJECT / 'elsewhere'}\n"
+    assert read("data_dir", CODELAB_DATA_DIR="/elsewhere").stdout == "/elsewhere\n"
+
+
+def test_secrets_are_not_printed() -> None:
+    assert "letmein" not in read("secret_key", CODELAB_SECRET_KEY="letmein").stdout
+    assert "letmein" not in repr(Environment.model_validate({"DATABASE_URL": "postgresql://u:letmein@host/name"}))

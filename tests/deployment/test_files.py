@@ -1,0 +1,364 @@
+"""The files that deploy the service and help to develop it: they parse, fit their schemas and keep our own rules."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from codelab.environment import PROJECT, Environment
+from sessions.models import Worker
+
+LOCKS = ["base.txt", "dev.txt", "uv.txt"]
+PROCESSES = {"web", "worker", "beat", "flower"}
+SETTINGS = {str(field.validation_alias) for field in Environment.model_fields.values()}
+
+
+def load(path: str) -> dict[str, Any]:
+    text = (PROJECT / path).read_text(encoding="utf-8")
+    loaded = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+COMPOSE = load("docker-compose.yml")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+WORKFLOWS = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / ".github" / "workflows").iterdir())
+CI = load(".github/workflows/ci.yml")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions, each with its arguments as one line."""
+    text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    lines = re.sub(r"\\\n", "", re.sub(r"(?m)^\s*#.*\n", "", text)).splitlines()
+    return [(name.upper(), rest.strip()) for name, _, rest in (line.strip().partition(" ") for line in lines) if name]
+
+
+def of(name: str) -> list[str]:
+    return [rest for instruction, rest in instructions() if instruction == name]
+
+
+def locked(lock: str) -> dict[str, list[tuple[Requirement, int]]]:
+    """Return the packages of a lock, each with its requirements, one for a platform, and their numbers of hashes."""
+    text = (PROJECT / "requirements" / lock).read_text(encoding="utf-8")
+    found: dict[str, list[tuple[Requirement, int]]] = {}
+    for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n?", "", text)).splitlines():
+        if line.strip():
+            requirement = Requirement(line.split("--hash")[0].strip())
+            found.setdefault(requirement.name.lower(), []).append((requirement, line.count("--hash=sha256:")))
+    return found
+
+
+def versions(lock: str, package: str) -> list[Version]:
+    return [Version(next(iter(it.specifier)).version) for it, _ in locked(lock).get(package, [])]
+
+
+# ---------------------------------------------------------------- schemas
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("vendor.compose-spec", "docker-compose.yml"),
+        *(("vendor.github-workflows", path) for path in WORKFLOWS),
+    ],
+)
+def test_the_file_fits_its_schema(schema: str, path: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pre_commit_accepts_its_file() -> None:
+    command = [sys.executable, "-m", "pre_commit", "validate-config", ".pre-commit-config.yaml"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- image
+
+
+def test_the_image_has_stages_and_ends_as_an_ordinary_user() -> None:
+    stages = of("FROM")
+    assert len(stages) >= 2
+    assert {stage.split()[0] for stage in stages} == {
+        f"python:{(PROJECT / '.python-version').read_text().strip()}-slim"
+    }
+    user = of("USER")[-1].partition(":")[0]
+    assert user.isdigit()
+    assert int(user) > 0
+    assert not [rest for name, rest in instructions()[-2:] if name in ("RUN", "USER")]
+
+
+def test_the_image_installs_what_is_locked() -> None:
+    run = " ".join(of("RUN"))
+    assert run.count("--require-hashes") == 2
+    assert {"/requirements/uv.txt", "/requirements/base.txt"} <= set(run.split())
+    assert "apt-get" not in run
+
+
+def test_the_image_has_all_of_our_code() -> None:
+    copied = {word.strip("./") for rest in of("COPY") if "--from" not in rest for word in rest.split()[:-1]}
+    ignore = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests"}
+    for name in packages | {"manage.py", "celeryconfig.py"}:
+        assert name in copied
+        assert f"!{name}" in ignore
+    assert "*" in ignore
+
+
+def test_the_image_starts_a_process_by_its_name() -> None:
+    assert json.loads(of("ENTRYPOINT")[-1]) == ["python", "-m", "codelab"]
+    assert json.loads(of("CMD")[-1]) == ["web"]
+
+
+def python_of(command: list[str]) -> str:
+    assert command[:2] == ["python", "-c"]
+    return command[2]
+
+
+def test_questions_of_health_checks_are_python() -> None:
+    questions = [json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])]
+    tests = [service.get("healthcheck", {}).get("test", []) for service in OURS.values()]
+    questions += [test[1:] for test in tests if test]
+    assert len(questions) == 4
+    for question in questions:
+        compile(python_of(question), "health check", "exec")
+
+
+# ---------------------------------------------------------------- compose
+
+
+def test_compose_starts_every_process() -> None:
+    assert {service["command"][0] for name, service in OURS.items() if name != "migrate"} == PROCESSES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    if check.get("disable"):
+        # A service that does one thing and ends; the others wait for its end.
+        assert SERVICES[name]["restart"] == "no"
+        waiting = [it for it in OURS.values() if name in it["depends_on"]]
+        assert waiting
+        assert {it["depends_on"][name]["condition"] for it in waiting} == {"service_completed_successfully"}
+        return
+    assert {"interval", "timeout", "retries", "start_period"} <= check.keys()
+    # The web process has the image's own.
+    assert ("test" in check) == (name != "web")
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_can_do_no_more_than_they_must(name: str) -> None:
+    service = OURS[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.keys() & {"privileged", "cap_add", "user", "network_mode", "pid"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_services_wait_for_what_they_need(name: str) -> None:
+    for needed, how in OURS[name]["depends_on"].items():
+        expected = "service_completed_successfully" if needed == "migrate" else "service_healthy"
+        assert how["condition"] == expected
+
+
+def test_ports_are_published_to_this_machine_only() -> None:
+    for service in SERVICES.values():
+        for port in service.get("ports", []):
+            assert re.match(r"127\.0\.0\.1:|\$\{(FLOWER_)?HOST:-127\.0\.0\.1\}:", port)
+
+
+def test_compose_holds_no_secret() -> None:
+    text = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
+    secret = re.compile(r"^\s*\w*(PASSWORD|SECRET_KEY|API_KEY|_TOKEN):\s*(\S.*)$", re.MULTILINE)
+    for _, value in secret.findall(text):
+        assert re.match(r'\$\{\w+:\?|""$', value)
+    for credentials in re.findall(r"://[^\s:/@]*:([^@\n]+)@", text):
+        assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials)
+
+
+def test_every_setting_reaches_the_processes() -> None:
+    passed = set(COMPOSE["x-settings"])
+    only_flower = {name for name in SETTINGS if name.startswith("FLOWER_")}
+    of_make_run = {"POSTGRES_PORT", "REDIS_PORT"}
+    assert SETTINGS - passed == only_flower | of_make_run | {"PROMETHEUS_MULTIPROC_DIR"}
+    assert only_flower <= OURS["flower"]["environment"].keys()
+    for name in OURS:
+        assert passed <= OURS[name]["environment"].keys()
+
+
+def test_only_workers_get_the_providers_keys() -> None:
+    assert [name for name, service in SERVICES.items() if "env_file" in service] == ["worker"]
+    secrets = set(re.findall(r"\$\{(\w+):\?", (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")))
+    given = OURS["worker"]["environment"]
+    assert {name for name in secrets if given.get(name) != ""} == {"CODELAB_SECRET_KEY"}
+
+
+def test_the_worker_is_asked_for_by_the_table_it_writes() -> None:
+    question = python_of(OURS["worker"]["healthcheck"]["test"][1:])
+    assert f"FROM {Worker._meta.db_table}" in question
+    assert f"interval '{Worker.SILENCE.total_seconds():.0f} seconds'" in question
+    assert {"name", "seen_at"} <= {field.column for field in Worker._meta.fields}
+
+
+def test_web_and_workers_share_their_metrics() -> None:
+    sharing = {name for name, service in OURS.items() if "metrics:/metrics" in service.get("volumes", [])}
+    assert sharing == {"web", "worker"}
+    assert {OURS[name]["environment"]["PROMETHEUS_MULTIPROC_DIR"] for name in sharing} == {"/metrics"}
+    assert COMPOSE["volumes"]["metrics"]["driver_opts"]["type"] == "tmpfs"
+    user = of("USER")[-1].partition(":")[0]
+    assert f"uid={user}" in COMPOSE["volumes"]["metrics"]["driver_opts"]["o"].split(",")
+
+
+# ---------------------------------------------------------------- workflow
+
+
+def targets() -> set[str]:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"(?m)^([a-z-]+):", makefile))
+
+
+def steps() -> list[dict[str, Any]]:
+    return [step for job in CI["jobs"].values() for step in job["steps"]]
+
+
+def test_the_workflow_is_bounded_and_may_only_read() -> None:
+    assert CI["permissions"] == {"contents": "read"}
+    assert CI["concurrency"]["cancel-in-progress"] is True
+    for job in CI["jobs"].values():
+        assert job["timeout-minutes"] <= 30
+        assert "permissions" not in job
+    for step in steps():
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
+
+
+def test_the_workflow_runs_what_make_has() -> None:
+    run = [shlex.split(step["run"]) for step in steps() if step.get("run", "").startswith("make ")]
+    assert {words[1] for words in run} == {"check", "coverage", "test"} <= targets()
+    tests = CI["jobs"]["tests"]
+    assert tests["services"].keys() == {"postgres", "redis"}
+    assert all("--health-cmd" in service["options"] for service in tests["services"].values())
+    assert {"DATABASE_URL", "REDIS_URL"} <= tests["env"].keys()
+    assert "env" not in CI["jobs"]["embedded"]
+
+
+# ---------------------------------------------------------------- tools of developers
+
+
+def test_the_debugger_starts_what_there_is() -> None:
+    launch = load(".vscode/launch.json")
+    by_name = {configuration["name"]: configuration for configuration in launch["configurations"]}
+    started = {it["args"][0] for it in by_name.values() if it.get("module") == "codelab"}
+    assert started <= PROCESSES
+    assert {"web", "worker", "beat"} <= started
+    for configuration in by_name.values():
+        if module := configuration.get("module"):
+            assert importlib.util.find_spec(module)
+        assert configuration.get("env", {}).keys() <= SETTINGS
+    for compound in launch["compounds"]:
+        assert set(compound["configurations"]) <= by_name.keys()
+
+
+@pytest.mark.parametrize("name", ["settings", "extensions"])
+def test_the_editors_files_are_json(name: str) -> None:
+    assert load(f".vscode/{name}.json")
+
+
+def test_pre_commit_runs_the_ruff_that_is_locked() -> None:
+    repos = {repo["repo"].rpartition("/")[2]: repo for repo in load(".pre-commit-config.yaml")["repos"]}
+    assert [Version(repos["ruff-pre-commit"]["rev"])] == versions("dev.txt", "ruff")
+
+
+def test_pre_commit_runs_what_make_has() -> None:
+    local = next(repo for repo in load(".pre-commit-config.yaml")["repos"] if repo["repo"] == "local")
+    run = [hook["entry"].split() for hook in local["hooks"]]
+    assert {words[0] for words in run} == {"make"}
+    assert {words[1] for words in run} == {"check-types", "check-imports", "check-migrations"} <= targets()
+
+
+# ---------------------------------------------------------------- dependencies
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_is_locked_with_hashes(lock: str) -> None:
+    packages = locked(lock)
+    assert packages
+    for name, requirements in packages.items():
+        for requirement, hashes in requirements:
+            assert re.fullmatch(r"==[\w.!+]+", str(requirement.specifier)), name
+            assert hashes > 0, name
+
+
+def test_the_locks_agree() -> None:
+    dev = locked("dev.txt")
+    for name, requirements in locked("base.txt").items():
+        assert {str(it) for it, _ in requirements} == {str(it) for it, _ in dev[name]}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_nothing_poisoned_is_locked(lock: str) -> None:
+    assert not {"openai-agents", "llm"} & locked(lock).keys()
+    assert not {Version("1.82.7"), Version("1.82.8"), Version("1.107.0")} & set(versions(lock, "litellm"))
+
+
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt"])
+@pytest.mark.parametrize(
+    ("package", "floor"),
+    [
+        ("daphne", "4.2.2"),
+        ("django", "6.0.5"),
+        ("flower", "2"),
+        ("celery", "5.2.2"),
+        ("litellm", "1.109.0"),
+    ],
+)
+def test_nothing_with_a_known_hole_is_locked(lock: str, package: str, floor: str) -> None:
+    found = versions(lock, package)
+    assert found
+    assert min(found) >= Version(floor)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_token_library_has_no_known_hole(lock: str) -> None:
+    assert all(version >= Version("2.13.0") for version in versions(lock, "pyjwt"))
+
+
+@pytest.mark.parametrize("package", ["agents", "codelab", "llm", "sessions"])
+def test_no_installed_package_takes_our_names(package: str) -> None:
+    assert package not in packages_distributions()
+    spec = importlib.util.find_spec(package)
+    assert spec
+    assert spec.origin
+    assert Path(spec.origin).is_relative_to(PROJECT)
+
+
+@pytest.mark.parametrize("name", ["base.in", "dev.in", "uv.in"])
+def test_every_dependency_is_explained(name: str) -> None:
+    explained = set(re.findall(r"[\w-]+", (PROJECT / "docs" / "dependencies.md").read_text(encoding="utf-8")))
+    for line in (PROJECT / "requirements" / name).read_text(encoding="utf-8").splitlines():
+        if line and line[0] not in "#-":
+            assert Requirement(line).name in explained
+
+
+def test_links_of_the_operators_pages_lead_somewhere() -> None:
+    for name in ("deployment", "dependencies", "troubleshooting"):
+        text = (PROJECT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for file, anchor in re.findall(r"\]\((\w+\.md)(?:#([\w-]+))?\)", text):
+            headings = re.findall(r"(?m)^#+ (.+)$", (PROJECT / "docs" / file).read_text(encoding="utf-8"))
+            assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+
+from sessions import feed, lifecycle, log
+from sessions.feed import Feed, publish
+from sessions.log import LoggedEvent
+from sessions.models import EventKind, Session
+from sessions.threads import in_thread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+async def _layer() -> AsyncIterator[None]:
+    """The layer's connections belong to the loop of one test."""
+    yield
+    layer: Any = get_channel_layer()
+    await layer.flush()
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return lifecycle.open_session(alice.pk, "feed")
+
+
+def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
+    return lifecycle.accept_message(session.pk, content).events
+
+
+@asynccontextmanager
+async def following(session: Session, after: int = 0) -> AsyncIterator[tuple[Feed, list[int]]]:
+    """Follow a session in the background; the list grows by the numbers that arrive."""
+    it, numbers = Feed(session.pk, after), list[int]()
+
+    async def collect() -> None:
+        async for event in it:
+            numbers.append(event.number)
+
+    task = asyncio.create_task(collect())
+    await asyncio.sleep(0.3)
+    try:
+        yield it, numbers
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(numbers: list[int], last: int, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not numbers or numbers[-1] < last:  # noqa: ASYNC110 (a list has no event to wait for)
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_missed_comes_first_then_what_happens(session: Session) -> None:
+    await in_thread(accept)(session)
+    async with following(session, after=1) as (_, numbers):
+        await publish(await in_thread(accept)(session))
+        await until(numbers, 5)
+    assert numbers == [2, 3, 4, 5]
+
+
+async def test_what_the_layer_lost_is_read_from_the_log(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        await in_thread(accept)(session)
+        await publish(await in_thread(accept)(session))
+        await until(numbers, 5)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        first, second = await in_thread(accept)(session), await in_thread(accept)(session)
+        for events in (second, first, first, second, first[:1], second[-1:]):
+            await publish(events)
+        await until(numbers, 5)
+        await asyncio.sleep(0.2)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "ACTIVE_LOOK", 0.1)
+    async with following(session) as (it, numbers):
+        await in_thread(accept)(session)
+        it.look()
+        await until(numbers, 3)
+        await in_thread(accept)(session)
+        await until(numbers, 5)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_a_long_absence_is_caught_up_without_a_pause(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "PAGE", 10)
+    monkeypatch.setattr(log.since, "__defaults__", (10,))
+    for _ in range(20):
+        await in_thread(accept)(session)
+    async with following(session) as (_, numbers):
+        await until(numbers, 41, seconds=1.5)
+    assert numbers == list(range(1, 42))
+
+
+async def test_events_of_another_session_never_arrive(session: Session, bob: User) -> None:
+    other = await in_thread(lifecycle.open_session)(bob.pk, "feed")
+    async with following(session) as (_, numbers):
+        await publish(await in_thread(accept)(other))
+        await asyncio.sleep(0.3)
+    assert numbers == []
+
+
+async def test_leaving_ends_the_subscription(session: Session) -> None:
+    before = len(asyncio.all_tasks())
+    async with aclosing(aiter(Feed(session.pk, 0))) as events:  # type: ignore[type-var]
+        await in_thread(accept)(session)
+        event = await anext(events)
+        assert event.kind == EventKind.AGENT_SWITCHED
+    await asyncio.sleep(0.1)
+    # The layer keeps one task that reads from Redis.
+    assert len(asyncio.all_tasks()) <= before + 1
