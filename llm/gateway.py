@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,10 @@ BY_STATUS: dict[int, type[errors.ModelError]] = {
 }
 
 
+#: What client libraries say before they ask anybody, each in its own words and with a status that means nothing.
+MISSING_KEY = re.compile(r"missing credentials|missing \S* ?api key|unable to locate credentials", re.IGNORECASE)
+
+
 def _model_error(error: Exception, litellm: ModuleType, *, started: bool) -> errors.ModelError:
     """Translate an error of LiteLLM. Whatever it is, after the first chunk it means a cut answer."""
     detail = f"{type(error).__name__}: {error}"
@@ -141,7 +146,9 @@ def _model_error(error: Exception, litellm: ModuleType, *, started: bool) -> err
     error = getattr(error, "original_exception", None) or error
     if isinstance(error, litellm.ContextWindowExceededError):
         return errors.ModelContextTooLong(detail)
-    if isinstance(error, litellm.LiteLLMUnknownProvider):
+    if "LLM Provider NOT provided" in detail:
         return errors.ModelNotFound(detail)
+    if MISSING_KEY.search(detail):
+        return errors.ModelNotAuthorized(detail)
     # By status and not by class: LiteLLM has no class for some statuses and several for others.
     return BY_STATUS.get(getattr(error, "status_code", 0), errors.ModelUnavailable)(detail)

@@ -7,12 +7,15 @@ import json
 import re
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from tests.live.service import ADMIN_PASSWORD, PROJECT, Service
+from tests.live.service import ADMIN_PASSWORD, PROJECT, Service, free_port
 
 pytestmark = pytest.mark.live
 
@@ -136,8 +139,6 @@ def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tm
     closed = Service.__new__(Service)
     closed.__dict__.update(service.__dict__)
     closed.folder, closed.processes = tmp_path, {}
-    from tests.live.service import free_port
-
     closed.port = free_port()
     closed.url = f"http://127.0.0.1:{closed.port}"
     closed.environment = {**service.environment, "PORT": str(closed.port), "CODELAB_OPEN_ACCESS_USER": ""}
@@ -162,8 +163,6 @@ def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tm
 
 def sign_in(service: Service) -> str:
     """Sign in as a browser does, through the admin's form; return the session cookie."""
-    import httpx
-
     with httpx.Client(base_url=service.url, trust_env=False) as browser:
         page = browser.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
@@ -171,3 +170,36 @@ def sign_in(service: Service) -> str:
         form = {"username": "admin", "password": ADMIN_PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/"}
         browser.post("/admin/login/", data=form)
         return str(browser.cookies["sessionid"])
+
+
+def test_flower_shows_jobs_to_whoever_knows_the_password(service: Service) -> None:
+    port = free_port()
+    service.environment |= {"FLOWER_PORT": str(port), "FLOWER_PASSWORD": "a long password of flower"}
+    service.start("flower")
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
+            for _ in range(300):
+                with suppress(httpx.TransportError):
+                    browser.get("/healthcheck")
+                    break
+                time.sleep(0.1)
+            # Flower leaves /healthcheck and /metrics open for probes; they show counts and names of tasks only.
+            for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks"):
+                assert browser.get(path).status_code == 401, path
+            assert browser.get("/", auth=("admin", "guess")).status_code == 401
+            page = browser.get("/workers", auth=("admin", "a long password of flower"))
+            assert page.status_code == 200
+            assert "Flower" in page.text
+    finally:
+        service.stop("flower")
+        del service.environment["FLOWER_PORT"], service.environment["FLOWER_PASSWORD"]
+
+
+def test_flower_does_not_start_without_a_password(service: Service) -> None:
+    command = [sys.executable, "-m", "codelab", "flower"]
+    done = subprocess.run(
+        command, check=False, cwd=PROJECT, env=service.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "FLOWER_PASSWORD" in done.stderr
+    assert "Traceback" not in done.stderr

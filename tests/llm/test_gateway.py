@@ -1,0 +1,47 @@
+"""LiteLLM's errors, as they come before any provider is asked. What providers do is in tests/live/test_journeys.py."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from llm import gateway
+from llm.errors import ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
+from llm.types import Message, ModelRequest
+
+
+async def failure(model: str) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        async for _ in gateway.stream(ModelRequest(model=model, messages=(Message(role="user", content="Hi"),))):
+            pass
+    return caught.value
+
+
+# LiteLLM's import warns of things of its own.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.mark.parametrize(
+    "model", ["openai/gpt-5-mini", "gpt-5-mini", "anthropic/claude", "gemini/gemini-2.5-pro", "azure/x"]
+)
+async def test_a_missing_key_is_said_to_be_one(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    error = await failure(model)
+    assert type(error) is ModelNotAuthorized
+    assert "OPENAI_API_KEY" in str(error)
+
+
+async def test_an_unknown_provider_is_an_unknown_model() -> None:
+    assert type(await failure("nobody/nothing")) is ModelNotFound
+
+
+async def test_a_provider_that_nobody_answers_for_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        monkeypatch.setenv("OPENAI_API_BASE", address)
+        error = await failure("openai/x")
+    assert type(error) is ModelUnavailable
+    assert address not in str(error)
