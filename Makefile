@@ -62,6 +62,10 @@ format: venv ## Format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix-only --quiet .
 	@.venv/bin/ruff format .
 
+.PHONY: bench
+bench: venv ## Measure how fast answers stream (BENCH_ARGS="1 8" chooses the numbers of sessions)
+	@$(python) benchmarks/streams.py $(BENCH_ARGS)
+
 .PHONY: schema
 schema: venv ## Write docs/protocol from the code
 	@$(manage) export_protocol

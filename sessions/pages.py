@@ -1,14 +1,37 @@
-"""The chat page: a small client of the socket, to try the service and to see how one is written."""
+"""The chat page: a small client of the socket, to try the service and to see how one is written.
+
+It must never show anything of a session by itself: all the page knows comes through the public API and the socket,
+so that both are proven to be enough.
+"""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.csrf import ensure_csrf_cookie
+from django.utils.csp import CSP, build_policy
+
+from llm.catalog import is_scripted
+
+#: Models and users write what the page shows, so nothing runs or loads that is not a file of this server. `'self'`
+#: covers the socket too (CSP 3: Chromium 71, Safari 16, every Firefox in use); `ws:` would allow sockets to anywhere.
+POLICY = build_policy(
+    {
+        "default-src": CSP.NONE,
+        "script-src": CSP.SELF,
+        "style-src": CSP.SELF,
+        "connect-src": CSP.SELF,
+        "img-src": CSP.SELF,
+        "base-uri": CSP.NONE,
+        "form-action": CSP.NONE,
+        "frame-ancestors": CSP.NONE,
+    }
+)
 
 
-@ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
     """Show the chat."""
-    return render(request, "sessions/chat.html", {"model": settings.CODELAB_MODEL})
+    model: str = settings.CODELAB_MODEL
+    response = render(request, "sessions/chat.html", {"model": model, "scripted": is_scripted(model)})
+    response[CSP.HEADER_ENFORCE] = POLICY
+    return response

@@ -1,0 +1,310 @@
+"""The chat page and the admin's conversation in a real browser, on the real processes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+TOOL = '/say Let me look.\n/call read_file {"path": "README.md"}\n/say Thank you.'
+
+
+class Service(Protocol):
+    """What these tests need of the fixture `service`: demo is the user of whoever has not signed in."""
+
+    url: str
+    admin_password: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        text = f"The chat page was NOT tested: none of {', '.join(BROWSERS)} is on PATH."
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn(text, stacklevel=1)
+        pytest.skip(text)
+    with sync_playwright() as playwright:
+        # As root, in containers, Chromium has no sandbox to use; these tests open nothing but this service.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What browsers complained of; a test fails when there is anything in it at its end."""
+    return []
+
+
+@pytest.fixture
+def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    context.set_default_timeout(20_000)
+    context.on("console", lambda message: note(complaints, message))
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    yield context
+    context.close()
+    assert complaints == []
+
+
+def note(complaints: list[str], message: ConsoleMessage) -> None:
+    # Violations of the Content-Security-Policy are told of in the console, too.
+    if message.type in ("error", "warning"):
+        complaints.append(message.text)
+
+
+@pytest.fixture
+def page(context: BrowserContext, service: Service) -> Page:
+    return opened(context, service.url)
+
+
+def opened(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    return page
+
+
+def box(page: Page) -> Locator:
+    return page.get_by_label("Message", exact=True)
+
+
+def say(page: Page, text: str) -> None:
+    box(page).fill(text)
+    box(page).press("Enter")
+
+
+def answers(page: Page) -> Locator:
+    return page.locator(".message.assistant .body")
+
+
+def conversation(page: Page) -> list[str]:
+    """What the log says, without its times."""
+    return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
+
+
+def test_an_answer_arrives_piece_by_piece_and_is_complete_in_the_end(page: Page) -> None:
+    say(page, "/tokens 60 30")
+
+    expect(page.locator(".message.user .body")).to_have_text("/tokens 60 30")
+    expect(box(page)).to_have_value("")
+    expect(answers(page)).to_contain_text("t3 ")
+    expect(page.locator(".message[aria-busy]")).to_have_count(1)
+    assert "t59" not in answers(page).inner_text()
+    expect(page.locator(".message[aria-busy]")).to_have_count(0)
+    expect(answers(page)).to_have_text("".join(f"t{i} " for i in range(60)))
+
+
+def test_shift_enter_makes_a_new_line_and_a_blank_message_is_not_sent(page: Page) -> None:
+    box(page).press("Enter")
+    box(page).fill("/say one")
+    box(page).press("Shift+Enter")
+    box(page).press_sequentially("/say two")
+    box(page).press("Enter")
+
+    expect(page.locator(".message.user")).to_have_count(1)
+    expect(answers(page)).to_have_text("onetwo")
+
+
+def test_a_failure_is_shown_with_its_code(page: Page) -> None:
+    say(page, "/say Half an answer\n/fail rate_limited")
+
+    expect(page.locator(".card.error")).to_contain_text("rate limit or quota")
+    expect(page.locator(".card.error")).to_contain_text("model_rate_limited")
+    expect(page.locator(".message.assistant")).to_contain_text("Interrupted")
+    say(page, "/say better now")
+    expect(answers(page).last).to_have_text("better now")
+
+
+def test_a_tool_is_answered_once(page: Page) -> None:
+    say(page, TOOL)
+    card = page.locator(".card.tool")
+    expect(card).to_contain_text("read_file")
+    expect(card).to_contain_text('"path": "README.md"')
+    expect(page.get_by_text("Waiting for the result of the tool.")).to_be_visible()
+
+    card.get_by_label("Result").fill("# The file")
+    card.get_by_role("button", name="Send result").click()
+
+    expect(answers(page).last).to_have_text("Thank you.")
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card).to_contain_text('"output": "# The file"')
+    expect(page.locator("#progress")).to_be_hidden()
+
+
+def test_a_tool_is_refused(page: Page) -> None:
+    say(page, TOOL)
+    page.get_by_role("button", name="Refuse").click()
+
+    expect(answers(page).last).to_have_text("Thank you.")
+    expect(page.locator(".card.tool")).to_contain_text("refused")
+
+
+def test_a_reloaded_page_shows_the_same_conversation(page: Page) -> None:
+    say(page, TOOL)
+    page.get_by_label("Result").fill('{"text": "content"}')
+    page.get_by_role("button", name="Send result").click()
+    expect(answers(page).last).to_have_text("Thank you.")
+    say(page, "/say and\n/say more")
+    expect(answers(page).last).to_have_text("andmore")
+    before = conversation(page)
+
+    page.reload()
+
+    expect(answers(page)).to_have_count(3)
+    assert conversation(page) == before
+
+
+def test_an_open_tool_call_can_be_answered_after_a_reload(page: Page) -> None:
+    say(page, TOOL)
+    expect(page.locator(".card.tool")).to_be_visible()
+
+    page.reload()
+    page.get_by_label("Result").fill("1")
+    page.get_by_role("button", name="Send result").click()
+
+    expect(answers(page)).to_have_text(["Let me look.", "Thank you."])
+
+
+def test_two_tabs_show_the_same_stream(page: Page, context: BrowserContext) -> None:
+    say(page, "/say first")
+    expect(answers(page)).to_have_text("first")
+    other = opened(context, page.url)
+    expect(answers(other)).to_have_text("first")
+
+    say(page, "/tokens 40 40")
+
+    expect(other.locator(".message[aria-busy]")).to_have_count(1)
+    for tab in (page, other):
+        expect(answers(tab).last).to_have_text("".join(f"t{i} " for i in range(40)))
+        expect(tab.locator(".message[aria-busy]")).to_have_count(0)
+    assert conversation(other) == conversation(page)
+
+
+def test_a_page_that_is_opened_during_a_stream_ends_with_the_whole_answer(page: Page, context: BrowserContext) -> None:
+    say(page, "/tokens 60 30")
+    expect(answers(page)).to_contain_text("t9 ")
+
+    other = opened(context, page.url)
+
+    expect(answers(other)).to_contain_text("…")
+    expect(answers(other)).to_have_text("".join(f"t{i} " for i in range(60)))
+    assert conversation(other) == conversation(page)
+
+
+def test_an_interrupted_connection_loses_and_doubles_nothing(
+    page: Page, context: BrowserContext, complaints: list[str]
+) -> None:
+    say(page, "/say before")
+    expect(answers(page)).to_have_text("before")
+    say(page, "/tokens 30 30")
+    expect(answers(page).last).to_contain_text("t5 ")
+
+    context.set_offline(True)
+    page.evaluate("dispatchEvent(new Event('offline'))")
+    expect(page.locator("#connection")).to_contain_text(re.compile("Reconnecting|Connecting"))
+    say(page, "said without a connection")
+    expect(page.locator("#notice")).to_contain_text("nothing was sent")
+    expect(box(page)).to_have_value("said without a connection")
+    context.set_offline(False)
+
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(answers(page).last).to_have_text("".join(f"t{i} " for i in range(30)))
+    box(page).fill("")
+    expect(page.locator(".message.user .body")).to_have_text(["/say before", "/tokens 30 30"])
+    expect(answers(page)).to_have_count(2)
+    # A browser complains of each try to connect that fails.
+    complaints[:] = [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text]
+
+
+def test_what_people_and_models_write_is_text(page: Page) -> None:
+    evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+    say(page, f"/say {evil}")
+    expect(answers(page)).to_have_text(evil)
+    say(page, f'/call {"<b>tool</b>"} {{"a": "<i>"}}')
+    expect(page.locator(".card.tool")).to_contain_text("<i>")
+
+    page.reload()
+
+    expect(answers(page)).to_have_text(evil)
+    assert page.title() == "CodeLab AI Service"
+    assert page.locator("#log img, #log script, #log b, #log i").count() == 0
+
+
+def test_code_is_set_apart_when_the_answer_is_complete(page: Page) -> None:
+    # The demo model quotes what it was told.
+    say(page, "See\n```python\nif  a < b:\n    pass\n```\nthere")
+
+    expect(answers(page).locator("pre")).to_have_text("if  a < b:\n    pass")
+    expect(answers(page)).to_contain_text("there”")
+
+
+def test_sessions_are_listed_and_opened(page: Page, context: BrowserContext) -> None:
+    say(page, "/say in the first")
+    expect(answers(page)).to_have_text("in the first")
+    first = page.url
+    page.get_by_role("button", name="New session").click()
+    expect(page.get_by_text("What shall we work on?")).to_be_visible()
+    assert page.url != first
+    say(page, "/say in the second")
+    expect(answers(page)).to_have_text("in the second")
+
+    page.locator(f'#session-list a[href="{first[first.index("#") :]}"]').click()
+
+    expect(answers(page)).to_have_text("in the first")
+    assert page.url == first
+
+
+def test_an_example_is_put_into_the_box(page: Page) -> None:
+    page.get_by_role("button", name="/call read_file").click()
+
+    expect(box(page)).to_have_value('/call read_file {"path": "README.md"}\n/say Thank you.')
+    expect(box(page)).to_be_focused()
+
+
+def test_a_phone_shows_everything(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    say(page, f"/say {'long' * 100}\n/call tool {{}}")
+    expect(page.locator(".card.tool")).to_be_visible()
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("button", name="Sessions", exact=True).click()
+    expect(page.get_by_role("button", name="New session")).to_be_visible()
+
+
+def test_the_admin_shows_the_conversation(page: Page, context: BrowserContext, service: Service) -> None:
+    say(page, "/say hello from <b>the model</b>\n/fail rate_limited")
+    expect(page.locator(".card.error")).to_be_visible()
+    key = page.url.partition("#")[2]
+
+    # The admin's own pages have no icon, which browsers complain of.
+    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    admin = context.new_page()
+    admin.goto(f"{service.url}/admin/agent_sessions/session/?q={key}")
+    admin.get_by_label("Username").fill("admin")
+    admin.get_by_label("Password").fill(service.admin_password)
+    admin.get_by_role("button", name="Log in").click()
+    admin.get_by_role("link", name=key).click()
+
+    expect(admin.locator(".turn")).to_contain_text("hello from <b>the model</b>")
+    expect(admin.locator(".turn")).to_contain_text("interrupted")
+    expect(admin.locator(".turn")).to_contain_text("model_rate_limited")
+
+
+def test_the_policy_allows_nothing_but_files_of_this_server(page: Page, service: Service) -> None:
+    response = page.request.get(service.url)
+
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "ws:" not in policy

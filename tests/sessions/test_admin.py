@@ -1,0 +1,235 @@
+"""The admin shows everything, changes nothing, and asks few questions of the database however much there is."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from sessions import admin, lifecycle
+from sessions.changes import Claimed, Step
+from sessions.models import Event, Message, Session, ToolCall, Turn, Worker, new_id
+
+LISTS = ("session", "turn", "message", "toolcall", "event", "worker")
+NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return signed_in(User.objects.create_superuser("operator", password="a long password of the operator"))
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def claim(turn_id: uuid.UUID) -> Claimed:
+    claimed = lifecycle.claim(turn_id, worker=f"worker {NASTY}", model=f"model {NASTY}")
+    assert claimed is not None
+    return claimed
+
+
+def step(text: str) -> Step:
+    return Step(message_id=new_id(), text=text, first_token_at=timezone.now(), input_tokens=30, output_tokens=4)
+
+
+def converse(owner: User, key: str, *, turns: int = 1) -> Session:
+    """A session with a tool that was used, an answer, and a failure after half an answer, in each turn."""
+    session = lifecycle.open_session(owner.pk, key)
+    for number in range(turns):
+        accepted = lifecycle.accept_message(session.pk, f"question {number} {NASTY}")
+        call = ToolCall(call_id="call", tool=f"tool {NASTY}", arguments={"path": NASTY})
+        lifecycle.request_tools(claim(accepted.turn_id), step("let me look"), [call])
+        lifecycle.record_tool_result(session.pk, call.call_id, content=f'"result {NASTY}"', failed=False)
+        lifecycle.complete(claim(accepted.turn_id), step(f"answer {number}"))
+        failing = lifecycle.accept_message(session.pk, "and then?")
+        lifecycle.fail(claim(failing.turn_id), code="model_cut", text=f"failed {NASTY}", step=step("half an answer"))
+    alive = {"started_at": session.created_at, "seen_at": timezone.now()}
+    Worker.objects.get_or_create(name=f"worker {NASTY}", defaults=alive)
+    return session
+
+
+def path_of(name: str, rest: str = "") -> str:
+    return f"/admin/agent_sessions/{name}/{rest}"
+
+
+def conversation_path(session: Session) -> str:
+    return path_of("session", f"{session.pk}/conversation/")
+
+
+def body(client: Client, path: str) -> str:
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_asks_as_much_of_one_session_as_of_many(
+    operator: Client, alice: User, name: str, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(5):
+        converse(alice, f"session {number}", turns=4)
+
+    with django_assert_max_num_queries(8):
+        page = body(operator, path_of(name))
+
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_page_of_a_row_shows_it_and_changes_nothing(operator: Client, alice: User, name: str) -> None:
+    converse(alice, f"session {NASTY}")
+    models: dict[str, Any] = dict(zip(LISTS, (Session, Turn, Message, ToolCall, Event, Worker), strict=True))
+    for row in models[name].objects.all():
+        # The name of a worker holds characters that the admin quotes in paths.
+        pk = "".join(f"_{ord(c):02X}" if c in ':/_#?;@&=+$,"[]<>%\n\\' else c for c in str(row.pk))
+        page = body(operator, path_of(name, f"{pk}/change/"))
+        assert "<script>alert" not in page
+        assert 'name="_save"' not in page
+        assert operator.post(path_of(name, f"{pk}/change/"), {"key": "changed"}).status_code == 403
+        if name != "session":
+            assert operator.post(path_of(name, f"{pk}/delete/"), {"post": "yes"}).status_code == 403
+    assert operator.get(path_of(name, "add/")).status_code == 403
+
+
+def test_a_conversation_reads_from_top_to_bottom(operator: Client, alice: User) -> None:
+    page = body(operator, conversation_path(converse(alice, "notes")))
+
+    parts = ("question 0", "let me look", "tool &lt;script", "result &lt;script", "answer 0", "half an answer")
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "interrupted" in page
+    assert "model_cut" in page
+    assert "60 in, 8 out" in page
+
+
+def test_what_users_and_models_write_is_harmless(operator: Client, alice: User) -> None:
+    page = body(operator, conversation_path(converse(alice, f"notes {NASTY}")))
+
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "␛[31m⟨U+202E⟩" in page
+
+
+def test_a_long_conversation_has_pages_and_opens_at_its_end(
+    operator: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    session = lifecycle.open_session(alice.pk, "long")
+    now = timezone.now()
+    turns = [Turn(session=session, position=n, status="completed", finished_at=now) for n in range(2, 2502)]
+    Turn.objects.bulk_create(turns)
+    Message.objects.bulk_create(
+        Message(session=session, turn=turn, role="user", content=f"[{turn.position}]", number=turn.position)
+        for turn in turns
+    )
+
+    with django_assert_max_num_queries(8):
+        newest = body(operator, conversation_path(session))
+
+    assert "[2501]" in newest
+    assert "[2401]" not in newest
+    assert "?page=24" in newest
+    assert "[2]" in body(operator, conversation_path(session) + "?page=1")
+    assert "[2501]" in body(operator, conversation_path(session) + "?page=9999")
+    assert "[2501]" in body(operator, conversation_path(session) + "?page=25")
+
+
+def test_a_very_long_text_is_cut_and_says_so(operator: Client, alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "long text")
+    lifecycle.accept_message(session.pk, "x" * (admin.SHOWN_CHARACTERS + 123))
+
+    assert "123 more characters" in body(operator, conversation_path(session))
+
+
+@pytest.mark.parametrize("name", LISTS[:-1])
+def test_search_finds_by_id_key_and_owner(operator: Client, alice: User, bob: User, name: str) -> None:
+    session = converse(alice, "notes of alice")
+    converse(bob, "others")
+    found = path_of("session", f"{session.pk}/")
+    terms: list[object] = ["alice", "of ali", "ALICE"]
+    if name != "toolcall":
+        terms.append(session.pk)
+
+    for term in terms:
+        page = body(operator, path_of(name, f"?q={term}"))
+        assert found in page, term
+        assert "others" not in page, term
+    assert found not in body(operator, path_of(name, "?q=nothing%20like%20it"))
+    assert found not in body(operator, path_of(name, f"?q={new_id()}"))
+
+
+def test_filters(operator: Client, alice: User) -> None:
+    converse(alice, "notes")
+
+    assert "model_cut" in body(operator, path_of("turn", "?error_code=model_cut&created=hour&status__exact=failed"))
+    assert "0 turns" in body(operator, path_of("turn", "?error_code=other"))
+    turn = Turn.objects.earliest("position")
+    events = body(operator, path_of("event", f"?session={turn.session_id}&turn={turn.pk}"))
+    assert f"{turn.events.count()} events" in events
+
+
+def test_the_filter_by_age_goes_by_the_time_in_the_id(operator: Client, alice: User) -> None:
+    session = converse(alice, "notes")
+    old = uuid.UUID(int=int((timezone.now() - timedelta(hours=2)).timestamp() * 1000) << 80 | 7 << 76)
+    Turn.objects.create(id=old, session=session, position=99, status="completed", finished_at=timezone.now())
+
+    assert str(old) in body(operator, path_of("turn", "?created=day"))
+    assert str(old) not in body(operator, path_of("turn", "?created=hour"))
+
+
+def test_only_a_superuser_deletes_a_session_and_never_one_at_work(operator: Client, alice: User) -> None:
+    session = converse(alice, "notes")
+    at_work = lifecycle.open_session(alice.pk, "at work")
+    lifecycle.accept_message(at_work.pk, "Hi")
+
+    confirmation = body(operator, path_of("session", f"{session.pk}/delete/"))
+    assert "Events" in confirmation.title()
+    for row in (session, at_work):
+        operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes"})
+
+    assert list(Session.objects.all()) == [at_work]
+    assert not Event.objects.filter(session_id=session.pk).exists()
+
+    staff = User.objects.create_user("staff", password="a long password of staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(content_type__app_label="agent_sessions"))
+    assert signed_in(staff).post(path_of("session", f"{at_work.pk}/delete/"), {"post": "yes"}).status_code == 403
+
+
+def test_staff_see_what_they_may(alice: User) -> None:
+    session = converse(alice, "notes")
+    staff = User.objects.create_user("staff", password="a long password of staff", is_staff=True)
+    client = signed_in(staff)
+    for name in LISTS:
+        assert client.get(path_of(name)).status_code == 403
+    staff.user_permissions.add(
+        Permission.objects.get(codename="view_session", content_type__app_label="agent_sessions")
+    )
+    client = signed_in(staff)
+
+    assert "notes" in body(client, path_of("session"))
+    assert client.get(conversation_path(session)).status_code == 403
+    staff.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    assert "answer 0" in body(signed_in(staff), conversation_path(session))
+
+
+def test_others_are_sent_to_sign_in(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "notes")
+
+    for client in (Client(), signed_in(alice)):
+        response = client.get(conversation_path(session))
+        assert response.status_code == 302
+        assert response["Location"].startswith("/admin/login/")
+
+
+def test_a_conversation_that_is_not_there(operator: Client) -> None:
+    assert operator.get(path_of("session", f"{new_id()}/conversation/")).status_code == 404
