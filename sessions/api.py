@@ -16,11 +16,11 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from sessions import lifecycle, protocol, queries
-from sessions.changes import Accepted
+from sessions.changes import Accepted, NothingToCancel
 from sessions.feed import ENDS_TURN, Feed
-from sessions.intake import announce, patience, take_message
+from sessions.intake import announce, patience, take_cancel, take_message
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
-from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
+from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
 from sessions.threads import in_thread
 
 router = Router()
@@ -42,6 +42,12 @@ class MessageIn(Schema):
 
     session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
     message: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    client_message_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CLIENT_ID_LENGTH,
+        description="Your own id: the same again is the same message.",
+    )
     wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
     timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
 
@@ -60,6 +66,7 @@ class MessageOut(Schema):
     message_id: uuid.UUID
     turn_id: uuid.UUID
     status: str
+    repeated: bool = Field(False, description="It had been accepted before, under the same client_message_id.")
     answer: Answer | None = None
 
 
@@ -68,6 +75,13 @@ class ErrorOut(Schema):
 
     error: str
     error_code: str
+
+
+class CancelOut(Schema):
+    """The turn that was stopped."""
+
+    turn_id: uuid.UUID
+    status: str = TurnStatus.CANCELLED.value
 
 
 class SessionIn(Schema):
@@ -124,16 +138,19 @@ def owner(request: HttpRequest) -> AbstractBaseUser:
 @router.post("/message", response={200: MessageOut, 502: ErrorOut, **ERRORS}, exclude_none=True, tags=["messages"])
 async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Send a message. It is stored when this answers; with `wait` the answer comes along."""
-    _require_clean(body.session_id, body.message)
+    _require_clean(body.session_id, body.message, body.client_message_id or "")
     async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
-        accepted = await take_message(session.pk, body.message, deadline=deadline)
+        accepted = await take_message(
+            session.pk, body.message, client_message_id=body.client_message_id, deadline=deadline
+        )
     await announce(accepted)
     out = MessageOut(
         session_id=session.key,
         message_id=accepted.message_id,
         turn_id=accepted.turn_id,
         status=TurnStatus.QUEUED.value,
+        repeated=accepted.repeated,
     )
     return await _outcome(out, accepted, body.timeout) if body.wait else out
 
@@ -144,7 +161,7 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
     out.status = TurnStatus.RUNNING.value
     try:
         async with asyncio.timeout(timeout):
-            async for event in Feed(accepted.session_id, accepted.events[-1].number, [turn_id]):
+            async for event in Feed(accepted.session_id, accepted.number, [turn_id]):
                 payload = event.payload
                 if payload.get("turn_id") != turn_id:
                     continue
@@ -204,6 +221,21 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
     if found is None:
         raise _not_found(session_id)
     return found
+
+
+@router.post("/sessions/{session_id}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
+async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
+    """Stop a turn, or without an id the one that is running, waiting or next."""
+    async with patience() as deadline:
+        session = await in_thread(queries.owned_session)(owner(request).pk, session_id)
+        if session is None:
+            raise _not_found(session_id)
+        try:
+            change = await take_cancel(session.pk, turn_id, deadline=deadline)
+        except NothingToCancel as error:
+            raise ApiError(409, ErrorCode.NOTHING_TO_CANCEL, str(error)) from None
+    await announce(change)
+    return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
 
 def _require_clean(*texts: str) -> None:

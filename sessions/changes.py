@@ -18,6 +18,10 @@ class TooLate(Exception):
     """The caller has given up waiting and told the client so; the transaction is rolled back."""
 
 
+class NothingToCancel(Exception):
+    """There is no such turn, or it has ended already."""
+
+
 class ToolCallRefused(Exception):
     """A tool result that belongs to no open call. `code` and the text are for the client."""
 
@@ -41,6 +45,10 @@ class Accepted(Change):
     session_id: uuid.UUID
     message_id: uuid.UUID
     turn_id: uuid.UUID
+    #: Number of the event that queued the turn.
+    number: int
+    #: The message had been taken before, under the same id of the client's.
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,12 @@ from django.db import Error as DatabaseError
 
 from sessions import lifecycle, metrics, protocol, queries
 from sessions.broker import BrokerUnavailable
-from sessions.changes import Change, TooLate, ToolCallRefused
+from sessions.changes import Change, NothingToCancel, TooLate, ToolCallRefused
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
-from sessions.intake import announce, patience, take_message, take_tool_result
+from sessions.intake import announce, patience, take_cancel, take_message, take_tool_result
 from sessions.models import Session, new_id
-from sessions.protocol import CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
+from sessions.protocol import Cancel, CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -131,6 +131,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await announce(change)
         except (FrameError, ToolCallRefused) as error:
             await self.send_error(error.code, str(error))
+        except NothingToCancel as error:
+            await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
         except BrokerUnavailable as error:
             await self.send_error(ErrorCode.BROKER_UNAVAILABLE, str(error))
         except (DatabaseError, TooLate, TimeoutError) as error:
@@ -143,13 +145,17 @@ class SessionConsumer(AsyncWebsocketConsumer):
             text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
             await self.send_error(ErrorCode.INTERNAL_ERROR, text)
 
-    async def store(self, session: Session, frame: UserMessage | ToolResult, deadline: float) -> Change:
+    async def store(self, session: Session, frame: UserMessage | ToolResult | Cancel, deadline: float) -> Change:
         """Store what the frame says."""
         match frame:
             case UserMessage():
-                accepted = await take_message(session.pk, frame.content, deadline=deadline)
+                accepted = await take_message(
+                    session.pk, frame.content, client_message_id=frame.client_message_id, deadline=deadline
+                )
                 logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
                 return accepted
+            case Cancel():
+                return await take_cancel(session.pk, frame.turn_id, deadline=deadline)
             case ToolResult():
                 content, failed = tool_message(frame)
                 return await take_tool_result(

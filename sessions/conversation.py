@@ -49,6 +49,21 @@ def store_step(
     return events
 
 
+def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
+    """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
+    shown: dict[str, list[str]] = {}
+    stored = set(map(str, turn.messages.values_list("pk", flat=True)))
+    deltas = turn.events.filter(session=session, kind=EventKind.TEXT_DELTA, attempt=turn.attempt)
+    for payload in deltas.filter(number__gt=turn.position).order_by("number").values_list("payload", flat=True):
+        if payload["message_id"] not in stored:
+            shown.setdefault(payload["message_id"], []).append(payload["text"])
+    events = []
+    for message_id, texts in shown.items():
+        step = Step(message_id=uuid.UUID(message_id), text="".join(texts))
+        events += store_step(session, turn, step, interrupted=True)
+    return events
+
+
 def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
     """Rename calls with an id that the session has seen, as some providers count from zero, or that is too long."""
     ids = [call.call_id for call in calls]

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from sessions.log import LoggedEvent
 from sessions.models import EventKind, MessageRole
-from sessions.protocol import AgentSwitched, AssistantMessage, Error, ServerFrame, ToolCallRequest, error_frame
+from sessions.protocol import (
+    AgentSwitched,
+    AssistantMessage,
+    Error,
+    ErrorCode,
+    ServerFrame,
+    ToolCallRequest,
+    error_frame,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +65,9 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
                 metadata=payload,
             )
         case EventKind.TURN_FAILED:
-            return _failure(event)
+            return _end(event, payload["error_code"], payload["error"])
+        case EventKind.TURN_CANCELLED:
+            return _end(event, ErrorCode.CANCELLED, "The answer was stopped.")
     return None
 
 
@@ -79,11 +89,5 @@ def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | N
     )
 
 
-def _failure(event: LoggedEvent) -> Error:
-    return error_frame(
-        event.payload["error_code"],
-        event.payload["error"],
-        number=event.number,
-        turn_id=event.payload["turn_id"],
-        is_final=True,
-    )
+def _end(event: LoggedEvent, code: str, text: str) -> Error:
+    return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True)

@@ -29,10 +29,18 @@ async def patience() -> AsyncIterator[float]:
         yield deadline
 
 
-async def take_message(session_id: uuid.UUID, content: str, *, deadline: float) -> Accepted:
+async def take_message(
+    session_id: uuid.UUID, content: str, *, client_message_id: str | None, deadline: float
+) -> Accepted:
     """Store a user's message. Raises BrokerUnavailable, TooLate and database errors; then nothing was stored."""
     await require_broker()
-    return await in_thread(lifecycle.accept_message)(session_id, content, deadline=deadline)
+    accept = in_thread(lifecycle.accept_message)
+    return await accept(session_id, content, client_message_id=client_message_id, deadline=deadline)
+
+
+async def take_cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float) -> Change:
+    """Stop a turn; works while Redis is away, too. Raises NothingToCancel, TooLate and database errors."""
+    return await in_thread(lifecycle.cancel)(session_id, turn_id, deadline=deadline)
 
 
 async def take_tool_result(

@@ -25,8 +25,15 @@ from django.utils import timezone
 
 from agents.roles import UNASSIGNED
 from sessions import log, metrics
-from sessions.changes import Accepted, Change, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
-from sessions.conversation import first_agent, make_call_ids_unique, message_added, store_message, store_step
+from sessions.changes import Accepted, Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.conversation import (
+    first_agent,
+    make_call_ids_unique,
+    message_added,
+    store_message,
+    store_shown,
+    store_step,
+)
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_STATUSES,
@@ -70,14 +77,19 @@ def open_session(owner_id: int, key: str) -> Session:
     return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
 
 
-def accept_message(session_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Accepted:
+def accept_message(
+    session_id: uuid.UUID, content: str, *, client_message_id: str | None = None, deadline: float = math.inf
+) -> Accepted:
     """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
 
-    Raises TooLate, and stores nothing, when it is not done at `deadline` (as `time.monotonic` counts).
+    The same `client_message_id` again is the same message, whatever its text. Raises TooLate, and stores nothing, when
+    it is not done at `deadline` (as `time.monotonic` counts).
     """
     message_id, turn_id = new_id(), new_id()
     with _atomic_until(deadline):
         session = log.lock(session_id)
+        if client_message_id and (known := _already_accepted(session, client_message_id)):
+            return known
         new = first_agent(session)
         new += [
             message_added(message_id, turn_id, MessageRole.USER, content),
@@ -86,8 +98,16 @@ def accept_message(session_id: uuid.UUID, content: str, *, deadline: float = mat
         events = log.append(session, new)
         Turn.objects.create(id=turn_id, session=session, position=events[-1].number)
         message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content)
+        message.client_message_id = client_message_id or ""
         store_message(message, events[-2])
-    return Accepted(events=events, ready=turn_id, session_id=session_id, message_id=message_id, turn_id=turn_id)
+    return Accepted(
+        events=events,
+        ready=turn_id,
+        session_id=session_id,
+        message_id=message_id,
+        turn_id=turn_id,
+        number=events[-1].number,
+    )
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
@@ -227,6 +247,32 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
     return Change(events=events, ready=ready)
 
 
+def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float = math.inf) -> Change:
+    """End a turn at its user's wish, whatever it is doing; without an id the one that is running, waiting or next.
+
+    No event of the turn can follow the one that tells of it: the worker's writes are refused from here on. What it had
+    shown is kept. Raises NothingToCancel and TooLate.
+    """
+    with _atomic_until(deadline):
+        session = log.lock(session_id)
+        turns = session.turns.filter(status__in=OPEN_STATUSES).order_by("position")
+        turn = (turns.filter(pk=turn_id) if turn_id else turns).first()
+        if turn is None:
+            raise NothingToCancel("There is no open turn to cancel.")
+        now = timezone.now()
+        turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(
+            status=ToolCallStatus.FAILED, result="Error: cancelled by the user.", finished_at=now
+        )
+        events = store_shown(session, turn)
+        _move(turn, TurnStatus.CANCELLED)
+        events += log.append(
+            session, [_event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)]
+        )
+        ready = _next_in(session)
+    metrics.turn_ended(turn, TurnStatus.CANCELLED)
+    return Change(events=events, ready=ready)
+
+
 def release(held: Claimed) -> Change:
     """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
     with transaction.atomic():
@@ -265,7 +311,7 @@ def recover(turn_id: uuid.UUID) -> Change:
                 if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
                     ended = ErrorCode.TOO_MANY_ATTEMPTS
                     text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."
-                    events = _end_as_failed(session, turn, ended, text)
+                    events = store_shown(session, turn) + _end_as_failed(session, turn, ended, text)
                     ready = _next_in(session)
                 else:
                     _move(turn, TurnStatus.QUEUED, lost_leases=turn.lost_leases + 1)
@@ -312,6 +358,19 @@ def _move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)
     if guarded.update(status=to, **fields) != 1:
         raise StaleAttempt(f"{turn.status} → {to}")
+
+
+def _already_accepted(session: Session, client_message_id: str) -> Accepted | None:
+    message = session.messages.filter(client_message_id=client_message_id).select_related("turn").first()
+    if message is None:
+        return None
+    return Accepted(
+        session_id=session.pk,
+        message_id=message.pk,
+        turn_id=message.turn_id,
+        number=message.turn.position,
+        repeated=True,
+    )
 
 
 def _lock_held(held: Claimed) -> tuple[Session, Turn]:

@@ -160,6 +160,9 @@ class Message(models.Model):
     content = models.TextField(blank=True)
     tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
+    client_message_id = models.CharField(
+        max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
+    )
     interrupted = models.BooleanField(default=False, help_text="The model failed before it had said everything.")
     number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -168,6 +171,11 @@ class Message(models.Model):
         constraints = [
             one_of("role", MessageRole, "message_role_known"),
             models.UniqueConstraint(fields=["session", "number"], name="message_number_unique"),
+            models.UniqueConstraint(
+                fields=["session", "client_message_id"],
+                condition=~Q(client_message_id=""),
+                name="message_client_id_unique",
+            ),
         ]
 
     def __str__(self) -> str:

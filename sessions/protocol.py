@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -21,6 +22,8 @@ MAX_MESSAGE_LENGTH = 100_000
 MAX_KEY_LENGTH = 128
 #: Longest id of a tool call, in characters.
 MAX_CALL_ID_LENGTH = 128
+#: Longest id that a client gives its message, in characters.
+MAX_CLIENT_ID_LENGTH = 128
 
 
 class ErrorCode(StrEnum):
@@ -44,6 +47,8 @@ class ErrorCode(StrEnum):
     STORAGE_UNAVAILABLE = "storage_unavailable"
     BROKER_UNAVAILABLE = "broker_unavailable"
     TURN_TIMED_OUT = "turn_timed_out"
+    CANCELLED = "cancelled"
+    NOTHING_TO_CANCEL = "nothing_to_cancel"
     TOO_MANY_STEPS = "too_many_steps"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     TOOL_TIMED_OUT = "tool_timed_out"
@@ -78,6 +83,15 @@ class UserMessage(ClientFrame):
     content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
     #: Sent by the original's clients. What comes over the socket is the user's word, whatever this says.
     role: Literal["user", "assistant", "system", "tool"] | None = None
+    #: The client's own id for it; sent again after a lost connection, the same id is the same message.
+    client_message_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
+
+
+class Cancel(ClientFrame):
+    """Stop a turn; without an id the one that is running, waiting or next. What was shown of it stays."""
+
+    type: Literal["cancel"]
+    turn_id: UUID | None = None
 
 
 class ToolResult(ClientFrame):
@@ -89,8 +103,8 @@ class ToolResult(ClientFrame):
     error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
 
 
-type AnyClientFrame = Annotated[UserMessage | ToolResult, Field(discriminator="type")]
-CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult] = TypeAdapter(AnyClientFrame)
+type AnyClientFrame = Annotated[UserMessage | ToolResult | Cancel, Field(discriminator="type")]
+CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult | Cancel] = TypeAdapter(AnyClientFrame)
 
 
 class ServerFrame(BaseModel):
@@ -160,7 +174,7 @@ def encode(frame: ServerFrame) -> str:
     return frame.model_dump_json(exclude_none=True)
 
 
-def decode(text: str) -> UserMessage | ToolResult:
+def decode(text: str) -> UserMessage | ToolResult | Cancel:
     """Read a client's frame; raises FrameError with a sentence that names what is wrong."""
     require_clean_text(text)
     data = text.encode()
@@ -174,7 +188,7 @@ def decode(text: str) -> UserMessage | ToolResult:
     except ValueError as error:
         raise FrameError(ErrorCode.INVALID_JSON, f"Invalid JSON message: {error}.") from None
     if isinstance(frame, UserMessage):
-        require_clean_text(frame.content)
+        require_clean_text(frame.content + (frame.client_message_id or ""))
         if not frame.content.strip():
             raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
     return frame

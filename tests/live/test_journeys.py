@@ -227,3 +227,50 @@ async def test_a_failing_provider_fails_the_turn_in_words(
         key,
     )
     assert rows == [("failed", code, said), ("completed", "", "tokens=2")]
+
+
+@pytest.mark.parametrize("script", ["/tokens 500 50", "/say a\n/stall", "/stall"])
+async def test_a_stopped_turn_says_nothing_more(service: Service, script: str) -> None:
+    async with service.connect("/ws/stopped") as alice:
+        await alice.say(script)
+        if "stall" not in script or "say" in script:
+            await alice.receive()
+        else:
+            await asyncio.sleep(0.5)
+        started = time.monotonic()
+        await alice.send({"type": "cancel"})
+        frames = await alice.until_final()
+        # It takes some 10 ms on an idle machine; nobody waits for the model or the worker.
+        assert time.monotonic() - started < 2
+        assert frames[-1]["error_code"] == "cancelled"
+        await alice.send({"type": "cancel"})
+        assert (await alice.receive())["error_code"] == "nothing_to_cancel"
+        with pytest.raises(TimeoutError):
+            await alice.receive(timeout=1)
+        await alice.say("/say next")
+        assert (await alice.until_final())[-1]["content"] == "next"
+
+
+def test_a_turn_is_stopped_over_rest(service: Service) -> None:
+    _, text = service.post("/api/v1/message", {"session_id": "rest-stop", "message": "/stall"})
+    turn_id = json.loads(text)["turn_id"]
+    status, text = service.post(f"/api/v1/sessions/rest-stop/cancel?turn_id={turn_id}", None)
+    assert (status, json.loads(text)) == (200, {"turn_id": turn_id, "status": "cancelled"})
+    status, text = service.post("/api/v1/sessions/rest-stop/cancel", None)
+    assert (status, json.loads(text)["error_code"]) == (409, "nothing_to_cancel")
+    status, text = service.post("/api/v1/sessions/nobodys/cancel", None)
+    assert (status, json.loads(text)["error_code"]) == (404, "session_not_found")
+
+
+async def test_a_message_sent_twice_under_one_id_is_answered_once(service: Service) -> None:
+    async with service.connect("/ws/twice?stream=messages") as alice:
+        for _ in range(3):
+            await alice.say("/say once", client_message_id="m1")
+        await alice.say("/say last")
+        answers = [(await alice.receive())["content"] for _ in range(2)]
+    assert answers == ["once", "last"]
+    body = {"session_id": "twice", "message": "/say once", "client_message_id": "m1", "wait": True}
+    status, text = service.post("/api/v1/message", body)
+    assert status == 200
+    assert json.loads(text)["repeated"] is True
+    assert json.loads(text)["answer"]["content"] == "once"

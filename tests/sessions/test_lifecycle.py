@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from sessions import lifecycle, log, queries
-from sessions.changes import Accepted, Claimed, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 
@@ -366,3 +366,63 @@ def test_only_the_lifecycle_writes_a_turns_status() -> None:
         if re.search(r"(update|create)\([^)]*\bstatus=", path.read_text(encoding="utf-8"))
     }
     assert writers <= {"lifecycle.py"}
+
+
+def test_the_same_client_message_id_is_the_same_message(session: Session, bob: User) -> None:
+    first = lifecycle.accept_message(session.pk, "Hi", client_message_id="m1")
+    again = lifecycle.accept_message(session.pk, "Hi", client_message_id="m1")
+    assert (again.message_id, again.turn_id, again.number) == (first.message_id, first.turn_id, first.number)
+    assert again.repeated
+    assert not first.repeated
+    assert again.events == []
+    assert again.ready is None
+    assert Message.objects.count() == 1
+    other = lifecycle.open_session(bob.pk, "notes")
+    assert not lifecycle.accept_message(other.pk, "Hi", client_message_id="m1").repeated
+    assert not lifecycle.accept_message(session.pk, "Hi", client_message_id=None).repeated
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "waiting"])
+def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) -> None:
+    turn_id, behind = accept(session).turn_id, accept(session)
+    if state != "queued":
+        held = claim(turn_id)
+        log.append_all([addition(held, "Hel"), addition(held, "lo")])
+    if state == "waiting":
+        lifecycle.request_tools(held, step("Hello"), [ToolCall(call_id="a", tool="read_file")])
+    change = lifecycle.cancel(session.pk, None)
+    assert status(turn_id) == TurnStatus.CANCELLED
+    assert change.ready == behind.turn_id
+    assert change.events[-1].kind == EventKind.TURN_CANCELLED
+    if state == "running":
+        partial = Message.objects.get(role="assistant")
+        assert (partial.content, partial.interrupted) == ("Hello", True)
+        before = log.since(session.pk, 0)
+        assert log.append_all([addition(held, " there")]) == ([], {turn_id})
+        assert log.since(session.pk, 0) == before
+    if state == "waiting":
+        with pytest.raises(ToolCallRefused):
+            lifecycle.record_tool_result(session.pk, "a", content="1", failed=False)
+    assert [m.role for m in queries.history(behind.turn_id, "p")][-1] == "user"
+    with pytest.raises(NothingToCancel):
+        lifecycle.cancel(session.pk, turn_id)
+
+
+def addition(held: Claimed, text: str) -> Addition:
+    payload = {"turn_id": str(held.turn_id), "message_id": str(uuid.UUID(int=7)), "text": text}
+    event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=payload, attempt=held.attempt)
+    return Addition(session_id=held.session_id, turn_id=held.turn_id, attempt=held.attempt, events=(event,))
+
+
+def test_only_a_turn_of_this_session_can_be_cancelled(session: Session, bob: User) -> None:
+    foreign = accept(lifecycle.open_session(bob.pk, "notes"))
+    with pytest.raises(NothingToCancel):
+        lifecycle.cancel(session.pk, foreign.turn_id)
+    assert status(foreign.turn_id) == TurnStatus.QUEUED
+
+
+def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
+    first, second, third = accept(session), accept(session), accept(session)
+    lifecycle.cancel(session.pk, second.turn_id)
+    change = lifecycle.complete(claim(first.turn_id), step())
+    assert change.ready == third.turn_id
