@@ -161,7 +161,7 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
     out.status = TurnStatus.RUNNING.value
     try:
         async with asyncio.timeout(timeout):
-            async for event in Feed(accepted.session_id, accepted.number, [turn_id]):
+            async for event in Feed(accepted.session_id, accepted.number):
                 payload = event.payload
                 if payload.get("turn_id") != turn_id:
                     continue

@@ -21,12 +21,22 @@ from django.db import Error as DatabaseError
 
 from sessions import lifecycle, metrics, protocol, queries
 from sessions.broker import BrokerUnavailable
-from sessions.changes import Change, NothingToCancel, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Change, NothingToCancel, TooLate, ToolCallRefused
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
 from sessions.intake import announce, patience, take_cancel, take_message, take_tool_result
 from sessions.models import Session, new_id
-from sessions.protocol import Cancel, CloseCode, ErrorCode, FrameError, ToolResult, UserMessage
+from sessions.protocol import (
+    EVENTS_SUBPROTOCOL,
+    Cancel,
+    CloseCode,
+    ErrorCode,
+    FrameError,
+    Hello,
+    ToolResult,
+    UserMessage,
+)
+from sessions.snapshot import snapshot
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -60,8 +70,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.sending: asyncio.Task[None] | None = None
         stream = parse_qs(self.scope["query_string"].decode("latin-1")).get("stream", [""])[0]
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
-        self.dialect = Dialect(tokens=tokens, agents=self.agents)
-        await self.accept()
+        events = protocol.EVENTS_SUBPROTOCOL in self.scope["subprotocols"]
+        self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
+        await self.accept(protocol.EVENTS_SUBPROTOCOL if events else None)
         metrics.open_sockets.inc()
         structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
         scope: Any = self.scope
@@ -75,7 +86,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
                 async with patience():
-                    await self.attach()
+                    session = await self.attach()
+                    if session and not events:
+                        self.follow(session, session.last_number)
 
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
         """Say why this socket is of no use, and close it."""
@@ -83,18 +96,22 @@ class SessionConsumer(AsyncWebsocketConsumer):
         await self.close(int(close_code))
 
     async def attach(self) -> Session | None:
-        """Find out who is calling, open the session and follow it; None when the caller is nobody we know."""
+        """Find out who is calling and open the session; None when the caller is nobody we know."""
         if self.session is None:
             user = await self.caller.identify()
             if user is None:
                 return None
             session = await in_thread(lifecycle.open_session)(user.pk, self.key)
-            open_turns = await in_thread(queries.open_turns)(session.pk)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
-            self.feed = Feed(session.pk, session.last_number, open_turns)
-            self.sending = asyncio.create_task(self.send_events())
         return self.session
+
+    def follow(self, session: Session, after: int) -> None:
+        """Send what happens in the session from here on, and nothing else that was being sent."""
+        if self.sending is not None:
+            self.sending.cancel()
+        self.feed = Feed(session.pk, after)
+        self.sending = asyncio.create_task(self.send_events(self.feed))
 
     async def disconnect(self, code: int) -> None:
         """Stop following; nothing else may depend on this being called."""
@@ -102,10 +119,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if self.sending is not None:
             self.sending.cancel()
 
-    async def send_events(self) -> None:
+    async def send_events(self, feed: Feed) -> None:
         """Send what happens in the session, for as long as the socket is open."""
         try:
-            async for event in self.feed:
+            async for event in feed:
                 frame = frame_of(event, self.dialect)
                 if frame is not None:
                     await self.send(protocol.encode(frame))
@@ -122,11 +139,16 @@ class SessionConsumer(AsyncWebsocketConsumer):
             frame = protocol.decode(text_data)
             async with patience() as deadline:
                 session = await self.attach()
-                change = await self.store(session, frame, deadline) if session else None
-            if change is None:
-                text = "Sign in first: this server does not answer without credentials."
-                await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
-                return
+                if session is None:
+                    text = "Sign in first: this server does not answer without credentials."
+                    await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
+                    return
+                if isinstance(frame, Hello):
+                    await self.welcome(session, frame.after)
+                    return
+                if self.sending is None:
+                    self.begin(session)
+                change = await self.store(session, frame, deadline)
             self.feed.look()
             await announce(change)
         except (FrameError, ToolCallRefused) as error:
@@ -145,6 +167,25 @@ class SessionConsumer(AsyncWebsocketConsumer):
             text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
             await self.send_error(ErrorCode.INTERNAL_ERROR, text)
 
+    def begin(self, session: Session) -> None:
+        """Follow a session that could not be followed when the socket was opened."""
+        if self.dialect.events:
+            raise FrameError(ErrorCode.HELLO_FIRST, "Say `hello` first, with the number of the last event you have.")
+        self.follow(session, session.last_number)
+
+    async def welcome(self, session: Session, after: int | None) -> None:
+        """Tell a client where it stands, and go on from there."""
+        if not self.dialect.events:
+            raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
+        missed = await in_thread(queries.missed)(session.pk, after)
+        if after is not None and missed is not None:
+            frame = protocol.Welcome(mode="replay", after=after)
+        else:
+            state = await in_thread(snapshot)(session.pk)
+            frame = protocol.Welcome(mode="snapshot", after=state["number"], snapshot=state)
+        await self.send(protocol.encode(frame))
+        self.follow(session, frame.after)
+
     async def store(self, session: Session, frame: UserMessage | ToolResult | Cancel, deadline: float) -> Change:
         """Store what the frame says."""
         match frame:
@@ -153,6 +194,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     session.pk, frame.content, client_message_id=frame.client_message_id, deadline=deadline
                 )
                 logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
+                if self.dialect.events:
+                    await self.send(protocol.encode(accepted_frame(accepted, frame)))
                 return accepted
             case Cancel():
                 return await take_cancel(session.pk, frame.turn_id, deadline=deadline)
@@ -182,6 +225,17 @@ class NoSuchSocket(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.close()
+
+
+def accepted_frame(accepted: Accepted, frame: UserMessage) -> protocol.Accepted:
+    """Return the acknowledgement of a message; from here on it cannot be lost."""
+    return protocol.Accepted(
+        number=accepted.number,
+        turn_id=str(accepted.turn_id),
+        message_id=str(accepted.message_id),
+        client_message_id=frame.client_message_id,
+        repeated=accepted.repeated,
+    )
 
 
 def tool_message(frame: ToolResult) -> tuple[str, bool]:

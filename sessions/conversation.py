@@ -13,7 +13,7 @@ from agents.roles import UNASSIGNED, UNIVERSAL
 from sessions import log
 from sessions.changes import Step
 from sessions.log import LoggedEvent, NewEvent
-from sessions.models import EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
+from sessions.models import Event, EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
 from sessions.protocol import MAX_CALL_ID_LENGTH
 
 
@@ -49,17 +49,27 @@ def store_step(
     return events
 
 
-def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
-    """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
-    shown: dict[str, list[str]] = {}
+def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
+    """Return what a turn's present attempt has shown of messages that are not stored yet."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))
-    deltas = turn.events.filter(session=session, kind=EventKind.TEXT_DELTA, attempt=turn.attempt)
-    for payload in deltas.filter(number__gt=turn.position).order_by("number").values_list("payload", flat=True):
+    deltas = Event.objects.filter(
+        session=session, number__gt=turn.position, turn=turn, kind=EventKind.TEXT_DELTA, attempt=turn.attempt
+    )
+    shown: dict[str, list[str]] = {}
+    for payload in deltas.order_by("number").values_list("payload", flat=True):
         if payload["message_id"] not in stored:
             shown.setdefault(payload["message_id"], []).append(payload["text"])
+    return [
+        {"turn_id": str(turn.pk), "message_id": message_id, "text": "".join(texts)}
+        for message_id, texts in shown.items()
+    ]
+
+
+def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
+    """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
     events = []
-    for message_id, texts in shown.items():
-        step = Step(message_id=uuid.UUID(message_id), text="".join(texts))
+    for shown in shown_texts(session, turn):
+        step = Step(message_id=uuid.UUID(shown["message_id"]), text=shown["text"])
         events += store_step(session, turn, step, interrupted=True)
     return events
 

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from channels.layers import get_channel_layer
 
-from sessions import log
+from sessions import log, queries
 from sessions.log import LoggedEvent
 from sessions.models import EventKind
 from sessions.threads import in_thread
@@ -56,10 +56,10 @@ async def publish(events: Iterable[LoggedEvent]) -> None:
 class Feed:
     """Follows one session from a number on. Iterating yields its events, each once and in order, for ever."""
 
-    def __init__(self, session_id: uuid.UUID, after: int, open_turns: Iterable[str] = ()) -> None:
+    def __init__(self, session_id: uuid.UUID, after: int) -> None:
         self.session_id = session_id
         self.after = after
-        self._open_turns = set(open_turns)
+        self._open_turns: set[str] = set()
         self._arrived: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue()
 
     def look(self) -> None:
@@ -74,6 +74,7 @@ class Feed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY):
                     await subscribed.wait()
+            self._open_turns |= set(await self._open())
             events = await self._read()
             while True:
                 for event in events:
@@ -107,6 +108,13 @@ class Feed:
             # The database is away: what it holds will still be there at the next look.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)
             await asyncio.sleep(RETRY)
+            return []
+
+    async def _open(self) -> list[str]:
+        try:
+            return await in_thread(queries.open_turns)(self.session_id)
+        except Exception as error:
+            logger.warning("turns_not_read", session_id=str(self.session_id), error=type(error).__name__)
             return []
 
     def _note(self, event: LoggedEvent) -> None:

@@ -15,6 +15,7 @@ from sessions.protocol import (
     AssistantMessage,
     Error,
     ErrorCode,
+    EventFrame,
     ServerFrame,
     ToolCallRequest,
     error_frame,
@@ -29,11 +30,15 @@ class Dialect:
     tokens: bool
     #: Which agent answers; held back where the first frame must be the answer.
     agents: bool
+    #: Every event as it is, and nothing of the above: `codelab.v2`.
+    events: bool = False
 
 
 def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
     """Return the frame that tells of an event in a dialect, or None when it has none."""
     payload = event.payload
+    if dialect.events:
+        return EventFrame(number=event.number, kind=event.kind, payload=payload)
     match event.kind:
         case EventKind.TEXT_DELTA if dialect.tokens:
             return AssistantMessage(

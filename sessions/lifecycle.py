@@ -30,6 +30,7 @@ from sessions.conversation import (
     first_agent,
     make_call_ids_unique,
     message_added,
+    shown_texts,
     store_message,
     store_shown,
     store_step,
@@ -123,6 +124,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn.status != TurnStatus.QUEUED or earlier.exists():
             return None
         attempt = turn.attempt + 1
+        replaced = [shown["message_id"] for shown in shown_texts(session, turn)] if turn.attempt else []
         _move(
             turn,
             TurnStatus.RUNNING,
@@ -132,7 +134,8 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
             lease_expires_at=now + LEASE,
             started_at=turn.started_at or now,
         )
-        payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model}
+        # What an attempt before this one had shown and not finished will be said again, as another message.
+        payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
         events = log.append(session, [_event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
     return Claimed(
         events=events,

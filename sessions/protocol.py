@@ -14,6 +14,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+#: The WebSocket subprotocol of clients that follow a session by its events.
+EVENTS_SUBPROTOCOL = "codelab.v2"
 #: Largest frame a client may send, in bytes; below the server's own limit of 1 MiB, which ends the socket (1009).
 MAX_FRAME_BYTES = 256 * 1024
 #: Longest text of a message, in characters.
@@ -35,6 +37,7 @@ class ErrorCode(StrEnum):
     INVALID_FIELD = "invalid_field"
     INVALID_TEXT = "invalid_text"
     EMPTY_MESSAGE = "empty_message"
+    HELLO_FIRST = "hello_first"
     BINARY_FRAME = "binary_frame"
     FRAME_TOO_LARGE = "frame_too_large"
     INVALID_SESSION_KEY = "invalid_session_key"
@@ -103,8 +106,16 @@ class ToolResult(ClientFrame):
     error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
 
 
-type AnyClientFrame = Annotated[UserMessage | ToolResult | Cancel, Field(discriminator="type")]
-CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult | Cancel] = TypeAdapter(AnyClientFrame)
+class Hello(ClientFrame):
+    """The first frame in `codelab.v2`: what this client has. Answered with Welcome, then events follow."""
+
+    type: Literal["hello"]
+    #: Number of the last event it has seen; without it the client gets a snapshot.
+    after: int | None = Field(None, ge=0, le=2**63 - 1)
+
+
+type AnyClientFrame = Annotated[UserMessage | ToolResult | Cancel | Hello, Field(discriminator="type")]
+CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult | Cancel | Hello] = TypeAdapter(AnyClientFrame)
 
 
 class ServerFrame(BaseModel):
@@ -161,7 +172,38 @@ class Error(ServerFrame):
     is_final: bool | None = None
 
 
-type AnyServerFrame = Annotated[AssistantMessage | ToolCallRequest | AgentSwitched | Error, Field(discriminator="type")]
+class Welcome(ServerFrame):
+    """Only in `codelab.v2`: where the client stands. The next events have numbers above `after`."""
+
+    type: Literal["welcome"] = "welcome"
+    #: "replay": exactly what was missed follows; "snapshot": forget everything, the state is in `snapshot`.
+    mode: Literal["replay", "snapshot"]
+    after: int
+    snapshot: dict[str, Any] | None = None
+
+
+class Accepted(ServerFrame):
+    """Only in `codelab.v2`: a message of this client is stored and will be answered; `number` is that of its turn."""
+
+    type: Literal["accepted"] = "accepted"
+    message_id: str
+    client_message_id: str | None = None
+    #: It had been accepted before, under the same client_message_id.
+    repeated: bool
+
+
+class EventFrame(ServerFrame):
+    """Only in `codelab.v2`: a fact of the session; docs/protocol.md lists the kinds and their payloads."""
+
+    type: Literal["event"] = "event"
+    kind: str
+    payload: dict[str, Any]
+
+
+type AnyServerFrame = Annotated[
+    AssistantMessage | ToolCallRequest | AgentSwitched | Error | Welcome | Accepted | EventFrame,
+    Field(discriminator="type"),
+]
 
 
 def error_frame(code: str, text: str, **fields: Any) -> Error:
@@ -174,7 +216,7 @@ def encode(frame: ServerFrame) -> str:
     return frame.model_dump_json(exclude_none=True)
 
 
-def decode(text: str) -> UserMessage | ToolResult | Cancel:
+def decode(text: str) -> UserMessage | ToolResult | Cancel | Hello:
     """Read a client's frame; raises FrameError with a sentence that names what is wrong."""
     require_clean_text(text)
     data = text.encode()

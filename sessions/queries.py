@@ -10,6 +10,9 @@ from llm.types import Role
 from llm.types import ToolCall as ModelToolCall
 from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn
 
+#: Events that are replayed at most; whoever has missed more starts again from a snapshot.
+REPLAY_LIMIT = 5000
+
 NO_RESULT = "Error: this tool was never answered."
 
 
@@ -43,6 +46,14 @@ def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
     missing = [ModelMessage(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in unanswered]
     unanswered.clear()
     return missing
+
+
+def missed(session_id: uuid.UUID, after: int | None) -> int | None:
+    """Return how many events lie behind a number; None when they cannot, or need not, be told one by one."""
+    last = Session.objects.values_list("last_number", flat=True).get(pk=session_id)
+    if after is None or after > last or last - after > REPLAY_LIMIT:
+        return None
+    return last - after
 
 
 def open_turns(session_id: uuid.UUID) -> list[str]:

@@ -1,0 +1,76 @@
+"""What a session looks like now, with the number of the newest event in it: where a client starts that has nothing.
+
+A snapshot says the same as all events up to its number; a test plays both and compares. Reads only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import transaction
+
+from sessions import log
+from sessions.conversation import shown_texts
+from sessions.models import OPEN_STATUSES, Message, Session, ToolCallStatus, Turn
+
+#: Messages of a snapshot; older ones are in the history of the REST API.
+NEWEST = 1000
+
+
+def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
+    """Return the session's messages, open turns, waiting tool calls and unfinished texts, and `number`."""
+    with transaction.atomic():
+        # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
+        session = log.lock(session_id)
+        turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+        newest = session.messages.order_by("-turn__position", "-number")[: NEWEST + 1]
+        messages = [message_state(message) for message in reversed(newest)]
+        return {
+            "number": session.last_number,
+            "session": _session_state(session),
+            "messages": messages[-NEWEST:],
+            "older_messages": len(messages) > NEWEST,
+            "turns": [_turn_state(turn) for turn in turns],
+            "texts": [text for turn in turns for text in shown_texts(session, turn)],
+            "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
+        }
+
+
+def message_state(message: Message) -> dict[str, Any]:
+    """Return a message as its event has it."""
+    state: dict[str, Any] = {
+        "message_id": str(message.pk),
+        "turn_id": str(message.turn_id),
+        "role": message.role,
+        "content": message.content,
+    }
+    if message.tool_calls:
+        state["tool_calls"] = message.tool_calls
+    if message.tool_call_id:
+        state["tool_call_id"] = message.tool_call_id
+    if message.interrupted:
+        state["interrupted"] = True
+    return state
+
+
+def _session_state(session: Session) -> dict[str, Any]:
+    return {"session_id": session.key, "title": session.title, "current_agent": session.current_agent}
+
+
+def _turn_state(turn: Turn) -> dict[str, Any]:
+    return {"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt}
+
+
+def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
+    calls = turn.tool_calls.filter(status=ToolCallStatus.WAITING).order_by("created_at", "pk")
+    return [
+        {
+            "turn_id": str(turn.pk),
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "arguments": call.arguments,
+            "requires_approval": call.requires_approval,
+        }
+        for call in calls
+    ]

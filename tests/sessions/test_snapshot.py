@@ -1,0 +1,180 @@
+"""Replay from zero must give what a fresh snapshot gives, after every kind of event."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from sessions import lifecycle, log
+from sessions.changes import Claimed, Step
+from sessions.log import Addition, LoggedEvent, NewEvent
+from sessions.models import EventKind, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.snapshot import snapshot
+
+ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED}
+
+
+def replay(events: list[LoggedEvent]) -> dict[str, Any]:
+    """What a client makes of the events of a session, from the first one on."""
+    agent, order = "orchestrator", list[str]()
+    messages: dict[str, dict[str, Any]] = {}
+    turns: dict[str, dict[str, Any]] = {}
+    texts: dict[str, dict[str, str]] = {}
+    calls: dict[str, dict[str, Any]] = {}
+    for event in events:
+        p = event.payload
+        match event.kind:
+            case EventKind.AGENT_SWITCHED:
+                agent = p["to_agent"]
+            case EventKind.MESSAGE_ADDED:
+                messages[p["message_id"]] = p
+                texts.pop(p["message_id"], None)
+            case EventKind.TEXT_DELTA:
+                known = texts.get(p["message_id"], {"text": ""})
+                texts[p["message_id"]] = {**p, "text": known["text"] + p["text"]}
+            case EventKind.TURN_QUEUED:
+                if p["turn_id"] not in order:
+                    order.append(p["turn_id"])
+                attempt = turns.get(p["turn_id"], {"attempt": 0})["attempt"]
+                turns[p["turn_id"]] = {"turn_id": p["turn_id"], "status": "queued", "attempt": attempt}
+            case EventKind.TURN_STARTED:
+                turns[p["turn_id"]] |= {"status": "running", "attempt": p["attempt"]}
+                for message_id in p["replaces"]:
+                    texts.pop(message_id)
+            case EventKind.TURN_WAITING:
+                turns[p["turn_id"]] |= {"status": "waiting"}
+            case EventKind.TOOL_CALL_REQUESTED:
+                calls[p["call_id"]] = p
+            case EventKind.TOOL_CALL_FINISHED:
+                del calls[p["call_id"]]
+            case _ if event.kind in ENDS:
+                del turns[p["turn_id"]]
+                calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
+                texts = {key: text for key, text in texts.items() if text["turn_id"] != p["turn_id"]}
+    place = {turn_id: i for i, turn_id in enumerate(order)}
+    return {
+        "agent": agent,
+        "messages": sorted(messages.values(), key=lambda message: place[message["turn_id"]]),
+        "turns": [turns[turn_id] for turn_id in order if turn_id in turns],
+        "texts": sorted(texts.values(), key=str),
+        "tool_calls": sorted(calls.values(), key=str),
+    }
+
+
+def fresh(session: Session) -> dict[str, Any]:
+    state = json.loads(json.dumps(snapshot(session.pk)))
+    return {
+        "agent": state["session"]["current_agent"],
+        "messages": state["messages"],
+        "turns": state["turns"],
+        "texts": sorted(state["texts"], key=str),
+        "tool_calls": sorted(state["tool_calls"], key=str),
+    }
+
+
+class Conversation(RuleBasedStateMachine):
+    """A session to which anything may happen, in any order that the lifecycle allows."""
+
+    owner: User
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = lifecycle.open_session(self.owner.pk, str(uuid.uuid4()))
+        self.held: Claimed | None = None
+        self.message_id = new_id()
+
+    def active(self) -> Turn | None:
+        open_turns = [TurnStatus.RUNNING, TurnStatus.WAITING]
+        return self.session.turns.filter(status__in=open_turns).first()
+
+    @rule(content=st.text("ab ", min_size=1, max_size=5))
+    def say(self, content: str) -> None:
+        lifecycle.accept_message(self.session.pk, content)
+
+    @rule()
+    def claim(self) -> None:
+        turn = self.session.turns.filter(status=TurnStatus.QUEUED).order_by("position").first()
+        held = lifecycle.claim(turn.pk, worker="w", model="m") if turn else None
+        if held:
+            self.held, self.message_id = held, new_id()
+
+    @precondition(lambda self: self.held is not None)
+    @rule(text=st.text("xyz", min_size=1, max_size=3))
+    def stream(self, text: str) -> None:
+        assert self.held
+        payload = {"turn_id": str(self.held.turn_id), "message_id": str(self.message_id), "text": text}
+        turn_id, attempt = self.held.turn_id, self.held.attempt
+        event = NewEvent(kind=EventKind.TEXT_DELTA, payload=payload, turn_id=turn_id, attempt=attempt)
+        addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
+        log.append_all([addition])
+
+    def shown(self) -> Step:
+        state = snapshot(self.session.pk)
+        text = "".join(t["text"] for t in state["texts"] if t["message_id"] == str(self.message_id))
+        return Step(message_id=self.message_id, text=text)
+
+    @precondition(lambda self: self.held is not None)
+    @rule(how=st.sampled_from(["complete", "fail", "tools", "release", "lose"]))
+    def end(self, how: str) -> None:
+        held, self.held = self.held, None
+        assert held
+        turn = Turn.objects.get(pk=held.turn_id)
+        if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
+            return
+        match how:
+            case "complete":
+                lifecycle.complete(held, self.shown())
+            case "fail":
+                lifecycle.fail(held, code="model_error", text="No.", step=self.shown())
+            case "tools":
+                calls = [
+                    ToolCall(call_id=str(new_id()), tool="read_file", arguments={"path": str(i)}) for i in range(2)
+                ]
+                lifecycle.request_tools(held, self.shown(), calls)
+            case "release":
+                lifecycle.release(held)
+            case "lose":
+                Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - lifecycle.LEASE)
+                lifecycle.recover(held.turn_id)
+
+    @rule(failed=st.booleans())
+    def answer_a_tool(self, failed: bool) -> None:
+        call = ToolCall.objects.filter(turn__session=self.session, status="waiting").order_by("pk").first()
+        if call:
+            lifecycle.record_tool_result(self.session.pk, call.call_id, content="r", failed=failed)
+
+    @rule()
+    def cancel(self) -> None:
+        if self.session.turns.filter(status__in=["queued", "running", "waiting"]).exists():
+            lifecycle.cancel(self.session.pk, None)
+
+    @invariant()
+    def replay_is_the_same_as_a_snapshot(self) -> None:
+        events = log.since(self.session.pk, 0, limit=10_000)
+        assert replay(events) == fresh(self.session)
+
+    @invariant()
+    def numbers_have_no_gaps_and_turns_end_once(self) -> None:
+        events = log.since(self.session.pk, 0, limit=10_000)
+        assert [event.number for event in events] == list(range(1, len(events) + 1))
+        ended = [event.payload["turn_id"] for event in events if event.kind in ENDS]
+        assert len(ended) == len(set(ended))
+
+
+@pytest.mark.timeout(300)
+def test_replay_from_zero_is_a_fresh_snapshot_whatever_happens(alice: User) -> None:
+    machine = type("AlicesConversation", (Conversation,), {"owner": alice})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
