@@ -7,26 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Count, Max
-from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Router
 
-from sessions import lifecycle, protocol, queries
+from sessions import lifecycle, log, protocol, queries
 from sessions.changes import Accepted, NothingToCancel
 from sessions.feed import ENDS_TURN, Feed
 from sessions.intake import announce, patience, take_cancel, take_message
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
-from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode, FrameError
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, FrameError
+from sessions.shapes import (
+    Answer,
+    CancelOut,
+    ErrorOut,
+    EventOut,
+    EventPage,
+    History,
+    HistoryMessage,
+    MessageIn,
+    MessageOut,
+    SessionIn,
+    SessionList,
+    SessionOut,
+)
+from sessions.sse import stream
 from sessions.threads import in_thread
 
 router = Router()
 
-#: Longest that `wait` waits for the answer, in seconds.
-LONGEST_WAIT = 300.0
+#: What PostgreSQL's bigint can hold.
+MAX_NUMBER = 2**63 - 1
 
 
 class ApiError(Exception):
@@ -35,96 +49,6 @@ class ApiError(Exception):
     def __init__(self, status: int, code: str, text: str, **details: Any) -> None:
         super().__init__(text)
         self.status, self.code, self.details = status, code, details
-
-
-class MessageIn(Schema):
-    """A message for a session, which is made when there is none with this id."""
-
-    session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
-    message: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
-    client_message_id: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_CLIENT_ID_LENGTH,
-        description="Your own id: the same again is the same message.",
-    )
-    wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
-    timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
-
-
-class Answer(Schema):
-    """The assistant's message."""
-
-    message_id: str
-    content: str
-
-
-class MessageOut(Schema):
-    """What was accepted, and with `wait` what came of it."""
-
-    session_id: str
-    message_id: uuid.UUID
-    turn_id: uuid.UUID
-    status: str
-    repeated: bool = Field(False, description="It had been accepted before, under the same client_message_id.")
-    answer: Answer | None = None
-
-
-class ErrorOut(Schema):
-    """Why a request was not served."""
-
-    error: str
-    error_code: str
-
-
-class CancelOut(Schema):
-    """The turn that was stopped."""
-
-    turn_id: uuid.UUID
-    status: str = TurnStatus.CANCELLED.value
-
-
-class SessionIn(Schema):
-    """The id that a client wishes for its session; one is made up when it has no wish."""
-
-    session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
-
-
-class SessionOut(Schema):
-    """A session as the original's clients read it: flat, with the same id under two names."""
-
-    id: str
-    session_id: str
-    title: str
-    message_count: int
-    created_at: datetime
-    updated_at: datetime
-    last_activity: datetime
-    current_agent: str
-    is_active: bool = True
-
-
-class SessionList(Schema):
-    sessions: list[SessionOut]
-    total: int
-
-
-class HistoryMessage(Schema):
-    id: uuid.UUID
-    role: str
-    content: str
-    created_at: datetime
-    tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-
-
-class History(Schema):
-    session_id: str
-    messages: list[HistoryMessage]
-    message_count: int
-    last_activity: datetime
-    current_agent: str
-    agent_history: list[dict[str, str]] = []
 
 
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
@@ -236,6 +160,26 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
             raise ApiError(409, ErrorCode.NOTHING_TO_CANCEL, str(error)) from None
     await announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
+
+
+@router.get("/sessions/{session_id}/events", response={200: EventPage, **ERRORS}, tags=["sessions"])
+async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
+    """Return the events with numbers above `after`: a page, or for `Accept: text/event-stream` all as they come."""
+    session = await in_thread(queries.owned_session)(owner(request).pk, session_id)
+    if session is None:
+        raise _not_found(session_id)
+    last_seen = request.headers.get("Last-Event-ID", "")
+    after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
+    if after > MAX_NUMBER:
+        raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `after` is not usable: it is larger than any number.")
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingHttpResponse(stream(session.pk, after), content_type="text/event-stream", headers=headers)
+    events = await in_thread(log.since)(session.pk, after)
+    return EventPage(
+        events=[EventOut(number=event.number, kind=event.kind, payload=event.payload) for event in events],
+        last_number=session.last_number,
+    )
 
 
 def _require_clean(*texts: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
@@ -66,7 +66,7 @@ class Feed:
         """Make the feed read the log now, because something was written to the session."""
         self._arrived.put_nowait([])
 
-    async def __aiter__(self) -> AsyncIterator[LoggedEvent]:
+    async def __aiter__(self) -> AsyncGenerator[LoggedEvent]:
         subscribed = asyncio.Event()
         subscription = asyncio.create_task(self._subscribe(subscribed))
         try:

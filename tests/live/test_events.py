@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.live.service import Frame, Service, Socket
@@ -122,3 +124,58 @@ async def test_what_waits_for_a_tool_is_in_the_snapshot(service: Service) -> Non
     kinds: list[Any] = [event["kind"] for event in events]
     assert kinds[0] == "tool_call_finished"
     assert text_of(events) == "Done."
+
+
+def events_over_http(service: Service, key: str, after: int) -> list[Frame]:
+    found: list[Frame] = []
+    while True:
+        status, text = service.get(f"/api/v1/sessions/{key}/events?after={after}")
+        assert status == 200
+        page = json.loads(text)
+        found += page["events"]
+        after = found[-1]["number"] if found else after
+        if after >= page["last_number"]:
+            return found
+
+
+async def test_events_over_http_are_those_of_the_socket(service: Service) -> None:
+    async with events_of(service, "v2-http") as (client, _):
+        await client.say("/tokens 30 300")
+        seen = await until_end(client)
+    pages = await asyncio.to_thread(events_over_http, service, "v2-http", 0)
+    assert [{**event, "type": "event"} for event in pages if event["number"] >= seen[0]["number"]] == [
+        {key: frame[key] for key in ("type", "number", "kind", "payload")} for frame in seen
+    ]
+    assert await asyncio.to_thread(events_over_http, service, "v2-http", seen[-1]["number"]) == []
+    status, _ = await asyncio.to_thread(service.get, "/api/v1/sessions/none/events")
+    assert status == 404
+
+
+async def test_server_sent_events_go_on_where_the_last_one_was(service: Service) -> None:
+    body = {"session_id": "v2-sse", "message": "/tokens 60 40"}
+    await asyncio.to_thread(service.post, "/api/v1/message", body)
+    numbers: list[int] = []
+    texts: list[str] = []
+    ended = False
+    while not ended:
+        headers = {"Accept": "text/event-stream"}
+        if numbers:
+            headers["Last-Event-ID"] = str(numbers[-1])
+        async with (
+            httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http,
+            http.stream("GET", "/api/v1/sessions/v2-sse/events", headers=headers) as response,
+        ):
+            assert response.headers["content-type"] == "text/event-stream"
+            taken = 0
+            async for line in response.aiter_lines():
+                if not line.startswith("data: "):
+                    continue
+                event = json.loads(line[6:])
+                numbers.append(event["number"])
+                if event["kind"] == "text_delta":
+                    texts.append(event["payload"]["text"])
+                ended, taken = event["kind"] in ENDS, taken + 1
+                if ended or taken == 10:
+                    break
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert "".join(texts) == "".join(f"t{i} " for i in range(60))

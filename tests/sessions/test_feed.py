@@ -118,7 +118,7 @@ async def test_events_of_another_session_never_arrive(session: Session, bob: Use
 
 async def test_leaving_ends_the_subscription(session: Session) -> None:
     before = len(asyncio.all_tasks())
-    async with aclosing(aiter(Feed(session.pk, 0))) as events:  # type: ignore[type-var]
+    async with aclosing(aiter(Feed(session.pk, 0))) as events:
         await in_thread(accept)(session)
         event = await anext(events)
         assert event.kind == EventKind.AGENT_SWITCHED

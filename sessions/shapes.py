@@ -1,0 +1,118 @@
+"""The bodies of the REST API: what may be sent and what is answered. Shapes are those of the original's clients."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from ninja import Field, Schema
+
+from sessions.models import TurnStatus
+from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
+
+#: Longest that `wait` waits for the answer, in seconds.
+LONGEST_WAIT = 300.0
+
+
+class MessageIn(Schema):
+    """A message for a session, which is made when there is none with this id."""
+
+    session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    client_message_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CLIENT_ID_LENGTH,
+        description="Your own id: the same again is the same message.",
+    )
+    wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
+    timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
+
+
+class Answer(Schema):
+    """The assistant's message."""
+
+    message_id: str
+    content: str
+
+
+class MessageOut(Schema):
+    """What was accepted, and with `wait` what came of it."""
+
+    session_id: str
+    message_id: uuid.UUID
+    turn_id: uuid.UUID
+    status: str
+    repeated: bool = Field(False, description="It had been accepted before, under the same client_message_id.")
+    answer: Answer | None = None
+
+
+class ErrorOut(Schema):
+    """Why a request was not served."""
+
+    error: str
+    error_code: str
+
+
+class CancelOut(Schema):
+    """The turn that was stopped."""
+
+    turn_id: uuid.UUID
+    status: str = TurnStatus.CANCELLED.value
+
+
+class EventOut(Schema):
+    number: int
+    kind: str
+    payload: dict[str, Any]
+
+
+class EventPage(Schema):
+    """Events in order; ask again with the last one's number while it is below `last_number`."""
+
+    events: list[EventOut]
+    last_number: int
+
+
+class SessionIn(Schema):
+    """The id that a client wishes for its session; one is made up when it has no wish."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
+
+
+class SessionOut(Schema):
+    """A session as the original's clients read it: flat, with the same id under two names."""
+
+    id: str
+    session_id: str
+    title: str
+    message_count: int
+    created_at: datetime
+    updated_at: datetime
+    last_activity: datetime
+    current_agent: str
+    is_active: bool = True
+
+
+class SessionList(Schema):
+    sessions: list[SessionOut]
+    total: int
+
+
+class HistoryMessage(Schema):
+    id: uuid.UUID
+    role: str
+    content: str
+    created_at: datetime
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class History(Schema):
+    session_id: str
+    messages: list[HistoryMessage]
+    message_count: int
+    last_activity: datetime
+    current_agent: str
+    agent_history: list[dict[str, str]] = []

@@ -1,0 +1,43 @@
+"""The event log over plain HTTP: a page of it as JSON, or the live stream as server-sent events.
+
+For clients that have no WebSocket. The number of an event is its SSE id, so that a browser's `Last-Event-ID` brings
+exactly what was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from sessions.feed import Feed
+from sessions.log import LoggedEvent
+
+#: Seconds between two comments on a silent stream, so that proxies keep it open.
+KEEP_ALIVE = 15.0
+
+
+async def stream(session_id: uuid.UUID, after: int) -> AsyncIterator[str]:
+    """Yield the events with numbers above `after` as they come, for ever."""
+    yield "retry: 1000\n\n"
+    async with aclosing(aiter(Feed(session_id, after))) as events:
+        following = asyncio.ensure_future(anext(events))
+        try:
+            while True:
+                done, _ = await asyncio.wait({following}, timeout=KEEP_ALIVE)
+                if not done:
+                    yield ": still here\n\n"
+                    continue
+                yield encoded(following.result())
+                following = asyncio.ensure_future(anext(events))
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+def encoded(event: LoggedEvent) -> str:
+    """Return an event in the format of server-sent events; JSON has no raw line breaks, so one data line is enough."""
+    data = json.dumps({"number": event.number, "kind": event.kind, "payload": event.payload}, ensure_ascii=False)
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
