@@ -46,7 +46,6 @@ from sessions.models import (
     ToolCallStatus,
     Turn,
     TurnStatus,
-    Worker,
     new_id,
 )
 from sessions.protocol import ErrorCode
@@ -65,12 +64,6 @@ TRANSITIONS = {
 
 #: How long a worker may keep a turn without renewing its lease.
 LEASE = timedelta(seconds=15)
-#: Leases in a row that may run out before the turn is given up.
-LOST_LEASES_LIMIT = 3
-#: How long a queued turn waits before a worker is told of it once more.
-HINT_PATIENCE = timedelta(seconds=10)
-#: How long a turn waits for the client's tools.
-TOOL_PATIENCE = timedelta(hours=24)
 
 
 def open_session(owner_id: int, key: str) -> Session:
@@ -125,7 +118,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
             return None
         attempt = turn.attempt + 1
         replaced = [shown["message_id"] for shown in shown_texts(session, turn)] if turn.attempt else []
-        _move(
+        move(
             turn,
             TurnStatus.RUNNING,
             attempt=attempt,
@@ -136,7 +129,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         )
         # What an attempt before this one had shown and not finished will be said again, as another message.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
-        events = log.append(session, [_event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+        events = log.append(session, [event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
     return Claimed(
         events=events,
         session_id=session_id,
@@ -162,14 +155,14 @@ def complete(held: Claimed, step: Step) -> Change:
     with transaction.atomic():
         session, turn = _lock_held(held)
         events = store_step(session, turn, step)
-        _move(turn, TurnStatus.COMPLETED, **_counted(turn, step))
+        move(turn, TurnStatus.COMPLETED, **_counted(turn, step))
         payload = {
             "turn_id": str(turn.pk),
             "input_tokens": turn.input_tokens + step.input_tokens,
             "output_tokens": turn.output_tokens + step.output_tokens,
         }
-        events += log.append(session, [_event(EventKind.TURN_COMPLETED, turn.pk, payload, held.attempt)])
-        ready = _next_in(session)
+        events += log.append(session, [event(EventKind.TURN_COMPLETED, turn.pk, payload, held.attempt)])
+        ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 
@@ -184,9 +177,9 @@ def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Chang
         for call in calls:
             call.turn = turn
         ToolCall.objects.bulk_create(calls)
-        _move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **_counted(turn, step))
+        move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **_counted(turn, step))
         new = [
-            _event(
+            event(
                 EventKind.TOOL_CALL_REQUESTED,
                 turn.pk,
                 {
@@ -200,7 +193,7 @@ def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Chang
             )
             for call in calls
         ]
-        new.append(_event(EventKind.TURN_WAITING, turn.pk, {"turn_id": str(turn.pk)}, held.attempt))
+        new.append(event(EventKind.TURN_WAITING, turn.pk, {"turn_id": str(turn.pk)}, held.attempt))
         events += log.append(session, new)
     return Change(events=events)
 
@@ -224,13 +217,13 @@ def record_tool_result(
         payload = {"turn_id": str(turn.pk), "call_id": call_id, "status": str(status)}
         message_id = new_id()
         new = [
-            _event(EventKind.TOOL_CALL_FINISHED, turn.pk, payload),
+            event(EventKind.TOOL_CALL_FINISHED, turn.pk, payload),
             message_added(message_id, turn.pk, MessageRole.TOOL, content, tool_call_id=call_id),
         ]
         done = not turn.tool_calls.filter(status=ToolCallStatus.WAITING).exists()
         if done:
-            _move(turn, TurnStatus.QUEUED, waiting_since=None)
-            new.append(_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}))
+            move(turn, TurnStatus.QUEUED, waiting_since=None)
+            new.append(event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}))
         events = log.append(session, new)
         message = Message(
             id=message_id, session=session, turn=turn, role=MessageRole.TOOL, content=content, tool_call_id=call_id
@@ -244,8 +237,8 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
     with transaction.atomic():
         session, turn = _lock_held(held)
         events = store_step(session, turn, step, interrupted=True) if step and step.text else []
-        events += _end_as_failed(session, turn, code, text)
-        ready = _next_in(session)
+        events += end_as_failed(session, turn, code, text)
+        ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
     return Change(events=events, ready=ready)
 
@@ -267,11 +260,11 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
             status=ToolCallStatus.FAILED, result="Error: cancelled by the user.", finished_at=now
         )
         events = store_shown(session, turn)
-        _move(turn, TurnStatus.CANCELLED)
+        move(turn, TurnStatus.CANCELLED)
         events += log.append(
-            session, [_event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)]
+            session, [event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)]
         )
-        ready = _next_in(session)
+        ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)
 
@@ -280,62 +273,9 @@ def release(held: Claimed) -> Change:
     """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
     with transaction.atomic():
         session, turn = _lock_held(held)
-        _move(turn, TurnStatus.QUEUED)
-        events = log.append(session, [_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
+        move(turn, TurnStatus.QUEUED)
+        events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
     return Change(events=events, ready=turn.pk)
-
-
-def overdue() -> list[uuid.UUID]:
-    """Return the turns that need `recover`: nobody took them, their lease ran out, or their tools never answered."""
-    now = timezone.now()
-    turns = Turn.objects.filter(status__in=OPEN_STATUSES)
-    return list(
-        (
-            turns.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now)
-            | turns.filter(status=TurnStatus.QUEUED, hinted_at__lt=now - HINT_PATIENCE)
-            | turns.filter(status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_PATIENCE)
-        )
-        .order_by("hinted_at")
-        .values_list("pk", flat=True)[:1000]
-    )
-
-
-def recover(turn_id: uuid.UUID) -> Change:
-    """Bring an overdue turn on: queue it again, or end it with a reason. Does nothing when it is no longer overdue."""
-    now = timezone.now()
-    ended: str | None = None
-    with transaction.atomic():
-        session = log.lock(Turn.objects.values_list("session_id", flat=True).get(pk=turn_id))
-        turn = Turn.objects.get(pk=turn_id)
-        events: list[LoggedEvent] = []
-        ready: uuid.UUID | None = None
-        match turn.status:
-            case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
-                if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
-                    ended = ErrorCode.TOO_MANY_ATTEMPTS
-                    text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."
-                    events = store_shown(session, turn) + _end_as_failed(session, turn, ended, text)
-                    ready = _next_in(session)
-                else:
-                    _move(turn, TurnStatus.QUEUED, lost_leases=turn.lost_leases + 1)
-                    payload = {"turn_id": str(turn_id)}
-                    events = log.append(session, [_event(EventKind.TURN_QUEUED, turn_id, payload)])
-                    ready = turn_id
-            case TurnStatus.WAITING if turn.waiting_since and turn.waiting_since < now - TOOL_PATIENCE:
-                ended = ErrorCode.TOOL_TIMED_OUT
-                events = _end_as_failed(session, turn, ended, "The client did not send the result of a tool in time.")
-                ready = _next_in(session)
-            case TurnStatus.QUEUED:
-                Turn.objects.filter(pk=turn_id, status=TurnStatus.QUEUED).update(hinted_at=now)
-                ready = turn_id if _next_in(session) == turn_id else None
-    if ended:
-        metrics.turn_ended(turn, TurnStatus.FAILED, ended)
-    return Change(events=events, ready=ready)
-
-
-def forget_workers() -> None:
-    """Remove workers that have not been seen for a day; each restart makes a new one."""
-    Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()
 
 
 @contextmanager
@@ -350,7 +290,7 @@ def _atomic_until(deadline: float) -> Iterator[None]:
             raise TooLate
 
 
-def _move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
+def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     """The one guarded UPDATE: from the state and attempt that were read, or StaleAttempt."""
     if to not in TRANSITIONS[TurnStatus(turn.status)]:
         raise StaleAttempt(f"{turn.status} → {to}")
@@ -394,17 +334,19 @@ def _counted(turn: Turn, step: Step) -> dict[str, Any]:
     }
 
 
-def _end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
-    _move(turn, TurnStatus.FAILED, error_code=code, error=text)
+def end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
+    """End a turn that the caller has locked, with a sentence for people."""
+    move(turn, TurnStatus.FAILED, error_code=code, error=text)
     payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
-    return log.append(session, [_event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+    return log.append(session, [event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
 
 
-def _next_in(session: Session) -> uuid.UUID | None:
+def next_in(session: Session) -> uuid.UUID | None:
     """Return the session's next turn when it is queued and nothing before it is open."""
     first = session.turns.filter(status__in=OPEN_STATUSES).order_by("position").values_list("pk", "status").first()
     return first[0] if first and first[1] == TurnStatus.QUEUED else None
 
 
-def _event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
+def event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
+    """Return an event of a turn."""
     return NewEvent(kind=kind, turn_id=turn_id, payload=payload, attempt=attempt)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from llm import catalog
-from sessions import lifecycle
+from sessions import recovery
 from sessions.threads import in_broker_thread
 
 logger = structlog.get_logger(__name__)
@@ -34,13 +34,13 @@ def sweep() -> None:
     from sessions.worker import this_worker
 
     try:
-        for turn_id in lifecycle.overdue():
-            change = lifecycle.recover(turn_id)
+        for turn_id in recovery.overdue():
+            change = recovery.recover(turn_id)
             this_worker().publish(change.events)
             if change.ready:
                 logger.info("turn_recovered", turn_id=str(turn_id), ready=str(change.ready))
                 send(change.ready)
-        lifecycle.forget_workers()
+        recovery.forget_workers()
     except DatabaseError as error:
         # The next sweep is seconds away.
         logger.warning("sweep_failed", error=type(error).__name__)

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from sessions import lifecycle, log, queries
+from sessions import lifecycle, log, queries, recovery
 from sessions.changes import Accepted, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
@@ -137,7 +137,7 @@ STALE: list[Callable[[Claimed], object]] = [
 def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claimed], object]) -> None:
     old = claim(accept(session).turn_id)
     expire(old.turn_id)
-    lifecycle.recover(old.turn_id)
+    recovery.recover(old.turn_id)
     new = claim(old.turn_id)
     assert new.attempt == 2
     before = log.since(session.pk, 0)
@@ -260,13 +260,13 @@ def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Sess
     turn_id = accept(session).turn_id
     for _ in range(2):
         claim(turn_id)
-        assert turn_id not in lifecycle.overdue()
+        assert turn_id not in recovery.overdue()
         expire(turn_id)
-        assert turn_id in lifecycle.overdue()
-        assert lifecycle.recover(turn_id).ready == turn_id
+        assert turn_id in recovery.overdue()
+        assert recovery.recover(turn_id).ready == turn_id
     claim(turn_id)
     expire(turn_id)
-    lifecycle.recover(turn_id)
+    recovery.recover(turn_id)
     turn = Turn.objects.get(pk=turn_id)
     assert (turn.status, turn.error_code) == (TurnStatus.FAILED, "too_many_attempts")
     assert turn.error
@@ -277,7 +277,7 @@ def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
     for i in range(4):
         claim(turn_id)
         expire(turn_id)
-        lifecycle.recover(turn_id)
+        recovery.recover(turn_id)
         call = ToolCall(call_id=str(i), tool="read_file")
         lifecycle.request_tools(claim(turn_id), step(""), [call])
         lifecycle.record_tool_result(session.pk, str(i), content="1", failed=False)
@@ -286,12 +286,12 @@ def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
 
 def test_a_queued_turn_that_nobody_took_is_announced_again(session: Session) -> None:
     first, second = accept(session), accept(session)
-    assert lifecycle.overdue() == []
+    assert recovery.overdue() == []
     Turn.objects.update(hinted_at=timezone.now() - timedelta(minutes=1))
-    assert set(lifecycle.overdue()) == {first.turn_id, second.turn_id}
-    assert lifecycle.recover(first.turn_id).ready == first.turn_id
-    assert lifecycle.recover(second.turn_id).ready is None
-    assert lifecycle.overdue() == []
+    assert set(recovery.overdue()) == {first.turn_id, second.turn_id}
+    assert recovery.recover(first.turn_id).ready == first.turn_id
+    assert recovery.recover(second.turn_id).ready is None
+    assert recovery.overdue() == []
 
 
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
@@ -299,8 +299,8 @@ def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     behind = accept(session)
     lifecycle.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
     Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
-    assert lifecycle.overdue() == [held.turn_id]
-    assert lifecycle.recover(held.turn_id).ready == behind.turn_id
+    assert recovery.overdue() == [held.turn_id]
+    assert recovery.recover(held.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
     history = queries.history(behind.turn_id, "p")
     assert [m.role for m in history] == ["system", "user", "assistant", "tool", "user"]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sessions import lifecycle, log
+from sessions import lifecycle, log, recovery
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, ToolCall, Turn, TurnStatus, new_id
@@ -143,7 +143,7 @@ class Conversation(RuleBasedStateMachine):
                 lifecycle.release(held)
             case "lose":
                 Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - lifecycle.LEASE)
-                lifecycle.recover(held.turn_id)
+                recovery.recover(held.turn_id)
 
     @rule(failed=st.booleans())
     def answer_a_tool(self, failed: bool) -> None:

@@ -1,0 +1,80 @@
+"""What the sweeper does every few seconds: it brings turns on that a lost task, a dead worker or a silent client left.
+
+Runs beside everything else and in several workers at once: each turn is looked at again under its session's lock.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from sessions import log, metrics
+from sessions.changes import Change
+from sessions.conversation import store_shown
+from sessions.lifecycle import end_as_failed, event, move, next_in
+from sessions.log import LoggedEvent
+from sessions.models import OPEN_STATUSES, EventKind, Turn, TurnStatus, Worker
+from sessions.protocol import ErrorCode
+
+#: Leases in a row that may run out before the turn is given up.
+LOST_LEASES_LIMIT = 3
+#: How long a queued turn waits before a worker is told of it once more.
+HINT_PATIENCE = timedelta(seconds=10)
+#: How long a turn waits for the client's tools.
+TOOL_PATIENCE = timedelta(hours=24)
+
+
+def overdue() -> list[uuid.UUID]:
+    """Return the turns that need `recover`: nobody took them, their lease ran out, or their tools never answered."""
+    now = timezone.now()
+    turns = Turn.objects.filter(status__in=OPEN_STATUSES)
+    return list(
+        (
+            turns.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now)
+            | turns.filter(status=TurnStatus.QUEUED, hinted_at__lt=now - HINT_PATIENCE)
+            | turns.filter(status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_PATIENCE)
+        )
+        .order_by("hinted_at")
+        .values_list("pk", flat=True)[:1000]
+    )
+
+
+def recover(turn_id: uuid.UUID) -> Change:
+    """Bring an overdue turn on: queue it again, or end it with a reason. Does nothing when it is no longer overdue."""
+    now = timezone.now()
+    ended: str | None = None
+    with transaction.atomic():
+        session = log.lock(Turn.objects.values_list("session_id", flat=True).get(pk=turn_id))
+        turn = Turn.objects.get(pk=turn_id)
+        events: list[LoggedEvent] = []
+        ready: uuid.UUID | None = None
+        match turn.status:
+            case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
+                if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
+                    ended = ErrorCode.TOO_MANY_ATTEMPTS
+                    text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."
+                    events = store_shown(session, turn) + end_as_failed(session, turn, ended, text)
+                    ready = next_in(session)
+                else:
+                    move(turn, TurnStatus.QUEUED, lost_leases=turn.lost_leases + 1)
+                    payload = {"turn_id": str(turn_id)}
+                    events = log.append(session, [event(EventKind.TURN_QUEUED, turn_id, payload)])
+                    ready = turn_id
+            case TurnStatus.WAITING if turn.waiting_since and turn.waiting_since < now - TOOL_PATIENCE:
+                ended = ErrorCode.TOOL_TIMED_OUT
+                events = end_as_failed(session, turn, ended, "The client did not send the result of a tool in time.")
+                ready = next_in(session)
+            case TurnStatus.QUEUED:
+                Turn.objects.filter(pk=turn_id, status=TurnStatus.QUEUED).update(hinted_at=now)
+                ready = turn_id if next_in(session) == turn_id else None
+    if ended:
+        metrics.turn_ended(turn, TurnStatus.FAILED, ended)
+    return Change(events=events, ready=ready)
+
+
+def forget_workers() -> None:
+    """Remove workers that have not been seen for a day; each restart makes a new one."""
+    Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()
