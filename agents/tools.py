@@ -1,6 +1,6 @@
 """The tools a model may ask for. They run in the client; `requires_approval` says which ones a person must allow first.
 
-Names and arguments are those that the original's clients can run (docs/clients.md). A tool that is not listed here
+Names and arguments are those that the original's clients can run (docs/protocol.md). A tool that is not listed here
 needs approval: what nobody has judged harmless is not harmless.
 """
 

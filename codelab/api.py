@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.defaults import page_not_found
@@ -72,13 +73,20 @@ def _not_signed_in(_request: HttpRequest, _error: AuthenticationError) -> HttpRe
 @api.exception_handler(ValidationError)
 def _invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
     problem = error.errors[0]
-    place = ".".join(str(part) for part in problem["loc"][2:]) or "body"
+    # ("query", name) or ("body", parameter, name …): clients know neither our parameters nor where we looked.
+    where, *names = problem["loc"]
+    place = ".".join(map(str, names[1:] if where == "body" else names)) or "body"
     return _answer(400, ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}.")
 
 
 @api.exception_handler(HttpError)
 def _unreadable(_request: HttpRequest, error: HttpError) -> HttpResponse:
     return _answer(error.status_code, ErrorCode.INVALID_JSON, "The body is not a JSON object.")
+
+
+@api.exception_handler(RequestDataTooBig)
+def _too_big(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
+    return _answer(413, ErrorCode.BODY_TOO_LARGE, "The body is larger than 1 MiB.")
 
 
 @api.exception_handler(BrokerUnavailable)

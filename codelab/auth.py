@@ -31,11 +31,12 @@ def is_origin_allowed(origin: str | None, host: str) -> bool:
         return True
     if origin in settings.ALLOWED_ORIGINS:
         return True
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        name, theirs = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc
+    except ValueError:
+        return False
     # The host must be one of ours: a foreign name that points to this address would else be its own "same origin".
-    return urlsplit(origin).netloc == host and validate_host(
-        f"[{name}]" if ":" in name else name, settings.ALLOWED_HOSTS
-    )
+    return theirs == host and validate_host(f"[{name}]" if ":" in name else name, settings.ALLOWED_HOSTS)
 
 
 def socket_refusal(headers: Headers) -> tuple[ErrorCode, str, CloseCode] | None:

@@ -71,7 +71,9 @@ def configure_logging(log_format: str, level: str) -> None:
     )
     quiet = {name: {"level": "WARNING"} for name in chatty}
     # What these say is said by our own lines: a failed check is in the answer, a failed request in its last line.
-    quiet |= {name: {"level": "CRITICAL"} for name in ("health_check", "django.request")}
+    quiet |= {
+        name: {"level": "CRITICAL"} for name in ("health_check", "django.request", "django.security.DisallowedHost")
+    }
     # Flower asks workers that may not be up yet, and asks again.
     quiet["flower.inspector"] = {"level": "ERROR"}
     # psycopg makes its logger louder than ours unless it has a level already.

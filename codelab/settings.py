@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from codelab.environment import PROJECT, environment
+from codelab.environment import PROJECT, VERSION, environment
 from codelab.logging import configure_logging
 from codelab.metrics import share_metrics
 
@@ -173,6 +173,7 @@ DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCC
 
 BASE_DIR = PROJECT
 
+CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
 CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout

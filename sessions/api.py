@@ -51,6 +51,8 @@ class ApiError(Exception):
         self.status, self.code, self.details = status, code, details
 
 
+#: A session's name may have slashes in it.
+ONE = "/sessions/{path:session_id}"
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
 
 
@@ -63,6 +65,8 @@ def owner(request: HttpRequest) -> AbstractBaseUser:
 async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Send a message. It is stored when this answers; with `wait` the answer comes along."""
     _require_clean(body.session_id, body.message, body.client_message_id or "")
+    if not body.message.strip():
+        raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
     async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
         accepted = await take_message(
@@ -127,13 +131,7 @@ async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0)
     return await in_thread(read)()
 
 
-@router.get("/sessions/{session_id}", response={200: SessionOut, **ERRORS}, tags=["sessions"])
-async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
-    """Return a session."""
-    return await _shown(request, session_id)
-
-
-@router.get("/sessions/{session_id}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
+@router.get(f"{ONE}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_history(request: HttpRequest, session_id: str) -> History:
     """Return a session's messages, oldest first."""
 
@@ -147,7 +145,7 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
     return found
 
 
-@router.post("/sessions/{session_id}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
+@router.post(f"{ONE}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
 async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
     """Stop a turn, or without an id the one that is running, waiting or next."""
     async with patience() as deadline:
@@ -162,7 +160,7 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
 
-@router.get("/sessions/{session_id}/events", response={200: EventPage, **ERRORS}, tags=["sessions"])
+@router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, tags=["sessions"])
 async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
     """Return the events with numbers above `after`: a page, or for `Accept: text/event-stream` all as they come."""
     session = await in_thread(queries.owned_session)(owner(request).pk, session_id)
@@ -180,6 +178,13 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         events=[EventOut(number=event.number, kind=event.kind, payload=event.payload) for event in events],
         last_number=session.last_number,
     )
+
+
+# Last of its kind: it would swallow the paths above.
+@router.get(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
+async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
+    """Return a session."""
+    return await _shown(request, session_id)
 
 
 def _require_clean(*texts: str) -> None:

@@ -1,6 +1,6 @@
 """Every change of a turn's state, one function per verb; the only writer of `Turn.status`.
 
-    queued  → running | cancelled | failed
+    queued  → running | cancelled
     running → waiting | queued | completed | failed | cancelled
     waiting → queued | failed | cancelled
 
@@ -51,7 +51,7 @@ from sessions.models import (
 from sessions.protocol import ErrorCode
 
 TRANSITIONS = {
-    TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED, TurnStatus.FAILED},
+    TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED},
     TurnStatus.RUNNING: {
         TurnStatus.WAITING,
         TurnStatus.QUEUED,
@@ -296,6 +296,8 @@ def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
         raise StaleAttempt(f"{turn.status} → {to}")
     if to != TurnStatus.RUNNING:
         fields["lease_expires_at"] = None
+    if to == TurnStatus.QUEUED:
+        fields["queued_at"] = fields["hinted_at"] = timezone.now()
     if to not in OPEN_STATUSES:
         fields["finished_at"] = timezone.now()
     guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)

@@ -27,7 +27,7 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("in
 messages_processed = Counter("messages_processed", "User messages whose turn has ended, in whatever way")
 response_time = Histogram("response_time_seconds", "From a user's message to the end of its turn", buckets=SECONDS)
 first_token_time = Histogram(
-    "first_token_seconds", "From the start of a turn to its first token being stored", buckets=SECONDS
+    "first_token_seconds", "From asking the model to its first token, once for each model call", buckets=SECONDS
 )
 turns_ended = Counter("turns_ended", "Turns that ended, by status and reason", ["status", "error_code"])
 model_tokens = Counter("model_tokens", "Tokens as the model's provider counts them", ["model", "direction"])
@@ -50,12 +50,12 @@ class OpenTurns(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges; two small queries, both answered from an index."""
         open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
-        oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "Age of the turn that has been queued longest")
+        oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "How long the turn that waits longest has been queued")
         counts: dict[str, tuple[int, datetime]] = {
             status: (count, first)
             for status, count, first in Turn.objects.filter(status__in=OPEN_STATUSES)
             .values("status")
-            .annotate(count=Count("pk"), first=Min("created_at"))
+            .annotate(count=Count("pk"), first=Min("queued_at"))
             .values_list("status", "count", "first")
         }
         now = timezone.now()

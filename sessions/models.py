@@ -103,6 +103,7 @@ class Turn(models.Model):
     position = models.BigIntegerField(help_text="Number of the event that queued it; a session's turns run in order.")
     attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
     hinted_at = models.DateTimeField(default=timezone.now, help_text="When a worker was last told of it.")
     worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
@@ -218,7 +219,10 @@ class Event(models.Model):
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events", db_index=False)
     # Rows are many and written often: the unique (session, number) is the only index besides the key. In all models
     # an index of the session alone would repeat the beginning of a constraint's own.
-    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="events", null=True, db_index=False)
+    # The session takes its events along; asking for those of a turn alone would read the whole table.
+    turn = models.ForeignKey(
+        Turn, on_delete=models.DO_NOTHING, related_name="events", null=True, db_index=False, db_constraint=False
+    )
     number = models.BigIntegerField()
     kind = models.CharField(max_length=32, choices=EventKind)
     payload = models.JSONField(default=dict)

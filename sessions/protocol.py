@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     EMPTY_MESSAGE = "empty_message"
     HELLO_FIRST = "hello_first"
     BINARY_FRAME = "binary_frame"
+    BODY_TOO_LARGE = "body_too_large"
     FRAME_TOO_LARGE = "frame_too_large"
     INVALID_SESSION_KEY = "invalid_session_key"
     NOT_FOUND = "not_found"

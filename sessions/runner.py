@@ -7,13 +7,16 @@ what counts is in the database, and another attempt goes on from there.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from agents import loop
@@ -31,6 +34,9 @@ from sessions.threads import in_thread
 from sessions.writer import Writer
 
 logger = structlog.get_logger(__name__)
+
+#: Seconds a step's outcome waits for a database that is away; another attempt has the turn before they are over.
+PATIENCE = 60.0
 
 TIMED_OUT = "The turn took longer than this server allows. Send a smaller request."
 TOO_MANY_STEPS = "The model asked for tools too many times in one turn. Send a smaller request."
@@ -123,11 +129,27 @@ async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
         return await _fail(held, writer, said, ErrorCode.INTERNAL_ERROR, text)
 
 
+async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Use the database, again and again while it is away: an answer must not be lost because it could not be stored.
+
+    If a COMMIT got through and only its answer was lost, the next try finds the turn moved on and raises StaleAttempt.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await in_thread(verb)(*args, **kwargs)
+        except DatabaseError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("not_stored_yet", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+
+
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
     role = role_of(held.agent)
     request = ModelRequest(
         model=settings.CODELAB_MODEL,
-        messages=await in_thread(queries.history)(held.turn_id, role.prompt),
+        messages=await _stored(queries.history, held.turn_id, role.prompt),
         tools=role.tools,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
@@ -165,16 +187,16 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
             )
             for call in finished.tool_calls
         ]
-        change = await in_thread(lifecycle.request_tools)(held, step, calls)
+        change = await _stored(lifecycle.request_tools, held, step, calls)
         logger.info("turn_waiting", tool_calls=len(calls))
     else:
-        change = await in_thread(lifecycle.complete)(held, step)
+        change = await _stored(lifecycle.complete, held, step)
         logger.info("turn_completed", output_tokens=finished.output_tokens)
     return change
 
 
 async def _fail(held: Claimed, writer: Writer, said: _Said, code: str, text: str) -> Change:
     await writer.flushed()
-    change = await in_thread(lifecycle.fail)(held, code=code, text=text, step=said.step())
+    change = await _stored(lifecycle.fail, held, code=code, text=text, step=said.step())
     logger.info("turn_failed", error_code=str(code))
     return change

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 
 import pytest
 import websockets
@@ -103,6 +104,9 @@ async def test_an_unknown_path_is_refused_before_it_opens(service: Service) -> N
         ({"session_id": "x", "message": "a\x00b"}, 400, "invalid_text"),
         ({"session_id": "x", "message": "a\ud800b"}, 400, "invalid_field"),
         ({"session_id": "x", "message": "x", "wait": True, "timeout": -1}, 400, "invalid_field"),
+        ({"session_id": "x", "message": " \n "}, 400, "empty_message"),
+        ({"session_id": "x", "message": "x", "client_message_id": "i" * 129}, 400, "invalid_field"),
+        ({"session_id": "x", "message": "x" * (2 * 1024 * 1024)}, 413, "body_too_large"),
         ([], 400, "invalid_field"),
         ("x", 400, "invalid_field"),
     ],
@@ -110,6 +114,27 @@ async def test_an_unknown_path_is_refused_before_it_opens(service: Service) -> N
 def test_a_bad_body_is_a_4xx_with_a_code(service: Service, body: object, status: int, code: str) -> None:
     got, text = service.post("/api/v1/message", body)
     assert (got, json.loads(text)["error_code"]) == (status, code)
+
+
+def test_a_broken_header_or_parameter_is_no_fault_of_the_server(service: Service) -> None:
+    body = {"session_id": "x", "message": "x"}
+    for origin in ("http://[", "://", "x", "http://[::1"):
+        assert service.post("/api/v1/message", body, Origin=origin)[0] == 403
+    for path in ("/api/v1/sessions?limit=abc", "/api/v1/sessions/bad/events?after=x"):
+        status, text = service.get(path)
+        assert (status, json.loads(text)["error_code"]) == (400, "invalid_field")
+        assert "`limit`" in text or "`after`" in text
+
+
+@pytest.mark.parametrize("key", ["a/b", "a/b/history", "%D0%BA/1", "events", "a b"])
+def test_a_session_of_any_name_can_be_asked_for(service: Service, key: str) -> None:
+    name = urllib.parse.unquote(key)
+    assert service.post("/api/v1/message", {"session_id": name, "message": "/say x", "wait": True})[0] == 200
+    path = f"/api/v1/sessions/{urllib.parse.quote(name)}"
+    assert json.loads(service.get(f"{path}/history")[1])["message_count"] == 2
+    assert json.loads(service.get(f"{path}/events")[1])["last_number"] > 4
+    if not name.endswith("/history"):
+        assert json.loads(service.get(path)[1])["id"] == name
 
 
 def test_a_foreign_session_looks_like_a_missing_one(service: Service) -> None:
