@@ -19,20 +19,9 @@ USAGE = "Usage: python -m codelab web|worker|beat|flower"
 
 def web() -> None:
     """Serve HTTP and WebSocket in this process."""
-    from daphne.server import Server
-    from daphne.ws_protocol import WebSocketFactory
-
+    from codelab.server import Server  # isort: skip  (Twisted's reactor has to be the first of Twisted)
     from codelab.asgi import application
 
-    class Factory(WebSocketFactory):  # type: ignore[misc]
-        """Ends a socket with a close frame that says why (1009 for a frame beyond 1 MiB), not by dropping it."""
-
-        def setProtocolOptions(self, **options: object) -> None:  # noqa: N802 (Autobahn's name)
-            super().setProtocolOptions(**options, failByDrop=False)
-
-    import daphne.server
-
-    daphne.server.WebSocketFactory = Factory
     host = environment.host.replace(":", r"\:")
     Server(
         application,

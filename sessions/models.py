@@ -164,7 +164,7 @@ class Message(models.Model):
     client_message_id = models.CharField(
         max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
     )
-    interrupted = models.BooleanField(default=False, help_text="The model failed before it had said everything.")
+    interrupted = models.BooleanField(default=False, help_text="The turn ended before the model had said everything.")
     number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -7,10 +7,12 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
 import pytest
+import websockets
 
 from codelab.local.servers import PostgresServer, RedisServer
 from tests.live.service import Service, Socket, running
@@ -187,3 +189,47 @@ async def test_a_worker_that_is_told_to_end_gives_its_turns_back(outage: Outage)
     assert rows == [("queued",)]
     assert stopping < 10
     assert frames[-1]["content"] == "done"
+
+
+async def test_a_web_process_that_is_told_to_end_lets_its_clients_go(outage: Outage) -> None:
+    service = outage.service
+    async with AsyncExitStack() as stack:
+        sockets = [service.connect(f"/ws/leave{i}", subprotocols=["codelab.v2"]) for i in range(10)]
+        clients = [await stack.enter_async_context(socket) for socket in sockets]
+        for client in clients:
+            await client.send({"type": "hello"})
+            await client.receive()
+        await clients[0].say("/tokens 100 40")
+        while (await clients[0].receive()).get("kind") != "text_delta":
+            pass
+
+        async def closed(client: Socket) -> tuple[int, float, int]:
+            after = 0
+            with pytest.raises(websockets.ConnectionClosed) as caught:
+                while True:
+                    after = (await client.receive()).get("number", after)
+            assert caught.value.rcvd is not None
+            return caught.value.rcvd.code, time.monotonic(), after
+
+        service.processes["web"].terminate()
+        try:
+            ends = await asyncio.gather(*(closed(client) for client in clients))
+            code = await asyncio.to_thread(service.processes.pop("web").wait, 10)
+        finally:
+            service.stop("web")
+            service.start("web")
+            await asyncio.to_thread(service.wait_until_healthy)
+    assert code == 0
+    assert {end[0] for end in ends} == {1012}
+    moments = sorted(end[1] for end in ends)
+    assert moments[-1] - moments[0] > 0.3, "all at once"
+    async with service.connect("/ws/leave0", subprotocols=["codelab.v2"]) as client:
+        await client.send({"type": "hello", "after": ends[0][2]})
+        assert (await client.receive())["mode"] == "replay"
+        number = ends[0][2]
+        while True:
+            frame = await client.receive()
+            number += 1
+            assert frame["number"] == number
+            if frame["kind"] == "turn_completed":
+                break

@@ -12,9 +12,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from sessions import admin, lifecycle
+from sessions import lifecycle, log
+from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
-from sessions.models import Event, Message, Session, ToolCall, Turn, Worker, new_id
+from sessions.log import Addition, NewEvent
+from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, Worker, new_id
 
 LISTS = ("session", "turn", "message", "toolcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
@@ -112,6 +114,37 @@ def test_a_conversation_reads_from_top_to_bottom(operator: Client, alice: User) 
     assert "60 in, 8 out" in page
 
 
+def test_a_cancelled_turn_shows_what_it_had_said(operator: Client, alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "cancelled")
+    held = claim(lifecycle.accept_message(session.pk, "Hi").turn_id)
+    said = {"turn_id": str(held.turn_id), "message_id": str(new_id()), "text": "half a word"}
+    delta = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=said, attempt=held.attempt)
+    shown = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=held.attempt, events=(delta,))
+    log.append_all([shown])
+    lifecycle.cancel(session.pk, held.turn_id)
+
+    conversation = body(operator, conversation_path(session))
+    places = [conversation.index(part) for part in ("state-cancelled", "state-interrupted", "half a word")]
+    assert places == sorted(places)
+
+    partial = body(operator, path_of("message", f"{said['message_id']}/change/"))
+    assert "half a word" in partial
+    assert "state-cancelled" in partial
+    assert "The model failed" not in partial
+
+
+def test_the_page_of_a_message_shows_the_id_its_client_gave_it(operator: Client, alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "ids")
+    accepted = lifecycle.accept_message(session.pk, "Hi", client_message_id=f"mine {NASTY}")
+
+    page = body(operator, path_of("message", f"{accepted.message_id}/change/"))
+
+    assert "client message id" in page.lower()
+    assert "mine &lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+
+
 def test_what_users_and_models_write_is_harmless(operator: Client, alice: User) -> None:
     page = body(operator, conversation_path(converse(alice, f"notes {NASTY}")))
 
@@ -146,7 +179,7 @@ def test_a_long_conversation_has_pages_and_opens_at_its_end(
 
 def test_a_very_long_text_is_cut_and_says_so(operator: Client, alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "long text")
-    lifecycle.accept_message(session.pk, "x" * (admin.SHOWN_CHARACTERS + 123))
+    lifecycle.accept_message(session.pk, "x" * (SHOWN_CHARACTERS + 123))
 
     assert "123 more characters" in body(operator, conversation_path(session))
 
