@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
 from codelab.api import api
 from codelab.health import Health, live
@@ -20,6 +22,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/health", Health.as_view()),
     path("api/v1/", api.urls),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}sessions/icon.svg")),
     path("health", Health.as_view(), name="health"),
     path("live", live, name="live"),
     path("metrics", metrics, name="metrics"),

@@ -126,6 +126,22 @@ def test_a_failure_is_shown_with_its_code(page: Page) -> None:
     expect(answers(page).last).to_have_text("better now")
 
 
+def test_an_answer_is_stopped_and_the_conversation_goes_on(page: Page) -> None:
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_hidden()
+    say(page, "/tokens 500 20")
+    expect(answers(page)).to_contain_text("t3 ")
+
+    stop.click()
+    expect(page.locator(".remark")).to_have_text("Stopped.")
+    expect(stop).to_be_hidden()
+    expect(page.locator(".card.error")).to_have_count(0)
+    text = answers(page).inner_text()
+    say(page, "/say next")
+    expect(answers(page).last).to_have_text("next")
+    assert answers(page).first.inner_text() == text
+
+
 def test_a_tool_is_answered_once(page: Page) -> None:
     say(page, TOOL)
     card = page.locator(".card.tool")
@@ -287,8 +303,6 @@ def test_the_admin_shows_the_conversation(page: Page, context: BrowserContext, s
     expect(page.locator(".card.error")).to_be_visible()
     key = page.url.partition("#")[2]
 
-    # The admin's own pages have no icon, which browsers complain of.
-    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     admin = context.new_page()
     admin.goto(f"{service.url}/admin/agent_sessions/session/?q={key}")
     admin.get_by_label("Username").fill("admin")

@@ -44,6 +44,7 @@ function start() {
   });
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
   find("newest").addEventListener("click", () => follow(true));
+  find("stop").addEventListener("click", () => sendFrame(chat, { type: "cancel" }));
   scroller.addEventListener("scroll", noteScroll, { passive: true });
   new ResizeObserver(() => follow()).observe(scroller);
   openFromAddress();
@@ -236,6 +237,7 @@ function showProgress() {
   const line = find("progress");
   line.hidden = !conversation.progress;
   line.dataset.kind = conversation.progress;
+  find("stop").hidden = !conversation.canStop;
   // Setting the same text again would be read out again.
   const text = PROGRESS[conversation.progress] ?? "";
   if (line.textContent !== text) line.textContent = text;

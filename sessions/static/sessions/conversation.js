@@ -8,6 +8,9 @@
 import { bodyOf, errorCard, message, remark, showText } from "./render.js";
 import { pretty, ToolCard } from "./toolcard.js";
 
+/** The code of the frame that ends a turn which its user stopped. */
+const STOPPED = "cancelled";
+
 const LABELS = { user: "You", assistant: "Assistant", system: "System", tool: "Tool result" };
 
 export class Conversation {
@@ -39,6 +42,11 @@ export class Conversation {
     const sent = this.unconfirmed.some((entry) => entry.state === "sent");
     if (sent || [...this.turns.values()].includes(true)) return this.drafts.size ? "" : "working";
     return this.unanswered ? "unanswered" : "";
+  }
+
+  /** Whether there is something to stop. */
+  get canStop() {
+    return this.drafts.size > 0 || this.progress === "working" || this.progress === "waiting";
   }
 
   /** Send a message and show it at once; false when it could not be sent. */
@@ -243,10 +251,18 @@ export class Conversation {
   #error(frame) {
     if (frame.turn_id) {
       const draft = this.drafts.get(frame.turn_id);
-      if (draft) draft.node.append(remark("Interrupted: this is not the whole answer."));
+      const text = frame.error_code === STOPPED ? "Stopped." : "Interrupted: this is not the whole answer.";
+      if (draft) draft.node.append(remark(text));
       this.#endDraft(frame.turn_id);
       this.#closeCards();
       this.turns.set(frame.turn_id, false);
+      if (frame.error_code === STOPPED) {
+        // What the user asked for is no error.
+        if (!draft) this.log.append(remark("Stopped."));
+        return;
+      }
+    } else if (frame.error_code === "nothing_to_cancel") {
+      return; // the answer's end and the wish to stop it have crossed
     } else {
       // Frames are answered in order and refused at once, so it can only be the newest one.
       this.lastSent?.refused(frame.error_code);
