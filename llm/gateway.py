@@ -18,6 +18,8 @@ from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCal
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import openai
+
 # Set before the import below: without them LiteLLM fetches a price table from the network when it is imported, and
 # ends a stream after 100 equal chunks, of which code and tables can have more.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -41,6 +43,8 @@ def preload() -> ModuleType:
 async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`, never an error of LiteLLM's own."""
     litellm = preload()
+    import openai
+
     started = False
     end: EndChunk | None = None
     usage: Any = None
@@ -55,6 +59,9 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
                         yield chunk
                     if choice.finish_reason:
                         end = EndChunk(reason=choice.finish_reason)
+                if end and isinstance(response.completion_stream, openai.AsyncStream):
+                    usage = await _usage_behind(response.completion_stream)
+                    break
         finally:
             await response.aclose()
     except Exception as error:
@@ -119,6 +126,17 @@ def _content(delta: Any) -> Iterator[Chunk]:
             name=call.function.name or "",
             arguments=call.function.arguments or "",
         )
+
+
+async def _usage_behind(stream: openai.AsyncStream[Any]) -> Any:
+    """Read what comes after the end marker past LiteLLM, which would put all chunks together again and count them.
+
+    That takes 25 to 50 ms of the event loop for an answer of 200 tokens, while all other answers wait.
+    """
+    usage = None
+    async for part in stream:
+        usage = getattr(part, "usage", None) or usage
+    return usage
 
 
 BY_STATUS: dict[int, type[errors.ModelError]] = {

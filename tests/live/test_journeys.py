@@ -152,6 +152,10 @@ async def test_a_provider_is_streamed_in_order_promptly_and_stored(
     assert first_at - provider.first_byte_at[said] < 1.0
     rows = provided_service.rows("SELECT content FROM agent_sessions_message WHERE id = %s", frames[-1]["message_id"])
     assert rows == [(expected,)]
+    rows = provided_service.rows(
+        "SELECT input_tokens, output_tokens FROM agent_sessions_turn WHERE id = %s", frames[-1]["turn_id"]
+    )
+    assert rows == [(7, 5)], "what the provider counted"
 
 
 async def test_eight_sessions_at_once_take_hardly_longer_than_one(provided_service: Service) -> None:
