@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sessions.log import LoggedEvent
+from sessions.log import Attempt, LoggedEvent
 from sessions.protocol import ErrorCode
 
 
@@ -60,6 +60,11 @@ class Claimed(Change):
     attempt: int
     agent: str
     steps: int
+
+    @property
+    def key(self) -> Attempt:
+        """What tells this attempt from others at the same turn."""
+        return self.turn_id, self.attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from sessions.conversation import (
     store_shown,
     store_step,
 )
-from sessions.log import LoggedEvent, NewEvent
+from sessions.log import Attempt, LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_STATUSES,
     EventKind,
@@ -140,14 +140,15 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
     )
 
 
-def renew(held: Iterable[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
-    """Prolong the leases of the given (turn, attempt) pairs; return the turns that are no longer held."""
-    attempts = dict(held)
+def renew(held: Iterable[Attempt]) -> set[Attempt]:
+    """Prolong the leases of the given attempts; return those that no longer hold their turn."""
+    attempts = set(held)
     with transaction.atomic():
-        rows = Turn.objects.select_for_update(no_key=True).filter(pk__in=attempts, status=TurnStatus.RUNNING)
-        kept = {pk for pk, attempt in rows.order_by("pk").values_list("pk", "attempt") if attempts[pk] == attempt}
-        Turn.objects.filter(pk__in=kept).update(lease_expires_at=timezone.now() + LEASE)
-    return attempts.keys() - kept
+        rows = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
+        turns = rows.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
+        kept = attempts & set(turns.values_list("pk", "attempt"))
+        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in kept]).update(lease_expires_at=timezone.now() + LEASE)
+    return attempts - kept
 
 
 def complete(held: Claimed, step: Step) -> Change:

@@ -20,6 +20,9 @@ from sessions.models import Event, EventKind, Session, Turn, TurnStatus, new_id
 #: Events read at a time; a client that was away for long gets them in several pieces.
 PAGE = 500
 
+#: An attempt at a turn: the turn's id and the number of the attempt. One process can have two of one turn for a while.
+type Attempt = tuple[uuid.UUID, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
@@ -66,11 +69,11 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     return logged
 
 
-def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[uuid.UUID]]:
-    """Write events of many turns in one transaction; return what is committed and the turns that refused.
+def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
+    """Write events of many turns in one transaction; return what is committed and the attempts that were refused.
 
-    A turn refuses when its attempt no longer holds it. After an error the same events may be written `again`: what an
-    uncertain COMMIT had written is then found by id and returned as it is.
+    An attempt is refused when it no longer holds its turn. After an error the same events may be written `again`: what
+    an uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
         rows = Session.objects.select_for_update(no_key=True).order_by("pk")
@@ -83,15 +86,16 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
         )
         written = _already_written(additions) if again else {}
         logged: list[LoggedEvent] = []
-        refused: set[uuid.UUID] = set()
+        refused: set[Attempt] = set()
         counts: dict[uuid.UUID, int] = defaultdict(int)
         fresh: list[Event] = []
         for addition in additions:
             if addition.events[0].id in written:
                 logged.extend(written[event.id] for event in addition.events)
                 continue
-            if (addition.turn_id, addition.attempt) not in held:
-                refused.add(addition.turn_id)
+            attempt = (addition.turn_id, addition.attempt)
+            if attempt not in held:
+                refused.add(attempt)
                 continue
             first = sessions[addition.session_id].last_number + counts[addition.session_id] + 1
             counts[addition.session_id] += len(addition.events)

@@ -28,6 +28,7 @@ from llm.errors import ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries
 from sessions.changes import Change, Claimed, StaleAttempt, Step
+from sessions.log import Attempt
 from sessions.models import ToolCall, new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
@@ -70,9 +71,7 @@ class _Said:
         )
 
 
-async def advance(
-    turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[uuid.UUID, Lease]
-) -> uuid.UUID | None:
+async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
     """Run the turn's next step, if it is due, and return the turn that became ready by it, if any.
 
     `leases` shows what is held as long as it is held.
@@ -86,7 +85,7 @@ async def advance(
     ):
         logger.info("turn_started", steps=held.steps)
         writer.publish(held.events)
-        leases[turn_id] = lease = Lease(held, task)
+        leases[held.key] = lease = Lease(held, task)
         said = _Said()
         try:
             change = await _outcome(lease, writer, said)
@@ -94,7 +93,7 @@ async def advance(
             logger.info("turn_lost", reason=str(error))
             return None
         finally:
-            del leases[turn_id]
+            del leases[held.key]
             writer.forget(held, said.message_id)
         writer.publish(change.events)
         return change.ready

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from sessions import lifecycle, runner
-from sessions.log import LoggedEvent
+from sessions.log import Attempt, LoggedEvent
 from sessions.models import Worker
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -35,7 +35,7 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.loop = asyncio.new_event_loop()
-        self.leases: dict[uuid.UUID, runner.Lease] = {}
+        self.leases: dict[Attempt, runner.Lease] = {}
         self._parked = False
         #: Turns for other workers to take, once this one takes none itself.
         self.handed_over: list[uuid.UUID] = []
@@ -82,28 +82,26 @@ class WorkerProcess:
 
     async def _heartbeat(self) -> None:
         while True:
-            held = {turn_id: lease.held.attempt for turn_id, lease in self.leases.items()}
             try:
-                lost = await in_thread(self._report)(held)
+                lost = await in_thread(self._report)(set(self.leases))
             except DatabaseError as error:
                 # Turns go on: if the database is away for longer than the lease, their writes will be refused.
                 logger.warning("heartbeat_failed", error=type(error).__name__)
                 lost = set()
-            for turn_id in lost:
-                lease = self.leases.get(turn_id)
-                if lease and lease.held.attempt == held[turn_id]:
+            for attempt in lost:
+                if lease := self.leases.get(attempt):
                     lease.lost = True
                     lease.task.cancel()
             await asyncio.sleep(HEARTBEAT)
 
-    def _report(self, held: dict[uuid.UUID, int]) -> set[uuid.UUID]:
+    def _report(self, held: set[Attempt]) -> set[Attempt]:
         now = timezone.now()
         Worker.objects.update_or_create(
             name=self.name,
             defaults={"seen_at": now, "running_turns": len(held)},
             create_defaults={"seen_at": now, "started_at": self._started_at, "running_turns": len(held)},
         )
-        return lifecycle.renew(held.items())
+        return lifecycle.renew(held)
 
 
 @cache

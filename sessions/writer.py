@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 
 from sessions import feed, log, metrics
 from sessions.changes import Claimed
-from sessions.log import Addition, LoggedEvent, NewEvent
+from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind
 from sessions.threads import in_log_thread
 
@@ -43,8 +43,8 @@ class Writer:
     """Collects text of running turns, commits it in batches, publishes what is committed."""
 
     def __init__(self) -> None:
-        self._pending: dict[uuid.UUID, _Pending] = {}
-        self._stale: set[tuple[uuid.UUID, int]] = set()
+        self._pending: dict[Attempt, _Pending] = {}
+        self._stale: set[Attempt] = set()
         self._started: set[uuid.UUID] = set()
         self._work, self._hurry = asyncio.Event(), asyncio.Event()
         # Set when the batch that is being collected, or the one before it, is committed.
@@ -54,7 +54,7 @@ class Writer:
 
     def write_text(self, held: Claimed, message_id: uuid.UUID, text: str) -> None:
         """Take a piece of a message; it is committed and shown within milliseconds, in order."""
-        pending = self._pending.setdefault(held.turn_id, _Pending(held))
+        pending = self._pending.setdefault(held.key, _Pending(held))
         pending.texts.setdefault(message_id, []).append(text)
         if message_id not in self._started:
             self._started.add(message_id)
@@ -68,7 +68,7 @@ class Writer:
 
     def is_stale(self, held: Claimed) -> bool:
         """Say whether a write of this attempt was refused; then the attempt has lost its turn."""
-        return (held.turn_id, held.attempt) in self._stale
+        return held.key in self._stale
 
     async def flushed(self) -> None:
         """Wait until everything taken so far is committed or refused."""
@@ -79,7 +79,7 @@ class Writer:
     def forget(self, held: Claimed, message_id: uuid.UUID) -> None:
         """Drop what is remembered of an attempt that has ended."""
         self._started.discard(message_id)
-        self._stale.discard((held.turn_id, held.attempt))
+        self._stale.discard(held.key)
 
     async def run(self) -> None:
         """Commit for ever; cancel to end, after `flushed`."""
@@ -103,13 +103,13 @@ class Writer:
         return [
             Addition(
                 session_id=entry.held.session_id,
-                turn_id=turn_id,
+                turn_id=entry.held.turn_id,
                 attempt=entry.held.attempt,
                 events=tuple(
                     _delta(entry.held, message_id, "".join(texts)) for message_id, texts in entry.texts.items()
                 ),
             )
-            for turn_id, entry in pending.items()
+            for entry in pending.values()
         ]
 
     async def _commit(self, additions: Sequence[Addition]) -> None:
@@ -123,7 +123,7 @@ class Writer:
                 logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
                 await asyncio.sleep(RETRY)
                 again = True
-        self._stale.update((a.turn_id, a.attempt) for a in additions if a.turn_id in refused)
+        self._stale |= refused
         metrics.events_written.inc(len(logged))
         if refused:
             metrics.writes_refused.inc(len(refused))

@@ -144,10 +144,10 @@ def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write:
     with pytest.raises(StaleAttempt):
         write(old)
     addition = Addition(session_id=session.pk, turn_id=old.turn_id, attempt=1, events=(delta(old.turn_id),))
-    assert log.append_all([addition]) == ([], {old.turn_id})
+    assert log.append_all([addition]) == ([], {old.key})
     assert log.since(session.pk, 0) == before
-    assert lifecycle.renew([(old.turn_id, 1)]) == {old.turn_id}
-    assert lifecycle.renew([(new.turn_id, 2)]) == set()
+    assert lifecycle.renew([old.key, new.key]) == {old.key}
+    assert lifecycle.renew([new.key]) == set()
 
 
 @pytest.mark.parametrize("write", STALE)
@@ -398,7 +398,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         partial = Message.objects.get(role="assistant")
         assert (partial.content, partial.interrupted) == ("Hello", True)
         before = log.since(session.pk, 0)
-        assert log.append_all([addition(held, " there")]) == ([], {turn_id})
+        assert log.append_all([addition(held, " there")]) == ([], {held.key})
         assert log.since(session.pk, 0) == before
     if state == "waiting":
         with pytest.raises(ToolCallRefused):
