@@ -138,6 +138,10 @@ class PostgresServer(Server):
                     os.kill(pid, signum)
             while str(self.data) in arguments_of(pid) and time.monotonic() < deadline:
                 time.sleep(0.05)
+        if str(self.data) not in arguments_of(pid):
+            # PostgreSQL removes a stale file itself, unless its number now belongs to another process of the same user:
+            # then it would never start again.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 class RedisServer(Server):
