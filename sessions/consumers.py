@@ -177,8 +177,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Tell a client where it stands, and go on from there."""
         if not self.dialect.events:
             raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
-        missed = await in_thread(queries.missed)(session.pk, after)
-        if after is not None and missed is not None:
+        if after is not None and await in_thread(queries.can_replay)(session.pk, after):
             frame = protocol.Welcome(mode="replay", after=after)
         else:
             state = await in_thread(snapshot)(session.pk)

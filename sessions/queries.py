@@ -48,12 +48,10 @@ def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
     return missing
 
 
-def missed(session_id: uuid.UUID, after: int | None) -> int | None:
-    """Return how many events lie behind a number; None when they cannot, or need not, be told one by one."""
+def can_replay(session_id: uuid.UUID, after: int) -> bool:
+    """Say whether what lies behind a number can be told event by event: it is ours, and not too long ago."""
     last = Session.objects.values_list("last_number", flat=True).get(pk=session_id)
-    if after is None or after > last or last - after > REPLAY_LIMIT:
-        return None
-    return last - after
+    return 0 <= last - after <= REPLAY_LIMIT
 
 
 def open_turns(session_id: uuid.UUID) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,21 @@ class Outage:
         main = psutil.Process(server.process.pid)
         for process in (*main.children(recursive=True), main):
             process.send_signal(number)
+
+    @contextmanager
+    def away(self, server: PostgresServer | RedisServer, how: str) -> Iterator[None]:
+        """Freeze or stop a server for as long as this lasts."""
+        if how == "frozen":
+            self.signal(server, signal.SIGSTOP)
+        else:
+            server.stop()
+        try:
+            yield
+        finally:
+            if how == "frozen":
+                self.signal(server, signal.SIGCONT)
+            else:
+                server.start()
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +97,7 @@ async def test_without_redis_a_message_is_refused_and_not_half_taken(outage: Out
     async with service.connect(f"/ws/{key}") as client:
         await client.say("/say before")
         await client.until_final()
-        if how == "frozen":
-            outage.signal(outage.redis, signal.SIGSTOP)
-        else:
-            outage.redis.stop()
-        try:
+        with outage.away(outage.redis, how):
             for _ in range(3):
                 await refused(client, "broker_unavailable")
             status, text = await asyncio.to_thread(service.get, "/health")
@@ -95,11 +106,6 @@ async def test_without_redis_a_message_is_refused_and_not_half_taken(outage: Out
             body = {"session_id": key, "message": "/say never"}
             status, text = await asyncio.to_thread(service.post, "/api/v1/message", body)
             assert (status, json.loads(text)["error_code"]) == (503, "broker_unavailable")
-        finally:
-            if how == "frozen":
-                outage.signal(outage.redis, signal.SIGCONT)
-            else:
-                outage.redis.start()
         await works_again(client)
     assert set(stored(service, key)) == {"/say before", "/say back"}
 
@@ -111,21 +117,12 @@ async def test_without_postgresql_a_message_is_refused_and_not_half_taken(outage
     async with service.connect(f"/ws/{key}") as client:
         await client.say("/say before")
         await client.until_final()
-        if how == "frozen":
-            outage.signal(outage.postgres, signal.SIGSTOP)
-        else:
-            outage.postgres.stop()
-        try:
+        with outage.away(outage.postgres, how):
             for _ in range(3):
                 await refused(client, "storage_unavailable")
             status, text = await asyncio.to_thread(service.get, "/health")
             assert (status, json.loads(text)["checks"]["postgresql"]) == (503, "PostgreSQL does not answer")
             assert (await asyncio.to_thread(service.get, "/live"))[0] == 200
-        finally:
-            if how == "frozen":
-                outage.signal(outage.postgres, signal.SIGCONT)
-            else:
-                outage.postgres.start()
         await works_again(client)
     assert set(stored(service, key)) == {"/say before", "/say back"}
 
