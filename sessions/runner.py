@@ -24,7 +24,7 @@ from agents.events import StepFinished, TextDelta
 from agents.roles import role_of
 from agents.tools import requires_approval
 from llm import catalog
-from llm.errors import ModelError
+from llm.errors import ModelBrokenToolCall, ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries
 from sessions.changes import Change, Claimed, StaleAttempt, Step
@@ -171,6 +171,8 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
 
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
+    if finished.broken:
+        raise ModelBrokenToolCall("; ".join(finished.broken.values()))
     await writer.flushed()
     model = settings.CODELAB_MODEL
     metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
