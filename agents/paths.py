@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+
+from agents.wildcards import fits, sequence_fits
 
 #: Characters of a whole path; bytes of one name, as most file systems allow.
 MAX_PATH = 1024
@@ -99,8 +101,8 @@ def matches(pattern: str, path: str, *, ignore_case: bool = False) -> bool:
     if ignore_case:
         pattern, path = pattern.casefold(), path.casefold()
     if "/" not in pattern and pattern != "**":
-        return _name_fits(pattern, path.rpartition("/")[2])
-    return _fits(pattern.split("/"), path.split("/"), "**", _name_fits)
+        return fits(pattern, path.rpartition("/")[2])
+    return sequence_fits(pattern.split("/"), path.split("/"), "**", fits)
 
 
 def matches_any(patterns: Iterable[str], path: str) -> bool:
@@ -156,25 +158,3 @@ def _wrong_name(name: str) -> str:
     if name.split(".", maxsplit=1)[0].rstrip(" ").upper() in DEVICES:
         return "a name in it is a device on Windows"
     return ""
-
-
-def _fits[P, T](pattern: Sequence[P], text: Sequence[T], star: P, same: Callable[[P, T], bool]) -> bool:
-    """Compare with wildcards by going back to the last one only; no input makes that slow."""
-    at = behind = begun = 0
-    back = -1
-    while behind < len(text):
-        if at < len(pattern) and pattern[at] == star:
-            back, begun = at, behind
-            at += 1
-        elif at < len(pattern) and same(pattern[at], text[behind]):
-            at, behind = at + 1, behind + 1
-        elif back >= 0:
-            begun += 1
-            at, behind = back + 1, begun
-        else:
-            return False
-    return all(rest == star for rest in pattern[at:])
-
-
-def _name_fits(pattern: str, name: str) -> bool:
-    return _fits(pattern, name, "*", lambda wild, character: wild in ("?", character))

@@ -14,68 +14,45 @@ from agents import paths
 from agents.paths import UnsafePath, is_protected, matches, matches_any, normal
 
 #: Each of these must be refused, whatever the tool. Grouped by the trap.
+# fmt: off
 REFUSED = {
     "empty": ["", " ", "   ", "\t", "\u3000"],
-    "absolute": ["/", "/etc/passwd", "//etc/passwd", "///x", "/.", "/..", "\\", "\\x", "/home/alice/.ssh/id_ed25519"],
+    "absolute": ["/", "/etc/passwd", "//etc/passwd", "///x", "/.", "/..", "\\", "\\x", "/var/lib/x"],
     "parents": [
-        *("..", "../", "../x", "../../etc/passwd", "src/..", "src/../..", "src/../../x", "./../x", "././../x"),
-        *("a/b/../../../x", "src/.././../x", "..//x", "x/..//..", "../.", "a/../b"),
+        "..", "../", "../x", "../../etc/passwd", "src/..", "src/../..", "src/../../x", "./../x", "././../x",
+        "a/b/../../../x", "src/.././../x", "..//x", "x/..//..", "../.", "a/../b",
     ],
     "backslashes": [
-        *("..\\x", "src\\..\\..\\x", "src\\main.py", "..\\/x", "../\\x", "a/b\\..\\..\\..\\c", ".\\x", "x\\"),
-        *("..\\..\\Windows\\win.ini",),
+        "..\\x", "src\\..\\..\\x", "src\\main.py", "..\\/x", "../\\x", "a/b\\..\\..\\..\\c", ".\\x", "x\\",
+        "..\\..\\Windows\\win.ini",
     ],
     "drives": ["C:", "C:x", "C:/x", "C:\\x", "c:/Windows/win.ini", "C:../x", "Z:.", "x/C:/y", "1:/x"],
     "unc and namespaces": [
-        *("\\\\server\\share\\x", "//server/share/x", "\\\\?\\C:\\x", "//?/C:/x", "\\\\.\\PhysicalDrive0", "//./COM1"),
-        *("\\\\?\\UNC\\server\\share", "\\??\\C:\\x", "//localhost/C$/x"),
+        "\\\\server\\share\\x", "//server/share/x", "\\\\?\\C:\\x", "//?/C:/x", "\\\\.\\PhysicalDrive0", "//./COM1",
+        "\\\\?\\UNC\\server\\share", "\\??\\C:\\x", "//localhost/C$/x",
     ],
     "devices": [
-        *("CON", "con", "NUL", "nul", "nul.txt", "aux.c", "src/aux.h", "prn", "COM1", "com9.log", "LPT1", "lpt3.txt"),
-        *("CONIN$", "conout$", "CLOCK$", "a/NUL/b", "nul .txt", "COM0", "com\u00b9", "LPT\u00b2.txt", "src/Con.tar.gz"),
+        "CON", "con", "NUL", "nul", "nul.txt", "aux.c", "src/aux.h", "prn", "COM1", "com9.log", "LPT1", "lpt3.txt",
+        "CONIN$", "conout$", "CLOCK$", "a/NUL/b", "nul .txt", "COM0", "com\u00b9", "LPT\u00b2.txt", "src/Con.tar.gz",
     ],
-    "streams": [
-        *("x.txt:stream", "x.txt::$DATA", ".git::$INDEX_ALLOCATION/config", "x:y", ":x", "x:", "src:hidden/x"),
-    ],
+    "streams": ["x.txt:stream", "x.txt::$DATA", ".git::$INDEX_ALLOCATION/config", "x:y", ":x", "x:", "src:hidden/x"],
     "trailing dots and spaces": [
-        "x.",
-        "x ",
-        "x. ",
-        "x .",
-        "x...",
-        "src./x",
-        "src /x",
-        " x",
-        "...",
-        "....",
-        "a/... /b",
-        ". ",
+        "x.", "x ", "x. ", "x .", "x...", "src./x", "src /x", " x", "...", "....", "a/... /b", ". ",
     ],
-    "controls": [
-        *("x\x00", "x\x00.png", "\x00", "x\ny", "x\r", "x\ty", "x\x1b[31m", "x\x7f", "x\x85y", "\x01"),
-    ],
+    "controls": ["x\x00", "x\x00.png", "\x00", "x\ny", "x\r", "x\ty", "x\x1b[31m", "x\x7f", "x\x85y", "\x01"],
     "unicode": [
-        *("x\u202ecod.exe", "x\u200b", ".g\u200cit/config", "x\ufeff", "\u2066x", "x\u2028y", "x\u00a0y", "x\u00ad"),
-        *("\ud800", "x\udcc0\udcaey", "\uff0e\uff0e/x", "\u2025/x", "\u2024\u2024/x", "..\uff0fx", "..\u2215x"),
-        *("..\u2044x", "..\uff3cx", "..\u00a5x", "x\u20a9y", "\uff23\uff1a/x", "\u2026", "x\uff1astream", "\ue000"),
-        *("x\u29f8y", "\ufe68x", "\uff5e/x", "x/\uff0e\uff0e", "a\u2216b"),
+        "x\u202ecod.exe", "x\u200b", ".g\u200cit/config", "x\ufeff", "\u2066x", "x\u2028y", "x\u00a0y", "x\u00ad",
+        "\ud800", "x\udcc0\udcaey", "\uff0e\uff0e/x", "\u2025/x", "\u2024\u2024/x", "..\uff0fx", "..\u2215x",
+        "..\u2044x", "..\uff3cx", "..\u00a5x", "x\u20a9y", "\uff23\uff1a/x", "\u2026", "x\uff1astream", "\ue000",
+        "x\u29f8y", "\ufe68x", "\uff5e/x", "x/\uff0e\uff0e", "a\u2216b",
     ],
     "percent and overlong": [
-        *(
-            "%2e%2e/x",
-            "%2e%2e%2fx",
-            "..%2fx",
-            "%252e%252e/x",
-            "..%c0%afx",
-            "%c0%ae%c0%ae/x",
-            "..%5cx",
-            "%00",
-            "x%00.png",
-        ),
-        *("%USERPROFILE%/x", "%u002e%u002e/x", "\u00c0\u00ae\u00c0\u00ae/x", "..\u00c0\u00afx", "\u00e0\u0080\u00ae/x"),
+        "%2e%2e/x", "%2e%2e%2fx", "..%2fx", "%252e%252e/x", "..%c0%afx", "%c0%ae%c0%ae/x", "..%5cx", "%00",
+        "x%00.png", "%USERPROFILE%/x", "%u002e%u002e/x", "\u00c0\u00ae\u00c0\u00ae/x", "..\u00c0\u00afx",
+        "\u00e0\u0080\u00ae/x",
     ],
     "home and variables": [
-        *("~", "~/x", "~root/.ssh/id_rsa", "x/~/y", "$HOME/x", "${HOME}/x", "$(id)/x", "`id`", "$HOME", "$PWD/../x"),
+        "~", "~/x", "~root/.ssh/id_rsa", "x/~/y", "$HOME/x", "${HOME}/x", "$(id)/x", "`id`", "$HOME", "$PWD/../x",
     ],
     "short names": ["GIT~1", "GIT~1/config", "PROGRA~1/x", "a/B~2.TXT"],
     "wildcards and signs": ["*", "src/*.py", "x?", 'x"y', "x<y", "x>y", "x|y", "**/x"],
@@ -84,6 +61,7 @@ REFUSED = {
     "schemes": ["file:///etc/passwd", "file:x", "http://x/y", "smb://server/x", "file://localhost/etc/passwd"],
     "long": ["x" * 256, "a/" * 600 + "x", "я" * 128, "x" * 100_000],
 }
+# fmt: on
 
 SPELLINGS = [(trap, path) for trap, found in REFUSED.items() for path in found]
 
