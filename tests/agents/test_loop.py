@@ -5,7 +5,6 @@ import pytest
 
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits, Spent, step
-from agents.tools import TOOLS, requires_approval
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
 from llm.types import Chunk, EndChunk, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
 
@@ -141,9 +140,3 @@ def test_a_turn_stops_when_something_has_run_out(spent: Spent, limit: Limit | No
 def test_what_is_not_limited_never_runs_out() -> None:
     assert Limits().reached(Spent(steps=49, dollars=1e9, seconds=1e9)) is None
     assert all(limit.sentence.endswith(".") for limit in Limit)
-
-
-def test_only_tools_that_change_nothing_go_without_approval() -> None:
-    free = {name for name in TOOLS if not requires_approval(name)}
-    assert free == {"read_file", "list_files", "search_in_code"}
-    assert requires_approval("a tool that nobody has heard of")
