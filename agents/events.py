@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from llm.types import ToolCall
 
@@ -14,14 +15,26 @@ class TextDelta:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of what the model thinks. To be shown apart from the answer, and never sent back as a part of it."""
+
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
     """The whole of one model call; always the last event of a step. Tool calls mean that the turn goes on later."""
 
     text: str
+    #: In the model's order; ids are unique within the step. All are answered, those in `broken` by their sentence.
     tool_calls: tuple[ToolCall, ...]
     input_tokens: int
     output_tokens: int
+    reasoning: str = ""
+    #: Calls that must not be run because they cannot be read: id to the sentence that the model gets as the result.
+    #: Their `arguments` are empty.
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
-type AgentEvent = TextDelta | StepFinished
+type AgentEvent = TextDelta | ReasoningDelta | StepFinished

@@ -1,17 +1,74 @@
-"""One step of an agent: one model call, assembled. The caller decides what a step leads to and writes it down."""
+"""One step of an agent: one model call, assembled; and the limits on how many steps there may be.
+
+The caller decides what a step leads to and writes it down. Nothing is run here.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-from agents.events import AgentEvent, StepFinished, TextDelta
+from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
-from llm.types import EndChunk, ModelStream, TextChunk, ToolCall, ToolCallChunk
+from llm.types import EndChunk, ModelStream, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
 
-#: Model calls in one turn; a model that asks for tools for ever is stopped here.
-MAX_STEPS = 50
+#: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
+CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
+
+
+class Limit(StrEnum):
+    """What a turn can run out of; the value is the error code, `sentence` is for people."""
+
+    STEPS = "too_many_steps"
+    COST = "too_expensive"
+    TIME = "turn_timed_out"
+
+    @property
+    def sentence(self) -> str:
+        """Say what happened and what to do."""
+        return {
+            Limit.STEPS: "The model asked for tools too many times in one turn. Send a smaller request.",
+            Limit.COST: "The turn cost as much as this server allows for one. Send a smaller request.",
+            Limit.TIME: "The turn took longer than this server allows. Send a smaller request.",
+        }[self]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a turn has used so far, summed over its attempts. Waiting for people and clients does not count."""
+
+    steps: int = 0
+    dollars: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one turn may use: the only place that stops a model that asks for tools for ever."""
+
+    #: Model calls.
+    steps: int = 50
+    #: US dollars; None: no limit.
+    dollars: float | None = None
+    #: Seconds of work; None: no limit.
+    seconds: float | None = None
+
+    def reached(self, spent: Spent) -> Limit | None:
+        """Say what has run out before another model call, if anything."""
+        if spent.steps >= self.steps:
+            return Limit.STEPS
+        if self.dollars is not None and spent.dollars >= self.dollars:
+            return Limit.COST
+        if self.seconds is not None and spent.seconds >= self.seconds:
+            return Limit.TIME
+        return None
+
+
+#: Model calls in one turn.
+MAX_STEPS = Limits().steps
 
 
 @dataclass(slots=True)
@@ -26,10 +83,12 @@ class _Call:
 async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     """Turn the chunks of one model call into events, the last one StepFinished.
 
-    Raises `llm.errors.ModelError`: a stream without its end marker, and a tool call that cannot be read, are failures
-    and never half an answer.
+    Raises `llm.errors.ModelError`: a stream without its end marker is a failure and never half an answer, and a call
+    without a name cannot even be answered. A call whose arguments cannot be read is the model's to correct: it stands
+    in `StepFinished.broken`.
     """
     texts: list[str] = []
+    thoughts: list[str] = []
     calls: dict[int, _Call] = {}
     end: EndChunk | None = None
     async for chunk in chunks:
@@ -37,6 +96,9 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
             case TextChunk(text):
                 texts.append(text)
                 yield TextDelta(text)
+            case ReasoningChunk(text):
+                thoughts.append(text)
+                yield ReasoningDelta(text)
             case ToolCallChunk():
                 call = calls.setdefault(chunk.index, _Call())
                 call.id = call.id or chunk.id
@@ -46,19 +108,51 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
                 end = chunk
     if end is None:
         raise ModelTruncated("no end marker")
+    tool_calls, broken = _complete([calls[index] for index in sorted(calls)], cut=end.reason in CUT_REASONS)
     yield StepFinished(
         text="".join(texts),
-        tool_calls=tuple(_complete(calls[index]) for index in sorted(calls)),
+        reasoning="".join(thoughts),
+        tool_calls=tool_calls,
+        broken=broken,
         input_tokens=end.input_tokens,
         output_tokens=end.output_tokens,
     )
 
 
-def _complete(call: _Call) -> ToolCall:
+def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ToolCall, ...], dict[str, str]]:
+    complete: list[ToolCall] = []
+    broken: dict[str, str] = {}
+    for place, call in enumerate(calls):
+        if not call.name:
+            raise ModelBrokenToolCall("a tool call without a name")
+        # Some providers send no ids, or the same one for all calls of an answer.
+        taken = {other.id for other in complete}
+        call_id = next(name for name in _ids(call.id, place) if name not in taken)
+        # A cut answer may end after a piece that happens to be whole JSON, so even that is not trusted.
+        arguments, problem = _arguments(call.arguments)
+        if cut and place == len(calls) - 1:
+            arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
+        if problem:
+            broken[call_id] = f"Error: {call.name} was not run: {problem}."
+        complete.append(ToolCall(id=call_id, name=call.name, arguments=arguments))
+    return tuple(complete), broken
+
+
+def _ids(wished: str, place: int) -> list[str]:
+    base = wished or f"call_{place}"
+    return [base, *(f"{base}_{number}" for number in range(place, place + place + 1))]
+
+
+def _arguments(text: str) -> tuple[dict[str, Any], str]:
+    """Return the arguments, or none and what is wrong with them."""
     try:
-        arguments = json.loads(call.arguments or "{}")
-    except ValueError as error:
-        raise ModelBrokenToolCall(f"{call.name}: {error}") from error
-    if not (call.id and call.name and isinstance(arguments, dict)):
-        raise ModelBrokenToolCall(f"{call.name or 'no name'}: not an object of arguments, or no id")
-    return ToolCall(id=call.id, name=call.name, arguments=arguments)
+        arguments = json.loads(text or "{}", parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
+    if not isinstance(arguments, dict):
+        return {}, "its arguments must be one JSON object. Send the whole call again"
+    return arguments, ""
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

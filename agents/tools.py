@@ -1,74 +1,254 @@
-"""The tools a model may ask for. They run in the client; `requires_approval` says which ones a person must allow first.
+"""The tools a model may ask for: where they run, what they can do, and what their arguments must be.
 
-Names and arguments are those that the original's clients can run (docs/protocol.md). A tool that is not listed here
-needs approval: what nobody has judged harmless is not harmless.
+Names and arguments are those that the original's clients can run (docs/agents.md, docs/protocol.md). Whether a call may
+run is judged in `agents.policy`, never here and never by the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
+from pydantic import ValidationError
+
+from agents import arguments as types
+from agents.arguments import Arguments
+from agents.paths import UnsafePath
+from agents.schemas import schema_of
 from llm.types import Tool
 
 
+class Place(StrEnum):
+    """Where a tool runs."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Kind(StrEnum):
+    """What a tool can do, which is what session modes are about."""
+
+    READ = "read"
+    EDIT = "edit"
+    COMMAND = "command"
+    #: Moves the conversation and touches nothing in the workspace.
+    CONTROL = "control"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTool:
-    """A tool and whether a person must allow each call of it."""
+class ToolSpec:
+    """A tool and what is known about it."""
 
-    tool: Tool
-    requires_approval: bool
+    name: str
+    description: str
+    arguments: type[Arguments]
+    kind: Kind
+    place: Place = Place.CLIENT
+    #: Arguments that are paths in the workspace, by their names in the call.
+    paths: tuple[str, ...] = ()
+    #: Those of them that the call changes: a role's file patterns are about these.
+    writes: tuple[str, ...] = ()
 
 
-def _tool(name: str, description: str, *, requires_approval: bool, optional: str = "", **arguments: str) -> ClientTool:
-    """Describe a tool whose arguments are strings, all required but those named in `optional`."""
-    return ClientTool(
-        tool=Tool(
-            name=name,
-            description=description,
-            parameters={
-                "type": "object",
-                "properties": {key: {"type": "string", "description": text} for key, text in arguments.items()},
-                "required": [key for key in arguments if key not in optional.split()],
-            },
+class InvalidArguments(ValueError):
+    """Arguments that a tool does not take; the message tells the model what to correct."""
+
+    def __init__(self, message: str, *, unsafe_path: bool = False) -> None:
+        super().__init__(message)
+        self.unsafe_path = unsafe_path
+
+
+TOOLS: dict[str, ToolSpec] = {
+    spec.name: spec
+    for spec in (
+        ToolSpec(
+            name="read_file",
+            description="Read a text file, or some of its lines.",
+            arguments=types.ReadFile,
+            kind=Kind.READ,
+            paths=("path",),
         ),
-        requires_approval=requires_approval,
-    )
-
-
-_PATH = "Path relative to the workspace."
-
-TOOLS = {
-    known.tool.name: known
-    for known in (
-        _tool("read_file", "Read a text file of the workspace.", requires_approval=False, path=_PATH),
-        _tool("list_files", "List a folder of the workspace.", requires_approval=False, path=_PATH),
-        _tool(
-            "search_in_code",
-            "Search the files of the workspace for a text.",
-            requires_approval=False,
-            optional="path",
-            query="What to search for.",
-            path=_PATH,
+        ToolSpec(
+            name="list_files",
+            description="List a folder.",
+            arguments=types.ListFiles,
+            kind=Kind.READ,
+            paths=("path",),
         ),
-        _tool(
-            "write_file",
-            "Create or overwrite a file of the workspace.",
-            requires_approval=True,
-            path=_PATH,
-            content="The whole new content.",
+        ToolSpec(
+            name="search_in_code",
+            description="Find a text in the files of the workspace, with file names and lines.",
+            arguments=types.SearchInCode,
+            kind=Kind.READ,
+            paths=("path",),
         ),
-        _tool("create_directory", "Create a folder in the workspace.", requires_approval=True, path=_PATH),
-        _tool(
-            "execute_command",
-            "Run a command in the workspace and read its output.",
-            requires_approval=True,
-            command="The command line.",
+        ToolSpec(
+            name="write_file",
+            description="Create a file or replace its whole content. For small changes of a file use apply_diff.",
+            arguments=types.WriteFile,
+            kind=Kind.EDIT,
+            paths=("path",),
+            writes=("path",),
+        ),
+        ToolSpec(
+            name="apply_diff",
+            description="Change parts of a file that you have read. Each SEARCH part must fit exactly one place.",
+            arguments=types.ApplyDiff,
+            kind=Kind.EDIT,
+            paths=("path",),
+            writes=("path",),
+        ),
+        ToolSpec(
+            name="create_directory",
+            description="Create a folder.",
+            arguments=types.CreateDirectory,
+            kind=Kind.EDIT,
+            paths=("path",),
+            writes=("path",),
+        ),
+        ToolSpec(
+            name="delete_file",
+            description="Delete a file or an empty folder.",
+            arguments=types.DeleteFile,
+            kind=Kind.EDIT,
+            paths=("path",),
+            writes=("path",),
+        ),
+        ToolSpec(
+            name="move_file",
+            description="Move or rename a file or folder.",
+            arguments=types.MoveFile,
+            kind=Kind.EDIT,
+            paths=("from", "to"),
+            writes=("from", "to"),
+        ),
+        ToolSpec(
+            name="execute_command",
+            description=(
+                "Run one program and read its output and exit code. It must end by itself and must not ask anything."
+            ),
+            arguments=types.ExecuteCommand,
+            kind=Kind.COMMAND,
+            paths=("cwd",),
+        ),
+        ToolSpec(
+            name="git_diff",
+            description="Show the changes that are not committed.",
+            arguments=types.GitDiff,
+            kind=Kind.READ,
+            paths=("path",),
+        ),
+        # Hooks of the repository run with a commit, so it is a command and not an edit.
+        ToolSpec(
+            name="git_commit",
+            description="Commit changes. Only when the user has asked for a commit.",
+            arguments=types.GitCommit,
+            kind=Kind.COMMAND,
+            paths=("paths",),
+        ),
+        ToolSpec(
+            name="attempt_completion",
+            description="Say that the task is finished, once you have checked that it is.",
+            arguments=types.AttemptCompletion,
+            kind=Kind.CONTROL,
+            place=Place.SERVER,
+        ),
+        ToolSpec(
+            name="ask_followup_question",
+            description="Ask the user for what you cannot find out yourself, and wait for the answer.",
+            arguments=types.AskFollowupQuestion,
+            kind=Kind.CONTROL,
+            place=Place.SERVER,
+        ),
+        ToolSpec(
+            name="switch_mode",
+            description="Hand the conversation to another agent, because the task is not one for you.",
+            arguments=types.SwitchMode,
+            kind=Kind.CONTROL,
+            place=Place.SERVER,
+        ),
+        ToolSpec(
+            name="create_plan",
+            description="Propose a plan of sub-tasks for a larger task. The user approves it before it starts.",
+            arguments=types.CreatePlan,
+            kind=Kind.CONTROL,
+            place=Place.SERVER,
+        ),
+        ToolSpec(
+            name="calculator",
+            description="Calculate: + - * / // % **, parentheses, sqrt, log, round and the like.",
+            arguments=types.Calculate,
+            kind=Kind.CONTROL,
+            place=Place.SERVER,
         ),
     )
 }
 
+#: What every known client can run. A client may say that it can run more; one that says nothing is offered these.
+BASELINE = frozenset({"read_file", "list_files", "search_in_code", "write_file", "create_directory", "execute_command"})
+
+MAX_PROBLEMS = 5
+
+
+def offer(names: Iterable[str], *, agents: Sequence[str] = ()) -> tuple[Tool, ...]:
+    """Describe tools for a model, in the order given; `agents` are the names that switch_mode and create_plan take."""
+    return tuple(
+        Tool(name=spec.name, description=spec.description, parameters=schema_of(spec.arguments, agents=agents))
+        for spec in map(TOOLS.__getitem__, names)
+    )
+
+
+def parse(name: str, arguments: dict[str, Any], *, agents: Collection[str] | None = None) -> dict[str, Any]:
+    """Return a call's arguments in their one spelling: only what was given, paths normal, JSON types.
+
+    This is what is shown, hashed and sent. Raises InvalidArguments; KeyError for an unknown tool.
+    """
+    try:
+        valid = TOOLS[name].arguments.model_validate(arguments, context={"agents": agents})
+    except ValidationError as error:
+        raise _invalid(name, error) from None
+    return valid.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def complete(name: str, arguments: dict[str, Any]) -> Arguments:
+    """Return parsed arguments with their defaults, as a typed object."""
+    return TOOLS[name].arguments.model_validate(arguments)
+
+
+def paths_of(name: str, arguments: dict[str, Any], *, written: bool = False) -> tuple[str, ...]:
+    """Return the paths in parsed arguments, defaults included; with `written` only those that the call changes."""
+    spec = TOOLS[name]
+    whole = complete(name, arguments).model_dump(by_alias=True)
+    values = [whole[argument] for argument in (spec.writes if written else spec.paths)]
+    return tuple(path for value in values if value for path in (value if isinstance(value, list) else [value]))
+
 
 def requires_approval(name: str) -> bool:
-    """Say whether a person must allow this tool before the client runs it."""
-    known = TOOLS.get(name)
-    return known is None or known.requires_approval
+    """Say whether a person must allow this tool in the default mode; what nobody has judged harmless is not."""
+    spec = TOOLS.get(name)
+    return spec is None or spec.kind in (Kind.EDIT, Kind.COMMAND) or name == "create_plan"
+
+
+def _invalid(name: str, error: ValidationError) -> InvalidArguments:
+    problems: list[str] = []
+    unsafe_path = False
+    for detail in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]:
+        where = ".".join(str(part) for part in detail["loc"])
+        cause = detail.get("ctx", {}).get("error")
+        unsafe_path = unsafe_path or isinstance(cause, UnsafePath)
+        match detail["type"]:
+            case "missing":
+                problems.append(f"`{where}` is missing")
+            case "extra_forbidden":
+                problems.append(f"`{where[:100]}` is not an argument of this tool")
+            case "value_error":
+                problems.append(f"`{where}`: {cause}" if where else str(cause))
+            case _:
+                problems.append(f"`{where}`: {detail['msg'][0].lower()}{detail['msg'][1:]}")
+    known = ", ".join(field.alias or key for key, field in TOOLS[name].arguments.model_fields.items())
+    return InvalidArguments(
+        f"{name} was not run: {'; '.join(problems)}. Its arguments are: {known}. Correct them and call it again.",
+        unsafe_path=unsafe_path,
+    )

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llm import errors
-from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCallChunk
+from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -117,6 +117,9 @@ def _wire_message(message: Message) -> dict[str, Any]:
 
 
 def _content(delta: Any) -> Iterator[Chunk]:
+    # LiteLLM's object has this attribute only where the provider sent it.
+    if reasoning := getattr(delta, "reasoning_content", None):
+        yield ReasoningChunk(reasoning)
     if delta.content:
         yield TextChunk(delta.content)
     for call in delta.tool_calls or ():

@@ -3,6 +3,7 @@
 A message whose first line starts with a slash is a script, one command a line:
 
     /say TEXT              say a text, word by word
+    /think TEXT            think a text, word by word, apart from the answer
     /tokens COUNT [RATE]   say COUNT numbered tokens, RATE a second (default: at once)
     /wait SECONDS          be silent
     /call TOOL {JSON}      ask for a tool; what follows is played after its result is in
@@ -21,14 +22,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from llm import errors
-from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCallChunk
+from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
 
 NAME = "scripted"
 
 #: Tokens a second of the demo answer: fast, and slow enough to be seen arriving.
 DEMO_RATE = 40
 
-COMMANDS = frozenset({"say", "tokens", "wait", "call", "fail", "cut", "stall"})
+COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "fail", "cut", "stall"})
 FAILURES = {error.code.removeprefix("model_"): error for error in errors.ModelError.__subclasses__()}
 
 
@@ -92,6 +93,10 @@ async def _play(script: list[Command], step: int, *, prompt_words: int) -> Async
             case "call":
                 yield _tool_call(command.argument, step, calls)
                 calls += 1
+            case "think":
+                for text in _words(command.argument):
+                    tokens += 1
+                    yield ReasoningChunk(text)
             case _:
                 pause, texts = _texts(command)
                 for text in texts:

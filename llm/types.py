@@ -60,6 +60,13 @@ class TextChunk:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReasoningChunk:
+    """A piece of what the model thinks, from providers that show it; never empty, never a part of the answer."""
+
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallChunk:
     """A piece of a tool call; id and name come with the first piece of an index."""
@@ -79,7 +86,7 @@ class EndChunk:
     output_tokens: int = 0
 
 
-type Chunk = TextChunk | ToolCallChunk | EndChunk
+type Chunk = TextChunk | ReasoningChunk | ToolCallChunk | EndChunk
 
 #: Calls a model: the chunks of its answer, in order, the last one an EndChunk; raises `llm.errors.ModelError`.
 type ModelStream = AsyncGenerator[Chunk]

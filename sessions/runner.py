@@ -22,9 +22,9 @@ from django.utils import timezone
 from agents import loop
 from agents.events import StepFinished, TextDelta
 from agents.roles import role_of
-from agents.tools import requires_approval
+from agents.tools import BASELINE, offer, requires_approval
 from llm import catalog
-from llm.errors import ModelError
+from llm.errors import ModelBrokenToolCall, ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
@@ -152,10 +152,12 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
     role = role_of(held.agent)
+    # What every client can run; the other tools come with the journal of tool calls.
+    tools = [name for name in role.tools if name in BASELINE]
     request = ModelRequest(
         model=settings.CODELAB_MODEL,
-        messages=await _stored(queries.history, held.turn_id, role.prompt),
-        tools=role.tools,
+        messages=await _stored(queries.history, held.turn_id, role.instructions(tools=tools)),
+        tools=offer(tools),
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
     )
@@ -177,6 +179,8 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
 
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
+    if finished.broken:
+        raise ModelBrokenToolCall("; ".join(finished.broken.values()))
     await writer.flushed()
     model = settings.CODELAB_MODEL
     metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)

@@ -1,12 +1,12 @@
+import json
 from collections.abc import AsyncGenerator
 
 import pytest
 
-from agents.events import AgentEvent, StepFinished, TextDelta
-from agents.loop import step
-from agents.tools import TOOLS, requires_approval
+from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
+from agents.loop import Limit, Limits, Spent, step
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
-from llm.types import Chunk, EndChunk, TextChunk, ToolCall, ToolCallChunk
+from llm.types import Chunk, EndChunk, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
 
 END = EndChunk(reason="stop", input_tokens=3, output_tokens=2)
 
@@ -19,6 +19,12 @@ async def run(*chunks: Chunk) -> list[AgentEvent]:
     return [event async for event in step(stream())]
 
 
+async def finished(*chunks: Chunk) -> StepFinished:
+    last = (await run(*chunks))[-1]
+    assert isinstance(last, StepFinished)
+    return last
+
+
 async def test_text_is_passed_on_and_summed_up() -> None:
     events = await run(TextChunk("Hel"), TextChunk("lo"), END)
     assert events == [
@@ -28,33 +34,36 @@ async def test_text_is_passed_on_and_summed_up() -> None:
     ]
 
 
-async def test_pieces_of_interleaved_tool_calls_are_put_together() -> None:
-    events = await run(
+async def test_reasoning_is_passed_on_apart_from_the_answer() -> None:
+    events = await run(ReasoningChunk("Hm, "), ReasoningChunk("so."), TextChunk("Yes."), END)
+    assert events[:2] == [ReasoningDelta("Hm, "), ReasoningDelta("so.")]
+    last = events[-1]
+    assert isinstance(last, StepFinished)
+    assert (last.text, last.reasoning) == ("Yes.", "Hm, so.")
+
+
+async def test_pieces_of_interleaved_tool_calls_are_put_together_in_order() -> None:
+    last = await finished(
         ToolCallChunk(index=1, id="b", name="list_files", arguments="{}"),
         ToolCallChunk(index=0, id="a", name="read_file", arguments='{"pa'),
         ToolCallChunk(index=0, arguments='th": "x"}'),
         EndChunk(reason="tool_calls"),
     )
-    assert events[-1] == StepFinished(
-        text="",
-        tool_calls=(
-            ToolCall(id="a", name="read_file", arguments={"path": "x"}),
-            ToolCall(id="b", name="list_files", arguments={}),
-        ),
-        input_tokens=0,
-        output_tokens=0,
+    assert last.tool_calls == (
+        ToolCall(id="a", name="read_file", arguments={"path": "x"}),
+        ToolCall(id="b", name="list_files", arguments={}),
     )
+    assert last.broken == {}
 
 
 @pytest.mark.parametrize(
     ("chunks", "error"),
     [
         ([TextChunk("half")], ModelTruncated),
+        ([ReasoningChunk("half")], ModelTruncated),
         ([], ModelTruncated),
         ([ToolCallChunk(index=0, id="a", name="rm", arguments='{"path": "/im')], ModelTruncated),
-        ([ToolCallChunk(index=0, id="a", name="rm", arguments='{"path": "/im'), END], ModelBrokenToolCall),
-        ([ToolCallChunk(index=0, id="a", name="rm", arguments="[1]"), END], ModelBrokenToolCall),
-        ([ToolCallChunk(index=0, id="", name="rm", arguments="{}"), END], ModelBrokenToolCall),
+        ([ToolCallChunk(index=0, id="a", name="rm", arguments='{"path": "x"}')], ModelTruncated),
         ([ToolCallChunk(index=0, id="a", name="", arguments="{}"), END], ModelBrokenToolCall),
     ],
 )
@@ -63,7 +72,71 @@ async def test_half_an_answer_is_never_a_finished_step(chunks: list[Chunk], erro
         await run(*chunks)
 
 
-def test_only_tools_that_change_nothing_go_without_approval() -> None:
-    free = {name for name in TOOLS if not requires_approval(name)}
-    assert free == {"read_file", "list_files", "search_in_code"}
-    assert requires_approval("a tool that nobody has heard of")
+@pytest.mark.parametrize(
+    "arguments", ['{"path": "/im', "[1]", "null", '"x"', "{'path': 'x'}", '{"a": NaN}', '{"a":' * 100_000]
+)
+async def test_a_call_that_cannot_be_read_goes_back_to_the_model_and_leaves_the_others_alone(arguments: str) -> None:
+    last = await finished(
+        ToolCallChunk(index=0, id="a", name="read_file", arguments='{"path": "x"}'),
+        ToolCallChunk(index=1, id="b", name="write_file", arguments=arguments),
+        ToolCallChunk(index=2, id="c", name="list_files", arguments='{"path": "."}'),
+        END,
+    )
+    assert [call.id for call in last.tool_calls] == ["a", "b", "c"]
+    assert last.tool_calls[1].arguments == {}
+    assert list(last.broken) == ["b"]
+    assert last.broken["b"].startswith("Error: write_file was not run: its arguments ")
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter"])
+@pytest.mark.parametrize("arguments", ['{"path": "src/ma', '{"path": "src"}', ""])
+async def test_the_last_call_of_a_cut_answer_is_not_run_even_if_it_can_be_read(reason: str, arguments: str) -> None:
+    last = await finished(
+        ToolCallChunk(index=0, id="a", name="read_file", arguments='{"path": "x"}'),
+        ToolCallChunk(index=1, id="b", name="delete_file", arguments=arguments),
+        EndChunk(reason=reason),
+    )
+    assert list(last.broken) == ["b"]
+    assert last.tool_calls[1].arguments == {}
+
+
+async def test_calls_without_ids_or_with_one_id_for_all_can_be_told_apart() -> None:
+    last = await finished(
+        *(ToolCallChunk(index=i, id=given, name="list_files") for i, given in enumerate(["x", "x", "", "x", "call_2"])),
+        END,
+    )
+    ids = [call.id for call in last.tool_calls]
+    assert len(set(ids)) == 5
+    assert ids[0] == "x"
+    assert all(ids)
+
+
+async def test_many_calls_stay_in_their_order() -> None:
+    last = await finished(
+        *(
+            ToolCallChunk(index=i, id=f"c{i}", name="read_file", arguments=json.dumps({"path": f"f{i}"}))
+            for i in reversed(range(40))
+        ),
+        END,
+    )
+    assert [call.arguments["path"] for call in last.tool_calls] == [f"f{i}" for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("spent", "limit"),
+    [
+        (Spent(), None),
+        (Spent(steps=2, dollars=0.99, seconds=59), None),
+        (Spent(steps=3), Limit.STEPS),
+        (Spent(dollars=1.0), Limit.COST),
+        (Spent(seconds=60), Limit.TIME),
+        (Spent(steps=9, dollars=9, seconds=99), Limit.STEPS),
+    ],
+)
+def test_a_turn_stops_when_something_has_run_out(spent: Spent, limit: Limit | None) -> None:
+    assert Limits(steps=3, dollars=1.0, seconds=60).reached(spent) == limit
+
+
+def test_what_is_not_limited_never_runs_out() -> None:
+    assert Limits().reached(Spent(steps=49, dollars=1e9, seconds=1e9)) is None
+    assert all(limit.sentence.endswith(".") for limit in Limit)

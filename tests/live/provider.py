@@ -29,6 +29,7 @@ class Provider:
         self.requests: list[dict[str, Any]] = []
         self.first_byte_at: dict[str, float] = {}
         self.closed_early = 0
+        self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,8 +58,13 @@ class Provider:
         self._ready.set()
         await self._done.wait()
         server.close()
+        # Clients of this process keep their connections for the next request; there will be none.
+        for writer in self._open:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -69,6 +75,7 @@ class Provider:
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
                 if not await self._answer(writer, said, wish):
                     break
+        self._open.discard(writer)
         with suppress(ConnectionError):
             writer.close()
 
@@ -87,6 +94,8 @@ class Provider:
         await writer.drain()
         if "silent" in wish:
             return await self._keep_alive(writer, float(wish["silent"]))
+        if "reasoning" in wish:
+            self._event(writer, {"delta": {"reasoning_content": wish["reasoning"]}})
         rate = float(wish.get("rate", 0))
         started = time.monotonic()
         for i in range(int(wish.get("tokens", 3))):

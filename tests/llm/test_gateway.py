@@ -8,7 +8,8 @@ import pytest
 
 from llm import gateway
 from llm.errors import ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
-from llm.types import Message, ModelRequest
+from llm.types import EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk
+from tests.live.provider import Provider
 
 
 async def failure(model: str) -> ModelError:
@@ -45,3 +46,16 @@ async def test_a_provider_that_nobody_answers_for_is_unavailable(monkeypatch: py
         error = await failure("openai/x")
     assert type(error) is ModelUnavailable
     assert address not in str(error)
+
+
+async def test_reasoning_comes_apart_from_the_answer(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    request = ModelRequest(model="openai/fake", messages=(Message(role="user", content="reasoning=hm tokens=2"),))
+    chunks = [chunk async for chunk in gateway.stream(request)]
+    assert chunks == [
+        ReasoningChunk("hm"),
+        TextChunk("w0 "),
+        TextChunk("w1 "),
+        EndChunk(reason="stop", input_tokens=7, output_tokens=5),
+    ]

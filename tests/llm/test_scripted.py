@@ -5,7 +5,7 @@ import pytest
 
 from llm import catalog
 from llm.errors import ModelError, ModelRateLimited, ModelStalled, ModelTimedOut, ModelTruncated, ModelUnavailable
-from llm.types import Chunk, EndChunk, Message, ModelRequest, TextChunk, ToolCall, ToolCallChunk
+from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
 
 
 async def play(*messages: Message | str, first: float = 5, idle: float = 5) -> list[Chunk]:
@@ -31,6 +31,12 @@ async def test_an_ordinary_message_is_answered_by_a_model_that_says_what_it_is()
 async def test_say_keeps_every_character() -> None:
     said = "  two  spaces,\ttab and Ünïcödé 🙂"
     assert text(await play(f"/say x{said}")) == f"x{said}"
+
+
+async def test_what_it_thinks_is_no_part_of_what_it_says() -> None:
+    chunks = await play("/think Which file?\n/say This one.")
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningChunk)) == "Which file?"
+    assert text(chunks) == "This one."
 
 
 async def test_tokens_are_numbered_and_paced() -> None:

@@ -1,0 +1,124 @@
+"""Arithmetic for models, which are bad at it: a small evaluator of its own, with limits, and never `eval`."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable
+
+MAX_LENGTH = 500
+#: Bits of an integer, about 1,200 digits: what is larger takes time and tells nobody anything.
+MAX_BITS = 4096
+#: Levels of parentheses, signs and functions.
+MAX_DEPTH = 50
+
+type Number = int | float
+
+#: What Python's parser is given: numbers, names, signs. Possessive, so that no text takes long to be refused.
+NUMBER = r"(?:\d[\d_]*+(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?![\w.])"
+EXPRESSION = re.compile(rf"(?: ?(?:{NUMBER}|[a-z]\w*+|[-+*/%(),]))++")
+
+FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "cos": math.cos,
+    "degrees": math.degrees,
+    "exp": math.exp,
+    "floor": math.floor,
+    "gcd": math.gcd,
+    "hypot": math.hypot,
+    "log": math.log,
+    "log10": math.log10,
+    "log2": math.log2,
+    "max": max,
+    "min": min,
+    "radians": math.radians,
+    "round": round,
+    "sin": math.sin,
+    "sqrt": math.sqrt,
+    "tan": math.tan,
+}
+CONSTANTS = {"pi": math.pi, "e": math.e, "tau": math.tau}
+
+BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
+
+class CalculationError(ValueError):
+    """An expression that has no value here; the message is for the model."""
+
+
+def evaluate(expression: str) -> str:
+    """Return the value of an expression such as `(2 + 3) ** 4 / sqrt(2)`. Raises CalculationError."""
+    if len(expression) > MAX_LENGTH:
+        raise CalculationError(f"The expression is longer than {MAX_LENGTH} characters. Calculate it in parts.")
+    # Python's parser sees only what we know, so that it has nothing to warn of.
+    expression = " ".join(expression.split())
+    if not EXPRESSION.fullmatch(expression):
+        raise CalculationError(
+            "The expression may hold numbers, + - * / // % **, parentheses and commas, "
+            f"{', '.join(CONSTANTS)} and the functions {', '.join(FUNCTIONS)}."
+        )
+    try:
+        value = _value(ast.parse(expression, mode="eval").body, MAX_DEPTH)
+    except CalculationError:
+        raise
+    except ZeroDivisionError:
+        raise CalculationError("The expression divides by zero.") from None
+    except OverflowError:
+        raise CalculationError("The result is too large.") from None
+    except (SyntaxError, RecursionError, MemoryError):
+        raise CalculationError("The expression is not complete or not arithmetic.") from None
+    except (ValueError, TypeError) as error:
+        raise CalculationError(f"The expression has no value: {error}.") from None
+    return str(value)
+
+
+def _value(node: ast.expr, depth: int) -> Number:
+    if depth <= 0:
+        raise CalculationError("The expression is nested too deeply. Calculate it in parts.")
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return _checked(value)
+        case ast.Name(id=name) if name in CONSTANTS:
+            return CONSTANTS[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, depth - 1)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _value(operand, depth - 1)
+        case ast.BinOp(op=ast.Pow(), left=left, right=right):
+            return _power(_value(left, depth - 1), _value(right, depth - 1))
+        case ast.BinOp(op=op, left=left, right=right) if type(op) in BINARY:
+            return _checked(BINARY[type(op)](_value(left, depth - 1), _value(right, depth - 1)))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
+            return _checked(FUNCTIONS[name](*(_value(argument, depth - 1) for argument in arguments)))
+    raise CalculationError("The expression is not arithmetic, or has a name that is not known here.")
+
+
+def _power(base: Number, exponent: Number) -> Number:
+    # Before and not after: the power itself is what takes the time.
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
+        if abs(base) > 1:
+            raise CalculationError("The power is too large to be calculated.")
+        exponent %= 2  # Powers of 0, 1 and -1 repeat; a negative power of zero is refused below.
+    value = base**exponent
+    if isinstance(value, complex):
+        raise CalculationError("The result is not a real number.")
+    return _checked(value)
+
+
+def _checked(value: Number) -> Number:
+    if isinstance(value, int):
+        if value.bit_length() > MAX_BITS:
+            raise CalculationError("The result is too large.")
+    elif not math.isfinite(value):
+        raise CalculationError("The result is too large or not a number.")
+    return value
