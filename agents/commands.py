@@ -107,13 +107,18 @@ def forbidden(pattern: str, command: Command) -> bool:
     In an OPAQUE command the pattern may begin at any word. That is a help, not a wall: such a command waits for
     a person anyway.
     """
-    words = pattern.casefold().split()
+    wanted = pattern.casefold().split()
     if command.risk is not Risk.OPAQUE:
-        return any(_words_fit(words, form) for form in _forms(command.argv))
-    found = re.findall(r"[\w./:=@%+,\\-]+", command.text)
-    open_end = words if words[-1:] == ["*"] else [*words, "*"]
-    starts = range(len(found)) if words else ()
-    return any(_words_fit(open_end, form) for start in starts for form in _forms(found[start:])) or words == ["*"]
+        return any(_words_fit(wanted, form) for form in _forms(command.argv))
+    found = words(command)
+    open_end = wanted if wanted[-1:] == ["*"] else [*wanted, "*"]
+    starts = range(len(found)) if wanted else ()
+    return any(_words_fit(open_end, form) for start in starts for form in _forms(found[start:])) or wanted == ["*"]
+
+
+def words(command: Command) -> list[str]:
+    """Return a command's words; of an OPAQUE one whatever looks like a word in it."""
+    return list(command.argv) or re.findall(r"[\w./:=@%+,\\-]+", command.text)
 
 
 class _Opaque(Exception):

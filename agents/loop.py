@@ -133,7 +133,7 @@ def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ToolCall, ...], d
         if cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
-            broken[call_id] = f"Error: {call.name} was not run: {problem}."
+            broken[call_id] = f"{call.name} was not run: {problem}."
         complete.append(ToolCall(id=call_id, name=call.name, arguments=arguments))
     return tuple(complete), broken
 

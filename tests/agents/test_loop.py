@@ -85,7 +85,7 @@ async def test_a_call_that_cannot_be_read_goes_back_to_the_model_and_leaves_the_
     assert [call.id for call in last.tool_calls] == ["a", "b", "c"]
     assert last.tool_calls[1].arguments == {}
     assert list(last.broken) == ["b"]
-    assert last.broken["b"].startswith("Error: write_file was not run: its arguments ")
+    assert last.broken["b"].startswith("write_file was not run: its arguments ")
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter"])
