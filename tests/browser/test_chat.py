@@ -3,94 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import warnings
-from collections.abc import Iterator
-from typing import Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.tab import answers, box, conversation, opened, say
+from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TOOL = '/say Let me look.\n/call read_file {"path": "README.md"}\n/say Thank you.'
-
-
-class Service(Protocol):
-    """What these tests need of the fixture `service`: demo is the user of whoever has not signed in."""
-
-    url: str
-    admin_password: str
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        text = f"The chat page was NOT tested: none of {', '.join(BROWSERS)} is on PATH."
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(text, stacklevel=1)
-        pytest.skip(text)
-    with sync_playwright() as playwright:
-        # As root, in containers, Chromium has no sandbox to use; these tests open nothing but this service.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What browsers complained of; a test fails when there is anything in it at its end."""
-    return []
-
-
-@pytest.fixture
-def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
-    context = browser.new_context()
-    context.set_default_timeout(20_000)
-    context.on("console", lambda message: note(complaints, message))
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    yield context
-    context.close()
-    assert complaints == []
-
-
-def note(complaints: list[str], message: ConsoleMessage) -> None:
-    # Violations of the Content-Security-Policy are told of in the console, too.
-    if message.type in ("error", "warning"):
-        complaints.append(message.text)
-
-
-@pytest.fixture
-def page(context: BrowserContext, service: Service) -> Page:
-    return opened(context, service.url)
-
-
-def opened(context: BrowserContext, url: str) -> Page:
-    page = context.new_page()
-    page.goto(url)
-    expect(page.locator("#connection")).to_have_text("Connected")
-    return page
-
-
-def box(page: Page) -> Locator:
-    return page.get_by_label("Message", exact=True)
-
-
-def say(page: Page, text: str) -> None:
-    box(page).fill(text)
-    box(page).press("Enter")
-
-
-def answers(page: Page) -> Locator:
-    return page.locator(".message.assistant .body")
-
-
-def conversation(page: Page) -> list[str]:
-    """What the log says, without its times."""
-    return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
 
 
 def test_an_answer_arrives_piece_by_piece_and_is_complete_in_the_end(page: Page) -> None:
@@ -127,7 +49,7 @@ def test_a_failure_is_shown_with_its_code(page: Page) -> None:
 
 
 def test_an_answer_is_stopped_and_the_conversation_goes_on(page: Page) -> None:
-    stop = page.get_by_role("button", name="Stop")
+    stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_hidden()
     say(page, "/tokens 500 20")
     expect(answers(page)).to_contain_text("t3 ")
@@ -213,7 +135,7 @@ def test_a_page_that_is_opened_during_a_stream_ends_with_the_whole_answer(page: 
 
     other = opened(context, page.url)
 
-    expect(answers(other)).to_contain_text("…")
+    expect(answers(other)).to_contain_text("t0 t1 ")
     expect(answers(other)).to_have_text("".join(f"t{i} " for i in range(60)))
     assert conversation(other) == conversation(page)
 
@@ -229,16 +151,18 @@ def test_an_interrupted_connection_loses_and_doubles_nothing(
     context.set_offline(True)
     page.evaluate("dispatchEvent(new Event('offline'))")
     expect(page.locator("#connection")).to_contain_text(re.compile("Reconnecting|Connecting"))
-    say(page, "said without a connection")
-    expect(page.locator("#notice")).to_contain_text("nothing was sent")
-    expect(box(page)).to_have_value("said without a connection")
+    say(page, "/say without a connection")
+    expect(page.locator("#queue li")).to_contain_text("Not sent yet")
+    say(page, "/say nonsense")
+    page.locator("#queue li").filter(has_text="nonsense").get_by_role("button", name="Discard").click()
     context.set_offline(False)
 
     expect(page.locator("#connection")).to_have_text("Connected")
-    expect(answers(page).last).to_have_text("".join(f"t{i} " for i in range(30)))
-    box(page).fill("")
-    expect(page.locator(".message.user .body")).to_have_text(["/say before", "/tokens 30 30"])
-    expect(answers(page)).to_have_count(2)
+    tokens = "".join(f"t{i} " for i in range(30))
+    expect(answers(page)).to_have_text(["before", tokens, "without a connection"])
+    said = ["/say before", "/tokens 30 30", "/say without a connection"]
+    expect(page.locator(".message.user .body")).to_have_text(said)
+    expect(page.locator("#waiting")).to_be_hidden()
     # A browser complains of each try to connect that fails.
     complaints[:] = [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text]
 
