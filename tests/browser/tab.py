@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocket, expect
 
 
 def opened(context: BrowserContext, url: str) -> Page:
@@ -30,3 +32,14 @@ def answers(page: Page) -> Locator:
 def conversation(page: Page) -> list[str]:
     """What the log says, without its times."""
     return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
+
+
+def sent_frames(page: Page) -> list[dict[str, Any]]:
+    """A list that will have every frame that the page sends from now on."""
+    frames: list[dict[str, Any]] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda data: frames.append(json.loads(data)))
+
+    page.on("websocket", listen)
+    return frames

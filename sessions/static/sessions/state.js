@@ -11,7 +11,7 @@ export const NOTHING = Object.freeze({
   order: [], // ids of turns, in the order in which they are answered
   turns: {}, // those that are open: {status, attempt}, by id
   ends: {}, // how turns ended: {status, error, code}, by id; a snapshot does not tell
-  messages: [], // in the order of their turns, and in each of arrival
+  messages: [], // in each turn in the order of arrival
   texts: {}, // begun and not finished: {turn_id, message_id, text}, by message
   calls: {}, // tool calls that wait for a result, by id
 });
