@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.tab import answers, box, conversation, opened, say
 from tests.live.service import Service
@@ -165,6 +165,83 @@ def test_an_interrupted_connection_loses_and_doubles_nothing(
     expect(page.locator("#waiting")).to_be_hidden()
     # A browser complains of each try to connect that fails.
     complaints[:] = [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text]
+
+
+def waiting(page: Page, text: str) -> Locator:
+    return page.get_by_label("Waiting", exact=True).get_by_role("listitem").filter(has_text=text)
+
+
+def test_messages_that_wait_are_edited_withdrawn_and_answered_in_order(page: Page, context: BrowserContext) -> None:
+    say(page, "/say Wait.\n/wait 600")
+    expect(answers(page)).to_have_text("Wait.")
+    other = opened(context, page.url)
+    for text in ("/say one", "/say two", "/say three"):
+        say(page, text)
+    expect(page.locator("#queue li .body")).to_have_text(["/say one", "/say two", "/say three"])
+    expect(page.locator(".message.user")).to_have_count(1)
+
+    waiting(page, "one").get_by_role("button", name="Edit").click()
+    field = page.get_by_label("Waiting message")
+    expect(field).to_be_focused()
+    field.fill("/say changed")
+    field.press("Enter")
+    waiting(other, "two").get_by_role("button", name="Withdraw").click()
+    waiting(page, "three").get_by_role("button", name="Edit").click()
+    field.fill("never said")
+    field.press("Escape")
+
+    for tab in (page, other):
+        expect(tab.locator("#queue li .body")).to_have_text(["/say changed", "/say three"])
+    page.get_by_role("button", name="Stop", exact=True).click()
+    for tab in (page, other):
+        expect(answers(tab)).to_have_text(["Wait.", "changed", "three"])
+        said = ["/say Wait.\n/wait 600", "/say changed", "/say three"]
+        expect(tab.locator(".message.user .body")).to_have_text(said)
+        expect(tab.locator("#waiting")).to_be_hidden()
+        expect(tab.locator("#log .remark")).to_have_text("Stopped.")
+    assert conversation(page) == conversation(other)
+
+
+def test_a_message_interrupts_the_answer_and_goes_before_those_that_wait(page: Page) -> None:
+    interrupt = page.get_by_role("button", name="Stop and send")
+    say(page, "/tokens 500 20")
+    expect(answers(page)).to_contain_text("t1 ")
+    say(page, "/say later")
+    expect(interrupt).to_be_hidden()
+    box(page).fill("/wait 1\n/say now")
+
+    interrupt.click()
+
+    expect(page.locator("#log .remark")).to_have_text("Stopped.")
+    expect(answers(page).nth(1)).to_have_text("now")
+    expect(answers(page)).to_have_count(3)
+    expect(answers(page).last).to_have_text("later")
+    expect(page.locator(".message.user .body")).to_have_text(["/tokens 500 20", "/wait 1\n/say now", "/say later"])
+
+
+def test_a_waiting_message_is_answered_now(page: Page) -> None:
+    say(page, "/wait 60")
+    expect(page.get_by_text("Working…")).to_be_visible()
+    for text in ("/say one", "/say two"):
+        say(page, text)
+
+    waiting(page, "two").get_by_role("button", name="Answer now").click()
+
+    expect(answers(page)).to_have_text(["two", "one"])
+    expect(page.locator(".message.user .body")).to_have_text(["/wait 60", "/say two", "/say one"])
+    expect(page.locator("#log > .remark")).to_have_text("Stopped.")
+
+
+def test_a_message_that_the_server_refuses_can_be_written_again(page: Page) -> None:
+    text = "x" * 100_001
+    say(page, text)
+    expect(page.locator("#queue li")).to_contain_text("content")
+
+    page.get_by_role("button", name="Write it again").click()
+
+    expect(page.locator("#waiting")).to_be_hidden()
+    expect(box(page)).to_have_value(text)
+    box(page).fill("")
 
 
 def test_what_people_and_models_write_is_text(page: Page) -> None:

@@ -66,9 +66,11 @@ const CHANGES = {
   }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
   tool_call_finished: ({ calls }, { call_id }) => ({ calls: without(calls, (call) => call.call_id === call_id) }),
-  queue_changed: ({ order }, { turn_ids }) => ({
-    order: [...order.filter((id) => !turn_ids.includes(id)), ...turn_ids],
-  }),
+  queue_changed({ order }, { turn_ids }) {
+    // They change places among themselves; a turn between them that has been stopped stays where it is.
+    const queue = turn_ids.filter((id) => order.includes(id));
+    return { order: order.map((id) => (turn_ids.includes(id) ? queue.shift() : id)) };
+  },
   turn_completed: (state, { turn_id }) => ended(state, turn_id, { status: "completed" }),
   turn_failed: (state, { turn_id, error, error_code }) => ended(state, turn_id, { status: "failed", error, code: error_code }),
   turn_cancelled: (state, { turn_id }) => ended(state, turn_id, { status: "cancelled" }),
