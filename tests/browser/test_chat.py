@@ -232,12 +232,26 @@ def test_a_waiting_message_is_answered_now(page: Page) -> None:
     expect(page.locator("#log > .remark")).to_have_text("Stopped.")
 
 
+def test_an_edit_that_comes_too_late_is_not_lost(page: Page) -> None:
+    say(page, "/wait 600")
+    expect(page.get_by_text("Working…")).to_be_visible()
+    say(page, "/say as it was")
+    waiting(page, "as it was").get_by_role("button", name="Edit").click()
+    page.get_by_label("Waiting message").fill("/say changed")
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+
+    expect(answers(page)).to_have_text("as it was")
+    expect(box(page)).to_have_value("/say changed")
+    expect(page.locator("#notice")).to_contain_text("waits no longer")
+
+
 def test_a_message_that_the_server_refuses_can_be_written_again(page: Page) -> None:
     text = "x" * 100_001
     say(page, text)
     expect(page.locator("#queue li")).to_contain_text("content")
 
-    page.get_by_role("button", name="Write it again").click()
+    page.get_by_role("button", name="Take back").click()
 
     expect(page.locator("#waiting")).to_be_hidden()
     expect(box(page)).to_have_value(text)

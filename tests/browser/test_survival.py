@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -45,8 +46,10 @@ class Fragile:
         server = self.servers[name]
         assert server.process is not None
         main = psutil.Process(server.process.pid)
-        for process in (*main.children(recursive=True), main):
-            process.kill()
+        for process in (main, *main.children(recursive=True)):
+            # The children end by themselves, once the first of them are gone.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         server.process.wait()
 
     def start(self, name: str) -> None:

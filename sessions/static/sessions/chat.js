@@ -35,9 +35,13 @@ const actions = {
     chat.discard(id);
     box.focus();
   },
-  writeAgain(id, text) {
+  takeBack(id, text) {
     chat.discard(id);
-    write(text);
+    rescue(text);
+  },
+  rescue(text) {
+    notify("This message waits no longer. What you wrote stands in the box.");
+    rescue(text);
   },
 };
 const VIEWS = {
@@ -237,7 +241,11 @@ function boxChanged() {
 function notice(text, frame) {
   notify(text);
   // What was written must not be lost with the message that it was to change.
-  if (frame.type === "edit_message" && !box.value) write(frame.content);
+  if (frame.type === "edit_message") rescue(frame.content);
+}
+
+function rescue(text) {
+  write(box.value.trim() ? `${box.value}\n${text}` : text);
 }
 
 function notify(text) {

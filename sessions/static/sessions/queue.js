@@ -4,7 +4,7 @@ import { button, element } from "./render.js";
 
 /** A message that waits: it can be edited, withdrawn and answered before all others. */
 export class WaitingMessage {
-  /** `actions`: edit(id, text), withdraw(id), answerNow(id). */
+  /** `actions`: edit(id, text), withdraw(id), answerNow(id), and rescue(text) for what can no longer be saved. */
   constructor({ id }, actions) {
     Object.assign(this, { id, actions });
     this.body = element("div", { class: "body", dir: "auto" });
@@ -27,36 +27,42 @@ export class WaitingMessage {
     this.note.textContent = note;
     this.note.hidden = !note;
     this.buttons.hidden = isFixed || Boolean(this.form);
-    if (isFixed) this.#leave();
+    if (isFixed) this.leave();
+  }
+
+  leave() {
+    if (this.form && this.field.value !== this.text) this.actions.rescue(this.field.value);
+    this.#close();
   }
 
   #edit() {
-    const field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": "Waiting message" });
-    field.value = this.text;
-    field.addEventListener("keydown", (event) => {
+    this.field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": "Waiting message" });
+    this.field.value = this.text;
+    this.field.addEventListener("keydown", (event) => {
       if (event.isComposing) return;
-      if (event.key === "Escape") this.#leave(true);
+      if (event.key === "Escape") this.#close(true);
       if (event.key !== "Enter" || event.shiftKey) return;
       event.preventDefault();
-      this.#save(field.value);
+      this.#save();
     });
     const buttons = [
-      button("Save", "primary", () => this.#save(field.value)),
-      button("Cancel", "quiet", () => this.#leave(true)),
+      button("Save", "primary", () => this.#save()),
+      button("Cancel", "quiet", () => this.#close(true)),
     ];
-    this.form = element("div", { class: "rest" }, field, element("div", { class: "buttons" }, ...buttons));
+    this.form = element("div", { class: "rest" }, this.field, element("div", { class: "buttons" }, ...buttons));
     this.body.hidden = this.buttons.hidden = true;
     this.node.append(this.form);
-    field.focus();
+    this.field.focus();
   }
 
-  #save(text) {
+  #save() {
+    const text = this.field.value;
     if (!text.trim()) return;
-    this.#leave(true);
+    this.#close(true);
     if (text !== this.text) this.actions.edit(this.id, text);
   }
 
-  #leave(focus = false) {
+  #close(focus = false) {
     this.form?.remove();
     this.form = null;
     this.body.hidden = false;
@@ -68,14 +74,14 @@ export class WaitingMessage {
 
 /** A message that the server has not acknowledged, or has refused. */
 export class UnsentMessage {
-  /** `actions`: discard(id), writeAgain(id, text). */
+  /** `actions`: discard(id), takeBack(id, text). */
   constructor({ id, text }, actions) {
     const body = element("div", { class: "body", dir: "auto" }, text);
     this.note = element("p", { class: "remark" });
     this.buttons = element(
       "div",
       { class: "buttons" },
-      button("Write it again", "link", () => actions.writeAgain(id, text)),
+      button("Take back", "link", () => actions.takeBack(id, text)),
       button("Discard", "link", () => actions.discard(id)),
     );
     this.node = element("li", {}, body, this.note, this.buttons);

@@ -8,8 +8,9 @@ export function element(name, attributes = {}, ...children) {
 }
 
 /**
- * Children of a node, one for each item, in their order. `make(item)` returns a view with a `node` and `update(item)`;
- * the view stays as long as there is an item with its key, so that what somebody is reading or writing stays, too.
+ * Children of a node, one for each item, in their order. `make(item)` returns a view with a `node`, `update(item)` and
+ * perhaps `leave()`; it stays as long as there is an item with its key, so that what somebody is reading or writing
+ * stays, too.
  */
 export class List {
   constructor(node, make) {
@@ -26,6 +27,7 @@ export class List {
     const keys = new Set(items.map((item) => item.key));
     for (const [key, view] of this.views) {
       if (keys.has(key)) continue;
+      view.leave?.();
       view.node.remove();
       this.views.delete(key);
     }

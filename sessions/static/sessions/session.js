@@ -8,7 +8,7 @@ import { apply, fromSnapshot, NOTHING, openTurns } from "./state.js";
 // Refusals that pass by themselves; nothing was stored, and the same is sent again.
 const PASSING = new Set(["storage_unavailable", "broker_unavailable"]);
 // Refusals that are told by a close code right afterwards.
-const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key"]);
+const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames"]);
 // Refusals that mean: it is done already, or has become pointless. Nobody needs to hear of them.
 const POINTLESS = new Set(["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"]);
 const SOCKET_TOO_BIG = 1009;
