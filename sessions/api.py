@@ -14,10 +14,10 @@ from django.db.models import Count, Max, Q
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
-from sessions import lifecycle, log, protocol, queries
+from sessions import lifecycle, log, protocol, queries, queue
 from sessions.changes import Accepted
 from sessions.feed import ENDS_TURN, Feed
-from sessions.intake import announce, patience, take_cancel, take_edit, take_message, take_withdrawal
+from sessions.intake import announce, patience, take, take_message
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, FrameError
 from sessions.shapes import (
@@ -158,7 +158,7 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
     """Stop a turn, or without an id the one that is running, waiting or next."""
     async with patience() as deadline:
         session = await _owned(request, session_id)
-        change = await take_cancel(session.pk, turn_id, deadline=deadline)
+        change = await take(lifecycle.cancel, session.pk, turn_id, deadline=deadline)
     await announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
@@ -179,7 +179,7 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
     _require_clean(body.content)
     async with patience() as deadline:
         session = await _owned(request, session_id)
-        change = await take_edit(session.pk, message_id, body.content, deadline=deadline)
+        change = await take(queue.edit_message, session.pk, message_id, body.content, deadline=deadline)
     await announce(change)
     return WaitingMessage(**change.events[-1].payload)
 
@@ -189,7 +189,7 @@ async def withdraw_message(request: HttpRequest, session_id: str, message_id: uu
     """Take back a message that waits for its answer."""
     async with patience() as deadline:
         session = await _owned(request, session_id)
-        change = await take_withdrawal(session.pk, message_id, deadline=deadline)
+        change = await take(queue.withdraw_message, session.pk, message_id, deadline=deadline)
     await announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 

@@ -30,6 +30,12 @@ class MessageRefused(Exception):
         self.code = code
 
 
+class UnknownAgent(Exception):
+    """There is no such agent to choose. `code` and the text are for the client."""
+
+    code = ErrorCode.UNKNOWN_AGENT
+
+
 class ToolCallRefused(Exception):
     """A tool result that belongs to no open call. `code` and the text are for the client."""
 

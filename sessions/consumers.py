@@ -20,21 +20,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 
-from sessions import lifecycle, metrics, protocol, queries
+from sessions import approvals, lifecycle, metrics, protocol, queries, queue, toolcalls
 from sessions.broker import BrokerUnavailable
-from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
-from sessions.intake import (
-    announce,
-    patience,
-    take_cancel,
-    take_edit,
-    take_message,
-    take_tool_result,
-    take_withdrawal,
-)
-from sessions.models import Session, new_id
+from sessions.intake import announce, patience, take, take_message
+from sessions.models import Session, Via, new_id
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
     Cancel,
@@ -43,7 +35,10 @@ from sessions.protocol import (
     ErrorCode,
     FrameError,
     Hello,
+    HitlDecision,
+    HitlResponse,
     Request,
+    SwitchAgent,
     ToolResult,
     UserMessage,
     WithdrawMessage,
@@ -183,14 +178,14 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
                     return
                 if isinstance(frame, Hello):
-                    await self.welcome(session, frame.after)
+                    await self.welcome(session, frame)
                     return
                 if self.sending is None:
                     self.begin(session)
                 change = await self.store(session, frame, deadline)
             self.feed.look()
             await announce(change)
-        except (FrameError, ToolCallRefused, MessageRefused) as error:
+        except (FrameError, ToolCallRefused, MessageRefused, UnknownAgent) as error:
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
             await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
@@ -216,10 +211,13 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Return the number to go on from: where the client says it was, or now."""
         return session.last_number if self.after is None else min(self.after, session.last_number)
 
-    async def welcome(self, session: Session, after: int | None) -> None:
+    async def welcome(self, session: Session, hello: Hello) -> None:
         """Tell a client where it stands, and go on from there."""
+        after = hello.after
         if not self.dialect.events:
             raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
+        if hello.tools is not None:
+            await in_thread(lifecycle.note_tools)(session.pk, hello.tools)
         if after is not None and await in_thread(queries.can_replay)(session.pk, after):
             frame = protocol.Welcome(mode="replay", after=after)
         else:
@@ -237,6 +235,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     frame.content,
                     client_message_id=frame.client_message_id,
                     interrupt=bool(frame.interrupt),
+                    agent=frame.agent_type,
                     deadline=deadline,
                 )
                 logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
@@ -244,16 +243,22 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     await self.send(protocol.encode(accepted_frame(accepted, frame)))
                 return accepted
             case EditMessage():
-                return await take_edit(session.pk, frame.message_id, frame.content, deadline=deadline)
+                return await take(queue.edit_message, session.pk, frame.message_id, frame.content, deadline=deadline)
             case WithdrawMessage():
-                return await take_withdrawal(session.pk, frame.message_id, deadline=deadline)
+                return await take(queue.withdraw_message, session.pk, frame.message_id, deadline=deadline)
             case Cancel():
-                return await take_cancel(session.pk, frame.turn_id, deadline=deadline)
+                return await take(lifecycle.cancel, session.pk, frame.turn_id, deadline=deadline)
+            case SwitchAgent():
+                return await take(
+                    queue.choose_agent, session.pk, frame.agent_type, reason=frame.reason, deadline=deadline
+                )
             case ToolResult():
                 content, failed = tool_message(frame)
-                return await take_tool_result(
-                    session.pk, frame.call_id, content=content, failed=failed, deadline=deadline
-                )
+                record = toolcalls.record_tool_result
+                return await take(record, session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
+            case HitlDecision() | HitlResponse():
+                answer = approval_answer(frame, by=session.owner_id)
+                return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
 
     async def send_error(self, code: ErrorCode, text: str) -> None:
         """Answer with an error frame and count it."""
@@ -285,6 +290,23 @@ def accepted_frame(accepted: Accepted, frame: UserMessage) -> protocol.Accepted:
         message_id=str(accepted.message_id),
         client_message_id=frame.client_message_id,
         repeated=accepted.repeated,
+    )
+
+
+def approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Answer:
+    """Return what a frame of either form says to a call that requires approval. Raises FrameError."""
+    if isinstance(frame, HitlDecision):
+        word, arguments = frame.decision, frame.modified_arguments
+    else:
+        word, arguments = frame.action, frame.edited_arguments
+    if word == "edit" and arguments is None:
+        raise FrameError(ErrorCode.INVALID_FIELD, "An `edit` needs the arguments to run the call with.")
+    return approvals.Answer(
+        approve=word != "reject",
+        arguments=arguments if word == "edit" else None,
+        feedback=frame.feedback or "",
+        by=by,
+        via=Via.SOCKET,
     )
 
 

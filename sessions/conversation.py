@@ -88,12 +88,15 @@ def first_agent(session: Session) -> list[NewEvent]:
     """Give a new session its agent; the event is what the original's clients wait for before the first reply."""
     if session.current_agent != UNASSIGNED:
         return []
-    session.current_agent = UNIVERSAL.name
+    reason = "Single-agent mode: only Universal agent available"
+    return [switch_agent(session, UNIVERSAL.name, reason=reason, confidence="high")]
+
+
+def switch_agent(
+    session: Session, agent: str, *, reason: str, confidence: str, turn_id: uuid.UUID | None = None
+) -> NewEvent:
+    """Let another agent answer from here on, in a session that the caller has locked; return the event of it."""
+    before, session.current_agent = session.current_agent, agent
     session.save(update_fields=["current_agent"])
-    payload = {
-        "from_agent": UNASSIGNED,
-        "to_agent": UNIVERSAL.name,
-        "reason": "Single-agent mode: only Universal agent available",
-        "confidence": "high",
-    }
-    return [NewEvent(kind=EventKind.AGENT_SWITCHED, payload=payload)]
+    payload = {"from_agent": before, "to_agent": agent, "reason": reason, "confidence": confidence}
+    return NewEvent(kind=EventKind.AGENT_SWITCHED, turn_id=turn_id, payload=payload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sessions.log import LoggedEvent
-from sessions.models import EventKind, MessageRole
+from sessions.models import EventKind, MessageRole, Via
 from sessions.protocol import (
     AgentSwitched,
     AssistantMessage,
@@ -61,14 +61,26 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
                 arguments=payload["arguments"] or {"_": ""},
                 requires_approval=payload["requires_approval"],
             )
-        case EventKind.AGENT_SWITCHED if dialect.agents:
+        # Approved by somebody who did not run it: whoever can, does it now. Old clients know no other word for it.
+        case EventKind.APPROVAL_DECIDED if payload["status"] in ("approved", "edited") and payload["via"] != Via.RESULT:
+            return ToolCallRequest(
+                number=event.number,
+                turn_id=payload["turn_id"],
+                call_id=payload["call_id"],
+                tool_name=payload["tool"],
+                arguments=payload["arguments"] or {"_": ""},
+                requires_approval=False,
+            )
+        case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):
             return AgentSwitched(
                 number=event.number,
                 content=f"Switched to {payload['to_agent']} agent",
                 from_agent=payload["from_agent"],
                 to_agent=payload["to_agent"],
                 reason=payload["reason"],
-                metadata=payload,
+                metadata={key: payload[key] for key in ("from_agent", "to_agent", "reason", "confidence")},
+                # It is the whole answer to a wish for another agent.
+                is_final=bool(payload.get("by_user")),
             )
         case EventKind.TURN_FAILED:
             return _end(event, payload["error_code"], payload["error"])

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from sessions import lifecycle, queue, tasks, toolcalls
+from sessions import queue, tasks
 from sessions.broker import require_broker
 from sessions.changes import Accepted, Change
 from sessions.feed import publish
@@ -32,38 +32,32 @@ async def patience() -> AsyncIterator[float]:
 
 
 async def take_message(
-    session_id: uuid.UUID, content: str, *, client_message_id: str | None, interrupt: bool, deadline: float
+    session_id: uuid.UUID,
+    content: str,
+    *,
+    client_message_id: str | None = None,
+    interrupt: bool = False,
+    agent: str | None = None,
+    deadline: float,
 ) -> Accepted:
     """Store a user's message. Raises BrokerUnavailable, TooLate and database errors; then nothing was stored."""
     await require_broker()
-    accept = in_thread(queue.accept_message)
-    return await accept(
-        session_id, content, client_message_id=client_message_id, interrupt=interrupt, deadline=deadline
+    return await in_thread(queue.accept_message)(
+        session_id,
+        content,
+        client_message_id=client_message_id,
+        interrupt=interrupt,
+        agent=agent,
+        deadline=deadline,
     )
 
 
-async def take_edit(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float) -> Change:
-    """Change a message that waits. Raises MessageRefused, TooLate and database errors."""
-    return await in_thread(queue.edit_message)(session_id, message_id, content, deadline=deadline)
+async def take[**P](verb: Callable[P, Change], *args: P.args, **kwargs: P.kwargs) -> Change:
+    """Store whatever else a client asks for: a verb that locks the session; it needs no Redis, so nobody asks for it.
 
-
-async def take_withdrawal(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float) -> Change:
-    """Take back a message that waits. Raises MessageRefused, TooLate and database errors."""
-    return await in_thread(queue.withdraw_message)(session_id, message_id, deadline=deadline)
-
-
-async def take_cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float) -> Change:
-    """Stop a turn; works while Redis is away, too. Raises NothingToCancel, TooLate and database errors."""
-    return await in_thread(lifecycle.cancel)(session_id, turn_id, deadline=deadline)
-
-
-async def take_tool_result(
-    session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float
-) -> Change:
-    """Store the result of a tool. Raises ToolCallRefused besides what `take_message` raises."""
-    await require_broker()
-    record = in_thread(toolcalls.record_tool_result)
-    return await record(session_id, call_id, content=content, failed=failed, deadline=deadline)
+    Raises what the verb raises, and database errors; then nothing was stored.
+    """
+    return await in_thread(verb)(*args, **kwargs)
 
 
 async def announce(change: Change) -> None:

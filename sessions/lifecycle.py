@@ -34,6 +34,8 @@ from sessions.conversation import (
 from sessions.log import Attempt, LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_STATUSES,
+    Approval,
+    ApprovalStatus,
     EventKind,
     Session,
     ToolCallStatus,
@@ -60,6 +62,11 @@ LEASE = timedelta(seconds=12)
 def open_session(owner_id: int, key: str) -> Session:
     """Return the owner's session with this key, created on first use."""
     return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
+
+
+def note_tools(session_id: uuid.UUID, names: list[str]) -> None:
+    """Remember which tools the session's client can run; counts from the next step on."""
+    Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
@@ -219,9 +226,7 @@ def counted(turn: Turn, step: Step) -> dict[str, Any]:
 
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     """End a turn that the caller has locked, at its user's wish; what it had shown is kept."""
-    turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(
-        status=ToolCallStatus.FAILED, result="Error: cancelled by the user.", finished_at=timezone.now()
-    )
+    _close_calls(turn)
     events = store_shown(session, turn)
     move(turn, TurnStatus.CANCELLED)
     payload = {"turn_id": str(turn.pk)}
@@ -230,9 +235,20 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
 
 def end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
     """End a turn that the caller has locked, with a sentence for people."""
+    _close_calls(turn)
     move(turn, TurnStatus.FAILED, error_code=code, error=text)
     payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
     return log.append(session, [event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+
+
+def _close_calls(turn: Turn) -> None:
+    """Close what the turn's end leaves open: a call that is out may have run, and nobody will ever know."""
+    now = timezone.now()
+    pending = Approval.objects.filter(call__turn=turn, status=ApprovalStatus.PENDING)
+    pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=now)
+    closed = {"result": "Error: the turn ended before this had a result.", "finished_at": now}
+    turn.tool_calls.filter(status=ToolCallStatus.ASKED).update(status=ToolCallStatus.REJECTED, **closed)
+    turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(status=ToolCallStatus.UNKNOWN, **closed)
 
 
 def next_in(session: Session) -> uuid.UUID | None:

@@ -15,6 +15,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from agents.policy import Effect, Mode
+
 
 def new_id() -> uuid.UUID:
     """Return a new UUIDv7."""
@@ -46,10 +48,41 @@ class MessageRole(models.TextChoices):
 
 
 class ToolCallStatus(models.TextChoices):
-    #: Sent to the client, no result yet.
+    """The journal of a call: it is asked for, allowed, out with a client, and has one result at most."""
+
+    #: A person must allow it first.
+    ASKED = "asked"
+    #: It may run: out with the client, no result yet.
     WAITING = "waiting"
     COMPLETED = "completed"
+    #: It ran and failed, or it was refused by a rule, a check or a person.
     FAILED = "failed"
+    REJECTED = "rejected"
+    #: Its turn ended while it was out: nobody can know whether it ran.
+    UNKNOWN = "unknown"
+
+
+class ApprovalStatus(models.TextChoices):
+    PENDING = "pending"
+    APPROVED = "approved"
+    #: Approved with other arguments than the model's.
+    EDITED = "edited"
+    REJECTED = "rejected"
+    #: Nobody answered in time.
+    EXPIRED = "expired"
+    #: Its turn ended before anybody answered.
+    WITHDRAWN = "withdrawn"
+
+
+class Via(models.TextChoices):
+    """By which door an approval was answered."""
+
+    SOCKET = "socket"
+    #: The client asked its user itself and sent the result, as the original's editor does.
+    RESULT = "result"
+    REST = "rest"
+    ADMIN = "admin"
+    DEADLINE = "deadline"
 
 
 class EventKind(models.TextChoices):
@@ -64,6 +97,7 @@ class EventKind(models.TextChoices):
     TURN_STARTED = "turn_started"
     TEXT_DELTA = "text_delta"
     TOOL_CALL_REQUESTED = "tool_call_requested"
+    APPROVAL_DECIDED = "approval_decided"
     TOOL_CALL_FINISHED = "tool_call_finished"
     TURN_WAITING = "turn_waiting"
     TURN_COMPLETED = "turn_completed"
@@ -72,6 +106,10 @@ class EventKind(models.TextChoices):
 
 
 OPEN_STATUSES = (TurnStatus.QUEUED, TurnStatus.RUNNING, TurnStatus.WAITING)
+OPEN_CALLS = (ToolCallStatus.ASKED, ToolCallStatus.WAITING)
+
+
+MODES = [(mode.value, mode.value) for mode in Mode]
 
 
 class Session(models.Model):
@@ -82,6 +120,12 @@ class Session(models.Model):
     key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
     title = models.CharField(max_length=200, blank=True)
     current_agent = models.CharField(max_length=64)
+    mode = models.CharField(
+        max_length=16, choices=MODES, default=Mode.ASK.value, help_text="What its agents may do unasked."
+    )
+    client_tools = models.JSONField(
+        null=True, blank=True, help_text="The tools that its client says it can run; empty: those every client can."
+    )
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -90,6 +134,7 @@ class Session(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["owner", "key"], name="session_key_unique_for_owner"),
             models.CheckConstraint(condition=~Q(key=""), name="session_key_not_empty"),
+            models.CheckConstraint(condition=Q(mode__in=[mode for mode, _ in MODES]), name="session_mode_known"),
         ]
         indexes = [models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent")]
 
@@ -204,7 +249,11 @@ class ToolCall(models.Model):
     call_id = models.CharField(max_length=128, help_text="The id that model and client use for it.")
     tool = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
+    agent = models.CharField(max_length=64, blank=True, help_text="The agent that asked for it.")
     requires_approval = models.BooleanField(default=True)
+    rule = models.CharField(max_length=2200, blank=True, help_text="What decided whether it may run.")
+    reason = models.TextField(blank=True, help_text="Why a person is asked.")
+    digest = models.CharField(max_length=80, blank=True, help_text="Hash of the tool and the arguments.")
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
     result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -215,14 +264,72 @@ class ToolCall(models.Model):
             one_of("status", ToolCallStatus, "tool_call_status_known"),
             models.UniqueConstraint(fields=["turn", "call_id"], name="tool_call_id_unique_in_turn"),
             models.CheckConstraint(
-                condition=Q(status=ToolCallStatus.WAITING, finished_at__isnull=True)
-                | ~Q(status=ToolCallStatus.WAITING) & Q(finished_at__isnull=False),
+                condition=Q(status__in=OPEN_CALLS, finished_at__isnull=True)
+                | ~Q(status__in=OPEN_CALLS) & Q(finished_at__isnull=False),
                 name="tool_call_finished_at_only_when_finished",
             ),
         ]
+        indexes = [models.Index(fields=["turn"], condition=Q(status__in=OPEN_CALLS), name="tool_call_open")]
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.status})"
+
+
+class Approval(models.Model):
+    """The question whether a call may run, and its one answer. It covers exactly what was shown: see `digest`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    call = models.OneToOneField(ToolCall, on_delete=models.CASCADE, related_name="approval")
+    status = models.CharField(max_length=16, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
+    digest = models.CharField(max_length=80, help_text="Hash of what was shown, or of the arguments it was edited to.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    via = models.CharField(max_length=16, choices=Via, blank=True)
+    feedback = models.TextField(blank=True, help_text="What the model was told with a rejection.")
+
+    class Meta:
+        constraints = [
+            one_of("status", ApprovalStatus, "approval_status_known"),
+            models.CheckConstraint(
+                condition=Q(status=ApprovalStatus.PENDING, decided_at__isnull=True)
+                | ~Q(status=ApprovalStatus.PENDING) & Q(decided_at__isnull=False),
+                name="approval_decided_at_only_when_decided",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(status=ApprovalStatus.PENDING), name="approval_pending")
+        ]
+
+    def __str__(self) -> str:
+        return f"approval of {self.call_id} ({self.status})"
+
+
+class PolicyRule(models.Model):
+    """A standing answer of a user, for one session or for all: always allow or always deny what fits its patterns."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="policy_rules")
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, null=True, blank=True, related_name="policy_rules")
+    effect = models.CharField(max_length=8, choices=[(effect.value, effect.value) for effect in Effect])
+    tool = models.CharField(max_length=1000, default="*")
+    subject = models.CharField(max_length=1000, default="*", help_text="Paths, or the words of a command.")
+    agent = models.CharField(max_length=1000, default="*")
+    folder = models.CharField(max_length=1000, default=".", help_text="Where a command that is allowed may run.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(effect__in=[effect.value for effect in Effect]), name="policy_rule_effect_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.effect} {self.tool} {self.subject}"
 
 
 class Event(models.Model):

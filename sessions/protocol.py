@@ -24,6 +24,8 @@ MAX_MESSAGE_LENGTH = 100_000
 MAX_KEY_LENGTH = 128
 #: Longest id of a tool call, in characters.
 MAX_CALL_ID_LENGTH = 128
+#: Longest text that a person tells the model with a rejection, in characters.
+MAX_FEEDBACK_LENGTH = 10_000
 #: Longest id that a client gives its message, in characters.
 MAX_CLIENT_ID_LENGTH = 128
 
@@ -48,6 +50,9 @@ class ErrorCode(StrEnum):
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_BEGUN = "message_begun"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
+    UNKNOWN_AGENT = "unknown_agent"
+    APPROVAL_DECIDED = "approval_decided"
+    INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"
     NOT_SIGNED_IN = "not_signed_in"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
@@ -93,6 +98,8 @@ class UserMessage(ClientFrame):
     role: Literal["user", "assistant", "system", "tool"] | None = None
     #: The client's own id for it; sent again after a lost connection, the same id is the same message.
     client_message_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
+    #: The agent that is to answer, from this message on.
+    agent_type: str | None = Field(None, max_length=64)
     #: Stop the turn that is under way and answer this message next, before all others that wait.
     interrupt: bool | None = None
 
@@ -128,18 +135,63 @@ class ToolResult(ClientFrame):
     error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
 
 
+class HitlDecision(ClientFrame):
+    """The answer to a call that requires approval: let it run, let it run with other arguments, or not at all."""
+
+    type: Literal["hitl_decision"]
+    call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
+    decision: Literal["approve", "edit", "reject"]
+    #: With `edit`: the arguments to run it with.
+    modified_arguments: dict[str, Any] | None = None
+    #: With `reject`: what the model is told.
+    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
+
+
+class HitlResponse(ClientFrame):
+    """The same answer in the words of another document of the original."""
+
+    type: Literal["hitl_response"]
+    call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
+    action: Literal["approve", "edit", "reject"]
+    edited_arguments: dict[str, Any] | None = None
+    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
+
+
+class SwitchAgent(ClientFrame):
+    """Let another agent answer from here on."""
+
+    type: Literal["switch_agent"]
+    agent_type: str = Field(min_length=1, max_length=64)
+    #: Sent by the original's clients; it is no message.
+    content: str | None = None
+    reason: str | None = Field(None, max_length=1000)
+
+
 class Hello(ClientFrame):
     """The first frame in `codelab.v2`: what this client has. Answered with Welcome, then events follow."""
 
     type: Literal["hello"]
     #: Number of the last event it has seen; without it the client gets a snapshot.
     after: int | None = Field(None, ge=0, le=2**63 - 1)
+    #: Names of the tools that it can run; the model is offered no others. Without it: those that every client has.
+    tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
 
 
 #: What a client asks to have stored.
-type Request = UserMessage | EditMessage | WithdrawMessage | ToolResult | Cancel
+type Request = (
+    UserMessage | EditMessage | WithdrawMessage | ToolResult | HitlDecision | HitlResponse | SwitchAgent | Cancel
+)
 type AnyClientFrame = Annotated[
-    UserMessage | EditMessage | WithdrawMessage | ToolResult | Cancel | Hello, Field(discriminator="type")
+    UserMessage
+    | EditMessage
+    | WithdrawMessage
+    | ToolResult
+    | HitlDecision
+    | HitlResponse
+    | SwitchAgent
+    | Cancel
+    | Hello,
+    Field(discriminator="type"),
 ]
 CLIENT_FRAME: TypeAdapter[Request | Hello] = TypeAdapter(AnyClientFrame)
 

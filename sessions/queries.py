@@ -5,15 +5,27 @@ from __future__ import annotations
 import uuid
 from typing import cast
 
+from agents.roles import role_of, routed
+from agents.tools import offer
 from llm.types import Message as ModelMessage
-from llm.types import Role
+from llm.types import Role, Tool
 from llm.types import ToolCall as ModelToolCall
+from sessions.judgement import offered_tools
 from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
 
 NO_RESULT = "Error: this tool was never answered."
+
+
+def model_input(turn_id: uuid.UUID, agent: str) -> tuple[tuple[ModelMessage, ...], tuple[Tool, ...]]:
+    """Return what the model is given: the conversation, the agent's instructions first, and its tools."""
+    session = Session.objects.get(turns=turn_id)
+    role = role_of(agent)
+    names = offered_tools(session, role)
+    prompt = role.instructions(tools=names, agents=routed(), mode=session.mode)
+    return history(turn_id, prompt), offer(names, agents=[peer.name for peer in routed() if peer.name != agent])
 
 
 def history(turn_id: uuid.UUID, prompt: str) -> tuple[ModelMessage, ...]:

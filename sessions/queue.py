@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import replace
 
+from agents.roles import ROLES
 from sessions import log, metrics
-from sessions.changes import Accepted, Change, MessageRefused
-from sessions.conversation import first_agent, message_added, store_message
+from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
+from sessions.conversation import first_agent, message_added, store_message, switch_agent
 from sessions.lifecycle import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
@@ -24,14 +26,16 @@ def accept_message(
     *,
     client_message_id: str | None = None,
     interrupt: bool = False,
+    agent: str | None = None,
     deadline: float = math.inf,
 ) -> Accepted:
     """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
 
     The same `client_message_id` again is the same message, whatever its text. With `interrupt` the turn that is under
-    way is stopped, and this message goes before all others that wait. Raises TooLate, and stores nothing, when it is
-    not done at `deadline` (as `time.monotonic` counts).
+    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. Raises
+    UnknownAgent, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
     """
+    _require_agent(agent)
     message_id, turn_id = new_id(), new_id()
     stopped: Turn | None = None
     with atomic_until(deadline):
@@ -42,6 +46,8 @@ def accept_message(
         if interrupt and (stopped := _under_way(session)):
             events += end_as_cancelled(session, stopped)
         new = first_agent(session)
+        if agent and agent != session.current_agent:
+            new.append(switch_agent(session, agent, reason="User requested", confidence="high"))
         new += [
             message_added(message_id, turn_id, MessageRole.USER, content),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
@@ -105,6 +111,22 @@ def _waiting(session: Session, message_id: uuid.UUID) -> Message:
         text = "This message is being answered or has been already. Stop its turn, or send another message."
         raise MessageRefused(ErrorCode.MESSAGE_BEGUN, text)
     return message
+
+
+def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
+    """Let another agent answer from here on. Raises UnknownAgent and TooLate."""
+    _require_agent(agent)
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        reason = reason or f"User requested switch to {agent}"
+        new = switch_agent(session, agent, reason=reason, confidence="high")
+        events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])
+    return Change(events=events)
+
+
+def _require_agent(name: str | None) -> None:
+    if name is not None and name not in ROLES:
+        raise UnknownAgent(f"There is no agent `{name[:64]}`. There are: {', '.join(ROLES)}.")
 
 
 def _already_accepted(session: Session, client_message_id: str) -> Accepted | None:

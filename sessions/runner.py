@@ -21,15 +21,13 @@ from django.utils import timezone
 
 from agents import loop
 from agents.events import StepFinished, TextDelta
-from agents.roles import role_of
-from agents.tools import BASELINE, offer, requires_approval
 from llm import catalog
-from llm.errors import ModelBrokenToolCall, ModelError
+from llm.errors import ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
-from sessions.models import ToolCall, new_id
+from sessions.models import new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -151,13 +149,11 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 
 
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
-    role = role_of(held.agent)
-    # What every client can run; the other tools come with the journal of tool calls.
-    tools = [name for name in role.tools if name in BASELINE]
+    messages, tools = await _stored(queries.model_input, held.turn_id, held.agent)
     request = ModelRequest(
         model=settings.CODELAB_MODEL,
-        messages=await _stored(queries.history, held.turn_id, role.instructions(tools=tools)),
-        tools=offer(tools),
+        messages=messages,
+        tools=tools,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
     )
@@ -179,25 +175,14 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
 
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
-    if finished.broken:
-        raise ModelBrokenToolCall("; ".join(finished.broken.values()))
     await writer.flushed()
     model = settings.CODELAB_MODEL
     metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
     metrics.model_tokens.labels(model=model, direction="output").inc(finished.output_tokens)
     step = said.step(input_tokens=finished.input_tokens, output_tokens=finished.output_tokens)
-    if finished.tool_calls:
-        calls = [
-            ToolCall(
-                call_id=call.id,
-                tool=call.name,
-                arguments=call.arguments,
-                requires_approval=requires_approval(call.name),
-            )
-            for call in finished.tool_calls
-        ]
-        change = await _stored(toolcalls.request_tools, held, step, calls)
-        logger.info("turn_waiting", tool_calls=len(calls))
+    if calls := finished.tool_calls:
+        change = await _stored(toolcalls.request_tools, held, step, calls, finished.broken)
+        logger.info("tools_requested", tool_calls=len(calls), goes_on=bool(change.ready))
     else:
         change = await _stored(lifecycle.complete, held, step)
         logger.info("turn_completed", output_tokens=finished.output_tokens)

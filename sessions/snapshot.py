@@ -14,7 +14,7 @@ from django.db.models.functions import Cast
 
 from sessions import log
 from sessions.conversation import shown_texts
-from sessions.models import OPEN_STATUSES, Message, Session, ToolCallStatus, Turn
+from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, Session, ToolCallStatus, Turn
 
 #: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
 #: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
@@ -71,7 +71,12 @@ def message_state(message: Message) -> dict[str, Any]:
 
 
 def _session_state(session: Session) -> dict[str, Any]:
-    return {"session_id": session.key, "title": session.title, "current_agent": session.current_agent}
+    return {
+        "session_id": session.key,
+        "title": session.title,
+        "current_agent": session.current_agent,
+        "mode": session.mode,
+    }
 
 
 def _turn_state(turn: Turn) -> dict[str, Any]:
@@ -79,14 +84,17 @@ def _turn_state(turn: Turn) -> dict[str, Any]:
 
 
 def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
-    calls = turn.tool_calls.filter(status=ToolCallStatus.WAITING).order_by("created_at", "pk")
+    calls = turn.tool_calls.filter(status__in=OPEN_CALLS).order_by("created_at", "pk")
     return [
         {
             "turn_id": str(turn.pk),
             "call_id": call.call_id,
             "tool": call.tool,
             "arguments": call.arguments,
-            "requires_approval": call.requires_approval,
+            "requires_approval": call.status == ToolCallStatus.ASKED,
+            "agent": call.agent,
+            "rule": call.rule,
+            "reason": call.reason,
         }
         for call in calls
     ]

@@ -1,86 +1,200 @@
-"""The tools that a model asks for: they run in the client, and each result is taken once.
+"""The tools that a model asks for: judged, journaled, run by the client or here, and answered once.
 
 One transaction for each verb, like those of `sessions.lifecycle`, whose helpers move the turns. A turn whose tools are
-out holds no worker, thread or connection.
+out holds no worker, thread or connection. What was refused goes back to the model as the call's result, so that it can
+do something else; nothing that was refused is ever shown to a client as a call to run.
 """
 
 from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.utils import timezone
 
-from sessions import log
+from llm.types import ToolCall as ModelToolCall
+from sessions import answers, log
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
 from sessions.conversation import make_call_ids_unique, message_added, store_message, store_step
-from sessions.lifecycle import atomic_until, counted, event, lock_held, move
-from sessions.models import EventKind, Message, MessageRole, ToolCall, ToolCallStatus, TurnStatus, new_id
+from sessions.judgement import judge, questions
+from sessions.lifecycle import atomic_until, counted, event, lock_held, move, next_in
+from sessions.log import LoggedEvent, NewEvent
+from sessions.models import (
+    OPEN_CALLS,
+    Approval,
+    ApprovalStatus,
+    EventKind,
+    Message,
+    MessageRole,
+    Session,
+    ToolCall,
+    ToolCallStatus,
+    Turn,
+    TurnStatus,
+    Via,
+    new_id,
+)
 from sessions.protocol import ErrorCode
 
 
-def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Change:
-    """Store the step and its tool calls; the turn waits for their results and holds nothing. Raises StaleAttempt."""
+def request_tools(
+    held: Claimed, step: Step, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+) -> Change:
+    """Store the step and its tool calls. Raises StaleAttempt.
+
+    The turn waits while a call is out or a person is asked; it goes on at once when all have their results already,
+    and ends when the model said that it is done or asked the user something.
+    """
     with transaction.atomic():
         session, turn = lock_held(held)
+        calls = judge(session, held.agent, asked, broken or {})
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
         events = store_step(session, turn, step, tool_calls=wire)
         for call in calls:
             call.turn = turn
+        said = answers.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
-        move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **counted(turn, step))
-        new = [
-            event(
-                EventKind.TOOL_CALL_REQUESTED,
-                turn.pk,
-                {
-                    "turn_id": str(turn.pk),
-                    "call_id": call.call_id,
-                    "tool": call.tool,
-                    "arguments": call.arguments,
-                    "requires_approval": call.requires_approval,
-                },
-                held.attempt,
-            )
-            for call in calls
-        ]
-        new.append(event(EventKind.TURN_WAITING, turn.pk, {"turn_id": str(turn.pk)}, held.attempt))
-        events += log.append(session, new)
-    return Change(events=events)
+        Approval.objects.bulk_create(questions(calls))
+        events += log.append(session, [*said.events, *map(requested, filter(_is_open, calls))])
+        for call in calls:
+            if not _is_open(call):
+                events += _store_result(session, call)
+        ready = _go_on(session, turn, events, said, fields=counted(turn, step), waits=any(map(_is_open, calls)))
+    return Change(events=events, ready=ready)
 
 
 def record_tool_result(
     session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float = math.inf
 ) -> Change:
-    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRefused and TooLate."""
+    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRefused and TooLate.
+
+    A client that asked its user itself sends the result of a call that nobody has approved here yet: then the result
+    is the approval, and an error is the rejection.
+    """
     with atomic_until(deadline):
         session = log.lock(session_id)
-        call = ToolCall.objects.filter(turn__session=session, call_id=call_id).order_by("-created_at").first()
-        if call is None:
-            raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
-        status = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
-        turn = call.turn
-        changed = ToolCall.objects.filter(pk=call.pk, status=ToolCallStatus.WAITING).update(
-            status=status, result=content, finished_at=timezone.now()
-        )
-        if not changed or turn.status != TurnStatus.WAITING:
-            raise ToolCallRefused(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
-        payload = {"turn_id": str(turn.pk), "call_id": call_id, "status": str(status)}
-        message_id = new_id()
-        new = [
-            event(EventKind.TOOL_CALL_FINISHED, turn.pk, payload),
-            message_added(message_id, turn.pk, MessageRole.TOOL, content, tool_call_id=call_id),
-        ]
-        done = not turn.tool_calls.filter(status=ToolCallStatus.WAITING).exists()
-        if done:
-            move(turn, TurnStatus.QUEUED, waiting_since=None)
-            new.append(event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}))
-        events = log.append(session, new)
-        message = Message(
-            id=message_id, session=session, turn=turn, role=MessageRole.TOOL, content=content, tool_call_id=call_id
-        )
-        store_message(message, events[1])
-    return Change(events=events, ready=turn.pk if done else None)
+        call = open_call(session, call_id)
+        events: list[LoggedEvent] = []
+        if call.status == ToolCallStatus.ASKED:
+            status = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
+            events += settle(
+                session, call, status, via=Via.RESULT, by=session.owner_id, feedback=content if failed else ""
+            )
+            finish = ToolCallStatus.REJECTED if failed else ToolCallStatus.COMPLETED
+        else:
+            finish = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
+        change = finish_call(session, call, finish, content)
+    return Change(events=events + change.events, ready=change.ready)
+
+
+def open_call(session: Session, call_id: str) -> ToolCall:
+    """Return a call of the locked session that has no result yet. Raises ToolCallRefused."""
+    call = (
+        ToolCall.objects.filter(turn__session=session, call_id=call_id)
+        .select_related("turn", "approval")
+        .order_by("-created_at")
+        .first()
+    )
+    if call is None:
+        raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
+    if call.status not in OPEN_CALLS or call.turn.status != TurnStatus.WAITING:
+        raise ToolCallRefused(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
+    return call
+
+
+def settle(
+    session: Session, call: ToolCall, status: ApprovalStatus, *, via: Via, by: int | None, feedback: str = ""
+) -> list[LoggedEvent]:
+    """Answer the approval of a call that the caller has locked; return the event that tells of it."""
+    approval = call.approval
+    approval.status, approval.via, approval.decided_by_id = status, via, by
+    approval.digest, approval.feedback, approval.decided_at = call.digest, feedback, timezone.now()
+    approval.save()
+    payload = {
+        "turn_id": str(call.turn_id),
+        "call_id": call.call_id,
+        "status": str(status),
+        "via": str(via),
+        "tool": call.tool,
+        "arguments": call.arguments,
+    }
+    return log.append(session, [event(EventKind.APPROVAL_DECIDED, call.turn_id, payload)])
+
+
+def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, content: str) -> Change:
+    """Give a call of the locked session its result, and queue its turn when that was the last one."""
+    call.status, call.result, call.finished_at = status, content, timezone.now()
+    call.save(update_fields=["status", "result", "finished_at"])
+    events = _store_result(session, call)
+    turn = call.turn
+    if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
+        return Change(events=events)
+    move(turn, TurnStatus.QUEUED, waiting_since=None)
+    events += log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)})])
+    return Change(events=events, ready=turn.pk)
+
+
+def requested(call: ToolCall) -> NewEvent:
+    """Return the event that offers a call to the clients, or asks a person for it."""
+    payload = {
+        "turn_id": str(call.turn_id),
+        "call_id": call.call_id,
+        "tool": call.tool,
+        "arguments": call.arguments,
+        "requires_approval": call.status == ToolCallStatus.ASKED,
+        "agent": call.agent,
+        "rule": call.rule,
+        "reason": call.reason,
+    }
+    return event(EventKind.TOOL_CALL_REQUESTED, call.turn_id, payload, call.turn.attempt)
+
+
+def _is_open(call: ToolCall) -> bool:
+    return call.status in OPEN_CALLS
+
+
+def _store_result(session: Session, call: ToolCall) -> list[LoggedEvent]:
+    payload = {"turn_id": str(call.turn_id), "call_id": call.call_id, "status": str(call.status)}
+    message_id = new_id()
+    events = log.append(
+        session,
+        [
+            event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload),
+            message_added(message_id, call.turn_id, MessageRole.TOOL, call.result, tool_call_id=call.call_id),
+        ],
+    )
+    message = Message(id=message_id, session=session, turn_id=call.turn_id, role=MessageRole.TOOL, content=call.result)
+    message.tool_call_id = call.call_id
+    store_message(message, events[1])
+    return events
+
+
+def _go_on(
+    session: Session,
+    turn: Turn,
+    events: list[LoggedEvent],
+    said: answers.Said,
+    *,
+    fields: dict[str, object],
+    waits: bool,
+) -> uuid.UUID | None:
+    """Move the turn to what comes after its calls; adds the events, returns the turn that is ready now."""
+    name = {"turn_id": str(turn.pk)}
+    attempt = turn.attempt
+    if waits:
+        move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
+        events += log.append(session, [event(EventKind.TURN_WAITING, turn.pk, name, attempt)])
+        return None
+    if said.last_words is None:
+        move(turn, TurnStatus.QUEUED, **fields)
+        events += log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, name, attempt)])
+        return turn.pk
+    if said.last_words:
+        events += store_step(session, turn, Step(message_id=new_id(), text=said.last_words))
+    move(turn, TurnStatus.COMPLETED, **fields)
+    counts = {key: fields[key] for key in ("input_tokens", "output_tokens")}
+    events += log.append(session, [event(EventKind.TURN_COMPLETED, turn.pk, name | counts, attempt)])
+    return next_in(session)

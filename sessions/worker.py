@@ -19,7 +19,7 @@ from celery import current_app
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from sessions import lifecycle, recovery, runner, tasks
+from sessions import approvals, lifecycle, recovery, runner, tasks
 from sessions.changes import Change
 from sessions.layer import WORKERS, listen
 from sessions.log import Attempt
@@ -168,6 +168,7 @@ class WorkerProcess:
 
 def _left_behind(room: int) -> tuple[list[Change], list[uuid.UUID]]:
     changes = [recovery.recover(turn_id) for turn_id in recovery.lapsed()]
+    changes += [approvals.expire(approval_id) for approval_id in approvals.overdue()]
     return changes, recovery.untaken(room) if room else []
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from llm.types import ToolCall as ModelToolCall
 from sessions import lifecycle, log, queue, toolcalls
 from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
@@ -48,9 +49,9 @@ def converse(owner: User, key: str, *, turns: int = 1) -> Session:
     session = lifecycle.open_session(owner.pk, key)
     for number in range(turns):
         accepted = queue.accept_message(session.pk, f"question {number} {NASTY}")
-        call = ToolCall(call_id="call", tool=f"tool {NASTY}", arguments={"path": NASTY})
+        call = ModelToolCall(id=f"call{number}", name="search_in_code", arguments={"query": NASTY})
         toolcalls.request_tools(claim(accepted.turn_id), step("let me look"), [call])
-        toolcalls.record_tool_result(session.pk, call.call_id, content=f'"result {NASTY}"', failed=False)
+        toolcalls.record_tool_result(session.pk, call.id, content=f'"result {NASTY}"', failed=False)
         lifecycle.complete(claim(accepted.turn_id), step(f"answer {number}"))
         failing = queue.accept_message(session.pk, "and then?")
         lifecycle.fail(claim(failing.turn_id), code="model_cut", text=f"failed {NASTY}", step=step("half an answer"))
@@ -106,7 +107,7 @@ def test_the_page_of_a_row_shows_it_and_changes_nothing(operator: Client, alice:
 def test_a_conversation_reads_from_top_to_bottom(operator: Client, alice: User) -> None:
     page = body(operator, conversation_path(converse(alice, "notes")))
 
-    parts = ("question 0", "let me look", "tool &lt;script", "result &lt;script", "answer 0", "half an answer")
+    parts = ("question 0", "let me look", "search_in_code", "result &lt;script", "answer 0", "half an answer")
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
     assert "interrupted" in page

@@ -18,6 +18,7 @@ from sessions import lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Accepted, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
+from tests.sessions.calls import read_call
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ STALE: list[Callable[[Claimed], object]] = [
     lambda held: lifecycle.complete(held, step()),
     lambda held: lifecycle.fail(held, code="x", text="x"),
     lambda held: lifecycle.release(held),
-    lambda held: toolcalls.request_tools(held, step(), [ToolCall(call_id="c", tool="read_file")]),
+    lambda held: toolcalls.request_tools(held, step(), [read_call("c")]),
 ]
 
 
@@ -201,7 +202,7 @@ def test_a_batch_of_many_turns_costs_few_queries(alice: User, django_assert_max_
 
 def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> None:
     held = claim(accept(session).turn_id)
-    calls = [ToolCall(call_id=name, tool="read_file", arguments={"path": name}) for name in ("a", "b")]
+    calls = [read_call(name) for name in ("a", "b")]
     toolcalls.request_tools(held, step("Looking."), calls)
     assert status(held.turn_id) == TurnStatus.WAITING
     assert toolcalls.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
@@ -221,7 +222,7 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
 
 def test_a_tool_result_is_taken_once(session: Session) -> None:
     held = claim(accept(session).turn_id)
-    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(held, step(""), [read_call("a")])
     toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
     before = log.since(session.pk, 0)
     with pytest.raises(ToolCallRefused) as twice:
@@ -234,7 +235,7 @@ def test_a_tool_result_is_taken_once(session: Session) -> None:
 
 
 def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
-    toolcalls.request_tools(claim(accept(session).turn_id), step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(claim(accept(session).turn_id), step(""), [read_call("a")])
     foreign = lifecycle.open_session(bob.pk, "notes")
     with pytest.raises(ToolCallRefused):
         toolcalls.record_tool_result(foreign.pk, "a", content="1", failed=False)
@@ -243,9 +244,9 @@ def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: U
 def test_providers_that_number_their_calls_from_zero_do_not_mix_them_up(session: Session) -> None:
     for _ in range(2):
         held = claim(accept(session).turn_id)
-        call = ToolCall(call_id="call_0", tool="read_file")
-        toolcalls.request_tools(held, step(""), [call])
-        toolcalls.record_tool_result(session.pk, call.call_id, content="1", failed=False)
+        toolcalls.request_tools(held, step(""), [read_call("call_0")])
+        call_id = ToolCall.objects.get(turn=held.turn_id).call_id
+        toolcalls.record_tool_result(session.pk, call_id, content="1", failed=False)
         lifecycle.complete(claim(held.turn_id), step("done"))
     assert len(set(ToolCall.objects.values_list("call_id", flat=True))) == 2
 
@@ -278,7 +279,7 @@ def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
         claim(turn_id)
         expire(turn_id)
         recovery.recover(turn_id)
-        call = ToolCall(call_id=str(i), tool="read_file")
+        call = read_call(str(i))
         toolcalls.request_tools(claim(turn_id), step(""), [call])
         toolcalls.record_tool_result(session.pk, str(i), content="1", failed=False)
     assert status(turn_id) == TurnStatus.QUEUED
@@ -308,7 +309,7 @@ def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session:
     recovery.recover(turn_id)
     held = claim(turn_id)
     passes(10)
-    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(held, step(""), [read_call("a")])
     passes(1000)
     toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
     assert round(claim(turn_id).worked.total_seconds()) == 110
@@ -317,7 +318,7 @@ def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session:
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     held = claim(accept(session).turn_id)
     behind = accept(session)
-    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(held, step(""), [read_call("a")])
     Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
     assert recovery.lapsed() == [held.turn_id]
     assert recovery.recover(held.turn_id).ready == behind.turn_id
@@ -410,7 +411,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         held = claim(turn_id)
         log.append_all([addition(held, "Hel"), addition(held, "lo")])
     if state == "waiting":
-        toolcalls.request_tools(held, step("Hello"), [ToolCall(call_id="a", tool="read_file")])
+        toolcalls.request_tools(held, step("Hello"), [read_call("a")])
     change = lifecycle.cancel(session.pk, None)
     assert status(turn_id) == TurnStatus.CANCELLED
     assert change.ready == behind.turn_id

@@ -7,6 +7,7 @@ from sessions import lifecycle, log, queries, queue, toolcalls
 from sessions.changes import Accepted, Claimed, MessageRefused, StaleAttempt, Step
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from sessions.snapshot import snapshot
+from tests.sessions.calls import read_call
 
 
 @pytest.fixture
@@ -112,10 +113,10 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
 
 def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
     held = claim(say(session, "one"))
-    toolcalls.request_tools(held, Step(message_id=new_id(), text=""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(held, Step(message_id=new_id(), text=""), [read_call("a")])
     urgent = say(session, "now", interrupt=True)
     answer(urgent)
-    assert ToolCall.objects.get().status == "failed"
+    assert ToolCall.objects.get().status == "unknown", "it is out with a client and may run all the same"
 
 
 def test_an_interrupt_of_nothing_is_a_message_like_any_other(session: Session) -> None:

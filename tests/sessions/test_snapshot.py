@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from sessions import folding, lifecycle, log, queries, queue, recovery, toolcalls
+from sessions import approvals, folding, lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, LoggedEvent, NewEvent
-from sessions.models import EventKind, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.models import OPEN_CALLS, EventKind, Session, ToolCall, Turn, TurnStatus, Via, new_id
 from sessions.snapshot import snapshot
+from tests.sessions.calls import read_call, write_call
 
 ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED}
 
@@ -60,8 +61,11 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 turns[p["turn_id"]] |= {"status": "waiting"}
             case EventKind.TOOL_CALL_REQUESTED:
                 calls[p["call_id"]] = p
+            case EventKind.APPROVAL_DECIDED:
+                calls[p["call_id"]] |= {"requires_approval": False, "arguments": p["arguments"]}
             case EventKind.TOOL_CALL_FINISHED:
-                del calls[p["call_id"]]
+                # A call that was refused at once has never been asked for.
+                calls.pop(p["call_id"], None)
             case _ if event.kind in ENDS:
                 del turns[p["turn_id"]]
                 calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
@@ -142,7 +146,7 @@ class Conversation(RuleBasedStateMachine):
         return Step(message_id=self.message_id, text=text)
 
     @precondition(lambda self: self.held is not None)
-    @rule(how=st.sampled_from(["complete", "fail", "tools", "release", "lose"]))
+    @rule(how=st.sampled_from(["complete", "fail", "tools", "refused", "release", "lose"]))
     def end(self, how: str) -> None:
         held, self.held = self.held, None
         assert held
@@ -155,10 +159,11 @@ class Conversation(RuleBasedStateMachine):
             case "fail":
                 lifecycle.fail(held, code="model_error", text="No.", step=self.shown())
             case "tools":
-                calls = [
-                    ToolCall(call_id=str(new_id()), tool="read_file", arguments={"path": str(i)}) for i in range(2)
-                ]
+                # One that runs unasked, one that a person must allow, one that nobody may run.
+                calls = [read_call(str(new_id())), write_call(str(new_id())), write_call(str(new_id()), path="../x")]
                 toolcalls.request_tools(held, self.shown(), calls)
+            case "refused":
+                toolcalls.request_tools(held, self.shown(), [write_call(str(new_id()), path="../x")])
             case "release":
                 lifecycle.release(held)
             case "lose":
@@ -167,9 +172,17 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(failed=st.booleans())
     def answer_a_tool(self, failed: bool) -> None:
-        call = ToolCall.objects.filter(turn__session=self.session, status="waiting").order_by("pk").first()
+        call = ToolCall.objects.filter(turn__session=self.session, status__in=OPEN_CALLS).order_by("pk").first()
         if call:
             toolcalls.record_tool_result(self.session.pk, call.call_id, content="r", failed=failed)
+
+    @rule(approve=st.booleans(), edited=st.booleans())
+    def decide(self, approve: bool, edited: bool) -> None:
+        approval = approvals.pending(self.session.pk).first()
+        if approval:
+            arguments = {"path": "b.txt", "content": "y"} if approve and edited else None
+            answer = approvals.Answer(approve=approve, arguments=arguments, by=self.owner.pk, via=Via.REST)
+            approvals.decide(self.session.pk, approval.call.call_id, answer)
 
     @rule()
     def cancel(self) -> None:
