@@ -133,7 +133,6 @@ def test_no_rule_lets_a_path_out_of_the_workspace(name: str) -> None:
         ("write_file", EDIT, ARCHITECT, "role files", "fit *.md, and src/main.py does not"),
         ("write_file", EDIT | {"path": "docs/x.md/y.py"}, ARCHITECT, "role files", "docs/x.md/y.py does not"),
         ("apply_diff", None, ARCHITECT, "role files", "Leave it to another agent"),
-        ("create_directory", {"path": "docs"}, ARCHITECT, "role files", "docs does not"),
         ("read_file", {}, CODER, "arguments", "`path` is missing"),
         ("switch_mode", {"mode": "root"}, CODER, "arguments", "there is no agent 'root'"),
         ("read_file", {"path": "../x"}, CODER, "path", "refused"),
