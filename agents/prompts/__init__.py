@@ -46,13 +46,13 @@ class Peer:
 VARIABLES = frozenset({"role", "tools", "agents", "workspace", "writes", "mode", "plan", "subtask"})
 
 
-def _line(text: object) -> str:
+def line(text: object) -> str:
     """Put a fact on one line, so that it cannot look like a part of the prompt."""
     flat = " ".join(str(text).split())
     return flat if len(flat) <= MAX_LINE else flat[:MAX_LINE] + " …"
 
 
-def _fenced(text: str, tag: str) -> str:
+def fenced(text: str, tag: str) -> str:
     """Put a longer text between marks that it cannot close."""
     inside = re.sub(rf"<(/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK], flags=re.IGNORECASE).strip()
     return f"<{tag}>\n{inside}\n</{tag}>"
@@ -67,7 +67,7 @@ _environment = ImmutableSandboxedEnvironment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_environment.filters.update(line=_line, fenced=_fenced)
+_environment.filters.update(line=line, fenced=fenced)
 # Jinja2's own globals (range, cycler, namespace …) are not needed, and a name that is none should be an error.
 _environment.globals.clear()
 

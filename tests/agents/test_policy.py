@@ -1,4 +1,4 @@
-"""What runs unasked, what waits for a person, what is refused. Alice owns the sessions; no model can change her mind."""
+"""What runs unasked, what waits for a person, what is refused. Alice owns the session; a model cannot."""
 
 from __future__ import annotations
 
@@ -57,38 +57,36 @@ READ, EDIT = {"path": "src/main.py"}, {"path": "src/main.py", "content": ""}
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "ask", "auto_read", "auto_edit", "full"),
+    ("name", "arguments", "verdicts"),
     [
-        ("read_file", READ, A, A, A, A),
-        ("list_files", {"path": "."}, A, A, A, A),
-        ("search_in_code", {"query": "x"}, A, A, A, A),
-        ("git_diff", {}, A, A, A, A),
-        ("write_file", EDIT, Q, Q, A, A),
-        ("create_directory", {"path": "src"}, Q, Q, A, A),
-        ("delete_file", {"path": "src/old.py"}, Q, Q, A, A),
-        ("move_file", {"from": "a", "to": "b"}, Q, Q, A, A),
-        ("write_file", EDIT | {"path": ".git/hooks/pre-commit"}, Q, Q, Q, Q),
-        ("write_file", EDIT | {"path": "git.bat"}, Q, Q, Q, Q),
-        ("move_file", {"from": "x/HEAD", "to": "y/z"}, Q, Q, Q, Q),
-        ("move_file", {"from": "a", "to": ".vscode/tasks.json"}, Q, Q, Q, Q),
-        ("execute_command", {"command": "git status"}, Q, A, A, A),
-        ("execute_command", {"command": "ls -la"}, Q, A, A, A),
-        ("execute_command", {"command": "ls -la", "cwd": "vendor"}, Q, Q, Q, A),
-        ("execute_command", {"command": "pytest -q"}, Q, Q, Q, A),
-        ("execute_command", {"command": "pytest -q | tail"}, Q, Q, Q, Q),
-        ("execute_command", {"command": "ls", "shell": True}, Q, Q, Q, Q),
-        ("git_commit", {"message": "x"}, Q, Q, Q, A),
-        ("create_plan", None, Q, Q, Q, Q),
-        ("attempt_completion", None, A, A, A, A),
-        ("ask_followup_question", None, A, A, A, A),
-        ("switch_mode", None, A, A, A, A),
-        ("calculator", None, A, A, A, A),
+        ("read_file", READ, [A, A, A, A]),
+        ("list_files", {"path": "."}, [A, A, A, A]),
+        ("search_in_code", {"query": "x"}, [A, A, A, A]),
+        ("git_diff", {}, [A, A, A, A]),
+        ("write_file", EDIT, [Q, Q, A, A]),
+        ("create_directory", {"path": "src"}, [Q, Q, A, A]),
+        ("delete_file", {"path": "src/old.py"}, [Q, Q, A, A]),
+        ("move_file", {"from": "a", "to": "b"}, [Q, Q, A, A]),
+        ("write_file", EDIT | {"path": ".git/hooks/pre-commit"}, [Q, Q, Q, Q]),
+        ("write_file", EDIT | {"path": "git.bat"}, [Q, Q, Q, Q]),
+        ("move_file", {"from": "x/HEAD", "to": "y/z"}, [Q, Q, Q, Q]),
+        ("move_file", {"from": "a", "to": ".vscode/tasks.json"}, [Q, Q, Q, Q]),
+        ("execute_command", {"command": "git status"}, [Q, A, A, A]),
+        ("execute_command", {"command": "ls -la"}, [Q, A, A, A]),
+        ("execute_command", {"command": "ls -la", "cwd": "vendor"}, [Q, Q, Q, A]),
+        ("execute_command", {"command": "pytest -q"}, [Q, Q, Q, A]),
+        ("execute_command", {"command": "pytest -q | tail"}, [Q, Q, Q, Q]),
+        ("execute_command", {"command": "ls", "shell": True}, [Q, Q, Q, Q]),
+        ("git_commit", {"message": "x"}, [Q, Q, Q, A]),
+        ("create_plan", None, [Q, Q, Q, Q]),
+        ("attempt_completion", None, [A, A, A, A]),
+        ("ask_followup_question", None, [A, A, A, A]),
+        ("switch_mode", None, [A, A, A, A]),
+        ("calculator", None, [A, A, A, A]),
     ],
 )
-def test_what_runs_unasked_in_each_mode(
-    name: str, arguments: dict[str, Any] | None, ask: Verdict, auto_read: Verdict, auto_edit: Verdict, full: Verdict
-) -> None:
-    assert [judge(name, arguments, mode=mode).verdict for mode in Mode] == [ask, auto_read, auto_edit, full]
+def test_what_runs_unasked_in_each_mode(name: str, arguments: dict[str, Any] | None, verdicts: list[Verdict]) -> None:
+    assert [judge(name, arguments, mode=mode).verdict for mode in Mode] == verdicts
 
 
 def test_each_mode_lets_run_what_the_one_before_it_does() -> None:
@@ -135,7 +133,6 @@ def test_no_rule_lets_a_path_out_of_the_workspace(name: str) -> None:
         ("write_file", EDIT, ARCHITECT, "role files", "fit *.md, and src/main.py does not"),
         ("write_file", EDIT | {"path": "docs/x.md/y.py"}, ARCHITECT, "role files", "docs/x.md/y.py does not"),
         ("apply_diff", None, ARCHITECT, "role files", "Leave it to another agent"),
-        ("create_directory", {"path": "docs"}, ARCHITECT, "role files", "docs does not"),
         ("read_file", {}, CODER, "arguments", "`path` is missing"),
         ("switch_mode", {"mode": "root"}, CODER, "arguments", "there is no agent 'root'"),
         ("read_file", {"path": "../x"}, CODER, "path", "refused"),

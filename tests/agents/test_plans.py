@@ -1,0 +1,156 @@
+"""Plans of several agents: which are accepted, in which order they run, and what a failure stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents import plans
+from agents.plans import TRANSITIONS, Plan, PlanError, Status, SubTask, blocked, is_complete, is_over, moved, ready
+from agents.roles import routed
+
+AGENTS = [role.name for role in routed()]
+
+
+def task(name: str, *after: str, agent: str = "coder", **more: Any) -> dict[str, Any]:
+    return {"id": name, "description": f"Do {name}.", "agent": agent, "dependencies": list(after), **more}
+
+
+def read(*subtasks: dict[str, Any], goal: str = "A parser with tests") -> Plan:
+    return plans.read({"goal": goal, "subtasks": list(subtasks)}, agents=AGENTS)
+
+
+def names(subtasks: tuple[SubTask, ...]) -> list[str]:
+    return [subtask.id for subtask in subtasks]
+
+
+DIAMOND = (
+    task("design", agent="architect"),
+    task("a", "design"),
+    task("b", "design"),
+    task("check", "a", "b", agent="debug"),
+)
+
+
+def test_a_plan_is_read_with_everything_that_clients_show() -> None:
+    plan = read(task("1", estimated_time="10 min"), task("2", "1", "1", agent="debug"))
+    assert plan.goal == "A parser with tests"
+    assert plan.subtasks == (
+        SubTask(id="1", description="Do 1.", agent="coder", estimated_time="10 min"),
+        SubTask(id="2", description="Do 2.", agent="debug", dependencies=("1",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("subtasks", "part"),
+    [
+        ([], "`subtasks`"),
+        ([task("1", agent="manager")], "there is no agent 'manager' to choose; there are coder, architect, debug, ask"),
+        ([task("1", agent="orchestrator")], "there is no agent 'orchestrator'"),
+        ([task("1", agent="universal")], "there is no agent 'universal'"),
+        ([task("1"), task("1")], "there are several sub-tasks '1'"),
+        ([task("1", "9")], "'1' depends on '9', which is not in the plan"),
+        ([task("1", "1")], "'1' depends on itself"),
+        ([task("1", "2"), task("2", "1")], "'1', '2' wait for each other"),
+        (
+            [task("0"), task("1", "3"), task("2", "1"), task("3", "2"), task("4", "3")],
+            "'1', '2', '3' wait for each other",
+        ),
+        ([task(str(i)) for i in range(31)], "`subtasks`"),
+        ([{"id": "1", "agent": "coder"}], "`subtasks.0.description` is missing"),
+        ([task("1", description="")], "`subtasks.0.description`"),
+        ([task("1", description="x" * 5000)], "`subtasks.0.description`"),
+        ([task("x" * 200)], "`subtasks.0.id`"),
+        (["Do it"], "`subtasks.0`"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused_with_all_its_faults(subtasks: list[Any], part: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        read(*subtasks)
+    assert part in str(caught.value)
+    assert str(caught.value).endswith("again.")
+
+
+def test_what_can_begin_follows_the_dependencies() -> None:
+    plan = read(*DIAMOND)
+    assert names(ready(plan)) == ["design"]
+    plan = moved(plan, "design", Status.IN_PROGRESS)
+    assert names(ready(plan)) == []
+    assert not is_over(plan)
+    plan = moved(plan, "design", Status.COMPLETED, result="See docs/design.md")
+    assert names(ready(plan)) == ["a", "b"]
+    for name in ("a", "b"):
+        plan = moved(moved(plan, name, Status.IN_PROGRESS), name, Status.COMPLETED)
+    assert names(ready(plan)) == ["check"]
+    plan = moved(moved(plan, "check", Status.IN_PROGRESS), "check", Status.COMPLETED)
+    assert is_over(plan)
+    assert is_complete(plan)
+
+
+def test_a_failure_stops_what_waits_for_it_and_nothing_else() -> None:
+    plan = moved(moved(read(*DIAMOND, task("other")), "design", Status.IN_PROGRESS), "design", Status.FAILED)
+    assert names(blocked(plan)) == ["a", "b", "check"]
+    assert names(ready(plan)) == ["other"]
+    plan = moved(moved(plan, "other", Status.IN_PROGRESS), "other", Status.COMPLETED)
+    assert is_over(plan)
+    assert not is_complete(plan)
+    assert names(ready(moved(plan, "design", Status.PENDING))) == ["design"], "it can be tried again"
+    assert names(ready(moved(plan, "design", Status.SKIPPED))) == ["a", "b"], "or left out"
+
+
+def test_a_crash_puts_a_subtask_back() -> None:
+    plan = moved(read(task("1")), "1", Status.IN_PROGRESS)
+    assert names(ready(moved(plan, "1", Status.PENDING))) == ["1"]
+
+
+@pytest.mark.parametrize("before", Status)
+@pytest.mark.parametrize("after", Status)
+def test_only_steps_of_the_table_are_taken(before: Status, after: Status) -> None:
+    plan = Plan(goal="", subtasks=(SubTask(id="1", description="x", agent="coder", status=before),))
+    if after in TRANSITIONS[before]:
+        assert moved(plan, "1", after)["1"].status is after
+        assert plan["1"].status is before, "a plan is a value"
+    else:
+        with pytest.raises(PlanError, match="cannot become"):
+            moved(plan, "1", after)
+
+
+def test_a_subtask_does_not_begin_before_its_time() -> None:
+    with pytest.raises(PlanError, match="waits for others"):
+        moved(read(*DIAMOND), "check", Status.IN_PROGRESS)
+    with pytest.raises(PlanError, match="has no sub-task 'x'"):
+        moved(read(*DIAMOND), "x", Status.SKIPPED)
+
+
+def test_prompts_show_how_far_it_is() -> None:
+    plan = moved(read(*DIAMOND), "design", Status.IN_PROGRESS)
+    plan = moved(plan, "design", Status.COMPLETED, result="Written:\ndocs/design.md")
+    plan = moved(plan, "a", Status.IN_PROGRESS)
+    assert plans.progress(plan) == (
+        "Goal: A parser with tests\n"
+        "1 of 4 sub-tasks done. [x] done, [>] now, [!] failed, [-] skipped.\n"
+        "[x] design (architect): Do design.\n"
+        "    Written: docs/design.md\n"
+        "[>] a (coder, after design): Do a.\n"
+        "[ ] b (coder, after design): Do b.\n"
+        "[ ] check (debug, after a, b): Do check."
+    )
+
+
+@given(st.lists(st.lists(st.integers(0, 7), max_size=3), min_size=1, max_size=8), st.randoms())
+def test_every_accepted_plan_comes_to_an_end_in_an_order_that_it_allows(edges: list[list[int]], random: Any) -> None:
+    subtasks = [task(str(i), *(str(j) for j in after)) for i, after in enumerate(edges)]
+    try:
+        plan = read(*subtasks)
+    except PlanError:
+        return
+    done: list[str] = []
+    for _ in subtasks:
+        chosen = random.choice(ready(plan))
+        assert set(chosen.dependencies) <= set(done)
+        plan = moved(moved(plan, chosen.id, Status.IN_PROGRESS), chosen.id, Status.COMPLETED)
+        done.append(chosen.id)
+    assert is_complete(plan)
