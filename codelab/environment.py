@@ -81,8 +81,11 @@ class Environment(BaseSettings):
     first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
     #: Seconds a model may stay silent between two pieces of content; keep-alive bytes do not count.
     idle_token_timeout: PositiveFloat = Field(30, validation_alias="CODELAB_IDLE_TOKEN_TIMEOUT")
-    #: Seconds one step of a turn may take, from asking the model to its last token.
+    #: Seconds a turn may work, over all its model calls and attempts; waiting for tools does not count.
     turn_timeout: PositiveFloat = Field(900, validation_alias="CODELAB_TURN_TIMEOUT")
+    #: "multi": an orchestrator chooses an agent for each task. "single": one agent does everything. "auto": "single"
+    #: for the built-in model, which cannot choose, "multi" for all others.
+    agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
     #: Turns that one worker process runs at a time.
     worker_concurrency: PositiveInt = Field(64, validation_alias="CODELAB_WORKER_CONCURRENCY")
 

@@ -175,6 +175,7 @@ BASE_DIR = PROJECT
 
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
+CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
 CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout

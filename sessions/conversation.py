@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from agents.roles import UNASSIGNED, UNIVERSAL
+from agents.roles import UNASSIGNED
 from sessions import log
 from sessions.changes import Step
 from sessions.log import LoggedEvent, NewEvent
@@ -84,19 +84,21 @@ def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
         seen.add(call.call_id)
 
 
-def first_agent(session: Session) -> list[NewEvent]:
-    """Give a new session its agent; the event is what the original's clients wait for before the first reply."""
-    if session.current_agent != UNASSIGNED:
-        return []
-    reason = "Single-agent mode: only Universal agent available"
-    return [switch_agent(session, UNIVERSAL.name, reason=reason, confidence="high")]
-
-
 def switch_agent(
-    session: Session, agent: str, *, reason: str, confidence: str, turn_id: uuid.UUID | None = None
+    session: Session,
+    agent: str,
+    *,
+    reason: str,
+    confidence: str,
+    turn_id: uuid.UUID | None = None,
+    by_user: bool = False,
 ) -> NewEvent:
-    """Let another agent answer from here on, in a session that the caller has locked; return the event of it."""
+    """Let another agent answer from here on, in a session that the caller has locked; return the event of it.
+
+    A user's choice keeps later messages from being routed, unless it is the orchestrator, who routes.
+    """
     before, session.current_agent = session.current_agent, agent
-    session.save(update_fields=["current_agent"])
+    session.pinned = by_user and agent != UNASSIGNED
+    session.save(update_fields=["current_agent", "pinned"])
     payload = {"from_agent": before, "to_agent": agent, "reason": reason, "confidence": confidence}
     return NewEvent(kind=EventKind.AGENT_SWITCHED, turn_id=turn_id, payload=payload)

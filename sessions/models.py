@@ -120,6 +120,7 @@ class Session(models.Model):
     key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
     title = models.CharField(max_length=200, blank=True)
     current_agent = models.CharField(max_length=64)
+    pinned = models.BooleanField(default=False, help_text="Its user has chosen the agent; no message is routed.")
     mode = models.CharField(
         max_length=16, choices=MODES, default=Mode.ASK.value, help_text="What its agents may do unasked."
     )

@@ -10,10 +10,13 @@ import math
 import uuid
 from dataclasses import replace
 
-from agents.roles import ROLES
+from django.conf import settings
+
+from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
+from llm import catalog
 from sessions import log, metrics
 from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
-from sessions.conversation import first_agent, message_added, store_message, switch_agent
+from sessions.conversation import message_added, store_message, switch_agent
 from sessions.lifecycle import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
@@ -45,9 +48,9 @@ def accept_message(
         events: list[LoggedEvent] = []
         if interrupt and (stopped := _under_way(session)):
             events += end_as_cancelled(session, stopped)
-        new = first_agent(session)
+        new = _first_agent(session)
         if agent and agent != session.current_agent:
-            new.append(switch_agent(session, agent, reason="User requested", confidence="high"))
+            new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
         new += [
             message_added(message_id, turn_id, MessageRole.USER, content),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
@@ -119,9 +122,24 @@ def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None
     with atomic_until(deadline):
         session = log.lock(session_id)
         reason = reason or f"User requested switch to {agent}"
-        new = switch_agent(session, agent, reason=reason, confidence="high")
+        new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
         events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])
     return Change(events=events)
+
+
+def is_single_agent() -> bool:
+    """Say whether one agent does everything here: by the operator's wish, or because the model cannot choose."""
+    return settings.CODELAB_AGENTS == "single" or (
+        settings.CODELAB_AGENTS == "auto" and catalog.is_scripted(settings.CODELAB_MODEL)
+    )
+
+
+def _first_agent(session: Session) -> list[NewEvent]:
+    """Where nobody chooses, a session has its agent from its first message on."""
+    if session.current_agent != UNASSIGNED or not is_single_agent():
+        return []
+    reason = "Single-agent mode: only Universal agent available"
+    return [switch_agent(session, UNIVERSAL.name, reason=reason, confidence="high")]
 
 
 def _require_agent(name: str | None) -> None:

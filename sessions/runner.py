@@ -24,7 +24,7 @@ from agents.events import StepFinished, TextDelta
 from llm import catalog
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import lifecycle, metrics, queries, toolcalls
+from sessions import lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
 from sessions.models import new_id
@@ -116,7 +116,8 @@ async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
         if held.steps >= loop.MAX_STEPS:
             return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
         async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - held.worked.total_seconds()):
-            finished = await _model_call(held, writer, said)
+            held, finished = await _received(held, writer, said)
+            finished = finished or await _model_call(held, writer, said)
         return await _finish(held, writer, said, finished)
     except StaleAttempt:
         raise
@@ -146,6 +147,22 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
                 raise
             logger.warning("not_stored_yet", error=type(error).__name__)
             await asyncio.sleep(0.5)
+
+
+async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed, StepFinished | None]:
+    """Choose who answers, in a turn's first step; return the attempt as it goes on, and the reply if it is there."""
+    if held.steps:
+        return held, None
+    asked = await _stored(reception.question, held.turn_id)
+    if reply := reception.own_reply(asked):
+        writer.write_text(held, said.message_id, reply)
+        said.texts.append(reply)
+        return held, StepFinished(text=reply, tool_calls=(), input_tokens=0, output_tokens=0)
+    if route := await reception.choose(asked):
+        held, change = await _stored(reception.assign, held, route)
+        writer.publish(change.events)
+        logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
+    return held, None
 
 
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:

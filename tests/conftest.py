@@ -62,6 +62,8 @@ def provided_service(tmp_path_factory: pytest.TempPathFactory, provider: Provide
         postgres=POSTGRES,
         redis=REDIS,
         CODELAB_MODEL="openai/fake",
+        # The tests count requests; routing has tests of its own.
+        CODELAB_AGENTS="single",
         OPENAI_API_BASE=provider.url,
         CODELAB_FIRST_TOKEN_TIMEOUT="2",
         CODELAB_IDLE_TOKEN_TIMEOUT="1",
