@@ -6,15 +6,21 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from agents import commands, plans, prompts
+from agents.policy import Mode, Rule, Verdict, decide
+from agents.roles import ROLES, Role, load
+from agents.tools import TOOLS, Kind, offer
 from codelab.environment import PROJECT, Environment
 from llm import scripted
 from llm.errors import ModelError
+from llm.types import ToolCall
 from sessions import metrics, protocol
 from sessions.lifecycle import TRANSITIONS
 from sessions.models import EventKind
@@ -173,12 +179,92 @@ def test_every_command_of_the_scripted_model_is_documented() -> None:
     assert shown >= scripted.COMMANDS
 
 
-@pytest.mark.parametrize("path", ["docs/architecture.md", "docs/models.md", "docs/development.md", "README.md"])
+@pytest.mark.parametrize(
+    "path", ["docs/agents.md", "docs/architecture.md", "docs/models.md", "docs/development.md", "README.md"]
+)
 def test_files_that_are_named_exist(path: str) -> None:
     named = re.findall(
         r"`((?:codelab|sessions|agents|llm|tests|benchmarks|scripts|docs|\.vscode)/[\w./-]*)`", read(path)
     )
     assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+# Agents
+
+
+def lines_of(title: str) -> list[list[str]]:
+    """Return the cells of the rows of a section of docs/agents.md."""
+    found = [line.strip().strip("|") for line in section("docs/agents.md", title).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.split(" | ")] for line in found if not line.startswith(" ---")]
+
+
+def code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_every_agent_is_documented_with_its_tools() -> None:
+    documented = {code(name)[0]: (code(writes), code(tools)) for name, _, writes, tools in lines_of("Roles")[1:7]}
+    assert documented == {
+        name: ([] if "**" in role.writes else list(role.writes), list(role.tools)) for name, role in ROLES.items()
+    }
+    for name, _, writes, _ in lines_of("Roles")[1:7]:
+        edits = any(TOOLS[tool].kind is Kind.EDIT for tool in ROLES[code(name)[0]].tools)
+        assert (writes != "nothing") == edits
+
+
+def test_every_tool_is_documented_with_its_arguments() -> None:
+    documented = [[code(name), arguments, kind, place] for name, arguments, kind, place in lines_of("Tools")[1:17]]
+    real = []
+    for spec, tool in zip(TOOLS.values(), offer(TOOLS), strict=True):
+        required = tool.parameters.get("required", ())
+        arguments = [f"**`{name}`**" if name in required else f"`{name}`" for name in tool.parameters["properties"]]
+        real.append([[spec.name], ", ".join(arguments), str(spec.kind), str(spec.place)])
+    assert documented == real
+
+
+def test_fields_and_variables_of_roles_are_documented() -> None:
+    text = section("docs/agents.md", "Adding one")
+    assert rows(text) == (Role.model_fields.keys() - {"name", "prompt"}) | prompts.VARIABLES
+    shared = {file.name for file in (PROJECT / "agents/prompts").glob("_*.md")}
+    assert set(re.findall(r"`(_\w+\.md)`", text)) == shared
+
+
+def test_the_example_of_a_role_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```\n(\+\+\+\n.*?)^```$", read("docs/agents.md"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "reviewer.md").write_text(example, encoding="utf-8")
+    assert load(tmp_path)["reviewer"].title == "Reviewer"
+
+
+def test_modes_and_fields_of_rules_are_the_real_ones() -> None:
+    outcomes = {Verdict.ALLOW: "runs", Verdict.ASK: "asks"}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("read_file", {"path": "a"}),
+        ("execute_command", {"command": "ls"}),
+        ("write_file", {"path": "a", "content": ""}),
+        ("execute_command", {"command": "pytest"}),
+        ("execute_command", {"command": "a | b"}),
+    ]
+    real = [
+        [f"`{mode}`"]
+        + [
+            outcomes[decide(ToolCall(id="c", name=name, arguments=given), role=ROLES["coder"], mode=mode).verdict]
+            for name, given in calls
+        ]
+        for mode in Mode
+    ]
+    assert lines_of("Modes")[1:5] == real
+    assert {code(field)[0] for field, *_ in lines_of("Rules")[1:6]} == Rule.model_fields.keys()
+
+
+def test_examples_of_commands_have_the_risk_that_is_said() -> None:
+    for risk, _, examples in lines_of("Commands")[1:]:
+        for example in code(examples):
+            assert commands.read(example).risk == risk, example
+
+
+def test_every_step_of_a_subtask_is_documented() -> None:
+    steps = {(code(before)[0], code(after)[0]) for before, after, _ in lines_of("Plans")[1:]}
+    assert steps == {(str(before), str(after)) for before, targets in plans.TRANSITIONS.items() for after in targets}
 
 
 # Links, commands, foreign words
