@@ -15,6 +15,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
 from sessions import lifecycle, log, protocol, queries
+from sessions.callers import Use, caller_of
 from sessions.changes import Accepted, NothingToCancel
 from sessions.feed import ENDS_TURN, Feed
 from sessions.intake import announce, patience, take_cancel, take_message
@@ -34,7 +35,7 @@ from sessions.shapes import (
     SessionList,
     SessionOut,
 )
-from sessions.sse import stream
+from sessions.sse import stream, while_signed_in
 from sessions.threads import in_thread
 
 router = Router()
@@ -53,7 +54,7 @@ class ApiError(Exception):
 
 #: A session's name may have slashes in it.
 ONE = "/sessions/{path:session_id}"
-ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
+ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 
 def owner(request: HttpRequest) -> AbstractBaseUser:
@@ -67,6 +68,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     _require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
         raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
+    await caller_of(request).permit(Use.TURN)
     async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
         accepted = await take_message(
@@ -115,6 +117,7 @@ async def create_session(request: HttpRequest, body: SessionIn | None = None) ->
     key = (body and body.session_id) or str(uuid.uuid4())
     _require_clean(key)
     await in_thread(lifecycle.open_session)(owner(request).pk, key)
+    await caller_of(request).opened(key)
     return await _shown(request, key)
 
 
@@ -142,6 +145,7 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
     found = await in_thread(read)()
     if found is None:
         raise _not_found(session_id)
+    await caller_of(request).opened(session_id)
     return found
 
 
@@ -172,7 +176,8 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `after` is not usable: it is larger than any number.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingHttpResponse(stream(session.pk, after), content_type="text/event-stream", headers=headers)
+        content = while_signed_in(stream(session.pk, after), caller_of(request))
+        return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)
     events = await in_thread(log.since)(session.pk, after)
     return EventPage(
         events=[EventOut(number=event.number, kind=event.kind, payload=event.payload) for event in events],
@@ -184,7 +189,9 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
 @router.get(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
 async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
     """Return a session."""
-    return await _shown(request, session_id)
+    shown = await _shown(request, session_id)
+    await caller_of(request).opened(session_id)
+    return shown
 
 
 def _require_clean(*texts: str) -> None:

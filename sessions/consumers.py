@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 
 from sessions import lifecycle, metrics, protocol, queries
 from sessions.broker import BrokerUnavailable
+from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, NothingToCancel, TooLate, ToolCallRefused
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
@@ -42,16 +40,6 @@ from sessions.threads import in_thread
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What is known about whoever opened a socket; put into its scope as `caller` by the project."""
-
-    #: Why the socket is refused whoever it is, if it is.
-    refusal: tuple[ErrorCode, str, CloseCode] | None
-    #: Returns the user, or None when it is nobody we know; asks the database.
-    identify: Callable[[], Awaitable[AbstractBaseUser | None]]
-
-
 class SessionConsumer(AsyncWebsocketConsumer):
     """One WebSocket on one session, in the protocol of the original service (docs/protocol.md)."""
 
@@ -68,42 +56,58 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.key: str = self.scope["url_route"]["kwargs"]["key"]
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
+        self.watching: asyncio.Task[None] | None = None
         stream = parse_qs(self.scope["query_string"].decode("latin-1")).get("stream", [""])[0]
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
-        events = protocol.EVENTS_SUBPROTOCOL in self.scope["subprotocols"]
+        chosen = next((name for name in protocol.SUBPROTOCOLS if name in self.scope["subprotocols"]), None)
+        events = chosen == protocol.EVENTS_SUBPROTOCOL
         self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
-        await self.accept(protocol.EVENTS_SUBPROTOCOL if events else None)
+        await self.accept(chosen)
         metrics.open_sockets.inc()
         structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
         scope: Any = self.scope
         self.caller: Caller = scope["caller"]
-        if self.caller.refusal:
-            await self.refuse(*self.caller.refusal)
-        elif not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
+        if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
             text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
             await self.refuse(ErrorCode.INVALID_SESSION_KEY, text, CloseCode.INVALID_SESSION_KEY)
         else:
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
-                async with patience():
-                    session = await self.attach()
-                    if session and not events:
-                        self.follow(session, session.last_number)
+                try:
+                    async with patience():
+                        session = await self.attach()
+                except Refusal as refusal:
+                    await self.turn_away(refusal)
+                    return
+                if not events:
+                    self.follow(session, session.last_number)
 
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
         """Say why this socket is of no use, and close it."""
         await self.send_error(code, text)
         await self.close(int(close_code))
 
-    async def attach(self) -> Session | None:
-        """Find out who is calling and open the session; None when the caller is nobody we know."""
+    async def turn_away(self, refusal: Refusal) -> None:
+        """Say what the caller may not do; close the socket when that is to use it."""
+        if refusal.close_code is not None and self.sending is not None:
+            self.sending.cancel()
+        await self.send_error(refusal.code, str(refusal), refusal.retry_after)
+        if refusal.close_code is not None:
+            await self.close(int(refusal.close_code))
+
+    async def watch(self) -> None:
+        """End the socket when its caller is nobody any more."""
+        await self.turn_away(await self.caller.ended())
+
+    async def attach(self) -> Session:
+        """Find out who is calling and open the session; raises Refusal."""
         if self.session is None:
-            user = await self.caller.identify()
-            if user is None:
-                return None
+            user = await self.caller.identify(self.key)
+            await self.caller.permit(Use.CONNECTION)
             session = await in_thread(lifecycle.open_session)(user.pk, self.key)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
+            self.watching = asyncio.create_task(self.watch())
         return self.session
 
     def follow(self, session: Session, after: int) -> None:
@@ -116,8 +120,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         """Stop following; nothing else may depend on this being called."""
         metrics.open_sockets.dec()
-        if self.sending is not None:
-            self.sending.cancel()
+        for task in (self.sending, self.watching):
+            if task is not None:
+                task.cancel()
 
     async def send_events(self, feed: Feed) -> None:
         """Send what happens in the session, for as long as the socket is open."""
@@ -139,10 +144,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             frame = protocol.decode(text_data)
             async with patience() as deadline:
                 session = await self.attach()
-                if session is None:
-                    text = "Sign in first: this server does not answer without credentials."
-                    await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
-                    return
+                await self.caller.permit(Use.READ if isinstance(frame, Hello) else Use.WRITE)
                 if isinstance(frame, Hello):
                     await self.welcome(session, frame.after)
                     return
@@ -151,6 +153,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 change = await self.store(session, frame, deadline)
             self.feed.look()
             await announce(change)
+        except Refusal as refusal:
+            await self.turn_away(refusal)
         except (FrameError, ToolCallRefused) as error:
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
@@ -189,6 +193,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Store what the frame says."""
         match frame:
             case UserMessage():
+                await self.caller.permit(Use.TURN)
                 accepted = await take_message(
                     session.pk, frame.content, client_message_id=frame.client_message_id, deadline=deadline
                 )
@@ -204,10 +209,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     session.pk, frame.call_id, content=content, failed=failed, deadline=deadline
                 )
 
-    async def send_error(self, code: ErrorCode, text: str) -> None:
+    async def send_error(self, code: ErrorCode, text: str, retry_after: int | None = None) -> None:
         """Answer with an error frame and count it."""
         metrics.frames_refused.labels(error_code=str(code)).inc()
-        await self.send(protocol.encode(protocol.error_frame(str(code), text)))
+        await self.send(protocol.encode(protocol.error_frame(str(code), text, retry_after=retry_after)))
 
 
 class OriginalConsumer(SessionConsumer):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import cast
+
+from django.db.models import F
 
 from llm.types import Message as ModelMessage
 from llm.types import Role
@@ -58,6 +61,14 @@ def open_turns(session_id: uuid.UUID) -> list[str]:
     """Return the ids of the session's turns that have not ended, in order."""
     turns = Turn.objects.filter(session_id=session_id, status__in=OPEN_STATUSES).order_by("position")
     return [str(pk) for pk in turns.values_list("pk", flat=True)]
+
+
+def tokens_used(owner_id: int, since: datetime) -> list[tuple[datetime, int]]:
+    """Return when a user's turns since then began and how many tokens the model read and wrote, the oldest first."""
+    # The ids begin with the time, so the newest turns are found by the index of the key.
+    first = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
+    turns = Turn.objects.filter(pk__gte=first, session__owner_id=owner_id).order_by("pk")
+    return list(turns.values_list("created_at", F("input_tokens") + F("output_tokens")))
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:
