@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.cache import add_never_cache_headers
 
 from codelab.identity import api_keys, families
 from codelab.identity.address import address_of
@@ -84,7 +85,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             "secret": request.api_key_secret,  # type: ignore[attr-defined]
         }
         response = TemplateResponse(request, "admin/identity/apikey/made.html", context)
-        response["Cache-Control"] = "no-store"
+        add_never_cache_headers(response)
         return response
 
     @admin.action(description="Revoke the selected keys", permissions=["revoke"])

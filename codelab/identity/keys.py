@@ -72,9 +72,11 @@ def _read() -> Keys:
     row = SigningKey.objects.filter(is_current=True).first()
     current = _opened(row) if row else None
     if current is None:
+        # Made before the transaction: it takes a while.
+        made = _new_key()
         with transaction.atomic():
             _retire(row)
-            SigningKey.objects.bulk_create([_new_key()], ignore_conflicts=True)
+            SigningKey.objects.bulk_create([made], ignore_conflicts=True)
         row = SigningKey.objects.get(is_current=True)
         current = _opened(row)
     if current is None:
