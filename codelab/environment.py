@@ -95,7 +95,8 @@ class Environment(BaseSettings):
     allowed_hosts: str = Field("localhost,127.0.0.1,[::1]", validation_alias="CODELAB_ALLOWED_HOSTS")
     #: Other origins whose pages may open sockets and post messages, separated by commas (https://ide.example.com).
     allowed_origins: str = Field("", validation_alias="CODELAB_ALLOWED_ORIGINS")
-    #: Name of the user that everybody without credentials acts as; empty refuses them. `make run` sets it to "demo".
+    #: Name of the user that everybody on this machine acts as who sends no credentials; empty refuses them. `make run`
+    #: sets it to "demo".
     open_access_user: str = Field("", validation_alias="CODELAB_OPEN_ACCESS_USER")
     #: Who signs access tokens (`iss`): whoever checks them by the JWKS compares it.
     token_issuer: str = Field("https://auth.codelab.local", min_length=1, validation_alias="CODELAB_TOKEN_ISSUER")

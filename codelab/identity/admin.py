@@ -134,6 +134,10 @@ class ClientAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     fields = ("client_id", "name", "is_public", "scopes", "user", "is_active", "created_at")
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A client whose secret is known to others has to go, and all that was signed in with it."""
+        return bool(request.user.has_perm("identity.delete_client"))
+
     @admin.display(description="public", boolean=True)
     def is_public(self, client: Client) -> bool:
         """Say whether it has no secret."""

@@ -128,7 +128,9 @@ class IdentifiedCaller:
         found = [by_secret(secret) for secret in presented.secrets]
         if presented.internal_key is not None:
             found.append(by_internal_key(presented.internal_key))
-        if presented.ticket is not None and key is not None:
+        if presented.ticket is not None:
+            if key is None:
+                raise invalid()
             found.append(by_ticket(presented.ticket, key))
         if len({credential.user.pk for credential in found}) > 1:
             raise invalid()

@@ -39,11 +39,10 @@ class SignInForm(AuthenticationForm):
 
 
 class SignIn(LoginView):
-    """The form; whoever is signed in already goes on."""
+    """The form; whoever is signed in already sees as whom, and can sign out."""
 
     form_class = SignInForm
     template_name = "identity/login.html"
-    redirect_authenticated_user = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer, and let the page load and send nothing elsewhere."""

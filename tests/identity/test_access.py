@@ -266,7 +266,7 @@ PAGES: dict[type[Model], set[str]] = {
     ApiKey: READ | {"add"},
     TokenFamily: READ,
     AuditEntry: READ,
-    Client: READ,
+    Client: READ | {"delete"},
     SigningKey: READ,
     User: READ | {"add", "delete", "password_change"},
     Group: READ | {"add", "delete"},
@@ -388,6 +388,7 @@ def test_a_user_signs_in_on_the_page_and_out_again(alice: User) -> None:
     form["password"] = "a long password of alice"
     assert browser.post("/login", {**form, **token, "next": "https://evil.example/"})["Location"] == "/"
     assert browser.get("/api/v1/sessions").status_code == 200
+    assert "signed in as <strong>alice</strong>" in browser.get("/login").content.decode()
     token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"].value}
     assert browser.post("/logout", token)["Location"] == "/"
     assert browser.get("/api/v1/sessions").status_code == 401

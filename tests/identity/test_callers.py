@@ -88,6 +88,7 @@ def test_a_token_in_the_address_is_refused(issued: Issued, key: str) -> None:
         f"access_token={issued.access_token}",
         f"api_key={key}",
         f"ticket={key}",
+        "ticket=clt_x",
     ):
         assert code(Caller().request("GET", f"/api/v1/sessions?{query}")) == (401, "TOKEN_INVALID")
 

@@ -111,7 +111,7 @@ function takeFrame(mine, frame) {
 
 async function listSessions() {
   const { status, body } = await get("/api/v1/sessions?limit=50");
-  // A socket tells that nobody is signed in only when it is spoken to, which is late for whoever has written a lot.
+  // The socket tells it too, but not while the server cannot look up who it is.
   if (status === 401) {
     chat.connection.close();
     connectionChanged(chat, { name: "refused", code: NOT_SIGNED_IN });
