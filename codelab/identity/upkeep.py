@@ -9,8 +9,8 @@ from django.utils import timezone
 from codelab.identity.keys import RETIREMENT
 from codelab.identity.models import AuditEntry, Opening, RefreshToken, SigningKey, Ticket, TokenFamily
 
-#: How long a family is kept after its end, so that the reuse of its tokens is noticed and can be looked at.
-FAMILY_KEPT = timedelta(days=7)
+#: How long tokens and families are kept after they expired, so that reuse is noticed and can be looked at.
+KEPT = timedelta(days=7)
 AUDIT_KEPT = timedelta(days=365)
 
 
@@ -19,7 +19,8 @@ def tidy() -> None:
     now = timezone.now()
     Ticket.objects.filter(expires_at__lt=now).delete()
     Opening.objects.filter(opened_at__lt=now - timedelta(days=1)).delete()
-    RefreshToken.objects.filter(family__expires_at__lt=now - FAMILY_KEPT).delete()
-    TokenFamily.objects.filter(expires_at__lt=now - FAMILY_KEPT).delete()
+    # A family that is used every day has many of them, and never expires itself.
+    RefreshToken.objects.filter(expires_at__lt=now - KEPT).delete()
+    TokenFamily.objects.filter(expires_at__lt=now - KEPT).delete()
     SigningKey.objects.filter(retired_at__lt=now - 2 * RETIREMENT).delete()
     AuditEntry.objects.filter(created_at__lt=now - AUDIT_KEPT).delete()

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from codelab.identity import api_keys, counters, families, tokens
 from codelab.identity.families import Issued
-from codelab.identity.models import ApiKey, AuditEntry, Client, Opening, Ticket, TokenFamily
+from codelab.identity.models import ApiKey, AuditEntry, Client, Opening, RefreshToken, Ticket, TokenFamily
 from codelab.identity.upkeep import tidy
 from sessions import lifecycle
 from sessions.models import Session, Turn
@@ -469,6 +469,9 @@ def test_what_is_of_no_use_any_more_is_deleted(alice: User, issued: Issued, key:
     tidy()
     assert [model.objects.count() for model in (Ticket, Opening, TokenFamily)] == [1, 1, 1]
     long_ago = timezone.now() - timedelta(days=400)
+    RefreshToken.objects.update(expires_at=long_ago)
+    tidy()
+    assert (RefreshToken.objects.count(), TokenFamily.objects.count()) == (0, 1)
     Ticket.objects.update(expires_at=long_ago)
     Opening.objects.update(opened_at=long_ago)
     TokenFamily.objects.update(expires_at=long_ago)
