@@ -11,12 +11,15 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.defaults import page_not_found
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import HttpError, ValidationError
 
-from codelab.auth import ORIGIN_REFUSED, identify_request, is_origin_allowed
 from codelab.environment import VERSION
+from codelab.identity.api import router as identity_router
+from codelab.identity.callers import IdentifiedCaller
+from codelab.identity.presented import of_request
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
+from sessions.callers import Refusal, Use
 from sessions.changes import MessageRefused, NothingToCancel, TooLate
 from sessions.models import new_id
 from sessions.protocol import ErrorCode
@@ -25,11 +28,13 @@ from sessions.schema import asyncapi
 logger = structlog.get_logger(__name__)
 
 
-async def caller(request: HttpRequest) -> AbstractBaseUser | None:
-    """Return the user who is calling; foreign pages are refused, also for reading."""
-    if not is_origin_allowed(request.headers.get("Origin"), request.get_host()):
-        raise ApiError(403, ErrorCode.ORIGIN_NOT_ALLOWED, ORIGIN_REFUSED)
-    return await identify_request(request)
+async def caller(request: HttpRequest) -> AbstractBaseUser:
+    """Return the user who is calling and may do this; foreign pages are refused, also for reading."""
+    calling = IdentifiedCaller(of_request(request), opens_socket=False)
+    user = await calling.identify()
+    await calling.permit(Use.READ if request.method in ("GET", "HEAD", "OPTIONS") else Use.WRITE)
+    request.caller = calling  # type: ignore[attr-defined]
+    return user
 
 
 api = NinjaAPI(
@@ -40,6 +45,7 @@ api = NinjaAPI(
     docs_url="/docs",
     urls_namespace="api",
 )
+api.add_router("", identity_router)
 api.add_router("", router)
 
 
@@ -65,9 +71,16 @@ def _api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
     return _answer(error.status, error.code, str(error), **error.details)
 
 
-@api.exception_handler(AuthenticationError)
-def _not_signed_in(_request: HttpRequest, _error: AuthenticationError) -> HttpResponse:
-    return _answer(401, ErrorCode.NOT_SIGNED_IN, "Sign in first: this server does not answer without credentials.")
+@api.exception_handler(Refusal)
+def _refused(_request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    more = {} if refusal.retry_after is None else {"retry_after": refusal.retry_after}
+    response = _answer(refusal.status, refusal.code, str(refusal), **more)
+    if refusal.retry_after is not None:
+        response["Retry-After"] = str(refusal.retry_after)
+    if refusal.status == 401:
+        reason = "" if refusal.code == ErrorCode.NOT_SIGNED_IN else ', error="invalid_token"'
+        response["WWW-Authenticate"] = f'Bearer realm="codelab"{reason}'
+    return response
 
 
 @api.exception_handler(ValidationError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -13,8 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
 # Django first: the imports below need its apps.
 http = get_asgi_application()
 
-from codelab.auth import identify_socket, socket_refusal  # noqa: E402
-from sessions.consumers import Caller  # noqa: E402
+from codelab.identity.callers import IdentifiedCaller  # noqa: E402
+from codelab.identity.presented import of_socket, without_tokens  # noqa: E402
 from sessions.routing import websocket_urlpatterns  # noqa: E402
 
 _routes: Any = URLRouter(websocket_urlpatterns)
@@ -22,10 +21,10 @@ _routes: Any = URLRouter(websocket_urlpatterns)
 
 async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Pass a socket on, with what is known about its caller."""
-    headers = scope["headers"]
-    caller = Caller(refusal=socket_refusal(headers), identify=partial(identify_socket, headers))
+    caller = IdentifiedCaller(of_socket(scope), opens_socket=True)
     # Daphne takes the application's root from a header that any client can send.
-    await _routes({**scope, "root_path": "", "caller": caller}, receive, send)
+    more = {"root_path": "", "caller": caller, "subprotocols": without_tokens(scope["subprotocols"])}
+    await _routes({**scope, **more}, receive, send)
 
 
 application = ProtocolTypeRouter({"http": http, "websocket": websocket})

@@ -29,8 +29,17 @@ def check_debug(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_open_access(**_: Any) -> list[CheckMessage]:
-    """Warn when everybody who can reach the server may use it."""
+    """Warn when the open-access user is set for a server that others can reach, which it is not for."""
     if not settings.OPEN_ACCESS_USER or set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
         return []
-    hint = "Unset CODELAB_OPEN_ACCESS_USER, or keep the server behind something that checks who comes in."
-    return [checks.Warning("Everybody acts as the open-access user.", hint=hint, id="codelab.W002")]
+    hint = "Unset CODELAB_OPEN_ACCESS_USER: behind a proxy that does not say whom it speaks for, everybody is let in."
+    return [checks.Warning("The open-access user is for this machine only.", hint=hint, id="codelab.W002")]
+
+
+@register()
+def check_internal_key(**_: Any) -> list[CheckMessage]:
+    """Warn when programs have a key and nobody to act as, or the other way round."""
+    if bool(settings.CODELAB_INTERNAL_KEY) == bool(settings.CODELAB_INTERNAL_USER):
+        return []
+    hint = "Set CODELAB_INTERNAL_KEY and CODELAB_INTERNAL_USER, or neither."
+    return [checks.Warning("X-Internal-Auth lets nobody in.", hint=hint, id="codelab.W003")]

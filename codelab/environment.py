@@ -98,8 +98,32 @@ class Environment(BaseSettings):
     allowed_hosts: str = Field("localhost,127.0.0.1,[::1]", validation_alias="CODELAB_ALLOWED_HOSTS")
     #: Other origins whose pages may open sockets and post messages, separated by commas (https://ide.example.com).
     allowed_origins: str = Field("", validation_alias="CODELAB_ALLOWED_ORIGINS")
-    #: Name of the user that everybody without credentials acts as; empty refuses them. `make run` sets it to "demo".
+    #: Name of the user that everybody on this machine acts as who sends no credentials; empty refuses them. `make run`
+    #: sets it to "demo".
     open_access_user: str = Field("", validation_alias="CODELAB_OPEN_ACCESS_USER")
+    #: Who signs access tokens (`iss`): whoever checks them by the JWKS compares it.
+    token_issuer: str = Field("https://auth.codelab.local", min_length=1, validation_alias="CODELAB_TOKEN_ISSUER")
+    #: Seconds an access token is good for.
+    access_token_seconds: PositiveInt = Field(900, le=3600, validation_alias="CODELAB_ACCESS_TOKEN_SECONDS")
+    #: Seconds between two looks whether the credential of an open socket is still good.
+    recheck_seconds: PositiveFloat = Field(30, le=60, validation_alias="CODELAB_RECHECK_SECONDS")
+    #: Seconds after a session was opened by REST with a token or key in which a socket without credentials may follow
+    #: it from the same address, as the original's editor does; 0 refuses such sockets.
+    opened_session_seconds: int = Field(600, ge=0, le=86400, validation_alias="CODELAB_OPENED_SESSION_SECONDS")
+    #: Key of programs that send it as X-Internal-Auth, at least 16 characters. They act as CODELAB_INTERNAL_USER.
+    internal_key: SecretStr | None = Field(None, min_length=16, validation_alias="CODELAB_INTERNAL_KEY")
+    #: Name of the user that programs with the key above act as.
+    internal_user: str = Field("", validation_alias="CODELAB_INTERNAL_USER")
+    #: Requests for tokens an address may make, such as "20/minute;100/hour", or "off".
+    limit_sign_ins: str = Field("20/minute", validation_alias="CODELAB_LIMIT_SIGN_INS")
+    #: Sockets a user may open, ten times as many from one address.
+    limit_connections: str = Field("60/minute", validation_alias="CODELAB_LIMIT_CONNECTIONS")
+    #: Frames and REST requests that change something a user may send, ten times as many from one address.
+    limit_messages: str = Field("600/minute", validation_alias="CODELAB_LIMIT_MESSAGES")
+    #: Turns a user may begin, ten times as many from one address.
+    limit_turns: str = Field("60/minute;2000/day", validation_alias="CODELAB_LIMIT_TURNS")
+    #: Tokens that the model may read and write for a user.
+    limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
     #: The service is reached over https only (cookies are marked secure, plain http is redirected).
     https: bool = Field(False, validation_alias="CODELAB_HTTPS")
     #: Log lines as "json" for machines or "text" for people.
@@ -127,6 +151,20 @@ class Environment(BaseSettings):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_tokens")
+    @classmethod
+    def _is_a_limit(cls, value: str) -> str:
+        from limits import parse_many
+
+        try:
+            # Zero would be a limit that nobody can keep to; the sentence says what switches one off.
+            good = value == "off" or all(limit.amount > 0 for limit in parse_many(value))
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError('must look like "60/minute" or "60/minute;1000/day", or be "off"')
         return value
 
     @classmethod

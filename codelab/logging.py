@@ -18,7 +18,7 @@ SECRET_NAMES = re.compile(
     r"(?i)^(.*(authorization|password|passwd|secret|api_?key|cookie)|.*_token|token|content|prompt|messages?_text)$"
 )
 SECRET_SHAPES = re.compile(
-    r"(?i)(sk-[a-z0-9_-]{8,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+|AKIA[0-9A-Z]{16}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
+    r"(?i)(sk-[a-z0-9_-]{8,}|cl[krt]_[\w-]{8,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+|AKIA[0-9A-Z]{16}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
 )
 REDACTED = "[redacted]"
 

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "django_structlog",
     "django_prometheus",
     "codelab",
+    "codelab.identity",
     "sessions",
 ]
 
@@ -146,7 +147,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = ["codelab.identity.backend.PasswordBackend"]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = environment.https
 SECURE_HSTS_SECONDS = 31_536_000 if environment.https else 0
@@ -172,6 +175,22 @@ DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 BASE_DIR = PROJECT
+
+# What a proxy says of clients is believed where there must be one.
+CODELAB_BEHIND_PROXY = environment.https
+CODELAB_TOKEN_ISSUER = environment.token_issuer
+CODELAB_ACCESS_TOKEN_SECONDS = environment.access_token_seconds
+CODELAB_RECHECK_SECONDS = environment.recheck_seconds
+CODELAB_OPENED_SESSION_SECONDS = environment.opened_session_seconds
+CODELAB_INTERNAL_KEY = reveal(environment.internal_key)
+CODELAB_INTERNAL_USER = environment.internal_user
+CODELAB_LIMITS = {
+    "sign_ins": environment.limit_sign_ins,
+    "connections": environment.limit_connections,
+    "messages": environment.limit_messages,
+    "turns": environment.limit_turns,
+    "tokens": environment.limit_tokens,
+}
 
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model

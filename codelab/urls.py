@@ -9,6 +9,8 @@ from django.views.generic import RedirectView
 
 from codelab.api import api
 from codelab.health import Health, live
+from codelab.identity import oauth
+from codelab.identity.pages import SignIn, SignOut
 from codelab.metrics import metrics
 from sessions.pages import chat
 
@@ -19,11 +21,16 @@ handler404 = "codelab.api.not_found"
 
 urlpatterns = [
     path("", chat, name="chat"),
+    path(".well-known/jwks.json", oauth.jwks),
     path("admin/", admin.site.urls),
     path("api/v1/health", Health.as_view()),
     path("api/v1/", api.urls),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}sessions/icon.svg")),
     path("health", Health.as_view(), name="health"),
     path("live", live, name="live"),
+    path("login", SignIn.as_view(), name="login"),
+    path("logout", SignOut.as_view(), name="logout"),
     path("metrics", metrics, name="metrics"),
+    path("oauth/revoke", oauth.revoke),
+    path("oauth/token", oauth.token),
 ]

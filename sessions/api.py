@@ -15,6 +15,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
 from sessions import lifecycle, log, protocol, queries, queue
+from sessions.callers import Use, caller_of
 from sessions.changes import Accepted
 from sessions.feed import ENDS_TURN, Feed
 from sessions.intake import announce, patience, take, take_message
@@ -37,7 +38,7 @@ from sessions.shapes import (
     SessionOut,
     WaitingMessage,
 )
-from sessions.sse import numbered, stream
+from sessions.sse import numbered, stream, while_signed_in
 from sessions.threads import in_thread
 
 router = Router()
@@ -57,7 +58,7 @@ class ApiError(Exception):
 #: A session's name may have slashes in it.
 ONE = "/sessions/{path:session_id}"
 MESSAGE = ONE + "/messages/{message_id}"
-ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
+ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 
 def owner(request: HttpRequest) -> AbstractBaseUser:
@@ -71,6 +72,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     _require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
         raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
+    await caller_of(request).permit(Use.TURN)
     async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
         accepted = await take_message(
@@ -123,6 +125,7 @@ async def create_session(request: HttpRequest, body: SessionIn | None = None) ->
     key = (body and body.session_id) or str(uuid.uuid4())
     _require_clean(key)
     await in_thread(lifecycle.open_session)(owner(request).pk, key)
+    await caller_of(request).opened(key)
     return await _shown(request, key)
 
 
@@ -150,6 +153,7 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
     found = await in_thread(read)()
     if found is None:
         raise _not_found(session_id)
+    await caller_of(request).opened(session_id)
     return found
 
 
@@ -206,7 +210,8 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         # Put there by our own server (`codelab.server`); under another one the stream does not wait for its reader.
         events = stream(session.pk, after, getattr(request, "scope", {}).get("writable"))
-        return StreamingHttpResponse(events, content_type="text/event-stream", headers=headers)
+        content = while_signed_in(events, caller_of(request))
+        return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)
     page = await in_thread(log.since)(session.pk, after)
     return EventPage(
         events=[EventOut(**numbered(event)) for event in page],
@@ -218,7 +223,9 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
 @router.get(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
 async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
     """Return a session."""
-    return await _shown(request, session_id)
+    shown = await _shown(request, session_id)
+    await caller_of(request).opened(session_id)
+    return shown
 
 
 async def _owned(request: HttpRequest, key: str) -> Session:

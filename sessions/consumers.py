@@ -8,40 +8,30 @@ client that does not read nothing is sent, and in the end nothing more is taken 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 
-from sessions import approvals, lifecycle, metrics, protocol, queries, queue, toolcalls
+from sessions import lifecycle, metrics, protocol, queries
 from sessions.broker import BrokerUnavailable
+from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
-from sessions.intake import announce, patience, take, take_message
-from sessions.models import Session, Via, new_id
+from sessions.intake import announce, patience, take_frame
+from sessions.models import Session, new_id
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
-    Cancel,
     CloseCode,
-    EditMessage,
     ErrorCode,
     FrameError,
     Hello,
-    HitlDecision,
-    HitlResponse,
     Request,
-    SwitchAgent,
-    ToolResult,
     UserMessage,
-    WithdrawMessage,
 )
 from sessions.snapshot import snapshot
 from sessions.threads import in_thread
@@ -52,16 +42,6 @@ logger = structlog.get_logger(__name__)
 MAX_NUMBER_LENGTH = 18
 #: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
 UNREAD = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What is known about whoever opened a socket; put into its scope as `caller` by the project."""
-
-    #: Why the socket is refused whoever it is, if it is.
-    refusal: tuple[ErrorCode, str, CloseCode] | None
-    #: Returns the user, or None when it is nobody we know; asks the database.
-    identify: Callable[[], Awaitable[AbstractBaseUser | None]]
 
 
 class SessionConsumer(AsyncWebsocketConsumer):
@@ -80,6 +60,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.key: str = self.scope["url_route"]["kwargs"]["key"]
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
+        self.watching: asyncio.Task[None] | None = None
         scope: Any = self.scope
         #: Set while the client reads; under a server that does not tell, nothing waits.
         self.writable: asyncio.Event | None = scope.get("writable")
@@ -90,39 +71,54 @@ class SessionConsumer(AsyncWebsocketConsumer):
         #: Number of the last event that a client without `hello` has seen, if it says so.
         self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_LENGTH else None
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
-        events = protocol.EVENTS_SUBPROTOCOL in self.scope["subprotocols"]
+        chosen = next((name for name in protocol.SUBPROTOCOLS if name in self.scope["subprotocols"]), None)
+        events = chosen == protocol.EVENTS_SUBPROTOCOL
         self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
-        await self.accept(protocol.EVENTS_SUBPROTOCOL if events else None)
+        await self.accept(chosen)
         metrics.open_sockets.inc()
         structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
         self.caller: Caller = scope["caller"]
-        if self.caller.refusal:
-            await self.refuse(*self.caller.refusal)
-        elif not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
+        if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
             text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
             await self.refuse(ErrorCode.INVALID_SESSION_KEY, text, CloseCode.INVALID_SESSION_KEY)
         else:
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
-                async with patience():
-                    session = await self.attach()
-                    if session and not events:
-                        self.follow(session, self.start_of(session))
+                try:
+                    async with patience():
+                        session = await self.attach()
+                except Refusal as refusal:
+                    await self.turn_away(refusal)
+                    return
+                if not events:
+                    self.follow(session, self.start_of(session))
 
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
         """Say why this socket is of no use, and close it."""
         await self.send_error(code, text)
         await self.close(int(close_code))
 
-    async def attach(self) -> Session | None:
-        """Find out who is calling and open the session; None when the caller is nobody we know."""
+    async def turn_away(self, refusal: Refusal) -> None:
+        """Say what the caller may not do; close the socket when that is to use it."""
+        if refusal.close_code is not None and self.sending is not None:
+            self.sending.cancel()
+        await self.send_error(refusal.code, str(refusal), refusal.retry_after)
+        if refusal.close_code is not None:
+            await self.close(int(refusal.close_code))
+
+    async def watch(self) -> None:
+        """End the socket when its caller is nobody any more."""
+        await self.turn_away(await self.caller.ended())
+
+    async def attach(self) -> Session:
+        """Find out who is calling and open the session; raises Refusal."""
         if self.session is None:
-            user = await self.caller.identify()
-            if user is None:
-                return None
+            user = await self.caller.identify(self.key)
+            await self.caller.permit(Use.CONNECTION)
             session = await in_thread(lifecycle.open_session)(user.pk, self.key)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
+            self.watching = asyncio.create_task(self.watch())
         return self.session
 
     def follow(self, session: Session, after: int) -> None:
@@ -135,8 +131,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         """Stop following; nothing else may depend on this being called."""
         metrics.open_sockets.dec()
-        if self.sending is not None:
-            self.sending.cancel()
+        for task in (self.sending, self.watching):
+            if task is not None:
+                task.cancel()
 
     async def send_events(self, feed: Feed) -> None:
         """Send what happens in the session, for as long as the socket is open."""
@@ -173,10 +170,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             frame = protocol.decode(text_data)
             async with patience() as deadline:
                 session = await self.attach()
-                if session is None:
-                    text = "Sign in first: this server does not answer without credentials."
-                    await self.refuse(ErrorCode.NOT_SIGNED_IN, text, CloseCode.NOT_SIGNED_IN)
-                    return
+                await self.caller.permit(Use.READ if isinstance(frame, Hello) else Use.WRITE)
                 if isinstance(frame, Hello):
                     await self.welcome(session, frame)
                     return
@@ -185,6 +179,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 change = await self.store(session, frame, deadline)
             self.feed.look()
             await announce(change)
+        except Refusal as refusal:
+            await self.turn_away(refusal)
         except (FrameError, ToolCallRefused, MessageRefused, UnknownAgent) as error:
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
@@ -227,43 +223,20 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.follow(session, frame.after)
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
-        """Store what the frame says."""
-        match frame:
-            case UserMessage():
-                accepted = await take_message(
-                    session.pk,
-                    frame.content,
-                    client_message_id=frame.client_message_id,
-                    interrupt=bool(frame.interrupt),
-                    agent=frame.agent_type,
-                    deadline=deadline,
-                )
-                logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
-                if self.dialect.events:
-                    await self.send(protocol.encode(accepted_frame(accepted, frame)))
-                return accepted
-            case EditMessage():
-                return await take(queue.edit_message, session.pk, frame.message_id, frame.content, deadline=deadline)
-            case WithdrawMessage():
-                return await take(queue.withdraw_message, session.pk, frame.message_id, deadline=deadline)
-            case Cancel():
-                return await take(lifecycle.cancel, session.pk, frame.turn_id, deadline=deadline)
-            case SwitchAgent():
-                return await take(
-                    queue.choose_agent, session.pk, frame.agent_type, reason=frame.reason, deadline=deadline
-                )
-            case ToolResult():
-                content, failed = tool_message(frame)
-                record = toolcalls.record_tool_result
-                return await take(record, session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
-            case HitlDecision() | HitlResponse():
-                answer = approval_answer(frame, by=session.owner_id)
-                return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
+        """Store what the frame says, and acknowledge a message."""
+        if isinstance(frame, UserMessage):
+            await self.caller.permit(Use.TURN)
+        change = await take_frame(session, frame, deadline=deadline)
+        if isinstance(frame, UserMessage) and isinstance(change, Accepted):
+            logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))
+            if self.dialect.events:
+                await self.send(protocol.encode(accepted_frame(change, frame)))
+        return change
 
-    async def send_error(self, code: ErrorCode, text: str) -> None:
+    async def send_error(self, code: ErrorCode, text: str, retry_after: int | None = None) -> None:
         """Answer with an error frame and count it."""
         metrics.frames_refused.labels(error_code=str(code)).inc()
-        await self.send(protocol.encode(protocol.error_frame(str(code), text)))
+        await self.send(protocol.encode(protocol.error_frame(str(code), text, retry_after=retry_after)))
 
 
 class OriginalConsumer(SessionConsumer):
@@ -291,31 +264,3 @@ def accepted_frame(accepted: Accepted, frame: UserMessage) -> protocol.Accepted:
         client_message_id=frame.client_message_id,
         repeated=accepted.repeated,
     )
-
-
-def approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Answer:
-    """Return what a frame of either form says to a call that requires approval. Raises FrameError."""
-    if isinstance(frame, HitlDecision):
-        word, arguments = frame.decision, frame.modified_arguments
-    else:
-        word, arguments = frame.action, frame.edited_arguments
-    if word == "edit" and arguments is None:
-        raise FrameError(ErrorCode.INVALID_FIELD, "An `edit` needs the arguments to run the call with.")
-    return approvals.Answer(
-        approve=word != "reject",
-        arguments=arguments if word == "edit" else None,
-        feedback=frame.feedback or "",
-        by=by,
-        via=Via.SOCKET,
-    )
-
-
-def tool_message(frame: ToolResult) -> tuple[str, bool]:
-    """Return what the model is told of a tool's result, and whether the tool failed, as the original did."""
-    if frame.error is not None:
-        # NUL is the one character that PostgreSQL cannot store; the output of tools may well have it.
-        return f"Error: {frame.error}".replace("\x00", "�"), True
-    if frame.result is None:
-        return "Tool executed successfully", False
-    result: Any = frame.result
-    return json.dumps(result, ensure_ascii=False).replace("\x00", "�"), False

@@ -6,17 +6,32 @@ All of it is stored or nothing, within `PATIENCE`; what is told afterwards may b
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sessions import queue, tasks
+from sessions import approvals, lifecycle, queue, tasks, toolcalls
 from sessions.broker import require_broker
 from sessions.changes import Accepted, Change
 from sessions.feed import publish
 from sessions.layer import WORKERS, tell
-from sessions.models import EventKind
+from sessions.models import EventKind, Session, Via
+from sessions.protocol import (
+    Cancel,
+    EditMessage,
+    ErrorCode,
+    FrameError,
+    HitlDecision,
+    HitlResponse,
+    Request,
+    SwitchAgent,
+    ToolResult,
+    UserMessage,
+    WithdrawMessage,
+)
 from sessions.threads import in_thread
 
 #: Seconds in which a client hears that its message was taken or refused.
@@ -60,6 +75,35 @@ async def take[**P](verb: Callable[P, Change], *args: P.args, **kwargs: P.kwargs
     return await in_thread(verb)(*args, **kwargs)
 
 
+async def take_frame(session: Session, frame: Request, *, deadline: float) -> Change:
+    """Store what a client's frame asks for. Raises what `take_message` and `take` raise, and FrameError."""
+    match frame:
+        case UserMessage():
+            return await take_message(
+                session.pk,
+                frame.content,
+                client_message_id=frame.client_message_id,
+                interrupt=bool(frame.interrupt),
+                agent=frame.agent_type,
+                deadline=deadline,
+            )
+        case EditMessage():
+            return await take(queue.edit_message, session.pk, frame.message_id, frame.content, deadline=deadline)
+        case WithdrawMessage():
+            return await take(queue.withdraw_message, session.pk, frame.message_id, deadline=deadline)
+        case Cancel():
+            return await take(lifecycle.cancel, session.pk, frame.turn_id, deadline=deadline)
+        case SwitchAgent():
+            return await take(queue.choose_agent, session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
+        case ToolResult():
+            content, failed = _tool_message(frame)
+            record = toolcalls.record_tool_result
+            return await take(record, session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
+        case HitlDecision() | HitlResponse():
+            answer = _approval_answer(frame, by=session.owner_id)
+            return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
+
+
 async def announce(change: Change) -> None:
     """Tell workers of the turn that is ready, and followers of the events. Never raises."""
     await tasks.send_soon(change.ready)
@@ -68,3 +112,31 @@ async def announce(change: Change) -> None:
         if event.kind == EventKind.TURN_CANCELLED:
             # Its worker would find out at its next write or sign of life; so it also lets a silent model go at once.
             await tell(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
+
+
+def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Answer:
+    """Return what a frame of either form says to a call that requires approval. Raises FrameError."""
+    if isinstance(frame, HitlDecision):
+        word, arguments = frame.decision, frame.modified_arguments
+    else:
+        word, arguments = frame.action, frame.edited_arguments
+    if word == "edit" and arguments is None:
+        raise FrameError(ErrorCode.INVALID_FIELD, "An `edit` needs the arguments to run the call with.")
+    return approvals.Answer(
+        approve=word != "reject",
+        arguments=arguments if word == "edit" else None,
+        feedback=frame.feedback or "",
+        by=by,
+        via=Via.SOCKET,
+    )
+
+
+def _tool_message(frame: ToolResult) -> tuple[str, bool]:
+    """Return what the model is told of a tool's result, and whether the tool failed, as the original did."""
+    if frame.error is not None:
+        # NUL is the one character that PostgreSQL cannot store; the output of tools may well have it.
+        return f"Error: {frame.error}".replace("\x00", "�"), True
+    if frame.result is None:
+        return "Tool executed successfully", False
+    result: Any = frame.result
+    return json.dumps(result, ensure_ascii=False).replace("\x00", "�"), False

@@ -16,6 +16,8 @@ from pydantic_core import from_json
 
 #: The WebSocket subprotocol of clients that follow a session by its events.
 EVENTS_SUBPROTOCOL = "codelab.v2"
+#: The subprotocols that can be chosen. A page that sends its token as another one has to name one of these as well.
+SUBPROTOCOLS = (EVENTS_SUBPROTOCOL, "codelab.v1")
 #: Largest frame a client may send, in bytes; below the server's own limit of 1 MiB, which ends the socket (1009).
 MAX_FRAME_BYTES = 256 * 1024
 #: Longest text of a message, in characters.
@@ -55,6 +57,11 @@ class ErrorCode(StrEnum):
     INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"
     NOT_SIGNED_IN = "not_signed_in"
+    #: In capitals because the original's documents have these two so.
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"
+    TOKEN_INVALID = "TOKEN_INVALID"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    RATE_LIMITED = "rate_limited"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     BROKER_UNAVAILABLE = "broker_unavailable"
@@ -73,8 +80,9 @@ class CloseCode(IntEnum):
     TOO_MANY_FRAMES = 1008
     INTERNAL_ERROR = 1011
     NOT_SIGNED_IN = 4401
-    ORIGIN_NOT_ALLOWED = 4403
+    NOT_ALLOWED = 4403
     INVALID_SESSION_KEY = 4404
+    RATE_LIMITED = 4429
 
 
 class FrameError(Exception):
@@ -248,6 +256,8 @@ class Error(ServerFrame):
     error_code: str
     #: True when it ends a turn; absent when it only refuses a frame.
     is_final: bool | None = None
+    #: Seconds after which it is worth another try, where that is known.
+    retry_after: int | None = None
 
 
 class Welcome(ServerFrame):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import cast
+
+from django.db.models import F
 
 from agents.roles import role_of, routed
 from agents.tools import offer
@@ -76,6 +79,14 @@ def waiting_messages(session_id: uuid.UUID) -> list[Message]:
     """Return the user's messages that nobody has begun to answer, the next one first."""
     rows = Message.objects.filter(session_id=session_id, role=MessageRole.USER, withdrawn=False)
     return list(rows.filter(turn__status=TurnStatus.QUEUED, turn__attempt=0).order_by("turn__position"))
+
+
+def tokens_used(owner_id: int, since: datetime) -> list[tuple[datetime, int]]:
+    """Return when a user's turns since then began and how many tokens the model read and wrote, the oldest first."""
+    # The ids begin with the time, so the newest turns are found by the index of the key.
+    first = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
+    turns = Turn.objects.filter(pk__gte=first, session__owner_id=owner_id).order_by("pk")
+    return list(turns.values_list("created_at", F("input_tokens") + F("output_tokens")))
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from sessions.callers import Caller
 from sessions.feed import Feed
 from sessions.log import LoggedEvent
 
@@ -20,7 +21,7 @@ from sessions.log import LoggedEvent
 KEEP_ALIVE = 15.0
 
 
-async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> AsyncIterator[str]:
+async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> AsyncGenerator[str]:
     """Yield the events with numbers above `after` as they come, for ever; while `writable` is not set they wait."""
     yield "retry: 1000\n\n"
     async with aclosing(aiter(Feed(session_id, after, writable))) as events:
@@ -36,6 +37,24 @@ async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | No
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+async def while_signed_in(lines: AsyncGenerator[str], caller: Caller) -> AsyncGenerator[str]:
+    """Yield the lines of a stream until its caller is nobody any more."""
+    ended = asyncio.ensure_future(caller.ended())
+    async with aclosing(lines):
+        following = asyncio.ensure_future(anext(lines))
+        try:
+            while True:
+                await asyncio.wait({ended, following}, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done():
+                    return
+                yield following.result()
+                following = asyncio.ensure_future(anext(lines))
+        finally:
+            ended.cancel()
+            following.cancel()
+            await asyncio.gather(ended, following, return_exceptions=True)
 
 
 def encoded(event: LoggedEvent) -> str:

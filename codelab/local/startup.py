@@ -151,6 +151,7 @@ class Startup:
             ("WebSocket", f"ws://{web}/ws/{{session}}"),
             ("API", f"http://{web}/api/v1/docs"),
             ("Demo user", f"{DEMO}, {password(credentials.demo_password)}"),
+            ("Sign in", f"http://{web}/login, or POST /oauth/token with client_id=codelab-flutter-app"),
             ("Admin", f"http://{web}/admin/ as {ADMIN}, {password(credentials.admin_password)}"),
             ("Flower", f"http://{flower}/ as {ADMIN}, {flower_password}"),
             ("Metrics", f"http://{web}/metrics"),

@@ -49,7 +49,7 @@ class ReadOnlyAdmin(Admin):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count the whole table, once for each choice
-    actions = None
+    actions: Sequence[Any] | None = None
 
     class Media:
         css = {"all": ["sessions/admin.css"]}

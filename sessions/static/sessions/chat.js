@@ -166,7 +166,7 @@ function listSoon() {
 async function listSessions() {
   isListed = true;
   const { status, body } = await get("/api/v1/sessions?limit=50");
-  // A socket tells that nobody is signed in only when it is spoken to, which is late for whoever has written a lot.
+  // The socket tells it too, but not while the server cannot look up who it is.
   if (status === 401) {
     chat.close();
     connectionChanged("refused", NOT_SIGNED_IN);

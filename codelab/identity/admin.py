@@ -1,0 +1,155 @@
+"""The admin of credentials: who has which, when they were used, and revoking them. It can show no secret: none is kept.
+
+An API key is made here too; the page that answers is the only place where it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.cache import add_never_cache_headers
+
+from codelab.identity import api_keys, families
+from codelab.identity.address import address_of
+from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, spaced
+from sessions.admin.display import shown
+from sessions.admin.filters import CreatedFilter
+from sessions.admin.pages import ReadOnlyAdmin
+
+if TYPE_CHECKING:
+    Form = forms.ModelForm[ApiKey]
+else:
+    Form = forms.ModelForm
+
+
+class ApiKeyForm(Form):
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, initial=[Scope.READ, Scope.WRITE], widget=forms.CheckboxSelectMultiple
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("user", "name", "scopes", "expires_at")
+
+    def clean_scopes(self) -> str:
+        """Return them as they are stored."""
+        return spaced(set(self.cleaned_data["scopes"]))
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    form = ApiKeyForm
+    list_display = ("the_name", "user", "prefix", "scopes", "created", "last_used_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    list_filter = (CreatedFilter,)
+    search_fields = ("user__username", "prefix")
+    fields = ("user", "the_name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
+    actions = ("revoke",)
+    autocomplete_fields = ("user",)
+    the_name = shown("name")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may, may make a key for any user."""
+        return bool(request.user.has_perm("identity.add_apikey"))
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Revoking is what changing a key means."""
+        return bool(request.user.has_perm("identity.change_apikey"))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Ask for what a new key needs; show all of an old one."""
+        return self.fields if obj else ("user", "name", "scopes", "expires_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """A key that exists stays as it is."""
+        return super().get_readonly_fields(request, obj) if obj else []
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        """Store a new key; its secret lives as long as this request."""
+        request.api_key_secret = api_keys.draw(obj)  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
+        api_keys.note_made(obj, address_of(request))
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the key, once, on a page that nobody keeps."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "The key, shown only now",
+            "key": obj,
+            "secret": request.api_key_secret,  # type: ignore[attr-defined]
+        }
+        response = TemplateResponse(request, "admin/identity/apikey/made.html", context)
+        add_never_cache_headers(response)
+        return response
+
+    @admin.action(description="Revoke the selected keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Revoke keys."""
+        for key in queryset:
+            api_keys.revoke(key.user_id, key.pk, address=address_of(request))
+        messages.success(request, "Revoked. Sockets that were opened with them are closed within the minute.")
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(ReadOnlyAdmin):
+    list_display = ("created", "user", "client", "scopes", "address", "refreshed_at", "expires_at", "revoked_at")
+    list_select_related = ("user", "client")
+    list_filter = (CreatedFilter,)
+    search_fields = ("user__username",)
+    fields = ("id", "user", "client", "scopes", "address", "created_at", "refreshed_at", "expires_at", "revoked_at")
+    actions = ("revoke",)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Revoking is what changing a family means."""
+        return bool(request.user.has_perm("identity.change_tokenfamily"))
+
+    @admin.action(description="Revoke the selected sign-ins", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
+        """Revoke families."""
+        for family in queryset.select_related("client"):
+            families.revoke(family, address=address_of(request))
+        messages.success(request, "Revoked. Sockets that hang on them are closed within the minute.")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created", "kind", "user", "the_client", "address", "detail")
+    list_select_related = ("user",)
+    list_filter = ("kind", CreatedFilter)
+    search_fields = ("user__username", "address")
+    fields = ("id", "created_at", "kind", "user", "the_client", "address", "detail")
+    the_client = shown("client_id")
+
+
+@admin.register(Client)
+class ClientAdmin(ReadOnlyAdmin):
+    ordering = ("client_id",)
+    list_display = ("client_id", "name", "is_public", "scopes", "user", "is_active", "created_at")
+    list_select_related = ("user",)
+    fields = ("client_id", "name", "is_public", "scopes", "user", "is_active", "created_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A client whose secret is known to others has to go, and all that was signed in with it."""
+        return bool(request.user.has_perm("identity.delete_client"))
+
+    @admin.display(description="public", boolean=True)
+    def is_public(self, client: Client) -> bool:
+        """Say whether it has no secret."""
+        return not client.secret_hash
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(ReadOnlyAdmin):
+    ordering = ("-created_at",)
+    list_display = ("kid", "is_current", "created_at", "retired_at")
+    fields = ("kid", "is_current", "created_at", "retired_at")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the key without its private half, which no page has a use for."""
+        return SigningKey.objects.defer("private_pem").filter(pk=object_id).first()

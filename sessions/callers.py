@@ -1,0 +1,74 @@
+"""Who is on the other side, as far as sessions need to know: a user, who may do some things and not others, for now.
+
+The project makes callers (`codelab.identity`); it puts one into the scope of each socket and, as `caller`, on each
+request of the API. Nothing here or in the rest of sessions knows about tokens, keys or cookies.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol, cast
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest
+
+from sessions.protocol import CloseCode, ErrorCode
+
+
+class Use(StrEnum):
+    """What a caller is about to do."""
+
+    #: Follow a session over a socket.
+    CONNECTION = "connection"
+    READ = "read"
+    #: Change anything: each frame and each request that does.
+    WRITE = "write"
+    #: Begin a turn, besides sending the message that does.
+    TURN = "turn"
+
+
+class Refusal(Exception):
+    """What a caller may not do, or not now; the sentence is for people."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        text: str,
+        *,
+        status: int,
+        close_code: CloseCode | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(text)
+        #: The status of an answer to a request.
+        self.status = status
+        #: A socket is closed with it; without one the socket lives on.
+        self.close_code = close_code
+        #: Seconds after which it is worth another try.
+        self.retry_after = retry_after
+        self.code = code
+
+
+class Caller(Protocol):
+    """Whoever opened a socket or sent a request."""
+
+    async def identify(self, key: str | None = None) -> AbstractBaseUser:
+        """Return the user, who wants the session `key` if there is one. Raises Refusal; may ask the database."""
+        ...
+
+    async def permit(self, use: Use) -> None:
+        """Return when the identified user may do this now, and count it; raises Refusal."""
+        ...
+
+    async def ended(self) -> Refusal:
+        """Return as soon as the identified user is nobody any more: signed out, expired, revoked."""
+        ...
+
+    async def opened(self, key: str) -> None:
+        """Take note that the identified user has opened the session `key` by a request."""
+        ...
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    """Return who sent a request of the API."""
+    return cast(Caller, request.caller)  # type: ignore[attr-defined]
