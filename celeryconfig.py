@@ -34,7 +34,7 @@ accept_content = ["json"]
 task_ignore_result = True
 result_backend = None
 task_default_queue = "turns"
-task_routes = {"sessions.tasks.sweep": {"queue": "upkeep"}}
+task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}}
 # Acknowledged when it starts: the lease on the turn brings it back, not the broker. Late acknowledgement would add
 # nothing and take much: a connection to Redis that is lost with unacknowledged tasks ends the whole worker (kombu
 # 5.7.0 fails while it restores them). For the same reason no task is taken before a thread is free for it.
@@ -49,10 +49,10 @@ worker_concurrency = environment.worker_concurrency
 timezone = "UTC"
 
 beat_schedule = {
-    "sweep": {
-        "task": "sessions.tasks.sweep",
-        "schedule": 5.0,
-        # Sweeps that nobody took while the workers were away are of no use afterwards.
-        "options": {"expires": 10},
+    "tidy": {
+        "task": "sessions.tasks.tidy",
+        "schedule": 30.0,
+        # Those that nobody took while the workers were away are of no use afterwards.
+        "options": {"expires": 25},
     }
 }

@@ -17,7 +17,7 @@ from codelab.auth import ORIGIN_REFUSED, identify_request, is_origin_allowed
 from codelab.environment import VERSION
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
-from sessions.changes import TooLate
+from sessions.changes import MessageRefused, NothingToCancel, TooLate
 from sessions.models import new_id
 from sessions.protocol import ErrorCode
 from sessions.schema import asyncapi
@@ -92,6 +92,16 @@ def _too_big(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
 @api.exception_handler(BrokerUnavailable)
 def _no_broker(_request: HttpRequest, error: BrokerUnavailable) -> HttpResponse:
     return _answer(503, ErrorCode.BROKER_UNAVAILABLE, str(error))
+
+
+@api.exception_handler(NothingToCancel)
+def _nothing_to_cancel(_request: HttpRequest, error: NothingToCancel) -> HttpResponse:
+    return _answer(409, ErrorCode.NOTHING_TO_CANCEL, str(error))
+
+
+@api.exception_handler(MessageRefused)
+def _message_refused(_request: HttpRequest, error: MessageRefused) -> HttpResponse:
+    return _answer(404 if error.code == ErrorCode.MESSAGE_NOT_FOUND else 409, error.code, str(error))
 
 
 @api.exception_handler(DatabaseError)

@@ -10,19 +10,20 @@ import uuid
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
 from sessions import lifecycle, log, protocol, queries
-from sessions.changes import Accepted, NothingToCancel
+from sessions.changes import Accepted
 from sessions.feed import ENDS_TURN, Feed
-from sessions.intake import announce, patience, take_cancel, take_message
+from sessions.intake import announce, patience, take_cancel, take_edit, take_message, take_withdrawal
 from sessions.models import EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, FrameError
 from sessions.shapes import (
     Answer,
     CancelOut,
+    EditIn,
     ErrorOut,
     EventOut,
     EventPage,
@@ -30,11 +31,13 @@ from sessions.shapes import (
     HistoryMessage,
     MessageIn,
     MessageOut,
+    Queue,
     SessionIn,
     SessionList,
     SessionOut,
+    WaitingMessage,
 )
-from sessions.sse import stream
+from sessions.sse import numbered, stream
 from sessions.threads import in_thread
 
 router = Router()
@@ -53,6 +56,7 @@ class ApiError(Exception):
 
 #: A session's name may have slashes in it.
 ONE = "/sessions/{path:session_id}"
+MESSAGE = ONE + "/messages/{message_id}"
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 503: ErrorOut}
 
 
@@ -70,7 +74,11 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     async with patience() as deadline:
         session = await in_thread(lifecycle.open_session)(owner(request).pk, body.session_id)
         accepted = await take_message(
-            session.pk, body.message, client_message_id=body.client_message_id, deadline=deadline
+            session.pk,
+            body.message,
+            client_message_id=body.client_message_id,
+            interrupt=body.interrupt,
+            deadline=deadline,
         )
     await announce(accepted)
     out = MessageOut(
@@ -149,23 +157,47 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
 async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
     """Stop a turn, or without an id the one that is running, waiting or next."""
     async with patience() as deadline:
-        session = await in_thread(queries.owned_session)(owner(request).pk, session_id)
-        if session is None:
-            raise _not_found(session_id)
-        try:
-            change = await take_cancel(session.pk, turn_id, deadline=deadline)
-        except NothingToCancel as error:
-            raise ApiError(409, ErrorCode.NOTHING_TO_CANCEL, str(error)) from None
+        session = await _owned(request, session_id)
+        change = await take_cancel(session.pk, turn_id, deadline=deadline)
     await announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
 
-@router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, tags=["sessions"])
+@router.get(f"{ONE}/queue", response={200: Queue, **ERRORS}, tags=["messages"])
+async def get_queue(request: HttpRequest, session_id: str) -> Queue:
+    """List the messages that wait for their answer, the next one first."""
+    session = await _owned(request, session_id)
+    waiting = await in_thread(queries.waiting_messages)(session.pk)
+    return Queue(
+        messages=[WaitingMessage(message_id=row.pk, turn_id=row.turn_id, content=row.content) for row in waiting]
+    )
+
+
+@router.patch(MESSAGE, response={200: WaitingMessage, 409: ErrorOut, **ERRORS}, tags=["messages"])
+async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.UUID, body: EditIn) -> WaitingMessage:
+    """Change the text of a message that waits for its answer."""
+    _require_clean(body.content)
+    async with patience() as deadline:
+        session = await _owned(request, session_id)
+        change = await take_edit(session.pk, message_id, body.content, deadline=deadline)
+    await announce(change)
+    return WaitingMessage(**change.events[-1].payload)
+
+
+@router.delete(MESSAGE, response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["messages"])
+async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelOut:
+    """Take back a message that waits for its answer."""
+    async with patience() as deadline:
+        session = await _owned(request, session_id)
+        change = await take_withdrawal(session.pk, message_id, deadline=deadline)
+    await announce(change)
+    return CancelOut(turn_id=change.events[-1].payload["turn_id"])
+
+
+@router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
     """Return the events with numbers above `after`: a page, or for `Accept: text/event-stream` all as they come."""
-    session = await in_thread(queries.owned_session)(owner(request).pk, session_id)
-    if session is None:
-        raise _not_found(session_id)
+    session = await _owned(request, session_id)
     last_seen = request.headers.get("Last-Event-ID", "")
     after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
     if after > MAX_NUMBER:
@@ -175,7 +207,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         return StreamingHttpResponse(stream(session.pk, after), content_type="text/event-stream", headers=headers)
     events = await in_thread(log.since)(session.pk, after)
     return EventPage(
-        events=[EventOut(number=event.number, kind=event.kind, payload=event.payload) for event in events],
+        events=[EventOut(**numbered(event)) for event in events],
         last_number=session.last_number,
     )
 
@@ -185,6 +217,13 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
 async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
     """Return a session."""
     return await _shown(request, session_id)
+
+
+async def _owned(request: HttpRequest, key: str) -> Session:
+    session = await in_thread(queries.owned_session)(owner(request).pk, key)
+    if session is None:
+        raise _not_found(key)
+    return session
 
 
 def _require_clean(*texts: str) -> None:
@@ -207,7 +246,10 @@ async def _shown(request: HttpRequest, key: str) -> SessionOut:
 
 
 def _counted(sessions: Any) -> Any:
-    return sessions.annotate(message_count=Count("messages"), last_message_at=Max("messages__created_at"))
+    return sessions.annotate(
+        message_count=Count("messages", filter=Q(messages__withdrawn=False)),
+        last_message_at=Max("messages__created_at"),
+    )
 
 
 def _session_out(row: Any) -> SessionOut:
@@ -224,7 +266,7 @@ def _session_out(row: Any) -> SessionOut:
 
 
 def _history(session: Session) -> History:
-    rows = list(session.messages.order_by("number"))
+    rows = list(session.messages.filter(withdrawn=False).order_by("number"))
     return History(
         session_id=session.key,
         messages=[

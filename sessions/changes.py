@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sessions.log import Attempt, LoggedEvent
 from sessions.protocol import ErrorCode
@@ -20,6 +20,14 @@ class TooLate(Exception):
 
 class NothingToCancel(Exception):
     """There is no such turn, or it has ended already."""
+
+
+class MessageRefused(Exception):
+    """A message that cannot be changed any more. `code` and the text are for the client."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class ToolCallRefused(Exception):
@@ -60,6 +68,10 @@ class Claimed(Change):
     attempt: int
     agent: str
     steps: int
+    #: What earlier attempts and steps of the turn took, without waiting for tools.
+    worked: timedelta
+    #: An earlier attempt has shown text of this step, which is said again from its beginning.
+    again: bool
 
     @property
     def key(self) -> Attempt:

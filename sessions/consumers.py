@@ -21,25 +21,39 @@ from django.db import Error as DatabaseError
 
 from sessions import lifecycle, metrics, protocol, queries
 from sessions.broker import BrokerUnavailable
-from sessions.changes import Accepted, Change, NothingToCancel, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
-from sessions.intake import announce, patience, take_cancel, take_message, take_tool_result
+from sessions.intake import (
+    announce,
+    patience,
+    take_cancel,
+    take_edit,
+    take_message,
+    take_tool_result,
+    take_withdrawal,
+)
 from sessions.models import Session, new_id
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
     Cancel,
     CloseCode,
+    EditMessage,
     ErrorCode,
     FrameError,
     Hello,
+    Request,
     ToolResult,
     UserMessage,
+    WithdrawMessage,
 )
 from sessions.snapshot import snapshot
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
+
+#: Digits of the largest number that an event can have.
+MAX_NUMBER_LENGTH = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,11 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.key: str = self.scope["url_route"]["kwargs"]["key"]
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
-        stream = parse_qs(self.scope["query_string"].decode("latin-1")).get("stream", [""])[0]
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        stream = query.get("stream", [""])[0]
+        after = query.get("after", [""])[0]
+        #: Number of the last event that a client without `hello` has seen, if it says so.
+        self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_LENGTH else None
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
         events = protocol.EVENTS_SUBPROTOCOL in self.scope["subprotocols"]
         self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
@@ -88,7 +106,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 async with patience():
                     session = await self.attach()
                     if session and not events:
-                        self.follow(session, session.last_number)
+                        self.follow(session, self.start_of(session))
 
     async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
         """Say why this socket is of no use, and close it."""
@@ -151,7 +169,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 change = await self.store(session, frame, deadline)
             self.feed.look()
             await announce(change)
-        except (FrameError, ToolCallRefused) as error:
+        except (FrameError, ToolCallRefused, MessageRefused) as error:
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
             await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
@@ -171,7 +189,11 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Follow a session that could not be followed when the socket was opened."""
         if self.dialect.events:
             raise FrameError(ErrorCode.HELLO_FIRST, "Say `hello` first, with the number of the last event you have.")
-        self.follow(session, session.last_number)
+        self.follow(session, self.start_of(session))
+
+    def start_of(self, session: Session) -> int:
+        """Return the number to go on from: where the client says it was, or now."""
+        return session.last_number if self.after is None else min(self.after, session.last_number)
 
     async def welcome(self, session: Session, after: int | None) -> None:
         """Tell a client where it stands, and go on from there."""
@@ -185,17 +207,25 @@ class SessionConsumer(AsyncWebsocketConsumer):
         await self.send(protocol.encode(frame))
         self.follow(session, frame.after)
 
-    async def store(self, session: Session, frame: UserMessage | ToolResult | Cancel, deadline: float) -> Change:
+    async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame says."""
         match frame:
             case UserMessage():
                 accepted = await take_message(
-                    session.pk, frame.content, client_message_id=frame.client_message_id, deadline=deadline
+                    session.pk,
+                    frame.content,
+                    client_message_id=frame.client_message_id,
+                    interrupt=bool(frame.interrupt),
+                    deadline=deadline,
                 )
                 logger.info("message_accepted", turn_id=str(accepted.turn_id), length=len(frame.content))
                 if self.dialect.events:
                     await self.send(protocol.encode(accepted_frame(accepted, frame)))
                 return accepted
+            case EditMessage():
+                return await take_edit(session.pk, frame.message_id, frame.content, deadline=deadline)
+            case WithdrawMessage():
+                return await take_withdrawal(session.pk, frame.message_id, deadline=deadline)
             case Cancel():
                 return await take_cancel(session.pk, frame.turn_id, deadline=deadline)
             case ToolResult():

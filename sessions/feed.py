@@ -11,12 +11,11 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from itertools import groupby
-from typing import Any
 
 import structlog
-from channels.layers import get_channel_layer
 
 from sessions import log, queries
+from sessions.layer import RETRY, listen, tell
 from sessions.log import LoggedEvent
 from sessions.models import EventKind
 from sessions.threads import in_thread
@@ -25,8 +24,6 @@ logger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the log while a turn is open, and while none is.
 ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
-#: Seconds before another try to reach the layer.
-RETRY = 1.0
 
 ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED})
 
@@ -38,19 +35,11 @@ def group_name(session_id: uuid.UUID) -> str:
 
 async def publish(events: Iterable[LoggedEvent]) -> None:
     """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
-    layer: Any = get_channel_layer()
     ordered = sorted(events, key=lambda event: (event.session_id, event.number))
     for session_id, group in groupby(ordered, key=lambda event: event.session_id):
-        message = {
-            # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
-            "type": "session.events",
-            "events": [[event.number, event.kind, event.payload] for event in group],
-        }
-        try:
-            await layer.group_send(group_name(session_id), message)
-        except Exception as error:
-            # Every error of every layer means the same here, and none may fail a turn that is already stored.
-            logger.warning("events_not_published", session_id=str(session_id), error=type(error).__name__)
+        # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
+        numbered = [[event.number, event.kind, event.payload] for event in group]
+        await tell(group_name(session_id), {"type": "session.events", "events": numbered})
 
 
 class Feed:
@@ -125,24 +114,10 @@ class Feed:
             self._open_turns.discard(event.payload["turn_id"])
 
     async def _subscribe(self, subscribed: asyncio.Event) -> None:
-        """Pass on what the layer delivers; when the layer fails, start again and have the log read meanwhile."""
-        layer: Any = get_channel_layer()
-        group = group_name(self.session_id)
-        while True:
-            channel = None
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(group, channel)
+        """Pass on what the layer delivers; where it may have lost something, have the log read."""
+        async for message in listen(group_name(self.session_id)):
+            if message is None:
                 subscribed.set()
                 self.look()
-                while True:
-                    message = await layer.receive(channel)
-                    self._arrived.put_nowait([LoggedEvent(self.session_id, *event) for event in message["events"]])
-            except asyncio.CancelledError:
-                if channel is not None:
-                    with suppress(Exception):
-                        await layer.group_discard(group, channel)
-                raise
-            except Exception as error:
-                logger.warning("layer_failed", session_id=str(self.session_id), error=type(error).__name__)
-            await asyncio.sleep(RETRY)
+            else:
+                self._arrived.put_nowait([LoggedEvent(self.session_id, *event) for event in message["events"]])

@@ -38,9 +38,10 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
     """Return the frame that tells of an event in a dialect, or None when it has none."""
     payload = event.payload
     if dialect.events:
-        return EventFrame(number=event.number, kind=event.kind, payload=payload)
+        return EventFrame(number=event.number, first=event.first, kind=event.kind, payload=payload)
     match event.kind:
-        case EventKind.TEXT_DELTA if dialect.tokens:
+        # What is said again, after its worker went away, comes as a whole: these clients cannot take text back.
+        case EventKind.TEXT_DELTA if dialect.tokens and not payload.get("again"):
             return AssistantMessage(
                 number=event.number,
                 turn_id=payload["turn_id"],

@@ -11,10 +11,12 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sessions import lifecycle, tasks
+from sessions import lifecycle, queue, tasks, toolcalls
 from sessions.broker import require_broker
 from sessions.changes import Accepted, Change
 from sessions.feed import publish
+from sessions.layer import WORKERS, tell
+from sessions.models import EventKind
 from sessions.threads import in_thread
 
 #: Seconds in which a client hears that its message was taken or refused.
@@ -30,12 +32,24 @@ async def patience() -> AsyncIterator[float]:
 
 
 async def take_message(
-    session_id: uuid.UUID, content: str, *, client_message_id: str | None, deadline: float
+    session_id: uuid.UUID, content: str, *, client_message_id: str | None, interrupt: bool, deadline: float
 ) -> Accepted:
     """Store a user's message. Raises BrokerUnavailable, TooLate and database errors; then nothing was stored."""
     await require_broker()
-    accept = in_thread(lifecycle.accept_message)
-    return await accept(session_id, content, client_message_id=client_message_id, deadline=deadline)
+    accept = in_thread(queue.accept_message)
+    return await accept(
+        session_id, content, client_message_id=client_message_id, interrupt=interrupt, deadline=deadline
+    )
+
+
+async def take_edit(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float) -> Change:
+    """Change a message that waits. Raises MessageRefused, TooLate and database errors."""
+    return await in_thread(queue.edit_message)(session_id, message_id, content, deadline=deadline)
+
+
+async def take_withdrawal(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float) -> Change:
+    """Take back a message that waits. Raises MessageRefused, TooLate and database errors."""
+    return await in_thread(queue.withdraw_message)(session_id, message_id, deadline=deadline)
 
 
 async def take_cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float) -> Change:
@@ -48,7 +62,7 @@ async def take_tool_result(
 ) -> Change:
     """Store the result of a tool. Raises ToolCallRefused besides what `take_message` raises."""
     await require_broker()
-    record = in_thread(lifecycle.record_tool_result)
+    record = in_thread(toolcalls.record_tool_result)
     return await record(session_id, call_id, content=content, failed=failed, deadline=deadline)
 
 
@@ -56,3 +70,7 @@ async def announce(change: Change) -> None:
     """Tell workers of the turn that is ready, and followers of the events. Never raises."""
     await tasks.send_soon(change.ready)
     await publish(change.events)
+    for event in change.events:
+        if event.kind == EventKind.TURN_CANCELLED:
+            # Its worker would find out at its next write or sign of life; so it also lets a silent model go at once.
+            await tell(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection, transaction
@@ -43,6 +43,8 @@ class LoggedEvent:
     number: int
     kind: str
     payload: dict[str, Any]
+    #: Where one event stands for several numbers (sessions.folding), the first of them.
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +109,25 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
 
 
 def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> list[LoggedEvent]:
-    """Return the events with numbers above `after`, in order, at most `limit` of them."""
+    """Return the events with numbers above `after`, in order, at most `limit` of them.
+
+    Exactly those: of an event that stands for several numbers only the part above `after` is returned.
+    """
     rows = Event.objects.filter(session_id=session_id, number__gt=after).order_by("number")
-    return [LoggedEvent(session_id, *row) for row in rows.values_list("number", "kind", "payload")[:limit]]
+    fields = rows.values_list("number", "kind", "payload", "first")[:limit]
+    return [_part(LoggedEvent(session_id, *row), after) for row in fields]
+
+
+def _part(event: LoggedEvent, after: int) -> LoggedEvent:
+    """Return the event, or of a folded one what it says with the numbers above `after`."""
+    if event.first is None:
+        return event
+    payload = {**event.payload}
+    ends, first = payload.pop("ends"), event.first
+    if after >= first:
+        payload["text"] = payload["text"][ends[after - first] :]
+        first = after + 1
+    return replace(event, payload=payload, first=first if first < event.number else None)
 
 
 def _rows(session_id: uuid.UUID, first: int, events: Iterable[NewEvent]) -> list[Event]:

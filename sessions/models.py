@@ -57,7 +57,10 @@ class EventKind(models.TextChoices):
 
     AGENT_SWITCHED = "agent_switched"
     MESSAGE_ADDED = "message_added"
+    MESSAGE_EDITED = "message_edited"
+    MESSAGE_WITHDRAWN = "message_withdrawn"
     TURN_QUEUED = "turn_queued"
+    QUEUE_CHANGED = "queue_changed"
     TURN_STARTED = "turn_started"
     TEXT_DELTA = "text_delta"
     TOOL_CALL_REQUESTED = "tool_call_requested"
@@ -100,11 +103,12 @@ class Turn(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns", db_index=False)
     status = models.CharField(max_length=16, choices=TurnStatus, default=TurnStatus.QUEUED)
-    position = models.BigIntegerField(help_text="Number of the event that queued it; a session's turns run in order.")
+    position = models.BigIntegerField(
+        help_text="Turns run in this order: by the number of the event that queued them, unless one was put first."
+    )
     attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
-    hinted_at = models.DateTimeField(default=timezone.now, help_text="When a worker was last told of it.")
     worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")
@@ -115,9 +119,12 @@ class Turn(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its newest attempt began.")
+    worked = models.DurationField(default=timedelta, help_text="Time its attempts took, without waiting for tools.")
     first_token_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    folded = models.BooleanField(default=False, editable=False, help_text="Its pieces of text are few events now.")
 
     class Meta:
         constraints = [
@@ -143,8 +150,11 @@ class Turn(models.Model):
             ),
         ]
         indexes = [
-            # The sweeper and the metrics ask only for open turns, which are few among millions.
-            models.Index(fields=["status", "hinted_at"], condition=Q(status__in=OPEN_STATUSES), name="turn_open"),
+            # The workers and the metrics ask only for open turns, which are few among millions.
+            models.Index(fields=["status", "queued_at"], condition=Q(status__in=OPEN_STATUSES), name="turn_open"),
+            models.Index(
+                fields=["finished_at"], condition=Q(folded=False, finished_at__isnull=False), name="turn_to_fold"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -165,6 +175,9 @@ class Message(models.Model):
         max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
     )
     interrupted = models.BooleanField(default=False, help_text="The turn ended before the model had said everything.")
+    withdrawn = models.BooleanField(
+        default=False, help_text="Its sender took it back before it was answered; neither model nor clients see it."
+    )
     number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -224,6 +237,9 @@ class Event(models.Model):
         Turn, on_delete=models.DO_NOTHING, related_name="events", null=True, db_index=False, db_constraint=False
     )
     number = models.BigIntegerField()
+    first = models.BigIntegerField(
+        null=True, blank=True, help_text="For a folded event: it stands for the numbers from this one to its own."
+    )
     kind = models.CharField(max_length=32, choices=EventKind)
     payload = models.JSONField(default=dict)
     attempt = models.PositiveIntegerField(default=0, help_text="The turn's attempt that wrote it; 0 for clients.")
@@ -233,6 +249,9 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["session", "number"], name="event_number_unique"),
             models.CheckConstraint(condition=Q(number__gt=0), name="event_number_positive"),
+            models.CheckConstraint(
+                condition=Q(first__isnull=True) | Q(first__lt=F("number")), name="event_stands_for_numbers_before_it"
+            ),
             one_of("kind", EventKind, "event_kind_known"),
         ]
 

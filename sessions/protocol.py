@@ -44,6 +44,8 @@ class ErrorCode(StrEnum):
     INVALID_SESSION_KEY = "invalid_session_key"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
+    MESSAGE_NOT_FOUND = "message_not_found"
+    MESSAGE_BEGUN = "message_begun"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     TOOL_CALL_FINISHED = "tool_call_finished"
     NOT_SIGNED_IN = "not_signed_in"
@@ -89,6 +91,23 @@ class UserMessage(ClientFrame):
     role: Literal["user", "assistant", "system", "tool"] | None = None
     #: The client's own id for it; sent again after a lost connection, the same id is the same message.
     client_message_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
+    #: Stop the turn that is under way and answer this message next, before all others that wait.
+    interrupt: bool | None = None
+
+
+class EditMessage(ClientFrame):
+    """Change the text of a message that waits for its turn."""
+
+    type: Literal["edit_message"]
+    message_id: UUID
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+
+
+class WithdrawMessage(ClientFrame):
+    """Take back a message that waits for its turn; it is never answered and no longer part of the conversation."""
+
+    type: Literal["withdraw_message"]
+    message_id: UUID
 
 
 class Cancel(ClientFrame):
@@ -115,8 +134,12 @@ class Hello(ClientFrame):
     after: int | None = Field(None, ge=0, le=2**63 - 1)
 
 
-type AnyClientFrame = Annotated[UserMessage | ToolResult | Cancel | Hello, Field(discriminator="type")]
-CLIENT_FRAME: TypeAdapter[UserMessage | ToolResult | Cancel | Hello] = TypeAdapter(AnyClientFrame)
+#: What a client asks to have stored.
+type Request = UserMessage | EditMessage | WithdrawMessage | ToolResult | Cancel
+type AnyClientFrame = Annotated[
+    UserMessage | EditMessage | WithdrawMessage | ToolResult | Cancel | Hello, Field(discriminator="type")
+]
+CLIENT_FRAME: TypeAdapter[Request | Hello] = TypeAdapter(AnyClientFrame)
 
 
 class ServerFrame(BaseModel):
@@ -197,6 +220,8 @@ class EventFrame(ServerFrame):
     """Only in `codelab.v2`: a fact of the session; docs/protocol.md lists the kinds and their payloads."""
 
     type: Literal["event"] = "event"
+    #: Where it stands for several numbers, the first of them; the one after the last event that you have.
+    first: int | None = None
     kind: str
     payload: dict[str, Any]
 
@@ -217,7 +242,7 @@ def encode(frame: ServerFrame) -> str:
     return frame.model_dump_json(exclude_none=True)
 
 
-def decode(text: str) -> UserMessage | ToolResult | Cancel | Hello:
+def decode(text: str) -> Request | Hello:
     """Read a client's frame; raises FrameError with a sentence that names what is wrong."""
     require_clean_text(text)
     data = text.encode()
@@ -230,8 +255,8 @@ def decode(text: str) -> UserMessage | ToolResult | Cancel | Hello:
         raise _frame_error(error) from None
     except ValueError as error:
         raise FrameError(ErrorCode.INVALID_JSON, f"Invalid JSON message: {error}.") from None
-    if isinstance(frame, UserMessage):
-        require_clean_text(frame.content + (frame.client_message_id or ""))
+    if isinstance(frame, UserMessage | EditMessage):
+        require_clean_text(frame.content + (getattr(frame, "client_message_id", None) or ""))
         if not frame.content.strip():
             raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
     return frame

@@ -8,7 +8,7 @@ from typing import cast
 from llm.types import Message as ModelMessage
 from llm.types import Role
 from llm.types import ToolCall as ModelToolCall
-from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn
+from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
@@ -23,7 +23,7 @@ def history(turn_id: uuid.UUID, prompt: str) -> tuple[ModelMessage, ...]:
     messages of later turns are not there yet.
     """
     turn = Turn.objects.get(pk=turn_id)
-    rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position)
+    rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
     messages = [ModelMessage(role="system", content=prompt)]
     unanswered: list[str] = []
     for row in rows.order_by("turn__position", "number"):
@@ -58,6 +58,12 @@ def open_turns(session_id: uuid.UUID) -> list[str]:
     """Return the ids of the session's turns that have not ended, in order."""
     turns = Turn.objects.filter(session_id=session_id, status__in=OPEN_STATUSES).order_by("position")
     return [str(pk) for pk in turns.values_list("pk", flat=True)]
+
+
+def waiting_messages(session_id: uuid.UUID) -> list[Message]:
+    """Return the user's messages that nobody has begun to answer, the next one first."""
+    rows = Message.objects.filter(session_id=session_id, role=MessageRole.USER, withdrawn=False)
+    return list(rows.filter(turn__status=TurnStatus.QUEUED, turn__attempt=0).order_by("turn__position"))
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:

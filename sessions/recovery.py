@@ -1,6 +1,7 @@
-"""What the sweeper does every few seconds: it brings turns on that a lost task, a dead worker or a silent client left.
+"""Finds what was left behind: turns that no task brought to a worker, leases that ran out, tools that never answered.
 
-Runs beside everything else and in several workers at once: each turn is looked at again under its session's lock.
+Every worker looks by itself, every second (`sessions.worker`), so that neither Redis nor beat is needed for a turn to
+go on. Several look at once: each turn is looked at again under its session's lock.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import uuid
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from sessions import log, metrics
@@ -21,33 +23,39 @@ from sessions.protocol import ErrorCode
 
 #: Leases in a row that may run out before the turn is given up.
 LOST_LEASES_LIMIT = 3
-#: How long a queued turn waits before a worker is told of it once more.
-HINT_PATIENCE = timedelta(seconds=10)
+#: How long a queued turn waits for the task that announces it, before a worker takes it without.
+TASK_PATIENCE = timedelta(seconds=2)
 #: How long a turn waits for the client's tools.
 TOOL_PATIENCE = timedelta(hours=24)
 
 
-def overdue() -> list[uuid.UUID]:
-    """Return the turns that need `recover`: nobody took them, their lease ran out, or their tools never answered."""
+def lapsed() -> list[uuid.UUID]:
+    """Return the turns that need `recover`: their lease ran out, or their tools never answered."""
     now = timezone.now()
-    turns = Turn.objects.filter(status__in=OPEN_STATUSES)
-    return list(
-        (
-            turns.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now)
-            | turns.filter(status=TurnStatus.QUEUED, hinted_at__lt=now - HINT_PATIENCE)
-            | turns.filter(status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_PATIENCE)
-        )
-        .order_by("hinted_at")
-        .values_list("pk", flat=True)[:1000]
+    turns = Turn.objects.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now) | Turn.objects.filter(
+        status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_PATIENCE
     )
+    return list(turns.values_list("pk", flat=True)[:1000])
+
+
+def untaken(limit: int) -> list[uuid.UUID]:
+    """Return queued turns that are next in their session and that nobody has taken, those that wait longest first."""
+    earlier = Turn.objects.filter(
+        session=OuterRef("session"), status__in=OPEN_STATUSES, position__lt=OuterRef("position")
+    )
+    turns = Turn.objects.filter(status=TurnStatus.QUEUED, queued_at__lt=timezone.now() - TASK_PATIENCE)
+    return list(turns.exclude(Exists(earlier)).order_by("queued_at").values_list("pk", flat=True)[:limit])
 
 
 def recover(turn_id: uuid.UUID) -> Change:
-    """Bring an overdue turn on: queue it again, or end it with a reason. Does nothing when it is no longer overdue."""
+    """Bring a lapsed turn on: queue it again, or end it with a reason. Does nothing when it no longer needs it."""
     now = timezone.now()
     ended: str | None = None
+    session_id = Turn.objects.filter(pk=turn_id).values_list("session_id", flat=True).first()
+    if session_id is None:
+        return Change()
     with transaction.atomic():
-        session = log.lock(Turn.objects.values_list("session_id", flat=True).get(pk=turn_id))
+        session = log.lock(session_id)
         turn = Turn.objects.get(pk=turn_id)
         events: list[LoggedEvent] = []
         ready: uuid.UUID | None = None
@@ -67,9 +75,6 @@ def recover(turn_id: uuid.UUID) -> Change:
                 ended = ErrorCode.TOOL_TIMED_OUT
                 events = end_as_failed(session, turn, ended, "The client did not send the result of a tool in time.")
                 ready = next_in(session)
-            case TurnStatus.QUEUED:
-                Turn.objects.filter(pk=turn_id, status=TurnStatus.QUEUED).update(hinted_at=now)
-                ready = turn_id if next_in(session) == turn_id else None
     if ended:
         metrics.turn_ended(turn, TurnStatus.FAILED, ended)
     return Change(events=events, ready=ready)

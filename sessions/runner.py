@@ -26,7 +26,7 @@ from agents.tools import requires_approval
 from llm import catalog
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import lifecycle, metrics, queries
+from sessions import lifecycle, metrics, queries, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
 from sessions.models import ToolCall, new_id
@@ -105,7 +105,7 @@ async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
     try:
         if held.steps >= loop.MAX_STEPS:
             return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
-        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT):
+        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - held.worked.total_seconds()):
             finished = await _model_call(held, writer, said)
         return await _finish(held, writer, said, finished)
     except StaleAttempt:
@@ -186,7 +186,7 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
             )
             for call in finished.tool_calls
         ]
-        change = await _stored(lifecycle.request_tools, held, step, calls)
+        change = await _stored(toolcalls.request_tools, held, step, calls)
         logger.info("turn_waiting", tool_calls=len(calls))
     else:
         change = await _stored(lifecycle.complete, held, step)

@@ -26,6 +26,7 @@ class MessageIn(Schema):
         max_length=MAX_CLIENT_ID_LENGTH,
         description="Your own id: the same again is the same message.",
     )
+    interrupt: bool = Field(False, description="Stop the turn that is under way and answer this message next.")
     wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
     timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
 
@@ -48,6 +49,24 @@ class MessageOut(Schema):
     answer: Answer | None = None
 
 
+class EditIn(Schema):
+    """The new text of a message."""
+
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+
+
+class WaitingMessage(Schema):
+    """A message that waits for its answer."""
+
+    message_id: uuid.UUID
+    turn_id: uuid.UUID
+    content: str
+
+
+class Queue(Schema):
+    messages: list[WaitingMessage]
+
+
 class ErrorOut(Schema):
     """Why a request was not served."""
 
@@ -64,6 +83,7 @@ class CancelOut(Schema):
 
 class EventOut(Schema):
     number: int
+    first: int | None = Field(None, description="Where it stands for several numbers, the first of them.")
     kind: str
     payload: dict[str, Any]
 

@@ -24,7 +24,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
         # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
         session = log.lock(session_id)
         turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
-        newest = session.messages.order_by("-turn__position", "-number")[: NEWEST + 1]
+        newest = session.messages.filter(withdrawn=False).order_by("-turn__position", "-number")[: NEWEST + 1]
         messages = [message_state(message) for message in reversed(newest)]
         return {
             "number": session.last_number,

@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 from sessions.feed import Feed
 from sessions.log import LoggedEvent
@@ -39,5 +40,11 @@ async def stream(session_id: uuid.UUID, after: int) -> AsyncIterator[str]:
 
 def encoded(event: LoggedEvent) -> str:
     """Return an event in the format of server-sent events; JSON has no raw line breaks, so one data line is enough."""
-    data = json.dumps({"number": event.number, "kind": event.kind, "payload": event.payload}, ensure_ascii=False)
+    data = json.dumps(numbered(event), ensure_ascii=False)
     return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
+
+
+def numbered(event: LoggedEvent) -> dict[str, Any]:
+    """Return an event as HTTP clients get it: as the event frames of the socket have it."""
+    fields: dict[str, Any] = {"number": event.number, "kind": event.kind, "payload": event.payload}
+    return fields if event.first is None else {"first": event.first, **fields}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
@@ -12,10 +13,13 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from llm import catalog
-from sessions import recovery
+from sessions import folding, recovery
 from sessions.threads import in_broker_thread
 
 logger = structlog.get_logger(__name__)
+
+#: Seconds that one run of `tidy` takes at most; the next one goes on.
+TIDY_TIME = 20.0
 
 
 @shared_task(name="sessions.tasks.advance_turn")
@@ -28,22 +32,17 @@ def advance_turn(turn_id: str) -> None:
         send(ready)
 
 
-@shared_task(name="sessions.tasks.sweep")
-def sweep() -> None:
-    """Bring overdue turns on: what a lost task, a dead worker or a silent client has left behind."""
-    from sessions.worker import this_worker
-
+@shared_task(name="sessions.tasks.tidy")
+def tidy() -> None:
+    """Fold the logs of turns that have ended, and forget workers that are gone. Nothing waits for this."""
+    deadline = time.monotonic() + TIDY_TIME
     try:
-        for turn_id in recovery.overdue():
-            change = recovery.recover(turn_id)
-            this_worker().publish(change.events)
-            if change.ready:
-                logger.info("turn_recovered", turn_id=str(turn_id), ready=str(change.ready))
-                send(change.ready)
         recovery.forget_workers()
+        while (turns := folding.unfolded(limit=50)) and time.monotonic() < deadline:
+            saved = sum(folding.fold(turn_id) for turn_id in turns)
+            logger.info("turns_folded", turns=len(turns), rows_saved=saved)
     except DatabaseError as error:
-        # The next sweep is seconds away.
-        logger.warning("sweep_failed", error=type(error).__name__)
+        logger.warning("not_tidied", error=type(error).__name__)
 
 
 def send(turn_id: uuid.UUID) -> None:
@@ -85,5 +84,6 @@ def _hand_over(**_: Any) -> None:
     """Tell other workers of the turns given back; earlier this worker might take its own hints."""
     from sessions.worker import this_worker
 
+    this_worker().settle()
     for turn_id in this_worker().handed_over:
         send(turn_id)

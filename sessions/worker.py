@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import threading
 import uuid
 from functools import cache
 
 import structlog
+from celery import current_app
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from sessions import lifecycle, runner
-from sessions.log import Attempt, LoggedEvent
+from sessions import lifecycle, recovery, runner, tasks
+from sessions.changes import Change
+from sessions.layer import WORKERS, listen
+from sessions.log import Attempt
 from sessions.models import Worker
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -26,7 +30,11 @@ from sessions.writer import Writer
 logger = structlog.get_logger(__name__)
 
 #: Seconds between two signs of life: leases are renewed and the worker's row is touched.
-HEARTBEAT = 4.0
+HEARTBEAT = 3.0
+#: Seconds between two looks for turns that were left behind.
+LOOK = 1.0
+#: Seconds that a process which is told to end waits for turns that it took without a task.
+FAREWELL = 5.0
 
 
 class WorkerProcess:
@@ -36,6 +44,9 @@ class WorkerProcess:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.loop = asyncio.new_event_loop()
         self.leases: dict[Attempt, runner.Lease] = {}
+        #: Turns that it runs at once, at most.
+        self._room = current_app.conf.worker_concurrency or 1
+        self._taken: set[asyncio.Task[None]] = set()
         self._parked = False
         #: Turns for other workers to take, once this one takes none itself.
         self.handed_over: list[uuid.UUID] = []
@@ -46,24 +57,29 @@ class WorkerProcess:
 
     def run(self, turn_id: uuid.UUID) -> uuid.UUID | None:
         """Run a turn in the loop and wait for it; return the turn that is ready now. For Celery's threads."""
-        if self._parked:
-            ready: uuid.UUID | None = turn_id
-        else:
-            coroutine = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
-            ready = asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        return asyncio.run_coroutine_threadsafe(self._advance(turn_id), self.loop).result()
+
+    async def _advance(self, turn_id: uuid.UUID) -> uuid.UUID | None:
+        ready: uuid.UUID | None = turn_id
+        if not self._parked:
+            ready = await runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
         if self._parked and ready:
             self.handed_over.append(ready)
             return None
         return ready
 
-    def publish(self, events: list[LoggedEvent]) -> None:
-        """Show events that were committed outside the loop."""
-        self.loop.call_soon_threadsafe(self.writer.publish, events)
-
     def park(self) -> None:
         """Give all turns back, because the process is told to end; what others may take, they take at once."""
         self._parked = True
         self.loop.call_soon_threadsafe(self._cancel_all)
+
+    def settle(self) -> None:
+        """Wait until the turns that were taken without a task are given back; Celery waits for those of its own."""
+        asyncio.run_coroutine_threadsafe(self._settled(), self.loop).result()
+
+    async def _settled(self) -> None:
+        if self._taken:
+            await asyncio.wait(self._taken, timeout=FAREWELL)
 
     def _cancel_all(self) -> None:
         for lease in self.leases.values():
@@ -71,7 +87,12 @@ class WorkerProcess:
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._live())
+        try:
+            self.loop.run_until_complete(self._live())
+        except Exception:
+            # Without its loop the process would take tasks and do nothing; a new process does better.
+            logger.exception("worker_crashed")
+            os._exit(1)
 
     async def _live(self) -> None:
         self.writer = Writer()
@@ -79,6 +100,8 @@ class WorkerProcess:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.writer.run())
             tasks.create_task(self._heartbeat())
+            tasks.create_task(self._look_around())
+            tasks.create_task(self._listen())
 
     async def _heartbeat(self) -> None:
         while True:
@@ -89,10 +112,49 @@ class WorkerProcess:
                 logger.warning("heartbeat_failed", error=type(error).__name__)
                 lost = set()
             for attempt in lost:
-                if lease := self.leases.get(attempt):
-                    lease.lost = True
-                    lease.task.cancel()
+                self._let_go(attempt)
             await asyncio.sleep(HEARTBEAT)
+
+    def _let_go(self, attempt: Attempt) -> None:
+        if lease := self.leases.get(attempt):
+            lease.lost = True
+            lease.task.cancel()
+
+    async def _listen(self) -> None:
+        """Let turns go that were stopped; what is missed here is found by the heartbeat."""
+        async for message in listen(WORKERS):
+            stopped = message and message["turn_id"]
+            for attempt in [attempt for attempt in self.leases if str(attempt[0]) == stopped]:
+                self._let_go(attempt)
+
+    async def _look_around(self) -> None:
+        """Find turns that were left behind: bring them on, and run them here as far as there is room."""
+        while True:
+            # Not all workers at the same moment.
+            await asyncio.sleep(LOOK * random.uniform(0.8, 1.2))
+            if self._parked:
+                continue
+            try:
+                room = max(self._room - len(self.leases), 0)
+                changes, turns = await in_thread(_left_behind)(room)
+            except DatabaseError as error:
+                logger.warning("look_failed", error=type(error).__name__)
+                continue
+            for change in changes:
+                self.writer.publish(change.events)
+                turns += [change.ready] if change.ready else []
+            for turn_id in turns[:room]:
+                task = asyncio.create_task(self._take(turn_id))
+                self._taken.add(task)
+                task.add_done_callback(self._taken.discard)
+
+    async def _take(self, turn_id: uuid.UUID) -> None:
+        logger.info("turn_taken_without_task", turn_id=str(turn_id))
+        try:
+            await tasks.send_soon(await self._advance(turn_id))
+        except DatabaseError as error:
+            # It is still queued, or its lease will run out: somebody looks again.
+            logger.warning("turn_not_run", turn_id=str(turn_id), error=type(error).__name__)
 
     def _report(self, held: set[Attempt]) -> set[Attempt]:
         now = timezone.now()
@@ -102,6 +164,11 @@ class WorkerProcess:
             create_defaults={"seen_at": now, "started_at": self._started_at, "running_turns": len(held)},
         )
         return lifecycle.renew(held)
+
+
+def _left_behind(room: int) -> tuple[list[Change], list[uuid.UUID]]:
+    changes = [recovery.recover(turn_id) for turn_id in recovery.lapsed()]
+    return changes, recovery.untaken(room) if room else []
 
 
 @cache

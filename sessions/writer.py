@@ -143,5 +143,6 @@ def _delta(held: Claimed, message_id: uuid.UUID, text: str) -> NewEvent:
         kind=EventKind.TEXT_DELTA,
         turn_id=held.turn_id,
         attempt=held.attempt,
-        payload={"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text},
+        payload={"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text}
+        | ({"again": True} if held.again else {}),
     )

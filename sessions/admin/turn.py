@@ -53,7 +53,8 @@ class TurnAdmin(SearchableAdmin):
             "first_token_at",
             "waiting_since",
             "lease_expires_at",
-            "hinted_at",
+            "claimed_at",
+            "worked",
             "finished_at",
         ),
     )

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from sessions import lifecycle, log
+from sessions import lifecycle, log, queue, toolcalls
 from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, NewEvent
@@ -47,12 +47,12 @@ def converse(owner: User, key: str, *, turns: int = 1) -> Session:
     """A session with a tool that was used, an answer, and a failure after half an answer, in each turn."""
     session = lifecycle.open_session(owner.pk, key)
     for number in range(turns):
-        accepted = lifecycle.accept_message(session.pk, f"question {number} {NASTY}")
+        accepted = queue.accept_message(session.pk, f"question {number} {NASTY}")
         call = ToolCall(call_id="call", tool=f"tool {NASTY}", arguments={"path": NASTY})
-        lifecycle.request_tools(claim(accepted.turn_id), step("let me look"), [call])
-        lifecycle.record_tool_result(session.pk, call.call_id, content=f'"result {NASTY}"', failed=False)
+        toolcalls.request_tools(claim(accepted.turn_id), step("let me look"), [call])
+        toolcalls.record_tool_result(session.pk, call.call_id, content=f'"result {NASTY}"', failed=False)
         lifecycle.complete(claim(accepted.turn_id), step(f"answer {number}"))
-        failing = lifecycle.accept_message(session.pk, "and then?")
+        failing = queue.accept_message(session.pk, "and then?")
         lifecycle.fail(claim(failing.turn_id), code="model_cut", text=f"failed {NASTY}", step=step("half an answer"))
     alive = {"started_at": session.created_at, "seen_at": timezone.now()}
     Worker.objects.get_or_create(name=f"worker {NASTY}", defaults=alive)
@@ -116,7 +116,7 @@ def test_a_conversation_reads_from_top_to_bottom(operator: Client, alice: User) 
 
 def test_a_cancelled_turn_shows_what_it_had_said(operator: Client, alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "cancelled")
-    held = claim(lifecycle.accept_message(session.pk, "Hi").turn_id)
+    held = claim(queue.accept_message(session.pk, "Hi").turn_id)
     said = {"turn_id": str(held.turn_id), "message_id": str(new_id()), "text": "half a word"}
     delta = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=said, attempt=held.attempt)
     shown = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=held.attempt, events=(delta,))
@@ -135,7 +135,7 @@ def test_a_cancelled_turn_shows_what_it_had_said(operator: Client, alice: User) 
 
 def test_the_page_of_a_message_shows_the_id_its_client_gave_it(operator: Client, alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "ids")
-    accepted = lifecycle.accept_message(session.pk, "Hi", client_message_id=f"mine {NASTY}")
+    accepted = queue.accept_message(session.pk, "Hi", client_message_id=f"mine {NASTY}")
 
     page = body(operator, path_of("message", f"{accepted.message_id}/change/"))
 
@@ -179,7 +179,7 @@ def test_a_long_conversation_has_pages_and_opens_at_its_end(
 
 def test_a_very_long_text_is_cut_and_says_so(operator: Client, alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "long text")
-    lifecycle.accept_message(session.pk, "x" * (SHOWN_CHARACTERS + 123))
+    queue.accept_message(session.pk, "x" * (SHOWN_CHARACTERS + 123))
 
     assert "123 more characters" in body(operator, conversation_path(session))
 
@@ -223,7 +223,7 @@ def test_the_filter_by_age_goes_by_the_time_in_the_id(operator: Client, alice: U
 def test_only_a_superuser_deletes_a_session_and_never_one_at_work(operator: Client, alice: User) -> None:
     session = converse(alice, "notes")
     at_work = lifecycle.open_session(alice.pk, "at work")
-    lifecycle.accept_message(at_work.pk, "Hi")
+    queue.accept_message(at_work.pk, "Hi")
 
     confirmation = body(operator, path_of("session", f"{session.pk}/delete/"))
     assert "Events" in confirmation.title()

@@ -9,7 +9,7 @@ import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
-from sessions import feed, lifecycle, log
+from sessions import feed, lifecycle, log, queue
 from sessions.feed import Feed, publish
 from sessions.log import LoggedEvent
 from sessions.models import EventKind, Session
@@ -32,7 +32,7 @@ def session(alice: User) -> Session:
 
 
 def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
-    return lifecycle.accept_message(session.pk, content).events
+    return queue.accept_message(session.pk, content).events
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from sessions import lifecycle, log, queries, recovery
+from sessions import lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Accepted, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
@@ -26,7 +26,7 @@ def session(alice: User) -> Session:
 
 
 def accept(session: Session, content: str = "Hi") -> Accepted:
-    return lifecycle.accept_message(session.pk, content)
+    return queue.accept_message(session.pk, content)
 
 
 def claim(turn_id: uuid.UUID) -> Claimed:
@@ -73,7 +73,7 @@ def test_an_accepted_message_is_stored_with_its_turn_and_its_events(session: Ses
 
 def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
     with pytest.raises(TooLate):
-        lifecycle.accept_message(session.pk, "Hi", deadline=time.monotonic() - 1)
+        queue.accept_message(session.pk, "Hi", deadline=time.monotonic() - 1)
     assert not Message.objects.exists()
     assert not Turn.objects.exists()
     assert not Event.objects.exists()
@@ -129,7 +129,7 @@ STALE: list[Callable[[Claimed], object]] = [
     lambda held: lifecycle.complete(held, step()),
     lambda held: lifecycle.fail(held, code="x", text="x"),
     lambda held: lifecycle.release(held),
-    lambda held: lifecycle.request_tools(held, step(), [ToolCall(call_id="c", tool="read_file")]),
+    lambda held: toolcalls.request_tools(held, step(), [ToolCall(call_id="c", tool="read_file")]),
 ]
 
 
@@ -202,10 +202,10 @@ def test_a_batch_of_many_turns_costs_few_queries(alice: User, django_assert_max_
 def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> None:
     held = claim(accept(session).turn_id)
     calls = [ToolCall(call_id=name, tool="read_file", arguments={"path": name}) for name in ("a", "b")]
-    lifecycle.request_tools(held, step("Looking."), calls)
+    toolcalls.request_tools(held, step("Looking."), calls)
     assert status(held.turn_id) == TurnStatus.WAITING
-    assert lifecycle.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
-    change = lifecycle.record_tool_result(session.pk, "a", content="Error: no", failed=True)
+    assert toolcalls.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
+    change = toolcalls.record_tool_result(session.pk, "a", content="Error: no", failed=True)
     assert change.ready == held.turn_id
     assert status(held.turn_id) == TurnStatus.QUEUED
     again = claim(held.turn_id)
@@ -221,31 +221,31 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
 
 def test_a_tool_result_is_taken_once(session: Session) -> None:
     held = claim(accept(session).turn_id)
-    lifecycle.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
-    lifecycle.record_tool_result(session.pk, "a", content="1", failed=False)
+    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
     before = log.since(session.pk, 0)
     with pytest.raises(ToolCallRefused) as twice:
-        lifecycle.record_tool_result(session.pk, "a", content="2", failed=False)
+        toolcalls.record_tool_result(session.pk, "a", content="2", failed=False)
     with pytest.raises(ToolCallRefused) as unknown:
-        lifecycle.record_tool_result(session.pk, "zzz", content="2", failed=False)
+        toolcalls.record_tool_result(session.pk, "zzz", content="2", failed=False)
     assert (twice.value.code, unknown.value.code) == ("tool_call_finished", "unknown_tool_call")
     assert ToolCall.objects.get().result == "1"
     assert log.since(session.pk, 0) == before
 
 
 def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
-    lifecycle.request_tools(claim(accept(session).turn_id), step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(claim(accept(session).turn_id), step(""), [ToolCall(call_id="a", tool="read_file")])
     foreign = lifecycle.open_session(bob.pk, "notes")
     with pytest.raises(ToolCallRefused):
-        lifecycle.record_tool_result(foreign.pk, "a", content="1", failed=False)
+        toolcalls.record_tool_result(foreign.pk, "a", content="1", failed=False)
 
 
 def test_providers_that_number_their_calls_from_zero_do_not_mix_them_up(session: Session) -> None:
     for _ in range(2):
         held = claim(accept(session).turn_id)
         call = ToolCall(call_id="call_0", tool="read_file")
-        lifecycle.request_tools(held, step(""), [call])
-        lifecycle.record_tool_result(session.pk, call.call_id, content="1", failed=False)
+        toolcalls.request_tools(held, step(""), [call])
+        toolcalls.record_tool_result(session.pk, call.call_id, content="1", failed=False)
         lifecycle.complete(claim(held.turn_id), step("done"))
     assert len(set(ToolCall.objects.values_list("call_id", flat=True))) == 2
 
@@ -260,9 +260,9 @@ def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Sess
     turn_id = accept(session).turn_id
     for _ in range(2):
         claim(turn_id)
-        assert turn_id not in recovery.overdue()
+        assert turn_id not in recovery.lapsed()
         expire(turn_id)
-        assert turn_id in recovery.overdue()
+        assert turn_id in recovery.lapsed()
         assert recovery.recover(turn_id).ready == turn_id
     claim(turn_id)
     expire(turn_id)
@@ -279,27 +279,47 @@ def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
         expire(turn_id)
         recovery.recover(turn_id)
         call = ToolCall(call_id=str(i), tool="read_file")
-        lifecycle.request_tools(claim(turn_id), step(""), [call])
-        lifecycle.record_tool_result(session.pk, str(i), content="1", failed=False)
+        toolcalls.request_tools(claim(turn_id), step(""), [call])
+        toolcalls.record_tool_result(session.pk, str(i), content="1", failed=False)
     assert status(turn_id) == TurnStatus.QUEUED
 
 
-def test_a_queued_turn_that_nobody_took_is_announced_again(session: Session) -> None:
+def test_a_queued_turn_that_nobody_took_is_found_when_it_is_next_in_its_session(session: Session) -> None:
     first, second = accept(session), accept(session)
-    assert recovery.overdue() == []
-    Turn.objects.update(hinted_at=timezone.now() - timedelta(minutes=1))
-    assert set(recovery.overdue()) == {first.turn_id, second.turn_id}
-    assert recovery.recover(first.turn_id).ready == first.turn_id
-    assert recovery.recover(second.turn_id).ready is None
-    assert recovery.overdue() == []
+    assert recovery.untaken(10) == []
+    Turn.objects.update(queued_at=timezone.now() - recovery.TASK_PATIENCE)
+    assert recovery.untaken(10) == [first.turn_id]
+    lifecycle.complete(claim(first.turn_id), step())
+    assert recovery.untaken(10) == [second.turn_id]
+    assert recovery.untaken(0) == []
+    lifecycle.claim(second.turn_id, worker="w", model="m")
+    assert recovery.untaken(10) == []
+
+
+def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session: Session) -> None:
+    turn_id = accept(session).turn_id
+
+    def passes(seconds: int) -> None:
+        Turn.objects.filter(pk=turn_id).update(claimed_at=timezone.now() - timedelta(seconds=seconds))
+
+    claim(turn_id)
+    passes(100)
+    expire(turn_id)
+    recovery.recover(turn_id)
+    held = claim(turn_id)
+    passes(10)
+    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    passes(1000)
+    toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
+    assert round(claim(turn_id).worked.total_seconds()) == 110
 
 
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     held = claim(accept(session).turn_id)
     behind = accept(session)
-    lifecycle.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
+    toolcalls.request_tools(held, step(""), [ToolCall(call_id="a", tool="read_file")])
     Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
-    assert recovery.overdue() == [held.turn_id]
+    assert recovery.lapsed() == [held.turn_id]
     assert recovery.recover(held.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
     history = queries.history(behind.turn_id, "p")
@@ -365,12 +385,13 @@ def test_only_the_lifecycle_writes_a_turns_status() -> None:
         for path in folder.glob("*.py")
         if re.search(r"(update|create)\([^)]*\bstatus=", path.read_text(encoding="utf-8"))
     }
-    assert writers <= {"lifecycle.py"}
+    # In toolcalls.py it is the status of a tool call.
+    assert writers <= {"lifecycle.py", "toolcalls.py"}
 
 
 def test_the_same_client_message_id_is_the_same_message(session: Session, bob: User) -> None:
-    first = lifecycle.accept_message(session.pk, "Hi", client_message_id="m1")
-    again = lifecycle.accept_message(session.pk, "Hi", client_message_id="m1")
+    first = queue.accept_message(session.pk, "Hi", client_message_id="m1")
+    again = queue.accept_message(session.pk, "Hi", client_message_id="m1")
     assert (again.message_id, again.turn_id, again.number) == (first.message_id, first.turn_id, first.number)
     assert again.repeated
     assert not first.repeated
@@ -378,8 +399,8 @@ def test_the_same_client_message_id_is_the_same_message(session: Session, bob: U
     assert again.ready is None
     assert Message.objects.count() == 1
     other = lifecycle.open_session(bob.pk, "notes")
-    assert not lifecycle.accept_message(other.pk, "Hi", client_message_id="m1").repeated
-    assert not lifecycle.accept_message(session.pk, "Hi", client_message_id=None).repeated
+    assert not queue.accept_message(other.pk, "Hi", client_message_id="m1").repeated
+    assert not queue.accept_message(session.pk, "Hi", client_message_id=None).repeated
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "waiting"])
@@ -389,7 +410,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         held = claim(turn_id)
         log.append_all([addition(held, "Hel"), addition(held, "lo")])
     if state == "waiting":
-        lifecycle.request_tools(held, step("Hello"), [ToolCall(call_id="a", tool="read_file")])
+        toolcalls.request_tools(held, step("Hello"), [ToolCall(call_id="a", tool="read_file")])
     change = lifecycle.cancel(session.pk, None)
     assert status(turn_id) == TurnStatus.CANCELLED
     assert change.ready == behind.turn_id
@@ -402,7 +423,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         assert log.since(session.pk, 0) == before
     if state == "waiting":
         with pytest.raises(ToolCallRefused):
-            lifecycle.record_tool_result(session.pk, "a", content="1", failed=False)
+            toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
     assert [m.role for m in queries.history(behind.turn_id, "p")][-1] == "user"
     with pytest.raises(NothingToCancel):
         lifecycle.cancel(session.pk, turn_id)

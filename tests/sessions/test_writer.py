@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from sessions import lifecycle, log, recovery
+from sessions import lifecycle, log, queue, recovery
 from sessions.changes import Claimed
 from sessions.models import EventKind, Turn, new_id
 from sessions.threads import in_log_thread, in_thread
@@ -45,7 +45,7 @@ def texts(held: Claimed) -> list[str]:
 
 async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alice: User, writer: Writer) -> None:
     session = await in_thread(lifecycle.open_session)(alice.pk, "writer")
-    accepted = await in_thread(lifecycle.accept_message)(session.pk, "x")
+    accepted = await in_thread(queue.accept_message)(session.pk, "x")
     held, message_id = await in_thread(claimed)(accepted.turn_id), new_id()
     for i in range(100):
         writer.write_text(held, message_id, f"{i} ")
@@ -61,7 +61,7 @@ async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alic
 async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: User, writer: Writer) -> None:
     """Happens when a lease runs out in a process that is only slow, and the same process takes the turn again."""
     session = await in_thread(lifecycle.open_session)(alice.pk, "attempts")
-    accepted = await in_thread(lifecycle.accept_message)(session.pk, "x")
+    accepted = await in_thread(queue.accept_message)(session.pk, "x")
     old = await in_thread(claimed)(accepted.turn_id)
     await in_thread(Turn.objects.filter(pk=old.turn_id).update)(lease_expires_at=timezone.now() - lifecycle.LEASE)
     await in_thread(recovery.recover)(old.turn_id)

@@ -1,0 +1,52 @@
+"""What processes tell one another over the channel layer. It may lose, repeat and delay anything.
+
+So whoever listens must be able to do without: events are in the log, and a stopped turn refuses its worker's writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from channels.layers import get_channel_layer
+
+logger = structlog.get_logger(__name__)
+
+#: The group of all worker processes.
+WORKERS = "workers"
+#: Seconds before another try to reach the layer.
+RETRY = 1.0
+
+
+async def tell(group: str, message: dict[str, Any]) -> None:
+    """Send a message to all who listen to a group; never raises."""
+    layer: Any = get_channel_layer()
+    try:
+        await layer.group_send(group, message)
+    except Exception as error:
+        # Every error of every layer means the same here, and none may fail what is already stored.
+        logger.warning("layer_not_reached", group=group, error=type(error).__name__)
+
+
+async def listen(group: str) -> AsyncIterator[dict[str, Any] | None]:
+    """Yield what is told to a group, for ever; None when it begins to listen: something may have been missed."""
+    layer: Any = get_channel_layer()
+    while True:
+        channel = None
+        try:
+            channel = await layer.new_channel()
+            await layer.group_add(group, channel)
+            yield None
+            while True:
+                yield await layer.receive(channel)
+        except (asyncio.CancelledError, GeneratorExit):
+            if channel is not None:
+                with suppress(Exception):
+                    await layer.group_discard(group, channel)
+            raise
+        except Exception as error:
+            logger.warning("layer_failed", group=group, error=type(error).__name__)
+        await asyncio.sleep(RETRY)

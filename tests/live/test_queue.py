@@ -1,0 +1,159 @@
+"""Messages that wait: changed, taken back, put first; over the socket and over REST, and what other clients see."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.live.provider import Provider
+from tests.live.service import Frame, Service, Socket
+from tests.live.test_events import ENDS, events_of, text_of
+
+pytestmark = pytest.mark.live
+
+
+async def until(client: Socket, kind: str) -> Frame:
+    while True:
+        frame = await client.receive()
+        if kind in (frame.get("kind"), frame["type"]):
+            return frame
+
+
+async def accepted(client: Socket, content: str, **more: Any) -> Frame:
+    await client.say(content, **more)
+    return await until(client, "accepted")
+
+
+async def all_events(service: Service, key: str) -> list[Frame]:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
+        page = (await http.get(f"/api/v1/sessions/{key}/events")).json()
+    events: list[Frame] = page["events"]
+    return events
+
+
+async def test_what_waits_is_changed_and_taken_back(service: Service) -> None:
+    async with events_of(service, "q-edit") as (client, _):
+        await client.say("/tokens 60 40")
+        await until(client, "turn_started")
+        second = await accepted(client, "/say two")
+        third = await accepted(client, "/say three")
+        await client.send({"type": "edit_message", "message_id": second["message_id"], "content": "/say zwei"})
+        edited = await until(client, "message_edited")
+        assert edited["payload"]["content"] == "/say zwei"
+        await client.send({"type": "withdraw_message", "message_id": third["message_id"]})
+        await until(client, "message_withdrawn")
+        async with events_of(service, "q-edit") as (_, welcome):
+            shown = [message["content"] for message in welcome["snapshot"]["messages"]]
+            assert shown == ["/tokens 60 40", "/say zwei"]
+        answers: list[str] = []
+        while len(answers) < 2:
+            frame = await until(client, "message_added")
+            if frame["payload"]["role"] == "assistant":
+                answers.append(frame["payload"]["content"])
+        assert answers[1] == "zwei"
+        await until(client, "turn_completed")
+        for frame in (
+            {"type": "edit_message", "message_id": second["message_id"], "content": "x"},
+            {"type": "withdraw_message", "message_id": second["message_id"]},
+        ):
+            await client.send(frame)
+            assert (await until(client, "error"))["error_code"] == "message_begun"
+        await client.send({"type": "withdraw_message", "message_id": third["message_id"]})
+        assert (await until(client, "error"))["error_code"] == "message_not_found"
+
+
+async def test_an_interrupt_is_answered_at_once(service: Service) -> None:
+    async with events_of(service, "q-now") as (client, _):
+        await client.say("/tokens 1000 20")
+        await until(client, "text_delta")
+        await client.say("/say later")
+        await client.say("/say now", interrupt=True)
+        assert (await until(client, "turn_cancelled"))["number"]
+        answers: list[str] = []
+        while len(answers) < 2:
+            frame = await until(client, "message_added")
+            if frame["payload"]["role"] == "assistant" and not frame["payload"].get("interrupted"):
+                answers.append(frame["payload"]["content"])
+        assert answers == ["now", "later"]
+
+
+async def test_the_queue_over_rest(service: Service) -> None:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
+
+        async def say(text: str) -> Any:
+            return (await http.post("/api/v1/message", json={"session_id": "q-rest", "message": text})).json()
+
+        await say("/stall")
+        second, third = await say("/say two"), await say("/say three")
+        one = "/api/v1/sessions/q-rest"
+        answer = await http.patch(f"{one}/messages/{second['message_id']}", json={"content": "/say zwei"})
+        assert (answer.status_code, answer.json()["content"]) == (200, "/say zwei")
+        answer = await http.delete(f"{one}/messages/{third['message_id']}")
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+        waiting = (await http.get(f"{one}/queue")).json()["messages"]
+        assert [(row["message_id"], row["content"]) for row in waiting] == [(second["message_id"], "/say zwei")]
+        assert (await http.delete(f"{one}/messages/{third['message_id']}")).status_code == 404
+        assert (await http.patch(f"{one}/messages/{second['message_id']}", json={"content": ""})).status_code == 400
+        assert (await http.delete(f"/api/v1/sessions/none/messages/{third['message_id']}")).status_code == 404
+        body = {"session_id": "q-rest", "message": "/say now", "interrupt": True, "wait": True}
+        assert (await http.post("/api/v1/message", json=body, timeout=30)).json()["answer"]["content"] == "now"
+        for _ in range(100):
+            if (await http.get(f"{one}/queue")).json()["messages"] == []:
+                break
+            await asyncio.sleep(0.1)
+        history = (await http.get(f"{one}/history")).json()
+        assert "/say three" not in [message["content"] for message in history["messages"]]
+        assert history["message_count"] == len(history["messages"])
+
+
+async def test_an_old_client_goes_on_from_a_number(service: Service) -> None:
+    async with service.connect("/ws/q-after?stream=tokens") as client:
+        await client.say("/tokens 20 200")
+        frames = await client.until_final()
+    middle = frames[len(frames) // 2]["number"]
+    async with service.connect(f"/ws/q-after?stream=tokens&after={middle}") as client:
+        rest = await client.until_final()
+    assert rest == [frame for frame in frames if frame["number"] > middle]
+    async with service.connect(f"/ws/q-after?after={10**17}") as client:
+        await client.say("/say hello")
+        assert (await client.until_final())[-1]["content"] == "hello"
+
+
+async def test_a_silent_model_is_let_go_as_soon_as_its_turn_is_stopped(
+    provided_service: Service, provider: Provider
+) -> None:
+    before = provider.closed_early
+    async with provided_service.connect("/ws/q-silent", subprotocols=["codelab.v2"]) as client:
+        await client.send({"type": "hello"})
+        # The provider sends keep-alive lines and nothing else; without a cancel it is given up after 2 s.
+        await client.say("silent=30")
+        await until(client, "turn_started")
+        await asyncio.sleep(0.5)
+        started = time.monotonic()
+        await client.send({"type": "cancel"})
+        await until(client, "turn_cancelled")
+        while provider.closed_early == before:
+            assert time.monotonic() - started < 1.2, "before the worker's own look at its lease could have helped"
+            await asyncio.sleep(0.01)
+
+
+async def test_a_turn_whose_task_is_lost_is_run_without_it(service: Service) -> None:
+    """The turn is put into the database as the web process does it, and no task is sent."""
+    lost = """
+from django.contrib.auth.models import User
+from sessions import lifecycle, queue
+session = lifecycle.open_session(User.objects.get(username="demo").pk, "q-lost")
+queue.accept_message(session.pk, "/say found")
+"""
+    await asyncio.to_thread(service.manage, "shell", "-v0", "-c", lost)
+    for _ in range(200):
+        events = await all_events(service, "q-lost")
+        if events[-1]["kind"] in ENDS:
+            break
+        await asyncio.sleep(0.1)
+    assert text_of(events) == "found"
+    assert "turn_taken_without_task" in service.log_of("worker")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from sessions import lifecycle, log, queries, queue, toolcalls
+from sessions.changes import Accepted, Claimed, MessageRefused, StaleAttempt, Step
+from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.snapshot import snapshot
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return lifecycle.open_session(alice.pk, "queue")
+
+
+def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
+    return queue.accept_message(session.pk, content, interrupt=interrupt)
+
+
+def claim(accepted: Accepted) -> Claimed:
+    held = lifecycle.claim(accepted.turn_id, worker="w", model="m")
+    assert held is not None
+    return held
+
+
+def answer(accepted: Accepted) -> Accepted | None:
+    """Answer a message; return nothing, or fail when it was not its turn."""
+    lifecycle.complete(claim(accepted), Step(message_id=new_id(), text="ok"))
+    return None
+
+
+def waiting(session: Session) -> list[str]:
+    return [message.content for message in queries.waiting_messages(session.pk)]
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(MessageRefused) as caught:
+        (queue.edit_message if len(arguments) == 3 else queue.withdraw_message)(*arguments)  # type: ignore[arg-type]
+    return caught.value.code
+
+
+def test_a_message_that_waits_can_be_changed(session: Session) -> None:
+    first, second = say(session, "one"), say(session, "two")
+    claim(first)
+    change = queue.edit_message(session.pk, second.message_id, "zwei")
+    assert [event.kind for event in change.events] == ["message_edited"]
+    assert waiting(session) == ["zwei"]
+    assert Message.objects.get(pk=second.message_id).content == "zwei"
+
+
+def test_a_message_that_waits_can_be_taken_back_and_is_seen_by_nobody_again(session: Session) -> None:
+    first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
+    held = claim(first)
+    change = queue.withdraw_message(session.pk, second.message_id)
+    assert [event.kind for event in change.events] == ["message_withdrawn", "turn_cancelled"]
+    assert change.ready is None
+    assert lifecycle.complete(held, Step(message_id=new_id(), text="ok")).ready == third.turn_id
+    claim(third)
+    assert [m.content for m in queries.history(third.turn_id, "p")] == ["p", "one", "ok", "three"]
+    assert "two" not in str(snapshot(session.pk))
+    assert Message.objects.get(pk=second.message_id).content == "two", "the record keeps it"
+    assert refusal(session.pk, second.message_id) == "message_not_found"
+
+
+def test_taking_back_the_next_one_makes_the_one_behind_it_ready(session: Session) -> None:
+    first, second = say(session, "one"), say(session, "two")
+    assert queue.withdraw_message(session.pk, first.message_id).ready == second.turn_id
+
+
+def test_what_somebody_has_begun_to_answer_stays_as_it_is(session: Session) -> None:
+    accepted = say(session, "one")
+    held = claim(accepted)
+    for arguments in ((session.pk, accepted.message_id, "x"), (session.pk, accepted.message_id)):
+        assert refusal(*arguments) == "message_begun"
+    lifecycle.release(held)
+    assert refusal(session.pk, accepted.message_id, "x") == "message_begun", "text of it may have been shown"
+    answer(accepted)
+    assert refusal(session.pk, accepted.message_id) == "message_begun"
+
+
+def test_only_ones_own_messages_can_be_changed(session: Session, bob: User) -> None:
+    accepted = say(session, "one")
+    bobs = lifecycle.open_session(bob.pk, "queue")
+    assert refusal(bobs.pk, accepted.message_id, "x") == "message_not_found"
+    assert refusal(bobs.pk, accepted.message_id) == "message_not_found"
+    assert refusal(session.pk, new_id()) == "message_not_found"
+    assert waiting(session) == ["one"]
+
+
+def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Session) -> None:
+    first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
+    held = claim(first)
+    urgent = say(session, "now", interrupt=True)
+    assert [event.kind for event in urgent.events] == [
+        "turn_cancelled",
+        "message_added",
+        "turn_queued",
+        "queue_changed",
+    ]
+    assert urgent.ready == urgent.turn_id
+    assert Turn.objects.get(pk=first.turn_id).status == TurnStatus.CANCELLED
+    with pytest.raises(StaleAttempt):
+        lifecycle.complete(held, Step(message_id=new_id(), text="too late"))
+    assert waiting(session) == ["now", "two", "three"]
+    more_urgent = say(session, "at once", interrupt=True)
+    assert waiting(session) == ["at once", "now", "two", "three"]
+    for accepted in (more_urgent, urgent, second, third):
+        answer(accepted)
+    assert [event.number for event in log.since(session.pk, 0)] == list(range(1, Event.objects.count() + 1))
+
+
+def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
+    held = claim(say(session, "one"))
+    toolcalls.request_tools(held, Step(message_id=new_id(), text=""), [ToolCall(call_id="a", tool="read_file")])
+    urgent = say(session, "now", interrupt=True)
+    answer(urgent)
+    assert ToolCall.objects.get().status == "failed"
+
+
+def test_an_interrupt_of_nothing_is_a_message_like_any_other(session: Session) -> None:
+    accepted = say(session, "one", interrupt=True)
+    assert [event.kind for event in accepted.events] == ["agent_switched", "message_added", "turn_queued"]
+    answer(accepted)
+
+
+def test_an_interrupt_that_is_sent_twice_interrupts_once(session: Session) -> None:
+    claim(say(session, "one"))
+    first = queue.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
+    held = claim(first)
+    again = queue.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
+    assert (again.repeated, again.turn_id) == (True, first.turn_id)
+    lifecycle.complete(held, Step(message_id=new_id(), text="ok"))
