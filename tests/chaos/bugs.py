@@ -18,7 +18,7 @@ from django.db import transaction
 from llm import catalog
 from llm.errors import ModelError
 from llm.types import Chunk, ModelRequest
-from sessions import lifecycle, log, models, recovery, tasks
+from sessions import lifecycle, log, models, queue, recovery, tasks, toolcalls
 from sessions.changes import Accepted, Change, Claimed, Step
 from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, ToolCall, Turn
@@ -28,7 +28,7 @@ def no_fencing() -> None:
     """Let an attempt write although another one has its turn."""
     real_renew = lifecycle.renew
 
-    def lock_held(held: Claimed) -> tuple[Session, Turn]:
+    def lock_held_by_anybody(held: Claimed) -> tuple[Session, Turn]:
         return log.lock(held.session_id), Turn.objects.get(pk=held.turn_id)
 
     def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
@@ -42,12 +42,18 @@ def no_fencing() -> None:
         real_renew(held)
         return set()
 
-    lifecycle._lock_held, lifecycle.renew, log.append_all = lock_held, renew, append_all
+    lifecycle.lock_held = lock_held_by_anybody
+    vars(toolcalls)["lock_held"] = lock_held_by_anybody
+    lifecycle.renew, log.append_all = renew, append_all
 
 
 def no_outbox() -> None:
     """Rely on the task alone: nobody looks for turns that no worker was told of."""
-    recovery.overdue = list
+
+    def untaken(limit: int) -> list[uuid.UUID]:
+        return []
+
+    recovery.untaken = untaken
 
 
 def retry_after_output() -> None:
@@ -80,18 +86,19 @@ def number_from_the_clock() -> None:
 
 def double_tool() -> None:
     """Show the client its tool calls first and write down afterwards that the turn waits for them."""
-    real = lifecycle.request_tools
+    real = toolcalls.request_tools
 
     def request_tools(held: Claimed, step: Step, calls: Sequence[ToolCall]) -> Change:
         from sessions.worker import this_worker
 
         with transaction.atomic():
             events = log.append(log.lock(held.session_id), [_requested(held, call) for call in calls])
-        this_worker().publish(events)
+        worker = this_worker()
+        worker.loop.call_soon_threadsafe(worker.writer.publish, events)
         time.sleep(0.5)
         return real(held, step, calls)
 
-    lifecycle.request_tools = request_tools
+    toolcalls.request_tools = request_tools
 
 
 def _requested(held: Claimed, call: ToolCall) -> NewEvent:
@@ -107,7 +114,7 @@ def _requested(held: Claimed, call: ToolCall) -> NewEvent:
 
 def ack_before_commit() -> None:
     """Answer at once and store a moment later, which is faster."""
-    real, real_id = lifecycle.accept_message, models.new_id
+    real, real_id = queue.accept_message, models.new_id
     mine = threading.local()
 
     def next_id() -> uuid.UUID:
@@ -115,20 +122,25 @@ def ack_before_commit() -> None:
         return ids.pop(0) if ids else real_id()
 
     def accept(
-        session_id: uuid.UUID, content: str, *, client_message_id: str | None = None, deadline: float = math.inf
+        session_id: uuid.UUID,
+        content: str,
+        *,
+        client_message_id: str | None = None,
+        interrupt: bool = False,
+        deadline: float = math.inf,
     ) -> Accepted:
         message_id, turn_id = real_id(), real_id()
 
         def store() -> None:
             mine.ids = [message_id, turn_id]
-            real(session_id, content, client_message_id=client_message_id)
+            real(session_id, content, client_message_id=client_message_id, interrupt=interrupt)
             tasks.send(turn_id)
 
         threading.Timer(1, store).start()
         return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
 
-    lifecycle.accept_message = accept
-    vars(lifecycle)["new_id"] = next_id
+    queue.accept_message = accept
+    vars(queue)["new_id"] = next_id
 
 
 BUGS: dict[str, Callable[[], None]] = {

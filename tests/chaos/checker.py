@@ -71,20 +71,21 @@ class Story:
 
 
 def _accepted(records: Sequence[Record], dump: Dump) -> Iterator[Violation]:
-    sent = {record["id"]: record for record in records if record["what"] == "sent"}
+    sent: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record["what"] in ("sent", "edited"):
+            sent[record["id"]].add(record["text"])
     stored: dict[str, list[Record]] = defaultdict(list)
     contents = Counter(message["content"] for message in dump.messages if message["role"] == "user")
     for message in dump.messages:
         if message["role"] == "user":
             stored[message["client_message_id"]].append(message)
     for message_id, found in stored.items():
-        record = sent.get(message_id)
-        if not record or len(found) > 1 or found[0]["content"] != record["text"]:
-            yield Violation(
-                "doubled", found[0]["session"], f"{message_id} is stored {len(found)} times, or was not sent"
-            )
-        elif contents[record["text"]] > 1:
-            yield Violation("doubled", record["session"], f"{record['text']!r} is stored more than once")
+        content, session = found[0]["content"], found[0]["session"]
+        if len(found) > 1 or content not in sent[message_id]:
+            yield Violation("doubled", session, f"{message_id} is stored {len(found)} times, or is not what was sent")
+        elif contents[content] > 1:
+            yield Violation("doubled", session, f"{content!r} is stored more than once")
     for record in records:
         if record["what"] == "acked":
             found = stored[record["id"]]
@@ -116,7 +117,7 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
             if payload["message_id"] in story.withdrawn:
                 yield Violation("stale", session, f"{where} adds to a message that was withdrawn")
             story.texts[payload["message_id"]] = story.texts.get(payload["message_id"], "") + payload["text"]
-        elif kind == "message_added" and payload["role"] == "user":
+        elif kind == "message_edited" or (kind == "message_added" and payload["role"] == "user"):
             story.wish = payload["content"]
         elif kind == "message_added" and payload["role"] == "assistant":
             said = story.texts.setdefault(payload["message_id"], "")
@@ -151,6 +152,8 @@ def _ended(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
 def _stored(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
     stored: dict[str, dict[str, str]] = defaultdict(dict)
     for message in dump.messages:
+        if message["role"] == "user" and message["content"] != stories[message["turn"]].wish:
+            yield Violation("stored", message["session"], f"{message['id']} is not what the log says")
         if message["role"] == "assistant":
             stored[message["turn"]][message["id"]] = message["content"]
     for story in stories.values():
@@ -159,9 +162,13 @@ def _stored(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
         if story.ends and shown != kept:
             yield Violation("stored", story.row["session"], f"{story.name}: {len(kept)} stored, {len(shown)} shown")
     for session, messages in by_session(dump.messages).items():
-        told = [(message["id"], message["role"], message["content"]) for message in dump.histories.get(session, ())]
-        if told != [(message["id"], message["role"], message["content"]) for message in messages]:
+        told = dump.histories.get(session, ())
+        if [_facts(message) for message in told] != [_facts(m) for m in messages if not m.get("withdrawn")]:
             yield Violation("different", session, "the history is not what is stored")
+
+
+def _facts(message: Record) -> tuple[str, str, str]:
+    return message["id"], message["role"], message["content"]
 
 
 def _tools(tools: Sequence[Record], stories: dict[str, Story]) -> Iterator[Violation]:

@@ -58,7 +58,8 @@ class Follower:
         self.after = 0
         self.name = f"{self.kind}-follower-{next(world.follower_numbers)}"
         self.socket = ""
-        self._web = first
+        #: Which web process it talks to.
+        self.web = first
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,15 +74,14 @@ class Follower:
     async def _follow(self) -> None:
         while True:
             self.socket = f"{self.kind}-{next(self.world.socket_numbers)}"
-            web = self._web % len(self.world.ports)
+            self.web = (self.web + 1) % len(self.world.ports)
             why = "end"
             try:
-                await self._once(web)
+                await self._once(self.web)
             except CUT as error:
                 why = type(error).__name__
             finally:
                 self.world.history.add("closed", socket=self.socket, session=self.session, why=why)
-            self._web += 1
             await asyncio.sleep(self.world.dice.uniform(*self.world.pause))
 
     async def _once(self, web: int) -> None:
@@ -97,8 +97,10 @@ class Follower:
             await self.talk(connection)
 
     @asynccontextmanager
-    async def _connect(self, web: int, subprotocols: Any) -> AsyncIterator[websockets.ClientConnection]:
-        url = f"ws://{LOOPBACK}:{self.world.ports[web]}/ws/{self.session}"
+    async def _connect(
+        self, web: int, subprotocols: Any, query: str = ""
+    ) -> AsyncIterator[websockets.ClientConnection]:
+        url = f"ws://{LOOPBACK}:{self.world.ports[web]}/ws/{self.session}{query}"
         options: Any = {"max_size": None, "proxy": None, "open_timeout": 5, "close_timeout": 1}
         async with websockets.connect(url, subprotocols=subprotocols, **options) as connection:
             yield connection
@@ -132,19 +134,20 @@ class Follower:
 
 
 class OldFollower(Follower):
-    """A client of the original's protocol: pieces of text with numbers, and no way to ask for what it missed."""
+    """A client of the original's protocol: pieces of text with numbers, and `?after=` to go on where it was."""
 
     kind = "v1"
 
     async def _once(self, web: int) -> None:
-        async with self._connect(web, None) as connection:
-            self.opened(web, 0, "")
+        async with self._connect(web, None, f"?after={self.after}") as connection:
+            self.opened(web, self.after, "replay")
             await self.talk(connection)
 
     def handle(self, frame: Frame) -> None:
         if "number" in frame:
             facts = {"socket": self.socket, "session": self.session, "number": frame["number"], "kind": frame["type"]}
             self.world.history.add("received", **facts, payload={"text": frame.get("token", "")})
+            self.after = frame["number"]
 
 
 class StreamFollower(Follower):
@@ -177,15 +180,20 @@ class Author(Follower):
         self.open_turns: set[str] = set()
         self.ended_turns: set[str] = set()
         self.started: set[str] = set()
-        self.deltas = 0
+        self.deltas = self.starts = 0
         self._connection: websockets.ClientConnection | None = None
         self._refused = False
         self._changed = asyncio.Event()
         self._acks: dict[str, Frame] = {}
+        self._said: dict[str, str] = {}
         self._executed: dict[str, Any] = {}
         self._results: dict[str, Frame] = {}
         self._stops: set[str] = set()
         self._message_numbers = itertools.count(1)
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
 
     async def until(self, condition: Any) -> None:
         """Wait until something is true that frames make true."""
@@ -199,6 +207,7 @@ class Author(Follower):
         message_id = f"{self.session}-{next(self._message_numbers)}"
         frame = {"type": "user_message", "content": text, "client_message_id": message_id, **more}
         self.world.history.add("sent", session=self.session, id=message_id, text=text)
+        self._said[message_id] = text
         while message_id not in self._acks:
             await self.until(lambda: self._connection is not None)
             await self._send(frame)
@@ -209,6 +218,16 @@ class Author(Follower):
             if message_id not in self._acks:
                 await asyncio.sleep(0.2)
         return str(self._acks[message_id]["turn_id"])
+
+    async def change(self, turn: str, wish: str | None) -> None:
+        """Change what a message asks for, or take it back; it may be too late for that."""
+        ack = next(ack for ack in self._acks.values() if ack["turn_id"] == turn)
+        frame = {"type": "withdraw_message", "message_id": ack["message_id"]}
+        if wish is not None:
+            text = f"{self._said[ack['client_message_id']].partition(' ')[0]} {wish}"
+            frame = {**frame, "type": "edit_message", "content": text}
+            self.world.history.add("edited", session=self.session, id=ack["client_message_id"], text=text)
+        await self._send(frame)
 
     async def stop_turn(self, turn: str) -> None:
         """Have a turn stopped; done when the turn has ended in some way."""
@@ -268,6 +287,7 @@ class Author(Follower):
         match event["kind"]:
             case "turn_started":
                 self.started.add(turn)
+                self.starts += 1
             case "text_delta":
                 self.deltas += 1
             case "tool_call_requested":

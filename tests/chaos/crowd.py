@@ -12,6 +12,8 @@ BURSTS = (1, 1, 1, 2, 3)
 TOOLS = (0, 0, 1, 1, 2)
 #: How many turns are stopped by their user.
 STOPPED = 0.12
+#: How many messages go before the others, and how many of those that wait are changed or taken back.
+URGENT, CHANGED, WITHDRAWN = 0.08, 0.15, 0.1
 #: Seconds that followers have to get what the author of their session has already.
 CATCH_UP = 20.0
 
@@ -62,17 +64,24 @@ class Crowd:
 
     async def _talk(self, author: Author) -> int:
         dice = self.world.dice
-        turns = []
+        turns: list[str] = []
         async with asyncio.TaskGroup() as tasks:
             for _ in range(dice.choice(BURSTS)):
-                wish = f"tokens={dice.randint(5, 40)} rate={dice.choice(self.rates)} tools={dice.choice(TOOLS)}"
-                turn = await author.say(wish)
+                more = {"interrupt": True} if dice.random() < URGENT else {}
+                turn = await author.say(self._wish(), **more)
+                luck = dice.random() if turns else 1
+                if luck < CHANGED + WITHDRAWN:
+                    await author.change(turn, self._wish() if luck < CHANGED else None)
                 turns.append(turn)
                 if dice.random() < STOPPED:
                     tasks.create_task(self._stop(author, turn))
             await author.ended(*turns)
         await asyncio.sleep(dice.uniform(0, 0.5))
         return len(turns)
+
+    def _wish(self) -> str:
+        dice = self.world.dice
+        return f"tokens={dice.randint(5, 40)} rate={dice.choice(self.rates)} tools={dice.choice(TOOLS)}"
 
     async def _stop(self, author: Author, turn: str) -> None:
         """Stop a turn at a random moment: mostly in the middle of an answer, now and then before it has begun."""

@@ -39,12 +39,13 @@ TURNS = """
 """
 MESSAGES = """
     SELECT message.id::text, session.key AS session, message.turn_id::text AS turn, message.role, message.content,
-           message.client_message_id, message.interrupted, message.number
+           message.client_message_id, message.withdrawn, message.number
     FROM agent_sessions_message message JOIN agent_sessions_session session ON session.id = message.session_id
     WHERE session.key = ANY(%s) ORDER BY session.key, message.number
 """
 EVENTS = """
-    SELECT session.key AS session, event.turn_id::text AS turn, event.kind, event.attempt, event.payload, event.number
+    SELECT session.key AS session, event.turn_id::text AS turn, event.kind, event.attempt, event.payload,
+           event.number, event.first
     FROM agent_sessions_event event JOIN agent_sessions_session session ON session.id = event.session_id
     WHERE session.key = ANY(%s) ORDER BY session.key, event.number
 """
@@ -57,6 +58,9 @@ async def read(stack: Stack, sessions: list[str]) -> Dump:
         messages=await _rows(stack, MESSAGES, sessions),
         events=await _rows(stack, EVENTS, sessions),
     )
+    for event in dump.events:
+        # Where the pieces of a folded event ended is the server's own business.
+        event["payload"].pop("ends", None)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         base = f"http://{LOOPBACK}:{stack.of_kind('web')[0].port}/api/v1/sessions"
         for session in sessions:

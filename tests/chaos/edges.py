@@ -69,7 +69,7 @@ def install(kind: str, folder: Path) -> None:
     """Make this process die at armed edges. Call it before the modules that take names out of others are imported."""
     early = [name for name in ("sessions.intake", "sessions.consumers", "sessions.runner") if name in sys.modules]
     assert not early, f"{early} have their names already"
-    from sessions import feed, lifecycle, log, recovery, tasks
+    from sessions import feed, lifecycle, log, queue, recovery, tasks, toolcalls
 
     def passing(edge: str) -> None:
         try:
@@ -79,7 +79,12 @@ def install(kind: str, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     homes: Iterable[tuple[ModuleType, str]] = (
-        *((lifecycle, verb) for verb in TRANSACTIONS[kind] if hasattr(lifecycle, verb)),
+        (queue, "accept_message"),
+        (toolcalls, "record_tool_result"),
+        (toolcalls, "request_tools"),
+        (lifecycle, "cancel"),
+        (lifecycle, "claim"),
+        (lifecycle, "complete"),
         (recovery, "recover"),
         (log, "append_all"),
         (tasks, "send"),

@@ -4,6 +4,7 @@ Every record has `t`, seconds of the monotonic clock, and `what`:
 
     opened, closed      a socket of a follower: `socket`, `follower`, `session`, `kind` (v2, v1, sse), `after`, `web`
     sent, acked         a user's message: `session`, `id` (client_message_id), `text`; then `turn`, `message`, `number`
+    edited              a message may have another text from here on: `id`, `text`
     refused             an error frame that refused something: `socket`, `code`
     received            an event at a client: `socket`, `session`, `number`, `kind`, `payload`; `first` if it is folded
     behind              a follower that has not got what another one of its session has: `session`, `has`, `lacks`

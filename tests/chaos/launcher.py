@@ -1,7 +1,7 @@
 """Starts processes of the service quickly, again and again: `python -m tests.chaos.launcher web|worker`.
 
-A worker needs many seconds of both cores to import LiteLLM. This process imports the foreign packages once and forks;
-all code of the service itself is imported and set up anew in each child, which is then killed like any other. It
+A worker needs many seconds to import LiteLLM, and a run starts hundreds of processes. This one imports foreign packages
+once and forks; all code of the service is imported and set up anew in each child, which is killed like any other. It
 reads one JSON line for each process to start and answers with the process id. Children end when it ends.
 """
 
@@ -12,22 +12,40 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 
 from codelab.local.system import end_with_parent
 
-#: Nothing here starts a thread, makes an id or opens a connection when it is imported: children would share it.
-PACKAGES = ("django.db", "pydantic_settings", "httpx", "psycopg_pool", "redis.asyncio", "celery.app.base", "structlog")
+#: What a process spends most of its start on. Nothing here starts a thread, makes an id, opens a connection or reads
+#: settings when it is imported: children would share it.
+PACKAGES = {
+    "web": """
+        django.db.models django.db.backends.postgresql.base django.db.migrations.executor django.forms django.http
+        django.shortcuts django.template.loader django.template.backends.django django.urls django.views.generic
+        django.core.management django.core.handlers.asgi django.core.handlers.wsgi django.core.serializers.json
+        django.core.files.storage django.core.cache.backends.locmem django.contrib.admin.utils
+        django.contrib.auth.hashers django.contrib.messages.middleware django.contrib.staticfiles.finders
+        django.middleware.csrf django.middleware.common django.middleware.security django.middleware.clickjacking
+        django.test.signals django.utils.translation sqlparse prometheus_client.multiprocess pydantic_settings httpx
+        psycopg_pool redis.asyncio structlog unittest.mock email.mime.text channels.generic.websocket channels.layers
+        channels_redis.pubsub celery.app.base celery.bin.celery kombu.transport.redis autobahn.twisted.websocket
+        service_identity h2.connection dns.resolver jinja2 cryptography.x509 OpenSSL.SSL
+    """,
+    "worker": "celery.apps.worker celery.worker.components celery.concurrency.thread flower.command tornado.web",
+}
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    for package in PACKAGES:
-        importlib.import_module(package)
-    if sys.argv[1:] == ["worker"]:
+    kinds = ["web", "worker"] if sys.argv[1:] == ["worker"] else ["web"]
+    for name in " ".join(PACKAGES[kind] for kind in kinds).split():
+        importlib.import_module(name)
+    if "worker" in kinds:
         from llm.gateway import preload
 
         preload()
+    assert threading.active_count() == 1, "a thread does not live on in a child"
     # The kernel reaps children; who started them watches them by their process id.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)

@@ -2,7 +2,7 @@
 
     CHAOS_EDGES   folder of the control files of `tests.chaos.edges`
     CHAOS_BUG     name of a bug of `tests.chaos.bugs`
-    CHAOS_LEASE   seconds that a lease lasts, for tests that cannot wait for the real one; the rest in proportion
+    CHAOS_LEASE   seconds that a lease lasts, for tests that cannot wait for the real one
 
 Without them this is `python -m codelab`.
 """
@@ -21,18 +21,12 @@ def main() -> None:
 
     kind = sys.argv[1]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
-    lease = float(os.environ.get("CHAOS_LEASE", "0"))
-    if kind == "beat":
-        if lease:
-            import celeryconfig
-
-            celeryconfig.beat_schedule["sweep"]["schedule"] = 1.0
-    else:
-        _prepare(kind, lease)
+    if kind != "beat":
+        _prepare(kind)
     start()
 
 
-def _prepare(kind: str, lease: float) -> None:
+def _prepare(kind: str) -> None:
     import django
 
     django.setup()
@@ -45,15 +39,12 @@ def _prepare(kind: str, lease: float) -> None:
         from tests.chaos.bugs import BUGS
 
         BUGS[bug]()
-    if lease:
-        from sessions import lifecycle, recovery
+    lease = float(os.environ.get("CHAOS_LEASE", "0"))
+    if lease and kind == "worker":
+        from sessions import lifecycle, worker
 
         lifecycle.LEASE = timedelta(seconds=lease)
-        recovery.HINT_PATIENCE = timedelta(seconds=lease)
-        if kind == "worker":
-            from sessions import worker
-
-            worker.HEARTBEAT = lease / 4
+        worker.HEARTBEAT = lease / 4
 
 
 if __name__ == "__main__":

@@ -33,9 +33,12 @@ class Log:
             before = event["number"]
 
     def equals(self, replay: Sequence[Record] | None) -> Iterator[Violation]:
-        told = [(event["number"], event["kind"], event["payload"]) for event in replay or ()]
-        if told != [(event["number"], event["kind"], event["payload"]) for event in self.events]:
+        if [_facts(event) for event in replay or ()] != [_facts(event) for event in self.events]:
             yield Violation("different", self.session, "what is read from zero is not what is stored")
+
+
+def _facts(event: Record) -> tuple[object, ...]:
+    return first_of(event), event["number"], event["kind"], event["payload"]
 
 
 def first_of(event: Record) -> int:
