@@ -26,7 +26,7 @@ def check(
     """Return everything that was wrong."""
     logs = {session: Log(session, events) for session, events in by_session(dump.events).items()}
     stories = {turn["id"]: Story(turn) for turn in dump.turns}
-    found = [*_accepted(records, dump)]
+    found = [*_accepted(records, dump), *_refused(records)]
     for session, log in logs.items():
         found += log.contiguous()
         found += log.equals(dump.replays.get(session))
@@ -93,6 +93,12 @@ def _accepted(records: Sequence[Record], dump: Dump) -> Iterator[Violation]:
                 yield Violation("lost", record["session"], f"{record['id']} was accepted at {record['t']}")
             elif (found[0]["turn"], found[0]["id"]) != (record["turn"], record["message"]):
                 yield Violation("doubled", record["session"], f"{record['id']} was accepted as another one")
+
+
+def _refused(records: Sequence[Record]) -> Iterator[Violation]:
+    for record in records:
+        if record["what"] == "refused" and record["code"] == "internal_error":
+            yield Violation("crashed", record["session"], f"{record['socket']} got an internal error at {record['t']}")
 
 
 def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violation]:

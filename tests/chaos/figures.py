@@ -91,13 +91,13 @@ class _Run:
                 start = began[record["fault"]]
                 self.faults.append((record["kind"], (start["t"], record["t"]), start | record))
 
-    def next(self, session: str, moment: float, *kinds: str, turn: str = "") -> float | None:
-        """Return when the session's clients next saw something, of some kinds or of a turn where asked for."""
+    def next(self, session: str, moment: float, *kinds: str, turn: str = "") -> tuple[float, str] | None:
+        """Return when the session's clients next saw something, and its kind; of some kinds or of a turn if asked."""
         events = self.events[session]
         for at in range(bisect.bisect_right(events, (moment, "~", "~")), len(events)):
             time, kind, of = events[at]
             if (not kinds or kind in kinds) and (not turn or of == turn):
-                return time
+                return time, kind
         return None
 
     def _held_up(self) -> Iterator[tuple[str, list[Span]]]:
@@ -109,7 +109,7 @@ class _Run:
             for turn in record.get("turns", ()):
                 if session := self.sessions.get(turn):
                     end = self.next(session, moment, "turn_started", *ENDS, turn=turn)
-                    spans[session].append((moment, end or float("inf")))
+                    spans[session].append((moment, end[0] if end else float("inf")))
         yield from spans.items()
 
     def _hit(self, kinds: Iterable[str], span: Span, besides: Span | None = None) -> bool:
@@ -126,14 +126,15 @@ class _Run:
                 continue
             for turn in record["turns"]:
                 session = self.sessions.get(turn)
-                end = session and self.next(session, record["t"], "turn_started", *ENDS, turn=turn)
-                if session and end:
-                    span = (record["t"], end)
+                end = self.next(session, record["t"], "turn_started", *ENDS, turn=turn) if session else None
+                # A turn that its user has stopped meanwhile did not need another attempt.
+                if session and end and end[1] != "turn_cancelled":
+                    span = (record["t"], end[0])
                     spans = self.held_up[session]
                     alone = not self._hit(POSTGRES | REDIS, span) and not any(
                         other[0] > span[0] and other[0] < span[1] for other in spans
                     )
-                    yield Sample(end - record["t"], alone, f"{turn} of {record['process']} at {record['t']}")
+                    yield Sample(span[1] - span[0], alone, f"{turn} of {record['process']} at {record['t']}")
 
     def servers(self, kind: str, same: frozenset[str]) -> Iterator[Sample]:
         """From a server's first answer until each session with an open turn, whose worker lives, goes on."""
@@ -142,11 +143,11 @@ class _Run:
                 continue
             back = span[1]
             for session in {self.sessions[turn] for turn, (t, end) in self.open.items() if t < back < end}:
-                end = self.next(session, back)
-                if end is None or any(t < end and until > back for t, until in self.held_up.get(session, ())):
+                event = self.next(session, back)
+                if event is None or any(t < event[0] and until > back for t, until in self.held_up.get(session, ())):
                     continue
-                alone = not self._hit(POSTGRES | REDIS, (back, end), span)
-                yield Sample(end - back, alone, f"{session} after {kind} at {back}")
+                alone = not self._hit(POSTGRES | REDIS, (back, event[0]), span)
+                yield Sample(event[0] - back, alone, f"{session} after {kind} at {back}")
 
     def cancels(self) -> Iterator[Sample]:
         """From asking for a stop until the same socket tells of it."""

@@ -11,7 +11,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tests.chaos.edges import all_edges
@@ -22,13 +22,15 @@ from tests.chaos.stack import Stack
 
 #: Seconds that an armed edge waits to be passed, and a frozen worker for its turns to be taken.
 EDGE_PATIENCE, TAKEOVER_PATIENCE = 15.0, 40.0
+#: Seconds of peace in each lane. With less of it most turns would be given up, because all their workers die.
+BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 14.0)
 
 
 class Nemesis:
     """Harms a stack until it is told to rest."""
 
-    def __init__(self, stack: Stack, history: History, dice: random.Random) -> None:
-        self.stack, self.history, self.dice = stack, history, dice
+    def __init__(self, stack: Stack, history: History, dice: random.Random, *, pace: float = 1) -> None:
+        self.stack, self.history, self.dice, self.pace = stack, history, dice, pace
         self.faults: Counter[str] = Counter()
         self.edges: Counter[str] = Counter()
         self.takeovers = 0
@@ -37,23 +39,22 @@ class Nemesis:
         self._postgres = asyncio.Lock()
         self._redis = asyncio.Lock()
 
-    async def run(self, *, pause: tuple[float, float] = (1.0, 3.0), edges: bool = True, freeze: bool = True) -> None:
+    async def run(self) -> None:
         """Do harm until `rest` is called."""
         async with asyncio.TaskGroup() as lanes:
-            lanes.create_task(self._blows(pause))
-            if edges:
-                for kind in ("web", "worker"):
-                    lanes.create_task(self._edges(kind))
-            if freeze:
-                lanes.create_task(self._freeze_workers())
+            lanes.create_task(self._blows())
+            for kind in ("web", "worker"):
+                lanes.create_task(self._edges(kind))
+            lanes.create_task(self._freeze_workers())
 
     def rest(self) -> None:
         """Finish what has begun and begin nothing more."""
         self._resting.set()
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not when it is time to rest."""
-        await asyncio.wait([asyncio.ensure_future(self._resting.wait())], timeout=seconds)
+    async def _pause(self, span: tuple[float, float]) -> None:
+        """Leave the service in peace for a moment, unless it is time to rest."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._resting.wait(), self.dice.uniform(*span) * self.pace)
 
     @asynccontextmanager
     async def _fault(self, kind: str, **facts: Any) -> AsyncIterator[dict[str, Any]]:
@@ -66,7 +67,7 @@ class Nemesis:
         finally:
             self.history.add("ended", fault=number, kind=kind, **outcome)
 
-    async def _blows(self, pause: tuple[float, float]) -> None:
+    async def _blows(self) -> None:
         kinds = [(blow, weight) for blow, weight in self._arsenal().items()]
         # Every kind once, in any order, then by their weights.
         waiting = [blow for blow, _ in kinds]
@@ -74,7 +75,7 @@ class Nemesis:
         while not self._resting.is_set():
             blow = waiting.pop() if waiting else self.dice.choices(*zip(*kinds, strict=True))[0]
             await blow()
-            await self._sleep(self.dice.uniform(*pause))
+            await self._pause(BETWEEN_BLOWS)
 
     def _arsenal(self) -> dict[Callable[[], Awaitable[None]], int]:
         return {
@@ -194,7 +195,7 @@ class Nemesis:
                 waiting.sort(key=lambda edge: -self.edges[edge])
             edge = waiting.pop()
             await self._edge(edge)
-            await self._sleep(self.dice.uniform(0.2, 1.5))
+            await self._pause(BETWEEN_EDGES)
 
     async def _edge(self, edge: str) -> None:
         armed = self.stack.armed
@@ -217,7 +218,7 @@ class Nemesis:
             victim = self._victim("worker")
             if victim and len(await self.stack.running_turns(victim.worker)) > 1:
                 await self._freeze(victim)
-            await self._sleep(self.dice.uniform(0.5, 2))
+            await self._pause(BETWEEN_FREEZES)
 
     async def _freeze(self, victim: Process) -> None:
         if not victim.signal(signal.SIGSTOP):

@@ -131,6 +131,8 @@ class Stack:
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Asyncio complains there of sockets that were cut while it wrote to them.
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         self.launchers = {kind: Launcher(kind, environment) for kind in ("web", "worker")}
