@@ -1,6 +1,9 @@
-"""Daphne, with manners: it says why it ends a socket, and on SIGTERM lets its clients go one after the other.
+"""Daphne, with manners: it waits for slow readers, ends floods, says why it ends a socket, and goes without a stampede.
 
-Importing this module installs Twisted's reactor, so only the web process does it, before anything else of Twisted.
+Daphne itself puts everything into memory, in both directions. Here each scope has `writable`, an event that is set
+while the client reads what it is sent: the application waits for it before it sends more. What a client sends is
+counted (`codelab.flood`). Importing this module installs Twisted's reactor, so only the web process does it, before
+anything else of Twisted.
 """
 
 from __future__ import annotations
@@ -8,28 +11,141 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import socket
+import time
 from typing import Any
 
 import daphne.server
 import structlog
+from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
+
+from codelab.flood import Allowance
+from sessions.protocol import CloseCode, ErrorCode, encode, error_frame
 
 logger = structlog.get_logger(__name__)
 
 reactor: Any = twisted_reactor
 
+FLOOD = "You send faster than the server can answer. What had no answer may be lost: come back and send it slower."
+
 #: "Service restart": the client should come back, after a moment of its own choice.
 SERVICE_RESTART = 1012
 #: Seconds over which the sockets are closed: all at once would make all clients come back in the same second.
 SPREAD = 2.0
+#: Bytes that the kernel takes for a client before they are on their way to it.
+UNSENT = 128 * 1024
 
 
-class Factory(WebSocketFactory):  # type: ignore[misc]
+class Writable(asyncio.Event):
+    """Set while a client reads: less than 64 KiB wait for it. A producer in Twisted's sense, told by the transport."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set()
+
+    def pauseProducing(self) -> None:  # noqa: N802 (this and the next two are Twisted's names)
+        self.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.set()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        # The connection is gone. Nobody may wait for it: what is sent from here on is dropped.
+        self.set()
+
+
+class Socket(WebSocketProtocol):  # type: ignore[misc]
+    """One WebSocket; its memory is bounded in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writable = Writable()
+        self._allowance = Allowance()
+
+    def onConnect(self, request: object) -> Any:  # noqa: N802 (here and below: Autobahn's and Daphne's names)
+        # The producer until now is the HTTP connection that the socket was made of.
+        self.transport.unregisterProducer()
+        self.registerProducer(self.writable, True)
+        return super().onConnect(request)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        waiting = self.application_queue.qsize()
+        if self._allowance.covers(len(payload), waiting=waiting, now=time.monotonic()):
+            super().onMessage(payload, isBinary)
+        elif self.state == self.STATE_OPEN:
+            self._end_flood()
+
+    def _end_flood(self) -> None:
+        """Say why, close the socket, and forget what waits; Autobahn throws away what still comes."""
+        # Not at the top: the metrics need Django's apps, and the reactor comes before those.
+        from sessions import metrics
+
+        metrics.frames_refused.labels(error_code=str(ErrorCode.TOO_MANY_FRAMES)).inc()
+        logger.warning("flood_ended", waiting=self.application_queue.qsize())
+        while not self.application_queue.empty():
+            self.application_queue.get_nowait()
+        self.serverSend(encode(error_frame(str(ErrorCode.TOO_MANY_FRAMES), FLOOD)))
+        self._fail_connection(CloseCode.TOO_MANY_FRAMES, "too many frames")
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        # A client that pings and never reads would fill the memory with answers. It may miss some.
+        if self.writable.is_set():
+            super().onPing(payload)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
+        self.writable.set()
+        super().onClose(wasClean, code, reason)
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        if self.state != self.STATE_OPEN:
+            # It is being closed, and the application has not heard of it yet.
+            return
+        # Not `sendMessage`: it applies the limit for frames of clients to ours, and an answer may be longer.
+        self.sendFrame(opcode=2 if binary else 1, payload=content if binary else content.encode())
+
+    def _sendAutoPing(self) -> None:  # noqa: N802
+        # Daphne pings every 20 s and would forget the ping that is still on its way to a slow reader: its answer
+        # would count for nothing, and the socket be dropped.
+        if self.autoPingPending is None:
+            super()._sendAutoPing()
+
+
+class SocketFactory(WebSocketFactory):  # type: ignore[misc]
     """Ends a socket with a close frame that says why (1009 for a frame beyond 1 MiB), not by dropping it."""
 
-    def setProtocolOptions(self, **options: object) -> None:  # noqa: N802 (Autobahn's name)
-        super().setProtocolOptions(**options, failByDrop=False)
+    protocol = Socket
+
+    def setProtocolOptions(self, **options: object) -> None:  # noqa: N802
+        # A client that has much under way needs more than the second that Autobahn gives it to hear why.
+        super().setProtocolOptions(**options, failByDrop=False, closeHandshakeTimeout=5)
+
+
+class Request(WebRequest):  # type: ignore[misc]
+    """One HTTP request; a stream can wait for its reader."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        self.writable = Writable()
+        super().__init__(*arguments, **options)
+
+    def finish(self) -> None:
+        if self.producer and self.channel:
+            self.unregisterProducer()
+        super().finish()
+
+    def connectionLost(self, reason: object) -> None:  # noqa: N802 (Twisted's name)
+        self.writable.set()
+        super().connectionLost(reason)
+
+
+class RequestFactory(HTTPFactory):  # type: ignore[misc]
+    """Makes our requests of connections."""
+
+    def buildProtocol(self, address: object) -> Any:  # noqa: N802 (Twisted's name)
+        channel = super().buildProtocol(address)
+        channel.requestFactory = Request
+        return channel
 
 
 class Server(daphne.server.Server):  # type: ignore[misc]
@@ -42,12 +158,22 @@ class Server(daphne.server.Server):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until a signal comes."""
-        # Daphne takes its factory from this name and has no option for it.
-        daphne.server.WebSocketFactory = Factory
+        # Daphne takes its factories from these names and has no option for them.
+        daphne.server.WebSocketFactory, daphne.server.HTTPFactory = SocketFactory, RequestFactory
         reactor.callWhenRunning(self._take_signals)
         super().run()
 
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Run the application for a socket or a request; its scope says when the client reads."""
+        if isinstance(protocol, Request):
+            protocol.registerProducer(protocol.writable, True)
+        return super().create_application(protocol, {**scope, "writable": protocol.writable})
+
     def listen_success(self, port: Any) -> None:
+        # The kernel would take megabytes for a reader that does not read, and a ping or the end of an answer would
+        # come behind them. Connections inherit it.
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._ports.append(port)
         super().listen_success(port)
 

@@ -204,10 +204,12 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `after` is not usable: it is larger than any number.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingHttpResponse(stream(session.pk, after), content_type="text/event-stream", headers=headers)
-    events = await in_thread(log.since)(session.pk, after)
+        # Put there by our own server (`codelab.server`); under another one the stream does not wait for its reader.
+        events = stream(session.pk, after, getattr(request, "scope", {}).get("writable"))
+        return StreamingHttpResponse(events, content_type="text/event-stream", headers=headers)
+    page = await in_thread(log.since)(session.pk, after)
     return EventPage(
-        events=[EventOut(**numbered(event)) for event in events],
+        events=[EventOut(**numbered(event)) for event in page],
         last_number=session.last_number,
     )
 

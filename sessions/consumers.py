@@ -1,7 +1,8 @@
 """The socket of a session: frames in, events out. It never waits for a model and holds no state worth keeping.
 
 A handler returns in milliseconds, because a socket's frames are handled one at a time. A bad frame is answered and
-ends nothing. Everything that is sent comes from the event log, except the answers to frames that were refused.
+ends nothing. Everything that is sent comes from the event log, except the answers to frames that were refused. To a
+client that does not read nothing is sent, and in the end nothing more is taken from it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ logger = structlog.get_logger(__name__)
 
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_LENGTH = 18
+#: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
+UNREAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.key: str = self.scope["url_route"]["kwargs"]["key"]
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
+        scope: Any = self.scope
+        #: Set while the client reads; under a server that does not tell, nothing waits.
+        self.writable: asyncio.Event | None = scope.get("writable")
+        self.unread = 0
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         stream = query.get("stream", [""])[0]
         after = query.get("after", [""])[0]
@@ -93,7 +100,6 @@ class SessionConsumer(AsyncWebsocketConsumer):
         await self.accept(protocol.EVENTS_SUBPROTOCOL if events else None)
         metrics.open_sockets.inc()
         structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
-        scope: Any = self.scope
         self.caller: Caller = scope["caller"]
         if self.caller.refusal:
             await self.refuse(*self.caller.refusal)
@@ -128,7 +134,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Send what happens in the session from here on, and nothing else that was being sent."""
         if self.sending is not None:
             self.sending.cancel()
-        self.feed = Feed(session.pk, after)
+        self.feed = Feed(session.pk, after, self.writable)
         self.sending = asyncio.create_task(self.send_events(self.feed))
 
     async def disconnect(self, code: int) -> None:
@@ -148,6 +154,21 @@ class SessionConsumer(AsyncWebsocketConsumer):
             # A socket that has gone deaf is worse than one that is closed: its client comes back.
             logger.exception("feed_crashed")
             await self.close(int(CloseCode.INTERNAL_ERROR))
+
+    async def send(  # type: ignore[override]  # as Channels' own consumer of sockets overrides it
+        self, text_data: str | None = None, bytes_data: bytes | None = None, close: bool = False
+    ) -> None:
+        """Send a frame, and count what is sent to a client that does not read."""
+        if self.writable is not None:
+            self.unread = 0 if self.writable.is_set() else self.unread + len(text_data or "")
+        await super().send(text_data, bytes_data, close)
+
+    async def websocket_receive(self, message: Any) -> None:
+        """Handle a frame, and take the next one when the client has read enough of the answers."""
+        await super().websocket_receive(message)
+        # Not before the answer: what this frame asks for, such as a stop, must not wait for a slow line.
+        if self.writable is not None and self.unread > UNREAD:
+            await self.writable.wait()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one frame; whatever is wrong with it is answered with an error frame."""

@@ -1,13 +1,15 @@
 """The live stream of a session: `publish` is for whoever commits events, `Feed` for whoever shows them.
 
 The channel layer only makes it fast. It may lose, repeat or delay anything: whoever follows checks the numbers, reads
-what is missing from the log, drops what it has had, and looks by itself from time to time.
+what is missing from the log, drops what it has had, and looks by itself from time to time. So a feed can also throw
+away what arrives faster than its reader takes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from itertools import groupby
@@ -16,7 +18,7 @@ import structlog
 
 from sessions import log, queries
 from sessions.layer import RETRY, listen, tell
-from sessions.log import LoggedEvent
+from sessions.log import LoggedEvent, Page
 from sessions.models import EventKind
 from sessions.threads import in_thread
 
@@ -24,6 +26,8 @@ logger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the log while a turn is open, and while none is.
 ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
+#: Characters that wait for a reader at most. What has no room is read from the log when the reader comes to it.
+ROOM = 128 * 1024
 
 ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED})
 
@@ -43,17 +47,46 @@ async def publish(events: Iterable[LoggedEvent]) -> None:
 
 
 class Feed:
-    """Follows one session from a number on. Iterating yields its events, each once and in order, for ever."""
+    """Follows one session from a number on. Iterating yields its events, each once and in order, for ever.
 
-    def __init__(self, session_id: uuid.UUID, after: int) -> None:
+    With `writable` it yields nothing while that event is not set, and keeps little meanwhile, however much happens.
+    """
+
+    def __init__(self, session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> None:
         self.session_id = session_id
         self.after = after
+        self._writable = writable
         self._open_turns: set[str] = set()
-        self._arrived: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue()
+        self._arrived: deque[list[LoggedEvent]] = deque()
+        self._room = ROOM
+        self._to_read = False
+        self._news = asyncio.Event()
 
     def look(self) -> None:
         """Make the feed read the log now, because something was written to the session."""
-        self._arrived.put_nowait([])
+        # The log has everything that has arrived, too.
+        self._arrived.clear()
+        self._to_read = True
+        self._news.set()
+
+    def _arrive(self, events: list[LoggedEvent]) -> None:
+        if self._to_read:
+            return
+        self._room -= sum(_size(event) for event in events)
+        if self._room < 0:
+            self.look()
+        else:
+            self._arrived.append(events)
+            self._news.set()
+
+    async def _take(self) -> list[LoggedEvent]:
+        """Wait for what arrives; nothing means that the log has to be read."""
+        await self._news.wait()
+        events = self._arrived.popleft() if self._arrived else []
+        if not self._arrived:
+            self._news.clear()
+            self._room, self._to_read = ROOM, False
+        return events
 
     async def __aiter__(self) -> AsyncGenerator[LoggedEvent]:
         subscribed = asyncio.Event()
@@ -67,10 +100,11 @@ class Feed:
             events = await self._read()
             while True:
                 for event in events:
+                    if self._writable:
+                        await self._writable.wait()
                     self._note(event)
                     yield event
-                # A whole page means that there may be more of them.
-                events = await (self._read() if len(events) >= log.PAGE else self._next())
+                events = await (self._read() if isinstance(events, Page) and events.more else self._next())
         finally:
             subscription.cancel()
             with suppress(asyncio.CancelledError):
@@ -80,7 +114,7 @@ class Feed:
         """Wait for the next events, from the layer where its numbers fit and from the log where they do not."""
         try:
             async with asyncio.timeout(ACTIVE_LOOK if self._open_turns else IDLE_LOOK):
-                arrived = await self._arrived.get()
+                arrived = await self._take()
         except TimeoutError:
             arrived = []
         else:
@@ -120,4 +154,9 @@ class Feed:
                 subscribed.set()
                 self.look()
             else:
-                self._arrived.put_nowait([LoggedEvent(self.session_id, *event) for event in message["events"]])
+                self._arrive([LoggedEvent(self.session_id, *event) for event in message["events"]])
+
+
+def _size(event: LoggedEvent) -> int:
+    """Return about how many characters an event takes; payloads are flat, and what nests in them is small."""
+    return 200 + sum(len(value) if isinstance(value, str) else len(str(value)) for value in event.payload.values())

@@ -7,6 +7,7 @@ it before any other lock, so that two writers can never wait for each other.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,23 @@ from django.db import connection, transaction
 
 from sessions.models import Event, EventKind, Session, Turn, TurnStatus, new_id
 
-#: Events read at a time; a client that was away for long gets them in several pieces.
-PAGE = 500
+#: Events, and bytes of their payloads, read at a time; a client that was away for long gets them in several pieces.
+PAGE, PAGE_BYTES = 500, 256 * 1024
+#: Goes from event to event until the page is full, so that it reads no more than it returns. Rows cannot be limited by
+#: their bytes in another way without unpacking all 500 first, and they may be 400 KB each.
+_PAGE = """
+    WITH RECURSIVE page(number, kind, payload, first, bytes, count) AS (
+        SELECT %s::bigint, NULL::varchar, NULL::text, NULL::bigint, 0, 0
+        UNION ALL
+        SELECT next.number, next.kind, next.payload, next.first, page.bytes + octet_length(next.payload), page.count + 1
+        FROM page CROSS JOIN LATERAL (
+            SELECT number, kind, payload::text, first FROM agent_sessions_event
+            WHERE session_id = %s AND number > page.number ORDER BY number LIMIT 1
+        ) AS next
+        WHERE page.bytes < %s AND page.count < %s
+    )
+    SELECT number, kind, payload, first, bytes FROM page WHERE count > 0 ORDER BY count
+"""
 
 #: An attempt at a turn: the turn's id and the number of the attempt. One process can have two of one turn for a while.
 type Attempt = tuple[uuid.UUID, int]
@@ -45,6 +61,12 @@ class LoggedEvent:
     payload: dict[str, Any]
     #: Where one event stands for several numbers (sessions.folding), the first of them.
     first: int | None = None
+
+
+class Page(list[LoggedEvent]):
+    """Some events of a session, in order; `more` when it may have others behind them."""
+
+    more = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +130,20 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     return logged, refused
 
 
-def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> list[LoggedEvent]:
-    """Return the events with numbers above `after`, in order, at most `limit` of them.
+def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> Page:
+    """Return the events with numbers above `after`, in order: `limit` at most, fewer when they are large.
 
     Exactly those: of an event that stands for several numbers only the part above `after` is returned.
     """
-    rows = Event.objects.filter(session_id=session_id, number__gt=after).order_by("number")
-    fields = rows.values_list("number", "kind", "payload", "first")[:limit]
-    return [_part(LoggedEvent(session_id, *row), after) for row in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_PAGE, [after, session_id, PAGE_BYTES, limit])
+        rows = cursor.fetchall()
+    page = Page(
+        _part(LoggedEvent(session_id, number, kind, json.loads(payload), first), after)
+        for number, kind, payload, first, _ in rows
+    )
+    page.more = bool(rows) and (len(rows) >= limit or rows[-1][-1] >= PAGE_BYTES)
+    return page
 
 
 def _part(event: LoggedEvent, after: int) -> LoggedEvent:

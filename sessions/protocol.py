@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     BINARY_FRAME = "binary_frame"
     BODY_TOO_LARGE = "body_too_large"
     FRAME_TOO_LARGE = "frame_too_large"
+    TOO_MANY_FRAMES = "too_many_frames"
     INVALID_SESSION_KEY = "invalid_session_key"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
@@ -64,6 +65,7 @@ class ErrorCode(StrEnum):
 class CloseCode(IntEnum):
     """Why the server closes a socket. Bad frames never do."""
 
+    TOO_MANY_FRAMES = 1008
     INTERNAL_ERROR = 1011
     NOT_SIGNED_IN = 4401
     ORIGIN_NOT_ALLOWED = 4403

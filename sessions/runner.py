@@ -100,8 +100,20 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
 
 
 async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
+    """Run the step and store how it ended, or give it back when its task is cancelled. Raises StaleAttempt."""
+    try:
+        return await _ended(lease.held, writer, said)
+    except asyncio.CancelledError:
+        # Wherever it came: also while the end was being stored.
+        if lease.lost:
+            raise StaleAttempt("the lease was lost") from None
+        # The process is going away. What was said is shown already; the step starts again somewhere else.
+        logger.info("turn_parked")
+        return await in_thread(lifecycle.release)(lease.held)
+
+
+async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
     """Run the step and store how it ended, whatever happens. Raises StaleAttempt."""
-    held = lease.held
     try:
         if held.steps >= loop.MAX_STEPS:
             return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
@@ -115,12 +127,6 @@ async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
         return await _fail(held, writer, said, error.code, str(error))
     except TimeoutError:
         return await _fail(held, writer, said, ErrorCode.TURN_TIMED_OUT, TIMED_OUT)
-    except asyncio.CancelledError:
-        if lease.lost:
-            raise StaleAttempt("the lease was lost") from None
-        # The process is going away. What was said is shown already; the step starts again somewhere else.
-        logger.info("turn_parked")
-        return await in_thread(lifecycle.release)(held)
     except Exception:
         error_id = new_id()
         logger.exception("turn_crashed", error_id=str(error_id))

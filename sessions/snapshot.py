@@ -9,13 +9,16 @@ import uuid
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Func, IntegerField, Sum, TextField, Window
+from django.db.models.functions import Cast
 
 from sessions import log
 from sessions.conversation import shown_texts
 from sessions.models import OPEN_STATUSES, Message, Session, ToolCallStatus, Turn
 
-#: Messages of a snapshot; older ones are in the history of the REST API.
-NEWEST = 1000
+#: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
+#: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
+NEWEST, NEWEST_BYTES = 1000, 512 * 1024
 
 
 def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
@@ -24,17 +27,30 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
         # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
         session = log.lock(session_id)
         turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
-        newest = session.messages.filter(withdrawn=False).order_by("-turn__position", "-number")[: NEWEST + 1]
-        messages = [message_state(message) for message in reversed(newest)]
+        messages = [message_state(message) for message in reversed(_newest(session))]
         return {
             "number": session.last_number,
             "session": _session_state(session),
-            "messages": messages[-NEWEST:],
-            "older_messages": len(messages) > NEWEST,
+            "messages": messages,
+            "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
             "turns": [_turn_state(turn) for turn in turns],
             "texts": [text for turn in turns for text in shown_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
         }
+
+
+def _newest(session: Session) -> list[Message]:
+    """Return the newest messages, the newest of all first, as far as there is room for them."""
+    order = ("-turn__position", "-number")
+    bytes_of_all = Window(Sum(F("bytes")), order_by=order)
+    sized = session.messages.filter(withdrawn=False).annotate(
+        bytes=_bytes("content") + _bytes("tool_calls"), total=bytes_of_all
+    )
+    return list(sized.filter(total__lt=F("bytes") + NEWEST_BYTES).order_by(*order)[:NEWEST])
+
+
+def _bytes(field: str) -> Func:
+    return Func(Cast(field, TextField()), function="octet_length", output_field=IntegerField())
 
 
 def message_state(message: Message) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from sessions.log import LoggedEvent
 KEEP_ALIVE = 15.0
 
 
-async def stream(session_id: uuid.UUID, after: int) -> AsyncIterator[str]:
-    """Yield the events with numbers above `after` as they come, for ever."""
+async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Yield the events with numbers above `after` as they come, for ever; while `writable` is not set they wait."""
     yield "retry: 1000\n\n"
-    async with aclosing(aiter(Feed(session_id, after))) as events:
+    async with aclosing(aiter(Feed(session_id, after, writable))) as events:
         following = asyncio.ensure_future(anext(events))
         try:
             while True:

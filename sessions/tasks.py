@@ -27,7 +27,12 @@ def advance_turn(turn_id: str) -> None:
     """Run a turn until it ends or waits; does nothing when it is somebody else's or not due."""
     from sessions.worker import this_worker
 
-    ready = this_worker().run(uuid.UUID(turn_id))
+    try:
+        ready = this_worker().run(uuid.UUID(turn_id))
+    except DatabaseError as error:
+        # It is still queued, or its lease will run out: a worker looks again.
+        logger.warning("turn_not_run", turn_id=turn_id, error=type(error).__name__)
+        return
     if ready:
         send(ready)
 

@@ -24,7 +24,7 @@ class EventAdmin(SearchableAdmin):
     list_select_related = ("session__owner",)
     sortable_by = ()
     fields = (
-        *("id", "conversation_of", "owner_of", "turn_of", "number", "kind", "attempt", "shown_payload"),
+        *("id", "conversation_of", "owner_of", "turn_of", "first", "number", "kind", "attempt", "shown_payload"),
         "created_at",
     )
 

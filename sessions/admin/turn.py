@@ -101,13 +101,14 @@ class MessageAdmin(SearchableAdmin):
         "turn_of",
         "number",
         "interrupted",
+        "withdrawn",
     )
-    list_filter = ("role", CreatedFilter, "interrupted")
+    list_filter = ("role", CreatedFilter, "interrupted", "withdrawn")
     list_select_related = ("session__owner",)
     sortable_by = ("created",)
     fields = (
         *("id", "conversation_of", "owner_of", "turn_of", "role", "text", "calls", "the_tool_call_id", "cut_off"),
-        *("the_client_message_id", "number", "created_at"),
+        *("withdrawn", "the_client_message_id", "number", "created_at"),
     )
     the_tool_call_id = shown("tool_call_id")
     the_client_message_id = shown("client_message_id")

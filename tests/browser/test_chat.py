@@ -3,94 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import warnings
-from collections.abc import Iterator
-from typing import Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.tab import answers, box, conversation, opened, say
+from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TOOL = '/say Let me look.\n/call read_file {"path": "README.md"}\n/say Thank you.'
-
-
-class Service(Protocol):
-    """What these tests need of the fixture `service`: demo is the user of whoever has not signed in."""
-
-    url: str
-    admin_password: str
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        text = f"The chat page was NOT tested: none of {', '.join(BROWSERS)} is on PATH."
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(text, stacklevel=1)
-        pytest.skip(text)
-    with sync_playwright() as playwright:
-        # As root, in containers, Chromium has no sandbox to use; these tests open nothing but this service.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What browsers complained of; a test fails when there is anything in it at its end."""
-    return []
-
-
-@pytest.fixture
-def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
-    context = browser.new_context()
-    context.set_default_timeout(20_000)
-    context.on("console", lambda message: note(complaints, message))
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    yield context
-    context.close()
-    assert complaints == []
-
-
-def note(complaints: list[str], message: ConsoleMessage) -> None:
-    # Violations of the Content-Security-Policy are told of in the console, too.
-    if message.type in ("error", "warning"):
-        complaints.append(message.text)
-
-
-@pytest.fixture
-def page(context: BrowserContext, service: Service) -> Page:
-    return opened(context, service.url)
-
-
-def opened(context: BrowserContext, url: str) -> Page:
-    page = context.new_page()
-    page.goto(url)
-    expect(page.locator("#connection")).to_have_text("Connected")
-    return page
-
-
-def box(page: Page) -> Locator:
-    return page.get_by_label("Message", exact=True)
-
-
-def say(page: Page, text: str) -> None:
-    box(page).fill(text)
-    box(page).press("Enter")
-
-
-def answers(page: Page) -> Locator:
-    return page.locator(".message.assistant .body")
-
-
-def conversation(page: Page) -> list[str]:
-    """What the log says, without its times."""
-    return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
 
 
 def test_an_answer_arrives_piece_by_piece_and_is_complete_in_the_end(page: Page) -> None:
@@ -127,7 +49,7 @@ def test_a_failure_is_shown_with_its_code(page: Page) -> None:
 
 
 def test_an_answer_is_stopped_and_the_conversation_goes_on(page: Page) -> None:
-    stop = page.get_by_role("button", name="Stop")
+    stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_hidden()
     say(page, "/tokens 500 20")
     expect(answers(page)).to_contain_text("t3 ")
@@ -213,7 +135,7 @@ def test_a_page_that_is_opened_during_a_stream_ends_with_the_whole_answer(page: 
 
     other = opened(context, page.url)
 
-    expect(answers(other)).to_contain_text("…")
+    expect(answers(other)).to_contain_text("t0 t1 ")
     expect(answers(other)).to_have_text("".join(f"t{i} " for i in range(60)))
     assert conversation(other) == conversation(page)
 
@@ -229,18 +151,111 @@ def test_an_interrupted_connection_loses_and_doubles_nothing(
     context.set_offline(True)
     page.evaluate("dispatchEvent(new Event('offline'))")
     expect(page.locator("#connection")).to_contain_text(re.compile("Reconnecting|Connecting"))
-    say(page, "said without a connection")
-    expect(page.locator("#notice")).to_contain_text("nothing was sent")
-    expect(box(page)).to_have_value("said without a connection")
+    say(page, "/say without a connection")
+    expect(page.locator("#queue li")).to_contain_text("Not sent yet")
+    say(page, "/say nonsense")
+    page.locator("#queue li").filter(has_text="nonsense").get_by_role("button", name="Discard").click()
     context.set_offline(False)
 
     expect(page.locator("#connection")).to_have_text("Connected")
-    expect(answers(page).last).to_have_text("".join(f"t{i} " for i in range(30)))
-    box(page).fill("")
-    expect(page.locator(".message.user .body")).to_have_text(["/say before", "/tokens 30 30"])
-    expect(answers(page)).to_have_count(2)
+    tokens = "".join(f"t{i} " for i in range(30))
+    expect(answers(page)).to_have_text(["before", tokens, "without a connection"])
+    said = ["/say before", "/tokens 30 30", "/say without a connection"]
+    expect(page.locator(".message.user .body")).to_have_text(said)
+    expect(page.locator("#waiting")).to_be_hidden()
     # A browser complains of each try to connect that fails.
     complaints[:] = [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text]
+
+
+def waiting(page: Page, text: str) -> Locator:
+    return page.get_by_label("Waiting", exact=True).get_by_role("listitem").filter(has_text=text)
+
+
+def test_messages_that_wait_are_edited_withdrawn_and_answered_in_order(page: Page, context: BrowserContext) -> None:
+    say(page, "/say Wait.\n/wait 600")
+    expect(answers(page)).to_have_text("Wait.")
+    other = opened(context, page.url)
+    for text in ("/say one", "/say two", "/say three"):
+        say(page, text)
+    expect(page.locator("#queue li .body")).to_have_text(["/say one", "/say two", "/say three"])
+    expect(page.locator(".message.user")).to_have_count(1)
+
+    waiting(page, "one").get_by_role("button", name="Edit").click()
+    field = page.get_by_label("Waiting message")
+    expect(field).to_be_focused()
+    field.fill("/say changed")
+    field.press("Enter")
+    waiting(other, "two").get_by_role("button", name="Withdraw").click()
+    waiting(page, "three").get_by_role("button", name="Edit").click()
+    field.fill("never said")
+    field.press("Escape")
+
+    for tab in (page, other):
+        expect(tab.locator("#queue li .body")).to_have_text(["/say changed", "/say three"])
+    page.get_by_role("button", name="Stop", exact=True).click()
+    for tab in (page, other):
+        expect(answers(tab)).to_have_text(["Wait.", "changed", "three"])
+        said = ["/say Wait.\n/wait 600", "/say changed", "/say three"]
+        expect(tab.locator(".message.user .body")).to_have_text(said)
+        expect(tab.locator("#waiting")).to_be_hidden()
+        expect(tab.locator("#log .remark")).to_have_text("Stopped.")
+    assert conversation(page) == conversation(other)
+
+
+def test_a_message_interrupts_the_answer_and_goes_before_those_that_wait(page: Page) -> None:
+    interrupt = page.get_by_role("button", name="Stop and send")
+    say(page, "/tokens 500 20")
+    expect(answers(page)).to_contain_text("t1 ")
+    say(page, "/say later")
+    expect(interrupt).to_be_hidden()
+    box(page).fill("/wait 1\n/say now")
+
+    interrupt.click()
+
+    expect(page.locator("#log .remark")).to_have_text("Stopped.")
+    expect(answers(page).nth(1)).to_have_text("now")
+    expect(answers(page)).to_have_count(3)
+    expect(answers(page).last).to_have_text("later")
+    expect(page.locator(".message.user .body")).to_have_text(["/tokens 500 20", "/wait 1\n/say now", "/say later"])
+
+
+def test_a_waiting_message_is_answered_now(page: Page) -> None:
+    say(page, "/wait 60")
+    expect(page.get_by_text("Working…")).to_be_visible()
+    for text in ("/say one", "/say two"):
+        say(page, text)
+
+    waiting(page, "two").get_by_role("button", name="Answer now").click()
+
+    expect(answers(page)).to_have_text(["two", "one"])
+    expect(page.locator(".message.user .body")).to_have_text(["/wait 60", "/say two", "/say one"])
+    expect(page.locator("#log > .remark")).to_have_text("Stopped.")
+
+
+def test_an_edit_that_comes_too_late_is_not_lost(page: Page) -> None:
+    say(page, "/wait 600")
+    expect(page.get_by_text("Working…")).to_be_visible()
+    say(page, "/say as it was")
+    waiting(page, "as it was").get_by_role("button", name="Edit").click()
+    page.get_by_label("Waiting message").fill("/say changed")
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+
+    expect(answers(page)).to_have_text("as it was")
+    expect(box(page)).to_have_value("/say changed")
+    expect(page.locator("#notice")).to_contain_text("waits no longer")
+
+
+def test_a_message_that_the_server_refuses_can_be_written_again(page: Page) -> None:
+    text = "x" * 100_001
+    say(page, text)
+    expect(page.locator("#queue li")).to_contain_text("content")
+
+    page.get_by_role("button", name="Take back").click()
+
+    expect(page.locator("#waiting")).to_be_hidden()
+    expect(box(page)).to_have_value(text)
+    box(page).fill("")
 
 
 def test_what_people_and_models_write_is_text(page: Page) -> None:

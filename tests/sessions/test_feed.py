@@ -36,9 +36,11 @@ def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
 
 
 @asynccontextmanager
-async def following(session: Session, after: int = 0) -> AsyncIterator[tuple[Feed, list[int]]]:
+async def following(
+    session: Session, after: int = 0, writable: asyncio.Event | None = None
+) -> AsyncIterator[tuple[Feed, list[int]]]:
     """Follow a session in the background; the list grows by the numbers that arrive."""
-    it, numbers = Feed(session.pk, after), list[int]()
+    it, numbers = Feed(session.pk, after, writable), list[int]()
 
     async def collect() -> None:
         async for event in it:
@@ -99,13 +101,44 @@ async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
 
 
 async def test_a_long_absence_is_caught_up_without_a_pause(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "PAGE", 10)
     monkeypatch.setattr(log.since, "__defaults__", (10,))
     for _ in range(20):
         await in_thread(accept)(session)
     async with following(session) as (_, numbers):
         await until(numbers, 41, seconds=1.5)
     assert numbers == list(range(1, 42))
+
+
+async def test_large_events_come_in_several_pages_without_a_pause(session: Session) -> None:
+    for _ in range(10):
+        await in_thread(accept)(session, "ж" * 100_000)
+    page = await in_thread(log.since)(session.pk, 0)
+    assert page.more
+    # 200 KB each in UTF-8, and small ones between them.
+    assert [event.kind for event in page].count(EventKind.MESSAGE_ADDED) == 2
+    async with following(session) as (_, numbers):
+        await until(numbers, 21, seconds=1.5)
+    assert numbers == list(range(1, 22))
+    assert not (await in_thread(log.since)(session.pk, 19)).more
+
+
+async def test_a_reader_that_does_not_read_gets_nothing_and_keeps_little_and_misses_nothing(session: Session) -> None:
+    writable = asyncio.Event()
+    async with following(session, writable=writable) as (it, numbers):
+        for _ in range(10):
+            await publish(await in_thread(accept)(session, "x" * 50_000))
+        await asyncio.sleep(0.2)
+        assert numbers == []
+        assert sum(len(events) for events in it._arrived) * 50_000 <= feed.ROOM
+        writable.set()
+        await until(numbers, 21)
+        writable.clear()
+        await publish(await in_thread(accept)(session))
+        await asyncio.sleep(0.2)
+        assert numbers[-1] == 21
+        writable.set()
+        await until(numbers, 23)
+    assert numbers == list(range(1, 24))
 
 
 async def test_events_of_another_session_never_arrive(session: Session, bob: User) -> None:

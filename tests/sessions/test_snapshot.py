@@ -193,6 +193,17 @@ class Conversation(RuleBasedStateMachine):
         assert len(ended) == len(set(ended))
 
 
+def test_a_snapshot_has_the_newest_messages_that_there_is_room_for(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "long")
+    for i in range(10):
+        queue.accept_message(session.pk, f"{i}" + "ж" * 50_000)
+    state = snapshot(session.pk)
+    assert [message["content"][0] for message in state["messages"]] == list("456789")
+    assert state["older_messages"]
+    queue.accept_message(session.pk, "one more")
+    assert snapshot(session.pk)["messages"][-1]["content"] == "one more"
+
+
 @pytest.mark.timeout(300)
 def test_replay_from_zero_is_a_fresh_snapshot_whatever_happens(alice: User) -> None:
     machine = type("AlicesConversation", (Conversation,), {"owner": alice})

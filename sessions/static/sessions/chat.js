@@ -1,30 +1,63 @@
-/** The page around a conversation: which session is open, the box to write in, and how the connection is. */
+/** The page around a session: which one is open, the box to write in, and how the connection is. */
 
-import { Connection } from "./connection.js";
-import { Conversation } from "./conversation.js";
-import { element } from "./render.js";
+import { keepState, outboxes } from "./memory.js";
+import { outline } from "./outline.js";
+import { UnsentMessage, WaitingMessage } from "./queue.js";
+import { element, ErrorCard, List, Message, Remark } from "./render.js";
+import { Session } from "./session.js";
+import { ToolCard } from "./toolcard.js";
 
-const PROGRESS = {
-  working: "Working…",
-  waiting: "Waiting for the result of the tool.",
-  unanswered: "This message has no answer yet.",
-};
-// How long after a socket opened the history is read once more when it lacks an answer: the answer may have come in
-// the moment between reading and listening.
-const SECOND_LOOK = 3000;
-
+const PROGRESS = { working: "Working…", waiting: "Waiting for the result of the tool." };
+const CONNECTION = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
+const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
 const NOT_SIGNED_IN = 4401;
+const KEYS = "Enter sends, Shift + Enter makes a new line.";
+const KEYS_WHILE_ANSWERING = "Enter sends, Shift + Enter makes a new line, Ctrl + Enter stops the answer and sends.";
 
 const find = (id) => document.getElementById(id);
 const box = find("message");
 const scroller = find("scroller");
-let chat = null; // the open session: key, isNew, conversation, connection
+const open = new Map(); // sessions with a connection, by key: the one that is shown, and those with messages to send
+let chat = null; // the session that is shown
+let isDrawn = true;
+let isListed = true;
 let atBottom = true;
 let lastTop = 0;
-let scrollPlanned = false;
+
+const actions = {
+  edit: (id, text) => chat.edit(id, text),
+  answerNow: (id) => chat.answerNow(id),
+  withdraw(id) {
+    chat.withdraw(id);
+    box.focus();
+  },
+  discard(id) {
+    chat.discard(id);
+    box.focus();
+  },
+  takeBack(id, text) {
+    chat.discard(id);
+    rescue(text);
+  },
+  rescue(text) {
+    notify("This message waits no longer. What you wrote stands in the box.");
+    rescue(text);
+  },
+};
+const VIEWS = {
+  message: (item) => new Message(item),
+  tool: (item) => new ToolCard(item, (fields) => chat.answer(item.id, fields)),
+  error: (item) => new ErrorCard(item),
+  remark: (item) => new Remark(item),
+  waiting: (item) => new WaitingMessage(item, actions),
+  unsent: (item) => new UnsentMessage(item, actions),
+};
+const log = new List(find("log"), (item) => VIEWS[item.type](item));
+const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
 
 function start() {
   addEventListener("hashchange", openFromAddress);
+  addEventListener("pagehide", () => keepState(chat.key, chat.state));
   find("composer").addEventListener("submit", (event) => {
     event.preventDefault();
     sendMessage();
@@ -33,9 +66,9 @@ function start() {
     // Enter that ends the composition of a word, as in Japanese, is not meant for us.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    sendMessage();
+    sendMessage({ interrupt: event.ctrlKey || event.metaKey });
   });
-  box.addEventListener("input", fitBox);
+  box.addEventListener("input", boxChanged);
   find("scripts")?.addEventListener("click", ({ target }) => target.dataset.script && write(target.dataset.script));
   find("new-session").addEventListener("click", newSession);
   find("skip").addEventListener("click", (event) => {
@@ -44,18 +77,24 @@ function start() {
   });
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
   find("newest").addEventListener("click", () => follow(true));
-  find("stop").addEventListener("click", () => sendFrame(chat, { type: "cancel" }));
+  find("stop").addEventListener("click", () => {
+    chat.stop();
+    box.focus();
+  });
+  find("interrupt").addEventListener("click", () => sendMessage({ interrupt: true }));
   scroller.addEventListener("scroll", noteScroll, { passive: true });
   new ResizeObserver(() => follow()).observe(scroller);
   openFromAddress();
+  // What was written in other sessions before this page was loaded again, and is still to be sent.
+  for (const [key, entries] of Object.entries(outboxes())) {
+    if (entries.some((entry) => !entry.refusal)) sessionOf(key).start();
+  }
 }
 
 // Sessions
 
 function openFromAddress() {
-  const key = keyInAddress();
-  if (key) openSession(key, false);
-  else openSession(newKey(), true);
+  openSession(keyInAddress() || newKey());
 }
 
 function keyInAddress() {
@@ -75,49 +114,65 @@ function newKey() {
 }
 
 function newSession() {
-  openSession(newKey(), true);
+  openSession(newKey());
   box.focus();
 }
 
-function openSession(key, isNew) {
+function openSession(key) {
   if (chat?.key === key) return;
-  chat?.connection.close();
+  const left = chat;
   notify("");
   find("sign-in").hidden = true;
-  const mine = { key, isNew };
-  chat = mine;
+  chat = sessionOf(key);
+  chat.start();
+  if (left) closeIfDone(left);
   // Set without adding an entry or an event for it: "back" leaves the page instead of walking through new sessions.
-  if (isNew) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
-  mine.conversation = new Conversation(find("log"), {
-    send: (frame) => sendFrame(mine, frame),
-    loadHistory: () => loadHistory(mine, false),
-    putBack: (text, { onlyIfEmpty } = {}) => (onlyIfEmpty && box.value) || write(text),
-    onChange: () => mine === chat && showProgress(),
-  });
-  mine.connection = new Connection(key, {
-    onState: (state) => mine === chat && connectionChanged(mine, state),
-    onFrame: (frame) => mine === chat && takeFrame(mine, frame),
-  });
+  if (keyInAddress() !== key) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
+  log.clear();
+  queue.clear();
+  connectionChanged(chat.connectionState);
   showSessions(false);
-  showProgress();
+  draw();
   follow(true);
   listSessions();
 }
 
-function takeFrame(mine, frame) {
-  mine.conversation.frame(frame);
-  if (frame.is_final) listSessions();
+function sessionOf(key) {
+  if (open.has(key)) return open.get(key);
+  const session = new Session(key, {
+    onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
+    onEvent: ({ kind }) => TURN_ENDS.has(kind) && listSoon(),
+    onNotice: (text, frame) => session === chat && notice(text, frame),
+    onState: (name, code) => session === chat && connectionChanged(name, code),
+  });
+  open.set(key, session);
+  return session;
+}
+
+/** A session that is not shown is left when all that was written in it has been taken. */
+function closeIfDone(session) {
+  if (session === chat || !session.outbox.isDone) return;
+  session.close();
+  open.delete(session.key);
+}
+
+function listSoon() {
+  if (!isListed) return;
+  isListed = false;
+  // A session that is opened tells of all its turns at once.
+  setTimeout(listSessions, 300);
 }
 
 async function listSessions() {
+  isListed = true;
   const { status, body } = await get("/api/v1/sessions?limit=50");
   // A socket tells that nobody is signed in only when it is spoken to, which is late for whoever has written a lot.
   if (status === 401) {
-    chat.connection.close();
-    connectionChanged(chat, { name: "refused", code: NOT_SIGNED_IN });
+    chat.close();
+    connectionChanged("refused", NOT_SIGNED_IN);
   }
-  const sessions = body?.sessions ?? [];
-  const used = sessions.filter((one) => one.message_count || one.id === chat.key);
+  if (status !== 200) return;
+  const used = body.sessions.filter((one) => one.message_count || one.id === chat.key);
   find("session-list").replaceChildren(...used.map(sessionItem));
   find("no-sessions").hidden = used.length > 0;
 }
@@ -138,56 +193,16 @@ function showSessions(shown) {
   find("sessions-toggle").setAttribute("aria-expanded", shown);
 }
 
-// The connection and the history
+// The connection
 
-function connectionChanged(mine, state) {
-  const texts = {
-    connecting: "Connecting…",
-    open: "Connected",
-    waiting: `Reconnecting in ${state.seconds} s`,
-    refused: state.code === NOT_SIGNED_IN ? "Not signed in" : "Refused",
-  };
+function connectionChanged(name, code) {
   const status = find("connection");
-  status.dataset.state = state.name;
-  status.textContent = texts[state.name];
-  if (state.name === "open") opened(mine);
-  if (state.code === NOT_SIGNED_IN) {
-    find("sign-in-link").search = new URLSearchParams({ next: `/${location.hash}` });
-    find("sign-in").hidden = false;
-  }
-}
-
-async function opened(mine) {
-  notify("");
-  // A session that this page has just thought of has no history to ask for, unless its socket breaks.
-  if (!mine.isNew) {
-    await loadHistory(mine, true);
-    setTimeout(() => mine === chat && mine.conversation.unanswered && loadHistory(mine, false), SECOND_LOOK);
-  }
-  mine.isNew = false;
-}
-
-async function loadHistory(mine, afterGap) {
-  mine.conversation.hold();
-  const { status, body } = await get(`/api/v1/sessions/${encodeURIComponent(mine.key)}/history`);
-  if (mine !== chat) return;
-  if (status === 200) mine.conversation.load(body.messages, { afterGap });
-  else if (status === 404 && body?.error_code === "session_not_found") mine.conversation.load([], { afterGap });
-  else {
-    mine.conversation.release();
-    if (status !== 401) retryHistory(mine, afterGap);
-  }
-  follow();
-}
-
-function retryHistory(mine, afterGap) {
-  notify("The history could not be loaded; trying again…");
-  const again = async () => {
-    if (mine !== chat || find("connection").dataset.state !== "open") return;
-    notify("");
-    await loadHistory(mine, afterGap);
-  };
-  setTimeout(again, SECOND_LOOK);
+  status.dataset.state = name;
+  const text = code === NOT_SIGNED_IN ? "Not signed in" : CONNECTION[name];
+  if (status.textContent !== text) status.textContent = text;
+  if (code !== NOT_SIGNED_IN) return;
+  find("sign-in-link").search = new URLSearchParams({ next: `/${location.hash}` });
+  find("sign-in").hidden = false;
 }
 
 async function get(path) {
@@ -202,28 +217,35 @@ async function get(path) {
 
 // Writing
 
-function sendMessage() {
+function sendMessage({ interrupt = false } = {}) {
   const text = box.value;
-  if (!text.trim() || !chat.conversation.say(text)) return;
+  if (!text.trim() || !find("sign-in").hidden) return;
+  notify("");
+  chat.say(text, { interrupt: interrupt && find("composer").classList.contains("answering") });
   write("");
   follow(true);
 }
 
-function sendFrame(mine, frame) {
-  const sent = mine.connection.send(frame);
-  notify(sent ? "" : "There is no connection at the moment, so nothing was sent. Your text stays here.");
-  return sent;
-}
-
 function write(text) {
   box.value = text;
-  fitBox();
+  boxChanged();
   box.focus();
 }
 
-function fitBox() {
+function boxChanged() {
   // `rows` and not a height: the policy of this page allows no inline styles.
   box.rows = Math.min(box.value.split("\n").length, 8);
+  find("interrupt").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
+}
+
+function notice(text, frame) {
+  notify(text);
+  // What was written must not be lost with the message that it was to change.
+  if (frame.type === "edit_message") rescue(frame.content);
+}
+
+function rescue(text) {
+  write(box.value.trim() ? `${box.value}\n${text}` : text);
 }
 
 function notify(text) {
@@ -231,16 +253,32 @@ function notify(text) {
   find("notice").hidden = !text;
 }
 
-function showProgress() {
-  const { conversation } = chat;
-  find("welcome").hidden = !conversation.isEmpty;
+// What the session looks like
+
+function drawSoon() {
+  if (!isDrawn) return;
+  isDrawn = false;
+  requestAnimationFrame(draw);
+}
+
+function draw() {
+  isDrawn = true;
+  const shown = outline(chat.state, chat.outbox, { isOpen: chat.isOpen });
+  log.show(shown.conversation);
+  queue.show(shown.queue);
+  find("waiting").hidden = shown.queue.length === 0;
+  find("welcome").hidden = shown.conversation.length + shown.queue.length > 0;
+  find("older").hidden = !chat.state.olderMessages;
   const line = find("progress");
-  line.hidden = !conversation.progress;
-  line.dataset.kind = conversation.progress;
-  find("stop").hidden = !conversation.canStop;
+  line.hidden = !shown.progress;
+  line.dataset.kind = shown.progress;
   // Setting the same text again would be read out again.
-  const text = PROGRESS[conversation.progress] ?? "";
+  const text = PROGRESS[shown.progress] ?? "";
   if (line.textContent !== text) line.textContent = text;
+  find("stop").hidden = !shown.isAnswering;
+  find("composer").classList.toggle("answering", shown.isAnswering);
+  find("keys").textContent = shown.isAnswering ? KEYS_WHILE_ANSWERING : KEYS;
+  boxChanged();
   follow();
 }
 
@@ -248,13 +286,8 @@ function showProgress() {
 
 function follow(force = false) {
   atBottom ||= force;
-  if (scrollPlanned) return;
-  scrollPlanned = true;
-  requestAnimationFrame(() => {
-    scrollPlanned = false;
-    if (atBottom) scroller.scrollTop = scroller.scrollHeight;
-    find("newest").hidden = atBottom;
-  });
+  if (atBottom) scroller.scrollTop = scroller.scrollHeight;
+  find("newest").hidden = atBottom;
 }
 
 function noteScroll() {

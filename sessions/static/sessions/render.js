@@ -7,19 +7,101 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
-/** A message: an article with a heading line and a body. */
-export function message(role, label, text = "", createdAt = new Date()) {
-  const body = element("div", { class: "body", dir: "auto" });
-  showText(body, text);
-  return element("article", { class: `message ${role}` }, heading(label, createdAt), body);
+/**
+ * Children of a node, one for each item, in their order. `make(item)` returns a view with a `node`, `update(item)` and
+ * perhaps `leave()`; it stays as long as there is an item with its key, so that what somebody is reading or writing
+ * stays, too.
+ */
+export class List {
+  constructor(node, make) {
+    Object.assign(this, { node, make });
+    this.clear();
+  }
+
+  clear() {
+    this.views = new Map();
+    this.node.replaceChildren();
+  }
+
+  show(items) {
+    const keys = new Set(items.map((item) => item.key));
+    for (const [key, view] of this.views) {
+      if (keys.has(key)) continue;
+      view.leave?.();
+      view.node.remove();
+      this.views.delete(key);
+    }
+    let place = this.node.firstChild;
+    for (const item of items) {
+      const view = this.views.get(item.key) ?? this.#add(item);
+      view.update(item);
+      if (view.node === place) place = place.nextSibling;
+      else this.node.insertBefore(view.node, place);
+    }
+  }
+
+  #add(item) {
+    const view = this.make(item);
+    this.views.set(item.key, view);
+    return view;
+  }
 }
 
-export function bodyOf(node) {
-  return node.querySelector(".body");
+/** A message: an article with a heading line, a body and perhaps a remark. */
+export class Message {
+  constructor({ role, label, time }) {
+    this.body = element("div", { class: "body", dir: "auto" });
+    this.node = element("article", { class: `message ${role}` }, heading(label, time), this.body);
+  }
+
+  update({ text, busy = false, remark = "" }) {
+    if (text !== this.text || busy !== this.busy) this.#say(text, busy);
+    if (remark !== (this.remark ?? "")) this.#remark(remark);
+  }
+
+  #say(text, busy) {
+    // Read out when it is complete, not word by word; and code is set apart then.
+    if (busy) this.node.setAttribute("aria-busy", "true");
+    else this.node.removeAttribute("aria-busy");
+    if (!busy) showText(this.body, text);
+    else if (this.busy && text.startsWith(this.text)) this.body.firstChild.appendData(text.slice(this.text.length));
+    else this.body.replaceChildren(document.createTextNode(text));
+    Object.assign(this, { text, busy });
+  }
+
+  #remark(remark) {
+    this.line?.remove();
+    this.line = remark && new Remark({ text: remark }).node;
+    if (remark) this.node.append(this.line);
+    this.remark = remark;
+  }
+}
+
+/** A line about what became of a message or of its answer. */
+export class Remark {
+  constructor({ text }) {
+    this.node = element("p", { class: "remark" }, text);
+  }
+
+  update() {}
+}
+
+export class ErrorCard {
+  constructor({ text, code }) {
+    this.node = element(
+      "article",
+      { class: "card error" },
+      element("h3", { class: "heading" }, "This did not work"),
+      element("p", { class: "body", dir: "auto" }, text),
+      element("p", { class: "code" }, code),
+    );
+  }
+
+  update() {}
 }
 
 /** Show a whole text, code between ``` fences as blocks. */
-export function showText(body, text) {
+function showText(body, text) {
   body.replaceChildren(...blocks(text).map(({ code, language, text: part }) => (code ? codeBlock(language, part) : part)));
 }
 
@@ -41,27 +123,14 @@ function codeBlock(language, text) {
   return element("pre", { dir: "ltr", tabindex: "0", "aria-label": label }, element("code", {}, text));
 }
 
-function heading(label, createdAt) {
-  const date = new Date(createdAt);
-  const time = element("time", { datetime: date.toISOString(), title: date.toLocaleString() });
-  time.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return element("h3", { class: "heading" }, label, time);
-}
-
-export function errorCard(text, code) {
-  return element(
-    "article",
-    { class: "card error" },
-    element("h3", { class: "heading" }, "This did not work"),
-    element("p", { class: "body", dir: "auto" }, text),
-    element("p", { class: "code" }, code),
-  );
-}
-
-/** A line under a message, with a button when there is something to do about it. */
-export function remark(text, label, action) {
-  const line = element("p", { class: "remark" }, text);
-  if (action) line.append(" ", button(label, "quiet", action));
+function heading(label, milliseconds) {
+  const line = element("h3", { class: "heading" }, label);
+  if (milliseconds) {
+    const date = new Date(milliseconds);
+    const time = element("time", { datetime: date.toISOString(), title: date.toLocaleString() });
+    time.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    line.append(time);
+  }
   return line;
 }
 

@@ -1,69 +1,56 @@
-/** A tool that the model asks for: a form while it is open, a record of the result afterwards. */
+/** A tool that the model asks for: a form while it waits for its result, a record of the result afterwards. */
 
 import { button, element } from "./render.js";
 
-let cards = 0;
+const BADGES = {
+  waiting: ["waiting", ""],
+  approval: ["needs approval", "attention"],
+  sending: ["sending…", ""],
+  done: ["result sent", "done"],
+  failed: ["failed", "failed"],
+  refused: ["refused", "failed"],
+  closed: ["closed", ""],
+};
+let forms = 0;
 
 export class ToolCard {
-  constructor({ id, tool, args, approval = false }, answer) {
-    this.id = id;
+  /** `answer(fields)` sends the result of the tool, or why there is none. */
+  constructor({ tool, args }, answer) {
     this.answer = answer;
-    this.state = element("span", { class: "badge" });
-    this.title = element("h3", { class: "heading" }, "Tool ", element("code", {}, tool), this.state);
+    this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
-    this.node = element("article", { class: "card tool" }, this.title, this.#arguments(args), this.rest);
-    this.needsApproval = approval;
-    this.reopen();
+    const title = element("h3", { class: "heading" }, "Tool ", element("code", {}, tool), this.badge);
+    this.node = element("article", { class: "card tool" }, title, shownArguments(args), this.rest);
   }
 
-  /** Only the frame knows whether the tool needs an approval; a card made from the history learns it later. */
-  requireApproval(needed) {
-    this.needsApproval = needed;
-    if (this.isOpen) this.#label(needed ? "needs approval" : "waiting", needed ? "attention" : "");
+  update({ status, approval, result }) {
+    const [label, kind] = BADGES[status === "waiting" && approval ? "approval" : status];
+    if (this.badge.textContent !== label) this.badge.textContent = label;
+    this.badge.className = `badge ${kind}`;
+    if (status === this.status) return;
+    this.status = status;
+    if (status === "waiting") this.rest.replaceChildren(...(this.form ??= this.#form()));
+    else this.rest.replaceChildren(...(result ? [folded("Result", prettyText(result))] : []));
   }
 
-  reopen() {
-    this.isOpen = true;
-    this.requireApproval(this.needsApproval);
-    this.field ??= element("textarea", { rows: "2", id: `result-${++cards}`, spellcheck: "false" });
-    this.rest.replaceChildren(
-      element("label", { for: this.field.id }, "Result, as JSON or as plain text"),
-      this.field,
-      element("div", { class: "buttons" },
-        button("Send result", "primary", () => this.answer(this, resultFields(this.field.value))),
-        button("Refuse", "quiet", () => this.answer(this, { error: "Refused by the user" })),
+  #form() {
+    const field = element("textarea", { rows: "2", id: `result-${++forms}`, spellcheck: "false" });
+    return [
+      element("label", { for: field.id }, "Result, as JSON or as plain text"),
+      field,
+      element(
+        "div",
+        { class: "buttons" },
+        button("Send result", "primary", () => this.answer(resultFields(field.value))),
+        button("Refuse", "quiet", () => this.answer({ error: "Refused by the user" })),
       ),
-    );
+    ];
   }
+}
 
-  finish(label, result, kind = "done") {
-    this.isOpen = false;
-    this.#label(label, kind);
-    this.rest.replaceChildren(...(result ? [folded("Result", result)] : []));
-  }
-
-  /** Show the result that the service has stored, which is what the model was told. */
-  settle(stored) {
-    if (this.settled) return;
-    this.settled = true;
-    const failed = stored.startsWith("Error: ");
-    this.finish(failed ? "failed" : "result sent", prettyText(stored), failed ? "failed" : "done");
-  }
-
-  /** Nobody waits for a result any more. */
-  close() {
-    if (this.isOpen) this.finish("closed", null, "");
-  }
-
-  #label(text, kind) {
-    this.state.textContent = text;
-    this.state.className = `badge ${kind}`;
-  }
-
-  #arguments(args) {
-    const text = pretty(args);
-    return text.length > 600 ? folded("Arguments", text) : block("Arguments", text);
-  }
+function shownArguments(args) {
+  const text = pretty(args);
+  return text.length > 600 ? folded("Arguments", text) : block("Arguments", text);
 }
 
 function block(label, text) {
@@ -86,7 +73,7 @@ function resultFields(text) {
   }
 }
 
-export function pretty(value) {
+function pretty(value) {
   return JSON.stringify(value, null, 2);
 }
 

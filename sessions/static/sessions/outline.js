@@ -1,0 +1,102 @@
+/**
+ * What the page has to show of a session, from its state and what is still to be sent. Pure: plain values in and out.
+ *
+ * A turn that waits behind another is in the queue, and in the conversation from the moment in which it is next.
+ */
+
+import { openTurns } from "./state.js";
+
+const LABELS = { user: "You", assistant: "Assistant", system: "System" };
+const REFUSED = "Error: Refused by the user";
+
+export const STOPPED = "Stopped.";
+const INTERRUPTED = "Interrupted: this is not the whole answer.";
+const UNSENT = "Not sent yet. It will be, as soon as the server can take it.";
+
+/** Return {conversation, queue, progress, isAnswering}; each item has a `key` that stays and a `type`. */
+export function outline(state, outbox, { isOpen }) {
+  const [current, ...waiting] = openTurns(state);
+  const results = new Map(state.messages.filter((one) => one.tool_call_id).map((one) => [one.tool_call_id, one.content]));
+  const byTurn = new Map(state.order.map((id) => [id, []]));
+  for (const message of state.messages) byTurn.get(message.turn_id).push(message);
+  const conversation = state.order
+    .filter((id) => byTurn.get(id).length && !waiting.includes(id))
+    .flatMap((id) => turnItems(id, byTurn.get(id), { state, outbox, results }));
+  const queue = waiting.flatMap((id) => byTurn.get(id)).map((message) => waitingItem(message, outbox));
+  for (const item of unsentMessages(state, outbox).map((entry) => unsentItem(entry, isOpen))) {
+    // All is well: it will be part of the conversation before anybody has looked.
+    if (!current && !item.note) conversation.push({ ...item, type: "message" });
+    else queue.push(item);
+  }
+  return { conversation, queue, progress: progressOf(state, current), isAnswering: Boolean(current) };
+}
+
+function turnItems(id, messages, { state, outbox, results }) {
+  const end = state.ends[id];
+  const items = messages.flatMap((message) => messageItems(message, end, { state, outbox, results }));
+  for (const text of Object.values(state.texts)) {
+    if (text.turn_id === id) items.push(messageItem({ ...text, role: "assistant", content: text.text }, { busy: true }));
+  }
+  if (end?.status === "failed") items.push({ key: `end ${id}`, type: "error", text: end.error, code: end.code });
+  if (end?.status === "cancelled" && !messages.some((message) => message.interrupted)) {
+    items.push({ key: `end ${id}`, type: "remark", text: STOPPED });
+  }
+  return items;
+}
+
+function messageItems(message, end, { state, outbox, results }) {
+  const calls = message.tool_calls ?? [];
+  if (message.tool_call_id) return []; // shown by its card
+  const remark = message.interrupted ? (end?.status === "cancelled" ? STOPPED : INTERRUPTED) : "";
+  const said = message.content || !calls.length ? [messageItem(message, { remark })] : [];
+  return [...said, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
+}
+
+function messageItem({ message_id, role, content }, more) {
+  const label = LABELS[role] ?? role;
+  return { key: message_id, type: "message", role, label, text: content, time: timeOf(message_id), ...more };
+}
+
+function toolItem({ id, name, arguments: args }, turn, { state, outbox, results }) {
+  const item = { key: `tool ${id}`, type: "tool", id, tool: name, args, approval: false };
+  if (results.has(id)) {
+    const result = results.get(id);
+    const failed = result === REFUSED ? "refused" : result.startsWith("Error: ") && "failed";
+    return { ...item, status: failed || "done", result };
+  }
+  if (!state.turns[turn]) return { ...item, status: "closed" };
+  if (outbox.find("tool_result", { call_id: id })) return { ...item, status: "sending" };
+  return { ...item, status: "waiting", approval: state.calls[id]?.requires_approval ?? false };
+}
+
+function waitingItem({ message_id, content }, outbox) {
+  const edit = outbox.find("edit_message", { message_id });
+  const isLeaving = Boolean(outbox.find("withdraw_message", { message_id }));
+  const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : "";
+  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, note, isFixed: isLeaving };
+}
+
+/** Messages of this tab that the state does not have. Their acknowledgement may have been lost, or be on its way. */
+function unsentMessages(state, outbox) {
+  const isShown = ({ frame, after }) =>
+    state.messages.some((one) => one.role === "user" && one.number > after && one.content === frame.content);
+  return outbox.messages.filter((entry) => entry.refusal || !isShown(entry));
+}
+
+function unsentItem({ id, frame, sent, resting, refusal }, isOpen) {
+  const note = refusal?.text ?? (isOpen && !resting ? "" : UNSENT);
+  // What may have reached the server can be withdrawn only after the server has said so.
+  const canDiscard = Boolean(refusal) || !sent;
+  return { key: id, type: "unsent", id, role: "user", label: LABELS.user, text: frame.content, note, canDiscard };
+}
+
+function progressOf(state, current) {
+  if (!current) return "";
+  if (state.turns[current].status === "waiting") return "waiting";
+  return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";
+}
+
+/** Ids are UUIDs of version 7, which begin with the milliseconds of their making. */
+function timeOf(id) {
+  return id[14] === "7" ? parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined;
+}

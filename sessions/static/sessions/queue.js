@@ -1,0 +1,95 @@
+/** Messages that are not in the conversation yet: those that wait for their turn, and those that are still to be sent. */
+
+import { button, element } from "./render.js";
+
+/** A message that waits: it can be edited, withdrawn and answered before all others. */
+export class WaitingMessage {
+  /** `actions`: edit(id, text), withdraw(id), answerNow(id), and rescue(text) for what can no longer be saved. */
+  constructor({ id }, actions) {
+    Object.assign(this, { id, actions });
+    this.body = element("div", { class: "body", dir: "auto" });
+    this.note = element("p", { class: "remark" });
+    this.editButton = button("Edit", "link", () => this.#edit());
+    const now = button("Answer now", "link", () => actions.answerNow(id));
+    now.title = "Stops the answer that is being given";
+    this.buttons = element(
+      "div",
+      { class: "buttons" },
+      this.editButton,
+      button("Withdraw", "link", () => actions.withdraw(id)),
+      now,
+    );
+    this.node = element("li", {}, this.body, this.note, this.buttons);
+  }
+
+  update({ text, note, isFixed }) {
+    if (text !== this.text) this.body.textContent = this.text = text;
+    this.note.textContent = note;
+    this.note.hidden = !note;
+    this.buttons.hidden = isFixed || Boolean(this.form);
+    if (isFixed) this.leave();
+  }
+
+  leave() {
+    if (this.form && this.field.value !== this.text) this.actions.rescue(this.field.value);
+    this.#close();
+  }
+
+  #edit() {
+    this.field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": "Waiting message" });
+    this.field.value = this.text;
+    this.field.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Escape") this.#close(true);
+      if (event.key !== "Enter" || event.shiftKey) return;
+      event.preventDefault();
+      this.#save();
+    });
+    const buttons = [
+      button("Save", "primary", () => this.#save()),
+      button("Cancel", "quiet", () => this.#close(true)),
+    ];
+    this.form = element("div", { class: "rest" }, this.field, element("div", { class: "buttons" }, ...buttons));
+    this.body.hidden = this.buttons.hidden = true;
+    this.node.append(this.form);
+    this.field.focus();
+  }
+
+  #save() {
+    const text = this.field.value;
+    if (!text.trim()) return;
+    this.#close(true);
+    if (text !== this.text) this.actions.edit(this.id, text);
+  }
+
+  #close(focus = false) {
+    this.form?.remove();
+    this.form = null;
+    this.body.hidden = false;
+    if (!focus) return;
+    this.buttons.hidden = false;
+    this.editButton.focus();
+  }
+}
+
+/** A message that the server has not acknowledged, or has refused. */
+export class UnsentMessage {
+  /** `actions`: discard(id), takeBack(id, text). */
+  constructor({ id, text }, actions) {
+    const body = element("div", { class: "body", dir: "auto" }, text);
+    this.note = element("p", { class: "remark" });
+    this.buttons = element(
+      "div",
+      { class: "buttons" },
+      button("Take back", "link", () => actions.takeBack(id, text)),
+      button("Discard", "link", () => actions.discard(id)),
+    );
+    this.node = element("li", {}, body, this.note, this.buttons);
+  }
+
+  update({ note, canDiscard }) {
+    if (this.note.textContent !== note) this.note.textContent = note;
+    this.note.hidden = !note;
+    this.buttons.hidden = !canDiscard;
+  }
+}

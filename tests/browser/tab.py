@@ -1,0 +1,45 @@
+"""A tab with the chat page, as whoever uses it sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocket, expect
+
+
+def opened(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    return page
+
+
+def box(page: Page) -> Locator:
+    return page.get_by_label("Message", exact=True)
+
+
+def say(page: Page, text: str) -> None:
+    box(page).fill(text)
+    box(page).press("Enter")
+
+
+def answers(page: Page) -> Locator:
+    return page.locator(".message.assistant .body")
+
+
+def conversation(page: Page) -> list[str]:
+    """What the log says, without its times."""
+    return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
+
+
+def sent_frames(page: Page) -> list[dict[str, Any]]:
+    """A list that will have every frame that the page sends from now on."""
+    frames: list[dict[str, Any]] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda data: frames.append(json.loads(data)))
+
+    page.on("websocket", listen)
+    return frames

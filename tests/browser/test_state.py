@@ -1,0 +1,193 @@
+"""The chat page's reducer (`state.js`), run in a browser: a snapshot and the events after it are the session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+from websockets.sync.client import connect
+
+from tests.live.service import Frame, Service
+
+pytestmark = pytest.mark.browser
+
+FOLD = """async ([snapshot, events]) => {
+  const { apply, fromSnapshot, NOTHING } = await import("/static/sessions/state.js");
+  const freeze = (value) => {
+    if (value && typeof value === "object") Object.values(Object.freeze(value)).forEach(freeze);
+    return value;
+  };
+  return events.reduce((state, event) => apply(freeze(state), event), snapshot ? fromSnapshot(snapshot) : NOTHING);
+}"""
+ENDS = {"turn_completed", "turn_failed", "turn_cancelled"}
+
+
+def fold(page: Page, events: list[Frame], snapshot: dict[str, Any] | None = None) -> dict[str, Any]:
+    return dict(page.evaluate(FOLD, [snapshot, events]))
+
+
+def known(state: dict[str, Any]) -> dict[str, Any]:
+    """What a snapshot tells, too: not how turns ended, nor the numbers of messages and which turns are over."""
+    messages = [{key: value for key, value in one.items() if key != "number"} for one in state["messages"]]
+    messages.sort(key=lambda one: state["order"].index(one["turn_id"]))
+    order = [turn for turn in state["order"] if turn in {one["turn_id"] for one in messages}]
+    return {**{key: value for key, value in state.items() if key != "ends"}, "messages": messages, "order": order}
+
+
+def events(*payloads: tuple[str, dict[str, Any]]) -> list[Frame]:
+    return [{"number": i, "kind": kind, "payload": payload} for i, (kind, payload) in enumerate(payloads, 1)]
+
+
+def message(turn: str, content: str, role: str = "user", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "message_added", {"message_id": f"{role} {turn}", "turn_id": turn, "role": role, "content": content, **more}
+
+
+def queued(turn: str) -> tuple[str, dict[str, Any]]:
+    return "turn_queued", {"turn_id": turn}
+
+
+def started(turn: str, attempt: int = 1, *replaces: str) -> tuple[str, dict[str, Any]]:
+    return "turn_started", {"turn_id": turn, "attempt": attempt, "model": "m", "replaces": list(replaces)}
+
+
+def said(turn: str, text: str, message_id: str = "a") -> tuple[str, dict[str, Any]]:
+    return "text_delta", {"turn_id": turn, "message_id": message_id, "text": text}
+
+
+class Follower:
+    """A client of `codelab.v2` that keeps all events of a session."""
+
+    def __init__(self, service: Service, key: str) -> None:
+        self.url = f"ws://127.0.0.1:{service.port}/ws/{key}"
+        self.events: list[Frame] = []
+
+    def snapshot(self) -> dict[str, Any]:
+        with connect(self.url, subprotocols=["codelab.v2"], proxy=None) as socket:  # type: ignore[list-item]
+            socket.send('{"type": "hello"}')
+            return dict(json.loads(socket.recv(20))["snapshot"])
+
+    @contextmanager
+    def connected(self) -> Iterator[Follower]:
+        with connect(self.url, subprotocols=["codelab.v2"], proxy=None) as socket:  # type: ignore[list-item]
+            self.socket = socket
+            self.send({"type": "hello", "after": 0})
+            yield self
+
+    def send(self, frame: Frame) -> None:
+        self.socket.send(json.dumps(frame))
+
+    def say(self, content: str) -> None:
+        self.send({"type": "user_message", "content": content})
+
+    def until(self, *kinds: str) -> None:
+        """Follow until one of these kinds has happened."""
+        while True:
+            frame = json.loads(self.socket.recv(20))
+            if frame["type"] == "event":
+                self.events.append(frame)
+                if frame["kind"] in kinds:
+                    return
+
+    def up_to(self, number: int) -> list[Frame]:
+        while not self.events or self.events[-1]["number"] < number:
+            frame = json.loads(self.socket.recv(20))
+            if frame["type"] == "event":
+                self.events.append(frame)
+        return [event for event in self.events if event["number"] <= number]
+
+
+def test_all_events_are_the_snapshot_and_those_after_it(page: Page, service: Service) -> None:
+    with Follower(service, "reduced").connected() as follower:
+        snapshots = []
+        follower.say('/say Let me look.\n/call read_file {"path": "README.md"}\n/call tool {}\n/say Thank you.')
+        follower.until("turn_waiting")
+        snapshots.append(follower.snapshot())
+        follower.say("/say waits")
+        for call in snapshots[0]["tool_calls"]:
+            follower.send({"type": "tool_result", "call_id": call["call_id"], "result": 1})
+            follower.until("tool_call_finished")
+            snapshots.append(follower.snapshot())
+        follower.until("turn_completed")
+        follower.until("turn_completed")
+        follower.say("/tokens 400 200")
+        follower.until("text_delta")
+        snapshots.append(follower.snapshot())
+        follower.send({"type": "cancel"})
+        follower.until("turn_cancelled")
+        snapshots.append(follower.snapshot())
+        follower.say("/wait 30")
+        follower.until("turn_started")
+        for text in ("first", "second", "third"):
+            follower.say(f"/say {text}")
+            follower.until("turn_queued")
+        snapshots.append(follower.snapshot())
+        first, second, third = (one["message_id"] for one in snapshots[-1]["messages"][-3:])
+        follower.send({"type": "edit_message", "message_id": first, "content": "/say edited"})
+        follower.until("message_edited")
+        snapshots.append(follower.snapshot())
+        follower.send({"type": "withdraw_message", "message_id": second})
+        follower.until("turn_cancelled")
+        (turn,) = (one["turn_id"] for one in snapshots[-1]["messages"] if one["message_id"] == third)
+        follower.send({"type": "cancel", "turn_id": turn})
+        follower.until("turn_cancelled")
+        follower.say("/say between")
+        follower.until("turn_queued")
+        follower.send({"type": "user_message", "content": "/say half\n/fail rate_limited", "interrupt": True})
+        follower.until("queue_changed")
+        snapshots.append(follower.snapshot())
+        follower.until("turn_failed")
+        follower.until("turn_completed")
+        follower.until("turn_completed")
+        last = follower.snapshot()
+
+        whole = follower.up_to(last["number"])
+        for snapshot in snapshots:
+            before = follower.up_to(snapshot["number"])
+            assert known(fold(page, before)) == known(fold(page, [], snapshot))
+            after = whole[len(before) :]
+            assert known(fold(page, after, snapshot)) == known(fold(page, [], last))
+    assert known(fold(page, whole)) == known(fold(page, [], last))
+
+
+def test_what_an_attempt_had_begun_to_say_is_said_again(page: Page) -> None:
+    begun = [message("t", "hi"), queued("t"), started("t"), said("t", "one "), said("t", "two")]
+    state = fold(page, events(*begun))
+    assert [text["text"] for text in state["texts"].values()] == ["one two"]
+
+    again = [*begun, queued("t"), started("t", 2, "a"), said("t", "one", "b")]
+    state = fold(page, events(*again))
+    assert [(text["message_id"], text["text"]) for text in state["texts"].values()] == [("b", "one")]
+
+
+def test_a_turn_ends_and_tells_why(page: Page) -> None:
+    failed = {"turn_id": "t", "error": "No.", "error_code": "model_error"}
+    state = fold(page, events(message("t", "hi"), queued("t"), started("t"), said("t", "x"), ("turn_failed", failed)))
+    assert (state["turns"], state["texts"]) == ({}, {})
+    assert state["ends"] == {"t": {"status": "failed", "error": "No.", "code": "model_error"}}
+
+
+def test_the_queue_is_edited_withdrawn_and_put_in_another_order(page: Page) -> None:
+    turns = [fact for turn in "abc" for fact in (message(turn, turn), queued(turn))]
+    edited = ("message_edited", {"message_id": "user b", "turn_id": "b", "content": "new"})
+    moved = ("queue_changed", {"turn_ids": ["a", "c", "b"]})
+    state = fold(page, events(*turns, started("a"), edited, moved))
+    assert state["order"] == ["a", "c", "b"]
+    assert [one["content"] for one in state["messages"]] == ["a", "new", "c"]
+
+    withdrawn = [
+        ("message_withdrawn", {"message_id": "user c", "turn_id": "c"}),
+        ("turn_cancelled", {"turn_id": "c"}),
+    ]
+    state = fold(page, events(*turns, started("a"), edited, moved, *withdrawn))
+    assert [one["content"] for one in state["messages"]] == ["a", "new"]
+    assert set(state["turns"]) == {"a", "b"}
+
+
+def test_a_kind_that_is_not_known_only_counts(page: Page) -> None:
+    state = fold(page, events(message("t", "hi"), ("of the future", {})))
+    assert state["number"] == 2
+    assert len(state["messages"]) == 1
