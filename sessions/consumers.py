@@ -189,7 +189,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     self.begin(session)
                 change = await self.store(session, frame, deadline)
             self.feed.look()
-            await announce(change)
+            announce(change)
         except (FrameError, ToolCallRefused, MessageRefused) as error:
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
