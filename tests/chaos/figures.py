@@ -11,6 +11,8 @@ from tests.chaos.checker import ENDS
 from tests.chaos.history import Record
 
 POSTGRES = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres", "slow_postgres", "cut_postgres"})
+#: Those that PostgreSQL takes some time to get over. Redis does not matter where a worker has died.
+POSTGRES_AWAY = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres"})
 REDIS = frozenset({"kill_redis", "freeze_redis", "swallow_redis", "cut_redis", "flush_redis"})
 #: Seconds after a fault in which what it did is still felt.
 AFTERMATH = 3.0
@@ -48,9 +50,9 @@ def measure(records: Iterable[Record]) -> Figures:
     run = _Run(sorted(records, key=lambda record: record["t"]))
     figures = Figures()
     figures.worker += run.workers()
-    figures.redis += run.servers("kill_redis", REDIS)
+    figures.redis += run.servers("kill_redis")
     for kind in ("restart_postgres", "crash_postgres"):
-        figures.postgres += run.servers(kind, POSTGRES)
+        figures.postgres += run.servers(kind)
     figures.cancel += run.cancels()
     return figures
 
@@ -61,21 +63,21 @@ class _Run:
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         #: When a client of the session first saw each event.
-        self.events: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
+        self.events: dict[str, list[tuple[float, str, str, int]]] = defaultdict(list)
         self.sessions: dict[str, str] = {}
         self.open: dict[str, Span] = {}
         self.faults: list[tuple[str, Span, Record]] = []
         self._first_seen()
         self._spans()
-        self.held_up = dict(self._held_up())
+        self.held_up = self._held_up()
 
     def _first_seen(self) -> None:
         seen: dict[str, int] = defaultdict(int)
         for record in self.records:
             if record["what"] == "received" and record["number"] > seen[record["session"]]:
                 seen[record["session"]] = record["number"]
-                turn = record["payload"].get("turn_id", "")
-                self.events[record["session"]].append((record["t"], record["kind"], turn))
+                turn, attempt = record["payload"].get("turn_id", ""), record["payload"].get("attempt", 0)
+                self.events[record["session"]].append((record["t"], record["kind"], turn, attempt))
                 if record["kind"] in ENDS and turn in self.open:
                     self.open[turn] = (self.open[turn][0], record["t"])
             elif record["what"] == "acked":
@@ -91,26 +93,26 @@ class _Run:
                 start = began[record["fault"]]
                 self.faults.append((record["kind"], (start["t"], record["t"]), start | record))
 
-    def next(self, session: str, moment: float, *kinds: str, turn: str = "") -> tuple[float, str] | None:
-        """Return when the session's clients next saw something, and its kind; of some kinds or of a turn if asked."""
+    def _after(self, session: str, moment: float) -> Iterator[tuple[float, str, str, int]]:
         events = self.events[session]
-        for at in range(bisect.bisect_right(events, (moment, "~", "~")), len(events)):
-            time, kind, of = events[at]
-            if (not kinds or kind in kinds) and (not turn or of == turn):
-                return time, kind
-        return None
+        yield from events[bisect.bisect_right(events, (moment, "~")) :]
 
-    def _held_up(self) -> Iterator[tuple[str, list[Span]]]:
+    def taken(self, turn: str, attempt: int, moment: float) -> tuple[float, str]:
+        """Return when a client saw that a turn goes on after an attempt that has lost its worker, and by what."""
+        for time, kind, of, number in self._after(self.sessions.get(turn, ""), moment):
+            if of == turn and (kind in ENDS or (kind == "turn_started" and number > attempt)):
+                return time, kind
+        return float("inf"), ""
+
+    def _held_up(self) -> dict[str, list[Span]]:
         """For each session, the times in which its turn's worker was dead or frozen."""
         spans: dict[str, list[Span]] = defaultdict(list)
         frozen = [(span[0], record) for kind, span, record in self.faults if kind == "freeze_worker"]
         died = [(record["t"], record) for record in self.records if record["what"] == "died"]
         for moment, record in (*frozen, *died):
-            for turn in record.get("turns", ()):
-                if session := self.sessions.get(turn):
-                    end = self.next(session, moment, "turn_started", *ENDS, turn=turn)
-                    spans[session].append((moment, end[0] if end else float("inf")))
-        yield from spans.items()
+            for turn, attempt in record.get("turns", {}).items():
+                spans[self.sessions.get(turn, "")].append((moment, self.taken(turn, attempt, moment)[0]))
+        return spans
 
     def _hit(self, kinds: Iterable[str], span: Span, besides: Span | None = None) -> bool:
         """Say whether a fault of these kinds was felt within a span."""
@@ -122,51 +124,48 @@ class _Run:
     def workers(self) -> Iterator[Sample]:
         """From the death of a worker until the next attempt at each of its turns is seen."""
         for record in self.records:
-            if record["what"] != "died":
-                continue
-            for turn in record["turns"]:
-                session = self.sessions.get(turn)
-                end = self.next(session, record["t"], "turn_started", *ENDS, turn=turn) if session else None
+            for turn, attempt in record["turns"].items() if record["what"] == "died" else ():
+                end, kind = self.taken(turn, attempt, record["t"])
                 # A turn that its user has stopped meanwhile did not need another attempt.
-                if session and end and end[1] != "turn_cancelled":
-                    span = (record["t"], end[0])
-                    spans = self.held_up[session]
-                    alone = not self._hit(POSTGRES | REDIS, span) and not any(
-                        other[0] > span[0] and other[0] < span[1] for other in spans
-                    )
-                    yield Sample(span[1] - span[0], alone, f"{turn} of {record['process']} at {record['t']}")
+                if kind in ("", "turn_cancelled"):
+                    continue
+                span = (record["t"], end)
+                spans = self.held_up[self.sessions[turn]]
+                alone = not self._hit(POSTGRES_AWAY, span) and not any(span[0] < t < end for t, _ in spans)
+                yield Sample(end - record["t"], alone, f"{turn} of {record['process']} at {record['t']}")
 
-    def servers(self, kind: str, same: frozenset[str]) -> Iterator[Sample]:
+    def servers(self, kind: str) -> Iterator[Sample]:
         """From a server's first answer until each session with an open turn, whose worker lives, goes on."""
         for fault, span, _ in self.faults:
+            back = span[1]
             if fault != kind:
                 continue
-            back = span[1]
-            for session in {self.sessions[turn] for turn, (t, end) in self.open.items() if t < back < end}:
-                event = self.next(session, back)
-                if event is None or any(t < event[0] and until > back for t, until in self.held_up.get(session, ())):
+            for session in sorted({self.sessions[turn] for turn, (t, end) in self.open.items() if t < back < end}):
+                time = next((event[0] for event in self._after(session, back)), None)
+                if time is None or any(t < time and until > back for t, until in self.held_up.get(session, ())):
                     continue
-                alone = not self._hit(POSTGRES | REDIS, (back, event[0]), span)
-                yield Sample(event[0] - back, alone, f"{session} after {kind} at {back}")
+                alone = not self._hit(POSTGRES | REDIS, (back, time), span)
+                yield Sample(time - back, alone, f"{session} after {kind} at {back}")
 
     def cancels(self) -> Iterator[Sample]:
         """From asking for a stop until the same socket tells of it."""
         waiting: dict[tuple[str, str], float] = {}
-        webs: dict[str, int] = {}
+        webs: dict[str, str] = {}
         for record in self.records:
             match record["what"]:
                 case "opened":
-                    webs[record["socket"]] = record["web"]
+                    webs[record["socket"]] = f"web-{record['web'] + 1}"
                 case "cancel":
                     waiting.setdefault((record["socket"], record["turn"]), record["t"])
                 case "received" if record["kind"] == "turn_cancelled":
-                    key = (record["socket"], record["payload"]["turn_id"])
-                    if key in waiting:
-                        span = (waiting.pop(key), record["t"])
-                        web = f"web-{webs[key[0]] + 1}"
-                        frozen = any(
-                            kind == "freeze_web" and it["process"] == web and other[0] < span[1] and other[1] > span[0]
-                            for kind, other, it in self.faults
-                        )
-                        alone = not frozen and not self._hit(POSTGRES, span)
-                        yield Sample(span[1] - span[0], alone, f"{key[1]} on {key[0]} at {span[0]}")
+                    socket, turn = record["socket"], record["payload"]["turn_id"]
+                    if (socket, turn) in waiting:
+                        span = (waiting.pop((socket, turn)), record["t"])
+                        alone = not self._hit(POSTGRES, span) and not self._frozen(webs[socket], span)
+                        yield Sample(span[1] - span[0], alone, f"{turn} on {socket} at {span[0]}")
+
+    def _frozen(self, web: str, span: Span) -> bool:
+        return any(
+            kind == "freeze_web" and record["process"] == web and other[0] < span[1] and other[1] > span[0]
+            for kind, other, record in self.faults
+        )

@@ -11,7 +11,7 @@ Every record has `t`, seconds of the monotonic clock, and `what`:
     cancel              a stop that was asked for: `socket`, `session`, `turn`
     tool                the client ran a tool call: `session`, `call`, `turn_number`, `step`
     began, ended        a fault: `fault` (its number), `kind`, and what it hit
-    up, died            a process: `process`, `pid`; the `edge` it was killed at, `turns` that were running on it
+    up, died            a process: `process`, `pid`; the `edge` it was killed at, `turns` it ran, with attempts
     taken_over          a `turn` of a frozen worker was started elsewhere
     quiet               the last fault is over
 """

@@ -229,7 +229,7 @@ class Nemesis:
             turns = outcome["turns"] = await self.stack.running_turns(name)
             for _ in range(int(TAKEOVER_PATIENCE / 0.3)):
                 await asyncio.sleep(0.3)
-                states = await self.stack.rows(STATES, turns)
+                states = await self.stack.rows(STATES, list(turns))
                 if ended.is_set() or not any(worker == name and status in WITHOUT for _, status, worker in states):
                     break
             taken = [str(turn) for turn, _, worker in states if worker != name]

@@ -115,7 +115,7 @@ class Process:
             await self.ended.wait()
             # The turns stay its own until their leases run out; only then does the database know of others.
             moment, edge = round(time.monotonic(), 4), self.stack.armed.reached_by(self.pid)
-            turns = await self.stack.running_turns(self.worker) if self.kind == "worker" else []
+            turns = await self.stack.running_turns(self.worker) if self.kind == "worker" else {}
             self.stack.history.add("died", t=moment, process=self.name, pid=self.pid, edge=edge, turns=turns)
             await asyncio.sleep(max(0.0, moment + RESTART - time.monotonic()))
             await self._launch()

@@ -177,10 +177,10 @@ class Stack:
             except psycopg.OperationalError:
                 await asyncio.sleep(0.2)
 
-    async def running_turns(self, worker: str) -> list[str]:
-        """Return the turns that a worker holds."""
-        statement = "SELECT id FROM agent_sessions_turn WHERE status = 'running' AND worker = %s"
-        return [str(turn_id) for (turn_id,) in await self.rows(statement, worker)]
+    async def running_turns(self, worker: str) -> dict[str, int]:
+        """Return the turns that a worker holds, with its attempts."""
+        statement = "SELECT id, attempt FROM agent_sessions_turn WHERE status = 'running' AND worker = %s"
+        return {str(turn_id): attempt for turn_id, attempt in await self.rows(statement, worker)}
 
     async def metric(self, name: str) -> int:
         """Return a counter of all processes of this run, dead ones too; 0 when nobody has counted."""

@@ -336,11 +336,11 @@ def test_a_cancelled_turn_may_have_said_anything_but_another_text(run: Run) -> N
 
 
 def test_a_time_of_recovery_is_from_the_death_to_the_next_attempt(run: Run) -> None:
-    run.records.append({"t": 0.5, "what": "died", "process": "worker-1", "pid": 1, "turns": ["turn-7"]})
+    run.records.append({"t": 0.5, "what": "died", "process": "worker-1", "pid": 1, "turns": {"turn-7": 1}})
     (sample,) = measure(run.records).worker
     assert (round(sample.seconds, 3), sample.alone) == (0.2, True)
-    run.records.append({"t": 0.55, "what": "began", "fault": 1, "kind": "flush_redis"})
-    run.records.append({"t": 0.56, "what": "ended", "fault": 1, "kind": "flush_redis"})
+    run.records.append({"t": 0.55, "what": "began", "fault": 1, "kind": "crash_postgres"})
+    run.records.append({"t": 0.56, "what": "ended", "fault": 1, "kind": "crash_postgres"})
     (sample,) = measure(run.records).worker
     assert not sample.alone
     assert percentile([sample], 0.95) == sample.seconds
