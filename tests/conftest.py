@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
 
 from tests.live.provider import Provider
 from tests.live.service import Service, running
+
+# The real one takes a good part of a second for each password, which is its purpose and not ours.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 
