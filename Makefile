@@ -66,6 +66,10 @@ format: venv ## Format the code and mend what ruff can mend
 bench: venv ## Measure how fast answers stream (BENCH_ARGS="1 8" chooses the numbers of sessions)
 	@$(python) benchmarks/streams.py $(BENCH_ARGS)
 
+.PHONY: chaos
+chaos: venv ## Harm a running service for about 20 minutes and check every promise (MINUTES=30 SEED=1)
+	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
+
 .PHONY: schema
 schema: venv ## Write docs/protocol from the code
 	@$(manage) export_protocol

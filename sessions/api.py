@@ -82,7 +82,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
             interrupt=body.interrupt,
             deadline=deadline,
         )
-    await announce(accepted)
+    announce(accepted)
     out = MessageOut(
         session_id=session.key,
         message_id=accepted.message_id,
@@ -163,7 +163,7 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
     async with patience() as deadline:
         session = await _owned(request, session_id)
         change = await take(lifecycle.cancel, session.pk, turn_id, deadline=deadline)
-    await announce(change)
+    announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
 
@@ -184,7 +184,7 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
     async with patience() as deadline:
         session = await _owned(request, session_id)
         change = await take(queue.edit_message, session.pk, message_id, body.content, deadline=deadline)
-    await announce(change)
+    announce(change)
     return WaitingMessage(**change.events[-1].payload)
 
 
@@ -194,7 +194,7 @@ async def withdraw_message(request: HttpRequest, session_id: str, message_id: uu
     async with patience() as deadline:
         session = await _owned(request, session_id)
         change = await take(queue.withdraw_message, session.pk, message_id, deadline=deadline)
-    await announce(change)
+    announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
 

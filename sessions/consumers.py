@@ -178,7 +178,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     self.begin(session)
                 change = await self.store(session, frame, deadline)
             self.feed.look()
-            await announce(change)
+            announce(change)
         except Refusal as refusal:
             await self.turn_away(refusal)
         except (FrameError, ToolCallRefused, MessageRefused, UnknownAgent) as error:

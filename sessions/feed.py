@@ -120,7 +120,8 @@ class Feed:
         else:
             if arrived and arrived[-1].number <= self.after:
                 return []
-            if arrived and arrived[0].number == self.after + 1:
+            # All of them: one message may hold several batches, and others have written between these.
+            if arrived and all(event.number == self.after + i for i, event in enumerate(arrived, 1)):
                 return arrived
         return await self._read()
 

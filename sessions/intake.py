@@ -37,6 +37,9 @@ from sessions.threads import in_thread
 #: Seconds in which a client hears that its message was taken or refused.
 PATIENCE = 2.8
 
+#: What is being told at the moment; the event loop itself keeps no task alive.
+_telling: set[asyncio.Task[None]] = set()
+
 
 @asynccontextmanager
 async def patience() -> AsyncIterator[float]:
@@ -104,8 +107,17 @@ async def take_frame(session: Session, frame: Request, *, deadline: float) -> Ch
             return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
 
 
-async def announce(change: Change) -> None:
-    """Tell workers of the turn that is ready, and followers of the events. Never raises."""
+def announce(change: Change) -> None:
+    """Tell workers of the turn that is ready, and followers of the events, in a while.
+
+    Nobody waits for it: a frozen Redis would hold up the next frame of a socket, be it the one that stops a turn.
+    """
+    telling = asyncio.create_task(_tell(change))
+    _telling.add(telling)
+    telling.add_done_callback(_telling.discard)
+
+
+async def _tell(change: Change) -> None:
     await tasks.send_soon(change.ready)
     await publish(change.events)
     for event in change.events:

@@ -84,6 +84,11 @@ def lock(session_id: uuid.UUID) -> Session:
     return Session.objects.select_for_update(no_key=True).get(pk=session_id)
 
 
+def lock_if_free(session_id: uuid.UUID) -> Session | None:
+    """Return the session, locked, or None when somebody else has locked it, or it is gone."""
+    return Session.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=session_id).first()
+
+
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     """Write events to a session that the caller has locked; the caller commits, then publishes what is returned."""
     first = session.last_number + 1

@@ -48,14 +48,20 @@ def untaken(limit: int) -> list[uuid.UUID]:
 
 
 def recover(turn_id: uuid.UUID) -> Change:
-    """Bring a lapsed turn on: queue it again, or end it with a reason. Does nothing when it no longer needs it."""
+    """Bring a lapsed turn on: queue it again, or end it with a reason.
+
+    Does nothing when it no longer needs it, and nothing when its session is locked: whoever has frozen there must not
+    hold up all other turns, and the next look is a second away.
+    """
     now = timezone.now()
     ended: str | None = None
     session_id = Turn.objects.filter(pk=turn_id).values_list("session_id", flat=True).first()
     if session_id is None:
         return Change()
     with transaction.atomic():
-        session = log.lock(session_id)
+        session = log.lock_if_free(session_id)
+        if session is None:
+            return Change()
         turn = Turn.objects.get(pk=turn_id)
         events: list[LoggedEvent] = []
         ready: uuid.UUID | None = None

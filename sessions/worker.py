@@ -143,8 +143,10 @@ class WorkerProcess:
             for change in changes:
                 self.writer.publish(change.events)
                 turns += [change.ready] if change.ready else []
-            for turn_id in turns[:room]:
-                task = asyncio.create_task(self._take(turn_id))
+            # A turn whose session is locked is found again and again while it waits to be claimed.
+            being_taken = {task.get_name() for task in self._taken}
+            for turn_id in [turn_id for turn_id in turns if str(turn_id) not in being_taken][:room]:
+                task = asyncio.create_task(self._take(turn_id), name=str(turn_id))
                 self._taken.add(task)
                 task.add_done_callback(self._taken.discard)
 

@@ -3,6 +3,10 @@
 Token i of a request is a pure function of the request's last message and i, so that every test knows the right answer.
 The message says how to behave, for example `tokens=200 rate=50` or `status=429`; with `stamp` a token is instead its
 number and the time it was made at.
+
+`turn=17 tokens=80 tools=2` is for runs in which much goes wrong: token i is then a pure function of the turn's number
+and i. The model asks for a tool twice, each time after 80 tokens, and counts on in the next step. As a process of its
+own (`python -m tests.live.provider LOG`) it prints its port, writes down each request, and ends with its input.
 """
 
 from __future__ import annotations
@@ -10,9 +14,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import threading
 import time
+import uuid
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 ERROR = {"error": {"message": "secret detail from http://inside.example/v1 with sk-verysecretkey", "type": "x"}}
@@ -22,10 +29,25 @@ def token(i: int) -> str:
     return f"w{i} "
 
 
+def turn_token(turn: int, i: int) -> str:
+    return f"t{turn}.{i} "
+
+
+def step_of(messages: list[dict[str, Any]]) -> int:
+    """How often the model has asked for tools since the user last spoke."""
+    steps = 0
+    for message in messages:
+        if message["role"] == "user":
+            steps = 0
+        steps += bool(message.get("tool_calls"))
+    return steps
+
+
 class Provider:
     """Runs in a thread of its own; `requests` holds the bodies it was sent, `first_byte_at` when it answered each."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Path | None = None) -> None:
+        self._log = log.open("a", buffering=1) if log else None
         self.requests: list[dict[str, Any]] = []
         self.first_byte_at: dict[str, float] = {}
         self.closed_early = 0
@@ -62,6 +84,8 @@ class Provider:
         for writer in self._open:
             writer.transport.abort()
         await asyncio.sleep(0)
+        if self._log:
+            self._log.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -70,9 +94,15 @@ class Provider:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 found = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
                 body = json.loads(await reader.readexactly(int(found[1]) if found else 0))
-                self.requests.append(body)
+                if self._log is None:
+                    self.requests.append(body)
                 said = str(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
+                if "turn" in wish:
+                    wish["step"] = str(step_of(body["messages"]))
+                    if self._log:
+                        asked = {"t": time.monotonic(), "turn": int(wish["turn"]), "step": int(wish["step"])}
+                        self._log.write(json.dumps(asked) + "\n")
                 if not await self._answer(writer, said, wish):
                     break
         self._open.discard(writer)
@@ -98,10 +128,15 @@ class Provider:
             self._event(writer, {"delta": {"reasoning_content": wish["reasoning"]}})
         rate = float(wish.get("rate", 0))
         started = time.monotonic()
-        for i in range(int(wish.get("tokens", 3))):
+        tokens = int(wish.get("tokens", 3))
+        step = int(wish.get("step", 0))
+        for i in range(tokens):
             if rate:
                 await asyncio.sleep(max(0.0, started + i / rate - time.monotonic()))
-            text = f"{i}@{time.monotonic():.6f} " if "stamp" in wish else token(i)
+            if "turn" in wish:
+                text = turn_token(int(wish["turn"]), step * tokens + i)
+            else:
+                text = f"{i}@{time.monotonic():.6f} " if "stamp" in wish else token(i)
             self._event(writer, {"delta": {"content": text}, "finish_reason": None})
             await writer.drain()
             if i == 0:
@@ -111,10 +146,13 @@ class Provider:
                 return False
             if i == int(wish.get("stall_after", -1)):
                 return await self._keep_alive(writer, 600)
+        calls = step < int(wish.get("tools", 0))
+        if calls:
+            self._tool_call(writer, "read_file", {"path": f"{wish['turn']}/{step}"}, call_id=f"call_{uuid.uuid4().hex}")
         if "call" in wish:
-            self._tool_call(writer, wish["call"])
+            self._tool_call(writer, wish["call"], {"path": "README.md"})
         if "no_end" not in wish:
-            reason = "tool_calls" if "call" in wish else "stop"
+            reason = "tool_calls" if calls or "call" in wish else "stop"
             self._event(writer, {"delta": {}, "finish_reason": reason})
             usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
             self._event(writer, None, usage=usage)
@@ -123,8 +161,11 @@ class Provider:
         await writer.drain()
         return True
 
-    def _tool_call(self, writer: asyncio.StreamWriter, name: str) -> None:
-        for piece in ({"id": "call_abc", "function": {"name": name, "arguments": ""}}, '{"pa', 'th": "README.md"}'):
+    def _tool_call(
+        self, writer: asyncio.StreamWriter, name: str, arguments: dict[str, str], call_id: str = "call_abc"
+    ) -> None:
+        text = json.dumps(arguments)
+        for piece in ({"id": call_id, "function": {"name": name, "arguments": ""}}, text[:4], text[4:]):
             call = {"function": {"arguments": piece}} if isinstance(piece, str) else piece
             self._event(writer, {"delta": {"tool_calls": [{"index": 0, "type": "function", **call}]}})
 
@@ -148,3 +189,13 @@ class Provider:
 
     def _chunk(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+
+def main() -> None:
+    with Provider(Path(sys.argv[1])) as provider:
+        print(provider.port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -138,6 +138,27 @@ async def test_the_first_message_after_a_restart_of_redis_is_accepted(outage: Ou
         assert (await client.until_final())[-1]["content"] == "after"
 
 
+async def test_a_stop_waits_for_nobody_while_redis_is_frozen(outage: Outage) -> None:
+    async with outage.service.connect("/ws/stop-frozen", subprotocols=["codelab.v2"]) as client:
+        await client.send({"type": "hello"})
+        for said in ("/wait 60", "/wait 61", "/wait 62"):
+            await client.say(said)
+        turns: list[str] = []
+        while len(turns) < 3:
+            frame = await client.receive()
+            turns += [frame["turn_id"]] if frame["type"] == "accepted" else []
+        with outage.away(outage.redis, "frozen"):
+            started = time.monotonic()
+            for turn in turns:
+                await client.send({"type": "cancel", "turn_id": turn})
+            stopped = 0
+            while stopped < 3:
+                stopped += (await client.receive()).get("kind") == "turn_cancelled"
+            took = time.monotonic() - started
+    # What is told to workers and followers through Redis hangs for 15 s; each stop itself takes a few milliseconds.
+    assert took < 5, f"the stops took {took:.1f} s"
+
+
 async def test_an_answer_goes_on_while_redis_is_away(outage: Outage) -> None:
     async with outage.service.connect("/ws/through-redis") as client:
         await client.say("/tokens 60 15")

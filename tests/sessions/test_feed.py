@@ -87,6 +87,16 @@ async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session
     assert numbers == [1, 2, 3, 4, 5]
 
 
+async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        events = [event for _ in range(3) for event in await in_thread(accept)(session)]
+        # Two batches of a writer, told in one message, and between them what a web process had committed.
+        await publish([*events[:3], *events[5:]])
+        await until(numbers, 7)
+        await asyncio.sleep(0.2)
+    assert numbers == [1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

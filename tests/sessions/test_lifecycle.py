@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from sessions import lifecycle, log, queries, queue, recovery, toolcalls
-from sessions.changes import Accepted, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
+from sessions.changes import Accepted, Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from tests.sessions.calls import read_call
@@ -360,6 +362,49 @@ def test_messages_from_many_sockets_get_numbers_without_gaps(alice: User) -> Non
         list(pool.map(send, range(40)))
     numbers = [event.number for event in log.since(session.pk, 0)]
     assert numbers == list(range(1, 82))
+
+
+@contextmanager
+def frozen_inside_a_transaction(session: Session) -> Iterator[None]:
+    """Somebody has locked the session and does nothing more, for as long as this lasts."""
+    locked, thaw = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        try:
+            with suppress(OperationalError), transaction.atomic():
+                log.lock(session.pk)
+                locked.set()
+                thaw.wait(60)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(freeze)
+        assert locked.wait(10)
+        try:
+            yield
+        finally:
+            thaw.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_somebody_has_locked_does_not_hold_up_the_recovery_of_others(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "locked")
+    held = claim(accept(session).turn_id)
+    expire(held.turn_id)
+    with frozen_inside_a_transaction(session):
+        started = time.monotonic()
+        assert recovery.recover(held.turn_id) == Change()
+        assert time.monotonic() - started < 2, "it waited for the lock"
+        assert recovery.lapsed() == [held.turn_id]
+    assert recovery.recover(held.turn_id).ready == held.turn_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_freezes_inside_a_transaction_loses_it_before_others_give_up(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "frozen")
+    with frozen_inside_a_transaction(session):
+        assert accept(session).number == 3
 
 
 def test_the_database_itself_refuses_impossible_turns(session: Session) -> None:

@@ -1,0 +1,68 @@
+"""`make chaos`: harm the service until enough has happened, then say what came of it.
+
+The seed is printed first; the same one does the same harm in the same order, though not to the same millisecond. The
+history, the tables' content and everybody's logs stay in the folder that is named. Exit code 1 when a promise was
+broken, 2 when one of the edges was never reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos import campaign, report
+
+#: Minutes after which a run ends although it is not through; twice what it takes on two cores.
+PATIENCE = 40.0
+
+
+def main() -> int:
+    """Run, print the table and return the exit code."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=0, help="go on for so long, also when everything is reached")
+    parser.add_argument("--at-most", type=float, default=0, help="minutes after which to stop in any case")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--size", type=int, default=24, help="sessions at a time")
+    parser.add_argument("--folder", type=Path, default=None, help="where to write; a new one by default")
+    wish = parser.parse_args()
+    seed = random.SystemRandom().randrange(1_000_000) if wish.seed is None else wish.seed
+    folder = wish.folder or Path(tempfile.mkdtemp(prefix="codelab-chaos-"))
+    print(f"SEED={seed}  everything is written to {folder}", flush=True)
+    # Servers that run as another user must be able to enter.
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    clock = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - clock:6.0f}] {line}", flush=True)
+
+    outcome = asyncio.run(
+        campaign.run(
+            folder,
+            seed=seed,
+            size=wish.size,
+            at_least=wish.minutes * 60,
+            at_most=(wish.at_most or max(wish.minutes, PATIENCE)) * 60,
+            say=say,
+        )
+    )
+    lines = report.rows(outcome)
+    text = report.table(lines)
+    violations = "\n".join(str(violation) for violation in outcome.violations)
+    (folder / "report.txt").write_text(f"SEED={seed}\n{text}\n\n{violations}\n", encoding="utf-8")
+    print(f"\nSEED={seed}, {outcome.seconds / 60:.1f} minutes\n{text}")
+    for violation in outcome.violations[:20]:
+        print(violation)
+    print(f"\nhistory.jsonl, dump.json, report.txt and logs are in {folder}")
+    if any(row.promise and row.holds is False for row in lines):
+        return 1
+    return 2 if any(row.name == "edges never reached" and row.holds is False for row in lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Six bugs to plant into a process of the service, each one that the promises of docs/reliability.md rule out.
+
+A checker that has never complained proves nothing. These exist so that it can be seen to complain.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from django.db import transaction
+
+from llm import catalog
+from llm.errors import ModelError
+from llm.types import Chunk, ModelRequest, ToolCall
+from sessions import lifecycle, log, models, queue, recovery, tasks, toolcalls
+from sessions.changes import Accepted, Change, Claimed, Step
+from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
+from sessions.models import EventKind, Session, Turn
+
+
+def no_fencing() -> None:
+    """Let an attempt write although another one has its turn."""
+    real_renew = lifecycle.renew
+
+    def lock_held_by_anybody(held: Claimed) -> tuple[Session, Turn]:
+        return log.lock(held.session_id), Turn.objects.get(pk=held.turn_id)
+
+    def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
+        logged = []
+        with transaction.atomic():
+            for addition in sorted(additions, key=lambda it: it.session_id):
+                logged += log.append(log.lock(addition.session_id), addition.events)
+        return logged, set()
+
+    def renew(held: Iterable[Attempt]) -> set[Attempt]:
+        real_renew(held)
+        return set()
+
+    lifecycle.lock_held = lock_held_by_anybody
+    vars(toolcalls)["lock_held"] = lock_held_by_anybody
+    lifecycle.renew, log.append_all = renew, append_all
+
+
+def no_outbox() -> None:
+    """Rely on the task alone: nobody looks for turns that no worker was told of."""
+
+    def untaken(limit: int) -> list[uuid.UUID]:
+        return []
+
+    recovery.untaken = untaken
+
+
+def retry_after_output() -> None:
+    """Ask the model again in the middle of an answer, as if nothing had been shown."""
+    real = catalog.stream
+
+    async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
+        for last in (False, True):
+            try:
+                async with aclosing(real(request)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except ModelError:
+                if last:
+                    raise
+
+    catalog.stream = stream
+
+
+def number_from_the_clock() -> None:
+    """Take an event's number from the clock, which grows, too."""
+    real = log._rows
+
+    def rows(session_id: uuid.UUID, first: int, events: Iterable[NewEvent]) -> list[Any]:
+        return real(session_id, time.time_ns() // 1000, events)
+
+    log._rows = rows
+
+
+def double_tool() -> None:
+    """Show the client its tool calls first and write down afterwards that the turn waits for them."""
+    real = toolcalls.request_tools
+
+    def request_tools(
+        held: Claimed, step: Step, asked: Sequence[ToolCall], broken: Mapping[str, str] | None = None
+    ) -> Change:
+        from sessions.worker import this_worker
+
+        with transaction.atomic():
+            events = log.append(log.lock(held.session_id), [_requested(held, call) for call in asked])
+        worker = this_worker()
+        worker.loop.call_soon_threadsafe(worker.writer.publish, events)
+        time.sleep(0.5)
+        return real(held, step, asked, broken)
+
+    toolcalls.request_tools = request_tools
+
+
+def _requested(held: Claimed, call: ToolCall) -> NewEvent:
+    payload = {
+        "turn_id": str(held.turn_id),
+        "call_id": call.id,
+        "tool": call.name,
+        "arguments": call.arguments,
+        "requires_approval": False,
+    }
+    return lifecycle.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
+
+
+def ack_before_commit() -> None:
+    """Answer at once and store a moment later, which is faster."""
+    real, real_id = queue.accept_message, models.new_id
+    mine = threading.local()
+
+    def next_id() -> uuid.UUID:
+        ids: list[uuid.UUID] = getattr(mine, "ids", [])
+        return ids.pop(0) if ids else real_id()
+
+    def accept(
+        session_id: uuid.UUID,
+        content: str,
+        *,
+        client_message_id: str | None = None,
+        interrupt: bool = False,
+        agent: str | None = None,
+        deadline: float = math.inf,
+    ) -> Accepted:
+        message_id, turn_id = real_id(), real_id()
+
+        def store() -> None:
+            mine.ids = [message_id, turn_id]
+            real(session_id, content, client_message_id=client_message_id, interrupt=interrupt, agent=agent)
+            tasks.send(turn_id)
+
+        threading.Timer(1, store).start()
+        return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
+
+    queue.accept_message = accept
+    vars(queue)["new_id"] = next_id
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (no_fencing, no_outbox, retry_after_output, number_from_the_clock, double_tool, ack_before_commit)
+}

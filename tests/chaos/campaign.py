@@ -1,0 +1,150 @@
+"""One run from its start to its verdict: a stack, a crowd, a nemesis, a time of rest, and what is there afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos import checker, dump
+from tests.chaos.clients import World
+from tests.chaos.crowd import Crowd
+from tests.chaos.history import History, Record
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.proxy import often
+from tests.chaos.stack import Stack, running
+from tests.chaos.violations import Violation
+
+#: Seconds after the last fault in which every turn has to end.
+SETTLE = 60.0
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """How much has to have happened before a run may end."""
+
+    faults: int = 300
+    reconnects: int = 2000
+    edges: int = 100
+    takeovers: int = 50
+
+
+@dataclass
+class Outcome:
+    """Everything that a report is made of."""
+
+    seed: int
+    seconds: float
+    volumes: Volumes
+    records: list[Record]
+    violations: list[Violation]
+    data: dump.Dump
+    requests: list[Record]
+    nemesis: Nemesis
+    writes_refused: int
+
+
+async def run(
+    folder: Path,
+    *,
+    seed: int,
+    size: int = 24,
+    volumes: Volumes | None = None,
+    pace: float = 1,
+    at_least: float = 0,
+    at_most: float = float("inf"),
+    say: Callable[[str], object] = str,
+) -> Outcome:
+    """Run until the volumes are reached and `at_least` seconds are over, but no longer than `at_most`.
+
+    `folder` exists and is empty; what happened is written there. A pace below 1 leaves less time between two faults.
+    """
+    volumes = volumes or Volumes()
+    history = History(folder / "history.jsonl")
+    # Dice of their own: which client comes back first must not change what the nemesis does.
+    clients, blows, cuts = (random.Random(f"{seed}/{name}") for name in ("clients", "blows", "cuts"))
+    async with running(folder, history, cuts=often(cuts, 500, 60_000)) as stack:
+        say("everything is up")
+        world = World(history, [link.port for link in stack.web_links], stack.tool_log, clients)
+        crowd, nemesis = Crowd(world, size), Nemesis(stack, history, blows, pace=pace)
+        talking = asyncio.create_task(crowd.run())
+        await asyncio.sleep(3)
+        harming = asyncio.create_task(nemesis.run())
+        started = time.monotonic()
+        progress = Progress(history.records, nemesis, volumes)
+        while (passed := time.monotonic() - started) < at_most and (passed < at_least or not progress.reached()):
+            await asyncio.wait([talking, harming], timeout=15 if at_most > 100 else 1)
+            for task in (talking, harming):
+                if task.done():
+                    task.result()
+            say(f"{passed:5.0f} s  {progress}")
+        nemesis.rest()
+        await harming
+        history.add("quiet")
+        say("the last fault is over; waiting for the turns to end")
+        crowd.leave()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(talking, SETTLE)
+        await _stop_writers(stack)
+        history.close()
+        data = await dump.read(stack, crowd.sessions)
+        data.save(folder / "dump.json")
+        refused = await stack.metric("stale_writes_refused_total")
+    requests = lines_of(stack.provider_log)
+    violations = checker.check(history.records, data, lines_of(stack.tool_log), requests)
+    seconds = time.monotonic() - started
+    return Outcome(seed, seconds, volumes, history.records, violations, data, requests, nemesis, refused)
+
+
+async def _stop_writers(stack: Stack) -> None:
+    """End everything but one web process, so that what is read is at rest."""
+    for process in [*stack.of_kind("beat"), *stack.of_kind("worker"), *stack.of_kind("web")[1:]]:
+        await process.stop()
+
+
+def progress_of(outcome: Outcome) -> Progress:
+    """Return how far a finished run has come."""
+    return Progress(outcome.records, outcome.nemesis, outcome.volumes)
+
+
+def lines_of(path: Path) -> list[Record]:
+    """Read a file of JSON lines, which need not exist."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class Progress:
+    """How far a run has come."""
+
+    def __init__(self, records: list[Record], nemesis: Nemesis, volumes: Volumes) -> None:
+        self.records, self.nemesis, self.volumes = records, nemesis, volumes
+        self._read, self._counts = 0, {"opened": 0, "acked": 0}
+        self._followers: set[str] = set()
+
+    def figures(self) -> dict[str, tuple[int, int]]:
+        """Return what there has been and what is wanted."""
+        records = self.records
+        for record in records[self._read :]:
+            if record["what"] in self._counts:
+                self._counts[record["what"]] += 1
+            if record["what"] == "opened":
+                self._followers.add(record["follower"])
+        self._read = len(records)
+        return {
+            "faults": (self.nemesis.faults.total(), self.volumes.faults),
+            "reconnects": (self._counts["opened"] - len(self._followers), self.volumes.reconnects),
+            "edges": (self.nemesis.edges.total(), self.volumes.edges),
+            "takeovers": (self.nemesis.takeovers, self.volumes.takeovers),
+        }
+
+    def reached(self) -> bool:
+        """Say whether there has been enough of everything."""
+        return all(had >= wanted for had, wanted in self.figures().values())
+
+    def __str__(self) -> str:
+        figures = "  ".join(f"{name} {had}/{wanted}" for name, (had, wanted) in self.figures().items())
+        return f"{figures}  accepted {self._counts['acked']}"

@@ -1,0 +1,129 @@
+"""Where a process can be killed: before, inside and after each change that is written to the journal.
+
+Nothing of this is in the service. `install` wraps its functions from outside, in a process of a chaos run. A process
+that passes an armed edge takes the edge's file away, by which it alone has claimed it, and kills itself. An edge that
+nobody ever passed is seen by what is left.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PHASES = ("before", "inside", "after")
+#: Each is a transaction; "inside" is when everything is written and nothing is committed.
+TRANSACTIONS = {
+    "web": ("accept_message", "record_tool_result", "cancel"),
+    "worker": ("claim", "append_all", "request_tools", "complete", "recover"),
+}
+#: What is told after a commit, and may be lost.
+HINTS = {"web": ("send.before", "send.after", "publish.before"), "worker": ("send.before", "publish.before")}
+
+
+def all_edges() -> list[str]:
+    """Return the names of all edges: `worker.complete.inside`."""
+    return [
+        f"{kind}.{edge}"
+        for kind, verbs in TRANSACTIONS.items()
+        for edge in (*(f"{verb}.{phase}" for verb in verbs for phase in PHASES), *HINTS[kind])
+    ]
+
+
+class Armed:
+    """The control files of a run, as the nemesis sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("armed", "reached"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def arm(self, edge: str) -> None:
+        """Let the next process that passes the edge die there."""
+        (self.folder / "armed" / edge).touch()
+
+    def disarm(self, edge: str) -> None:
+        """Take the edge back, unless a process has claimed it already."""
+        (self.folder / "armed" / edge).unlink(missing_ok=True)
+
+    def times_reached(self, edge: str) -> int:
+        """Return how many processes have died at an edge."""
+        return len(list((self.folder / "reached").glob(f"{edge}@*")))
+
+    def reached_by(self, pid: int) -> str | None:
+        """Return the edge at which a process has died, if it has."""
+        found = next((self.folder / "reached").glob(f"*@{pid}"), None)
+        return found.name.partition("@")[0] if found else None
+
+
+_here = threading.local()
+
+
+def install(kind: str, folder: Path) -> None:
+    """Make this process die at armed edges. Call it before the modules that take names out of others are imported."""
+    early = [name for name in ("sessions.intake", "sessions.consumers", "sessions.runner") if name in sys.modules]
+    assert not early, f"{early} have their names already"
+    from sessions import feed, lifecycle, log, queue, recovery, tasks, toolcalls
+
+    def passing(edge: str) -> None:
+        try:
+            (folder / "armed" / f"{kind}.{edge}").rename(folder / "reached" / f"{kind}.{edge}@{os.getpid()}")
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    homes: Iterable[tuple[ModuleType, str]] = (
+        (queue, "accept_message"),
+        (toolcalls, "record_tool_result"),
+        (toolcalls, "request_tools"),
+        (lifecycle, "cancel"),
+        (lifecycle, "claim"),
+        (lifecycle, "complete"),
+        (recovery, "recover"),
+        (log, "append_all"),
+        (tasks, "send"),
+    )
+    for module, name in homes:
+        setattr(module, name, _around(getattr(module, name), name, passing))
+    # Both are the last writes of the transactions above, called through the module.
+    for name in ("append", "_advance"):
+        setattr(log, name, _then(getattr(log, name), passing))
+    publish = feed.publish
+
+    async def publish_unless_killed(events: Any) -> None:
+        passing("publish.before")
+        await publish(events)
+
+    feed.publish = publish_unless_killed
+
+
+def _around[**P, R](function: Callable[P, R], name: str, passing: Callable[[str], None]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        passing(f"{name}.before")
+        _here.verb = name
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            _here.verb = None
+        passing(f"{name}.after")
+        return result
+
+    return wrapped
+
+
+def _then[**P, R](function: Callable[P, R], passing: Callable[[str], None]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = function(*args, **kwargs)
+        if verb := getattr(_here, "verb", None):
+            passing(f"{verb}.inside")
+        return result
+
+    return wrapped

@@ -1,0 +1,171 @@
+"""Times that a run has taken: how long until a turn went on after a fault, and until a stop was there. Pure."""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.checker import ENDS
+from tests.chaos.history import Record
+
+POSTGRES = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres", "slow_postgres", "cut_postgres"})
+#: Those that PostgreSQL takes some time to get over. Redis does not matter where a worker has died.
+POSTGRES_AWAY = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres"})
+REDIS = frozenset({"kill_redis", "freeze_redis", "swallow_redis", "cut_redis", "flush_redis"})
+#: Seconds after a fault in which what it did is still felt.
+AFTERMATH = 3.0
+
+type Span = tuple[float, float]
+
+
+@dataclass
+class Sample:
+    """Seconds that something took, and whether another fault fell into them."""
+
+    seconds: float
+    alone: bool = True
+    what: str = ""
+
+
+@dataclass
+class Figures:
+    """All samples of a run."""
+
+    worker: list[Sample] = field(default_factory=list)
+    redis: list[Sample] = field(default_factory=list)
+    postgres: list[Sample] = field(default_factory=list)
+    cancel: list[Sample] = field(default_factory=list)
+
+
+def percentile(samples: Sequence[Sample], share: float) -> float:
+    """Return the smallest value that so many of the samples do not exceed."""
+    ordered = sorted(sample.seconds for sample in samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def measure(records: Iterable[Record]) -> Figures:
+    """Return all samples."""
+    run = _Run(sorted(records, key=lambda record: record["t"]))
+    figures = Figures()
+    figures.worker += run.workers()
+    figures.redis += run.servers("kill_redis")
+    for kind in ("restart_postgres", "crash_postgres"):
+        figures.postgres += run.servers(kind)
+    figures.cancel += run.cancels()
+    return figures
+
+
+class _Run:
+    """The history, looked up by turns and sessions."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        #: When a client of the session first saw each event.
+        self.events: dict[str, list[tuple[float, str, str, int]]] = defaultdict(list)
+        self.sessions: dict[str, str] = {}
+        self.open: dict[str, Span] = {}
+        self.faults: list[tuple[str, Span, Record]] = []
+        self._first_seen()
+        self._spans()
+        self.held_up = self._held_up()
+
+    def _first_seen(self) -> None:
+        seen: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            if record["what"] == "received" and record["number"] > seen[record["session"]]:
+                seen[record["session"]] = record["number"]
+                turn, attempt = record["payload"].get("turn_id", ""), record["payload"].get("attempt", 0)
+                self.events[record["session"]].append((record["t"], record["kind"], turn, attempt))
+                if record["kind"] in ENDS and turn in self.open:
+                    self.open[turn] = (self.open[turn][0], record["t"])
+            elif record["what"] == "acked":
+                self.sessions.setdefault(record["turn"], record["session"])
+                self.open.setdefault(record["turn"], (record["t"], float("inf")))
+
+    def _spans(self) -> None:
+        began: dict[int, Record] = {}
+        for record in self.records:
+            if record["what"] == "began":
+                began[record["fault"]] = record
+            elif record["what"] == "ended":
+                start = began[record["fault"]]
+                self.faults.append((record["kind"], (start["t"], record["t"]), start | record))
+
+    def _after(self, session: str, moment: float) -> Iterator[tuple[float, str, str, int]]:
+        events = self.events[session]
+        yield from events[bisect.bisect_right(events, (moment, "~")) :]
+
+    def taken(self, turn: str, attempt: int, moment: float) -> tuple[float, str]:
+        """Return when a client saw that a turn goes on after an attempt that has lost its worker, and by what."""
+        for time, kind, of, number in self._after(self.sessions.get(turn, ""), moment):
+            if of == turn and (kind in ENDS or (kind == "turn_started" and number > attempt)):
+                return time, kind
+        return float("inf"), ""
+
+    def _held_up(self) -> dict[str, list[Span]]:
+        """For each session, the times in which its turn's worker was dead or frozen."""
+        spans: dict[str, list[Span]] = defaultdict(list)
+        frozen = [(span[0], record) for kind, span, record in self.faults if kind == "freeze_worker"]
+        died = [(record["t"], record) for record in self.records if record["what"] == "died"]
+        for moment, record in (*frozen, *died):
+            for turn, attempt in record.get("turns", {}).items():
+                spans[self.sessions.get(turn, "")].append((moment, self.taken(turn, attempt, moment)[0]))
+        return spans
+
+    def _hit(self, kinds: Iterable[str], span: Span, besides: Span | None = None) -> bool:
+        """Say whether a fault of these kinds was felt within a span."""
+        return any(
+            kind in kinds and other != besides and other[0] < span[1] and other[1] + AFTERMATH > span[0]
+            for kind, other, _ in self.faults
+        )
+
+    def workers(self) -> Iterator[Sample]:
+        """From the death of a worker until the next attempt at each of its turns is seen."""
+        for record in self.records:
+            for turn, attempt in record["turns"].items() if record["what"] == "died" else ():
+                end, kind = self.taken(turn, attempt, record["t"])
+                # A turn that its user has stopped meanwhile did not need another attempt.
+                if kind in ("", "turn_cancelled"):
+                    continue
+                span = (record["t"], end)
+                spans = self.held_up[self.sessions[turn]]
+                alone = not self._hit(POSTGRES_AWAY, span) and not any(span[0] < t < end for t, _ in spans)
+                yield Sample(end - record["t"], alone, f"{turn} of {record['process']} at {record['t']}")
+
+    def servers(self, kind: str) -> Iterator[Sample]:
+        """From a server's first answer until each session with an open turn, whose worker lives, goes on."""
+        for fault, span, _ in self.faults:
+            back = span[1]
+            if fault != kind:
+                continue
+            for session in sorted({self.sessions[turn] for turn, (t, end) in self.open.items() if t < back < end}):
+                time = next((event[0] for event in self._after(session, back)), None)
+                if time is None or any(t < time and until > back for t, until in self.held_up.get(session, ())):
+                    continue
+                alone = not self._hit(POSTGRES | REDIS, (back, time), span)
+                yield Sample(time - back, alone, f"{session} after {kind} at {back}")
+
+    def cancels(self) -> Iterator[Sample]:
+        """From asking for a stop until the same socket tells of it."""
+        waiting: dict[tuple[str, str], float] = {}
+        webs: dict[str, str] = {}
+        for record in self.records:
+            match record["what"]:
+                case "opened":
+                    webs[record["socket"]] = f"web-{record['web'] + 1}"
+                case "cancel":
+                    waiting.setdefault((record["socket"], record["turn"]), record["t"])
+                case "received" if record["kind"] == "turn_cancelled":
+                    socket, turn = record["socket"], record["payload"]["turn_id"]
+                    if (socket, turn) in waiting:
+                        span = (waiting.pop((socket, turn)), record["t"])
+                        alone = not self._hit(POSTGRES, span) and not self._frozen(webs[socket], span)
+                        yield Sample(span[1] - span[0], alone, f"{turn} on {socket} at {span[0]}")
+
+    def _frozen(self, web: str, span: Span) -> bool:
+        return any(
+            kind == "freeze_web" and record["process"] == web and other[0] < span[1] and other[1] > span[0]
+            for kind, other, record in self.faults
+        )

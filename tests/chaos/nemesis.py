@@ -1,0 +1,245 @@
+"""Does harm, by the dice of a printed seed: several lanes at once, so that faults also come in pairs.
+
+Every fault is in the history with its beginning and its end. When `run` returns everything is up and thawed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from tests.chaos.edges import all_edges
+from tests.chaos.history import History
+from tests.chaos.processes import Process
+from tests.chaos.proxy import Link
+from tests.chaos.stack import Stack
+
+#: Seconds that an armed edge waits to be passed, and a frozen worker for its turns to be taken.
+EDGE_PATIENCE, TAKEOVER_PATIENCE = 15.0, 40.0
+#: Seconds of peace in each lane. With less of it most turns would be given up, because all their workers die.
+BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 14.0)
+
+
+class Nemesis:
+    """Harms a stack until it is told to rest."""
+
+    def __init__(self, stack: Stack, history: History, dice: random.Random, *, pace: float = 1) -> None:
+        self.stack, self.history, self.dice, self.pace = stack, history, dice, pace
+        self.faults: Counter[str] = Counter()
+        self.edges: Counter[str] = Counter()
+        self.takeovers = 0
+        self._resting = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._postgres = asyncio.Lock()
+        self._redis = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Do harm until `rest` is called."""
+        async with asyncio.TaskGroup() as lanes:
+            lanes.create_task(self._blows())
+            for kind in ("web", "worker"):
+                lanes.create_task(self._edges(kind))
+            lanes.create_task(self._freeze_workers())
+
+    def rest(self) -> None:
+        """Finish what has begun and begin nothing more."""
+        self._resting.set()
+
+    async def _pause(self, span: tuple[float, float]) -> None:
+        """Leave the service in peace for a moment, unless it is time to rest."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._resting.wait(), self.dice.uniform(*span) * self.pace)
+
+    @asynccontextmanager
+    async def _fault(self, kind: str, **facts: Any) -> AsyncIterator[dict[str, Any]]:
+        number = next(self._numbers)
+        self.history.add("began", fault=number, kind=kind, **facts)
+        self.faults[kind] += 1
+        outcome: dict[str, Any] = {}
+        try:
+            yield outcome
+        finally:
+            self.history.add("ended", fault=number, kind=kind, **outcome)
+
+    async def _blows(self) -> None:
+        kinds = [(blow, weight) for blow, weight in self._arsenal().items()]
+        # Every kind once, in any order, then by their weights.
+        waiting = [blow for blow, _ in kinds]
+        self.dice.shuffle(waiting)
+        while not self._resting.is_set():
+            blow = waiting.pop() if waiting else self.dice.choices(*zip(*kinds, strict=True))[0]
+            await blow()
+            await self._pause(BETWEEN_BLOWS)
+
+    def _arsenal(self) -> dict[Callable[[], Awaitable[None]], int]:
+        return {
+            self.kill_worker: 3,
+            self.kill_web: 3,
+            self.kill_beat: 1,
+            self.end_worker: 2,
+            self.end_web: 2,
+            self.freeze_web: 1,
+            self.flush_redis: 2,
+            self.kill_redis: 2,
+            self.freeze_redis: 1,
+            self.swallow_redis: 1,
+            self.cut_redis: 3,
+            self.restart_postgres: 1,
+            self.crash_postgres: 1,
+            self.swallow_postgres: 1,
+            self.slow_postgres: 1,
+            self.cut_postgres: 3,
+            self.cut_provider: 2,
+            self.swallow_provider: 1,
+        }
+
+    def _victim(self, kind: str) -> Process | None:
+        """Choose a process to harm; the last one of its kind is spared."""
+        able = [process for process in self.stack.of_kind(kind) if process.alive and not process.frozen]
+        return self.dice.choice(able) if len(able) > (kind != "beat") else None
+
+    async def _signal(self, fault: str, kind: str, number: int) -> None:
+        if victim := self._victim(kind):
+            ended = victim.ended
+            async with self._fault(fault, process=victim.name):
+                victim.signal(number)
+                await ended.wait()
+
+    async def kill_worker(self) -> None:
+        await self._signal("kill_worker", "worker", signal.SIGKILL)
+
+    async def kill_web(self) -> None:
+        await self._signal("kill_web", "web", signal.SIGKILL)
+
+    async def kill_beat(self) -> None:
+        await self._signal("kill_beat", "beat", signal.SIGKILL)
+
+    async def end_worker(self) -> None:
+        await self._signal("end_worker", "worker", signal.SIGTERM)
+
+    async def end_web(self) -> None:
+        await self._signal("end_web", "web", signal.SIGTERM)
+
+    async def freeze_web(self) -> None:
+        if victim := self._victim("web"):
+            async with self._fault("freeze_web", process=victim.name):
+                victim.signal(signal.SIGSTOP)
+                await asyncio.sleep(self.dice.uniform(1, 5))
+                victim.signal(signal.SIGCONT)
+
+    async def flush_redis(self) -> None:
+        async with self._redis, self._fault("flush_redis"):
+            await self.stack.flush_redis()
+
+    async def kill_redis(self) -> None:
+        async with self._redis, self._fault("kill_redis"):
+            await self.stack.restart(self.stack.redis, signal.SIGKILL, away=self.dice.uniform(0, 3))
+
+    async def freeze_redis(self) -> None:
+        async with self._redis, self._fault("freeze_redis"):
+            self.stack.signal_server(self.stack.redis, signal.SIGSTOP)
+            await asyncio.sleep(self.dice.uniform(1, 6))
+            self.stack.signal_server(self.stack.redis, signal.SIGCONT)
+
+    async def restart_postgres(self) -> None:
+        async with self._postgres, self._fault("restart_postgres"):
+            await self.stack.restart(self.stack.postgres, signal.SIGINT, away=self.dice.uniform(0, 3))
+
+    async def crash_postgres(self) -> None:
+        async with self._postgres, self._fault("crash_postgres"):
+            await self.stack.restart(self.stack.postgres, signal.SIGQUIT, away=self.dice.uniform(0, 1))
+
+    async def slow_postgres(self) -> None:
+        async with self._fault("slow_postgres"):
+            await self.stack.postgres_link.hold_back(self.dice.uniform(0.02, 0.2), self.dice.uniform(1, 4))
+
+    async def swallow_redis(self) -> None:
+        await self._swallow("swallow_redis", self.stack.redis_link)
+
+    async def swallow_postgres(self) -> None:
+        await self._swallow("swallow_postgres", self.stack.postgres_link)
+
+    async def swallow_provider(self) -> None:
+        await self._swallow("swallow_provider", self.stack.provider_link)
+
+    async def cut_redis(self) -> None:
+        await self._cut("cut_redis", self.stack.redis_link, 1)
+
+    async def cut_postgres(self) -> None:
+        await self._cut("cut_postgres", self.stack.postgres_link, 1)
+
+    async def cut_provider(self) -> None:
+        await self._cut("cut_provider", self.stack.provider_link, 0.3)
+
+    async def _swallow(self, fault: str, link: Link) -> None:
+        async with self._fault(fault):
+            await link.swallow(self.dice.uniform(0.5, 4))
+
+    async def _cut(self, fault: str, link: Link, share: float) -> None:
+        async with self._fault(fault):
+            link.cut(share, self.dice)
+
+    async def _edges(self, kind: str) -> None:
+        """Kill processes of a kind at one edge after the other, each once before any of them twice."""
+        waiting: list[str] = []
+        while not self._resting.is_set():
+            if not waiting:
+                waiting = [edge for edge in all_edges() if edge.startswith(f"{kind}.")]
+                self.dice.shuffle(waiting)
+                waiting.sort(key=lambda edge: -self.edges[edge])
+            edge = waiting.pop()
+            await self._edge(edge)
+            await self._pause(BETWEEN_EDGES)
+
+    async def _edge(self, edge: str) -> None:
+        armed = self.stack.armed
+        before = armed.times_reached(edge)
+        async with self._fault("edge", edge=edge) as outcome:
+            armed.arm(edge)
+            for _ in range(int(EDGE_PATIENCE / 0.1)):
+                await asyncio.sleep(0.1)
+                if armed.times_reached(edge) > before or self._resting.is_set():
+                    break
+            armed.disarm(edge)
+            outcome["reached"] = armed.times_reached(edge) > before
+        self.edges[edge] += outcome["reached"]
+        # Only what has happened is a fault.
+        self.faults["edge"] -= not outcome["reached"]
+
+    async def _freeze_workers(self) -> None:
+        """Stop a worker past its lease, let it go on once others have its turns, and begin again."""
+        while not self._resting.is_set():
+            victim = self._victim("worker")
+            if victim and len(await self.stack.running_turns(victim.worker)) > 1:
+                await self._freeze(victim)
+            await self._pause(BETWEEN_FREEZES)
+
+    async def _freeze(self, victim: Process) -> None:
+        if not victim.signal(signal.SIGSTOP):
+            return
+        ended = victim.ended
+        async with self._fault("freeze_worker", process=victim.name) as outcome:
+            name = victim.worker
+            turns = outcome["turns"] = await self.stack.running_turns(name)
+            for _ in range(int(TAKEOVER_PATIENCE / 0.3)):
+                await asyncio.sleep(0.3)
+                states = await self.stack.rows(STATES, list(turns))
+                if ended.is_set() or not any(worker == name and status in WITHOUT for _, status, worker in states):
+                    break
+            taken = [str(turn) for turn, _, worker in states if worker != name]
+            if not ended.is_set():
+                victim.signal(signal.SIGCONT)
+                self.takeovers += len(taken)
+                for turn in taken:
+                    self.history.add("taken_over", turn=turn, process=victim.name)
+
+
+STATES = "SELECT id, status, worker FROM agent_sessions_turn WHERE id = ANY(%s)"
+#: A turn in one of these, and still under the frozen worker's name, has nobody yet.
+WITHOUT = ("running", "queued")

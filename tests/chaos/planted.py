@@ -1,0 +1,51 @@
+"""How a chaos run starts a process of the service: `python -m codelab`, with edges to die at and planted bugs.
+
+    CHAOS_EDGES   folder of the control files of `tests.chaos.edges`
+    CHAOS_BUG     name of a bug of `tests.chaos.bugs`
+    CHAOS_LEASE   seconds that a lease lasts, for tests that cannot wait for the real one
+
+Without them this is `python -m codelab`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+
+def main() -> None:
+    """Prepare the process, then start what the command line names."""
+    from codelab.__main__ import main as start
+
+    kind = sys.argv[1]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
+    if kind != "beat":
+        _prepare(kind)
+    start()
+
+
+def _prepare(kind: str) -> None:
+    import django
+
+    django.setup()
+    # The outermost first: a bug lies inside what an edge surrounds, except one that is about being killed in between.
+    if edges := os.environ.get("CHAOS_EDGES"):
+        from tests.chaos.edges import install
+
+        install(kind, Path(edges))
+    if bug := os.environ.get("CHAOS_BUG"):
+        from tests.chaos.bugs import BUGS
+
+        BUGS[bug]()
+    lease = float(os.environ.get("CHAOS_LEASE", "0"))
+    if lease and kind == "worker":
+        from sessions import lifecycle, worker
+
+        lifecycle.LEASE = timedelta(seconds=lease)
+        worker.HEARTBEAT = lease / 4
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The table that a run ends with: what was there, what was wanted, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.chaos.campaign import Outcome, progress_of
+from tests.chaos.edges import all_edges
+from tests.chaos.figures import Sample, measure, percentile
+from tests.chaos.violations import KINDS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. Where `holds` is False a promise is broken, None where it only informs."""
+
+    name: str
+    value: str
+    goal: str = ""
+    holds: bool | None = None
+    #: A missed goal of time or volume is said, but does not make the run a failure.
+    promise: bool = False
+
+
+def rows(outcome: Outcome, *, volumes: bool = True) -> list[Row]:
+    """Return the lines of the table."""
+    found = Counter(violation.kind for violation in outcome.violations)
+    figures = measure(outcome.records)
+    what = Counter(record["what"] for record in outcome.records)
+    turns = Counter(f"{t['status']} {t['error_code']}".strip() for t in outcome.data.turns)
+    had = progress_of(outcome).figures()
+
+    def volume(name: str, text: str) -> Row:
+        count, wanted = had[name]
+        return Row(text, str(count), f">= {wanted}" if volumes else "", count >= wanted if volumes else None)
+
+    def zero(*kinds: str) -> list[Row]:
+        return [Row(KINDS[kind], str(found[kind]), "0", not found[kind], promise=True) for kind in kinds]
+
+    unreached = [edge for edge in all_edges() if not outcome.nemesis.edges[edge]]
+    asked = Counter((request["turn"], request["step"]) for request in outcome.requests)
+    return [
+        volume("faults", "faults injected"),
+        *(Row(f"  {kind}", str(count)) for kind, count in sorted(outcome.nemesis.faults.items()) if count),
+        Row("messages accepted", str(len({r["id"] for r in outcome.records if r["what"] == "acked"}))),
+        *(Row(f"  {status}", str(count)) for status, count in sorted(turns.items())),
+        *zero("lost", "doubled", "open", "ends", "crashed"),
+        volume("reconnects", "reconnects of clients"),
+        Row("events received", str(what["received"])),
+        *zero("gap", "repeated", "reordered", "different", "text", "stored", "after_end"),
+        volume("edges", "kills at the journal's edges"),
+        Row("edges never reached", str(len(unreached)), "0" if volumes else "", not unreached if volumes else None),
+        Row("tool calls run", str(what["tool"])),
+        *zero("tool", "retried"),
+        Row("model calls, and those begun again after a fault", f"{asked.total()}, {asked.total() - len(asked)}"),
+        volume("takeovers", "turns taken over from frozen workers"),
+        *zero("stale"),
+        Row("stale writes refused", str(outcome.writes_refused)),
+        *times("worker killed: until the next attempt", figures.worker, 0.95, 20),
+        *times("Redis back: until the next event", figures.redis, 0.95, 5),
+        *times("PostgreSQL back: until the next event", figures.postgres, 0.95, 10),
+        *times("stop asked for: until it is told", figures.cancel, 0.99, 1),
+    ]
+
+
+def times(name: str, samples: list[Sample], share: float, goal: float) -> list[Row]:
+    """Return a line for faults that came alone, which the goal is for, and one for all of them."""
+    alone = [sample for sample in samples if sample.alone]
+    found = percentile(alone, share)
+    wanted = f"p{share * 100:.0f} <= {goal} s"
+    return [
+        Row(name, _seconds(alone, share), wanted, found <= goal if alone else None),
+        Row("  with other faults on top", _seconds([sample for sample in samples if not sample.alone], share)),
+    ]
+
+
+def _seconds(samples: list[Sample], share: float) -> str:
+    if not samples:
+        return "none"
+    at = [percentile(samples, part) for part in (0.5, share, 1)]
+    return f"p50 {at[0]:.2f}  p{share * 100:.0f} {at[1]:.2f}  max {at[2]:.2f}  ({len(samples)})"
+
+
+def table(lines: list[Row]) -> str:
+    """Return the lines as text for a terminal."""
+    verdicts = {True: "ok", False: "MISSED", None: ""}
+    cells = [(row.name, row.value, row.goal) for row in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        f"{row.name:{widths[0]}}  {row.value:>{widths[1]}}  {row.goal:>{widths[2]}}  {verdicts[row.holds]}".rstrip()
+        for row in lines
+    )
