@@ -1,8 +1,9 @@
 """The admin, for operators: what happened in a session, and which turns failed and why.
 
 It only shows. `sessions.lifecycle` is the one writer of what happens in a session, so nothing can be added or changed
-here; a superuser may delete a whole session. Tables have millions of rows: a page must never count or search a whole
-one, so lists are ordered by their time-sorted ids, counts stop at a bound, and texts are not searched.
+here; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions of rows: a
+page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a bound, and
+texts are not searched.
 
 This module says which rows have pages, and nothing else: Django imports it by its name when it starts.
 """
@@ -11,15 +12,18 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.event import EventAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
-from sessions.models import Event, Message, Session, ToolCall, Turn, Worker
+from sessions.models import Approval, Event, Message, PolicyRule, Session, ToolCall, Turn, Worker
 
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
 admin.site.register(Message, MessageAdmin)
 admin.site.register(ToolCall, ToolCallAdmin)
+admin.site.register(Approval, ApprovalAdmin)
+admin.site.register(PolicyRule, PolicyRuleAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

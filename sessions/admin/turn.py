@@ -159,12 +159,16 @@ class ToolCallAdmin(SearchableAdmin):
             "the_call_id",
             "the_tool",
             "shown_arguments",
+            "the_agent",
             "requires_approval",
+            "the_rule",
         ),
         *("state", "shown_result", "took", "created_at", "finished_at"),
     )
     the_tool = shown("tool")
     the_call_id = shown("call_id")
+    the_agent = shown("agent")
+    the_rule = shown("rule")
 
     @admin.display(description="session")
     def conversation_of(self, row: ToolCall) -> SafeString:

@@ -29,7 +29,7 @@ from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, Signi
 from sessions import lifecycle, queue, toolcalls
 from sessions.changes import Step
 from sessions.consumers import NoSuchSocket
-from sessions.models import Event, Message, Session, ToolCall, Turn, Worker, new_id
+from sessions.models import Approval, Event, Message, PolicyRule, Session, ToolCall, Turn, Worker, new_id
 from sessions.protocol import ClientFrame
 from sessions.routing import websocket_urlpatterns
 from sessions.threads import in_thread
@@ -284,6 +284,8 @@ PAGES: dict[type[Model], set[str]] = {
     Turn: READ,
     Message: READ,
     ToolCall: READ,
+    Approval: READ,
+    PolicyRule: READ,
     Event: READ,
     Worker: READ,
     ApiKey: READ | {"add"},
@@ -315,6 +317,7 @@ def rows(session: Session, people: dict[str, Caller]) -> dict[type[Model], Model
     now = timezone.now()
     Worker.objects.create(name="w", started_at=now, seen_at=now)
     Group.objects.create(name="group")
+    PolicyRule.objects.create(owner=session.owner, effect="deny", subject=CANARY)
     return {model: model._default_manager.order_by("pk").first() for model in PAGES}  # type: ignore[misc]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,7 +18,8 @@ from sessions import lifecycle, log, queue, toolcalls
 from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, NewEvent
-from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, Worker, new_id
+from sessions.models import Approval, Event, EventKind, Message, Session, ToolCall, Turn, Worker, new_id
+from tests.sessions.calls import write_call
 
 LISTS = ("session", "turn", "message", "toolcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
@@ -267,3 +269,32 @@ def test_others_are_sent_to_sign_in(alice: User) -> None:
 
 def test_a_conversation_that_is_not_there(operator: Client) -> None:
     assert operator.get(path_of("session", f"{new_id()}/conversation/")).status_code == 404
+
+
+def test_an_operator_answers_what_waits_and_only_once(operator: Client, alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "approvals")
+    held = claim(queue.accept_message(session.pk, "write").turn_id)
+    toolcalls.request_tools(held, step(""), [write_call("w")])
+    approval = Approval.objects.get()
+    page = body(operator, reverse("admin:agent_sessions_approval_changelist"))
+    assert "write_file" in page
+    for status in ("approved", "approved"):
+        form = {"action": "approve", "_selected_action": [str(approval.pk)]}
+        answer = operator.post(reverse("admin:agent_sessions_approval_changelist"), form, follow=True)
+        assert answer.status_code == 200
+        approval.refresh_from_db()
+        assert (approval.status, approval.via) == (status, "admin")
+    assert "waits for no decision" in answer.content.decode()
+
+
+def test_whoever_may_only_look_answers_nothing(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "approvals")
+    held = claim(queue.accept_message(session.pk, "write").turn_id)
+    toolcalls.request_tools(held, step(""), [write_call("w")])
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    browser = Client()
+    browser.force_login(clerk)
+    form = {"action": "approve", "_selected_action": [str(Approval.objects.get().pk)]}
+    browser.post(reverse("admin:agent_sessions_approval_changelist"), form)
+    assert Approval.objects.get().status == "pending"

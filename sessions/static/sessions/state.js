@@ -65,6 +65,11 @@ const CHANGES = {
     turns: { ...turns, [turn_id]: { ...turns[turn_id], status: "waiting" } },
   }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
+  approval_decided: ({ calls }, { call_id, arguments: args }) => ({
+    calls: calls[call_id]
+      ? { ...calls, [call_id]: { ...calls[call_id], arguments: args, requires_approval: false } }
+      : calls,
+  }),
   tool_call_finished: ({ calls }, { call_id }) => ({ calls: without(calls, (call) => call.call_id === call_id) }),
   queue_changed({ order }, { turn_ids }) {
     // They change places among themselves; a turn between them that has been stopped stays where it is.
