@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from tests.chaos.clients import Author, Follower, OldFollower, StreamFollower, World
+from tests.chaos.author import Author
+from tests.chaos.clients import Follower, OldFollower, StreamFollower, World
 
 #: Messages that are sent in one go; those behind the first one wait in the queue.
 BURSTS = (1, 1, 1, 2, 3)

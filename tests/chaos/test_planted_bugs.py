@@ -16,10 +16,11 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos import dump
+from tests.chaos.author import Author
 from tests.chaos.bugs import BUGS
 from tests.chaos.campaign import lines_of
 from tests.chaos.checker import check
-from tests.chaos.clients import Author, Follower, World
+from tests.chaos.clients import Follower, World
 from tests.chaos.history import History
 from tests.chaos.stack import BUG_KINDS, Stack, running
 from tests.chaos.violations import Violation
