@@ -262,7 +262,7 @@ def test_what_people_and_models_write_is_text(page: Page) -> None:
     evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
     say(page, f"/say {evil}")
     expect(answers(page)).to_have_text(evil)
-    say(page, f'/call {"<b>tool</b>"} {{"a": "<i>"}}')
+    say(page, '/call search_in_code {"query": "<i>"}')
     expect(page.locator(".card.tool")).to_contain_text("<i>")
 
     page.reload()
@@ -305,7 +305,7 @@ def test_an_example_is_put_into_the_box(page: Page) -> None:
 
 def test_a_phone_shows_everything(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
-    say(page, f"/say {'long' * 100}\n/call tool {{}}")
+    say(page, f'/say {"long" * 100}\n/call list_files {{"path": "."}}')
     expect(page.locator(".card.tool")).to_be_visible()
 
     assert page.evaluate("document.documentElement.scrollWidth") == 360

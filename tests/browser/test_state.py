@@ -103,10 +103,17 @@ class Follower:
 def test_all_events_are_the_snapshot_and_those_after_it(page: Page, service: Service) -> None:
     with Follower(service, "reduced").connected() as follower:
         snapshots = []
-        follower.say('/say Let me look.\n/call read_file {"path": "README.md"}\n/call tool {}\n/say Thank you.')
+        follower.say(
+            '/say Let me look.\n/call read_file {"path": "README.md"}\n'
+            '/call create_directory {"path": "a"}\n/say Thank you.'
+        )
         follower.until("turn_waiting")
         snapshots.append(follower.snapshot())
         follower.say("/say waits")
+        asked = next(call for call in snapshots[0]["tool_calls"] if call["requires_approval"])
+        follower.send({"type": "hitl_decision", "call_id": asked["call_id"], "decision": "approve"})
+        follower.until("approval_decided")
+        snapshots.append(follower.snapshot())
         for call in snapshots[0]["tool_calls"]:
             follower.send({"type": "tool_result", "call_id": call["call_id"], "result": 1})
             follower.until("tool_call_finished")
