@@ -67,7 +67,7 @@ bench: venv ## Measure how fast answers stream (BENCH_ARGS="1 8" chooses the num
 	@$(python) benchmarks/streams.py $(BENCH_ARGS)
 
 .PHONY: chaos
-chaos: venv ## Harm a running service for about 20 minutes and check every promise (MINUTES=30 SEED=1)
+chaos: venv ## Harm a running service for about 15 minutes and check every promise (MINUTES=30 SEED=1)
 	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
 .PHONY: schema

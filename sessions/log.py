@@ -15,11 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import ExpressionWrapper, Func, QuerySet, TextField, Value
 
 from sessions.models import Event, EventKind, Session, Turn, TurnStatus, new_id
 
 #: Events, and bytes of their payloads, read at a time; a client that was away for long gets them in several pieces.
 PAGE, PAGE_BYTES = 500, 256 * 1024
+#: How long whoever has locked a session may do nothing.
+HOLD = "700ms"
 #: Goes from event to event until the page is full, so that it reads no more than it returns. Rows cannot be limited by
 #: their bytes in another way without unpacking all 500 first, and they may be 400 KB each.
 _PAGE = """
@@ -81,12 +84,21 @@ class Addition:
 
 def lock(session_id: uuid.UUID) -> Session:
     """Return the session with its row locked until the end of the transaction."""
-    return Session.objects.select_for_update(no_key=True).get(pk=session_id)
+    return _locked().get(pk=session_id)
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
     """Return the session, locked, or None when somebody else has locked it, or it is gone."""
-    return Session.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=session_id).first()
+    return _locked(skip_locked=True).filter(pk=session_id).first()
+
+
+def _locked(*, skip_locked: bool = False) -> QuerySet[Session]:
+    # With the lock comes the promise to be quick: a process that freezes while it has one loses it, and its
+    # transaction, before anybody who wants to stop the turn has waited for a second. Said in the statement that locks,
+    # because one more would be one more round trip for each batch of tokens.
+    quick = Func(Value("idle_in_transaction_session_timeout"), Value(HOLD), Value(True), function="set_config")
+    rows = Session.objects.select_for_update(no_key=True, skip_locked=skip_locked)
+    return rows.annotate(quick=ExpressionWrapper(quick, output_field=TextField()))
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
@@ -105,7 +117,7 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     an uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
-        rows = Session.objects.select_for_update(no_key=True).order_by("pk")
+        rows = _locked().order_by("pk")
         sessions = {row.pk: row for row in rows.filter(pk__in={a.session_id for a in additions})}
         # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
         held = set(

@@ -125,6 +125,7 @@ class WorkerProcess:
         async for message in listen(WORKERS):
             stopped = message and message["turn_id"]
             for attempt in [attempt for attempt in self.leases if str(attempt[0]) == stopped]:
+                logger.info("turn_stopped", turn_id=stopped, attempt=attempt[1])
                 self._let_go(attempt)
 
     async def _look_around(self) -> None:

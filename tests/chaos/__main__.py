@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos import campaign, report
 
-#: Minutes after which a run ends although it is not through; twice what it takes on two cores.
+#: Minutes after which a run ends although it is not through; three times what it takes on two cores.
 PATIENCE = 40.0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import httpx
@@ -126,19 +125,25 @@ async def test_an_old_client_goes_on_from_a_number(service: Service) -> None:
 async def test_a_silent_model_is_let_go_as_soon_as_its_turn_is_stopped(
     provided_service: Service, provider: Provider
 ) -> None:
-    before = provider.closed_early
+    """By what the web process tells the workers; otherwise a worker finds out when it next renews its leases."""
+    told = []
     async with provided_service.connect("/ws/q-silent", subprotocols=["codelab.v2"]) as client:
         await client.send({"type": "hello"})
-        # The provider sends keep-alive lines and nothing else; without a cancel it is given up after 2 s.
-        await client.say("silent=30")
-        await until(client, "turn_started")
-        await asyncio.sleep(0.5)
-        started = time.monotonic()
-        await client.send({"type": "cancel"})
-        await until(client, "turn_cancelled")
-        while provider.closed_early == before:
-            assert time.monotonic() - started < 1.2, "before the worker's own look at its lease could have helped"
-            await asyncio.sleep(0.01)
+        # A busy machine may be so slow that a renewal comes first, but not every time.
+        for _ in range(3):
+            before = provider.closed_early
+            # The provider sends keep-alive lines and nothing else; without a stop it is given up after 2 s.
+            await client.say("silent=30")
+            turn_id = (await until(client, "turn_started"))["payload"]["turn_id"]
+            await asyncio.sleep(0.5)
+            await client.send({"type": "cancel"})
+            await until(client, "turn_cancelled")
+            async with asyncio.timeout(10):
+                while provider.closed_early == before:  # noqa: ASYNC110 (it lives in another thread)
+                    await asyncio.sleep(0.01)
+            lines = provided_service.log_of("worker").splitlines()
+            told.append(any("turn_stopped" in line and turn_id in line for line in lines))
+    assert any(told)
 
 
 async def test_a_turn_whose_task_is_lost_is_run_without_it(service: Service) -> None:

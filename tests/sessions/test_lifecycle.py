@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from sessions import lifecycle, log, queries, queue, recovery, toolcalls
@@ -493,3 +493,30 @@ def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
     lifecycle.cancel(session.pk, second.turn_id)
     change = lifecycle.complete(claim(first.turn_id), step())
     assert change.ready == third.turn_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(alice: User) -> None:
+    session = lifecycle.open_session(alice.pk, "frozen")
+    turn_id = accept(session).turn_id
+    locked = threading.Event()
+
+    def freeze() -> None:
+        try:
+            with pytest.raises(DatabaseError), transaction.atomic():
+                log.lock(session.pk)
+                locked.set()
+                time.sleep(3)
+                log.lock(session.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(freeze)
+        locked.wait(10)
+        started = time.monotonic()
+        lifecycle.cancel(session.pk, None)
+        waited = time.monotonic() - started
+        frozen.result()
+    assert status(turn_id) == TurnStatus.CANCELLED
+    assert waited < 2, "0.7 s, and more on a busy machine; the frozen one would have kept it for 3"
