@@ -18,8 +18,9 @@ from codelab.environment import VERSION
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
 from sessions.changes import MessageRefused, NothingToCancel, TooLate
-from sessions.models import new_id
+from sessions.models import Session, new_id
 from sessions.protocol import ErrorCode
+from sessions.rest import router as rest_router
 from sessions.schema import asyncapi
 
 logger = structlog.get_logger(__name__)
@@ -40,6 +41,8 @@ api = NinjaAPI(
     docs_url="/docs",
     urls_namespace="api",
 )
+# The deeper paths first: a session's name may have slashes in it.
+api.add_router("", rest_router)
 api.add_router("", router)
 
 
@@ -102,6 +105,12 @@ def _nothing_to_cancel(_request: HttpRequest, error: NothingToCancel) -> HttpRes
 @api.exception_handler(MessageRefused)
 def _message_refused(_request: HttpRequest, error: MessageRefused) -> HttpResponse:
     return _answer(404 if error.code == ErrorCode.MESSAGE_NOT_FOUND else 409, error.code, str(error))
+
+
+@api.exception_handler(Session.DoesNotExist)
+def _session_deleted(_request: HttpRequest, _error: Session.DoesNotExist) -> HttpResponse:
+    # It was there a moment ago.
+    return _answer(404, ErrorCode.SESSION_NOT_FOUND, "The session was deleted.")
 
 
 @api.exception_handler(DatabaseError)

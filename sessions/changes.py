@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from sessions.log import Attempt, LoggedEvent
 from sessions.protocol import ErrorCode
@@ -91,6 +92,10 @@ class Step:
 
     message_id: uuid.UUID
     text: str
+    #: When the model was asked; None when it was not.
+    started_at: datetime | None = None
     first_token_at: datetime | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    #: US dollars; None where no price is known.
+    cost: Decimal | None = None

@@ -1,4 +1,4 @@
-"""What is stored: sessions, their messages, turns, tool calls and events, and which workers are alive.
+"""What is stored: sessions, their messages, turns, tool and model calls and events, and which workers are alive.
 
 Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Ids are UUIDv7, so that
 they sort by time of creation and new rows land at the end of each index.
@@ -74,6 +74,15 @@ class ApprovalStatus(models.TextChoices):
     WITHDRAWN = "withdrawn"
 
 
+class ModelCallOutcome(models.TextChoices):
+    OK = "ok"
+    FAILED = "failed"
+    #: Its user stopped the turn.
+    CANCELLED = "cancelled"
+    #: Its worker went away, so another attempt asks again.
+    LOST = "lost"
+
+
 class Via(models.TextChoices):
     """By which door an approval was answered."""
 
@@ -88,6 +97,8 @@ class Via(models.TextChoices):
 class EventKind(models.TextChoices):
     """What can happen in a session; docs/protocol.md lists the payload of each."""
 
+    SESSION_CHANGED = "session_changed"
+    SESSION_DELETED = "session_deleted"
     AGENT_SWITCHED = "agent_switched"
     MESSAGE_ADDED = "message_added"
     MESSAGE_EDITED = "message_edited"
@@ -109,7 +120,24 @@ OPEN_STATUSES = (TurnStatus.QUEUED, TurnStatus.RUNNING, TurnStatus.WAITING)
 OPEN_CALLS = (ToolCallStatus.ASKED, ToolCallStatus.WAITING)
 
 
+#: Longest title of a session, in characters.
+MAX_TITLE_LENGTH = 200
+
 MODES = [(mode.value, mode.value) for mode in Mode]
+
+
+class Project(models.Model):
+    """A folder that somebody works on, with its sessions; only clients that have projects make them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="projects")
+    name = models.CharField(max_length=255)
+    workspace_path = models.CharField(max_length=500, null=True, blank=True)  # noqa: DJ001 (clients know null)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Session(models.Model):
@@ -118,7 +146,8 @@ class Session(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
     key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
-    title = models.CharField(max_length=200, blank=True)
+    title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, blank=True, related_name="sessions")
     current_agent = models.CharField(max_length=64)
     mode = models.CharField(
         max_length=16, choices=MODES, default=Mode.ASK.value, help_text="What its agents may do unasked."
@@ -332,6 +361,37 @@ class PolicyRule(models.Model):
         return f"{self.effect} {self.tool} {self.subject}"
 
 
+class ModelCall(models.Model):
+    """The ledger: each request to a model, what it took and what it cost. A row is written when the call has ended."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="model_calls", db_index=False)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="model_calls")
+    attempt = models.PositiveIntegerField()
+    step = models.PositiveIntegerField(help_text="Model calls of the turn that had finished before.")
+    agent = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    outcome = models.CharField(max_length=16, choices=ModelCallOutcome)
+    error_code = models.CharField(max_length=64, blank=True)
+    has_tool_calls = models.BooleanField(default=False)
+    input_tokens = models.PositiveBigIntegerField(default=0, help_text="As the provider counted; 0 where it did not.")
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.DecimalField(
+        max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars; empty where no price is known."
+    )
+    started_at = models.DateTimeField()
+    duration = models.DurationField()
+    first_token_after = models.DurationField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [one_of("outcome", ModelCallOutcome, "model_call_outcome_known")]
+        indexes = [models.Index(fields=["session", "id"], name="model_call_by_session")]
+
+    def __str__(self) -> str:
+        return f"call of {self.model} ({self.outcome})"
+
+
 class Event(models.Model):
     """One numbered fact of a session: what clients are told, in the order in which it became true."""
 
@@ -360,6 +420,14 @@ class Event(models.Model):
                 condition=Q(first__isnull=True) | Q(first__lt=F("number")), name="event_stands_for_numbers_before_it"
             ),
             one_of("kind", EventKind, "event_kind_known"),
+        ]
+        indexes = [
+            # Few among all events, and asked for by whoever shows which agents a session had.
+            models.Index(
+                fields=["session", "number"],
+                condition=Q(kind=EventKind.AGENT_SWITCHED),
+                name="event_agent_switched",
+            )
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 import structlog
 from django.conf import settings
@@ -57,15 +58,18 @@ class _Said:
 
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
+    started_at: datetime | None = None
     first_token_at: datetime | None = None
 
-    def step(self, *, input_tokens: int = 0, output_tokens: int = 0) -> Step:
+    def step(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: Decimal | None = None) -> Step:
         return Step(
             message_id=self.message_id,
             text="".join(self.texts),
+            started_at=self.started_at,
             first_token_at=self.first_token_at,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            cost=cost,
         )
 
 
@@ -157,7 +161,7 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
     )
-    started = timezone.now()
+    said.started_at = started = timezone.now()
     async with aclosing(loop.step(catalog.stream(request))) as events:
         async for event in events:
             match event:
@@ -179,7 +183,8 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
     model = settings.CODELAB_MODEL
     metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
     metrics.model_tokens.labels(model=model, direction="output").inc(finished.output_tokens)
-    step = said.step(input_tokens=finished.input_tokens, output_tokens=finished.output_tokens)
+    used = {"input_tokens": finished.input_tokens, "output_tokens": finished.output_tokens}
+    step = said.step(**used, cost=catalog.cost(model, **used))
     if calls := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, calls, finished.broken)
         logger.info("tools_requested", tool_calls=len(calls), goes_on=bool(change.ready))

@@ -15,6 +15,7 @@ from typing import Any
 
 from sessions.feed import Feed
 from sessions.log import LoggedEvent
+from sessions.models import EventKind
 
 #: Seconds between two comments on a silent stream, so that proxies keep it open.
 KEEP_ALIVE = 15.0
@@ -31,7 +32,10 @@ async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | No
                 if not done:
                     yield ": still here\n\n"
                     continue
-                yield encoded(following.result())
+                event = following.result()
+                yield encoded(event)
+                if event.kind == EventKind.SESSION_DELETED:
+                    return
                 following = asyncio.ensure_future(anext(events))
         finally:
             following.cancel()

@@ -12,14 +12,16 @@ from __future__ import annotations
 from django.contrib import admin
 
 from sessions.admin.event import EventAdmin
+from sessions.admin.modelcall import ModelCallAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
-from sessions.models import Event, Message, Session, ToolCall, Turn, Worker
+from sessions.models import Event, Message, ModelCall, Session, ToolCall, Turn, Worker
 
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
 admin.site.register(Message, MessageAdmin)
 admin.site.register(ToolCall, ToolCallAdmin)
+admin.site.register(ModelCall, ModelCallAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

@@ -1,0 +1,55 @@
+"""The ledger of model calls: what was asked of which model, how long it took and what it cost."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from sessions.admin.display import badge, seconds, shown
+from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
+from sessions.admin.pages import SearchableAdmin
+from sessions.models import ModelCall
+
+
+class ModelCallAdmin(SearchableAdmin):
+    id_paths = ("pk", "session", "turn")
+    list_display = (
+        *("created", "the_model", "the_agent", "state", "error_code", "conversation_of", "owner_of", "turn_of"),
+        *("tokens", "dollars", "first_token", "took"),
+    )
+    list_filter = ("outcome", CreatedFilter, ModelFilter, ErrorCodeFilter, "has_tool_calls")
+    list_select_related = ("session__owner",)
+    sortable_by = ("created",)
+    fields = (
+        *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "the_agent", "the_model", "state"),
+        *("error_code", "has_tool_calls", "input_tokens", "output_tokens", "dollars", "first_token", "took"),
+        *("started_at", "created_at"),
+    )
+    the_model = shown("model")
+    the_agent = shown("agent")
+
+    @admin.display(description="outcome")
+    def state(self, call: ModelCall) -> SafeString:
+        """Return how it ended."""
+        return badge(call.outcome)
+
+    @admin.display(description="tokens in / out")
+    def tokens(self, call: ModelCall) -> str:
+        """Return how many tokens went in and out."""
+        return f"{call.input_tokens} / {call.output_tokens}"
+
+    @admin.display(description="cost, US dollars")
+    def dollars(self, call: ModelCall) -> str:
+        """Return what it cost, as far as there is a price."""
+        return "–" if call.cost is None else f"{call.cost:f}"
+
+    @admin.display(description="first token after")
+    def first_token(self, call: ModelCall) -> str:
+        """Return how long the model was silent."""
+        after = call.first_token_after
+        return "–" if after is None else seconds(call.started_at, call.started_at + after)
+
+    @admin.display(description="took")
+    def took(self, call: ModelCall) -> str:
+        """Return how long it took."""
+        return seconds(call.started_at, call.started_at + call.duration)
