@@ -19,6 +19,7 @@ from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
 from sessions.changes import MessageRefused, NothingToCancel, TooLate
 from sessions.models import Session, new_id
+from sessions.projects import router as projects_router
 from sessions.protocol import ErrorCode
 from sessions.rest import router as rest_router
 from sessions.schema import asyncapi
@@ -52,9 +53,27 @@ def asyncapi_document(request: HttpRequest) -> JsonResponse:
     return JsonResponse(asyncapi(VERSION))
 
 
+class PluginApi(NinjaAPI):
+    """The API of the original's plugin; its errors are answered as those of the other one."""
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """Answer an error."""
+        return api.on_exception(request, exc)
+
+
+plugin_api = PluginApi(
+    title="CodeLab AI Service for the VS Code plugin",
+    version=VERSION,
+    auth=caller,
+    docs_url="/docs",
+    urls_namespace="plugin",
+)
+plugin_api.add_router("", projects_router)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an unknown path: in JSON below /api/, with Django's page elsewhere."""
-    if request.path.startswith("/api/"):
+    """Answer an unknown path: in JSON below /api/ and /my/, with Django's page elsewhere."""
+    if request.path.startswith(("/api/", "/my/")):
         return _answer(404, ErrorCode.NOT_FOUND, "There is nothing at this path; /api/v1/docs lists what there is.")
     return page_not_found(request, exception)
 

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from codelab.api import api
-from codelab.health import Health, live
+from codelab.api import api, plugin_api
+from codelab.health import Health, Ready, live
 from codelab.metrics import metrics
 from sessions.pages import chat
 
@@ -26,4 +26,6 @@ urlpatterns = [
     path("health", Health.as_view(), name="health"),
     path("live", live, name="live"),
     path("metrics", metrics, name="metrics"),
+    path("my/", plugin_api.urls),
+    path("ready", Ready.as_view(), name="ready"),
 ]

@@ -55,6 +55,7 @@ class ErrorCode(StrEnum):
     MESSAGE_BEGUN = "message_begun"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     UNKNOWN_AGENT = "unknown_agent"
+    AGENTS_ARE_FIXED = "agents_are_fixed"
     APPROVAL_DECIDED = "approval_decided"
     INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"

@@ -10,8 +10,10 @@ from agents.tools import offer
 from llm.types import Message as ModelMessage
 from llm.types import Role, Tool
 from llm.types import ToolCall as ModelToolCall
+from sessions import log
 from sessions.judgement import offered_tools
-from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
+from sessions.log import LoggedEvent, Page
+from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
@@ -58,6 +60,14 @@ def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
     missing = [ModelMessage(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in unanswered]
     unanswered.clear()
     return missing
+
+
+def news(session_id: uuid.UUID, after: int) -> Page:
+    """Return the next events of a session; of one that is gone, that it was deleted, because its log is gone, too."""
+    page = log.since(session_id, after)
+    if not page and not Session.objects.filter(pk=session_id).exists():
+        page.append(LoggedEvent(session_id, after + 1, EventKind.SESSION_DELETED, {}))
+    return page
 
 
 def can_replay(session_id: uuid.UUID, after: int) -> bool:

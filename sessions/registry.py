@@ -1,4 +1,4 @@
-"""What an owner does with a session as a whole: names it, says what its agents may do unasked, deletes it.
+"""What an owner does with a session as a whole: makes it in a project, names it, chooses its mode, deletes it.
 
 One transaction for each verb, under the session's lock, with the event that tells of it.
 """
@@ -7,13 +7,28 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 
 from agents.policy import Mode
+from agents.roles import UNASSIGNED
 from sessions import log, metrics
 from sessions.changes import Change
 from sessions.lifecycle import atomic_until, end_as_cancelled
 from sessions.log import LoggedEvent, NewEvent
-from sessions.models import OPEN_STATUSES, EventKind, TurnStatus
+from sessions.models import OPEN_STATUSES, EventKind, Project, Session, TurnStatus, new_id
+
+
+def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
+    """Make a session in a project whose client can run these tools; its key is its id, as the client knows it."""
+    key = new_id()
+    return Session.objects.create(
+        id=key,
+        key=str(key),
+        owner_id=project.owner_id,
+        project=project,
+        current_agent=UNASSIGNED,
+        client_tools=list(client_tools),
+    )
 
 
 def change(
