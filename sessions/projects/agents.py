@@ -45,9 +45,16 @@ async def create_agent(request: HttpRequest, project_id: uuid.UUID) -> None:
     raise _fixed()
 
 
-@router.api_operation(["PUT", "DELETE"], ONE, response={409: ErrorOut, **ERRORS})
+@router.put(ONE, response={409: ErrorOut, **ERRORS})
 async def change_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUID) -> None:
-    """Refuse to change or delete an agent."""
+    """Refuse to change an agent."""
+    await get_agent(request, project_id, agent)
+    raise _fixed()
+
+
+@router.delete(ONE, response={409: ErrorOut, **ERRORS})
+async def delete_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUID) -> None:
+    """Refuse to delete an agent."""
     await get_agent(request, project_id, agent)
     raise _fixed()
 

@@ -23,7 +23,7 @@ async def events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
 
 
 async def test_a_task_from_the_project_to_the_answer(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=60) as http:
 
         async def post(path: str, body: object) -> Any:
             response = await http.post(path, json=body)
