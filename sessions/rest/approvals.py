@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -118,7 +119,7 @@ async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> D
 async def _store(
     request: HttpRequest, session_id: str, decision: str, call_ids: list[str] | None, answer: Answer
 ) -> Decided:
-    require_clean(answer.feedback, *(call_ids or ()))
+    require_clean(answer.feedback, *(call_ids or ()), *_texts(answer.arguments))
     async with patience() as deadline:
         session = await owned(request, session_id)
         try:
@@ -142,6 +143,20 @@ def _answer(request: HttpRequest, *, approve: bool, feedback: str, arguments: di
 
 def _said(body: DecisionIn | BatchIn) -> str:
     return body.feedback or body.reason or ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a JSON value; jsonb has no place for some of them."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for each in value:
+                yield from _texts(each)
+        case dict():
+            for key, each in value.items():
+                yield key
+                yield from _texts(each)
 
 
 def _pending(row: Approval) -> PendingApproval:

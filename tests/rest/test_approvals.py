@@ -79,11 +79,12 @@ async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(ask_for)(session, write_call("w"))
     path = f"{ONE}/hitl-decision"
-    outside = {"path": "../x", "content": ""}
+    outside, unstorable = {"path": "../x", "content": ""}, {"path": "x", "content": "\x00"}
     for body, expected in (
         ({"call_id": "none", "decision": "approve"}, (404, "unknown_tool_call")),
         ({"call_id": "w", "decision": "edit"}, (400, "invalid_field")),
         ({"call_id": "w", "decision": "edit", "modified_arguments": outside}, (400, "invalid_arguments")),
+        ({"call_id": "w", "decision": "edit", "modified_arguments": unstorable}, (400, "invalid_text")),
         ({"call_id": "w", "decision": "maybe"}, (400, "invalid_field")),
         ({"call_id": "w", "decision": "reject", "feedback": "\x00"}, (400, "invalid_text")),
         ({"decision": "approve"}, (400, "invalid_field")),
