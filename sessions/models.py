@@ -1,7 +1,8 @@
 """What is stored: sessions, their messages, turns, tool calls and events, and which workers are alive.
 
 Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Ids are UUIDv7, so that
-they sort by time of creation and new rows land at the end of each index.
+they sort by time of creation and new rows land at the end of each index. Columns that came later have a default in the
+database, so that processes of the version before can go on writing while a new one is rolled out.
 """
 
 from __future__ import annotations
@@ -120,9 +121,15 @@ class Session(models.Model):
     key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
     title = models.CharField(max_length=200, blank=True)
     current_agent = models.CharField(max_length=64)
-    pinned = models.BooleanField(default=False, help_text="Its user has chosen the agent; no message is routed.")
+    pinned = models.BooleanField(
+        default=False, db_default=False, help_text="Its user has chosen the agent; no message is routed."
+    )
     mode = models.CharField(
-        max_length=16, choices=MODES, default=Mode.ASK.value, help_text="What its agents may do unasked."
+        max_length=16,
+        choices=MODES,
+        default=Mode.ASK.value,
+        db_default=Mode.ASK.value,
+        help_text="What its agents may do unasked.",
     )
     client_tools = models.JSONField(
         null=True, blank=True, help_text="The tools that its client says it can run; empty: those every client can."
@@ -166,11 +173,15 @@ class Turn(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its newest attempt began.")
-    worked = models.DurationField(default=timedelta, help_text="Time its attempts took, without waiting for tools.")
+    worked = models.DurationField(
+        default=timedelta, db_default=timedelta(), help_text="Time its attempts took, without waiting for tools."
+    )
     first_token_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    folded = models.BooleanField(default=False, editable=False, help_text="Its pieces of text are few events now.")
+    folded = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Its pieces of text are few events now."
+    )
 
     class Meta:
         constraints = [
@@ -222,7 +233,9 @@ class Message(models.Model):
     )
     interrupted = models.BooleanField(default=False, help_text="The turn ended before the model had said everything.")
     withdrawn = models.BooleanField(
-        default=False, help_text="Its sender took it back before it was answered; neither model nor clients see it."
+        default=False,
+        db_default=False,
+        help_text="Its sender took it back before it was answered; neither model nor clients see it.",
     )
     number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -250,11 +263,11 @@ class ToolCall(models.Model):
     call_id = models.CharField(max_length=128, help_text="The id that model and client use for it.")
     tool = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
-    agent = models.CharField(max_length=64, blank=True, help_text="The agent that asked for it.")
+    agent = models.CharField(max_length=64, blank=True, db_default="", help_text="The agent that asked for it.")
     requires_approval = models.BooleanField(default=True)
-    rule = models.CharField(max_length=2200, blank=True, help_text="What decided whether it may run.")
-    reason = models.TextField(blank=True, help_text="Why a person is asked.")
-    digest = models.CharField(max_length=80, blank=True, help_text="Hash of the tool and the arguments.")
+    rule = models.CharField(max_length=2200, blank=True, db_default="", help_text="What decided whether it may run.")
+    reason = models.TextField(blank=True, db_default="", help_text="Why a person is asked.")
+    digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of the tool and the arguments.")
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
     result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
     created_at = models.DateTimeField(auto_now_add=True)
