@@ -131,11 +131,13 @@ async def test_a_silent_model_is_let_go_as_soon_as_its_turn_is_stopped(
         await client.send({"type": "hello"})
         # A busy machine may be so slow that a renewal comes first, but not every time.
         for _ in range(3):
-            before = provider.closed_early
+            before, asked = provider.closed_early, len(provider.requests)
             # The provider sends keep-alive lines and nothing else; without a stop it is given up after 2 s.
             await client.say("silent=30")
             turn_id = (await until(client, "turn_started"))["payload"]["turn_id"]
-            await asyncio.sleep(0.5)
+            async with asyncio.timeout(20):
+                while len(provider.requests) == asked:  # noqa: ASYNC110 (it lives in another thread)
+                    await asyncio.sleep(0.01)
             await client.send({"type": "cancel"})
             await until(client, "turn_cancelled")
             async with asyncio.timeout(10):
