@@ -65,8 +65,8 @@ def decide_all(
 
 def expire(approval_id: uuid.UUID) -> Change:
     """Reject a call that nobody has answered in time. Does nothing when somebody has."""
-    overdue = Approval.objects.filter(pk=approval_id, expires_at__lt=timezone.now(), status=ApprovalStatus.PENDING)
-    found = overdue.values_list("call__turn__session_id", "call__call_id").first()
+    late = Approval.objects.filter(pk=approval_id, expires_at__lt=timezone.now(), status=ApprovalStatus.PENDING)
+    found = late.values_list("call__turn__session_id", "call__call_id").first()
     if found is None:
         return Change()
     with atomic_until(math.inf):
