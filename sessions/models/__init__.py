@@ -1,0 +1,33 @@
+"""What is stored: sessions, their messages, turns, tool calls and events, and which workers are alive.
+
+Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Columns that came later
+have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
+"""
+
+from sessions.models.conversation import MODES, OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
+from sessions.models.events import Event, EventKind
+from sessions.models.fields import new_id, one_of
+from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
+from sessions.models.workers import Worker
+
+__all__ = [
+    "MODES",
+    "OPEN_CALLS",
+    "OPEN_STATUSES",
+    "Approval",
+    "ApprovalStatus",
+    "Event",
+    "EventKind",
+    "Message",
+    "MessageRole",
+    "PolicyRule",
+    "Session",
+    "ToolCall",
+    "ToolCallStatus",
+    "Turn",
+    "TurnStatus",
+    "Via",
+    "Worker",
+    "new_id",
+    "one_of",
+]

@@ -1,0 +1,180 @@
+"""Sessions, their turns and their messages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.policy import Mode
+from sessions.models.fields import new_id, one_of
+
+
+class TurnStatus(models.TextChoices):
+    #: Accepted, waits for a worker or for earlier turns of its session.
+    QUEUED = "queued"
+    #: A worker holds a lease on it.
+    RUNNING = "running"
+    #: Waits for the client's tools or a person's decision; holds nothing but rows.
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MessageRole(models.TextChoices):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+OPEN_STATUSES = (TurnStatus.QUEUED, TurnStatus.RUNNING, TurnStatus.WAITING)
+
+
+MODES = [(mode.value, mode.value) for mode in Mode]
+
+
+class Session(models.Model):
+    """A conversation, named by its owner's client."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
+    key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
+    title = models.CharField(max_length=200, blank=True)
+    current_agent = models.CharField(max_length=64)
+    pinned = models.BooleanField(
+        default=False, db_default=False, help_text="Its user has chosen the agent; no message is routed."
+    )
+    mode = models.CharField(
+        max_length=16,
+        choices=MODES,
+        default=Mode.ASK.value,
+        db_default=Mode.ASK.value,
+        help_text="What its agents may do unasked.",
+    )
+    client_tools = models.JSONField(
+        null=True, blank=True, help_text="The tools that its client says it can run; empty: those every client can."
+    )
+    last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="session_key_unique_for_owner"),
+            models.CheckConstraint(condition=~Q(key=""), name="session_key_not_empty"),
+            models.CheckConstraint(condition=Q(mode__in=[mode for mode, _ in MODES]), name="session_mode_known"),
+        ]
+        indexes = [models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent")]
+
+    def __str__(self) -> str:
+        return self.title or self.key
+
+
+class Turn(models.Model):
+    """One run of an agent: from a user's message to the answer, over as many model calls and attempts as it takes."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns", db_index=False)
+    status = models.CharField(max_length=16, choices=TurnStatus, default=TurnStatus.QUEUED)
+    position = models.BigIntegerField(
+        help_text="Turns run in this order: by the number of the event that queued them, unless one was put first."
+    )
+    attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
+    worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
+    model = models.CharField(max_length=200, blank=True)
+    lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")
+    steps = models.PositiveIntegerField(default=0, help_text="Model calls that finished.")
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    error_code = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its newest attempt began.")
+    worked = models.DurationField(
+        default=timedelta, db_default=timedelta(), help_text="Time its attempts took, without waiting for tools."
+    )
+    first_token_at = models.DateTimeField(null=True, blank=True)
+    waiting_since = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    folded = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Its pieces of text are few events now."
+    )
+
+    class Meta:
+        constraints = [
+            one_of("status", TurnStatus, "turn_status_known"),
+            models.UniqueConstraint(fields=["session", "position"], name="turn_position_unique"),
+            models.UniqueConstraint(
+                fields=["session"],
+                condition=Q(status__in=[TurnStatus.RUNNING, TurnStatus.WAITING]),
+                name="turn_one_active_in_session",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=TurnStatus.RUNNING, lease_expires_at__isnull=False)
+                | ~Q(status=TurnStatus.RUNNING) & Q(lease_expires_at__isnull=True),
+                name="turn_lease_only_while_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=OPEN_STATUSES, finished_at__isnull=True)
+                | ~Q(status__in=OPEN_STATUSES) & Q(finished_at__isnull=False),
+                name="turn_finished_at_only_when_finished",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=TurnStatus.FAILED) | ~Q(error_code=""), name="turn_failure_has_a_reason"
+            ),
+        ]
+        indexes = [
+            # The workers and the metrics ask only for open turns, which are few among millions.
+            models.Index(fields=["status", "queued_at"], condition=Q(status__in=OPEN_STATUSES), name="turn_open"),
+            models.Index(
+                fields=["finished_at"], condition=Q(folded=False, finished_at__isnull=False), name="turn_to_fold"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.id} ({self.status})"
+
+
+class Message(models.Model):
+    """One entry of the conversation, as the model and the people see it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="messages")
+    role = models.CharField(max_length=16, choices=MessageRole)
+    content = models.TextField(blank=True)
+    tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
+    tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
+    client_message_id = models.CharField(
+        max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
+    )
+    interrupted = models.BooleanField(default=False, help_text="The turn ended before the model had said everything.")
+    withdrawn = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Its sender took it back before it was answered; neither model nor clients see it.",
+    )
+    number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            one_of("role", MessageRole, "message_role_known"),
+            models.UniqueConstraint(fields=["session", "number"], name="message_number_unique"),
+            models.UniqueConstraint(
+                fields=["session", "client_message_id"],
+                condition=~Q(client_message_id=""),
+                name="message_client_id_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.id}"

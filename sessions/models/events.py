@@ -1,0 +1,63 @@
+"""The log of a session: what clients are told, in the order in which it became true."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from sessions.models.conversation import Session, Turn
+from sessions.models.fields import new_id, one_of
+
+
+class EventKind(models.TextChoices):
+    """What can happen in a session; docs/protocol.md lists the payload of each."""
+
+    AGENT_SWITCHED = "agent_switched"
+    MESSAGE_ADDED = "message_added"
+    MESSAGE_EDITED = "message_edited"
+    MESSAGE_WITHDRAWN = "message_withdrawn"
+    TURN_QUEUED = "turn_queued"
+    QUEUE_CHANGED = "queue_changed"
+    TURN_STARTED = "turn_started"
+    TEXT_DELTA = "text_delta"
+    TOOL_CALL_REQUESTED = "tool_call_requested"
+    APPROVAL_DECIDED = "approval_decided"
+    TOOL_CALL_FINISHED = "tool_call_finished"
+    TURN_WAITING = "turn_waiting"
+    TURN_COMPLETED = "turn_completed"
+    TURN_FAILED = "turn_failed"
+    TURN_CANCELLED = "turn_cancelled"
+
+
+class Event(models.Model):
+    """One numbered fact of a session: what clients are told, in the order in which it became true."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events", db_index=False)
+    # Rows are many and written often: the unique (session, number) is the only index besides the key. In all models
+    # an index of the session alone would repeat the beginning of a constraint's own.
+    # The session takes its events along; asking for those of a turn alone would read the whole table.
+    turn = models.ForeignKey(
+        Turn, on_delete=models.DO_NOTHING, related_name="events", null=True, db_index=False, db_constraint=False
+    )
+    number = models.BigIntegerField()
+    first = models.BigIntegerField(
+        null=True, blank=True, help_text="For a folded event: it stands for the numbers from this one to its own."
+    )
+    kind = models.CharField(max_length=32, choices=EventKind)
+    payload = models.JSONField(default=dict)
+    attempt = models.PositiveIntegerField(default=0, help_text="The turn's attempt that wrote it; 0 for clients.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["session", "number"], name="event_number_unique"),
+            models.CheckConstraint(condition=Q(number__gt=0), name="event_number_positive"),
+            models.CheckConstraint(
+                condition=Q(first__isnull=True) | Q(first__lt=F("number")), name="event_stands_for_numbers_before_it"
+            ),
+            one_of("kind", EventKind, "event_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.kind}"

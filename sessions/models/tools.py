@@ -1,0 +1,143 @@
+"""Tool calls, the approvals that some of them need, and the standing rules that answer for a person."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from agents.policy import Effect
+from sessions.models.conversation import Session, Turn
+from sessions.models.fields import new_id, one_of
+
+
+class ToolCallStatus(models.TextChoices):
+    """The journal of a call: it is asked for, allowed, out with a client, and has one result at most."""
+
+    #: A person must allow it first.
+    ASKED = "asked"
+    #: It may run: out with the client, no result yet.
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    #: It ran and failed, or it was refused by a rule, a check or a person.
+    FAILED = "failed"
+    REJECTED = "rejected"
+    #: Its turn ended while it was out: nobody can know whether it ran.
+    UNKNOWN = "unknown"
+
+
+OPEN_CALLS = (ToolCallStatus.ASKED, ToolCallStatus.WAITING)
+
+
+class ApprovalStatus(models.TextChoices):
+    PENDING = "pending"
+    APPROVED = "approved"
+    #: Approved with other arguments than the model's.
+    EDITED = "edited"
+    REJECTED = "rejected"
+    #: Nobody answered in time.
+    EXPIRED = "expired"
+    #: Its turn ended before anybody answered.
+    WITHDRAWN = "withdrawn"
+
+
+class Via(models.TextChoices):
+    """By which door an approval was answered."""
+
+    SOCKET = "socket"
+    #: The client asked its user itself and sent the result, as the original's editor does.
+    RESULT = "result"
+    REST = "rest"
+    ADMIN = "admin"
+    DEADLINE = "deadline"
+
+
+class ToolCall(models.Model):
+    """A tool that the model asked for; it runs in the client, and its result is taken once."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="tool_calls")
+    call_id = models.CharField(max_length=128, help_text="The id that model and client use for it.")
+    tool = models.CharField(max_length=128)
+    arguments = models.JSONField(default=dict)
+    agent = models.CharField(max_length=64, blank=True, db_default="", help_text="The agent that asked for it.")
+    requires_approval = models.BooleanField(default=True)
+    rule = models.CharField(max_length=2200, blank=True, db_default="", help_text="What decided whether it may run.")
+    reason = models.TextField(blank=True, db_default="", help_text="Why a person is asked.")
+    digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of the tool and the arguments.")
+    status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
+    result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of("status", ToolCallStatus, "tool_call_status_known"),
+            models.UniqueConstraint(fields=["turn", "call_id"], name="tool_call_id_unique_in_turn"),
+            models.CheckConstraint(
+                condition=Q(status__in=OPEN_CALLS, finished_at__isnull=True)
+                | ~Q(status__in=OPEN_CALLS) & Q(finished_at__isnull=False),
+                name="tool_call_finished_at_only_when_finished",
+            ),
+        ]
+        indexes = [models.Index(fields=["turn"], condition=Q(status__in=OPEN_CALLS), name="tool_call_open")]
+
+    def __str__(self) -> str:
+        return f"{self.tool} ({self.status})"
+
+
+class Approval(models.Model):
+    """The question whether a call may run, and its one answer. It covers exactly what was shown: see `digest`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    call = models.OneToOneField(ToolCall, on_delete=models.CASCADE, related_name="approval")
+    status = models.CharField(max_length=16, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
+    digest = models.CharField(max_length=80, help_text="Hash of what was shown, or of the arguments it was edited to.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    via = models.CharField(max_length=16, choices=Via, blank=True)
+    feedback = models.TextField(blank=True, help_text="What the model was told with a rejection.")
+
+    class Meta:
+        constraints = [
+            one_of("status", ApprovalStatus, "approval_status_known"),
+            models.CheckConstraint(
+                condition=Q(status=ApprovalStatus.PENDING, decided_at__isnull=True)
+                | ~Q(status=ApprovalStatus.PENDING) & Q(decided_at__isnull=False),
+                name="approval_decided_at_only_when_decided",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(status=ApprovalStatus.PENDING), name="approval_pending")
+        ]
+
+    def __str__(self) -> str:
+        return f"approval of {self.call_id} ({self.status})"
+
+
+class PolicyRule(models.Model):
+    """A standing answer of a user, for one session or for all: always allow or always deny what fits its patterns."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="policy_rules")
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, null=True, blank=True, related_name="policy_rules")
+    effect = models.CharField(max_length=8, choices=[(effect.value, effect.value) for effect in Effect])
+    tool = models.CharField(max_length=1000, default="*")
+    subject = models.CharField(max_length=1000, default="*", help_text="Paths, or the words of a command.")
+    agent = models.CharField(max_length=1000, default="*")
+    folder = models.CharField(max_length=1000, default=".", help_text="Where a command that is allowed may run.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(effect__in=[effect.value for effect in Effect]), name="policy_rule_effect_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.effect} {self.tool} {self.subject}"

@@ -1,0 +1,34 @@
+"""Which workers are alive."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+class Worker(models.Model):
+    """A worker process that reports that it is alive; how /health and the admin know that somebody runs turns."""
+
+    name = models.CharField(primary_key=True, max_length=200)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+    running_turns = models.PositiveIntegerField(default=0)
+
+    #: A worker that has not been seen for this long is taken for dead.
+    SILENCE = timedelta(seconds=15)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(seen_at__gte=F("started_at")), name="worker_seen_after_it_started")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def alive(cls) -> models.QuerySet[Worker]:
+        """Return the workers that reported lately."""
+        return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.SILENCE)
