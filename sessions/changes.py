@@ -91,6 +91,7 @@ class Step:
 
     message_id: uuid.UUID
     text: str
+    reasoning: str = ""
     first_token_at: datetime | None = None
     input_tokens: int = 0
     output_tokens: int = 0

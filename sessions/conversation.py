@@ -13,7 +13,7 @@ from agents.roles import UNASSIGNED
 from sessions import log
 from sessions.changes import Step
 from sessions.log import LoggedEvent, NewEvent
-from sessions.models import Event, EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
+from sessions.models import PIECES, Event, EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
 from sessions.protocol import MAX_CALL_ID_LENGTH
 
 
@@ -39,6 +39,8 @@ def store_step(
 ) -> list[LoggedEvent]:
     """Store what a model call said, and the calls it asked for; `interrupted` when it did not come to its end."""
     more: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
+    if step.reasoning:
+        more["reasoning"] = step.reasoning
     if interrupted:
         more["interrupted"] = True
     events = log.append(session, [message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **more)])
@@ -50,18 +52,19 @@ def store_step(
 
 
 def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
-    """Return what a turn's present attempt has shown of messages that are not stored yet."""
+    """Return what a turn's present attempt has shown of messages that are not stored yet, with any `reasoning`."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))
     deltas = Event.objects.filter(
-        session=session, number__gt=turn.position, turn=turn, kind=EventKind.TEXT_DELTA, attempt=turn.attempt
+        session=session, number__gt=turn.position, turn=turn, kind__in=PIECES, attempt=turn.attempt
     )
-    shown: dict[str, list[str]] = {}
-    for payload in deltas.order_by("number").values_list("payload", flat=True):
+    shown: dict[str, dict[str, list[str]]] = {}
+    for kind, payload in deltas.order_by("number").values_list("kind", "payload"):
         if payload["message_id"] not in stored:
-            shown.setdefault(payload["message_id"], []).append(payload["text"])
+            said = shown.setdefault(payload["message_id"], {"text": []})
+            said.setdefault("text" if kind == EventKind.TEXT_DELTA else "reasoning", []).append(payload["text"])
     return [
-        {"turn_id": str(turn.pk), "message_id": message_id, "text": "".join(texts)}
-        for message_id, texts in shown.items()
+        {"turn_id": str(turn.pk), "message_id": message_id} | {name: "".join(texts) for name, texts in said.items()}
+        for message_id, said in shown.items()
     ]
 
 
@@ -69,7 +72,8 @@ def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
     """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
     events = []
     for shown in shown_texts(session, turn):
-        step = Step(message_id=uuid.UUID(shown["message_id"]), text=shown["text"])
+        reasoning = shown.get("reasoning", "")
+        step = Step(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
         events += store_step(session, turn, step, interrupted=True)
     return events
 

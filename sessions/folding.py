@@ -15,7 +15,7 @@ from itertools import accumulate
 from django.db import transaction
 from django.utils import timezone
 
-from sessions.models import Event, EventKind, Turn
+from sessions.models import PIECES, Event, Turn
 
 #: How long after its end a turn is left alone: most clients that were away for a moment then get plain pieces.
 REST = timedelta(minutes=1)
@@ -36,9 +36,7 @@ def fold(turn_id: uuid.UUID) -> int:
         if not ended.update(folded=True):
             return 0
         turn = Turn.objects.get(pk=turn_id)
-        pieces = Event.objects.filter(
-            session_id=turn.session_id, turn=turn, kind=EventKind.TEXT_DELTA, number__gt=turn.position
-        )
+        pieces = Event.objects.filter(session_id=turn.session_id, turn=turn, kind__in=PIECES, number__gt=turn.position)
         kept: list[Event] = []
         superfluous: list[uuid.UUID] = []
         for run in _runs(list(pieces.order_by("number"))):
@@ -67,7 +65,7 @@ def _runs(pieces: list[Event]) -> Iterator[list[Event]]:
 
 
 def _message(piece: Event) -> object:
-    return piece.payload["message_id"]
+    return piece.kind, piece.payload["message_id"]
 
 
 def _folded(run: list[Event]) -> Event:

@@ -140,7 +140,7 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
     """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_held(held)
-        events = store_step(session, turn, step, interrupted=True) if step and step.text else []
+        events = store_step(session, turn, step, interrupted=True) if step and (step.text or step.reasoning) else []
         events += end_as_failed(session, turn, code, text)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)

@@ -8,6 +8,7 @@ from typing import cast
 
 from django.db.models import F
 
+from agents.context import Window, fit
 from agents.roles import role_of, routed
 from agents.tools import offer
 from llm.types import Message as ModelMessage
@@ -22,30 +23,37 @@ REPLAY_LIMIT = 5000
 NO_RESULT = "Error: this tool was never answered."
 
 
-def model_input(turn_id: uuid.UUID, agent: str) -> tuple[tuple[ModelMessage, ...], tuple[Tool, ...]]:
-    """Return what the model is given: the conversation, the agent's instructions first, and its tools."""
+def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[ModelMessage, ...], tuple[Tool, ...]]:
+    """Return what the model is given: the agent's instructions, as much of the conversation as it can read, its tools.
+
+    Raises ModelContextTooLong.
+    """
     session = Session.objects.get(turns=turn_id)
     role = role_of(agent)
     names = offered_tools(session, role)
     prompt = role.instructions(tools=names, agents=routed(), mode=session.mode)
-    return history(turn_id, prompt), offer(names, agents=[peer.name for peer in routed() if peer.name != agent])
+    tools = offer(names, agents=[peer.name for peer in routed() if peer.name != agent])
+    return fit(prompt, history(turn_id), window=window, tools=tools).messages, tools
 
 
-def history(turn_id: uuid.UUID, prompt: str) -> tuple[ModelMessage, ...]:
-    """Return the conversation up to a turn as the model is to see it, the agent's instructions first.
+def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
+    """Return the conversation up to a turn as the model is to see it.
 
     In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
     messages of later turns are not there yet.
     """
     turn = Turn.objects.get(pk=turn_id)
     rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
-    messages = [ModelMessage(role="system", content=prompt)]
+    messages: list[ModelMessage] = []
     unanswered: list[str] = []
     for row in rows.order_by("turn__position", "number"):
         if row.role == MessageRole.TOOL:
             unanswered.remove(row.tool_call_id)
         elif unanswered:
             messages += _missing_results(unanswered)
+        if row.role == MessageRole.ASSISTANT and not (row.content or row.tool_calls):
+            # Only thoughts, and then it was stopped: providers refuse a message without content.
+            continue
         calls = tuple(ModelToolCall(**call) for call in row.tool_calls)
         unanswered += [call.id for call in calls]
         messages.append(

@@ -20,14 +20,15 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from agents import loop
-from agents.events import StepFinished, TextDelta
+from agents.context import Window
+from agents.events import ReasoningDelta, StepFinished, TextDelta
 from llm import catalog
 from llm.errors import ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
-from sessions.models import new_id
+from sessions.models import EventKind, new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -57,12 +58,14 @@ class _Said:
 
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     first_token_at: datetime | None = None
 
     def step(self, *, input_tokens: int = 0, output_tokens: int = 0) -> Step:
         return Step(
             message_id=self.message_id,
             text="".join(self.texts),
+            reasoning="".join(self.thoughts),
             first_token_at=self.first_token_at,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -155,7 +158,7 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
         return held, None
     asked = await _stored(reception.question, held.turn_id)
     if reply := reception.own_reply(asked):
-        writer.write_text(held, said.message_id, reply)
+        writer.write(held, EventKind.TEXT_DELTA, said.message_id, reply)
         said.texts.append(reply)
         return held, StepFinished(text=reply, tool_calls=(), input_tokens=0, output_tokens=0)
     if route := await reception.choose(asked):
@@ -166,7 +169,7 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
 
 
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
-    messages, tools = await _stored(queries.model_input, held.turn_id, held.agent)
+    messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window())
     request = ModelRequest(
         model=settings.CODELAB_MODEL,
         messages=messages,
@@ -179,16 +182,24 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         async for event in events:
             match event:
                 case TextDelta(text):
-                    writer.write_text(held, said.message_id, text)
-                    if said.first_token_at is None:
-                        said.first_token_at = timezone.now()
-                        metrics.first_token_time.observe((said.first_token_at - started).total_seconds())
+                    writer.write(held, EventKind.TEXT_DELTA, said.message_id, text)
                     said.texts.append(text)
-                    if writer.is_stale(held):
-                        raise StaleAttempt("a write was refused")
+                case ReasoningDelta(text):
+                    writer.write(held, EventKind.REASONING_DELTA, said.message_id, text)
+                    said.thoughts.append(text)
                 case StepFinished():
                     return event
+            if said.first_token_at is None:
+                said.first_token_at = timezone.now()
+                metrics.first_token_time.observe((said.first_token_at - started).total_seconds())
+            if writer.is_stale(held):
+                raise StaleAttempt("a write was refused")
     raise AssertionError("a step ends with StepFinished or an error")
+
+
+def _window() -> Window:
+    # The built-in model reads nothing but scripts, however long.
+    return Window(tokens=10_000_000 if catalog.is_scripted(settings.CODELAB_MODEL) else 128_000)
 
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:

@@ -44,7 +44,7 @@ def _newest(session: Session) -> list[Message]:
     order = ("-turn__position", "-number")
     bytes_of_all = Window(Sum(F("bytes")), order_by=order)
     sized = session.messages.filter(withdrawn=False).annotate(
-        bytes=_bytes("content") + _bytes("tool_calls"), total=bytes_of_all
+        bytes=_bytes("content") + _bytes("reasoning") + _bytes("tool_calls"), total=bytes_of_all
     )
     return list(sized.filter(total__lt=F("bytes") + NEWEST_BYTES).order_by(*order)[:NEWEST])
 
@@ -61,6 +61,8 @@ def message_state(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
     }
+    if message.reasoning:
+        state["reasoning"] = message.reasoning
     if message.tool_calls:
         state["tool_calls"] = message.tool_calls
     if message.tool_call_id:

@@ -18,10 +18,13 @@ from django.db import Error as DatabaseError
 from sessions import feed, log, metrics
 from sessions.changes import Claimed
 from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
-from sessions.models import EventKind
+from sessions.models import PIECES, EventKind
 from sessions.threads import in_log_thread
 
 logger = structlog.get_logger(__name__)
+
+#: What grows piece by piece: the text or the reasoning of a message.
+type Stream = tuple[EventKind, uuid.UUID]
 
 #: Seconds between two commits while tokens arrive.
 INTERVAL = 0.02
@@ -36,7 +39,7 @@ class _Pending:
     """What one turn has said since the last commit."""
 
     held: Claimed
-    texts: dict[uuid.UUID, list[str]] = field(default_factory=dict)
+    texts: dict[Stream, list[str]] = field(default_factory=dict)
 
 
 class Writer:
@@ -45,19 +48,20 @@ class Writer:
     def __init__(self) -> None:
         self._pending: dict[Attempt, _Pending] = {}
         self._stale: set[Attempt] = set()
-        self._started: set[uuid.UUID] = set()
+        self._started: set[Stream] = set()
         self._work, self._hurry = asyncio.Event(), asyncio.Event()
         # Set when the batch that is being collected, or the one before it, is committed.
         self._collected, self._committed = asyncio.Event(), asyncio.Event()
         self._committed.set()
         self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=BACKLOG)
 
-    def write_text(self, held: Claimed, message_id: uuid.UUID, text: str) -> None:
+    def write(self, held: Claimed, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
         """Take a piece of a message; it is committed and shown within milliseconds, in order."""
+        stream = (kind, message_id)
         pending = self._pending.setdefault(held.key, _Pending(held))
-        pending.texts.setdefault(message_id, []).append(text)
-        if message_id not in self._started:
-            self._started.add(message_id)
+        pending.texts.setdefault(stream, []).append(text)
+        if stream not in self._started:
+            self._started.add(stream)
             self._hurry.set()
         self._work.set()
 
@@ -78,7 +82,7 @@ class Writer:
 
     def forget(self, held: Claimed, message_id: uuid.UUID) -> None:
         """Drop what is remembered of an attempt that has ended."""
-        self._started.discard(message_id)
+        self._started.difference_update((kind, message_id) for kind in PIECES)
         self._stale.discard(held.key)
 
     async def run(self) -> None:
@@ -105,9 +109,7 @@ class Writer:
                 session_id=entry.held.session_id,
                 turn_id=entry.held.turn_id,
                 attempt=entry.held.attempt,
-                events=tuple(
-                    _delta(entry.held, message_id, "".join(texts)) for message_id, texts in entry.texts.items()
-                ),
+                events=tuple(_delta(entry.held, stream, "".join(texts)) for stream, texts in entry.texts.items()),
             )
             for entry in pending.values()
         ]
@@ -138,9 +140,10 @@ class Writer:
             await feed.publish(events)
 
 
-def _delta(held: Claimed, message_id: uuid.UUID, text: str) -> NewEvent:
+def _delta(held: Claimed, stream: Stream, text: str) -> NewEvent:
+    kind, message_id = stream
     return NewEvent(
-        kind=EventKind.TEXT_DELTA,
+        kind=kind,
         turn_id=held.turn_id,
         attempt=held.attempt,
         payload={"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text}

@@ -75,6 +75,7 @@ class ShownCall:
 class ShownMessage:
     row: Message
     content: ShownText
+    reasoning: ShownText
     calls: list[ShownCall]
 
 
@@ -115,7 +116,12 @@ def facts_of(turn: Turn) -> list[tuple[str, object]]:
 def messages_shown(messages: list[Message], calls: dict[str, ToolCall]) -> list[ShownMessage]:
     """Return a turn's messages; the result of a tool stands with its call and not once more as a message."""
     return [
-        ShownMessage(row, ShownText.of(row.content), [call_shown(call, calls) for call in row.tool_calls])
+        ShownMessage(
+            row,
+            content=ShownText.of(row.content),
+            reasoning=ShownText.of(row.reasoning),
+            calls=[call_shown(call, calls) for call in row.tool_calls],
+        )
         for row in messages
         if not (row.role == MessageRole.TOOL and row.tool_call_id in calls)
     ]

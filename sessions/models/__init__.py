@@ -5,7 +5,7 @@ have a default in the database, so that processes of the version before can go o
 """
 
 from sessions.models.conversation import MODES, OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
-from sessions.models.events import Event, EventKind
+from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.workers import Worker
@@ -14,6 +14,7 @@ __all__ = [
     "MODES",
     "OPEN_CALLS",
     "OPEN_STATUSES",
+    "PIECES",
     "Approval",
     "ApprovalStatus",
     "Event",

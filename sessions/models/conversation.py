@@ -151,6 +151,11 @@ class Message(models.Model):
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="messages")
     role = models.CharField(max_length=16, choices=MessageRole)
     content = models.TextField(blank=True)
+    reasoning = models.TextField(
+        blank=True,
+        db_default="",
+        help_text="What the model thought, where its provider shows it; no model sees it again.",
+    )
     tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
     client_message_id = models.CharField(

@@ -20,6 +20,7 @@ class EventKind(models.TextChoices):
     QUEUE_CHANGED = "queue_changed"
     TURN_STARTED = "turn_started"
     TEXT_DELTA = "text_delta"
+    REASONING_DELTA = "reasoning_delta"
     TOOL_CALL_REQUESTED = "tool_call_requested"
     APPROVAL_DECIDED = "approval_decided"
     TOOL_CALL_FINISHED = "tool_call_finished"
@@ -27,6 +28,10 @@ class EventKind(models.TextChoices):
     TURN_COMPLETED = "turn_completed"
     TURN_FAILED = "turn_failed"
     TURN_CANCELLED = "turn_cancelled"
+
+
+#: Kinds that come in pieces: what a model says and what it thinks, before the message is whole.
+PIECES = (EventKind.TEXT_DELTA, EventKind.REASONING_DELTA)
 
 
 class Event(models.Model):

@@ -180,3 +180,16 @@ async def test_server_sent_events_go_on_where_the_last_one_was(service: Service)
                     break
     assert numbers == list(range(1, len(numbers) + 1))
     assert "".join(texts) == "".join(f"t{i} " for i in range(60))
+
+
+async def test_thoughts_stream_apart_from_the_answer(service: Service) -> None:
+    async with events_of(service, "v2-thoughts") as (client, _):
+        await client.say("/think Let me see. It is simple.\n/say The answer is 42.")
+        events = await until_end(client)
+    thoughts = "".join(event["payload"]["text"] for event in events if event["kind"] == "reasoning_delta")
+    assert (thoughts, text_of(events)) == ("Let me see. It is simple.", "The answer is 42.")
+    [answer] = [event["payload"] for event in events if event["payload"].get("role") == "assistant"]
+    assert (answer["reasoning"], answer["content"]) == (thoughts, "The answer is 42.")
+    async with service.connect("/ws/v1-thoughts?stream=messages") as old:
+        await old.say("/think Let me see.\n/say 42.")
+        assert (await old.receive())["content"] == "42.", "an old client would take thoughts for an answer"

@@ -53,7 +53,7 @@ def status(held: Claimed) -> str:
 
 
 def results(held: Claimed) -> list[tuple[str, str]]:
-    return [(m.tool_call_id, m.content) for m in queries.history(held.turn_id, "p") if m.role == "tool"]
+    return [(m.tool_call_id, m.content) for m in queries.history(held.turn_id) if m.role == "tool"]
 
 
 def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session) -> None:
@@ -207,8 +207,8 @@ def test_the_last_words_end_the_turn(session: Session) -> None:
     assert status(held) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "All tests pass."
     behind = begin(session)
-    roles = [message.role for message in queries.history(behind.turn_id, "p")]
-    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+    roles = [message.role for message in queries.history(behind.turn_id)]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
 def test_a_question_to_the_user_ends_the_turn_with_the_question(session: Session) -> None:

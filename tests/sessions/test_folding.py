@@ -10,7 +10,7 @@ from django.utils import timezone
 from sessions import folding, lifecycle, log, queue
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, LoggedEvent, NewEvent
-from sessions.models import Event, EventKind, Session, Turn, new_id
+from sessions.models import PIECES, Event, EventKind, Session, Turn, new_id
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def begin(session: Session) -> Claimed:
     return held
 
 
-def stream(held: Claimed, message_id: uuid.UUID, *texts: str) -> None:
+def stream(held: Claimed, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:
     for text in texts:
         payload = {"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text}
-        event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, attempt=held.attempt, payload=payload)
+        event = NewEvent(kind=kind, turn_id=held.turn_id, attempt=held.attempt, payload=payload)
         addition = Addition(session_id=held.session_id, turn_id=held.turn_id, attempt=held.attempt, events=(event,))
         log.append_all([addition])
 
@@ -119,3 +119,16 @@ def test_the_pieces_of_an_attempt_that_was_replaced_stay_its_own(session: Sessio
     folding.fold(held.turn_id)
     assert [text for *_, text in spelled_out(log.since(session.pk, 0))] == ["ab", "cd"]
     assert Event.objects.filter(kind="text_delta").count() == 2
+
+
+def test_what_was_thought_and_what_was_said_are_folded_apart(session: Session) -> None:
+    held, message_id = begin(session), new_id()
+    stream(held, message_id, "Hm, ", "let me see", kind=EventKind.REASONING_DELTA)
+    stream(held, message_id, "It ", "is ", "so")
+    lifecycle.complete(held, Step(message_id=message_id, text="It is so", reasoning="Hm, let me see"))
+    assert folding.fold(held.turn_id) == 3
+    pieces = [event for event in log.since(session.pk, 0) if event.kind in PIECES]
+    assert [(event.kind, event.payload["text"]) for event in pieces] == [
+        ("reasoning_delta", "Hm, let me see"),
+        ("text_delta", "It is so"),
+    ]

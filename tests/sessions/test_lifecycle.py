@@ -16,6 +16,8 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from agents.context import Window
+from llm.errors import ModelContextTooLong
 from sessions import lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Accepted, Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
 from sessions.log import Addition, NewEvent
@@ -109,13 +111,13 @@ def test_turns_of_a_session_run_in_order(session: Session) -> None:
     change = lifecycle.complete(claim(first.turn_id), step("one"))
     assert change.ready == second.turn_id
     held = claim(second.turn_id)
-    assert [m.content for m in queries.history(held.turn_id, "p")] == ["p", "1", "one", "2"]
+    assert [m.content for m in queries.history(held.turn_id)] == ["1", "one", "2"]
 
 
 def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> None:
     first = accept(session, "1")
     accept(session, "2")
-    assert [m.content for m in queries.history(first.turn_id, "p")] == ["p", "1"]
+    assert [m.content for m in queries.history(first.turn_id)] == ["1"]
 
 
 def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> None:
@@ -213,13 +215,13 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
     assert status(held.turn_id) == TurnStatus.QUEUED
     again = claim(held.turn_id)
     assert (again.attempt, again.steps) == (2, 1)
-    history = queries.history(held.turn_id, "p")
-    assert [(m.role, m.content) for m in history[2:]] == [
+    history = queries.history(held.turn_id)
+    assert [(m.role, m.content) for m in history[1:]] == [
         ("assistant", "Looking."),
         ("tool", '"B"'),
         ("tool", "Error: no"),
     ]
-    assert [call.id for call in history[2].tool_calls] == ["a", "b"]
+    assert [call.id for call in history[1].tool_calls] == ["a", "b"]
 
 
 def test_a_tool_result_is_taken_once(session: Session) -> None:
@@ -325,9 +327,9 @@ def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     assert recovery.lapsed() == [held.turn_id]
     assert recovery.recover(held.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
-    history = queries.history(behind.turn_id, "p")
-    assert [m.role for m in history] == ["system", "user", "assistant", "tool", "user"]
-    assert history[3].content == queries.NO_RESULT
+    history = queries.history(behind.turn_id)
+    assert [m.role for m in history] == ["user", "assistant", "tool", "user"]
+    assert history[2].content == queries.NO_RESULT
 
 
 @pytest.mark.django_db(transaction=True)
@@ -470,7 +472,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
     if state == "waiting":
         with pytest.raises(ToolCallRefused):
             toolcalls.record_tool_result(session.pk, "a", content="1", failed=False)
-    assert [m.role for m in queries.history(behind.turn_id, "p")][-1] == "user"
+    assert [m.role for m in queries.history(behind.turn_id)][-1] == "user"
     with pytest.raises(NothingToCancel):
         lifecycle.cancel(session.pk, turn_id)
 
@@ -520,3 +522,26 @@ def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(a
         frozen.result()
     assert status(turn_id) == TurnStatus.CANCELLED
     assert waited < 2, "0.7 s, and more on a busy machine; the frozen one would have kept it for 3"
+
+
+def test_a_long_conversation_is_made_to_fit_and_the_newest_request_stays(session: Session) -> None:
+    for i in range(12):
+        held = claim(accept(session, f"question {i} " + "lorem ipsum " * 200).turn_id)
+        lifecycle.complete(held, step(f"answer {i} " + "dolor sit " * 200))
+    held = claim(accept(session, "the newest").turn_id)
+    whole, _ = queries.model_input(held.turn_id, "coder", Window(tokens=200_000))
+    fitted, _ = queries.model_input(held.turn_id, "coder", Window(tokens=20_000))
+    assert len(whole) == 1 + 25
+    assert len(fitted) < len(whole)
+    assert fitted[-1].content == whole[-1].content == "the newest"
+    assert "Earlier in this conversation" in fitted[0].content
+    with pytest.raises(ModelContextTooLong):
+        queries.model_input(held.turn_id, "coder", Window(tokens=9_000))
+
+
+def test_thoughts_are_kept_and_no_model_sees_them_again(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    lifecycle.fail(held, code="model_stalled", text="Silent.", step=Step(message_id=new_id(), text="", reasoning="Hm."))
+    assert Message.objects.get(role="assistant").reasoning == "Hm."
+    behind = claim(accept(session, "go on").turn_id)
+    assert [(m.role, m.content) for m in queries.history(behind.turn_id)][1:] == [("user", "go on")]

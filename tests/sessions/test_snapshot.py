@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sessions import approvals, folding, lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, LoggedEvent, NewEvent
-from sessions.models import OPEN_CALLS, EventKind, Session, ToolCall, Turn, TurnStatus, Via, new_id
+from sessions.models import OPEN_CALLS, PIECES, EventKind, Session, ToolCall, Turn, TurnStatus, Via, new_id
 from sessions.snapshot import snapshot
 from tests.sessions.calls import read_call, write_call
 
@@ -38,10 +38,11 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
             case EventKind.MESSAGE_ADDED:
                 messages[p["message_id"]] = p
                 texts.pop(p["message_id"], None)
-            case EventKind.TEXT_DELTA:
-                known = texts.get(p["message_id"], {"text": ""})["text"]
+            case EventKind.TEXT_DELTA | EventKind.REASONING_DELTA:
                 names = {key: p[key] for key in ("turn_id", "message_id")}
-                texts[p["message_id"]] = {**names, "text": known + p["text"]}
+                said = texts.setdefault(p["message_id"], {**names, "text": ""})
+                part = "text" if event.kind == EventKind.TEXT_DELTA else "reasoning"
+                said[part] = said.get(part, "") + p["text"]
             case EventKind.MESSAGE_EDITED:
                 messages[p["message_id"]] |= {"content": p["content"]}
             case EventKind.MESSAGE_WITHDRAWN:
@@ -131,19 +132,19 @@ class Conversation(RuleBasedStateMachine):
             self.held, self.message_id = held, new_id()
 
     @precondition(lambda self: self.held is not None)
-    @rule(text=st.text("xyz", min_size=1, max_size=3))
-    def stream(self, text: str) -> None:
+    @rule(text=st.text("xyz", min_size=1, max_size=3), kind=st.sampled_from(PIECES))
+    def stream(self, text: str, kind: EventKind) -> None:
         assert self.held
         payload = {"turn_id": str(self.held.turn_id), "message_id": str(self.message_id), "text": text}
         turn_id, attempt = self.held.turn_id, self.held.attempt
-        event = NewEvent(kind=EventKind.TEXT_DELTA, payload=payload, turn_id=turn_id, attempt=attempt)
+        event = NewEvent(kind=kind, payload=payload, turn_id=turn_id, attempt=attempt)
         addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
         log.append_all([addition])
 
     def shown(self) -> Step:
         state = snapshot(self.session.pk)
-        text = "".join(t["text"] for t in state["texts"] if t["message_id"] == str(self.message_id))
-        return Step(message_id=self.message_id, text=text)
+        shown = [t for t in state["texts"] if t["message_id"] == str(self.message_id)] or [{"text": ""}]
+        return Step(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
 
     @precondition(lambda self: self.held is not None)
     @rule(how=st.sampled_from(["complete", "fail", "tools", "refused", "release", "lose"]))

@@ -48,7 +48,7 @@ async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alic
     accepted = await in_thread(queue.accept_message)(session.pk, "x")
     held, message_id = await in_thread(claimed)(accepted.turn_id), new_id()
     for i in range(100):
-        writer.write_text(held, message_id, f"{i} ")
+        writer.write(held, EventKind.TEXT_DELTA, message_id, f"{i} ")
         await asyncio.sleep(0.001)
     await writer.flushed()
     written = await in_thread(texts)(held)
@@ -67,7 +67,7 @@ async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: Use
     await in_thread(recovery.recover)(old.turn_id)
     new = await in_thread(claimed)(accepted.turn_id)
     for held, text in ((old, "old "), (new, "new "), (old, "older")):
-        writer.write_text(held, new_id(), text)
+        writer.write(held, EventKind.TEXT_DELTA, new_id(), text)
     await writer.flushed()
     assert await in_thread(texts)(new) == ["new "]
     assert writer.is_stale(old)

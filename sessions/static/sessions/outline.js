@@ -48,13 +48,13 @@ function messageItems(message, end, { state, outbox, results }) {
   const calls = message.tool_calls ?? [];
   if (message.tool_call_id) return []; // shown by its card
   const remark = message.interrupted ? (end?.status === "cancelled" ? STOPPED : INTERRUPTED) : "";
-  const said = message.content || !calls.length ? [messageItem(message, { remark })] : [];
+  const said = message.content || message.reasoning || !calls.length ? [messageItem(message, { remark })] : [];
   return [...said, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
-function messageItem({ message_id, role, content }, more) {
+function messageItem({ message_id, role, content, reasoning = "" }, more) {
   const label = LABELS[role] ?? role;
-  return { key: message_id, type: "message", role, label, text: content, time: timeOf(message_id), ...more };
+  return { key: message_id, type: "message", role, label, text: content, reasoning, time: timeOf(message_id), ...more };
 }
 
 function toolItem({ id, name, arguments: args }, turn, { state, outbox, results }) {

@@ -47,14 +47,17 @@ export class List {
   }
 }
 
-/** A message: an article with a heading line, a body and perhaps a remark. */
+/** A message: an article with a heading line, what the model thought, a body and perhaps a remark. */
 export class Message {
   constructor({ role, label, time }) {
     this.body = element("div", { class: "body", dir: "auto" });
     this.node = element("article", { class: `message ${role}` }, heading(label, time), this.body);
   }
 
-  update({ text, busy = false, remark = "" }) {
+  update({ text, reasoning = "", busy = false, remark = "" }) {
+    if (reasoning !== (this.reasoning ?? "")) this.#think(reasoning);
+    // Open while there is nothing else to read; whoever opens or closes it is not contradicted.
+    if (this.thoughts && !this.text && text) this.thoughts.open = false;
     if (text !== this.text || busy !== this.busy) this.#say(text, busy);
     if (remark !== (this.remark ?? "")) this.#remark(remark);
   }
@@ -67,6 +70,17 @@ export class Message {
     else if (this.busy && text.startsWith(this.text)) this.body.firstChild.appendData(text.slice(this.text.length));
     else this.body.replaceChildren(document.createTextNode(text));
     Object.assign(this, { text, busy });
+  }
+
+  #think(reasoning) {
+    if (!this.thoughts) {
+      const text = element("div", { class: "thoughts", dir: "auto" });
+      this.thoughts = element("details", { class: "reasoning" }, element("summary", {}, "Thoughts"), text);
+      this.thoughts.open = !this.text;
+      this.body.before(this.thoughts);
+    }
+    this.thoughts.lastChild.textContent = reasoning;
+    this.reasoning = reasoning;
   }
 
   #remark(remark) {

@@ -12,7 +12,7 @@ export const NOTHING = Object.freeze({
   turns: {}, // those that are open: {status, attempt}, by id
   ends: {}, // how turns ended: {status, error, code}, by id; a snapshot does not tell
   messages: [], // in each turn in the order of arrival
-  texts: {}, // begun and not finished: {turn_id, message_id, text}, by message
+  texts: {}, // begun and not finished: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
 });
 
@@ -51,7 +51,10 @@ const CHANGES = {
     messages: messages.filter((message) => message.message_id !== message_id),
   }),
   text_delta: ({ texts }, { turn_id, message_id, text }) => ({
-    texts: { ...texts, [message_id]: { turn_id, message_id, text: (texts[message_id]?.text ?? "") + text } },
+    texts: grown(texts, { turn_id, message_id }, "text", text),
+  }),
+  reasoning_delta: ({ texts }, { turn_id, message_id, text }) => ({
+    texts: grown(texts, { turn_id, message_id }, "reasoning", text),
   }),
   turn_queued: ({ turns }, { turn_id }) => ({
     turns: { ...turns, [turn_id]: { turn_id, attempt: 0, ...turns[turn_id], status: "queued" } },
@@ -89,6 +92,11 @@ function ended({ turns, ends, texts, calls }, turn_id, end) {
     texts: without(texts, ofTurn),
     calls: without(calls, ofTurn),
   };
+}
+
+function grown(texts, names, field, text) {
+  const known = texts[names.message_id] ?? { ...names, text: "" };
+  return { ...texts, [names.message_id]: { ...known, [field]: (known[field] ?? "") + text } };
 }
 
 function keyed(list, field) {
