@@ -183,6 +183,8 @@ class Hello(ClientFrame):
     after: int | None = Field(None, ge=0, le=2**63 - 1)
     #: Names of the tools that it can run; the model is offered no others. Without it: those that every client has.
     tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
+    #: A name of its own that stays over reconnects: whoever comes back has its calls again at once.
+    client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
 
 
 #: What a client asks to have stored.
