@@ -88,10 +88,10 @@ async def _target(request: ModelRequest, provider: Provider) -> _Target:
     endpoint = request.endpoint
     if endpoint and endpoint.api_base:
         # Somebody else's server gets somebody else's key, or none.
-        checked = await addresses.checked(_completions(endpoint.api_base), allow_private=endpoint.allow_private)
+        checked = await addresses.checked(endpoint.api_base, allow_private=endpoint.allow_private)
         key = endpoint.api_key
         target = _Target(
-            url=checked.url,
+            url=_completions(checked.url),
             headers=headers | {"host": checked.host},
             extensions={"sni_hostname": checked.name},
             shared=False,
@@ -112,8 +112,10 @@ async def _target(request: ModelRequest, provider: Provider) -> _Target:
 def _completions(base: str) -> str:
     """Return the URL of the chat completions below an address; one without a path gets the usual one."""
     base = base.rstrip("/")
-    if not urlsplit(base).path:
-        base += "/v1"
+    try:
+        base += "" if urlsplit(base).path else "/v1"
+    except ValueError as error:
+        raise errors.ModelUnavailable(f"the operator's address is no URL: {error}") from None
     return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
 

@@ -64,6 +64,8 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
                     end = choice.finish_reason or end
                 if end and isinstance(response.completion_stream, openai.AsyncStream):
                     usage = await _usage_behind(response.completion_stream) or usage
+                    # It may have read the count already, and kept it to itself.
+                    usage = usage or next((u for c in response.chunks[-3:] if (u := getattr(c, "usage", None))), None)
                     break
         finally:
             await response.aclose()
