@@ -172,6 +172,13 @@ def preload(*models: str) -> None:
             gateway.preload()
 
 
+async def close() -> None:
+    """Close the connections that this event loop keeps for further calls."""
+    from llm import direct
+
+    await direct.close()
+
+
 def _tell_nobody(record: CallRecord) -> None:
     pass
 

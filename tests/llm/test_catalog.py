@@ -139,7 +139,7 @@ def test_a_process_does_not_start_with_it(tmp_path: Path) -> None:
 
 
 def test_it_needs_nothing_that_calls_models() -> None:
-    code = "import sys, llm.catalog; print({'litellm', 'openai', 'httpx'} & set(sys.modules))"
+    code = "import sys, llm.catalog; print({'litellm', 'openai', 'aiohttp'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
 
