@@ -83,6 +83,8 @@ class Environment(BaseSettings):
     idle_token_timeout: PositiveFloat = Field(30, validation_alias="CODELAB_IDLE_TOKEN_TIMEOUT")
     #: Seconds one whole call of a model may take.
     model_call_timeout: PositiveFloat = Field(600, validation_alias="CODELAB_MODEL_CALL_TIMEOUT")
+    #: Calls of one model at most, when the first ones fail before they said anything.
+    model_tries: PositiveInt = Field(3, le=10, validation_alias="CODELAB_MODEL_TRIES")
     #: File in TOML with further models, their prices and fallbacks, and with model servers of one's own by URL.
     catalog: Path | None = Field(None, validation_alias="CODELAB_CATALOG")
     #: Callers who bring a model server of their own may name addresses of this machine and its networks.

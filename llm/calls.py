@@ -29,6 +29,9 @@ PAUSE = 0.4
 #: Who asks to be left alone for longer than this, in seconds, is left alone: the next model is asked.
 LONGEST_PAUSE = 10.0
 
+#: What an image is taken for where nobody counts; providers take some hundreds to some thousands.
+IMAGE_TOKENS = 1000
+
 
 class Then(Enum):
     """What follows a failure before the first output."""
@@ -152,9 +155,30 @@ class _Call:
         )
 
     def estimate(self) -> Usage:
-        read = sum(len(message.content.encode(errors="replace")) for message in self.request.messages)
-        read += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in self.request.tools)
-        return Usage(input_tokens=-(-read // 4), output_tokens=-(-self.said // 4), estimated=True)
+        """Estimate what was used so far."""
+        return replace(estimate(self.request), output_tokens=-(-self.said // 4))
+
+
+def estimate(request: ModelRequest) -> Usage:
+    """Estimate what a model reads for a request, roughly: four bytes are a token, and an image is IMAGE_TOKENS."""
+    read = 0
+    for message in request.messages:
+        read += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
+        read += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
+    read += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
+    return Usage(input_tokens=-(-read // 4), estimated=True)
+
+
+def highest_cost(request: ModelRequest) -> Decimal | None:
+    """Return what one call of the dearest model of a request may cost, to be reserved before; None: no price is known.
+
+    In US dollars. A request may take several calls, of which one at most has a whole answer.
+    """
+    costs = []
+    for model in map(catalog.find, _models(request)):
+        said = request.max_output_tokens or model.max_output
+        costs.append(model.cost(replace(estimate(request), output_tokens=said)))
+    return max((cost for cost in costs if cost is not None), default=None)
 
 
 def preload(*models: str) -> None:

@@ -6,8 +6,10 @@ cache, route, report, or call a cut stream finished. Facts about it are measured
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,9 @@ OWN_KEY_PROVIDERS = frozenset({"anthropic", "cohere", "cohere_chat", "deepseek",
 REQUEST_TIMEOUT = 3600.0
 
 
+_loaded = threading.Event()
+
+
 def preload() -> ModuleType:
     """Import LiteLLM (seconds, 160 MB) and switch off what a library must not do by itself."""
     import litellm
@@ -40,12 +45,14 @@ def preload() -> ModuleType:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_streaming_logging = True
+    _loaded.set()
     return litellm
 
 
 async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`, never an error of LiteLLM's own."""
-    litellm = preload()
+    # Where it was not loaded at the worker's start, all other answers would wait for seconds.
+    litellm = preload() if _loaded.is_set() else await asyncio.to_thread(preload)
     import openai
 
     arguments = _arguments(request, litellm)

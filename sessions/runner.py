@@ -176,6 +176,7 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         fallbacks=tuple(others) or None,
         messages=messages,
         tools=tools,
+        tries=settings.CODELAB_MODEL_TRIES,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
         call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,

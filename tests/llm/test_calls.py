@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import aclosing, suppress
 from decimal import Decimal
 
 import pytest
 
+from codelab.environment import PROJECT
 from llm import calls, errors
 from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import Chunk, EndChunk, Endpoint, Message, ModelRequest, TextChunk, Usage
+from llm.types import Chunk, EndChunk, Endpoint, Image, Message, ModelRequest, TextChunk, Usage
 from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
 
 HELLO = (Message(role="user", content="Hello, world"),)
@@ -198,6 +201,28 @@ async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server
 def test_each_kind_of_failure_has_its_place_in_the_table() -> None:
     after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
     assert calls.AFTER.keys() | after_output == set(ModelError.__subclasses__())
+
+
+def test_what_may_be_spent_is_known_before() -> None:
+    # 12 bytes read, at $0.25 and $0.05; 1,000 tokens said, at $2 and $0.40: the dearer one counts.
+    assert calls.highest_cost(request("openai/gpt-5-mini", max_output_tokens=1000)) == Decimal("0.00200075")
+    assert calls.highest_cost(request("openai/gpt-5-nano", fallbacks=("openai/gpt-5-mini",))) == Decimal("0.25600075")
+    assert calls.highest_cost(request("somebody/something")) is None
+
+
+def test_an_image_is_counted() -> None:
+    image = Image("data:image/png;base64,aGk=")
+    with_it = ModelRequest(model="x", messages=(Message(role="user", content="", images=(image,)),))
+    assert calls.estimate(with_it).input_tokens == calls.IMAGE_TOKENS
+
+
+def test_what_is_loaded_is_what_is_needed() -> None:
+    code = (
+        "import sys; from llm import calls; calls.preload('openai/gpt-5-mini', 'ollama/x'); "
+        "print('litellm' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
 
 
 async def test_a_reset_connection_is_tried_again(server: Recorded) -> None:
