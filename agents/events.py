@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm.types import ToolCall
+from llm.types import ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,7 @@ class StepFinished:
     text: str
     #: In the model's order; ids are unique within the step. All are answered, those in `broken` by their sentence.
     tool_calls: tuple[ToolCall, ...]
-    input_tokens: int
-    output_tokens: int
+    usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
     #: Calls that must not be run because they cannot be read: id to the sentence that the model gets as the result.
     #: Their `arguments` are empty.

@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
-from llm.types import EndChunk, ModelStream, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
+from llm.types import EndChunk, ModelStream, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk, Usage
 
 #: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
 CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
@@ -155,8 +155,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         reasoning=str(thought),
         tool_calls=tool_calls,
         broken=broken,
-        input_tokens=end.input_tokens,
-        output_tokens=end.output_tokens,
+        usage=end.usage or Usage(),
     )
 
 

@@ -18,10 +18,11 @@ from llm.types import Message, Tool
 #: Counts the tokens of a text.
 type TokenCounter = Callable[[str], int]
 
-#: Tokens that providers put around a message, a call and a tool.
+#: Tokens that providers put around a message, a call and a tool; and what an image takes, about.
 PER_MESSAGE = 4
 PER_CALL = 8
 PER_TOOL = 10
+PER_IMAGE = 1000
 
 #: Texts longer than so many samples of so many characters are not read whole.
 SAMPLES, SAMPLE = 16, 1024
@@ -88,7 +89,7 @@ def _cost(kind: str | None, length: int) -> float:
 
 def count_message(message: Message, count: TokenCounter = estimate) -> int:
     """Count the tokens that a message takes in a request."""
-    tokens = PER_MESSAGE + count(message.content)
+    tokens = PER_MESSAGE + count(message.content) + PER_IMAGE * len(message.images)
     for call in message.tool_calls:
         tokens += PER_CALL + count(call.name) + count(json.dumps(call.arguments, ensure_ascii=False))
     return tokens

@@ -81,6 +81,14 @@ class Environment(BaseSettings):
     first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
     #: Seconds a model may stay silent between two pieces of content; keep-alive bytes do not count.
     idle_token_timeout: PositiveFloat = Field(30, validation_alias="CODELAB_IDLE_TOKEN_TIMEOUT")
+    #: Seconds one whole call of a model may take.
+    model_call_timeout: PositiveFloat = Field(600, validation_alias="CODELAB_MODEL_CALL_TIMEOUT")
+    #: Calls of one model at most, when the first ones fail before they said anything.
+    model_tries: PositiveInt = Field(3, le=10, validation_alias="CODELAB_MODEL_TRIES")
+    #: File in TOML with further models, their prices and fallbacks, and with model servers of one's own by URL.
+    catalog: Path | None = Field(None, validation_alias="CODELAB_CATALOG")
+    #: Callers who bring a model server of their own may name addresses of this machine and its networks.
+    private_model_addresses: bool = Field(False, validation_alias="CODELAB_PRIVATE_MODEL_ADDRESSES")
     #: Seconds a turn may work, over all its model calls and attempts; waiting for tools does not count.
     turn_timeout: PositiveFloat = Field(900, validation_alias="CODELAB_TURN_TIMEOUT")
     #: "multi": an orchestrator chooses an agent for each task. "single": one agent does everything. "auto": "single"
@@ -138,6 +146,20 @@ class Environment(BaseSettings):
     @classmethod
     def _below_the_project(cls, value: Path) -> Path:
         return value if value.is_absolute() else PROJECT / value
+
+    @field_validator("catalog")
+    @classmethod
+    def _is_a_catalog(cls, value: Path | None) -> Path | None:
+        from llm import catalog
+
+        if value is None:
+            return None
+        value = value if value.is_absolute() else PROJECT / value
+        try:
+            catalog.read(value)
+        except catalog.CatalogError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("database_url")
     @classmethod

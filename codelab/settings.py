@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from codelab.environment import PROJECT, VERSION, environment
 from codelab.logging import configure_logging
 from codelab.metrics import share_metrics
+from llm import catalog
 
 
 def reveal(secret: SecretStr | None) -> str:
@@ -200,3 +201,8 @@ CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
 CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout
+CODELAB_MODEL_CALL_TIMEOUT = environment.model_call_timeout
+CODELAB_MODEL_TRIES = environment.model_tries
+CODELAB_PRIVATE_MODEL_ADDRESSES = environment.private_model_addresses
+if environment.catalog:
+    catalog.use([environment.catalog])

@@ -7,7 +7,14 @@ in `detail`, which is for the log of the worker alone.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import ClassVar
+
+#: Providers have sent dates of another year here.
+LONGEST_RETRY_AFTER = 3600.0
 
 
 class ModelError(Exception):
@@ -15,9 +22,11 @@ class ModelError(Exception):
 
     code: ClassVar[str] = "model_error"
 
-    def __init__(self, detail: str = "") -> None:
+    def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(inspect.cleandoc(self.__doc__ or "").replace("\n", " "))
         self.detail = detail
+        #: Seconds after which the provider wants to be asked again, if it said so; at most LONGEST_RETRY_AFTER.
+        self.retry_after = min(max(retry_after, 0.0), LONGEST_RETRY_AFTER) if retry_after is not None else None
 
 
 class ModelNotAuthorized(ModelError):
@@ -82,7 +91,47 @@ class ModelTimedOut(ModelError):
     code = "model_timed_out"
 
 
+class ModelTookTooLong(ModelError):
+    """The model's answer took longer than this server allows; what arrived is kept. Send a smaller request."""
+
+    code = "model_took_too_long"
+
+
+class ModelAddressRefused(ModelError):
+    """The address given for the model cannot be used here. Give a public https address of an OpenAI-compatible server,
+    or ask the operator of this server to allow private ones.
+    """
+
+    code = "model_address_refused"
+
+
 class ModelBrokenToolCall(ModelError):
     """The model asked for a tool in a form that cannot be read, so nothing was run. Send the message again."""
 
     code = "model_broken_tool_call"
+
+
+#: What a provider's HTTP status means. All others: it is unavailable.
+BY_STATUS: dict[int, type[ModelError]] = {
+    400: ModelRefused,
+    401: ModelNotAuthorized,
+    403: ModelNotAuthorized,
+    404: ModelNotFound,
+    408: ModelTimedOut,
+    413: ModelContextTooLong,
+    422: ModelRefused,
+    429: ModelRateLimited,
+}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return after how many seconds a provider wants to be asked again, if its answer says so in a readable way."""
+    with suppress(KeyError, ValueError):
+        return float(headers["retry-after-ms"]) / 1000
+    text = headers.get("retry-after", "")
+    with suppress(ValueError):
+        return float(text)
+    with suppress(ValueError):
+        at = parsedate_to_datetime(text)
+        return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return None

@@ -1,4 +1,4 @@
-"""Every real provider, through LiteLLM; the only module that imports it, and only when a worker first needs it.
+"""Providers with a wire format of their own, through LiteLLM; the only module that imports it, when first needed.
 
 LiteLLM builds and authenticates the request and translates the provider's stream. What it must not do here: retry,
 cache, route, report, or call a cut stream finished. Facts about it are measured in docs/models.md.
@@ -6,14 +6,15 @@ cache, route, report, or call a cut stream finished. Facts about it are measured
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import re
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from llm import errors
-from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
+from llm import catalog, errors, wire
+from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,9 +26,16 @@ if TYPE_CHECKING:
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("REPEATED_STREAMING_CHUNK_LIMIT", "1000000")
 
+#: Providers whose key is what is passed as one. Others take credentials of the worker's own machine besides, so a
+#: caller's key must not be sent there: we would pay.
+OWN_KEY_PROVIDERS = frozenset({"anthropic", "cohere", "cohere_chat", "deepseek", "gemini", "mistral", "openai"})
+
 #: Seconds a connection to a provider may take. The limits on silence are `llm.deadlines`; LiteLLM's own default for
 #: the whole request is 6,000 s.
 REQUEST_TIMEOUT = 3600.0
+
+
+_loaded = threading.Event()
 
 
 def preload() -> ModuleType:
@@ -37,19 +45,22 @@ def preload() -> ModuleType:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_streaming_logging = True
+    _loaded.set()
     return litellm
 
 
 async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`, never an error of LiteLLM's own."""
-    litellm = preload()
+    # Where it was not loaded at the worker's start, all other answers would wait for seconds.
+    litellm = preload() if _loaded.is_set() else await asyncio.to_thread(preload)
     import openai
 
+    arguments = _arguments(request, litellm)
     started = False
-    end: EndChunk | None = None
+    end = ""
     usage: Any = None
     try:
-        response = await litellm.acompletion(**_arguments(request))
+        response = await litellm.acompletion(**arguments)
         try:
             async for part in response:
                 usage = getattr(part, "usage", None) or usage
@@ -57,31 +68,29 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
                     for chunk in _content(choice.delta):
                         started = True
                         yield chunk
-                    if choice.finish_reason:
-                        end = EndChunk(reason=choice.finish_reason)
+                    end = choice.finish_reason or end
                 if end and isinstance(response.completion_stream, openai.AsyncStream):
-                    usage = await _usage_behind(response.completion_stream)
+                    usage = await _usage_behind(response.completion_stream) or usage
+                    # It may have read the count already, and kept it to itself.
+                    usage = usage or next((u for c in response.chunks[-3:] if (u := getattr(c, "usage", None))), None)
                     break
         finally:
             await response.aclose()
     except Exception as error:
         raise _model_error(error, litellm, started=started) from error
     # LiteLLM makes up a finish_reason where a provider sent none; what the provider itself said stands here.
-    if end is None or not (response.received_finish_reason or response.intermittent_finish_reason):
+    if not end or not (response.received_finish_reason or response.intermittent_finish_reason):
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(
-        reason=end.reason,
-        input_tokens=getattr(usage, "prompt_tokens", 0) or 0,
-        output_tokens=getattr(usage, "completion_tokens", 0) or 0,
-    )
+    yield EndChunk(reason=end, usage=wire.usage_of(usage) if usage else None)
 
 
-def _arguments(request: ModelRequest) -> dict[str, Any]:
+def _arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:
+    model = catalog.find(request.model)
     arguments: dict[str, Any] = {
         "model": request.model,
-        "messages": [_wire_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        # LiteLLM would fetch an image at an address itself for some providers, from within the operator's network.
+        "messages": wire.messages(request.messages, images="images" in model.capabilities, remote_images=False),
+        **wire.parameters(request),
         "timeout": REQUEST_TIMEOUT,
         # Retries are ours: a provider that is asked three times behind our back costs three times as much.
         "max_retries": 0,
@@ -89,31 +98,24 @@ def _arguments(request: ModelRequest) -> dict[str, Any]:
         # Parameters that one provider does not know are left out instead of ending the turn.
         "drop_params": True,
     }
-    if request.tools:
-        arguments["tools"] = [
-            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-            for t in request.tools
-        ]
-    if os.environ.get("OPENAI_API_BASE") and not os.environ.get("OPENAI_API_KEY"):
+    if request.endpoint and request.endpoint.api_base:
+        # It looks for keys in more places than anybody knows, and would send what it finds to this address.
+        raise errors.ModelAddressRefused("an address of a caller's own, for a provider of another kind than OpenAI's")
+    if request.endpoint and request.endpoint.api_key:
+        if _provider(request.model, litellm) not in OWN_KEY_PROVIDERS:
+            raise errors.ModelNotAuthorized("a caller's key, for a provider that takes other credentials as well")
+        arguments["api_key"] = request.endpoint.api_key
+    elif os.environ.get("OPENAI_API_BASE") and not os.environ.get("OPENAI_API_KEY"):
         # A local server often has no key, but the client library insists on one.
         arguments["api_key"] = "none"
     return arguments
 
 
-def _wire_message(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id:
-        wire["tool_call_id"] = message.tool_call_id
-    return wire
+def _provider(model: str, litellm: ModuleType) -> str:
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except Exception as error:
+        raise errors.ModelNotFound(f"{type(error).__name__}: {error}") from error
 
 
 def _content(delta: Any) -> Iterator[Chunk]:
@@ -142,18 +144,6 @@ async def _usage_behind(stream: openai.AsyncStream[Any]) -> Any:
     return usage
 
 
-BY_STATUS: dict[int, type[errors.ModelError]] = {
-    400: errors.ModelRefused,
-    401: errors.ModelNotAuthorized,
-    403: errors.ModelNotAuthorized,
-    404: errors.ModelNotFound,
-    408: errors.ModelTimedOut,
-    413: errors.ModelContextTooLong,
-    422: errors.ModelRefused,
-    429: errors.ModelRateLimited,
-}
-
-
 #: What client libraries say before they ask anybody, each in its own words and with a status that means nothing.
 MISSING_KEY = re.compile(r"missing credentials|missing \S* ?api key|unable to locate credentials", re.IGNORECASE)
 
@@ -172,4 +162,6 @@ def _model_error(error: Exception, litellm: ModuleType, *, started: bool) -> err
     if MISSING_KEY.search(detail):
         return errors.ModelNotAuthorized(detail)
     # By status and not by class: LiteLLM has no class for some statuses and several for others.
-    return BY_STATUS.get(getattr(error, "status_code", 0), errors.ModelUnavailable)(detail)
+    kind = errors.BY_STATUS.get(getattr(error, "status_code", 0), errors.ModelUnavailable)
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return kind(detail, retry_after=errors.retry_after(headers))

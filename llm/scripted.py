@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from llm import errors
-from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
+from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 NAME = "scripted"
 
@@ -44,7 +44,7 @@ class Command:
 
 
 def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
-    """Play the step of the script that the history has come to; chunks as `llm.catalog.stream` yields them."""
+    """Play the step of the script that the history has come to; chunks as `llm.calls.stream` yields them."""
     said, done = _last_user_message(request.messages)
     step = [each for command in _step(_script(said), done) for each in _obeyed(command, request.messages)]
     return _play(step, done, prompt_words=sum(len(m.content.split()) for m in request.messages))
@@ -121,7 +121,7 @@ async def _play(script: list[Command], step: int, *, prompt_words: int) -> Async
                     tokens += 1
                     yield TextChunk(text)
     reason = "tool_calls" if calls else "stop"
-    yield EndChunk(reason=reason, input_tokens=prompt_words, output_tokens=tokens)
+    yield EndChunk(reason=reason, usage=Usage(input_tokens=prompt_words, output_tokens=tokens))
 
 
 def _texts(command: Command) -> tuple[float, Iterator[str]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 type Role = Literal["system", "user", "assistant", "tool"]
+
+#: The images that providers of all kinds read, by value or at an address that the provider fetches itself.
+IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}|https://[^\s\"<>]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +20,22 @@ class ToolCall:
     id: str
     name: str
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a user's message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        if not IMAGE.fullmatch(self.url):
+            raise ValueError("an image is a data URL of a png, jpeg, gif or webp in base64, or an https URL")
+
+    @property
+    def is_remote(self) -> bool:
+        """Say whether somebody has to fetch it."""
+        return self.url.startswith("https:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +48,8 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     #: The call that a tool message answers.
     tool_call_id: str = ""
+    #: Pictures of a user's message. A model that takes none is told how many there were.
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +63,55 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A caller's own address and key instead of this server's. At an address of theirs a key of ours is never used."""
+
+    #: Of an OpenAI-compatible server, `https://host/v1`; empty: where the operator's settings point to.
+    api_base: str = ""
+    #: Empty: none. A key without an address is used instead of ours.
+    api_key: str = field(default="", repr=False)
+    #: The operator allows addresses of this machine and its networks.
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One call of a model."""
+    """One answer that is wanted of a model. It may take several calls; `llm.calls` says when."""
 
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
-    #: Seconds to the first piece of content.
+    #: Further parameters in OpenAI's words (`temperature`, `tool_choice` …), from a list of the caller's own.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: Tokens the answer may have; None: what the provider allows.
+    max_output_tokens: int | None = None
+    endpoint: Endpoint | None = None
+    #: Models to ask in turn when this one fails before its first output; None: those of the catalog.
+    fallbacks: tuple[str, ...] | None = None
+    #: Calls of each model at most, the first one included.
+    tries: int = 3
+    #: Seconds from a call to its first piece of content.
     first_token_timeout: float = 60
     #: Seconds between two pieces of content.
     idle_timeout: float = 30
+    #: Seconds of one whole call.
+    call_timeout: float = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The tokens of one call."""
+
+    #: All that was read, cached tokens included.
+    input_tokens: int = 0
+    #: All that was said, reasoning included.
+    output_tokens: int = 0
+    #: The part of the input that the provider had cached.
+    cached_tokens: int = 0
+    #: The part of the output that was thought.
+    reasoning_tokens: int = 0
+    #: The provider told no count, because the call was cut or it never does: four bytes of text are one token here.
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +143,8 @@ class EndChunk:
     """The provider's own end marker: without it a stream was cut. Always the last chunk."""
 
     reason: str
-    input_tokens: int = 0
-    output_tokens: int = 0
+    #: None: the provider told no count; `llm.calls` puts an estimate there.
+    usage: Usage | None = None
 
 
 type Chunk = TextChunk | ReasoningChunk | ToolCallChunk | EndChunk

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from agents import routing, smalltalk
 from agents.roles import UNASSIGNED, routed
-from llm import catalog
+from llm import calls, catalog
 from llm.types import Message as ModelMessage
 from llm.types import ModelRequest, ModelStream
 from sessions import log
@@ -82,10 +82,13 @@ def assign(held: Claimed, route: routing.Route) -> tuple[Claimed, Change]:
 
 
 def _call(messages: tuple[ModelMessage, ...]) -> ModelStream:
-    return catalog.stream(
+    return calls.stream(
         ModelRequest(
             model=settings.CODELAB_MODEL,
             messages=messages,
+            # Words decide sooner than a second model could.
+            fallbacks=(),
+            tries=1,
             first_token_timeout=routing.TIMEOUT,
             idle_timeout=routing.TIMEOUT,
         )

@@ -22,7 +22,9 @@ from django.utils import timezone
 from agents import loop
 from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
-from llm import catalog
+from agents.roles import role_of
+from llm import calls, catalog
+from llm.calls import CallRecord
 from llm.errors import ModelError
 from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, reception, toolcalls
@@ -160,7 +162,7 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
     if reply := reception.own_reply(asked):
         writer.write(held, EventKind.TEXT_DELTA, said.message_id, reply)
         said.texts.append(reply)
-        return held, StepFinished(text=reply, tool_calls=(), input_tokens=0, output_tokens=0)
+        return held, StepFinished(text=reply, tool_calls=())
     if route := await reception.choose(asked):
         held, change = await _stored(reception.assign, held, route)
         writer.publish(change.events)
@@ -169,16 +171,21 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
 
 
 async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
-    messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window())
+    preferred, *others = dict.fromkeys((*role_of(held.agent).models, settings.CODELAB_MODEL))
+    messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window(preferred))
     request = ModelRequest(
-        model=settings.CODELAB_MODEL,
+        model=preferred,
+        # Where the role has no wish, the catalog says what stands in for the server's model.
+        fallbacks=tuple(others) or None,
         messages=messages,
         tools=tools,
+        tries=settings.CODELAB_MODEL_TRIES,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
+        call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
     )
     started = timezone.now()
-    async with aclosing(loop.step(catalog.stream(request))) as events:
+    async with aclosing(loop.step(calls.stream(request, tell=_note_call))) as events:
         async for event in events:
             match event:
                 case TextDelta(text):
@@ -197,23 +204,37 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
     raise AssertionError("a step ends with StepFinished or an error")
 
 
-def _window() -> Window:
-    # The built-in model reads nothing but scripts, however long.
-    return Window(tokens=10_000_000 if catalog.is_scripted(settings.CODELAB_MODEL) else 128_000)
+def _window(model: str) -> Window:
+    known = catalog.find(model)
+    # Models that think a lot may say as much as they read; no answer needs more than a quarter of the window here.
+    return Window(tokens=known.window, answer=min(known.max_output, known.window // 4))
+
+
+def _note_call(call: CallRecord) -> None:
+    """Count the tokens of a model call, and say why it failed: another one may have stood in for it."""
+    metrics.model_tokens.labels(model=call.model, direction="input").inc(call.usage.input_tokens)
+    metrics.model_tokens.labels(model=call.model, direction="output").inc(call.usage.output_tokens)
+    if call.error_code:
+        logger.warning(
+            "model_call_failed",
+            model=call.model,
+            call=call.attempt,
+            outcome=str(call.outcome),
+            error_code=call.error_code,
+            detail=call.detail[:500],
+        )
 
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
     await writer.flushed()
-    model = settings.CODELAB_MODEL
-    metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
-    metrics.model_tokens.labels(model=model, direction="output").inc(finished.output_tokens)
-    step = said.step(input_tokens=finished.input_tokens, output_tokens=finished.output_tokens)
-    if calls := finished.tool_calls:
-        change = await _stored(toolcalls.request_tools, held, step, calls, finished.broken)
-        logger.info("tools_requested", tool_calls=len(calls), goes_on=bool(change.ready))
+    usage = finished.usage
+    step = said.step(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    if asked := finished.tool_calls:
+        change = await _stored(toolcalls.request_tools, held, step, asked, finished.broken)
+        logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
     else:
         change = await _stored(lifecycle.complete, held, step)
-        logger.info("turn_completed", output_tokens=finished.output_tokens)
+        logger.info("turn_completed", output_tokens=usage.output_tokens)
     return change
 
 

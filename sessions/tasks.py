@@ -12,7 +12,8 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from llm import catalog
+from agents.roles import ROLES
+from llm import calls
 from sessions import folding, recovery
 from sessions.threads import in_broker_thread
 
@@ -67,7 +68,7 @@ async def send_soon(turn_id: uuid.UUID | None) -> None:
 @worker_init.connect
 def _load(**_: Any) -> None:
     """Load the model's library before the first turn is taken, not while somebody waits for it."""
-    catalog.preload(settings.CODELAB_MODEL)
+    calls.preload(settings.CODELAB_MODEL, *(model for role in ROLES.values() for model in role.models))
 
 
 @worker_ready.connect

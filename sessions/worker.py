@@ -19,6 +19,7 @@ from celery import current_app
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
+from llm import calls
 from sessions import approvals, lifecycle, recovery, runner, tasks
 from sessions.changes import Change
 from sessions.layer import WORKERS, listen
@@ -80,6 +81,7 @@ class WorkerProcess:
     async def _settled(self) -> None:
         if self._taken:
             await asyncio.wait(self._taken, timeout=FAREWELL)
+        await calls.close()
 
     def _cancel_all(self) -> None:
         for lease in self.leases.values():

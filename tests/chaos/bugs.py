@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import transaction
 
-from llm import catalog
+from llm import calls
 from llm.errors import ModelError
 from llm.types import Chunk, ModelRequest, ToolCall
 from sessions import lifecycle, log, models, queue, recovery, tasks, toolcalls
@@ -58,12 +58,12 @@ def no_outbox() -> None:
 
 def retry_after_output() -> None:
     """Ask the model again in the middle of an answer, as if nothing had been shown."""
-    real = catalog.stream
+    real = calls.stream
 
-    async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
+    async def stream(request: ModelRequest, *, tell: calls.Observer = print) -> AsyncGenerator[Chunk]:
         for last in (False, True):
             try:
-                async with aclosing(real(request)) as chunks:
+                async with aclosing(real(request, tell=tell)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -71,7 +71,7 @@ def retry_after_output() -> None:
                 if last:
                     raise
 
-    catalog.stream = stream
+    calls.stream = stream
 
 
 def number_from_the_clock() -> None:

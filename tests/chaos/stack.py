@@ -108,6 +108,8 @@ class Stack:
             "CODELAB_OPEN_ACCESS_USER": "demo",
             "CODELAB_FIRST_TOKEN_TIMEOUT": "10",
             "CODELAB_IDLE_TOKEN_TIMEOUT": "5",
+            # Each request to the provider has an attempt of its own; the checker counts them.
+            "CODELAB_MODEL_TRIES": "1",
             "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics"),
             "PYTHONUNBUFFERED": "1",
             "CHAOS_EDGES": str(self.armed.folder),

@@ -206,6 +206,9 @@ FAILURES = [
     ("silent=600", "model_timed_out"),
 ]
 
+#: What a provider may get over by itself, before its first output.
+TRIED_AGAIN = {"status=429", "status=500", "status=503"}
+
 
 @pytest.mark.parametrize(("said", "code"), FAILURES)
 async def test_a_failing_provider_fails_the_turn_in_words(
@@ -223,7 +226,8 @@ async def test_a_failing_provider_fails_the_turn_in_words(
         # The session goes on.
         await alice.say("tokens=2")
         assert (await alice.until_final())[-1]["content"] == "w0 w1 "
-    assert len(provider.requests) - asked == 2, "a provider was asked more often than once"
+    tries = 3 if said in TRIED_AGAIN else 1
+    assert len(provider.requests) - asked == tries + 1, "each request to a provider is one that we know of"
     rows = provided_service.rows(
         "SELECT t.status, t.error_code, m.content FROM agent_sessions_turn t "
         "JOIN agent_sessions_message m ON m.turn_id = t.id AND m.role = 'user' "

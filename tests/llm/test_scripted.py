@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from llm import catalog
+from llm import calls
 from llm.errors import ModelError, ModelRateLimited, ModelStalled, ModelTimedOut, ModelTruncated, ModelUnavailable
 from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
 
@@ -11,7 +11,7 @@ from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, Te
 async def play(*messages: Message | str, first: float = 5, idle: float = 5) -> list[Chunk]:
     history = tuple(Message(role="user", content=m) if isinstance(m, str) else m for m in messages)
     request = ModelRequest(model="scripted", messages=history, first_token_timeout=first, idle_timeout=idle)
-    return [chunk async for chunk in catalog.stream(request)]
+    return [chunk async for chunk in calls.stream(request)]
 
 
 def text(chunks: list[Chunk]) -> str:
@@ -25,7 +25,8 @@ async def test_an_ordinary_message_is_answered_by_a_model_that_says_what_it_is()
     end = chunks[-1]
     assert isinstance(end, EndChunk)
     assert end.reason == "stop"
-    assert end.output_tokens == len(chunks) - 1
+    assert end.usage is not None
+    assert end.usage.output_tokens == len(chunks) - 1
 
 
 async def test_say_keeps_every_character() -> None:
@@ -93,7 +94,7 @@ async def test_silence_before_the_first_token_and_after_it_are_told_apart() -> N
 
 async def test_closing_the_stream_ends_the_model() -> None:
     request = ModelRequest(model="scripted", messages=(Message(role="user", content="/say a b c\n/stall"),))
-    stream = catalog.stream(request)
+    stream = calls.stream(request)
     await anext(stream)
     async with asyncio.timeout(5):
         await stream.aclose()

@@ -1,0 +1,279 @@
+"""How a model is called: the only door that `agents` and `sessions` use.
+
+One request may take several calls. Before the first output a call may be repeated, and other models asked in its place;
+after it never, because a person has seen it. Each call that is begun is told to the caller exactly once, with what it
+used, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum
+
+from llm import catalog, errors, scripted
+from llm.deadlines import with_deadlines
+from llm.errors import ModelError
+from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+
+#: Seconds before the second call of a model, about; twice that before the third.
+PAUSE = 0.4
+
+#: Who asks to be left alone for longer than this, in seconds, is left alone: the next model is asked.
+LONGEST_PAUSE = 10.0
+
+#: What an image is taken for where nobody counts; providers take some hundreds to some thousands.
+IMAGE_TOKENS = 1000
+
+
+class Then(Enum):
+    """What follows a failure before the first output."""
+
+    AGAIN = "the same model, and after `tries` calls the next one"
+    NEXT = "the next model"
+    END = "nothing: another model would fail as well, or it is the message that has to change"
+
+
+#: The whole of retry and fallback. A kind that is missing here comes after the first output only.
+AFTER: dict[type[ModelError], Then] = {
+    errors.ModelUnavailable: Then.AGAIN,
+    errors.ModelRateLimited: Then.AGAIN,
+    errors.ModelTruncated: Then.AGAIN,
+    # It has taken a minute already.
+    errors.ModelTimedOut: Then.NEXT,
+    errors.ModelNotAuthorized: Then.NEXT,
+    errors.ModelNotFound: Then.NEXT,
+    errors.ModelRefused: Then.END,
+    errors.ModelContextTooLong: Then.END,
+    errors.ModelAddressRefused: Then.END,
+}
+
+#: Failures of a provider that may have worked on the request, and so may have to be paid.
+UNTOLD = (errors.ModelTruncated, errors.ModelTimedOut, errors.ModelStalled, errors.ModelTookTooLong)
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    #: Before the first output.
+    FAILED = "failed"
+    #: After it: what arrived was shown.
+    TRUNCATED = "truncated"
+    #: Its caller went away.
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call of a model that has ended."""
+
+    #: LiteLLM's name of the model that was called.
+    model: str
+    #: Which call of the request it was, from 1, over all models.
+    attempt: int
+    outcome: Outcome
+    #: The code of the ModelError; empty without one.
+    error_code: str
+    #: For the worker's log alone: the provider's own words.
+    detail: str
+    usage: Usage
+    #: US dollars; None where the price is unknown.
+    cost: Decimal | None
+    started_at: datetime
+    #: Seconds.
+    duration: float
+    #: Seconds from the start to the first piece of content; None where none came.
+    time_to_first_token: float | None
+
+
+#: Is told of each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
+type Observer = Callable[[CallRecord], object]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call while it runs."""
+
+    request: ModelRequest
+    attempt: int
+    tell: Observer
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: float = field(default_factory=time.monotonic)
+    first_at: float | None = None
+    said: int = 0
+    told: bool = False
+
+    def hear(self, chunk: Chunk) -> Chunk:
+        """Note a chunk; complete the end marker with an estimate where the provider told no count."""
+        match chunk:
+            case TextChunk(text) | ReasoningChunk(text):
+                self.said += len(text.encode(errors="replace"))
+            case ToolCallChunk():
+                self.said += len(chunk.name) + len(chunk.arguments.encode(errors="replace"))
+            case EndChunk():
+                chunk = replace(chunk, usage=chunk.usage or self.estimate())
+                self.end(Outcome.COMPLETED, usage=chunk.usage)
+                return chunk
+        if self.first_at is None:
+            self.first_at = time.monotonic()
+        return chunk
+
+    def fail(self, error: ModelError) -> None:
+        """Note that the call has failed."""
+        if self.first_at is not None:
+            self.end(Outcome.TRUNCATED, error=error, usage=self.estimate())
+        else:
+            self.end(Outcome.FAILED, error=error, usage=self.estimate() if isinstance(error, UNTOLD) else None)
+
+    def end(self, outcome: Outcome, *, error: ModelError | None = None, usage: Usage | None = None) -> None:
+        """Tell of the call, the first time that this is called."""
+        if self.told:
+            return
+        self.told = True
+        usage = usage or Usage()
+        self.tell(
+            CallRecord(
+                model=self.request.model,
+                attempt=self.attempt,
+                outcome=outcome,
+                error_code=error.code if error else "",
+                detail=error.detail if error else "",
+                usage=usage,
+                cost=catalog.find(self.request.model).cost(usage),
+                started_at=self.started_at,
+                duration=time.monotonic() - self.began,
+                time_to_first_token=None if self.first_at is None else self.first_at - self.began,
+            )
+        )
+
+    def estimate(self) -> Usage:
+        """Estimate what was used so far."""
+        return replace(estimate(self.request), output_tokens=-(-self.said // 4))
+
+
+def estimate(request: ModelRequest) -> Usage:
+    """Estimate what a model reads for a request, roughly: four bytes are a token, and an image is IMAGE_TOKENS."""
+    read = 0
+    for message in request.messages:
+        read += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
+        read += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
+    read += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
+    return Usage(input_tokens=-(-read // 4), estimated=True)
+
+
+def highest_cost(request: ModelRequest) -> Decimal | None:
+    """Return what one call of the dearest model of a request may cost, to be reserved before; None: no price is known.
+
+    In US dollars. A request may take several calls, of which one at most has a whole answer.
+    """
+    costs = []
+    for model in map(catalog.find, _models(request)):
+        said = request.max_output_tokens or model.max_output
+        costs.append(model.cost(replace(estimate(request), output_tokens=said)))
+    return max((cost for cost in costs if cost is not None), default=None)
+
+
+def preload(*models: str) -> None:
+    """Load what models and their fallbacks need before the first request; LiteLLM takes seconds."""
+    for name in {each for model in models for each in (model, *catalog.find(model).fallbacks)}:
+        if catalog.is_scripted(name):
+            continue
+        if catalog.provider_of(name):
+            from llm import direct
+
+            direct.preload()
+        else:
+            from llm import gateway
+
+            gateway.preload()
+
+
+async def close() -> None:
+    """Close the connections that this event loop keeps for further calls."""
+    from llm import direct
+
+    await direct.close()
+
+
+def _tell_nobody(record: CallRecord) -> None:
+    pass
+
+
+async def stream(request: ModelRequest, *, tell: Observer = _tell_nobody) -> AsyncGenerator[Chunk]:
+    """Call a model, or those that stand in for it, and yield the chunks of the answer, the last one an EndChunk.
+
+    Closing the iterator ends the call. Raises the `ModelError` of the first model where all have failed.
+    """
+    attempt = 0
+    failure: ModelError | None = None
+    for model in _models(request):
+        # The built-in model would only fail in the same way again.
+        tries = 1 if catalog.is_scripted(model) else request.tries
+        for remaining in reversed(range(tries)):
+            attempt += 1
+            call = _Call(replace(request, model=model), attempt, tell)
+            try:
+                async with aclosing(_chunks(call.request)) as chunks:
+                    async for chunk in chunks:
+                        yield call.hear(chunk)
+                if call.told:
+                    return
+                failed: ModelError = errors.ModelTruncated("the stream ended without an end marker")
+            except ModelError as error:
+                failed = error
+            except Exception:
+                call.end(Outcome.FAILED)
+                raise
+            except BaseException:
+                # Cancelled, or closed: the provider may go on for a while, and wants to be paid for what it read.
+                call.end(Outcome.CANCELLED, usage=call.estimate())
+                raise
+            call.fail(failed)
+            then = AFTER.get(type(failed), Then.END)
+            if call.first_at is not None or then is Then.END:
+                raise failed
+            pause = _pause(failed, tried=tries - remaining)
+            if then is Then.NEXT or not remaining or pause > LONGEST_PAUSE:
+                break
+            await asyncio.sleep(pause)
+        failure = failure or failed
+    raise failure or errors.ModelNotFound("no model was named")
+
+
+def _models(request: ModelRequest) -> Iterable[str]:
+    fallbacks = request.fallbacks
+    if fallbacks is None:
+        # Who brings a key of their own has not agreed to other models, nor has this server to pay for them.
+        fallbacks = () if request.endpoint else catalog.find(request.model).fallbacks
+    return dict.fromkeys((request.model, *fallbacks))
+
+
+def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:
+    # Only workers come here; the web process must never load LiteLLM (160 MB and seconds of import).
+    if catalog.is_scripted(request.model):
+        chunks = scripted.stream(request)
+    elif provider := catalog.provider_of(request.model):
+        from llm import direct
+
+        chunks = direct.stream(request, provider)
+    else:
+        from llm import gateway
+
+        chunks = gateway.stream(request)
+    return with_deadlines(
+        chunks, first=request.first_token_timeout, idle=request.idle_timeout, whole=request.call_timeout
+    )
+
+
+def _pause(error: ModelError, *, tried: int) -> float:
+    """Return how many seconds to wait before the next call of the same model."""
+    usual = PAUSE * float(2 ** (tried - 1)) * random.uniform(0.5, 1.5)
+    return max(usual, error.retry_after or 0)

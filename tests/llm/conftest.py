@@ -1,0 +1,35 @@
+"""What the tests of models share: a recorded server, and both ways to reach it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from llm import calls, catalog, direct
+from tests.llm.recorded import Recorded, recorded
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorded]:
+    """A server of OpenAI's kind, which models named `openai/…` are asked at. It has no key."""
+    async with recorded() as it:
+        monkeypatch.setenv("OPENAI_API_BASE", it.url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        monkeypatch.setattr(calls, "PAUSE", 0.01)
+        yield it
+        await direct.close()
+
+
+@pytest.fixture(params=["direct", "litellm"])
+def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Each of the two ways to a provider of OpenAI's kind."""
+    if request.param == "litellm":
+        file = tmp_path / "models.toml"
+        file.write_text('[providers.openai]\napi_base = "http://unused"\nthrough_litellm = ["*"]\n')
+        catalog.use([file])
+    assert (catalog.provider_of("openai/fake") is None) == (request.param == "litellm")
+    calls.preload("openai/fake")
+    yield request.param
+    catalog.use([])

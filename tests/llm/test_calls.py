@@ -1,0 +1,232 @@
+"""Retry, fallback and what is told of each call, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import aclosing, suppress
+from decimal import Decimal
+
+import pytest
+
+from codelab.environment import PROJECT
+from llm import calls, errors
+from llm.calls import CallRecord, Outcome
+from llm.errors import ModelError
+from llm.types import Chunk, EndChunk, Endpoint, Image, Message, ModelRequest, TextChunk, Usage
+from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
+
+HELLO = (Message(role="user", content="Hello, world"),)
+
+
+def request(model: str = "openai/fake", **changes: object) -> ModelRequest:
+    return ModelRequest(**{"model": model, "messages": HELLO, **changes})  # type: ignore[arg-type]
+
+
+async def ask(wanted: ModelRequest) -> tuple[list[Chunk], list[CallRecord], ModelError | None]:
+    records: list[CallRecord] = []
+    chunks: list[Chunk] = []
+    try:
+        async for chunk in calls.stream(wanted, tell=records.append):
+            chunks.append(chunk)  # noqa: PERF401 (what came before a failure counts)
+    except ModelError as error:
+        return chunks, records, error
+    return chunks, records, None
+
+
+async def test_a_call_that_went_well_is_told_of(server: Recorded) -> None:
+    server.play(*text("a"), 0.1, *text("b"), *ending(read=1_000_000, said=500_000, cached=400_000, reasoning=7))
+    _, (record,), _ = await ask(request("openai/gpt-4.1"))
+    assert (record.model, record.attempt, record.outcome, record.error_code) == ("openai/gpt-4.1", 1, "completed", "")
+    assert record.usage == Usage(
+        input_tokens=1_000_000, output_tokens=500_000, cached_tokens=400_000, reasoning_tokens=7
+    )
+    # 0.6 million at $2, 0.4 at $0.50, 0.5 at $8.
+    assert record.cost == Decimal("5.4")
+    assert record.time_to_first_token is not None
+    assert 0 < record.time_to_first_token <= record.duration - 0.1
+
+
+async def test_it_is_told_of_before_its_end_marker_is_passed_on(server: Recorded) -> None:
+    server.play(*text("a"), *ending())
+    records: list[CallRecord] = []
+    async with aclosing(calls.stream(request(), tell=records.append)) as chunks:
+        async for chunk in chunks:
+            assert bool(records) == isinstance(chunk, EndChunk)
+            if isinstance(chunk, EndChunk):
+                break
+    assert [record.outcome for record in records] == [Outcome.COMPLETED]
+
+
+async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
+    server.play(*text("12345678"), event({}, end="stop"))
+    chunks, (record,), _ = await ask(request())
+    assert chunks[-1] == EndChunk(reason="stop", usage=record.usage)
+    assert record.usage == Usage(input_tokens=3, output_tokens=2, estimated=True)
+    assert record.cost is None, "nobody knows what this model costs"
+
+
+@pytest.mark.parametrize(
+    ("way_out", "shown"), [("cancelled", 0), ("cancelled", 1), ("timed out", 0), ("timed out", 1), ("closed", 1)]
+)
+async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out: str, shown: int) -> None:
+    server.play(*text("a")[:shown], b": silence\n\n", 30.0)
+    records: list[CallRecord] = []
+    stream = calls.stream(request(), tell=records.append)
+
+    async def read() -> None:
+        async with aclosing(stream):
+            async for _ in stream:
+                if way_out == "closed":
+                    return
+
+    if way_out == "timed out":
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await read()
+    else:
+        task = asyncio.create_task(read())
+        await asyncio.wait([task], timeout=0.3)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await asyncio.wait_for(server.left.wait(), 5)
+    (record,) = records
+    assert (record.outcome, record.error_code) == (Outcome.CANCELLED, "")
+    assert record.usage == Usage(input_tokens=3, output_tokens=shown, estimated=True)
+    assert (record.time_to_first_token is not None) == bool(shown)
+    assert len(server.posts) == 1
+
+
+async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "PAUSE", 60)
+    monkeypatch.setattr(calls, "LONGEST_PAUSE", 600)
+    server.refuse(503)
+    records: list[CallRecord] = []
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            async for _ in calls.stream(request(), tell=records.append):
+                pass
+    assert [record.outcome for record in records] == [Outcome.FAILED]
+
+
+async def test_what_was_never_begun_is_no_call(server: Recorded) -> None:
+    records: list[CallRecord] = []
+    stream = calls.stream(request(), tell=records.append)
+    await stream.aclose()
+    assert (records, server.posts) == ([], [])
+
+
+async def test_the_provider_says_when_to_ask_again(server: Recorded) -> None:
+    server.refuse(429, retry_after="0.3").play(*text("a"), *ending())
+    started = asyncio.get_running_loop().time()
+    chunks, records, error = await ask(request())
+    assert error is None
+    assert chunks[0] == TextChunk("a")
+    assert len(records) == 2
+    assert asyncio.get_running_loop().time() - started >= 0.3
+
+
+async def test_who_wants_to_be_left_alone_for_long_is_left_alone(server: Recorded) -> None:
+    server.refuse(429, retry_after="60").play(*text("a"), *ending())
+    chunks, _, _ = await ask(request(fallbacks=("openai/b",)))
+    assert server.models == ["fake", "b"]
+    assert chunks[0] == TextChunk("a")
+
+
+async def test_when_all_fail_the_first_models_failure_is_told(server: Recorded) -> None:
+    server.refuse(429, retry_after="60").refuse(401)
+    _, records, error = await ask(request(fallbacks=("openai/b",)))
+    assert type(error) is errors.ModelRateLimited
+    assert error.retry_after == 60
+    assert [record.error_code for record in records] == ["model_rate_limited", "model_not_authorized"]
+
+
+async def test_the_catalog_says_what_stands_in(server: Recorded) -> None:
+    server.refuse(404).play(*text("a"), *ending())
+    _, records, _ = await ask(request("openai/gpt-5-mini"))
+    assert [record.model for record in records] == ["openai/gpt-5-mini", "openai/gpt-5-nano"]
+
+
+async def test_a_callers_own_key_is_for_the_model_that_was_asked_for(server: Recorded) -> None:
+    server.refuse(404)
+    _, records, _ = await ask(request("openai/gpt-5-mini", endpoint=Endpoint(api_key="sk-alice")))
+    assert [record.model for record in records] == ["openai/gpt-5-mini"]
+
+
+async def test_a_whole_call_has_a_limit(server: Recorded) -> None:
+    steps: list[Step] = []
+    for i in range(200):
+        steps += [*text(f"{i} "), 0.02]
+    server.play(*steps)
+    chunks, (record,), error = await ask(request(call_timeout=0.6, idle_timeout=0.5))
+    assert type(error) is errors.ModelTookTooLong
+    assert 2 < len(chunks) < 60
+    assert (record.outcome, record.error_code) == (Outcome.TRUNCATED, "model_took_too_long")
+
+
+async def test_a_limit_of_the_whole_call_comes_before_the_others(server: Recorded) -> None:
+    server.play(30.0)
+    _, _, error = await ask(request(call_timeout=0.3, fallbacks=()))
+    assert type(error) is errors.ModelTimedOut
+
+
+async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
+    script = (Message(role="user", content="/fail unavailable"),)
+    _, records, error = await ask(ModelRequest(model="scripted", messages=script))
+    assert type(error) is errors.ModelUnavailable
+    assert [(record.model, record.outcome) for record in records] == [("scripted", Outcome.FAILED)]
+    _, (record,), _ = await ask(ModelRequest(model="scripted", messages=HELLO))
+    assert record.cost == 0
+
+
+async def test_a_fault_of_ours_is_told_of_too(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.play(*text("a"), *ending())
+    bad = (Message(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
+    records: list[CallRecord] = []
+    with pytest.raises(AttributeError):
+        async for _ in calls.stream(ModelRequest(model="openai/x", messages=bad), tell=records.append):
+            pass
+    assert [record.outcome for record in records] == [Outcome.FAILED]
+
+
+async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server: Recorded) -> None:
+    server.play(*text("a"), *ending())
+    await ask(request(max_output_tokens=5, options={"temperature": 0}))
+    assert server.posts[0].body["max_completion_tokens"] == 5
+    assert server.posts[0].body["temperature"] == 0
+
+
+def test_each_kind_of_failure_has_its_place_in_the_table() -> None:
+    after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
+    assert calls.AFTER.keys() | after_output == set(ModelError.__subclasses__())
+
+
+def test_what_may_be_spent_is_known_before() -> None:
+    # 12 bytes read, at $0.25 and $0.05; 1,000 tokens said, at $2 and $0.40: the dearer one counts.
+    assert calls.highest_cost(request("openai/gpt-5-mini", max_output_tokens=1000)) == Decimal("0.00200075")
+    assert calls.highest_cost(request("openai/gpt-5-nano", fallbacks=("openai/gpt-5-mini",))) == Decimal("0.25600075")
+    assert calls.highest_cost(request("somebody/something")) is None
+
+
+def test_an_image_is_counted() -> None:
+    image = Image("data:image/png;base64,aGk=")
+    with_it = ModelRequest(model="x", messages=(Message(role="user", content="", images=(image,)),))
+    assert calls.estimate(with_it).input_tokens == calls.IMAGE_TOKENS
+
+
+def test_what_is_loaded_is_what_is_needed() -> None:
+    code = (
+        "import sys; from llm import calls; calls.preload('openai/gpt-5-mini', 'ollama/x'); "
+        "print('litellm' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
+async def test_a_reset_connection_is_tried_again(server: Recorded) -> None:
+    server.play(RESET).play(RESET).play(*text("a"), *ending())
+    _, records, error = await ask(request())
+    assert error is None
+    assert [record.outcome for record in records] == [Outcome.FAILED, Outcome.FAILED, Outcome.COMPLETED]

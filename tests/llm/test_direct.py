@@ -1,0 +1,258 @@
+"""What we read of a provider of OpenAI's kind is what LiteLLM reads, and more where LiteLLM cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from llm import catalog, direct, gateway
+from llm.errors import ModelError, ModelRateLimited, ModelTruncated, ModelUnavailable
+from llm.types import (
+    Chunk,
+    EndChunk,
+    Image,
+    Message,
+    ModelRequest,
+    TextChunk,
+    Tool,
+    ToolCall,
+    ToolCallChunk,
+    Usage,
+)
+from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call, usage
+
+# LiteLLM's import warns of things of its own.
+pytestmark = pytest.mark.filterwarnings("default")
+
+REQUEST = ModelRequest(model="openai/fake", messages=(Message(role="user", content="Hi"),))
+
+
+async def read(request: ModelRequest = REQUEST) -> list[Chunk]:
+    provider = catalog.provider_of(request.model)
+    assert provider is not None
+    return [chunk async for chunk in direct.stream(request, provider)]
+
+
+async def failure(request: ModelRequest = REQUEST) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        await read(request)
+    return caught.value
+
+
+def both() -> list[bytes]:
+    """Two calls whose pieces come in turn."""
+    first, second = tool_call("a", "{}", call_id="x"), tool_call("b", '{"n"', ": 1}", index=1, call_id="y")
+    return [first[0], second[0], first[1], *second[1:]]
+
+
+RECORDINGS: dict[str, list[bytes]] = {
+    "text": [*text("Hel", "lo", " wor", "ld"), *ending()],
+    "a role first": [event({"role": "assistant", "content": ""}), *text("Hi"), *ending()],
+    "reasoning": [event({"reasoning_content": "Hm, "}), event({"reasoning_content": "so."}), *text("Yes"), *ending()],
+    "reasoning by another name": [event({"reasoning": "Hm."}), *text("Yes"), *ending()],
+    "a tool call": [*text("Look: "), *tool_call("read", '{"pa', 'th"', ': "a"}'), *ending("tool_calls")],
+    "a tool call in one piece": [
+        event(
+            {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+        ),
+        *ending("tool_calls"),
+    ],
+    "two tool calls": [
+        *tool_call("a", '{"x"', ": 1}", call_id="x"),
+        *tool_call("b", "{}", index=1, call_id="y"),
+        *ending("tool_calls"),
+    ],
+    "two tool calls, mixed": [*both(), *ending("tool_calls")],
+    "empty deltas": [event({}), *text("a"), event({}), event({"content": ""}), *text("b"), *ending()],
+    "nothing": [event({"content": None}), *ending()],
+    "length": [*text("a"), *ending("length")],
+    "content filter": [*text("a"), *ending("content_filter")],
+    "the last piece with the end": [*text("a"), event({"content": "b"}, end="stop"), event(usage=usage()), DONE],
+    "usage with the end": [*text("a"), event({}, end="stop", usage=usage()), DONE],
+    "cached and reasoning tokens": [*text("a"), *ending(read=100, said=50, cached=80, reasoning=30)],
+    "no usage": [*text("a"), event({}, end="stop"), DONE],
+    "no [DONE]": [*text("a"), *ending()[:-1]],
+    "many equal pieces": [*text(*["ab "] * 150), *ending()],
+    "other scripts": [*text("Привет, ", "世界 ", "🙂\n", "\u2028x"), *ending()],
+    "fields that nobody knows": [event({"content": "a", "zzz": [1]}, zzz={"a": 1}), *ending()],
+}
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+async def test_it_reads_what_litellm_reads(server: Recorded, name: str) -> None:
+    server.play(*RECORDINGS[name])
+    ours = await read()
+    theirs = [chunk async for chunk in gateway.stream(REQUEST)]
+    assert ours == theirs
+    assert isinstance(ours[-1], EndChunk)
+    assert len(server.posts) == 2
+
+
+async def test_both_ways_send_the_same_request(server: Recorded) -> None:
+    server.play(*RECORDINGS["text"])
+    request = ModelRequest(
+        model="openai/gpt-4.1",
+        messages=(
+            Message(role="system", content="Be brief."),
+            Message(role="user", content="Look", images=(Image("data:image/png;base64,aGk="),)),
+            Message(role="assistant", content="", tool_calls=(ToolCall(id="c", name="f", arguments={"é": 1}),)),
+            Message(role="tool", content="{}", tool_call_id="c"),
+        ),
+        tools=(Tool(name="f", description="F.", parameters={"type": "object", "properties": {}}),),
+        options={"temperature": 0.5},
+    )
+    await read(request)
+    [chunk async for chunk in gateway.stream(request)]
+    ours, theirs = (post.body for post in server.posts)
+    assert ours == theirs
+    assert server.posts[0].path == server.posts[1].path == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 10_000])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+async def test_pieces_may_be_cut_anywhere(server: Recorded, size: int, line_end: bytes) -> None:
+    stream = b"".join(RECORDINGS["other scripts"]).replace(b"\n", line_end)
+    server.play(*(stream[i : i + size] for i in range(0, len(stream), size)))
+    chunks = await read()
+    assert "".join(c.text for c in chunks if isinstance(c, TextChunk)) == "Привет, 世界 🙂\n\u2028x"
+    assert chunks[-1] == EndChunk(reason="stop", usage=Usage(input_tokens=7, output_tokens=5))
+
+
+async def test_the_forms_of_events(server: Recorded) -> None:
+    server.play(
+        b": comment\n\nevent: message\nid: 7\nretry: 10\ndata:" + text("a")[0][6:],
+        # One event on several lines.
+        b'data: {"choices": [{"index": 0,\ndata: "delta": {"content": "b"}}]}\n\n',
+        b"data\n\n",
+        *ending(),
+    )
+    assert (await read())[:2] == [TextChunk("a"), TextChunk("b")]
+
+
+async def test_a_tool_call_without_an_index_or_arguments(server: Recorded) -> None:
+    calls = [{"id": "x", "function": {"name": "a"}}, {"id": "y", "function": {"name": "b", "arguments": None}}]
+    server.play(event({"tool_calls": calls}), *ending("tool_calls"))
+    assert (await read())[:2] == [
+        ToolCallChunk(index=0, id="x", name="a"),
+        ToolCallChunk(index=1, id="y", name="b"),
+    ]
+
+
+@pytest.mark.parametrize("after", [[RESET], [b"data: nonsense\n\n"], [b'data: {"error": "x"}\n\n'], [30.0]])
+async def test_after_the_end_marker_the_answer_is_complete(
+    server: Recorded, after: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "USAGE_TIMEOUT", 0.2)
+    server.play(*text("a"), event({}, end="stop"), *after)
+    assert await read() == [TextChunk("a"), EndChunk(reason="stop")]
+
+
+async def test_a_last_event_that_is_cut_off_is_none(server: Recorded) -> None:
+    server.play(*text("a"), event({}, end="stop")[:-1])
+    assert type(await failure()) is ModelTruncated
+
+
+async def test_an_error_in_json_with_a_good_status(server: Recorded) -> None:
+    server.play(b'{"error": {"message": "slow down", "type": "rate_limit_error"}}', content_type="application/json")
+    assert type(await failure()) is ModelRateLimited
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [b"<html>hello</html>"],
+        [b'data: {"choices": {}}\n\n'],
+        [b"data: 7\n\n"],
+        [b'data: {"error": {"message": "x"}}\n\n'],
+        [b"x" * (9 * 1024 * 1024)],
+    ],
+    ids=["html", "not a list", "a number", "an error", "no line end"],
+)
+async def test_nonsense_is_a_failure(server: Recorded, steps: list[bytes]) -> None:
+    server.play(*steps)
+    assert type(await failure()) in {ModelUnavailable, ModelTruncated}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after_ms": "1500", "retry_after": "2"}, 1.5),
+        ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry_after": "Fri, 21 Oct 2095 07:28:00 GMT"}, 3600.0),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+async def test_when_to_ask_again(server: Recorded, headers: dict[str, str], seconds: float | None) -> None:
+    server.refuse(429, **headers)
+    assert (await failure()).retry_after == seconds
+
+
+async def test_litellms_way_says_it_too(server: Recorded) -> None:
+    server.refuse(429, retry_after="7")
+    with pytest.raises(ModelRateLimited) as caught:
+        [chunk async for chunk in gateway.stream(REQUEST)]
+    assert caught.value.retry_after == 7
+
+
+async def test_one_connection_serves_many_requests(server: Recorded) -> None:
+    server.play(*text("a"), *ending())
+    for _ in range(5):
+        await read()
+    assert (len(server.posts), server.connections) == (5, 1)
+
+
+async def test_closing_the_stream_closes_the_connection(server: Recorded) -> None:
+    server.play(*text("a"), 30.0)
+    provider = catalog.provider_of("openai/fake")
+    assert provider is not None
+    stream = direct.stream(REQUEST, provider)
+    await anext(stream)
+    await stream.aclose()
+    await asyncio.wait_for(server.left.wait(), 5)
+
+
+async def test_two_hundred_answers_at_once(server: Recorded) -> None:
+    server.play(*text("a", "b"), 0.2, *text("c"), *ending())
+    answers = await asyncio.gather(*(read() for _ in range(200)))
+    assert all(len(answer) == 4 for answer in answers)
+    assert len(server.posts) == 200
+
+
+async def test_images_go_where_they_are_read(server: Recorded) -> None:
+    server.play(*RECORDINGS["text"])
+    image, remote = Image("data:image/png;base64,aGk="), Image("https://example.com/a.png")
+    message = Message(role="user", content="See", images=(image, remote))
+
+    async def sent(model: str, *, through_litellm: bool = False) -> Any:
+        request = ModelRequest(model=model, messages=(message,))
+        if through_litellm:
+            [chunk async for chunk in gateway.stream(request)]
+        else:
+            await read(request)
+        return server.posts[-1].body["messages"][0]["content"]
+
+    part = [{"type": "image_url", "image_url": {"url": url}} for url in (image.url, remote.url)]
+    assert await sent("openai/gpt-4.1") == [{"type": "text", "text": "See"}, *part]
+    assert await sent("openai/fake") == "See\n\n[2 of 2 images left out: this model takes images not at all.]"
+    # LiteLLM might fetch an address itself.
+    note = "See\n\n[1 of 2 images left out: this model takes images sent as data, not as addresses.]"
+    assert await sent("openai/gpt-4.1", through_litellm=True) == [{"type": "text", "text": note}, part[0]]
+
+
+@pytest.mark.parametrize("url", ["http://example.com/a.png", "data:text/html;base64,aGk=", "file:///etc/passwd", ""])
+def test_what_is_no_image(url: str) -> None:
+    with pytest.raises(ValueError, match="an image is"):
+        Image(url)
+
+
+async def test_nothing_of_the_provider_is_said_to_people(server: Recorded) -> None:
+    server.refuse(500)
+    error = await failure()
+    assert "sk-key" not in str(error)
+    assert "sk-key" in error.detail
+    assert not re.search("http", str(error))
