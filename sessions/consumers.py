@@ -21,7 +21,7 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
-from sessions.frames import Dialect, frame_of
+from sessions.frames import Dialect, frames_of
 from sessions.intake import announce, patience, take_frame
 from sessions.models import Session, new_id
 from sessions.protocol import (
@@ -73,7 +73,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
         chosen = next((name for name in protocol.SUBPROTOCOLS if name in self.scope["subprotocols"]), None)
         events = chosen == protocol.EVENTS_SUBPROTOCOL
-        self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
+        plans = query.get("plans", [""])[0] == "1" and not events
+        self.dialect = Dialect(tokens=tokens, agents=self.agents, plans=plans, events=events)
         await self.accept(chosen)
         metrics.open_sockets.inc()
         structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
@@ -116,6 +117,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             user = await self.caller.identify(self.key)
             await self.caller.permit(Use.CONNECTION)
             session = await in_thread(lifecycle.open_session)(user.pk, self.key)
+            if self.dialect.plans:
+                await in_thread(lifecycle.note_plans)(session.pk, True)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
             self.watching = asyncio.create_task(self.watch())
@@ -139,8 +142,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Send what happens in the session, for as long as the socket is open."""
         try:
             async for event in feed:
-                frame = frame_of(event, self.dialect)
-                if frame is not None:
+                for frame in frames_of(event, self.dialect):
                     await self.send(protocol.encode(frame))
         except Exception:
             # A socket that has gone deaf is worse than one that is closed: its client comes back.
@@ -214,6 +216,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
         if hello.tools is not None:
             await in_thread(lifecycle.note_tools)(session.pk, hello.tools)
+        if hello.plans is not None:
+            await in_thread(lifecycle.note_plans)(session.pk, hello.plans)
         if after is not None and await in_thread(queries.can_replay)(session.pk, after):
             frame = protocol.Welcome(mode="replay", after=after)
         else:
