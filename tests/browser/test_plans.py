@@ -56,6 +56,7 @@ def test_a_plan_is_approved_and_shows_how_far_it_is(page: Page, context: Browser
     expect(other.locator(".card.plan .subtasks .badge")).to_have_text(["done", "working…", "to do"])
     expect(card.locator("li").first.locator(".result")).to_have_text("Hello.")
     expect(card.get_by_role("button")).to_have_count(0)
+    expect(page.locator(".message.assistant .heading").first).to_contain_text("Assistant · greet")
     page.reload()
     expect(card.locator(".subtasks .badge")).to_have_text(["done", "working…", "to do"])
     expect(page.locator(".card.tool")).to_contain_text("read_file")
@@ -64,7 +65,6 @@ def test_a_plan_is_approved_and_shows_how_far_it_is(page: Page, context: Browser
     expect(answers(page).last).to_have_text("Goodbye.")
     expect(card.locator(".heading .badge").first).to_have_text("completed")
     assert states(card) == ["done", "done", "done"]
-    expect(page.locator(".message.assistant .heading").first).to_contain_text("Assistant · greet")
 
 
 def test_a_plan_is_edited_before_it_is_approved(page: Page) -> None:
