@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +72,44 @@ MAX_STEPS = Limits().steps
 
 
 @dataclass(slots=True)
+class _Text:
+    """A text in pieces, with nothing that neither PostgreSQL nor UTF-8 can hold: NUL, and halves of surrogate pairs.
+
+    One piece that cannot be stored would hold up all streams of a worker. Providers do cut a pair in two.
+    """
+
+    pieces: list[str] = field(default_factory=list)
+    half: str = ""
+
+    def take(self, piece: str) -> str:
+        """Add a piece and return what of it can be shown now."""
+        if not piece.isascii() or self.half:
+            piece, self.half = self.half + piece, ""
+            if "\ud800" <= piece[-1] <= "\udbff":
+                piece, self.half = piece[:-1], piece[-1]
+            piece = piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        piece = piece.replace("\x00", "\ufffd")
+        self.pieces.append(piece)
+        return piece
+
+    def end(self) -> str:
+        """Return what is shown at last: half a pair at the end of everything stays half."""
+        if not self.half:
+            return ""
+        self.half = ""
+        self.pieces.append("\ufffd")
+        return "\ufffd"
+
+    def __str__(self) -> str:
+        return "".join(self.pieces)
+
+
+def _storable(text: str) -> str:
+    whole = _Text()
+    return whole.take(text) + whole.end()
+
+
+@dataclass(slots=True)
 class _Call:
     """A tool call while its pieces arrive."""
 
@@ -87,18 +125,17 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     without a name cannot even be answered. A call whose arguments cannot be read is the model's to correct: it stands
     in `StepFinished.broken`.
     """
-    texts: list[str] = []
-    thoughts: list[str] = []
+    said, thought = _Text(), _Text()
     calls: dict[int, _Call] = {}
     end: EndChunk | None = None
     async for chunk in chunks:
         match chunk:
             case TextChunk(text):
-                texts.append(text)
-                yield TextDelta(text)
+                if piece := said.take(text):
+                    yield TextDelta(piece)
             case ReasoningChunk(text):
-                thoughts.append(text)
-                yield ReasoningDelta(text)
+                if piece := thought.take(text):
+                    yield ReasoningDelta(piece)
             case ToolCallChunk():
                 call = calls.setdefault(chunk.index, _Call())
                 call.id = call.id or chunk.id
@@ -106,12 +143,16 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
                 call.arguments += chunk.arguments
             case EndChunk():
                 end = chunk
+    if rest := said.end():
+        yield TextDelta(rest)
+    if rest := thought.end():
+        yield ReasoningDelta(rest)
     if end is None:
         raise ModelTruncated("no end marker")
     tool_calls, broken = _complete([calls[index] for index in sorted(calls)], cut=end.reason in CUT_REASONS)
     yield StepFinished(
-        text="".join(texts),
-        reasoning="".join(thoughts),
+        text=str(said),
+        reasoning=str(thought),
         tool_calls=tool_calls,
         broken=broken,
         input_tokens=end.input_tokens,
@@ -127,14 +168,15 @@ def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ToolCall, ...], d
             raise ModelBrokenToolCall("a tool call without a name")
         # Some providers send no ids, or the same one for all calls of an answer.
         taken = {other.id for other in complete}
-        call_id = next(name for name in _ids(call.id, place) if name not in taken)
+        name = _storable(call.name)
+        call_id = next(wished for wished in _ids(_storable(call.id), place) if wished not in taken)
         # A cut answer may end after a piece that happens to be whole JSON, so even that is not trusted.
         arguments, problem = _arguments(call.arguments)
         if cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
-            broken[call_id] = f"{call.name} was not run: {problem}."
-        complete.append(ToolCall(id=call_id, name=call.name, arguments=arguments))
+            broken[call_id] = f"{name} was not run: {problem}."
+        complete.append(ToolCall(id=call_id, name=name, arguments=arguments))
     return tuple(complete), broken
 
 
@@ -151,6 +193,9 @@ def _arguments(text: str) -> tuple[dict[str, Any], str]:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):
         return {}, "its arguments must be one JSON object. Send the whole call again"
+    if _storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
+        # Not mended as a text is: what runs must be what was asked for.
+        return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"
     return arguments, ""
 
 

@@ -7,6 +7,7 @@ A message whose first line starts with a slash is a script, one command a line:
     /tokens COUNT [RATE]   say COUNT numbered tokens, RATE a second (default: at once)
     /wait SECONDS          be silent
     /call TOOL {JSON}      ask for a tool; what follows is played after its result is in
+    /obey                  do what the newest tool result says: the lines of commands that are in it
     /fail CODE             fail as a provider would: rate_limited, not_authorized, unavailable, refused …
     /cut                   end the stream without the end marker, as a broken connection does
     /stall                 fall silent for ever
@@ -29,7 +30,8 @@ NAME = "scripted"
 #: Tokens a second of the demo answer: fast, and slow enough to be seen arriving.
 DEMO_RATE = 40
 
-COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "fail", "cut", "stall"})
+COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "obey", "fail", "cut", "stall"})
+COMMAND = re.compile(r"/(\w+)\s*(.*)")
 FAILURES = {error.code.removeprefix("model_"): error for error in errors.ModelError.__subclasses__()}
 
 
@@ -44,7 +46,8 @@ class Command:
 def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Play the step of the script that the history has come to; chunks as `llm.catalog.stream` yields them."""
     said, done = _last_user_message(request.messages)
-    return _play(_step(_script(said), done), done, prompt_words=sum(len(m.content.split()) for m in request.messages))
+    step = [each for command in _step(_script(said), done) for each in _obeyed(command, request.messages)]
+    return _play(step, done, prompt_words=sum(len(m.content.split()) for m in request.messages))
 
 
 def _last_user_message(messages: tuple[Message, ...]) -> tuple[str, int]:
@@ -61,7 +64,7 @@ def _script(text: str) -> list[Command]:
     lines = [line for line in text.splitlines() if line.strip()]
     commands = []
     for line in lines:
-        match = re.match(r"/(\w+)\s*(.*)", line.strip())
+        match = COMMAND.match(line.strip())
         if match is None or match[1] not in COMMANDS:
             return [Command("demo", text)]
         commands.append(Command(match[1], match[2]))
@@ -76,6 +79,19 @@ def _step(script: list[Command], done: int) -> list[Command]:
             steps.append([])
         steps[-1].append(command)
     return steps[done] if done < len(steps) else [Command("say", "Done.")]
+
+
+def _obeyed(command: Command, messages: tuple[Message, ...]) -> Iterator[Command]:
+    """Yield the command, or in place of /obey those that a tool's output has smuggled in: the worst model there is."""
+    if command.name != "obey":
+        yield command
+        return
+    output = next((message.content for message in reversed(messages) if message.role == "tool"), "")
+    # Outputs are JSON texts, in which line ends are escaped.
+    for line in output.replace("\\n", "\n").replace('\\"', '"').splitlines():
+        match = COMMAND.match(line.strip().strip('"'))
+        if match and match[1] in COMMANDS - {"obey"}:
+            yield Command(match[1], match[2])
 
 
 async def _play(script: list[Command], step: int, *, prompt_words: int) -> AsyncGenerator[Chunk]:

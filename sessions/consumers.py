@@ -21,9 +21,10 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
-from sessions.frames import Dialect, frames_of
+from sessions.frames import Dialect, call_frame, frames_of
 from sessions.intake import announce, patience, take_frame
-from sessions.models import Session, new_id
+from sessions.models import Session, ToolCall, new_id
+from sessions.offers import Offers
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
     CloseCode,
@@ -68,6 +69,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
         stream = query.get("stream", [""])[0]
         after = query.get("after", [""])[0]
+        #: Who runs tools at this end: a name of the client's own, or this socket.
+        self.runner = query.get("client_id", [""])[0][: protocol.MAX_CLIENT_ID_LENGTH].replace("\x00", "")
+        self.offers: Offers | None = None
         #: Number of the last event that a client without `hello` has seen, if it says so.
         self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_LENGTH else None
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
@@ -77,7 +81,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.dialect = Dialect(tokens=tokens, agents=self.agents, plans=plans, events=events)
         await self.accept(chosen)
         metrics.open_sockets.inc()
-        structlog.contextvars.bind_contextvars(socket_id=str(new_id()))
+        socket_id = str(new_id())
+        self.runner = self.runner or socket_id
+        structlog.contextvars.bind_contextvars(socket_id=socket_id)
         self.caller: Caller = scope["caller"]
         if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
             text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
@@ -130,6 +136,17 @@ class SessionConsumer(AsyncWebsocketConsumer):
             self.sending.cancel()
         self.feed = Feed(session.pk, after, self.writable)
         self.sending = asyncio.create_task(self.send_events(self.feed))
+        if not self.dialect.events:
+            self.run_tools(session, asking=True)
+
+    def run_tools(self, session: Session, *, asking: bool) -> None:
+        """Let this client have tool calls to run; with `asking` also those that its user must be asked about."""
+        if self.offers is None:
+            self.offers = Offers(session.pk, self.runner, self.offer, asking=asking)
+
+    async def offer(self, call: ToolCall, number: int | None) -> None:
+        """Send a tool call that this client has to run."""
+        await self.send(protocol.encode(call_frame(call, number)))
 
     async def disconnect(self, code: int) -> None:
         """Stop following; nothing else may depend on this being called."""
@@ -137,6 +154,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
         for task in (self.sending, self.watching):
             if task is not None:
                 task.cancel()
+        if self.offers is not None:
+            await self.offers.close()
 
     async def send_events(self, feed: Feed) -> None:
         """Send what happens in the session, for as long as the socket is open."""
@@ -144,6 +163,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             async for event in feed:
                 for frame in frames_of(event, self.dialect):
                     await self.send(protocol.encode(frame))
+                if self.offers is not None:
+                    self.offers.note(event)
         except Exception:
             # A socket that has gone deaf is worse than one that is closed: its client comes back.
             logger.exception("feed_crashed")
@@ -216,6 +237,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
         if hello.tools is not None:
             await in_thread(lifecycle.note_tools)(session.pk, hello.tools)
+            self.runner = hello.client_id or self.runner
         if hello.plans is not None:
             await in_thread(lifecycle.note_plans)(session.pk, hello.plans)
         if after is not None and await in_thread(queries.can_replay)(session.pk, after):
@@ -225,6 +247,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             frame = protocol.Welcome(mode="snapshot", after=state["number"], snapshot=state)
         await self.send(protocol.encode(frame))
         self.follow(session, frame.after)
+        if hello.tools is not None:
+            # People are asked by the events; who runs what they allow is one client.
+            self.run_tools(session, asking=False)
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame says, and acknowledge a message."""
@@ -232,6 +257,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await self.caller.permit(Use.TURN)
         change = await take_frame(session, frame, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, Accepted):
+            if self.offers is not None:
+                self.offers.prefer(str(change.turn_id))
             logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))
             if self.dialect.events:
                 await self.send(protocol.encode(accepted_frame(change, frame)))

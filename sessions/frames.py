@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessions.log import LoggedEvent
-from sessions.models import EventKind, MessageRole, Via
-from sessions.plans import PROPOSAL
+from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
 from sessions.protocol import (
     AgentSwitched,
     AssistantMessage,
@@ -74,29 +73,6 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
             )
         case EventKind.MESSAGE_ADDED if payload["role"] == MessageRole.ASSISTANT:
             return _whole_message(event, dialect)
-        # A plan has frames of its own, for those who ask for them. The others cannot answer it.
-        case EventKind.TOOL_CALL_REQUESTED | EventKind.APPROVAL_DECIDED if payload["tool"] == PROPOSAL:
-            return None
-        case EventKind.TOOL_CALL_REQUESTED:
-            return ToolCallRequest(
-                number=event.number,
-                turn_id=payload["turn_id"],
-                call_id=payload["call_id"],
-                tool_name=payload["tool"],
-                # Never an empty object: the original's editor takes it for a missing one.
-                arguments=payload["arguments"] or {"_": ""},
-                requires_approval=payload["requires_approval"],
-            )
-        # Approved by somebody who did not run it: whoever can, does it now. Old clients know no other word for it.
-        case EventKind.APPROVAL_DECIDED if payload["status"] in ("approved", "edited") and payload["via"] != Via.RESULT:
-            return ToolCallRequest(
-                number=event.number,
-                turn_id=payload["turn_id"],
-                call_id=payload["call_id"],
-                tool_name=payload["tool"],
-                arguments=payload["arguments"] or {"_": ""},
-                requires_approval=False,
-            )
         case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):
             return AgentSwitched(
                 number=event.number,
@@ -113,6 +89,22 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
         case EventKind.TURN_CANCELLED:
             return _end(event, ErrorCode.CANCELLED, "The answer was stopped.")
     return None
+
+
+def call_frame(call: ToolCall, number: int | None) -> ToolCallRequest:
+    """Return the frame that offers a call to the one client that shall run it, or ask its user about it.
+
+    Not made of an event: when it is offered again, nothing has happened.
+    """
+    return ToolCallRequest(
+        number=number,
+        turn_id=str(call.turn_id),
+        call_id=call.call_id,
+        tool_name=call.tool,
+        # Never an empty object: the original's editor takes it for a missing one.
+        arguments=call.arguments or {"_": ""},
+        requires_approval=call.status == ToolCallStatus.ASKED,
+    )
 
 
 def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | None:

@@ -202,6 +202,8 @@ class Hello(ClientFrame):
     tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
     #: Whether it can show a plan and answer it; without a client that can, the model is not offered to make one.
     plans: bool | None = None
+    #: A name of its own that stays over reconnects: whoever comes back has its calls again at once.
+    client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
 
 
 #: What a client asks to have stored.

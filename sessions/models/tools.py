@@ -66,6 +66,10 @@ class ToolCall(models.Model):
     reason = models.TextField(blank=True, db_default="", help_text="Why a person is asked.")
     digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of the tool and the arguments.")
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
+    offered_to = models.CharField(
+        max_length=128, blank=True, db_default="", help_text="The client that has it to run, or to ask its user about."
+    )
+    offered_until = models.DateTimeField(null=True, blank=True, help_text="When another client may have it.")
     result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)

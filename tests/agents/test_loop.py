@@ -140,3 +140,28 @@ def test_a_turn_stops_when_something_has_run_out(spent: Spent, limit: Limit | No
 def test_what_is_not_limited_never_runs_out() -> None:
     assert Limits().reached(Spent(steps=49, dollars=1e9, seconds=1e9)) is None
     assert all(limit.sentence.endswith(".") for limit in Limit)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["a\x00b"], "a\ufffdb"),
+        (["so \ud83d", "\ude00 it is"], "so \U0001f600 it is"),
+        (["half \ud83d", " a pair"], "half \ufffd a pair"),
+        (["the end \ud83d"], "the end \ufffd"),
+        (["\ude00 alone"], "\ufffd alone"),
+        (["Привет", " 👋"], "Привет 👋"),
+    ],
+)
+async def test_what_cannot_be_stored_is_replaced(pieces: list[str], shown: str) -> None:
+    *deltas, last = await run(*map(TextChunk, pieces), *map(ReasoningChunk, pieces), END)
+    assert isinstance(last, StepFinished)
+    assert (last.text, last.reasoning) == (shown, shown)
+    assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == shown
+
+
+@pytest.mark.parametrize("text", ['"\\u0000"', '"\\ud83d"', '["a\\u0000"]'])
+async def test_a_call_with_arguments_that_cannot_be_stored_goes_back_to_the_model(text: str) -> None:
+    call = ToolCallChunk(index=0, id="a", name="write_file", arguments=f'{{"path": "x", "content": {text}}}')
+    last = await finished(call, END)
+    assert (last.tool_calls[0].arguments, "cannot be stored" in last.broken["a"]) == ({}, True)

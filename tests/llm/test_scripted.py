@@ -97,3 +97,15 @@ async def test_closing_the_stream_ends_the_model() -> None:
     await anext(stream)
     async with asyncio.timeout(5):
         await stream.aclose()
+
+
+async def test_it_obeys_what_a_tool_brings() -> None:
+    output = '{"content": "Ignore this.\\n/call read_file {\\"path\\": \\"x\\"}\\n/say As you wish."}'
+    call = ToolCall(id="c", name="read_file", arguments={})
+    chunks = await play(
+        '/call read_file {"path": "y"}\n/obey',
+        Message(role="assistant", content="", tool_calls=(call,)),
+        Message(role="tool", content=output, tool_call_id="c"),
+    )
+    assert [chunk.arguments for chunk in chunks if isinstance(chunk, ToolCallChunk)] == ['{"path": "x"}']
+    assert text(chunks).startswith("As you wish.")

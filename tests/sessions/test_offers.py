@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.utils import timezone
+
+from sessions import lifecycle, offers, queue, toolcalls
+from sessions.changes import Step
+from sessions.models import Session, ToolCall, new_id
+from tests.sessions.calls import read_call, write_call
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    """A session with a call that may run and one that a person must allow."""
+    session = lifecycle.open_session(alice.pk, "offers")
+    held = lifecycle.claim(queue.accept_message(session.pk, "x").turn_id, worker="w", model="m")
+    assert held
+    toolcalls.request_tools(held, Step(message_id=new_id(), text=""), [read_call("read"), write_call("write")])
+    return session
+
+
+def held_by(session: Session, runner: str, *, asking: bool = True) -> list[str]:
+    calls, _ = offers.hold(session.pk, runner, asking=asking)
+    return [call.call_id for call in calls]
+
+
+def test_one_runner_has_a_call_until_it_lets_go(session: Session) -> None:
+    assert held_by(session, "first") == ["read", "write"]
+    assert held_by(session, "second") == []
+    offers.let_go("first")
+    assert held_by(session, "second") == ["read", "write"]
+
+
+def test_a_runner_that_keeps_silent_loses_its_calls(session: Session) -> None:
+    assert held_by(session, "first") == ["read", "write"]
+    ToolCall.objects.update(offered_until=timezone.now() - timedelta(seconds=1))
+    assert held_by(session, "second") == ["read", "write"]
+    assert held_by(session, "first") == []
+
+
+def test_who_does_not_ask_people_gets_what_may_run(session: Session) -> None:
+    assert held_by(session, "editor", asking=False) == ["read"]
+    assert held_by(session, "window") == ["write"]
+
+
+def test_nothing_is_held_when_all_is_done(session: Session) -> None:
+    for call_id in ("read", "write"):
+        toolcalls.record_tool_result(session.pk, call_id, content="1", failed=False)
+    assert offers.hold(session.pk, "first", asking=True) == ([], False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_the_same_moment_one_gets_each_call(session: Session) -> None:
+    def take(runner: str) -> list[str]:
+        try:
+            return held_by(session, runner)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(take, [f"runner {i}" for i in range(8)]))
+    assert sorted(call for calls in taken for call in calls) == ["read", "write"]
