@@ -139,6 +139,8 @@ def replace_worker(service: Service) -> None:
     service.start("worker")
 
 
+# Each of three killed workers has a lease to run out, and its successor has to start.
+@pytest.mark.timeout(400)
 async def test_a_plan_survives_workers_that_are_killed_anywhere_in_it(lone: Service) -> None:
     key = "plan-crash"
     tasks = (

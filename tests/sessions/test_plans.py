@@ -582,6 +582,14 @@ def test_the_database_keeps_plans_sound(session: Session) -> None:
             broken()
 
 
+def test_a_session_is_deleted_with_its_plans(session: Session) -> None:
+    ask(approved(session), read_call("r"))
+    assert Message.objects.filter(subtask__isnull=False).exists()
+    session.delete()
+    assert not Plan.objects.exists()
+    assert not SubTask.objects.exists()
+
+
 # What clients of the original's protocol are told
 
 
