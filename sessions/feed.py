@@ -1,8 +1,7 @@
-"""The live stream of a session: `publish` is for whoever commits events, `Feed` for whoever shows them.
+"""The live stream of a session, for whoever shows it: each event once and in order.
 
-The channel layer only makes it fast. It may lose, repeat or delay anything: whoever follows checks the numbers, reads
-what is missing from the log, drops what it has had, and looks by itself from time to time. So a feed can also throw
-away what arrives faster than its reader takes it.
+The channel layer only makes it fast. It may lose, repeat or delay anything: a feed checks the numbers, reads what is
+missing from the log, and drops what it has had. So it can also throw away what arrives faster than its reader takes it.
 """
 
 from __future__ import annotations
@@ -10,40 +9,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import suppress
-from itertools import groupby
+from collections.abc import AsyncGenerator
 
 import structlog
 
-from sessions import log, queries
-from sessions.layer import RETRY, listen, tell
+from sessions import hub, log
 from sessions.log import LoggedEvent, Page
 from sessions.models import EventKind
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds between two looks at the log while a turn is open, and while none is.
-ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
+#: Seconds before another try to reach the layer or the log.
+RETRY = 1.0
 #: Characters that wait for a reader at most. What has no room is read from the log when the reader comes to it.
 ROOM = 128 * 1024
 
 ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED})
-
-
-def group_name(session_id: uuid.UUID) -> str:
-    """Return the layer's group of a session; made of an id only, so that no client text becomes a Redis channel."""
-    return f"session.{session_id.hex}"
-
-
-async def publish(events: Iterable[LoggedEvent]) -> None:
-    """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
-    ordered = sorted(events, key=lambda event: (event.session_id, event.number))
-    for session_id, group in groupby(ordered, key=lambda event: event.session_id):
-        # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
-        numbered = [[event.number, event.kind, event.payload] for event in group]
-        await tell(group_name(session_id), {"type": "session.events", "events": numbered})
 
 
 class Feed:
@@ -56,7 +38,6 @@ class Feed:
         self.session_id = session_id
         self.after = after
         self._writable = writable
-        self._open_turns: set[str] = set()
         self._arrived: deque[list[LoggedEvent]] = deque()
         self._room = ROOM
         self._to_read = False
@@ -69,7 +50,8 @@ class Feed:
         self._to_read = True
         self._news.set()
 
-    def _arrive(self, events: list[LoggedEvent]) -> None:
+    def arrive(self, events: list[LoggedEvent]) -> None:
+        """Take events that were committed, in order; more than there is room for is left to the log."""
         if self._to_read:
             return
         self._room -= sum(_size(event) for event in events)
@@ -89,73 +71,43 @@ class Feed:
         return events
 
     async def __aiter__(self) -> AsyncGenerator[LoggedEvent]:
-        subscribed = asyncio.Event()
-        subscription = asyncio.create_task(self._subscribe(subscribed))
+        here = hub.here()
         try:
-            # Subscribe first, read second: what is committed in between then arrives twice and not never.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY):
-                    await subscribed.wait()
-            self._open_turns |= set(await self._open())
+            # Join first, read second: what is committed in between then arrives twice and not never.
+            self._place = await here.join(self, patience=RETRY)
             events = await self._read()
             while True:
                 for event in events:
                     if self._writable:
                         await self._writable.wait()
-                    self._note(event)
+                    self.after = event.number
                     yield event
                 events = await (self._read() if isinstance(events, Page) and events.more else self._next())
         finally:
-            subscription.cancel()
-            with suppress(asyncio.CancelledError):
-                await subscription
+            here.leave(self)
 
     async def _next(self) -> list[LoggedEvent]:
         """Wait for the next events, from the layer where its numbers fit and from the log where they do not."""
-        try:
-            async with asyncio.timeout(ACTIVE_LOOK if self._open_turns else IDLE_LOOK):
-                arrived = await self._take()
-        except TimeoutError:
-            arrived = []
-        else:
-            if arrived and arrived[-1].number <= self.after:
-                return []
-            # All of them: one message may hold several batches, and others have written between these.
-            if arrived and all(event.number == self.after + i for i, event in enumerate(arrived, 1)):
-                return arrived
+        arrived = await self._take()
+        if arrived and arrived[-1].number <= self.after:
+            return []
+        # All of them: one message may hold several batches, and others have written between these.
+        if arrived and all(event.number == self.after + i for i, event in enumerate(arrived, 1)):
+            return arrived
         return await self._read()
 
     async def _read(self) -> list[LoggedEvent]:
         try:
-            return await in_thread(log.since)(self.session_id, self.after)
+            page = await in_thread(log.since)(self.session_id, self.after)
         except Exception as error:
-            # The database is away: what it holds will still be there at the next look.
+            # The database is away: what it holds will still be there in a while.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)
             await asyncio.sleep(RETRY)
+            self.look()
             return []
-
-    async def _open(self) -> list[str]:
-        try:
-            return await in_thread(queries.open_turns)(self.session_id)
-        except Exception as error:
-            logger.warning("turns_not_read", session_id=str(self.session_id), error=type(error).__name__)
-            return []
-
-    def _note(self, event: LoggedEvent) -> None:
-        self.after = event.number
-        if event.kind == EventKind.TURN_QUEUED:
-            self._open_turns.add(event.payload["turn_id"])
-        elif event.kind in ENDS_TURN:
-            self._open_turns.discard(event.payload["turn_id"])
-
-    async def _subscribe(self, subscribed: asyncio.Event) -> None:
-        """Pass on what the layer delivers; where it may have lost something, have the log read."""
-        async for message in listen(group_name(self.session_id)):
-            if message is None:
-                subscribed.set()
-                self.look()
-            else:
-                self._arrive([LoggedEvent(self.session_id, *event) for event in message["events"]])
+        if page:
+            self._place.heard()
+        return page
 
 
 def _size(event: LoggedEvent) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from sessions import approvals, lifecycle, queue, tasks, toolcalls
 from sessions.broker import require_broker
 from sessions.changes import Accepted, Change
-from sessions.feed import publish
+from sessions.hub import publish
 from sessions.layer import WORKERS, tell
 from sessions.models import EventKind, Session, Via
 from sessions.protocol import (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from agents.context import Window, fit
 from agents.plans import progress
@@ -101,10 +102,11 @@ def can_replay(session_id: uuid.UUID, after: int) -> bool:
     return 0 <= last - after <= REPLAY_LIMIT
 
 
-def open_turns(session_id: uuid.UUID) -> list[str]:
-    """Return the ids of the session's turns that have not ended, in order."""
-    turns = Turn.objects.filter(session_id=session_id, status__in=OPEN_STATUSES).order_by("position")
-    return [str(pk) for pk in turns.values_list("pk", flat=True)]
+def newest(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, bool]]:
+    """Return the number of the newest event of each session, and whether it has an open turn."""
+    is_open = Exists(Turn.objects.filter(session=OuterRef("pk"), status__in=OPEN_STATUSES))
+    rows = Session.objects.filter(pk__in=session_ids).values_list("pk", "last_number", is_open)
+    return {pk: (last, active) for pk, last, active in rows}
 
 
 def waiting_messages(session_id: uuid.UUID) -> list[Message]:

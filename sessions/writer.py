@@ -8,14 +8,16 @@ again, and nothing is published that is not committed.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 from django.db import Error as DatabaseError
 
-from sessions import feed, log, metrics
+from sessions import hub, log, metrics
 from sessions.changes import Claimed
 from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import PIECES, EventKind
@@ -26,8 +28,9 @@ logger = structlog.get_logger(__name__)
 #: What grows piece by piece: the text or the reasoning of a message.
 type Stream = tuple[EventKind, uuid.UUID]
 
-#: Seconds between two commits while tokens arrive.
-INTERVAL = 0.02
+#: Seconds between the beginnings of two commits, at least and at most. Between them it is twice what a commit takes, so
+#: that a busy machine gets fewer and larger ones; a stream that is alone never waits.
+SHORTEST, LONGEST = 0.02, 0.25
 #: Seconds before another try when the database did not take a batch.
 RETRY = 0.25
 #: Batches of events that wait to be published; beyond that they are left to the readers' own look at the log.
@@ -89,17 +92,20 @@ class Writer:
         """Commit for ever; cancel to end, after `flushed`."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish())
+            next_at = 0.0
             while True:
                 await self._work.wait()
-                try:
-                    async with asyncio.timeout(INTERVAL):
-                        await self._hurry.wait()
-                except TimeoutError:
-                    pass
+                if (pause := next_at - time.monotonic()) > 0:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._hurry.wait()
                 self._hurry.clear()
                 self._work.clear()
+                began = time.monotonic()
                 await self._commit(self._take())
                 self._committed.set()
+                took = time.monotonic() - began
+                next_at = began + min(max(SHORTEST, 2 * took), LONGEST)
 
     def _take(self) -> list[Addition]:
         pending, self._pending = self._pending, {}
@@ -137,7 +143,7 @@ class Writer:
             events = await self._publishing.get()
             while not self._publishing.empty():
                 events += self._publishing.get_nowait()
-            await feed.publish(events)
+            await hub.publish(events)
 
 
 def _delta(held: Claimed, stream: Stream, text: str) -> NewEvent:

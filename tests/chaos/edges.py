@@ -69,7 +69,7 @@ def install(kind: str, folder: Path) -> None:
     """Make this process die at armed edges. Call it before the modules that take names out of others are imported."""
     early = [name for name in ("sessions.intake", "sessions.consumers", "sessions.runner") if name in sys.modules]
     assert not early, f"{early} have their names already"
-    from sessions import feed, lifecycle, log, queue, recovery, tasks, toolcalls
+    from sessions import hub, lifecycle, log, queue, recovery, tasks, toolcalls
 
     def passing(edge: str) -> None:
         try:
@@ -94,13 +94,13 @@ def install(kind: str, folder: Path) -> None:
     # Both are the last writes of the transactions above, called through the module.
     for name in ("append", "_advance"):
         setattr(log, name, _then(getattr(log, name), passing))
-    publish = feed.publish
+    publish = hub.publish
 
     async def publish_unless_killed(events: Any) -> None:
         passing("publish.before")
         await publish(events)
 
-    feed.publish = publish_unless_killed
+    hub.publish = publish_unless_killed
 
 
 def _around[**P, R](function: Callable[P, R], name: str, passing: Callable[[str], None]) -> Callable[P, R]:

@@ -9,8 +9,9 @@ import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
-from sessions import feed, lifecycle, log, queue
-from sessions.feed import Feed, publish
+from sessions import feed, hub, lifecycle, log, queue
+from sessions.feed import Feed
+from sessions.hub import publish
 from sessions.log import LoggedEvent
 from sessions.models import EventKind, Session
 from sessions.threads import in_thread
@@ -100,7 +101,8 @@ async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(sess
 async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "ACTIVE_LOOK", 0.1)
+    monkeypatch.setattr(hub, "ACTIVE_LOOK", 0.1)
+    monkeypatch.setattr(hub, "ROUND", 0.1)
     async with following(session) as (it, numbers):
         await in_thread(accept)(session)
         it.look()

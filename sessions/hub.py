@@ -1,0 +1,183 @@
+"""What reaches this process from the channel layer, handed to the feeds that wait for it; one hub for each event loop.
+
+All sessions share a few groups of the layer, so that what a worker commits at once is one message, however many
+sessions it is about, and a socket costs no subscription of its own. The hub also looks into the log from time to time,
+in one query for all feeds: the layer may lose anything. It must never decide what a feed yields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from sessions import queries
+from sessions.layer import listen, tell
+from sessions.log import LoggedEvent
+from sessions.threads import in_thread
+
+logger = structlog.get_logger(__name__)
+
+#: Groups of the layer. More would cost the workers more messages; fewer would bring each web process more that is of
+#: no use to it.
+SHARDS = 4
+#: Seconds of silence after which the log is looked at, while a turn is open and while none is.
+ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
+#: Seconds between two rounds of looks.
+ROUND = 1.0
+
+
+class Follower(Protocol):
+    """A feed, as the hub knows it."""
+
+    session_id: uuid.UUID
+    after: int
+
+    def arrive(self, events: list[LoggedEvent]) -> None:
+        """Take events of the session that were committed, in order."""
+
+    def look(self) -> None:
+        """Read the log: something may have been missed."""
+
+
+class Place:
+    """A feed's place in the hub."""
+
+    __slots__ = ("active", "heard_at")
+
+    def __init__(self) -> None:
+        #: A turn of its session is open, as far as we know.
+        self.active = True
+        self.heard_at = time.monotonic()
+
+    def heard(self, *, active: bool = True) -> None:
+        """Note that there was something to tell the feed, or that there is nothing."""
+        self.active, self.heard_at = active, time.monotonic()
+
+
+class Hub:
+    """The feeds of one event loop."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[uuid.UUID, dict[Follower, Place]] = defaultdict(dict)
+        self._shards: dict[int, asyncio.Task[None]] = {}
+        self._listening: dict[int, asyncio.Event] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    async def join(self, feed: Follower, *, patience: float) -> Place:
+        """Have a feed told of its session from now on; waits for the layer so many seconds at most."""
+        place = self._feeds[feed.session_id][feed] = Place()
+        shard = _shard_of(feed.session_id)
+        if shard not in self._shards:
+            self._listening[shard] = asyncio.Event()
+            self._shards[shard] = asyncio.create_task(self._listen(shard))
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_around())
+        listening = self._listening[shard]
+        if not listening.is_set():
+            try:
+                async with asyncio.timeout(patience):
+                    await listening.wait()
+            except TimeoutError:
+                logger.warning("layer_not_reached", group=_group(shard))
+        return place
+
+    def leave(self, feed: Follower) -> None:
+        """Tell a feed nothing more."""
+        feeds = self._feeds.get(feed.session_id, {})
+        feeds.pop(feed, None)
+        if not feeds:
+            self._feeds.pop(feed.session_id, None)
+        if not self._feeds:
+            self._rest()
+
+    def _rest(self) -> None:
+        for task in (*self._shards.values(), self._looking):
+            if task is not None:
+                task.cancel()
+        self._shards.clear()
+        self._listening.clear()
+        self._looking = None
+
+    async def _listen(self, shard: int) -> None:
+        async for message in listen(_group(shard)):
+            if message is None:
+                self._listening[shard].set()
+                for session_id in [each for each in self._feeds if _shard_of(each) == shard]:
+                    for feed in self._feeds[session_id]:
+                        feed.look()
+            else:
+                self._route(message["events"])
+
+    def _route(self, told: list[tuple[str, list[tuple[int, str, dict[str, object]]]]]) -> None:
+        for name, numbered in told:
+            session_id = uuid.UUID(name)
+            feeds = self._feeds.get(session_id)
+            if feeds:
+                events = [LoggedEvent(session_id, *event) for event in numbered]
+                for feed, place in feeds.items():
+                    place.heard()
+                    feed.arrive(events)
+
+    async def _look_around(self) -> None:
+        """Find feeds that the layer has told nothing for a while, and those of them that have missed something."""
+        while True:
+            await asyncio.sleep(ROUND)
+            now = time.monotonic()
+            due = {
+                session_id
+                for session_id, feeds in self._feeds.items()
+                for place in feeds.values()
+                if now - place.heard_at >= (ACTIVE_LOOK if place.active else IDLE_LOOK)
+            }
+            if not due:
+                continue
+            try:
+                found = await in_thread(queries.newest)(due)
+            except Exception as error:
+                # The database is away: what it holds will still be there at the next look.
+                logger.warning("sessions_not_looked_at", sessions=len(due), error=type(error).__name__)
+                continue
+            for session_id in due:
+                self._compare(session_id, *found.get(session_id, (0, False)))
+
+    def _compare(self, session_id: uuid.UUID, last: int, active: bool) -> None:
+        for feed, place in self._feeds.get(session_id, {}).items():
+            place.heard(active=active)
+            if feed.after < last:
+                feed.look()
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def here() -> Hub:
+    """Return the hub of the running event loop."""
+    return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+
+
+async def publish(events: Iterable[LoggedEvent]) -> None:
+    """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
+    shards: dict[int, list[tuple[str, list[tuple[int, str, dict[str, object]]]]]] = defaultdict(list)
+    ordered = sorted(events, key=lambda event: (event.session_id, event.number))
+    for session_id, group in groupby(ordered, key=lambda event: event.session_id):
+        numbered = [(event.number, event.kind, event.payload) for event in group]
+        shards[_shard_of(session_id)].append((session_id.hex, numbered))
+    for shard, told in shards.items():
+        # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
+        await tell(_group(shard), {"type": "session.events", "events": told})
+
+
+def _shard_of(session_id: uuid.UUID) -> int:
+    return session_id.int % SHARDS
+
+
+def _group(shard: int) -> str:
+    return f"sessions.{shard}"
