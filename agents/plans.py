@@ -25,10 +25,10 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
-#: What may follow on what. Back to PENDING: its worker died, or a person wants it tried again.
+#: What may follow on what. Back to PENDING: a person wants it tried again. Whose worker dies stays IN_PROGRESS.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.IN_PROGRESS, Status.SKIPPED}),
-    Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED, Status.PENDING}),
+    Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.FAILED, Status.SKIPPED}),
     Status.FAILED: frozenset({Status.PENDING, Status.SKIPPED}),
     Status.COMPLETED: frozenset(),
     Status.SKIPPED: frozenset(),

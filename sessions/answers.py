@@ -16,6 +16,7 @@ from agents.tools import TOOLS, Place
 from sessions.conversation import switch_agent
 from sessions.log import NewEvent
 from sessions.models import OPEN_CALLS, Event, EventKind, Session, ToolCall, ToolCallStatus, Turn
+from sessions.plans import PROPOSAL
 
 #: Times that agents may hand a conversation over in one turn.
 MAX_SWITCHES = 5
@@ -30,6 +31,8 @@ class Said:
     events: list[NewEvent] = field(default_factory=list)
     #: None: the turn goes on. Empty: it ends, and everything was said already.
     last_words: str | None = None
+    #: They are a question to the user.
+    asks: bool = False
 
 
 def answer(session: Session, turn: Turn, calls: Sequence[ToolCall]) -> Said:
@@ -37,6 +40,9 @@ def answer(session: Session, turn: Turn, calls: Sequence[ToolCall]) -> Said:
     said = Said()
     now = timezone.now()
     ours = [call for call in calls if call.status == ToolCallStatus.WAITING and _is_ours(call)]
+    for call in calls:
+        if call.tool == PROPOSAL and call.status == ToolCallStatus.ASKED and _others(call, calls):
+            call.status, call.result = ToolCallStatus.FAILED, ALONE
     others_open = any(call.status in OPEN_CALLS and call not in ours for call in calls)
     for call in ours:
         call.status, call.result = _outcome(session, turn, call, said, alone=not others_open)
@@ -46,8 +52,13 @@ def answer(session: Session, turn: Turn, calls: Sequence[ToolCall]) -> Said:
     return said
 
 
+def _others(proposal: ToolCall, calls: Sequence[ToolCall]) -> bool:
+    """Say whether calls are out besides a plan: its first sub-task must not begin before they have their results."""
+    return any(call.status in OPEN_CALLS and call is not proposal and not _is_ours(call) for call in calls)
+
+
 def _is_ours(call: ToolCall) -> bool:
-    return TOOLS[call.tool].place is Place.SERVER
+    return TOOLS[call.tool].place is Place.SERVER and call.tool != PROPOSAL
 
 
 def _outcome(session: Session, turn: Turn, call: ToolCall, said: Said, *, alone: bool) -> tuple[ToolCallStatus, str]:
@@ -61,11 +72,11 @@ def _outcome(session: Session, turn: Turn, call: ToolCall, said: Said, *, alone:
         case "switch_mode":
             return _switched(session, turn, arguments, said)
         case "attempt_completion" if alone:
-            said.last_words = arguments["result"]
+            said.last_words, said.asks = arguments["result"], False
             return ToolCallStatus.COMPLETED, "The user was told that the task is finished."
         case "ask_followup_question" if alone:
             choices = [f"{number}. {text}" for number, text in enumerate(arguments.get("suggestions", []), 1)]
-            said.last_words = "\n".join([arguments["question"], *choices])
+            said.last_words, said.asks = "\n".join([arguments["question"], *choices]), True
             return ToolCallStatus.COMPLETED, "The user was asked; the next message is the answer."
     return ToolCallStatus.FAILED, ALONE
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
 
 from agents import approvals
 from agents.policy import Verdict
-from sessions import log
+from sessions import log, plans
 from sessions.changes import Change, ToolCallRefused
 from sessions.judgement import judge_edit
 from sessions.lifecycle import atomic_until
 from sessions.log import LoggedEvent
-from sessions.models import Approval, ApprovalStatus, Session, ToolCall, ToolCallStatus, Via
+from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session, ToolCall, ToolCallStatus, Via
 from sessions.protocol import ErrorCode
 from sessions.toolcalls import finish_call, open_call, settle
 
@@ -46,6 +46,28 @@ def decide(session_id: uuid.UUID, call_id: str, answer: Answer, *, deadline: flo
     with atomic_until(deadline):
         session = log.lock(session_id)
         return _decided(session, _asked(session, call_id), answer)
+
+
+def decide_plan(session_id: uuid.UUID, plan_id: str, answer: Answer, *, deadline: float = math.inf) -> Change:
+    """Answer the approval of a plan; of edited arguments the others stay as they are. Raises what `decide` raises."""
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        known = _uuid(plan_id)
+        plan = Plan.objects.filter(session=session, pk=known).select_related("call").first() if known else None
+        if plan is None:
+            raise ToolCallRefused(ErrorCode.UNKNOWN_PLAN, f"No plan found with id={plan_id}.")
+        if plan.status != PlanStatus.DRAFT:
+            raise ToolCallRefused(ErrorCode.APPROVAL_DECIDED, f"The plan is {plan.status} and waits for no decision.")
+        if answer.arguments is not None:
+            answer = replace(answer, arguments={**plan.call.arguments, **answer.arguments})
+        return _decided(session, _asked(session, plan.call.call_id), answer)
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 def decide_all(
@@ -78,7 +100,10 @@ def expire(approval_id: uuid.UUID) -> Change:
         events = settle(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: nobody approved this in time, so it was not run."
         change = finish_call(session, call, ToolCallStatus.REJECTED, text)
-    return Change(events=events + change.events, ready=change.ready)
+        events += change.events
+        if call.tool == plans.PROPOSAL:
+            events += log.append(session, plans.cancel(session))
+    return Change(events=events, ready=change.ready)
 
 
 def pending(session_id: uuid.UUID) -> Any:
@@ -106,7 +131,10 @@ def _decided(session: Session, call: ToolCall, answer: Answer) -> Change:
         events = settle(session, call, ApprovalStatus.REJECTED, via=via, by=by, feedback=answer.feedback)
         text = f"Error: {answer.feedback or REJECTED}"
         change = finish_call(session, call, ToolCallStatus.REJECTED, text)
-        return Change(events=events + change.events, ready=change.ready)
+        events += change.events
+        if call.tool == plans.PROPOSAL:
+            events += log.append(session, plans.reject(session, call, answer.feedback))
+        return Change(events=events, ready=change.ready)
     status = ApprovalStatus.APPROVED
     if answer.arguments is not None:
         decision = judge_edit(session, call, answer.arguments)
@@ -119,4 +147,9 @@ def _decided(session: Session, call: ToolCall, answer: Answer) -> Change:
         raise ToolCallRefused(ErrorCode.INVALID_ARGUMENTS, "The call is not the one that was shown.")
     call.status = ToolCallStatus.WAITING
     call.save(update_fields=["status", "arguments", "digest"])
-    return Change(events=settle(session, call, status, via=via, by=by))
+    events = settle(session, call, status, via=via, by=by)
+    if call.tool != plans.PROPOSAL:
+        return Change(events=events)
+    change = finish_call(session, call, ToolCallStatus.COMPLETED, plans.APPROVED)
+    begun = log.append(session, plans.approve(session, call, edited=status == ApprovalStatus.EDITED))
+    return Change(events=events + change.events + begun, ready=change.ready)

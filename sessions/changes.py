@@ -73,8 +73,11 @@ class Claimed(Change):
     turn_id: uuid.UUID
     attempt: int
     agent: str
+    #: Model calls that finished and count: those of the sub-task that is at work, or those of no sub-task.
     steps: int
-    #: What earlier attempts and steps of the turn took, without waiting for tools.
+    #: Nothing has been said yet, and no plan has chosen who answers.
+    first: bool
+    #: What earlier attempts and steps of the turn, or of its sub-task, took, without waiting for tools.
     worked: timedelta
     #: An earlier attempt has shown text of this step, which is said again from its beginning.
     again: bool

@@ -21,7 +21,7 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
-from sessions.frames import Dialect, call_frame, frame_of
+from sessions.frames import Dialect, call_frame, frames_of
 from sessions.intake import announce, patience, take_frame
 from sessions.models import Session, ToolCall, new_id
 from sessions.offers import Offers
@@ -77,7 +77,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
         tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
         chosen = next((name for name in protocol.SUBPROTOCOLS if name in self.scope["subprotocols"]), None)
         events = chosen == protocol.EVENTS_SUBPROTOCOL
-        self.dialect = Dialect(tokens=tokens, agents=self.agents, events=events)
+        plans = query.get("plans", [""])[0] == "1" and not events
+        self.dialect = Dialect(tokens=tokens, agents=self.agents, plans=plans, events=events)
         await self.accept(chosen)
         metrics.open_sockets.inc()
         socket_id = str(new_id())
@@ -122,6 +123,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             user = await self.caller.identify(self.key)
             await self.caller.permit(Use.CONNECTION)
             session = await in_thread(lifecycle.open_session)(user.pk, self.key)
+            if self.dialect.plans:
+                await in_thread(lifecycle.note_plans)(session.pk, True)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
             self.watching = asyncio.create_task(self.watch())
@@ -158,8 +161,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Send what happens in the session, for as long as the socket is open."""
         try:
             async for event in feed:
-                frame = frame_of(event, self.dialect)
-                if frame is not None:
+                for frame in frames_of(event, self.dialect):
                     await self.send(protocol.encode(frame))
                 if self.offers is not None:
                     self.offers.note(event)
@@ -236,6 +238,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if hello.tools is not None:
             await in_thread(lifecycle.note_tools)(session.pk, hello.tools)
             self.runner = hello.client_id or self.runner
+        if hello.plans is not None:
+            await in_thread(lifecycle.note_plans)(session.pk, hello.plans)
         if after is not None and await in_thread(queries.can_replay)(session.pk, after):
             frame = protocol.Welcome(mode="replay", after=after)
         else:

@@ -13,8 +13,32 @@ from agents.roles import UNASSIGNED
 from sessions import log
 from sessions.changes import Step
 from sessions.log import LoggedEvent, NewEvent
-from sessions.models import PIECES, Event, EventKind, Message, MessageRole, Session, ToolCall, Turn, new_id
+from sessions.models import (
+    PIECES,
+    Event,
+    EventKind,
+    Message,
+    MessageRole,
+    PlanStatus,
+    Session,
+    SubTask,
+    SubTaskStatus,
+    ToolCall,
+    Turn,
+    new_id,
+)
 from sessions.protocol import MAX_CALL_ID_LENGTH
+
+
+def at_work(session: Session) -> SubTask | None:
+    """Return the sub-task that is being done, where a plan is being carried out: what is said now is a part of it."""
+    rows = SubTask.objects.filter(plan__session=session, plan__status=PlanStatus.IN_PROGRESS)
+    return rows.filter(status=SubTaskStatus.IN_PROGRESS).select_related("plan__call").first()
+
+
+def part_of(subtask: SubTask | None) -> dict[str, str]:
+    """Return how events name the sub-task that a message is a part of."""
+    return {"subtask_id": subtask.key} if subtask else {}
 
 
 def message_added(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
@@ -36,17 +60,23 @@ def store_step(
     *,
     tool_calls: list[dict[str, Any]] | None = None,
     interrupted: bool = False,
+    subtask: SubTask | None = None,
 ) -> list[LoggedEvent]:
-    """Store what a model call said, and the calls it asked for; `interrupted` when it did not come to its end."""
+    """Store what a model call said, and the calls it asked for; `interrupted` when it did not come to its end.
+
+    With `subtask` it is a part of that one's work, and not of the conversation with the user.
+    """
     more: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
     if step.reasoning:
         more["reasoning"] = step.reasoning
     if interrupted:
         more["interrupted"] = True
-    events = log.append(session, [message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **more)])
+    added = message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **more, **part_of(subtask))
+    events = log.append(session, [added])
     message = Message(
         id=step.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=step.text, **more
     )
+    message.subtask = subtask
     store_message(message, events[0])
     return events
 
@@ -71,10 +101,11 @@ def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
 def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
     """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
     events = []
+    subtask = at_work(session)
     for shown in shown_texts(session, turn):
         reasoning = shown.get("reasoning", "")
         step = Step(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
-        events += store_step(session, turn, step, interrupted=True)
+        events += store_step(session, turn, step, interrupted=True, subtask=subtask)
     return events
 
 
@@ -96,13 +127,15 @@ def switch_agent(
     confidence: str,
     turn_id: uuid.UUID | None = None,
     by_user: bool = False,
+    pinned: bool = False,
 ) -> NewEvent:
     """Let another agent answer from here on, in a session that the caller has locked; return the event of it.
 
-    A user's choice keeps later messages from being routed, unless it is the orchestrator, who routes.
+    A user's choice keeps later messages from being routed, unless it is the orchestrator, who routes. With `pinned`
+    they are not routed either.
     """
     before, session.current_agent = session.current_agent, agent
-    session.pinned = by_user and agent != UNASSIGNED
+    session.pinned = pinned or (by_user and agent != UNASSIGNED)
     session.save(update_fields=["current_agent", "pinned"])
     payload = {"from_agent": before, "to_agent": agent, "reason": reason, "confidence": confidence}
     return NewEvent(kind=EventKind.AGENT_SWITCHED, turn_id=turn_id, payload=payload)

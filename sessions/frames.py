@@ -6,7 +6,9 @@ every frame), `tokens` sends pieces as they come. What a client has not asked fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sessions.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
@@ -16,10 +18,17 @@ from sessions.protocol import (
     Error,
     ErrorCode,
     EventFrame,
+    PlanCompleted,
+    PlanNotification,
+    PlanProgress,
     ServerFrame,
+    SubtaskCompleted,
+    SubtaskStarted,
     ToolCallRequest,
     error_frame,
 )
+
+PLAN_KINDS = (EventKind.PLAN_PROPOSED, EventKind.PLAN_DECIDED, EventKind.PLAN_UPDATED, EventKind.PLAN_FINISHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +39,25 @@ class Dialect:
     tokens: bool
     #: Which agent answers; held back where the first frame must be the answer.
     agents: bool
+    #: Plans and how far they are; whoever asks for this can answer them.
+    plans: bool = False
     #: Every event as it is, and nothing of the above: `codelab.v2`.
     events: bool = False
 
 
+def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[ServerFrame]:
+    """Yield the frames that tell of an event in a dialect; most events have one or none.
+
+    The last one has the event's number: whoever comes back with it has had them all.
+    """
+    if dialect.plans and event.kind in PLAN_KINDS:
+        yield from _of_a_plan(event)
+    elif frame := frame_of(event, dialect):
+        yield frame
+
+
 def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
-    """Return the frame that tells of an event in a dialect, or None when it has none."""
+    """Return the one frame that tells of an event in a dialect, or None when it has none."""
     payload = event.payload
     if dialect.events:
         return EventFrame(number=event.number, first=event.first, kind=event.kind, payload=payload)
@@ -87,11 +109,12 @@ def call_frame(call: ToolCall, number: int | None) -> ToolCallRequest:
 
 def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | None:
     payload = event.payload
-    asks_for_tools = bool(payload.get("tool_calls"))
+    # A part of a plan's work: the next sub-task follows, or its proposer speaks.
+    goes_on = bool(payload.get("tool_calls")) or "subtask_id" in payload
     # An interrupted message is told of by the error that follows, or it would look like an answer. A message that
     # asks for tools is not final, the calls after it are: without text it would be an empty bubble, and whoever has
     # had its pieces would have them twice.
-    if payload.get("interrupted") or (asks_for_tools and (dialect.tokens or not payload["content"])):
+    if payload.get("interrupted") or (goes_on and (dialect.tokens or not payload["content"])):
         return None
     return AssistantMessage(
         number=event.number,
@@ -99,9 +122,58 @@ def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | N
         message_id=payload["message_id"],
         token=payload["content"],
         content=payload["content"],
-        is_final=not asks_for_tools,
+        is_final=not goes_on,
     )
 
 
 def _end(event: LoggedEvent, code: str, text: str) -> Error:
     return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True)
+
+
+def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
+    """Yield the frames of the original's plans; a change of a sub-task is told in both words that its clients know."""
+    payload, number = event.payload, event.number
+    match event.kind:
+        case EventKind.PLAN_PROPOSED:
+            yield PlanNotification(
+                number=number,
+                turn_id=payload["turn_id"],
+                content=payload["goal"] or "A plan waits for your approval.",
+                metadata=_proposal(payload),
+            )
+        case EventKind.PLAN_UPDATED:
+            yield from _of_a_subtask(payload)
+            key = "error" if payload["status"] == "failed" else "result"
+            progress = {"plan_id": payload["plan_id"], "step_id": payload["subtask_id"], "status": payload["status"]}
+            yield PlanProgress(number=number, **progress, **{key: payload["result"] or None})
+        case EventKind.PLAN_FINISHED:
+            is_complete = payload["status"] == "completed"
+            metadata = {
+                "plan_id": payload["plan_id"],
+                "plan_status": "complete" if is_complete else payload["status"],
+                "total_subtasks": payload["total"],
+                "completed": payload["completed"],
+                "failed": payload["failed"],
+            }
+            yield PlanCompleted(number=number, metadata=metadata, is_final=is_complete)
+
+
+def _proposal(payload: dict[str, Any]) -> dict[str, Any]:
+    known = ("id", "description", "agent", "estimated_time", "dependencies")
+    subtasks = [{name: each[name] for name in known if name in each} for each in payload["subtasks"]]
+    return {
+        "plan_id": payload["plan_id"],
+        "subtask_count": len(subtasks),
+        "subtasks": subtasks,
+        "requires_approval": True,
+    }
+
+
+def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
+    metadata = {"subtask_id": payload["subtask_id"], "subtask_status": payload["status"]}
+    match payload["status"]:
+        case "in_progress":
+            content = f"Sub-task {payload['subtask_id']} has begun ({payload['agent']})"
+            yield SubtaskStarted(content=content, metadata={**metadata, "agent": payload["agent"]})
+        case "completed":
+            yield SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})

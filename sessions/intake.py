@@ -26,6 +26,7 @@ from sessions.protocol import (
     FrameError,
     HitlDecision,
     HitlResponse,
+    PlanDecision,
     Request,
     SwitchAgent,
     ToolResult,
@@ -36,6 +37,8 @@ from sessions.threads import in_thread
 
 #: Seconds in which a client hears that its message was taken or refused.
 PATIENCE = 2.8
+#: What stands before a plan's id where it is named as an approval.
+PLAN_APPROVAL = "plan-approval-"
 
 #: What is being told at the moment; the event loop itself keeps no task alive.
 _telling: set[asyncio.Task[None]] = set()
@@ -105,6 +108,9 @@ async def take_frame(session: Session, frame: Request, *, deadline: float) -> Ch
         case HitlDecision() | HitlResponse():
             answer = _approval_answer(frame, by=session.owner_id)
             return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
+        case PlanDecision():
+            plan_id, answer = _plan_answer(frame, by=session.owner_id)
+            return await take(approvals.decide_plan, session.pk, plan_id, answer, deadline=deadline)
 
 
 def announce(change: Change) -> None:
@@ -137,6 +143,23 @@ def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approval
     return approvals.Answer(
         approve=word != "reject",
         arguments=arguments if word == "edit" else None,
+        feedback=frame.feedback or "",
+        by=by,
+        via=Via.SOCKET,
+    )
+
+
+def _plan_answer(frame: PlanDecision, *, by: int) -> tuple[str, approvals.Answer]:
+    """Return which plan a frame answers, and what it says. Raises FrameError."""
+    plan_id = frame.plan_id or (frame.approval_request_id or "").removeprefix(PLAN_APPROVAL)
+    if not plan_id:
+        raise FrameError(ErrorCode.INVALID_FIELD, "Name the plan in `plan_id`.")
+    edits = frame.decision in ("edit", "modify")
+    if edits and frame.modified_subtasks is None:
+        raise FrameError(ErrorCode.INVALID_FIELD, "An EDIT decision requires modified_subtasks.")
+    return plan_id, approvals.Answer(
+        approve=frame.decision != "reject",
+        arguments={"subtasks": frame.modified_subtasks} if edits else None,
         feedback=frame.feedback or "",
         by=by,
         via=Via.SOCKET,

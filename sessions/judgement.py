@@ -6,42 +6,68 @@ Reads under the session's lock, so that a change of the mode counts from one mom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
 from agents import approvals, policy
+from agents import plans as planning
 from agents.policy import Decision, Mode, Rule, Verdict
-from agents.roles import Role, role_of, routed
+from agents.roles import Role, role_of
 from agents.tools import BASELINE, TOOLS, Place
 from llm.types import ToolCall as ModelToolCall
-from sessions.models import Approval, PolicyRule, Session, ToolCall, ToolCallStatus
+from sessions import plans
+from sessions.conversation import at_work
+from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 
 #: How long a person has to answer; then the call is rejected.
 APPROVAL_PATIENCE = timedelta(hours=24)
 #: Tools of ours that are carried out when a step is stored (`sessions.toolcalls`).
 OURS = frozenset({"calculator", "attempt_completion", "ask_followup_question", "switch_mode"})
+#: Tools that a sub-task has not: its plan has decided who works, and on what.
+DECIDED_BY_PLAN = frozenset({"switch_mode", plans.PROPOSAL})
+NOT_IN_A_PLAN = "{tool} was not run: the plan decides who works on what. Do your sub-task, or report what it lacks."
 
 
-def offered_tools(session: Session, role: Role) -> list[str]:
-    """Return the names of the tools that the model is offered: the role's, as far as somebody can run them."""
+def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list[str]:
+    """Return the names of the tools that the model is offered: the role's, as far as somebody can run them.
+
+    A plan is offered where somebody can answer it.
+    """
     client = BASELINE if session.client_tools is None else frozenset(session.client_tools)
-    return [name for name in role.tools if (name in client if TOOLS[name].place is Place.CLIENT else name in OURS)]
+    ours = OURS | {plans.PROPOSAL} if session.client_plans else OURS
+    if subtask:
+        ours -= DECIDED_BY_PLAN
+    return [name for name in role.tools if (name in client if TOOLS[name].place is Place.CLIENT else name in ours)]
 
 
-def judge(session: Session, agent: str, calls: Sequence[ModelToolCall], broken: Mapping[str, str]) -> list[ToolCall]:
+def agents_for(tool: str, role: Role) -> list[str]:
+    """Return the names of the agents that a call may name: to hand over to another, or to give a sub-task to any."""
+    return [name for name in plans.agents() if name != role.name or tool == plans.PROPOSAL]
+
+
+def judge(
+    session: Session,
+    agent: str,
+    calls: Sequence[ModelToolCall],
+    broken: Mapping[str, str],
+    subtask: SubTask | None = None,
+) -> list[ToolCall]:
     """Return a row for each call, in the model's order, with what was decided; none is stored yet.
 
-    `broken` are calls that cannot be read, with the sentence that the model gets.
+    `broken` are calls that cannot be read, with the sentence that the model gets; `subtask` is the one at work.
     """
     rules = list(_rules(session))
     role = role_of(agent)
-    offered = offered_tools(session, role)
+    offered = offered_tools(session, role, subtask)
     rows = []
     for call in calls:
         if call.id in broken:
             decision = Decision(verdict=Verdict.DENY, rule="arguments", reason=broken[call.id].removeprefix("Error: "))
+        elif subtask and call.name in DECIDED_BY_PLAN:
+            decision = Decision(verdict=Verdict.DENY, rule="plan", reason=NOT_IN_A_PLAN.format(tool=call.name))
         else:
             decision = _decide(call, role, session, rules, offered)
         rows.append(_row(call, agent, decision))
@@ -52,7 +78,7 @@ def judge_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -
     """Judge a call with arguments that a person has changed: what nobody may allow stays forbidden."""
     role = role_of(call.agent)
     changed = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
-    return _decide(changed, role, session, list(_rules(session)), offered_tools(session, role))
+    return _decide(changed, role, session, list(_rules(session)), offered_tools(session, role, at_work(session)))
 
 
 def questions(calls: Sequence[ToolCall]) -> list[Approval]:
@@ -63,8 +89,16 @@ def questions(calls: Sequence[ToolCall]) -> list[Approval]:
 
 
 def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule], offered: list[str]) -> Decision:
-    agents = [peer.name for peer in routed() if peer.name != role.name]
-    return policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
+    agents = agents_for(call.name, role)
+    decision = policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
+    if call.name == plans.PROPOSAL and decision.verdict is not Verdict.DENY:
+        try:
+            planning.read(decision.arguments, agents=agents)
+        except planning.PlanError as error:
+            return Decision(verdict=Verdict.DENY, rule="plan", reason=str(error), arguments=decision.arguments)
+        # A rule for all tools was not made with plans in mind.
+        return replace(decision, verdict=Verdict.ASK)
+    return decision
 
 
 def _row(call: ModelToolCall, agent: str, decision: Decision) -> ToolCall:

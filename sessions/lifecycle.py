@@ -21,12 +21,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
+from agents.plans import Status
 from agents.roles import UNASSIGNED
-from sessions import log, metrics
+from sessions import log, metrics, plans
 from sessions.changes import Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate
 from sessions.conversation import (
+    at_work,
     shown_texts,
     store_shown,
     store_step,
@@ -37,7 +40,9 @@ from sessions.models import (
     Approval,
     ApprovalStatus,
     EventKind,
+    MessageRole,
     Session,
+    SubTask,
     ToolCallStatus,
     Turn,
     TurnStatus,
@@ -69,6 +74,11 @@ def note_tools(session_id: uuid.UUID, names: list[str]) -> None:
     Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
 
 
+def note_plans(session_id: uuid.UUID, shown: bool) -> None:
+    """Remember whether the session's client can show a plan and answer it; counts from the next step on."""
+    Session.objects.filter(pk=session_id).exclude(client_plans=shown).update(client_plans=shown)
+
+
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
     """Take a queued turn that is next in its session; None when there is nothing to do, which is a normal outcome."""
     session_id = Turn.objects.filter(pk=turn_id).values_list("session_id", flat=True).first()
@@ -82,6 +92,13 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn.status != TurnStatus.QUEUED or earlier.exists():
             return None
         attempt = turn.attempt + 1
+        given_up = plans.give_up(session)
+        subtask = at_work(session)
+        if subtask and not turn.attempt:
+            # Sent while the plan is under way, it is for whoever is at work.
+            turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
+        if given_up:
+            turn.worked = timedelta()
         replaced = [shown["message_id"] for shown in shown_texts(session, turn)] if turn.attempt else []
         move(
             turn,
@@ -92,17 +109,19 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
             lease_expires_at=now + LEASE,
             started_at=turn.started_at or now,
             claimed_at=now,
+            worked=turn.worked,
         )
         # What an attempt before this one had shown and not finished will be said again, as another message.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
-        events = log.append(session, [event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+        events = log.append(session, [*given_up, event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
     return Claimed(
         events=events,
         session_id=session_id,
         turn_id=turn_id,
         attempt=attempt,
         agent=session.current_agent,
-        steps=turn.steps,
+        steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+        first=not turn.steps and subtask is None,
         worked=turn.worked,
         again=bool(replaced),
     )
@@ -120,27 +139,43 @@ def renew(held: Iterable[Attempt]) -> set[Attempt]:
 
 
 def complete(held: Claimed, step: Step) -> Change:
-    """Store the answer and end the turn. Raises StaleAttempt."""
+    """Store the answer and end the turn, or the sub-task that it was in. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_held(held)
-        events = store_step(session, turn, step)
-        move(turn, TurnStatus.COMPLETED, **counted(turn, step))
-        payload = {
-            "turn_id": str(turn.pk),
-            "input_tokens": turn.input_tokens + step.input_tokens,
-            "output_tokens": turn.output_tokens + step.output_tokens,
-        }
-        events += log.append(session, [event(EventKind.TURN_COMPLETED, turn.pk, payload, held.attempt)])
-        ready = next_in(session)
-    metrics.turn_ended(turn, TurnStatus.COMPLETED)
-    return Change(events=events, ready=ready)
+        subtask = at_work(session)
+        fields = counted(turn, step, subtask)
+        course = plans.finish(session, subtask, Status.COMPLETED, step.text) if subtask else None
+        # What ends the turn is said to the user, whoever says it.
+        events = store_step(session, turn, step, subtask=subtask if course and course.goes_on else None)
+        moved, ready = go_on(session, turn, fields, course)
+    if ready != turn.pk:
+        metrics.turn_ended(turn, TurnStatus.COMPLETED)
+    return Change(events=events + moved, ready=ready)
+
+
+def go_on(
+    session: Session, turn: Turn, fields: dict[str, Any], course: plans.Course | None
+) -> tuple[list[LoggedEvent], uuid.UUID | None]:
+    """Move a running turn, locked, to its end, or to its next step where a plan goes on; return what is ready now."""
+    name = {"turn_id": str(turn.pk)}
+    new = course.events if course else []
+    if course and course.goes_on:
+        # Each sub-task has its own time.
+        move(turn, TurnStatus.QUEUED, worked=timedelta(), **fields)
+        return log.append(session, [*new, event(EventKind.TURN_QUEUED, turn.pk, name, turn.attempt)]), turn.pk
+    move(turn, TurnStatus.COMPLETED, **fields)
+    payload = {**name, "input_tokens": fields["input_tokens"], "output_tokens": fields["output_tokens"]}
+    events = log.append(session, [*new, event(EventKind.TURN_COMPLETED, turn.pk, payload, turn.attempt)])
+    return events, next_in(session)
 
 
 def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Change:
     """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_held(held)
-        events = store_step(session, turn, step, interrupted=True) if step and (step.text or step.reasoning) else []
+        events: list[LoggedEvent] = []
+        if step and (step.text or step.reasoning):
+            events += store_step(session, turn, step, interrupted=True, subtask=at_work(session))
         events += end_as_failed(session, turn, code, text)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
@@ -150,6 +185,7 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
 def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float = math.inf) -> Change:
     """End a turn at its user's wish, whatever it is doing; without an id the one that is running, waiting or next.
 
+    With it ends the plan that it carries out; a plan that waits for its user's next message is ended without a turn.
     No event of the turn can follow the one that tells of it: the worker's writes are refused from here on. What it had
     shown is kept. Raises NothingToCancel and TooLate.
     """
@@ -158,7 +194,10 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
         turns = session.turns.filter(status__in=OPEN_STATUSES).order_by("position")
         turn = (turns.filter(pk=turn_id) if turn_id else turns).first()
         if turn is None:
-            raise NothingToCancel("There is no open turn to cancel.")
+            stopped = [] if turn_id else plans.cancel(session)
+            if not stopped:
+                raise NothingToCancel("There is no open turn to cancel.")
+            return Change(events=log.append(session, stopped))
         events = end_as_cancelled(session, turn)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
@@ -193,7 +232,7 @@ def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     now = timezone.now()
     if to != TurnStatus.RUNNING:
         fields["lease_expires_at"] = None
-    if turn.status == TurnStatus.RUNNING and turn.claimed_at:
+    if turn.status == TurnStatus.RUNNING and turn.claimed_at and "worked" not in fields:
         fields["worked"] = turn.worked + (now - turn.claimed_at)
     if to == TurnStatus.QUEUED:
         fields["queued_at"] = now
@@ -213,10 +252,13 @@ def lock_held(held: Claimed) -> tuple[Session, Turn]:
     return session, turn
 
 
-def counted(turn: Turn, step: Step) -> dict[str, Any]:
-    """Return the fields of a turn that a finished step changes."""
+def counted(turn: Turn, step: Step, subtask: SubTask | None = None) -> dict[str, Any]:
+    """Count a finished step for the sub-task that it was in; return the fields of the turn that it changes."""
+    if subtask:
+        SubTask.objects.filter(pk=subtask.pk).update(steps=F("steps") + 1)
     return {
         "steps": turn.steps + 1,
+        "plan_steps": turn.plan_steps + bool(subtask),
         "first_token_at": turn.first_token_at or step.first_token_at,
         "lost_leases": 0,
         "input_tokens": turn.input_tokens + step.input_tokens,
@@ -225,20 +267,29 @@ def counted(turn: Turn, step: Step) -> dict[str, Any]:
 
 
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
-    """End a turn that the caller has locked, at its user's wish; what it had shown is kept."""
+    """End a turn that the caller has locked, at its user's wish; what it had shown is kept.
+
+    The session's plan ends with it, unless the turn was still to come.
+    """
     _close_calls(turn)
     events = store_shown(session, turn)
+    earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
+    new = [] if earlier else plans.cancel(session)
     move(turn, TurnStatus.CANCELLED)
     payload = {"turn_id": str(turn.pk)}
-    return events + log.append(session, [event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
+    return events + log.append(session, [*new, event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
 
 
 def end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
-    """End a turn that the caller has locked, with a sentence for people."""
+    """End a turn that the caller has locked, with a sentence for people.
+
+    A plan that it carries out goes on with the next message; one that was still to be decided is over.
+    """
     _close_calls(turn)
+    new = plans.cancel(session, only_draft=True)
     move(turn, TurnStatus.FAILED, error_code=code, error=text)
     payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
-    return log.append(session, [event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+    return log.append(session, [*new, event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
 
 
 def _close_calls(turn: Turn) -> None:

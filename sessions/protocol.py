@@ -53,6 +53,8 @@ class ErrorCode(StrEnum):
     MESSAGE_BEGUN = "message_begun"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     UNKNOWN_AGENT = "unknown_agent"
+    UNKNOWN_PLAN = "unknown_plan"
+    PLAN_IN_PROGRESS = "plan_in_progress"
     APPROVAL_DECIDED = "approval_decided"
     INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"
@@ -165,6 +167,21 @@ class HitlResponse(ClientFrame):
     feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
 
 
+class PlanDecision(ClientFrame):
+    """The answer to a plan that was proposed: carry it out, carry it out with other sub-tasks, or not at all."""
+
+    type: Literal["plan_decision"]
+    plan_id: str | None = Field(None, max_length=MAX_CLIENT_ID_LENGTH)
+    #: `plan-approval-` and the id of the plan: how some of the original's clients name it.
+    approval_request_id: str | None = Field(None, max_length=MAX_CLIENT_ID_LENGTH)
+    #: `modify` is another word for `edit`.
+    decision: Literal["approve", "edit", "modify", "reject"]
+    #: With `edit`: all sub-tasks as they are to be, in the form in which they were proposed.
+    modified_subtasks: list[dict[str, Any]] | None = Field(None, max_length=100)
+    #: With `reject`: what the model is told.
+    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
+
+
 class SwitchAgent(ClientFrame):
     """Let another agent answer from here on."""
 
@@ -183,13 +200,23 @@ class Hello(ClientFrame):
     after: int | None = Field(None, ge=0, le=2**63 - 1)
     #: Names of the tools that it can run; the model is offered no others. Without it: those that every client has.
     tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
+    #: Whether it can show a plan and answer it; without a client that can, the model is not offered to make one.
+    plans: bool | None = None
     #: A name of its own that stays over reconnects: whoever comes back has its calls again at once.
     client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
 
 
 #: What a client asks to have stored.
 type Request = (
-    UserMessage | EditMessage | WithdrawMessage | ToolResult | HitlDecision | HitlResponse | SwitchAgent | Cancel
+    UserMessage
+    | EditMessage
+    | WithdrawMessage
+    | ToolResult
+    | HitlDecision
+    | HitlResponse
+    | PlanDecision
+    | SwitchAgent
+    | Cancel
 )
 type AnyClientFrame = Annotated[
     UserMessage
@@ -198,6 +225,7 @@ type AnyClientFrame = Annotated[
     | ToolResult
     | HitlDecision
     | HitlResponse
+    | PlanDecision
     | SwitchAgent
     | Cancel
     | Hello,
@@ -248,6 +276,51 @@ class AgentSwitched(ServerFrame):
     is_final: bool = False
 
 
+class PlanNotification(ServerFrame):
+    """Only with `?plans=1`: a plan waits for its approval. All of it is in `metadata`, as the original had it."""
+
+    type: Literal["plan_notification"] = "plan_notification"
+    content: str
+    metadata: dict[str, Any]
+    is_final: bool = True
+
+
+class SubtaskStarted(ServerFrame):
+    """Only with `?plans=1`: a sub-task of the plan has begun."""
+
+    type: Literal["subtask_started"] = "subtask_started"
+    content: str
+    metadata: dict[str, str]
+
+
+class SubtaskCompleted(ServerFrame):
+    """Only with `?plans=1`: a sub-task of the plan is done; `completion_reason` is what its agent reports."""
+
+    type: Literal["subtask_completed"] = "subtask_completed"
+    metadata: dict[str, str]
+
+
+class PlanProgress(ServerFrame):
+    """Only with `?plans=1`: where a sub-task is, in the words that the original's editor moves its view by."""
+
+    type: Literal["plan_progress"] = "plan_progress"
+    plan_id: str
+    step_id: str
+    status: Literal["in_progress", "completed", "failed", "skipped"]
+    result: str | None = None
+    #: Why it failed.
+    error: str | None = None
+
+
+class PlanCompleted(ServerFrame):
+    """Only with `?plans=1`: the plan is over; its `plan_status` is `complete`, `failed` or `cancelled`."""
+
+    type: Literal["plan_completed"] = "plan_completed"
+    metadata: dict[str, Any]
+    #: True when all was done: nothing else follows in this turn.
+    is_final: bool
+
+
 class Error(ServerFrame):
     """Something did not work. The same sentence stands in `content` and `error`: old clients read one or the other."""
 
@@ -293,7 +366,18 @@ class EventFrame(ServerFrame):
 
 
 type AnyServerFrame = Annotated[
-    AssistantMessage | ToolCallRequest | AgentSwitched | Error | Welcome | Accepted | EventFrame,
+    AssistantMessage
+    | ToolCallRequest
+    | AgentSwitched
+    | PlanNotification
+    | SubtaskStarted
+    | SubtaskCompleted
+    | PlanProgress
+    | PlanCompleted
+    | Error
+    | Welcome
+    | Accepted
+    | EventFrame,
     Field(discriminator="type"),
 ]
 

@@ -7,16 +7,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from agents.context import Window, fit
+from agents.plans import progress
 from agents.roles import role_of, routed
 from agents.tools import offer
 from llm.types import Message as ModelMessage
 from llm.types import Role, Tool
 from llm.types import ToolCall as ModelToolCall
-from sessions.judgement import offered_tools
-from sessions.models import OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
+from sessions import plans
+from sessions.conversation import at_work
+from sessions.judgement import agents_for, offered_tools
+from sessions.models import OPEN_STATUSES, Message, MessageRole, Plan, Session, SubTask, Turn, TurnStatus
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
@@ -31,21 +34,33 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     """
     session = Session.objects.get(turns=turn_id)
     role = role_of(agent)
-    names = offered_tools(session, role)
-    prompt = role.instructions(tools=names, agents=routed(), mode=session.mode)
-    tools = offer(names, agents=[peer.name for peer in routed() if peer.name != agent])
-    return fit(prompt, history(turn_id), window=window, tools=tools).messages, tools
+    subtask = at_work(session)
+    names = offered_tools(session, role, subtask)
+    prompt = role.instructions(
+        tools=names,
+        agents=routed(),
+        mode=session.mode,
+        plan=progress(plans.value_of(subtask.plan)) if subtask else "",
+        subtask=subtask.description if subtask else "",
+    )
+    tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
+    return fit(prompt, history(turn_id, subtask), window=window, tools=tools).messages, tools
 
 
-def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
-    """Return the conversation up to a turn as the model is to see it.
+def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMessage, ...]:
+    """Return the conversation up to a turn as the model is to see it: that with the user, or that of a sub-task.
+
+    Whoever does a sub-task sees its description and what belongs to it. To the others the work on a plan is the result
+    of the call that proposed it; what the user has said meanwhile, and was asked, is a part of both.
 
     In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
     messages of later turns are not there yet.
     """
     turn = Turn.objects.get(pk=turn_id)
     rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
-    messages: list[ModelMessage] = []
+    rows = rows.filter(subtask=subtask) if subtask else rows.filter(Q(subtask=None) | Q(role=MessageRole.USER))
+    reports = {} if subtask else _reports(turn.session_id)
+    messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
     for row in rows.order_by("turn__position", "number"):
         if row.role == MessageRole.TOOL:
@@ -59,10 +74,19 @@ def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
         unanswered += [call.id for call in calls]
         messages.append(
             ModelMessage(
-                role=cast(Role, row.role), content=row.content, tool_calls=calls, tool_call_id=row.tool_call_id
+                role=cast(Role, row.role),
+                content=reports.get(row.tool_call_id) or row.content,
+                tool_calls=calls,
+                tool_call_id=row.tool_call_id,
             )
         )
     return tuple(messages + _missing_results(unanswered))
+
+
+def _reports(session_id: uuid.UUID) -> dict[str, str]:
+    """Return what became of the plans that were approved, by the call that had proposed each."""
+    approved = Plan.objects.filter(session=session_id, approved_at__isnull=False).select_related("call")
+    return {plan.call.call_id: plans.report(plan) for plan in approved}
 
 
 def _missing_results(unanswered: list[str]) -> list[ModelMessage]:

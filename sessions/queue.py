@@ -16,7 +16,7 @@ from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
 from llm import catalog
 from sessions import log, metrics
 from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
-from sessions.conversation import message_added, store_message, switch_agent
+from sessions.conversation import at_work, message_added, store_message, switch_agent
 from sessions.lifecycle import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
@@ -49,7 +49,8 @@ def accept_message(
         if interrupt and (stopped := _under_way(session)):
             events += end_as_cancelled(session, stopped)
         new = _first_agent(session)
-        if agent and agent != session.current_agent:
+        # A plan decides who works, until it is over.
+        if agent and agent != session.current_agent and at_work(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
         new += [
             message_added(message_id, turn_id, MessageRole.USER, content),
@@ -117,10 +118,16 @@ def _waiting(session: Session, message_id: uuid.UUID) -> Message:
 
 
 def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
-    """Let another agent answer from here on. Raises UnknownAgent and TooLate."""
+    """Let another agent answer from here on.
+
+    Raises UnknownAgent, MessageRefused while a plan decides who works, and TooLate.
+    """
     _require_agent(agent)
     with atomic_until(deadline):
         session = log.lock(session_id)
+        if at_work(session):
+            text = "A plan is being carried out and decides which agent works. Stop it first, or wait for its end."
+            raise MessageRefused(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
         new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
         events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])

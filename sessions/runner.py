@@ -156,7 +156,7 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 
 async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed, StepFinished | None]:
     """Choose who answers, in a turn's first step; return the attempt as it goes on, and the reply if it is there."""
-    if held.steps:
+    if not held.first:
         return held, None
     asked = await _stored(reception.question, held.turn_id)
     if reply := reception.own_reply(asked):

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models import F, Func, IntegerField, Sum, TextField, Window
 from django.db.models.functions import Cast
 
-from sessions import log
-from sessions.conversation import shown_texts
-from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, Session, ToolCallStatus, Turn
+from sessions import log, plans
+from sessions.conversation import part_of, shown_texts
+from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
 
 #: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
 #: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
@@ -22,7 +22,7 @@ NEWEST, NEWEST_BYTES = 1000, 512 * 1024
 
 
 def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
-    """Return the session's messages, open turns, waiting tool calls and unfinished texts, and `number`."""
+    """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`."""
     with transaction.atomic():
         # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
         session = log.lock(session_id)
@@ -36,6 +36,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             "turns": [_turn_state(turn) for turn in turns],
             "texts": [text for turn in turns for text in shown_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
+            "plan": plans.state(plan) if (plan := plans.active(session)) else None,
         }
 
 
@@ -46,7 +47,8 @@ def _newest(session: Session) -> list[Message]:
     sized = session.messages.filter(withdrawn=False).annotate(
         bytes=_bytes("content") + _bytes("reasoning") + _bytes("tool_calls"), total=bytes_of_all
     )
-    return list(sized.filter(total__lt=F("bytes") + NEWEST_BYTES).order_by(*order)[:NEWEST])
+    rows = sized.filter(total__lt=F("bytes") + NEWEST_BYTES).select_related("subtask")
+    return list(rows.order_by(*order)[:NEWEST])
 
 
 def _bytes(field: str) -> Func:
@@ -69,6 +71,9 @@ def message_state(message: Message) -> dict[str, Any]:
         state["tool_call_id"] = message.tool_call_id
     if message.interrupted:
         state["interrupted"] = True
+    # Of a user's message it is found out later, and its event does not say so.
+    if message.role != MessageRole.USER:
+        state |= part_of(message.subtask)
     return state
 
 

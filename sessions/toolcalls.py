@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from agents.plans import Status
 from llm.types import ToolCall as ModelToolCall
-from sessions import answers, log
+from sessions import answers, log, metrics, plans
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
-from sessions.conversation import make_call_ids_unique, message_added, store_message, store_step
+from sessions.conversation import at_work, make_call_ids_unique, message_added, part_of, store_message, store_step
 from sessions.judgement import judge, questions
-from sessions.lifecycle import atomic_until, counted, event, lock_held, move, next_in
+from sessions.lifecycle import atomic_until, counted, event, go_on, lock_held, move
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_CALLS,
@@ -29,6 +31,7 @@ from sessions.models import (
     Message,
     MessageRole,
     Session,
+    SubTask,
     ToolCall,
     ToolCallStatus,
     Turn,
@@ -45,24 +48,29 @@ def request_tools(
     """Store the step and its tool calls. Raises StaleAttempt.
 
     The turn waits while a call is out or a person is asked; it goes on at once when all have their results already,
-    and ends when the model said that it is done or asked the user something.
+    and ends when the model said that it is done or asked the user something. In a plan being done ends the sub-task.
     """
     with transaction.atomic():
         session, turn = lock_held(held)
-        calls = judge(session, held.agent, asked, broken or {})
+        subtask = at_work(session)
+        calls = judge(session, held.agent, asked, broken or {}, subtask)
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
-        events = store_step(session, turn, step, tool_calls=wire)
+        events = store_step(session, turn, step, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
         said = answers.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(questions(calls))
-        events += log.append(session, [*said.events, *map(requested, filter(_is_open, calls))])
+        new = [*said.events, *map(requested, filter(_is_open, calls)), *plans.propose(session, calls)]
+        events += log.append(session, new)
         for call in calls:
             if not _is_open(call):
-                events += _store_result(session, call)
-        ready = _go_on(session, turn, events, said, fields=counted(turn, step), waits=any(map(_is_open, calls)))
+                events += _store_result(session, call, subtask)
+        fields = counted(turn, step, subtask)
+        ready = _go_on(session, turn, events, said, fields=fields, waits=any(map(_is_open, calls)), subtask=subtask)
+    if events[-1].kind == EventKind.TURN_COMPLETED:
+        metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 
 
@@ -77,6 +85,9 @@ def record_tool_result(
     with atomic_until(deadline):
         session = log.lock(session_id)
         call = open_call(session, call_id)
+        if call.tool == plans.PROPOSAL:
+            text = "A plan is no tool that a client runs: answer it with `plan_decision` or `hitl_decision`."
+            raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, text)
         events: list[LoggedEvent] = []
         if call.status == ToolCallStatus.ASKED:
             status = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
@@ -128,7 +139,8 @@ def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, conten
     """Give a call of the locked session its result, and queue its turn when that was the last one."""
     call.status, call.result, call.finished_at = status, content, timezone.now()
     call.save(update_fields=["status", "result", "finished_at"])
-    events = _store_result(session, call)
+    # No sub-task begins or ends while a call is open, so it is still the one that asked for this.
+    events = _store_result(session, call, at_work(session))
     turn = call.turn
     if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
         return Change(events=events)
@@ -156,18 +168,25 @@ def _is_open(call: ToolCall) -> bool:
     return call.status in OPEN_CALLS
 
 
-def _store_result(session: Session, call: ToolCall) -> list[LoggedEvent]:
+def _store_result(session: Session, call: ToolCall, subtask: SubTask | None) -> list[LoggedEvent]:
     payload = {"turn_id": str(call.turn_id), "call_id": call.call_id, "status": str(call.status)}
     message_id = new_id()
     events = log.append(
         session,
         [
             event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload),
-            message_added(message_id, call.turn_id, MessageRole.TOOL, call.result, tool_call_id=call.call_id),
+            message_added(
+                message_id,
+                call.turn_id,
+                MessageRole.TOOL,
+                call.result,
+                tool_call_id=call.call_id,
+                **part_of(subtask),
+            ),
         ],
     )
     message = Message(id=message_id, session=session, turn_id=call.turn_id, role=MessageRole.TOOL, content=call.result)
-    message.tool_call_id = call.call_id
+    message.tool_call_id, message.subtask = call.call_id, subtask
     store_message(message, events[1])
     return events
 
@@ -178,8 +197,9 @@ def _go_on(
     events: list[LoggedEvent],
     said: answers.Said,
     *,
-    fields: dict[str, object],
+    fields: dict[str, Any],
     waits: bool,
+    subtask: SubTask | None,
 ) -> uuid.UUID | None:
     """Move the turn to what comes after its calls; adds the events, returns the turn that is ready now."""
     name = {"turn_id": str(turn.pk)}
@@ -192,9 +212,11 @@ def _go_on(
         move(turn, TurnStatus.QUEUED, **fields)
         events += log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, name, attempt)])
         return turn.pk
-    if said.last_words:
+    done = None if said.asks else subtask
+    course = plans.finish(session, done, Status.COMPLETED, said.last_words) if done else None
+    # In the middle of a plan they are a report to the agents that come next.
+    if said.last_words and not (course and course.goes_on):
         events += store_step(session, turn, Step(message_id=new_id(), text=said.last_words))
-    move(turn, TurnStatus.COMPLETED, **fields)
-    counts = {key: fields[key] for key in ("input_tokens", "output_tokens")}
-    events += log.append(session, [event(EventKind.TURN_COMPLETED, turn.pk, name | counts, attempt)])
-    return next_in(session)
+    moved, ready = go_on(session, turn, fields, course)
+    events += moved
+    return ready

@@ -14,10 +14,11 @@ from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.event import EventAdmin
+from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
-from sessions.models import Approval, Event, Message, PolicyRule, Session, ToolCall, Turn, Worker
+from sessions.models import Approval, Event, Message, Plan, PolicyRule, Session, SubTask, ToolCall, Turn, Worker
 
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
@@ -25,5 +26,7 @@ admin.site.register(Message, MessageAdmin)
 admin.site.register(ToolCall, ToolCallAdmin)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(PolicyRule, PolicyRuleAdmin)
+admin.site.register(Plan, PlanAdmin)
+admin.site.register(SubTask, SubTaskAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

@@ -36,7 +36,18 @@ class TurnAdmin(SearchableAdmin):
     list_select_related = ("session__owner",)
     sortable_by = ("created",)
     fields = (
-        *("id", "conversation_of", "owner_of", "events", "state", "position", "attempt", "lost_leases", "steps"),
+        *(
+            "id",
+            "conversation_of",
+            "owner_of",
+            "events",
+            "state",
+            "position",
+            "attempt",
+            "lost_leases",
+            "steps",
+            "plan_steps",
+        ),
         *(
             "the_worker",
             "the_model",
@@ -107,7 +118,18 @@ class MessageAdmin(SearchableAdmin):
     list_select_related = ("session__owner",)
     sortable_by = ("created",)
     fields = (
-        *("id", "conversation_of", "owner_of", "turn_of", "role", "text", "calls", "the_tool_call_id", "cut_off"),
+        *(
+            "id",
+            "conversation_of",
+            "owner_of",
+            "turn_of",
+            "role",
+            "subtask",
+            "text",
+            "calls",
+            "the_tool_call_id",
+            "cut_off",
+        ),
         *("withdrawn", "the_client_message_id", "number", "created_at"),
     )
     the_tool_call_id = shown("tool_call_id")

@@ -1,4 +1,4 @@
-"""What is stored: sessions, their messages, turns, tool calls and events, and which workers are alive.
+"""What is stored: sessions, their messages, turns, tool calls, plans and events, and which workers are alive.
 
 Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Columns that came later
 have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
@@ -7,10 +7,12 @@ have a default in the database, so that processes of the version before can go o
 from sessions.models.conversation import MODES, OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
 from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
+from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.workers import Worker
 
 __all__ = [
+    "ACTIVE_PLANS",
     "MODES",
     "OPEN_CALLS",
     "OPEN_STATUSES",
@@ -21,8 +23,12 @@ __all__ = [
     "EventKind",
     "Message",
     "MessageRole",
+    "Plan",
+    "PlanStatus",
     "PolicyRule",
     "Session",
+    "SubTask",
+    "SubTaskStatus",
     "ToolCall",
     "ToolCallStatus",
     "Turn",

@@ -59,6 +59,9 @@ class Session(models.Model):
     client_tools = models.JSONField(
         null=True, blank=True, help_text="The tools that its client says it can run; empty: those every client can."
     )
+    client_plans = models.BooleanField(
+        default=False, db_default=False, help_text="One of its clients can show a plan and answer it."
+    )
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -91,6 +94,9 @@ class Turn(models.Model):
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")
     steps = models.PositiveIntegerField(default=0, help_text="Model calls that finished.")
+    plan_steps = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Those of them that were a part of a sub-task, which has a limit of its own."
+    )
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     error_code = models.CharField(max_length=64, blank=True)
@@ -99,7 +105,9 @@ class Turn(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its newest attempt began.")
     worked = models.DurationField(
-        default=timedelta, db_default=timedelta(), help_text="Time its attempts took, without waiting for tools."
+        default=timedelta,
+        db_default=timedelta(),
+        help_text="Time its attempts took, without waiting for tools; in a plan, since the sub-task began.",
     )
     first_token_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
@@ -149,6 +157,15 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="messages")
+    subtask = models.ForeignKey(
+        "SubTask",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="messages",
+        db_index=False,
+        help_text="The piece of a plan's work that it is a part of.",
+    )
     role = models.CharField(max_length=16, choices=MessageRole)
     content = models.TextField(blank=True)
     reasoning = models.TextField(
@@ -179,6 +196,10 @@ class Message(models.Model):
                 condition=~Q(client_message_id=""),
                 name="message_client_id_unique",
             ),
+        ]
+        indexes = [
+            # Most messages are a part of no plan.
+            models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask"),
         ]
 
     def __str__(self) -> str:

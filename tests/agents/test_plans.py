@@ -101,11 +101,6 @@ def test_a_failure_stops_what_waits_for_it_and_nothing_else() -> None:
     assert names(ready(moved(plan, "design", Status.SKIPPED))) == ["a", "b"], "or left out"
 
 
-def test_a_crash_puts_a_subtask_back() -> None:
-    plan = moved(read(task("1")), "1", Status.IN_PROGRESS)
-    assert names(ready(moved(plan, "1", Status.PENDING))) == ["1"]
-
-
 @pytest.mark.parametrize("before", Status)
 @pytest.mark.parametrize("after", Status)
 def test_only_steps_of_the_table_are_taken(before: Status, after: Status) -> None:

@@ -35,7 +35,9 @@ def known(state: dict[str, Any]) -> dict[str, Any]:
     messages = [{key: value for key, value in one.items() if key != "number"} for one in state["messages"]]
     messages.sort(key=lambda one: state["order"].index(one["turn_id"]))
     order = [turn for turn in state["order"] if turn in {one["turn_id"] for one in messages}]
-    return {**{key: value for key, value in state.items() if key != "ends"}, "messages": messages, "order": order}
+    plans = {call: plan for call, plan in state["plans"].items() if plan["status"] in ("draft", "in_progress")}
+    rest = {key: value for key, value in state.items() if key != "ends"}
+    return {**rest, "messages": messages, "order": order, "plans": plans}
 
 
 def events(*payloads: tuple[str, dict[str, Any]]) -> list[Frame]:
@@ -74,7 +76,7 @@ class Follower:
     def connected(self) -> Iterator[Follower]:
         with connect(self.url, subprotocols=["codelab.v2"], proxy=None) as socket:  # type: ignore[list-item]
             self.socket = socket
-            self.send({"type": "hello", "after": 0})
+            self.send({"type": "hello", "after": 0, "plans": True})
             yield self
 
     def send(self, frame: Frame) -> None:
@@ -82,6 +84,24 @@ class Follower:
 
     def say(self, content: str) -> None:
         self.send({"type": "user_message", "content": content})
+
+    def plan(self, snapshots: list[dict[str, Any]]) -> None:
+        """Have a plan proposed, edited and carried out, with a snapshot of each of its moments."""
+        self.send({"type": "switch_agent", "agent_type": "architect"})
+        wait: dict[str, Any] = {"id": "a", "description": '/call read_file {"path": "x"}\n/say a', "agent": "coder"}
+        subtasks = [wait, {"id": "b", "description": "/say b", "agent": "ask", "dependencies": ["a"]}]
+        self.say(f"/call create_plan {json.dumps({'goal': 'g', 'subtasks': subtasks})}")
+        self.until("turn_waiting")
+        snapshots.append(self.snapshot())
+        plan_id = snapshots[-1]["plan"]["plan_id"]
+        edited = [{**subtask, "estimated_time": "1 min"} for subtask in subtasks]
+        frame = {"type": "plan_decision", "plan_id": plan_id, "decision": "edit", "modified_subtasks": edited}
+        self.send(frame)
+        self.until("turn_waiting")
+        snapshots.append(self.snapshot())
+        self.send({"type": "tool_result", "call_id": snapshots[-1]["tool_calls"][0]["call_id"], "result": 1})
+        self.until("plan_finished")
+        self.until("turn_completed")
 
     def until(self, *kinds: str) -> None:
         """Follow until one of these kinds has happened."""
@@ -149,6 +169,7 @@ def test_all_events_are_the_snapshot_and_those_after_it(page: Page, service: Ser
         follower.until("turn_failed")
         follower.until("turn_completed")
         follower.until("turn_completed")
+        follower.plan(snapshots)
         last = follower.snapshot()
 
         whole = follower.up_to(last["number"])

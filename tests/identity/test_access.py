@@ -29,7 +29,7 @@ from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, Signi
 from sessions import lifecycle, queue, toolcalls
 from sessions.changes import Step
 from sessions.consumers import NoSuchSocket
-from sessions.models import Approval, Event, Message, PolicyRule, Session, ToolCall, Turn, Worker, new_id
+from sessions.models import Approval, Event, Message, Plan, PolicyRule, Session, SubTask, ToolCall, Turn, Worker, new_id
 from sessions.protocol import ClientFrame
 from sessions.routing import websocket_urlpatterns
 from sessions.threads import in_thread
@@ -240,6 +240,7 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "withdraw_message": ({"message_id": MESSAGE}, "message_not_found"),
     "hitl_decision": ({"call_id": "alices-question", "decision": "approve"}, "unknown_tool_call"),
     "hitl_response": ({"call_id": "alices-question", "action": "approve"}, "unknown_tool_call"),
+    "plan_decision": ({"plan_id": ID.format(4), "decision": "approve"}, "unknown_plan"),
     "switch_agent": ({"agent_type": "coder"}, "agent_switched"),
     "hello": ({"after": 0}, "unknown_type"),
 }
@@ -286,6 +287,8 @@ PAGES: dict[type[Model], set[str]] = {
     ToolCall: READ,
     Approval: READ,
     PolicyRule: READ,
+    Plan: READ,
+    SubTask: READ,
     Event: READ,
     Worker: READ,
     ApiKey: READ | {"add"},
@@ -318,6 +321,9 @@ def rows(session: Session, people: dict[str, Caller]) -> dict[type[Model], Model
     Worker.objects.create(name="w", started_at=now, seen_at=now)
     Group.objects.create(name="group")
     PolicyRule.objects.create(owner=session.owner, effect="deny", subject=CANARY)
+    call = ToolCall.objects.order_by("pk")[0]
+    plan = Plan.objects.create(id=ID.format(4), session=session, call=call, agent="architect", goal=CANARY)
+    SubTask.objects.create(plan=plan, key="a", position=0, description=CANARY, agent="coder")
     return {model: model._default_manager.order_by("pk").first() for model in PAGES}  # type: ignore[misc]
 
 

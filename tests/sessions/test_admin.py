@@ -25,6 +25,12 @@ LISTS = ("session", "turn", "message", "toolcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _urls() -> None:
+    """Import all URLs before the first request: whoever has locked a session, as these tests have, is given 0.7 s."""
+    reverse("admin:index")
+
+
 @pytest.fixture
 def operator(db: None) -> Client:
     return signed_in(User.objects.create_superuser("operator", password="a long password of the operator"))

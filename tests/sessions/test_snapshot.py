@@ -13,13 +13,27 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from llm.types import ToolCall as ModelToolCall
 from sessions import approvals, folding, lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, LoggedEvent, NewEvent
-from sessions.models import OPEN_CALLS, PIECES, EventKind, Session, ToolCall, Turn, TurnStatus, Via, new_id
+from sessions.models import (
+    OPEN_CALLS,
+    PIECES,
+    EventKind,
+    Plan,
+    Session,
+    SubTask,
+    ToolCall,
+    Turn,
+    TurnStatus,
+    Via,
+    new_id,
+)
 from sessions.snapshot import snapshot
-from tests.sessions.calls import read_call, write_call
+from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
+TASKS = (subtask("a"), subtask("b", agent="architect"), subtask("c", dependencies=["a"]))
 ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED}
 
 
@@ -30,6 +44,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     turns: dict[str, dict[str, Any]] = {}
     texts: dict[str, dict[str, str]] = {}
     calls: dict[str, dict[str, Any]] = {}
+    plan: dict[str, Any] | None = None
     for event in events:
         p = event.payload
         match event.kind:
@@ -67,6 +82,15 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
             case EventKind.TOOL_CALL_FINISHED:
                 # A call that was refused at once has never been asked for.
                 calls.pop(p["call_id"], None)
+            case EventKind.PLAN_PROPOSED:
+                plan = p
+            case EventKind.PLAN_DECIDED if plan and p["decision"] != "reject":
+                plan |= {"status": "in_progress"} | {key: p[key] for key in ("goal", "subtasks") if key in p}
+            case EventKind.PLAN_UPDATED if plan:
+                (subtask,) = (each for each in plan["subtasks"] if each["id"] == p["subtask_id"])
+                subtask |= {"status": p["status"], "result": p["result"]}
+            case EventKind.PLAN_FINISHED:
+                plan = None
             case _ if event.kind in ENDS:
                 del turns[p["turn_id"]]
                 calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
@@ -78,6 +102,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
         "turns": [turns[turn_id] for turn_id in order if turn_id in turns],
         "texts": sorted(texts.values(), key=str),
         "tool_calls": sorted(calls.values(), key=str),
+        "plan": plan,
     }
 
 
@@ -89,6 +114,7 @@ def fresh(session: Session) -> dict[str, Any]:
         "turns": state["turns"],
         "texts": sorted(state["texts"], key=str),
         "tool_calls": sorted(state["tool_calls"], key=str),
+        "plan": state["plan"],
     }
 
 
@@ -100,6 +126,9 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = lifecycle.open_session(self.owner.pk, str(uuid.uuid4()))
+        lifecycle.note_plans(self.session.pk, True)
+        # Who can propose plans.
+        queue.choose_agent(self.session.pk, "architect")
         self.held: Claimed | None = None
         self.message_id = new_id()
 
@@ -147,7 +176,7 @@ class Conversation(RuleBasedStateMachine):
         return Step(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
 
     @precondition(lambda self: self.held is not None)
-    @rule(how=st.sampled_from(["complete", "fail", "tools", "refused", "release", "lose"]))
+    @rule(how=st.sampled_from(["complete", "fail", "tools", "plan", "exhausted", "done", "refused", "release", "lose"]))
     def end(self, how: str) -> None:
         held, self.held = self.held, None
         assert held
@@ -161,8 +190,20 @@ class Conversation(RuleBasedStateMachine):
                 lifecycle.fail(held, code="model_error", text="No.", step=self.shown())
             case "tools":
                 # One that runs unasked, one that a person must allow, one that nobody may run.
-                calls = [read_call(str(new_id())), write_call(str(new_id())), write_call(str(new_id()), path="../x")]
+                calls = [
+                    read_call(str(new_id())),
+                    write_call(str(new_id()), path="a.md"),
+                    write_call(str(new_id()), path="../x"),
+                ]
                 toolcalls.request_tools(held, self.shown(), calls)
+            case "plan":
+                toolcalls.request_tools(held, self.shown(), [plan_call(str(new_id()), *TASKS)])
+            case "exhausted":
+                SubTask.objects.filter(plan__session=self.session, status="in_progress").update(steps=20)
+                lifecycle.release(held)
+            case "done":
+                finish = ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": "Done."})
+                toolcalls.request_tools(held, self.shown(), [finish])
             case "refused":
                 toolcalls.request_tools(held, self.shown(), [write_call(str(new_id()), path="../x")])
             case "release":
@@ -173,7 +214,8 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(failed=st.booleans())
     def answer_a_tool(self, failed: bool) -> None:
-        call = ToolCall.objects.filter(turn__session=self.session, status__in=OPEN_CALLS).order_by("pk").first()
+        calls = ToolCall.objects.filter(turn__session=self.session, status__in=OPEN_CALLS)
+        call = calls.exclude(tool="create_plan").order_by("pk").first()
         if call:
             toolcalls.record_tool_result(self.session.pk, call.call_id, content="r", failed=failed)
 
@@ -181,7 +223,10 @@ class Conversation(RuleBasedStateMachine):
     def decide(self, approve: bool, edited: bool) -> None:
         approval = approvals.pending(self.session.pk).first()
         if approval:
-            arguments = {"path": "b.txt", "content": "y"} if approve and edited else None
+            other = (
+                plan_call("", subtask("only")) if approval.call.tool == "create_plan" else write_call("", path="b.md")
+            )
+            arguments = other.arguments if approve and edited else None
             answer = approvals.Answer(approve=approve, arguments=arguments, by=self.owner.pk, via=Via.REST)
             approvals.decide(self.session.pk, approval.call.call_id, answer)
 
@@ -189,6 +234,12 @@ class Conversation(RuleBasedStateMachine):
     def cancel(self) -> None:
         if self.session.turns.filter(status__in=["queued", "running", "waiting"]).exists():
             lifecycle.cancel(self.session.pk, None)
+
+    @invariant()
+    def a_plan_that_runs_has_one_sub_task_at_work(self) -> None:
+        running = Plan.objects.filter(session=self.session, status="in_progress")
+        at_work = SubTask.objects.filter(plan__session=self.session, status="in_progress")
+        assert [plan.pk for plan in running] == [each.plan_id for each in at_work]
 
     @invariant()
     def replay_is_the_same_as_a_snapshot(self) -> None:

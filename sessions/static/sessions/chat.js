@@ -2,12 +2,17 @@
 
 import { keepState, outboxes } from "./memory.js";
 import { outline } from "./outline.js";
+import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { element, ErrorCard, List, Message, Remark } from "./render.js";
 import { Session } from "./session.js";
 import { ToolCard } from "./toolcard.js";
 
-const PROGRESS = { working: "Working…", waiting: "Waiting for the result of the tool." };
+const PROGRESS = {
+  working: "Working…",
+  waiting: "Waiting for the result of the tool.",
+  deciding: "Waiting for your answer to the plan.",
+};
 const CONNECTION = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
 const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
 const NOT_SIGNED_IN = 4401;
@@ -47,6 +52,7 @@ const actions = {
 const VIEWS = {
   message: (item) => new Message(item),
   tool: (item) => new ToolCard(item, (fields) => chat.answer(item.id, fields)),
+  plan: (item) => new PlanCard(item, (fields) => chat.decide(item.plan_id, fields)),
   error: (item) => new ErrorCard(item),
   remark: (item) => new Remark(item),
   waiting: (item) => new WaitingMessage(item, actions),

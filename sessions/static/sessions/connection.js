@@ -64,7 +64,7 @@ export class Connection {
     this.socket = socket;
     // Also for a server that does not even open the socket.
     this.expectAnswer();
-    socket.onopen = () => socket === this.socket && this.send({ type: "hello", after: this.after() });
+    socket.onopen = () => socket === this.socket && this.send({ type: "hello", after: this.after(), plans: true });
     socket.onmessage = ({ data }) => socket === this.socket && this.#take(JSON.parse(data));
     socket.onclose = ({ code }) => this.#closed(socket, code);
   }

@@ -4,7 +4,7 @@
  */
 
 // A page of another version may not understand what this one has stored.
-const VERSION = 1;
+const VERSION = 2;
 
 const place = (name) => `codelab.${VERSION}.${document.body.dataset.user}.${name}`;
 

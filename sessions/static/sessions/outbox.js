@@ -17,6 +17,8 @@ const SHOWS = {
     kind === "message_edited" && payload.message_id === frame.message_id && payload.content === frame.content,
   withdraw_message: (frame, kind, payload) => kind === "message_withdrawn" && payload.message_id === frame.message_id,
   tool_result: (frame, kind, payload) => kind === "tool_call_finished" && payload.call_id === frame.call_id,
+  plan_decision: (frame, kind, payload) =>
+    (kind === "plan_decided" || kind === "plan_finished") && payload.plan_id === frame.plan_id,
   cancel: (frame, kind, payload) => TURN_ENDS.has(kind) && payload.turn_id === frame.turn_id,
 };
 
@@ -27,6 +29,9 @@ const CONCERNS = {
   message_not_found: ["edit_message", "withdraw_message"],
   tool_call_finished: ["tool_result"],
   unknown_tool_call: ["tool_result"],
+  unknown_plan: ["plan_decision"],
+  approval_decided: ["plan_decision"],
+  invalid_arguments: ["plan_decision"],
 };
 
 export class Outbox {

@@ -52,12 +52,16 @@ function messageItems(message, end, { state, outbox, results }) {
   return [...said, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
-function messageItem({ message_id, role, content, reasoning = "" }, more) {
-  const label = LABELS[role] ?? role;
+function messageItem({ message_id, role, content, subtask_id, reasoning = "" }, more) {
+  const name = LABELS[role] ?? role;
+  const label = subtask_id ? `${name} · ${subtask_id}` : name;
   return { key: message_id, type: "message", role, label, text: content, reasoning, time: timeOf(message_id), ...more };
 }
 
 function toolItem({ id, name, arguments: args }, turn, { state, outbox, results }) {
+  const plan = state.plans[id];
+  // Another key than a tool's: it may have been drawn before it was known to be a plan.
+  if (plan) return { ...plan, key: `plan ${id}`, type: "plan", isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
   const item = { key: `tool ${id}`, type: "tool", id, tool: name, args, approval: false };
   if (results.has(id)) {
     const result = results.get(id);
@@ -92,7 +96,8 @@ function unsentItem({ id, frame, sent, resting, refusal }, isOpen) {
 
 function progressOf(state, current) {
   if (!current) return "";
-  if (state.turns[current].status === "waiting") return "waiting";
+  const isAsked = Object.values(state.plans).some((plan) => plan.status === "draft");
+  if (state.turns[current].status === "waiting") return isAsked ? "deciding" : "waiting";
   return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";
 }
 

@@ -51,10 +51,13 @@ export class List {
 export class Message {
   constructor({ role, label, time }) {
     this.body = element("div", { class: "body", dir: "auto" });
-    this.node = element("article", { class: `message ${role}` }, heading(label, time), this.body);
+    this.heading = heading(label, time);
+    this.node = element("article", { class: `message ${role}` }, this.heading, this.body);
   }
 
-  update({ text, reasoning = "", busy = false, remark = "" }) {
+  update({ label, text, reasoning = "", busy = false, remark = "" }) {
+    // Whose work it is a part of is known when it is complete.
+    if (this.heading.firstChild.data !== label) this.heading.firstChild.data = label;
     if (reasoning !== (this.reasoning ?? "")) this.#think(reasoning);
     // Open while there is nothing else to read; whoever opens or closes it is not contradicted.
     if (this.thoughts && !this.text && text) this.thoughts.open = false;

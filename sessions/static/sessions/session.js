@@ -10,7 +10,10 @@ const PASSING = new Set(["storage_unavailable", "broker_unavailable"]);
 // Refusals that are told by a close code right afterwards.
 const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames"]);
 // Refusals that mean: it is done already, or has become pointless. Nobody needs to hear of them.
-const POINTLESS = new Set(["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"]);
+const POINTLESS = new Set([
+  ...["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"],
+  ...["approval_decided", "unknown_plan"],
+]);
 const SOCKET_TOO_BIG = 1009;
 
 export class Session {
@@ -50,6 +53,11 @@ export class Session {
 
   answer(call_id, fields) {
     this.#add({ type: "tool_result", call_id, ...fields });
+  }
+
+  /** Answer a plan: {decision, modified_subtasks or feedback}. */
+  decide(plan_id, fields) {
+    this.#add({ type: "plan_decision", plan_id, ...fields });
   }
 
   edit(message_id, content) {

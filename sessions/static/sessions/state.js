@@ -14,6 +14,7 @@ export const NOTHING = Object.freeze({
   messages: [], // in each turn in the order of arrival
   texts: {}, // begun and not finished: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
+  plans: {}, // by the call that proposed each; a snapshot tells of the active one only
 });
 
 export function fromSnapshot(snapshot) {
@@ -26,6 +27,7 @@ export function fromSnapshot(snapshot) {
     messages: snapshot.messages,
     texts: keyed(snapshot.texts, "message_id"),
     calls: keyed(snapshot.tool_calls, "call_id"),
+    plans: keyed(snapshot.plan ? [snapshot.plan] : [], "call_id"),
   };
 }
 
@@ -74,6 +76,14 @@ const CHANGES = {
       : calls,
   }),
   tool_call_finished: ({ calls }, { call_id }) => ({ calls: without(calls, (call) => call.call_id === call_id) }),
+  plan_proposed: ({ plans }, plan) => ({ plans: { ...plans, [plan.call_id]: plan } }),
+  plan_decided: (state, { plan_id, decision, goal, subtasks }) =>
+    planChanged(state, plan_id, () => decision !== "reject" && { status: "in_progress", ...(subtasks && { goal, subtasks }) }),
+  plan_updated: (state, { plan_id, subtask_id, status, result }) =>
+    planChanged(state, plan_id, ({ subtasks }) => ({
+      subtasks: subtasks.map((one) => (one.id === subtask_id ? { ...one, status, result } : one)),
+    })),
+  plan_finished: (state, { plan_id, status }) => planChanged(state, plan_id, () => ({ status })),
   queue_changed({ order }, { turn_ids }) {
     // They change places among themselves; a turn between them that has been stopped stays where it is.
     const queue = turn_ids.filter((id) => order.includes(id));
@@ -97,6 +107,12 @@ function ended({ turns, ends, texts, calls }, turn_id, end) {
 function grown(texts, names, field, text) {
   const known = texts[names.message_id] ?? { ...names, text: "" };
   return { ...texts, [names.message_id]: { ...known, [field]: (known[field] ?? "") + text } };
+}
+
+/** Change the plan of this id, if it is known: whoever came later has not heard of it. */
+function planChanged({ plans }, plan_id, change) {
+  const plan = Object.values(plans).find((one) => one.plan_id === plan_id);
+  return plan && { plans: { ...plans, [plan.call_id]: { ...plan, ...change(plan) } } };
 }
 
 function keyed(list, field) {
