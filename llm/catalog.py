@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from decimal import Decimal
 
 from llm import scripted
 from llm.deadlines import with_deadlines
@@ -20,6 +21,15 @@ def preload(model: str) -> None:
         from llm import gateway
 
         gateway.preload()
+
+
+def cost(model: str, *, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Return what a call cost, in US dollars by public prices; None where no price is known. Only for workers."""
+    if is_scripted(model):
+        return Decimal(0)
+    from llm import gateway
+
+    return gateway.cost(model, input_tokens=input_tokens, output_tokens=output_tokens)
 
 
 def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from llm import errors
@@ -74,6 +75,20 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
         input_tokens=getattr(usage, "prompt_tokens", 0) or 0,
         output_tokens=getattr(usage, "completion_tokens", 0) or 0,
     )
+
+
+def cost(model: str, *, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Return what LiteLLM's list of prices says, in US dollars; None where it does not have the model."""
+    if not (input_tokens or output_tokens):
+        # The provider counted nothing, which is not the same as for nothing.
+        return None
+    try:
+        prices = preload().cost_per_token(model=model, prompt_tokens=input_tokens, completion_tokens=output_tokens)
+    except Exception:
+        # It raises a bare Exception for a model it does not know.
+        return None
+    # By way of text: the float itself has more digits than the price.
+    return sum((Decimal(str(price)) for price in prices), Decimal(0))
 
 
 def _arguments(request: ModelRequest) -> dict[str, Any]:

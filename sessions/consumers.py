@@ -23,7 +23,7 @@ from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, 
 from sessions.feed import Feed
 from sessions.frames import Dialect, frame_of
 from sessions.intake import announce, patience, take_frame
-from sessions.models import Session, new_id
+from sessions.models import EventKind, Session, new_id
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
     CloseCode,
@@ -38,6 +38,7 @@ from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
+DELETED = "This session was deleted."
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_LENGTH = 18
 #: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
@@ -142,6 +143,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 frame = frame_of(event, self.dialect)
                 if frame is not None:
                     await self.send(protocol.encode(frame))
+                if event.kind == EventKind.SESSION_DELETED:
+                    await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
+                    return
         except Exception:
             # A socket that has gone deaf is worse than one that is closed: its client comes back.
             logger.exception("feed_crashed")
@@ -185,6 +189,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
             await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
+        except Session.DoesNotExist:
+            await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
         except BrokerUnavailable as error:
             await self.send_error(ErrorCode.BROKER_UNAVAILABLE, str(error))
         except (DatabaseError, TooLate, TimeoutError) as error:

@@ -16,7 +16,7 @@ from itertools import groupby
 
 import structlog
 
-from sessions import log, queries
+from sessions import queries
 from sessions.layer import RETRY, listen, tell
 from sessions.log import LoggedEvent, Page
 from sessions.models import EventKind
@@ -47,7 +47,7 @@ async def publish(events: Iterable[LoggedEvent]) -> None:
 
 
 class Feed:
-    """Follows one session from a number on. Iterating yields its events, each once and in order, for ever.
+    """Follows one session from a number on. Iterating yields its events, each once and in order, until it is deleted.
 
     With `writable` it yields nothing while that event is not set, and keeps little meanwhile, however much happens.
     """
@@ -104,6 +104,8 @@ class Feed:
                         await self._writable.wait()
                     self._note(event)
                     yield event
+                    if event.kind == EventKind.SESSION_DELETED:
+                        return
                 events = await (self._read() if isinstance(events, Page) and events.more else self._next())
         finally:
             subscription.cancel()
@@ -127,7 +129,7 @@ class Feed:
 
     async def _read(self) -> list[LoggedEvent]:
         try:
-            return await in_thread(log.since)(self.session_id, self.after)
+            return await in_thread(queries.news)(self.session_id, self.after)
         except Exception as error:
             # The database is away: what it holds will still be there at the next look.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)

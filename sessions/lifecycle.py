@@ -24,7 +24,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.roles import UNASSIGNED
-from sessions import log, metrics
+from sessions import ledger, log, metrics
 from sessions.changes import Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate
 from sessions.conversation import (
     shown_texts,
@@ -37,6 +37,7 @@ from sessions.models import (
     Approval,
     ApprovalStatus,
     EventKind,
+    ModelCallOutcome,
     Session,
     ToolCallStatus,
     Turn,
@@ -76,7 +77,10 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         return None
     now = timezone.now()
     with transaction.atomic():
-        session = log.lock(session_id)
+        try:
+            session = log.lock(session_id)
+        except Session.DoesNotExist:
+            return None
         turn = Turn.objects.get(pk=turn_id)
         earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position)
         if turn.status != TurnStatus.QUEUED or earlier.exists():
@@ -124,6 +128,7 @@ def complete(held: Claimed, step: Step) -> Change:
     with transaction.atomic():
         session, turn = lock_held(held)
         events = store_step(session, turn, step)
+        ledger.record(session, turn, step, agent=held.agent)
         move(turn, TurnStatus.COMPLETED, **counted(turn, step))
         payload = {
             "turn_id": str(turn.pk),
@@ -141,6 +146,8 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
     with transaction.atomic():
         session, turn = lock_held(held)
         events = store_step(session, turn, step, interrupted=True) if step and step.text else []
+        if step:
+            ledger.record(session, turn, step, agent=held.agent, error_code=code)
         events += end_as_failed(session, turn, code, text)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
@@ -169,6 +176,7 @@ def release(held: Claimed) -> Change:
     """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
     with transaction.atomic():
         session, turn = lock_held(held)
+        ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
         move(turn, TurnStatus.QUEUED)
         events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
     return Change(events=events, ready=turn.pk)
@@ -206,7 +214,10 @@ def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
 
 def lock_held(held: Claimed) -> tuple[Session, Turn]:
     """Return the session, locked, and the turn that the attempt holds. Raises StaleAttempt."""
-    session = log.lock(held.session_id)
+    try:
+        session = log.lock(held.session_id)
+    except Session.DoesNotExist:
+        raise StaleAttempt("the session was deleted") from None
     turn = Turn.objects.get(pk=held.turn_id)
     if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
         raise StaleAttempt(f"attempt {held.attempt} is over")
@@ -227,6 +238,8 @@ def counted(turn: Turn, step: Step) -> dict[str, Any]:
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     """End a turn that the caller has locked, at its user's wish; what it had shown is kept."""
     _close_calls(turn)
+    if turn.status == TurnStatus.RUNNING:
+        ledger.record_cut_off(session, turn, ModelCallOutcome.CANCELLED)
     events = store_shown(session, turn)
     move(turn, TurnStatus.CANCELLED)
     payload = {"turn_id": str(turn.pk)}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 import structlog
 from django.conf import settings
@@ -27,7 +28,7 @@ from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
-from sessions.models import new_id
+from sessions.models import ModelCallPurpose, new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -57,15 +58,22 @@ class _Said:
 
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
+    #: What the model was asked for, and when.
+    purpose: ModelCallPurpose = ModelCallPurpose.STEP
+    started_at: datetime | None = None
     first_token_at: datetime | None = None
 
-    def step(self, *, input_tokens: int = 0, output_tokens: int = 0) -> Step:
+    def step(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: Decimal | None = None) -> Step:
         return Step(
             message_id=self.message_id,
             text="".join(self.texts),
+            purpose=self.purpose,
+            started_at=self.started_at,
+            ended_at=timezone.now(),
             first_token_at=self.first_token_at,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            cost=cost,
         )
 
 
@@ -158,9 +166,16 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
         writer.write_text(held, said.message_id, reply)
         said.texts.append(reply)
         return held, StepFinished(text=reply, tool_calls=(), input_tokens=0, output_tokens=0)
-    if route := await reception.choose(asked):
-        held, change = await _stored(reception.assign, held, route)
-        writer.publish(change.events)
+    if not reception.is_open(asked):
+        return held, None
+    said.purpose, said.started_at = ModelCallPurpose.ROUTING, timezone.now()
+    choice = await reception.choose(asked)
+    if choice.used:
+        _count_tokens(choice.used.input_tokens, choice.used.output_tokens)
+    held, change = await _stored(reception.assign, held, choice)
+    said.purpose, said.started_at = ModelCallPurpose.STEP, None
+    writer.publish(change.events)
+    if route := choice.route:
         logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
     return held, None
 
@@ -174,7 +189,7 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
     )
-    started = timezone.now()
+    said.started_at = started = timezone.now()
     async with aclosing(loop.step(catalog.stream(request))) as events:
         async for event in events:
             match event:
@@ -193,10 +208,9 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
     await writer.flushed()
-    model = settings.CODELAB_MODEL
-    metrics.model_tokens.labels(model=model, direction="input").inc(finished.input_tokens)
-    metrics.model_tokens.labels(model=model, direction="output").inc(finished.output_tokens)
-    step = said.step(input_tokens=finished.input_tokens, output_tokens=finished.output_tokens)
+    _count_tokens(finished.input_tokens, finished.output_tokens)
+    used = {"input_tokens": finished.input_tokens, "output_tokens": finished.output_tokens}
+    step = said.step(**used, cost=catalog.cost(settings.CODELAB_MODEL, **used))
     if calls := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, calls, finished.broken)
         logger.info("tools_requested", tool_calls=len(calls), goes_on=bool(change.ready))
@@ -204,6 +218,11 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
         change = await _stored(lifecycle.complete, held, step)
         logger.info("turn_completed", output_tokens=finished.output_tokens)
     return change
+
+
+def _count_tokens(read: int, written: int) -> None:
+    for direction, count in (("input", read), ("output", written)):
+        metrics.model_tokens.labels(model=settings.CODELAB_MODEL, direction=direction).inc(count)
 
 
 async def _fail(held: Claimed, writer: Writer, said: _Said, code: str, text: str) -> Change:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from llm.types import ToolCall as ModelToolCall
-from sessions import answers, log
+from sessions import answers, ledger, log
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
 from sessions.conversation import make_call_ids_unique, message_added, store_message, store_step
 from sessions.judgement import judge, questions
@@ -55,6 +55,7 @@ def request_tools(
         events = store_step(session, turn, step, tool_calls=wire)
         for call in calls:
             call.turn = turn
+        ledger.record(session, turn, step, agent=held.agent, has_tool_calls=True)
         said = answers.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(questions(calls))

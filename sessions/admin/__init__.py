@@ -14,10 +14,11 @@ from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.event import EventAdmin
+from sessions.admin.modelcall import ModelCallAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
-from sessions.models import Approval, Event, Message, PolicyRule, Session, ToolCall, Turn, Worker
+from sessions.models import Approval, Event, Message, ModelCall, PolicyRule, Session, ToolCall, Turn, Worker
 
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
@@ -25,5 +26,6 @@ admin.site.register(Message, MessageAdmin)
 admin.site.register(ToolCall, ToolCallAdmin)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(PolicyRule, PolicyRuleAdmin)
+admin.site.register(ModelCall, ModelCallAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)
