@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
 from sessions.models import EventKind, Message, MessageRole, Session
 from sessions.shapes import History, HistoryMessage, SessionList, SessionOut, Switch
@@ -70,9 +71,11 @@ def _message(row: Message, tools: dict[str, str]) -> HistoryMessage:
 
 
 def _counted(sessions: Any) -> Any:
+    """Add what is said of messages; PostgreSQL works it out for the sessions of one page only."""
+    messages = Message.objects.filter(session=OuterRef("pk"), withdrawn=False).order_by().values("session")
     return sessions.annotate(
-        message_count=Count("messages", filter=Q(messages__withdrawn=False)),
-        last_message_at=Max("messages__created_at"),
+        message_count=Coalesce(Subquery(messages.annotate(count=Count("pk")).values("count")), 0),
+        last_message_at=Subquery(messages.annotate(newest=Max("created_at")).values("newest")),
     )
 
 
