@@ -21,8 +21,10 @@ from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
 from sessions.callers import Refusal, Use
 from sessions.changes import MessageRefused, NothingToCancel, TooLate
-from sessions.models import new_id
+from sessions.models import Session, new_id
+from sessions.projects import router as projects_router
 from sessions.protocol import ErrorCode
+from sessions.rest import router as rest_router
 from sessions.schema import asyncapi
 
 logger = structlog.get_logger(__name__)
@@ -46,6 +48,8 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 api.add_router("", identity_router)
+# The deeper paths first: a session's name may have slashes in it.
+api.add_router("", rest_router)
 api.add_router("", router)
 
 
@@ -55,9 +59,27 @@ def asyncapi_document(request: HttpRequest) -> JsonResponse:
     return JsonResponse(asyncapi(VERSION))
 
 
+class PluginApi(NinjaAPI):
+    """The API of the original's plugin; its errors are answered as those of the other one."""
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """Answer an error."""
+        return api.on_exception(request, exc)
+
+
+plugin_api = PluginApi(
+    title="CodeLab AI Service for the VS Code plugin",
+    version=VERSION,
+    auth=caller,
+    docs_url="/docs",
+    urls_namespace="plugin",
+)
+plugin_api.add_router("", projects_router)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an unknown path: in JSON below /api/, with Django's page elsewhere."""
-    if request.path.startswith("/api/"):
+    """Answer an unknown path: in JSON below /api/ and /my/, with Django's page elsewhere."""
+    if request.path.startswith(("/api/", "/my/")):
         return _answer(404, ErrorCode.NOT_FOUND, "There is nothing at this path; /api/v1/docs lists what there is.")
     return page_not_found(request, exception)
 
@@ -115,6 +137,12 @@ def _nothing_to_cancel(_request: HttpRequest, error: NothingToCancel) -> HttpRes
 @api.exception_handler(MessageRefused)
 def _message_refused(_request: HttpRequest, error: MessageRefused) -> HttpResponse:
     return _answer(404 if error.code == ErrorCode.MESSAGE_NOT_FOUND else 409, error.code, str(error))
+
+
+@api.exception_handler(Session.DoesNotExist)
+def _session_deleted(_request: HttpRequest, _error: Session.DoesNotExist) -> HttpResponse:
+    # It was there a moment ago.
+    return _answer(404, ErrorCode.SESSION_NOT_FOUND, "The session was deleted.")
 
 
 @api.exception_handler(DatabaseError)

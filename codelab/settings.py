@@ -157,7 +157,7 @@ LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = environment.https
 SECURE_HSTS_SECONDS = 31_536_000 if environment.https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = environment.https
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^live$", r"^metrics$"]
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^live$", r"^metrics$", r"^ready$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.https else None
 X_FRAME_OPTIONS = "DENY"
 

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from codelab.api import api
-from codelab.health import Health, live
+from codelab.api import api, plugin_api
+from codelab.health import Health, Ready, live
 from codelab.identity import oauth
 from codelab.identity.pages import SignIn, SignOut
 from codelab.metrics import metrics
@@ -31,6 +31,8 @@ urlpatterns = [
     path("login", SignIn.as_view(), name="login"),
     path("logout", SignOut.as_view(), name="logout"),
     path("metrics", metrics, name="metrics"),
+    path("my/", plugin_api.urls),
     path("oauth/revoke", oauth.revoke),
     path("oauth/token", oauth.token),
+    path("ready", Ready.as_view(), name="ready"),
 ]

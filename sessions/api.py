@@ -10,11 +10,10 @@ import uuid
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Count, Max, Q
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
-from sessions import lifecycle, log, protocol, queries, queue
+from sessions import lifecycle, log, protocol, queries, queue, records, registry
 from sessions.callers import Use, caller_of
 from sessions.changes import Accepted
 from sessions.feed import ENDS_TURN, Feed
@@ -29,10 +28,11 @@ from sessions.shapes import (
     EventOut,
     EventPage,
     History,
-    HistoryMessage,
     MessageIn,
     MessageOut,
     Queue,
+    SessionChange,
+    SessionDeleted,
     SessionIn,
     SessionList,
     SessionOut,
@@ -45,6 +45,8 @@ router = Router()
 
 #: What PostgreSQL's bigint can hold.
 MAX_NUMBER = 2**63 - 1
+#: More rows than anybody has.
+MAX_OFFSET = 10**9
 
 
 class ApiError(Exception):
@@ -69,7 +71,7 @@ def owner(request: HttpRequest) -> AbstractBaseUser:
 @router.post("/message", response={200: MessageOut, 502: ErrorOut, **ERRORS}, exclude_none=True, tags=["messages"])
 async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Send a message. It is stored when this answers; with `wait` the answer comes along."""
-    _require_clean(body.session_id, body.message, body.client_message_id or "")
+    require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
         raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
     await caller_of(request).permit(Use.TURN)
@@ -123,7 +125,7 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
 async def create_session(request: HttpRequest, body: SessionIn | None = None) -> SessionOut:
     """Make a session, or return the one that has this id already."""
     key = (body and body.session_id) or str(uuid.uuid4())
-    _require_clean(key)
+    require_clean(key)
     await in_thread(lifecycle.open_session)(owner(request).pk, key)
     await caller_of(request).opened(key)
     return await _shown(request, key)
@@ -132,36 +134,23 @@ async def create_session(request: HttpRequest, body: SessionIn | None = None) ->
 @router.get("/sessions", response={200: SessionList, **ERRORS}, tags=["sessions"])
 async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0) -> SessionList:
     """List the caller's sessions, the one used last first."""
-    limit, offset = min(max(limit, 1), 1000), max(offset, 0)
-
-    def read() -> SessionList:
-        mine = Session.objects.filter(owner=owner(request).pk)
-        page = _counted(mine).order_by("-updated_at")[offset : offset + limit]
-        return SessionList(sessions=[_session_out(row) for row in page], total=mine.count())
-
-    return await in_thread(read)()
+    limit, offset = min(max(limit, 1), 1000), min(max(offset, 0), MAX_OFFSET)
+    return await in_thread(records.page)(owner(request).pk, limit, offset)
 
 
 @router.get(f"{ONE}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_history(request: HttpRequest, session_id: str) -> History:
     """Return a session's messages, oldest first."""
-
-    def read() -> History | None:
-        session = queries.owned_session(owner(request).pk, session_id)
-        return _history(session) if session else None
-
-    found = await in_thread(read)()
-    if found is None:
-        raise _not_found(session_id)
+    session = await owned(request, session_id)
     await caller_of(request).opened(session_id)
-    return found
+    return await in_thread(records.history)(session)
 
 
 @router.post(f"{ONE}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
 async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
     """Stop a turn, or without an id the one that is running, waiting or next."""
     async with patience() as deadline:
-        session = await _owned(request, session_id)
+        session = await owned(request, session_id)
         change = await take(lifecycle.cancel, session.pk, turn_id, deadline=deadline)
     announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
@@ -170,7 +159,7 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
 @router.get(f"{ONE}/queue", response={200: Queue, **ERRORS}, tags=["messages"])
 async def get_queue(request: HttpRequest, session_id: str) -> Queue:
     """List the messages that wait for their answer, the next one first."""
-    session = await _owned(request, session_id)
+    session = await owned(request, session_id)
     waiting = await in_thread(queries.waiting_messages)(session.pk)
     return Queue(
         messages=[WaitingMessage(message_id=row.pk, turn_id=row.turn_id, content=row.content) for row in waiting]
@@ -180,9 +169,9 @@ async def get_queue(request: HttpRequest, session_id: str) -> Queue:
 @router.patch(MESSAGE, response={200: WaitingMessage, 409: ErrorOut, **ERRORS}, tags=["messages"])
 async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.UUID, body: EditIn) -> WaitingMessage:
     """Change the text of a message that waits for its answer."""
-    _require_clean(body.content)
+    require_clean(body.content)
     async with patience() as deadline:
-        session = await _owned(request, session_id)
+        session = await owned(request, session_id)
         change = await take(queue.edit_message, session.pk, message_id, body.content, deadline=deadline)
     announce(change)
     return WaitingMessage(**change.events[-1].payload)
@@ -192,7 +181,7 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
 async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelOut:
     """Take back a message that waits for its answer."""
     async with patience() as deadline:
-        session = await _owned(request, session_id)
+        session = await owned(request, session_id)
         change = await take(queue.withdraw_message, session.pk, message_id, deadline=deadline)
     announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
@@ -201,7 +190,7 @@ async def withdraw_message(request: HttpRequest, session_id: str, message_id: uu
 @router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
     """Return the events with numbers above `after`: a page, or for `Accept: text/event-stream` all as they come."""
-    session = await _owned(request, session_id)
+    session = await owned(request, session_id)
     last_seen = request.headers.get("Last-Event-ID", "")
     after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
     if after > MAX_NUMBER:
@@ -228,14 +217,37 @@ async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
     return shown
 
 
-async def _owned(request: HttpRequest, key: str) -> Session:
+@router.patch(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
+async def change_session(request: HttpRequest, session_id: str, body: SessionChange) -> SessionOut:
+    """Give a session another title or another mode."""
+    require_clean(body.title or "")
+    async with patience() as deadline:
+        session = await owned(request, session_id)
+        change = await take(registry.change, session.pk, title=body.title, mode=body.mode, deadline=deadline)
+    announce(change)
+    return await _shown(request, session_id)
+
+
+@router.delete(ONE, response={200: SessionDeleted, **ERRORS}, tags=["sessions"])
+async def delete_session(request: HttpRequest, session_id: str) -> SessionDeleted:
+    """Delete a session with all that was said in it. What is under way is stopped first."""
+    async with patience() as deadline:
+        session = await owned(request, session_id)
+        change = await take(registry.delete, session.pk, deadline=deadline)
+    announce(change)
+    return SessionDeleted(id=session.key, session_id=session.key)
+
+
+async def owned(request: HttpRequest, key: str) -> Session:
+    """Return the caller's session with this name; somebody else's looks exactly like a missing one."""
     session = await in_thread(queries.owned_session)(owner(request).pk, key)
     if session is None:
-        raise _not_found(key)
+        raise not_found(key)
     return session
 
 
-def _require_clean(*texts: str) -> None:
+def require_clean(*texts: str) -> None:
+    """Refuse texts that cannot be stored."""
     try:
         for text in texts:
             protocol.require_clean_text(text)
@@ -243,57 +255,13 @@ def _require_clean(*texts: str) -> None:
         raise ApiError(400, error.code, str(error)) from None
 
 
-def _not_found(key: str) -> ApiError:
+def not_found(key: str) -> ApiError:
+    """Return the answer for a session that the caller has not."""
     return ApiError(404, ErrorCode.SESSION_NOT_FOUND, f"You have no session `{key[:MAX_KEY_LENGTH]}`.")
 
 
 async def _shown(request: HttpRequest, key: str) -> SessionOut:
-    row = await in_thread(_counted(Session.objects.filter(owner=owner(request).pk, key=key)).first)()
+    row = await in_thread(records.flat)(owner(request).pk, key)
     if row is None:
-        raise _not_found(key)
-    return _session_out(row)
-
-
-def _counted(sessions: Any) -> Any:
-    return sessions.annotate(
-        message_count=Count("messages", filter=Q(messages__withdrawn=False)),
-        last_message_at=Max("messages__created_at"),
-    )
-
-
-def _session_out(row: Any) -> SessionOut:
-    return SessionOut(
-        id=row.key,
-        session_id=row.key,
-        title=row.title,
-        message_count=row.message_count,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        last_activity=row.last_message_at or row.created_at,
-        current_agent=row.current_agent,
-    )
-
-
-def _history(session: Session) -> History:
-    rows = list(session.messages.filter(withdrawn=False).order_by("number"))
-    return History(
-        session_id=session.key,
-        messages=[
-            HistoryMessage(
-                id=row.pk,
-                role=row.role,
-                content=row.content,
-                created_at=row.created_at,
-                tool_call_id=row.tool_call_id or None,
-                tool_calls=[
-                    {"id": call["id"], "function": {"name": call["name"], "arguments": call["arguments"]}}
-                    for call in row.tool_calls
-                ]
-                or None,
-            )
-            for row in rows
-        ],
-        message_count=len(rows),
-        last_activity=rows[-1].created_at if rows else session.created_at,
-        current_agent=session.current_agent,
-    )
+        raise not_found(key)
+    return row

@@ -92,10 +92,10 @@ def expire(approval_id: uuid.UUID) -> Change:
     if found is None:
         return Change()
     with atomic_until(math.inf):
-        session = log.lock(found[0])
         try:
+            session = log.lock(found[0])
             call = _asked(session, found[1])
-        except ToolCallRefused:
+        except (Session.DoesNotExist, ToolCallRefused):
             return Change()
         events = settle(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: nobody approved this in time, so it was not run."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from sessions.log import Attempt, LoggedEvent
+from sessions.models import ModelCallPurpose, new_id
 from sessions.protocol import ErrorCode
 
 
@@ -89,12 +91,32 @@ class Claimed(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Used:
+    """What a request to a model took, as the worker saw it that made it; goes into the ledger."""
+
+    purpose: ModelCallPurpose = ModelCallPurpose.STEP
+    #: Another one than the turn's; empty: the turn's.
+    model: str = ""
+    #: When the model was asked; None when it was not.
+    started_at: datetime | None = None
+    first_token_at: datetime | None = None
+    #: None: now, when it is written down.
+    ended_at: datetime | None = None
+    #: As the provider counted; 0 where it did not.
+    input_tokens: int = 0
+    output_tokens: int = 0
+    #: US dollars; None where no price is known.
+    cost: Decimal | None = None
+    #: Why it failed; empty: it did not.
+    error_code: str = ""
+    #: Its row in the ledger, so that a write that is tried again is recognised.
+    call_id: uuid.UUID = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Used):
     """What a finished or interrupted model call said, to be stored with the turn's next state."""
 
     message_id: uuid.UUID
     text: str
     reasoning: str = ""
-    first_token_at: datetime | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0

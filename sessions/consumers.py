@@ -23,7 +23,7 @@ from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, 
 from sessions.feed import Feed
 from sessions.frames import Dialect, call_frame, frames_of
 from sessions.intake import announce, patience, take_frame
-from sessions.models import Session, ToolCall, new_id
+from sessions.models import EventKind, Session, ToolCall, new_id
 from sessions.offers import Offers
 from sessions.protocol import (
     EVENTS_SUBPROTOCOL,
@@ -39,6 +39,7 @@ from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
+DELETED = "This session was deleted."
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_LENGTH = 18
 #: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
@@ -163,6 +164,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             async for event in feed:
                 for frame in frames_of(event, self.dialect):
                     await self.send(protocol.encode(frame))
+                if event.kind == EventKind.SESSION_DELETED:
+                    await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
+                    return
                 if self.offers is not None:
                     self.offers.note(event)
         except Exception:
@@ -208,6 +212,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await self.send_error(error.code, str(error))
         except NothingToCancel as error:
             await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
+        except Session.DoesNotExist:
+            await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
         except BrokerUnavailable as error:
             await self.send_error(ErrorCode.BROKER_UNAVAILABLE, str(error))
         except (DatabaseError, TooLate, TimeoutError) as error:

@@ -14,6 +14,7 @@ from sessions import log
 from sessions.changes import Step
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
+    MAX_TITLE_LENGTH,
     PIECES,
     Event,
     EventKind,
@@ -117,6 +118,15 @@ def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
         if call.call_id in seen or len(call.call_id) > MAX_CALL_ID_LENGTH:
             call.call_id = f"call_{new_id().hex}"
         seen.add(call.call_id)
+
+
+def give_title(session: Session, content: str) -> None:
+    """Call a session that has no title yet by the beginning of its first message."""
+    if session.title:
+        return
+    words = " ".join(content.split())
+    session.title = words if len(words) <= MAX_TITLE_LENGTH else words[: MAX_TITLE_LENGTH - 1] + "…"
+    session.save(update_fields=["title"])
 
 
 def switch_agent(

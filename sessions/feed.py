@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 
 import structlog
 
-from sessions import hub, log
+from sessions import hub, queries
 from sessions.log import LoggedEvent, Page
 from sessions.models import EventKind
 from sessions.threads import in_thread
@@ -29,7 +29,7 @@ ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKin
 
 
 class Feed:
-    """Follows one session from a number on. Iterating yields its events, each once and in order, for ever.
+    """Follows one session from a number on. Iterating yields its events, each once and in order, until it is deleted.
 
     With `writable` it yields nothing while that event is not set, and keeps little meanwhile, however much happens.
     """
@@ -82,6 +82,8 @@ class Feed:
                         await self._writable.wait()
                     self.after = event.number
                     yield event
+                    if event.kind == EventKind.SESSION_DELETED:
+                        return
                 events = await (self._read() if isinstance(events, Page) and events.more else self._next())
         finally:
             here.leave(self)
@@ -98,7 +100,7 @@ class Feed:
 
     async def _read(self) -> list[LoggedEvent]:
         try:
-            page = await in_thread(log.since)(self.session_id, self.after)
+            page = await in_thread(queries.news)(self.session_id, self.after)
         except Exception as error:
             # The database is away: what it holds will still be there in a while.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)

@@ -8,6 +8,7 @@ in one query for all feeds: the layer may lose anything. It must never decide wh
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections import defaultdict
@@ -32,6 +33,10 @@ SHARDS = 4
 ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
 #: Seconds between two rounds of looks.
 ROUND = 1.0
+
+
+#: What there is of a session that is gone: enough to make its feeds look, and find that out.
+DELETED = (math.inf, False)
 
 
 class Follower(Protocol):
@@ -146,9 +151,9 @@ class Hub:
                 logger.warning("sessions_not_looked_at", sessions=len(due), error=type(error).__name__)
                 continue
             for session_id in due:
-                self._compare(session_id, *found.get(session_id, (0, False)))
+                self._compare(session_id, *found.get(session_id, DELETED))
 
-    def _compare(self, session_id: uuid.UUID, last: int, active: bool) -> None:
+    def _compare(self, session_id: uuid.UUID, last: float, active: bool) -> None:
         for feed, place in self._feeds.get(session_id, {}).items():
             place.heard(active=active)
             if feed.after < last:

@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from agents.plans import Status
 from agents.roles import UNASSIGNED
-from sessions import log, metrics, plans
+from sessions import ledger, log, metrics, plans
 from sessions.changes import Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate
 from sessions.conversation import (
     at_work,
@@ -41,6 +41,7 @@ from sessions.models import (
     ApprovalStatus,
     EventKind,
     MessageRole,
+    ModelCallOutcome,
     Session,
     SubTask,
     ToolCallStatus,
@@ -86,7 +87,10 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         return None
     now = timezone.now()
     with transaction.atomic():
-        session = log.lock(session_id)
+        try:
+            session = log.lock(session_id)
+        except Session.DoesNotExist:
+            return None
         turn = Turn.objects.get(pk=turn_id)
         earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position)
         if turn.status != TurnStatus.QUEUED or earlier.exists():
@@ -147,6 +151,7 @@ def complete(held: Claimed, step: Step) -> Change:
         course = plans.finish(session, subtask, Status.COMPLETED, step.text) if subtask else None
         # What ends the turn is said to the user, whoever says it.
         events = store_step(session, turn, step, subtask=subtask if course and course.goes_on else None)
+        ledger.record(session, turn, step, agent=held.agent)
         moved, ready = go_on(session, turn, fields, course)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -176,6 +181,8 @@ def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Ch
         events: list[LoggedEvent] = []
         if step and (step.text or step.reasoning):
             events += store_step(session, turn, step, interrupted=True, subtask=at_work(session))
+        if step:
+            ledger.record(session, turn, step, agent=held.agent, error_code=code)
         events += end_as_failed(session, turn, code, text)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
@@ -208,6 +215,7 @@ def release(held: Claimed) -> Change:
     """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
     with transaction.atomic():
         session, turn = lock_held(held)
+        ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
         move(turn, TurnStatus.QUEUED)
         events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
     return Change(events=events, ready=turn.pk)
@@ -245,7 +253,10 @@ def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
 
 def lock_held(held: Claimed) -> tuple[Session, Turn]:
     """Return the session, locked, and the turn that the attempt holds. Raises StaleAttempt."""
-    session = log.lock(held.session_id)
+    try:
+        session = log.lock(held.session_id)
+    except Session.DoesNotExist:
+        raise StaleAttempt("the session was deleted") from None
     turn = Turn.objects.get(pk=held.turn_id)
     if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
         raise StaleAttempt(f"attempt {held.attempt} is over")
@@ -272,6 +283,8 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     The session's plan ends with it, unless the turn was still to come.
     """
     _close_calls(turn)
+    if turn.status == TurnStatus.RUNNING:
+        ledger.record_cut_off(session, turn, ModelCallOutcome.CANCELLED)
     events = store_shown(session, turn)
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)

@@ -83,7 +83,10 @@ class Addition:
 
 
 def lock(session_id: uuid.UUID) -> Session:
-    """Return the session with its row locked until the end of the transaction."""
+    """Return the session with its row locked until the end of the transaction.
+
+    Raises Session.DoesNotExist when it was deleted, which its owner may do at any time.
+    """
     return _locked().get(pk=session_id)
 
 

@@ -49,12 +49,17 @@ class ErrorCode(StrEnum):
     INVALID_SESSION_KEY = "invalid_session_key"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
+    SESSION_DELETED = "session_deleted"
+    PROJECT_NOT_FOUND = "project_not_found"
+    RULE_NOT_FOUND = "rule_not_found"
+    TOO_MANY_RULES = "too_many_rules"
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_BEGUN = "message_begun"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     UNKNOWN_AGENT = "unknown_agent"
     UNKNOWN_PLAN = "unknown_plan"
     PLAN_IN_PROGRESS = "plan_in_progress"
+    AGENTS_ARE_FIXED = "agents_are_fixed"
     APPROVAL_DECIDED = "approval_decided"
     INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"
@@ -84,6 +89,7 @@ class CloseCode(IntEnum):
     NOT_SIGNED_IN = 4401
     NOT_ALLOWED = 4403
     INVALID_SESSION_KEY = 4404
+    SESSION_DELETED = 4410
     RATE_LIMITED = 4429
 
 

@@ -16,10 +16,25 @@ from agents.tools import offer
 from llm.types import Message as ModelMessage
 from llm.types import Role, Tool
 from llm.types import ToolCall as ModelToolCall
-from sessions import plans
+from sessions import log, plans
+from sessions.changes import StaleAttempt
 from sessions.conversation import at_work
 from sessions.judgement import agents_for, offered_tools
-from sessions.models import OPEN_STATUSES, Message, MessageRole, Plan, Session, SubTask, Turn, TurnStatus
+from sessions.log import LoggedEvent, Page
+from sessions.models import (
+    OPEN_CALLS,
+    OPEN_STATUSES,
+    EventKind,
+    Message,
+    MessageRole,
+    ModelCall,
+    Plan,
+    Session,
+    SubTask,
+    ToolCall,
+    Turn,
+    TurnStatus,
+)
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
@@ -32,7 +47,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
 
     Raises ModelContextTooLong.
     """
-    session = Session.objects.get(turns=turn_id)
+    session = held_turn(turn_id).session
     role = role_of(agent)
     subtask = at_work(session)
     names = offered_tools(session, role, subtask)
@@ -47,6 +62,14 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     return fit(prompt, history(turn_id, subtask), window=window, tools=tools).messages, tools
 
 
+def held_turn(turn_id: uuid.UUID) -> Turn:
+    """Return a turn that a worker holds, with its session. Raises StaleAttempt when the session was deleted."""
+    turn = Turn.objects.select_related("session").filter(pk=turn_id).first()
+    if turn is None:
+        raise StaleAttempt("the session was deleted")
+    return turn
+
+
 def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMessage, ...]:
     """Return the conversation up to a turn as the model is to see it: that with the user, or that of a sub-task.
 
@@ -56,7 +79,7 @@ def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMe
     In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
     messages of later turns are not there yet.
     """
-    turn = Turn.objects.get(pk=turn_id)
+    turn = held_turn(turn_id)
     rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
     rows = rows.filter(subtask=subtask) if subtask else rows.filter(Q(subtask=None) | Q(role=MessageRole.USER))
     reports = {} if subtask else _reports(turn.session_id)
@@ -96,6 +119,14 @@ def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
     return missing
 
 
+def news(session_id: uuid.UUID, after: int) -> Page:
+    """Return the next events of a session; of one that is gone, that it was deleted, because its log is gone, too."""
+    page = log.since(session_id, after)
+    if not page and not Session.objects.filter(pk=session_id).exists():
+        page.append(LoggedEvent(session_id, after + 1, EventKind.SESSION_DELETED, {}))
+    return page
+
+
 def can_replay(session_id: uuid.UUID, after: int) -> bool:
     """Say whether what lies behind a number can be told event by event: it is ours, and not too long ago."""
     last = Session.objects.values_list("last_number", flat=True).get(pk=session_id)
@@ -109,6 +140,12 @@ def newest(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, bool]
     return {pk: (last, active) for pk, last, active in rows}
 
 
+def open_calls(session_id: uuid.UUID) -> list[ToolCall]:
+    """Return the session's tool calls that have no result, in the order in which they were asked for."""
+    calls = ToolCall.objects.filter(turn__session_id=session_id, turn__status=TurnStatus.WAITING, status__in=OPEN_CALLS)
+    return list(calls.order_by("created_at", "pk"))
+
+
 def waiting_messages(session_id: uuid.UUID) -> list[Message]:
     """Return the user's messages that nobody has begun to answer, the next one first."""
     rows = Message.objects.filter(session_id=session_id, role=MessageRole.USER, withdrawn=False)
@@ -116,11 +153,14 @@ def waiting_messages(session_id: uuid.UUID) -> list[Message]:
 
 
 def tokens_used(owner_id: int, since: datetime) -> list[tuple[datetime, int]]:
-    """Return when a user's turns since then began and how many tokens the model read and wrote, the oldest first."""
-    # The ids begin with the time, so the newest turns are found by the index of the key.
+    """Return when a user's calls of models since then ended and how many tokens they took, the oldest first.
+
+    Also those in sessions that were deleted: nobody gets more by deleting.
+    """
+    # The ids begin with the time, so the newest calls are found by the index.
     first = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
-    turns = Turn.objects.filter(pk__gte=first, session__owner_id=owner_id).order_by("pk")
-    return list(turns.values_list("created_at", F("input_tokens") + F("output_tokens")))
+    calls = ModelCall.objects.filter(pk__gte=first, owner_id=owner_id).order_by("pk")
+    return list(calls.values_list("created_at", F("input_tokens") + F("output_tokens")))
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:

@@ -16,7 +16,7 @@ from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
 from llm import catalog
 from sessions import log, metrics
 from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
-from sessions.conversation import at_work, message_added, store_message, switch_agent
+from sessions.conversation import at_work, give_title, message_added, store_message, switch_agent
 from sessions.lifecycle import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
@@ -62,6 +62,7 @@ def accept_message(
         message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content)
         message.client_message_id = client_message_id or ""
         store_message(message, events[-2])
+        give_title(session, content)
         if interrupt:
             events += _put_first(session, turn)
     if stopped:

@@ -16,13 +16,15 @@ from django.db import transaction
 from agents import routing, smalltalk
 from agents.roles import UNASSIGNED, routed
 from llm import calls, catalog
+from llm.calls import CallRecord
 from llm.types import Message as ModelMessage
-from llm.types import ModelRequest, ModelStream
-from sessions import log
-from sessions.changes import Change, Claimed
+from llm.types import ModelRequest
+from sessions import ledger, log
+from sessions.changes import Change, Claimed, Used
 from sessions.conversation import switch_agent
 from sessions.lifecycle import lock_held
-from sessions.models import Message, MessageRole, Session, ToolCall
+from sessions.models import Message, MessageRole, ModelCallPurpose, ToolCall
+from sessions.queries import held_turn
 from sessions.queue import is_single_agent
 
 
@@ -38,9 +40,19 @@ class Question:
     answering: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who is to answer, and what it took to find out."""
+
+    #: None: the agent that the session is with.
+    route: routing.Route | None = None
+    #: None: no model was asked.
+    used: Used | None = None
+
+
 def question(turn_id: uuid.UUID) -> Question:
     """Return what the choice of an agent for a turn depends on."""
-    session = Session.objects.get(turns=turn_id)
+    session = held_turn(turn_id).session
     message = Message.objects.filter(turn=turn_id, role=MessageRole.USER).order_by("number").first()
     last = ToolCall.objects.filter(turn__session=session).exclude(turn=turn_id).order_by("-created_at").first()
     return Question(
@@ -58,38 +70,51 @@ def own_reply(asked: Question) -> str:
     return smalltalk.small_talk(asked.text)
 
 
-async def choose(asked: Question) -> routing.Route | None:
-    """Choose the agent for a turn's first step; None when it stays with the one that the session is with."""
-    agents = routed()
+def is_open(asked: Question) -> bool:
+    """Say whether somebody else may have to answer than the agent that the session is with."""
     if is_single_agent() or asked.pinned:
-        return None
-    if not routing.may_have_changed(asked.text, current=asked.current, agents=agents, answering=asked.answering):
-        return None
+        return False
+    return routing.may_have_changed(asked.text, current=asked.current, agents=routed(), answering=asked.answering)
+
+
+async def choose(asked: Question) -> Choice:
+    """Choose the agent for a turn's first step, where that is open."""
+    agents = routed()
     if catalog.is_scripted(settings.CODELAB_MODEL):
-        route = routing.by_words(asked.text, agents=agents)
+        route, used = routing.by_words(asked.text, agents=agents), None
     else:
-        route = await routing.choose(asked.text, agents=agents, call=_call, current=asked.current)
-    return None if route.agent == asked.current else route
+        made: list[CallRecord] = []
+        route = await routing.choose(
+            asked.text,
+            agents=agents,
+            call=lambda messages: calls.stream(_request(messages), tell=made.append),
+            current=asked.current,
+        )
+        used = ledger.used(made[0], ModelCallPurpose.ROUTING) if made else None
+    return Choice(route=None if route.agent == asked.current else route, used=used)
 
 
-def assign(held: Claimed, route: routing.Route) -> tuple[Claimed, Change]:
+def assign(held: Claimed, choice: Choice) -> tuple[Claimed, Change]:
     """Store the choice; return the attempt as it goes on and what to publish. Raises StaleAttempt."""
+    route = choice.route
     with transaction.atomic():
         session, turn = lock_held(held)
+        if choice.used:
+            ledger.record(session, turn, choice.used, agent=UNASSIGNED)
+        if route is None:
+            return held, Change()
         new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)
         events = log.append(session, [replace(new, attempt=held.attempt)])
     return replace(held, agent=route.agent), Change(events=events)
 
 
-def _call(messages: tuple[ModelMessage, ...]) -> ModelStream:
-    return calls.stream(
-        ModelRequest(
-            model=settings.CODELAB_MODEL,
-            messages=messages,
-            # Words decide sooner than a second model could.
-            fallbacks=(),
-            tries=1,
-            first_token_timeout=routing.TIMEOUT,
-            idle_timeout=routing.TIMEOUT,
-        )
+def _request(messages: tuple[ModelMessage, ...]) -> ModelRequest:
+    return ModelRequest(
+        model=settings.CODELAB_MODEL,
+        messages=messages,
+        # Words decide sooner than a second model could.
+        fallbacks=(),
+        tries=1,
+        first_token_timeout=routing.TIMEOUT,
+        idle_timeout=routing.TIMEOUT,
     )

@@ -13,12 +13,12 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from sessions import log, metrics
+from sessions import ledger, log, metrics
 from sessions.changes import Change
 from sessions.conversation import store_shown
 from sessions.lifecycle import end_as_failed, event, move, next_in
 from sessions.log import LoggedEvent
-from sessions.models import OPEN_STATUSES, EventKind, Turn, TurnStatus, Worker
+from sessions.models import OPEN_STATUSES, EventKind, ModelCallOutcome, Turn, TurnStatus, Worker
 from sessions.protocol import ErrorCode
 
 #: Leases in a row that may run out before the turn is given up.
@@ -67,6 +67,7 @@ def recover(turn_id: uuid.UUID) -> Change:
         ready: uuid.UUID | None = None
         match turn.status:
             case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
+                ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
                 if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
                     ended = ErrorCode.TOO_MANY_ATTEMPTS
                     text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 import structlog
 from django.conf import settings
@@ -30,7 +31,7 @@ from llm.types import ModelRequest
 from sessions import lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
-from sessions.models import EventKind, new_id
+from sessions.models import EventKind, ModelCallPurpose, new_id
 from sessions.protocol import ErrorCode
 from sessions.threads import in_thread
 from sessions.writer import Writer
@@ -61,17 +62,32 @@ class _Said:
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
+    #: Who answered in the end: another model may have stood in.
+    model: str = ""
+    #: What it was asked for, and when.
+    purpose: ModelCallPurpose = ModelCallPurpose.STEP
+    started_at: datetime | None = None
     first_token_at: datetime | None = None
 
-    def step(self, *, input_tokens: int = 0, output_tokens: int = 0) -> Step:
+    def step(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: Decimal | None = None) -> Step:
         return Step(
             message_id=self.message_id,
             text="".join(self.texts),
             reasoning="".join(self.thoughts),
+            model=self.model,
+            purpose=self.purpose,
+            started_at=self.started_at,
+            ended_at=timezone.now(),
             first_token_at=self.first_token_at,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            cost=cost,
         )
+
+    def note(self, call: CallRecord) -> None:
+        """Take note of a model call that has ended."""
+        self.model = call.model
+        _note_call(call)
 
 
 async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
@@ -163,9 +179,14 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
         writer.write(held, EventKind.TEXT_DELTA, said.message_id, reply)
         said.texts.append(reply)
         return held, StepFinished(text=reply, tool_calls=())
-    if route := await reception.choose(asked):
-        held, change = await _stored(reception.assign, held, route)
-        writer.publish(change.events)
+    if not reception.is_open(asked):
+        return held, None
+    said.purpose, said.started_at = ModelCallPurpose.ROUTING, timezone.now()
+    choice = await reception.choose(asked)
+    held, change = await _stored(reception.assign, held, choice)
+    said.purpose, said.started_at = ModelCallPurpose.STEP, None
+    writer.publish(change.events)
+    if route := choice.route:
         logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
     return held, None
 
@@ -184,8 +205,8 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
         call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
     )
-    started = timezone.now()
-    async with aclosing(loop.step(calls.stream(request, tell=_note_call))) as events:
+    said.started_at = started = timezone.now()
+    async with aclosing(loop.step(calls.stream(request, tell=said.note))) as events:
         async for event in events:
             match event:
                 case TextDelta(text):
@@ -228,7 +249,8 @@ def _note_call(call: CallRecord) -> None:
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
     await writer.flushed()
     usage = finished.usage
-    step = said.step(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    cost = catalog.find(said.model).cost(usage) if said.model else None
+    step = said.step(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
     if asked := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, asked, finished.broken)
         logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
@@ -236,6 +258,11 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
         change = await _stored(lifecycle.complete, held, step)
         logger.info("turn_completed", output_tokens=usage.output_tokens)
     return change
+
+
+def _count_tokens(read: int, written: int) -> None:
+    for direction, count in (("input", read), ("output", written)):
+        metrics.model_tokens.labels(model=settings.CODELAB_MODEL, direction=direction).inc(count)
 
 
 async def _fail(held: Claimed, writer: Writer, said: _Said, code: str, text: str) -> Change:

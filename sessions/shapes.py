@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from ninja import Field, Schema
 
-from sessions.models import TurnStatus
+from agents.policy import Mode
+from sessions.models import MAX_TITLE_LENGTH, TurnStatus
 from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
 
 #: Longest that `wait` waits for the answer, in seconds.
@@ -95,6 +96,21 @@ class EventPage(Schema):
     last_number: int
 
 
+class SessionChange(Schema):
+    """What is to be different; what is left out or null stays as it is."""
+
+    title: str | None = Field(None, min_length=1, max_length=MAX_TITLE_LENGTH)
+    mode: Mode | None = Field(None, description="What its agents may do unasked.")
+
+
+class SessionDeleted(Schema):
+    """The session that is no more."""
+
+    id: str
+    session_id: str
+    status: str = "deleted"
+
+
 class SessionIn(Schema):
     """The id that a client wishes for its session; one is made up when it has no wish."""
 
@@ -112,12 +128,17 @@ class SessionOut(Schema):
     updated_at: datetime
     last_activity: datetime
     current_agent: str
+    mode: Mode
     is_active: bool = True
 
 
 class SessionList(Schema):
+    """A page of sessions; `total` counts all of them."""
+
     sessions: list[SessionOut]
     total: int
+    limit: int
+    offset: int
 
 
 class HistoryMessage(Schema):
@@ -125,8 +146,13 @@ class HistoryMessage(Schema):
     role: str
     content: str
     created_at: datetime
+    name: str | None = Field(None, description="Of a tool's message: the tool.")
     tool_call_id: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+
+
+#: From here on another agent answered. Written so because `from` is no name for an attribute.
+Switch = TypedDict("Switch", {"from": str, "to": str, "reason": str, "timestamp": datetime})
 
 
 class History(Schema):
@@ -135,4 +161,4 @@ class History(Schema):
     message_count: int
     last_activity: datetime
     current_agent: str
-    agent_history: list[dict[str, str]] = []
+    agent_history: list[Switch]

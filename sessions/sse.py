@@ -16,6 +16,7 @@ from typing import Any
 from sessions.callers import Caller
 from sessions.feed import Feed
 from sessions.log import LoggedEvent
+from sessions.models import EventKind
 
 #: Seconds between two comments on a silent stream, so that proxies keep it open.
 KEEP_ALIVE = 15.0
@@ -32,7 +33,10 @@ async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | No
                 if not done:
                     yield ": still here\n\n"
                     continue
-                yield encoded(following.result())
+                event = following.result()
+                yield encoded(event)
+                if event.kind == EventKind.SESSION_DELETED:
+                    return
                 following = asyncio.ensure_future(anext(events))
         finally:
             following.cancel()
@@ -49,7 +53,11 @@ async def while_signed_in(lines: AsyncGenerator[str], caller: Caller) -> AsyncGe
                 await asyncio.wait({ended, following}, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     return
-                yield following.result()
+                try:
+                    line = following.result()
+                except StopAsyncIteration:
+                    return
+                yield line
                 following = asyncio.ensure_future(anext(lines))
         finally:
             ended.cancel()

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from agents.plans import Status
 from llm.types import ToolCall as ModelToolCall
-from sessions import answers, log, metrics, plans
+from sessions import answers, ledger, log, metrics, plans
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
 from sessions.conversation import at_work, make_call_ids_unique, message_added, part_of, store_message, store_step
 from sessions.judgement import judge, questions
@@ -59,6 +59,7 @@ def request_tools(
         events = store_step(session, turn, step, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
+        ledger.record(session, turn, step, agent=held.agent, has_tool_calls=True)
         said = answers.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(questions(calls))

@@ -14,11 +14,24 @@ from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.event import EventAdmin
+from sessions.admin.modelcall import ModelCallAdmin
 from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
-from sessions.models import Approval, Event, Message, Plan, PolicyRule, Session, SubTask, ToolCall, Turn, Worker
+from sessions.models import (
+    Approval,
+    Event,
+    Message,
+    ModelCall,
+    Plan,
+    PolicyRule,
+    Session,
+    SubTask,
+    ToolCall,
+    Turn,
+    Worker,
+)
 
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
@@ -28,5 +41,6 @@ admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(PolicyRule, PolicyRuleAdmin)
 admin.site.register(Plan, PlanAdmin)
 admin.site.register(SubTask, SubTaskAdmin)
+admin.site.register(ModelCall, ModelCallAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

@@ -101,7 +101,7 @@ class SearchableAdmin(ReadOnlyAdmin):
         return queryset.filter(Q.create(ids, connector=Q.OR)), False
 
     @admin.display(description="session")
-    def conversation_of(self, row: Any) -> SafeString:
+    def conversation_of(self, row: Any) -> SafeString | str:
         """Return a link to the conversation that the row is a part of."""
         return conversation_link(row.session)
 

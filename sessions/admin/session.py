@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
+from sessions import registry
 from sessions.admin.conversation import conversation_page
 from sessions.admin.display import age, badge, conversation_link, shortened, shown
 from sessions.admin.filters import AgentFilter, CreatedFilter
@@ -96,6 +97,15 @@ class SessionAdmin(SearchableAdmin):
         }
         open_turns = Turn.objects.filter(session__in=ids, status__in=OPEN_STATUSES)[:10]
         return [shortened(session) for session in objs], counts, set(), [str(turn) for turn in open_turns]
+
+    def delete_model(self, request: HttpRequest, obj: Session) -> None:
+        """Delete it as its owner would; whoever follows it finds out at its next look at the log, within 30 s."""
+        registry.delete(obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        """Delete them, one after the other."""
+        for session_id in list(queryset.values_list("pk", flat=True)):
+            registry.delete(session_id)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the conversation."""

@@ -1,18 +1,30 @@
-"""What is stored: sessions, their messages, turns, tool calls, plans and events, and which workers are alive.
+"""What is stored: sessions, their messages, turns, tool and model calls, plans and events, and which workers are alive.
 
 Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Columns that came later
 have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
 """
 
-from sessions.models.conversation import MODES, OPEN_STATUSES, Message, MessageRole, Session, Turn, TurnStatus
+from sessions.models.conversation import (
+    MAX_TITLE_LENGTH,
+    MODES,
+    OPEN_STATUSES,
+    Message,
+    MessageRole,
+    Session,
+    Turn,
+    TurnStatus,
+)
 from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
+from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
+from sessions.models.projects import Project
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.workers import Worker
 
 __all__ = [
     "ACTIVE_PLANS",
+    "MAX_TITLE_LENGTH",
     "MODES",
     "OPEN_CALLS",
     "OPEN_STATUSES",
@@ -23,9 +35,13 @@ __all__ = [
     "EventKind",
     "Message",
     "MessageRole",
+    "ModelCall",
+    "ModelCallOutcome",
+    "ModelCallPurpose",
     "Plan",
     "PlanStatus",
     "PolicyRule",
+    "Project",
     "Session",
     "SubTask",
     "SubTaskStatus",

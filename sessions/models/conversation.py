@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agents.policy import Mode
 from sessions.models.fields import new_id, one_of
+from sessions.models.projects import Project
 
 
 class TurnStatus(models.TextChoices):
@@ -34,6 +35,8 @@ class MessageRole(models.TextChoices):
 
 OPEN_STATUSES = (TurnStatus.QUEUED, TurnStatus.RUNNING, TurnStatus.WAITING)
 
+#: Longest title of a session, in characters.
+MAX_TITLE_LENGTH = 200
 
 MODES = [(mode.value, mode.value) for mode in Mode]
 
@@ -44,7 +47,8 @@ class Session(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
     key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
-    title = models.CharField(max_length=200, blank=True)
+    title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, blank=True, related_name="sessions")
     current_agent = models.CharField(max_length=64)
     pinned = models.BooleanField(
         default=False, db_default=False, help_text="Its user has chosen the agent; no message is routed."

@@ -12,6 +12,8 @@ from sessions.models.fields import new_id, one_of
 class EventKind(models.TextChoices):
     """What can happen in a session; docs/protocol.md lists the payload of each."""
 
+    SESSION_CHANGED = "session_changed"
+    SESSION_DELETED = "session_deleted"
     AGENT_SWITCHED = "agent_switched"
     MESSAGE_ADDED = "message_added"
     MESSAGE_EDITED = "message_edited"
@@ -66,6 +68,14 @@ class Event(models.Model):
                 condition=Q(first__isnull=True) | Q(first__lt=F("number")), name="event_stands_for_numbers_before_it"
             ),
             one_of("kind", EventKind, "event_kind_known"),
+        ]
+        indexes = [
+            # Few among all events, and asked for by whoever shows which agents a session had.
+            models.Index(
+                fields=["session", "number"],
+                condition=Q(kind=EventKind.AGENT_SWITCHED),
+                name="event_agent_switched",
+            )
         ]
 
     def __str__(self) -> str:

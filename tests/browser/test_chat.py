@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.tab import answers, box, conversation, opened, say
+from tests.browser.tab import answers, box, conversation, opened, say, sent_frames
 from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
@@ -114,6 +114,51 @@ def test_an_open_tool_call_can_be_answered_after_a_reload(page: Page) -> None:
     expect(answers(page)).to_have_text(["Let me look.", "Thank you."])
 
 
+def key_of(page: Page) -> str:
+    return str(page.evaluate("decodeURIComponent(location.hash.slice(1))"))
+
+
+def test_the_list_keeps_up_with_what_others_write(page: Page, service: Service) -> None:
+    current = page.locator("#session-list [aria-current=page]")
+    say(page, "/say one")
+    expect(current).to_contain_text("2 messages")
+    expect(current).to_contain_text("/say one")
+    key = key_of(page)
+    for session_id in (key, f"{key}-elsewhere"):
+        answer = service.post("/api/v1/message", {"session_id": session_id, "message": "/say two", "wait": True})
+        assert answer[0] == 200
+    expect(current).to_contain_text("4 messages")
+    # Nobody tells this page of a session that it does not follow; it looks by itself.
+    elsewhere = page.locator(f"#session-list a[href='#{key}-elsewhere']")
+    expect(elsewhere).to_contain_text("2 messages", timeout=20_000)
+    page.request.patch(f"{service.url}/api/v1/sessions/{key}", data={"title": "Counting"})
+    expect(current).to_contain_text("Counting")
+
+
+def test_a_session_that_is_deleted_is_left_alone(page: Page, context: BrowserContext, service: Service) -> None:
+    say(page, "/tokens 500 20")
+    expect(answers(page)).to_contain_text("t3 ")
+    other = opened(context, page.url)
+    path = f"{service.url}/api/v1/sessions/{key_of(page)}"
+    frames = sent_frames(page)
+    assert page.request.delete(path).ok
+    for tab in (page, other):
+        expect(tab.locator("#connection")).to_have_text("Deleted")
+        expect(tab.locator("#deleted")).to_be_visible()
+        expect(tab.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+    say(page, "/say to nobody")
+    # As long as a page that reconnects would have taken, and more.
+    page.wait_for_timeout(3000)
+    assert frames == []
+    assert page.request.get(path).status == 404
+    expect(box(page)).to_have_value("/say to nobody")
+    page.locator("#after-deletion").click()
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(page.locator("#deleted")).to_be_hidden()
+    box(page).press("Enter")
+    expect(answers(page)).to_have_text("to nobody")
+
+
 def test_two_tabs_show_the_same_stream(page: Page, context: BrowserContext) -> None:
     say(page, "/say first")
     expect(answers(page)).to_have_text("first")
@@ -136,7 +181,9 @@ def test_a_page_that_is_opened_during_a_stream_ends_with_the_whole_answer(page: 
     other = opened(context, page.url)
 
     expect(answers(other)).to_contain_text("t0 t1 ")
-    expect(answers(other)).to_have_text("".join(f"t{i} " for i in range(60)))
+    # The first page is in the background now, where browsers draw when they like.
+    for tab in (other, page):
+        expect(answers(tab)).to_have_text("".join(f"t{i} " for i in range(60)))
     assert conversation(other) == conversation(page)
 
 
@@ -323,7 +370,7 @@ def test_the_admin_shows_the_conversation(page: Page, context: BrowserContext, s
     admin.get_by_label("Username").fill("admin")
     admin.get_by_label("Password").fill(service.admin_password)
     admin.get_by_role("button", name="Log in").click()
-    admin.get_by_role("link", name=key).click()
+    admin.get_by_role("link", name="/say hello from <b>the model</b>").click()
 
     expect(admin.locator(".turn")).to_contain_text("hello from <b>the model</b>")
     expect(admin.locator(".turn")).to_contain_text("interrupted")

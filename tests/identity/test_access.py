@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -22,14 +24,29 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from codelab.api import api
+from codelab.api import api, plugin_api
 from codelab.identity import audit, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, SigningKey, TokenFamily
 from sessions import lifecycle, queue, toolcalls
 from sessions.changes import Step
 from sessions.consumers import NoSuchSocket
-from sessions.models import Approval, Event, Message, Plan, PolicyRule, Session, SubTask, ToolCall, Turn, Worker, new_id
+from sessions.models import (
+    Approval,
+    Event,
+    Message,
+    ModelCall,
+    Plan,
+    PolicyRule,
+    Project,
+    Session,
+    SubTask,
+    ToolCall,
+    Turn,
+    Worker,
+    new_id,
+)
+from sessions.projects.shapes import agent_id
 from sessions.protocol import ClientFrame
 from sessions.routing import websocket_urlpatterns
 from sessions.threads import in_thread
@@ -63,6 +80,8 @@ class Row:
     body: Any = None
     #: What whoever may gets.
     status: int = 200
+    #: The answer is a stream that ends when its reader goes.
+    endless: bool = False
 
 
 ONE = {"values": {"session_id": "alices"}, "missing": {"session_id": "nobodys"}}
@@ -73,6 +92,19 @@ ONES_MESSAGE = {
     "missing": {"session_id": "nobodys", "message_id": MESSAGE},
 }
 KEY = {"values": {"key_id": ID.format(1)}, "missing": {"key_id": ID.format(2)}}
+RULE = {"values": {"rule_id": ID.format(4)}, "missing": {"rule_id": ID.format(5)}}
+PROJECT = {"values": {"project_id": ID.format(6)}, "missing": {"project_id": ID.format(7)}}
+
+
+def in_project(**names: str) -> Any:
+    """Return what is in Alice's project, and what of the same name is in no project."""
+    return {"values": {**PROJECT["values"], **names}, "missing": {**PROJECT["missing"], **names}}
+
+
+CHAT = in_project(session_id=ID.format(8))
+CALL, QUESTION = ID.format(9), "00000000-0000-7000-8000-000000000010"
+CODER = in_project(agent=str(agent_id("coder")))
+FIXED = {"status": 409, **CODER}
 
 ROWS = {
     "GET ": Row(About.NOTHING),
@@ -108,6 +140,67 @@ ROWS = {
     ),
     "DELETE api/v1/sessions/<path:session_id>/messages/<message_id>": Row(About.ALICES, **ONES_MESSAGE),  # type: ignore[arg-type]
     "POST api/v1/sessions/<path:session_id>/cancel": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "PATCH api/v1/sessions/<path:session_id>": Row(About.ALICES, body={"title": "y"}, **ONE),  # type: ignore[arg-type]
+    "DELETE api/v1/sessions/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/pending-approvals": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/tool-calls": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/settings": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "POST api/v1/sessions/<path:session_id>/hitl-decision": Row(
+        About.ALICES,
+        body={"call_id": "alices-question", "decision": "approve"},
+        **ONE,  # type: ignore[arg-type]
+    ),
+    "POST api/v1/sessions/<path:session_id>/approvals": Row(
+        About.ALICES,
+        body={"decision": "reject", "all": True},
+        **ONE,  # type: ignore[arg-type]
+    ),
+    "GET api/v1/agents": Row(About.CALLER),
+    "GET api/v1/agents/<path:session_id>/current": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "POST api/v1/agents/<path:session_id>/switch": Row(
+        About.ALICES,
+        body={"target_agent": "coder"},
+        **ONE,  # type: ignore[arg-type]
+    ),
+    "GET api/v1/rules": Row(About.CALLER),
+    "POST api/v1/rules": Row(About.CALLER, body={"effect": "deny", "tool": "x"}),
+    "DELETE api/v1/rules/<uuidstr:rule_id>": Row(About.ALICES, **RULE),  # type: ignore[arg-type]
+    "GET api/v1/events/metrics": Row(About.CALLER),
+    "GET api/v1/events/metrics/sessions": Row(About.CALLER),
+    "GET api/v1/events/metrics/session/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/events/audit-log": Row(About.CALLER),
+    "GET api/v1/events/stats": Row(About.CALLER),
+    "GET ready": Row(About.NOTHING, status=503),
+    "GET my/": Row(About.NOTHING, status=404),
+    "GET my/docs": Row(About.NOTHING),
+    "GET my/openapi.json": Row(About.NOTHING),
+    "GET my/projects/": Row(About.CALLER),
+    "POST my/projects/": Row(About.CALLER, body={"name": "x"}),
+    "GET my/projects/<uuidstr:project_id>/": Row(About.ALICES, **PROJECT),  # type: ignore[arg-type]
+    "PUT my/projects/<uuidstr:project_id>/": Row(About.ALICES, body={"name": "y"}, **PROJECT),  # type: ignore[arg-type]
+    "DELETE my/projects/<uuidstr:project_id>/": Row(About.ALICES, **PROJECT),  # type: ignore[arg-type]
+    "GET my/projects/<uuidstr:project_id>/agents/": Row(About.ALICES, **PROJECT),  # type: ignore[arg-type]
+    "POST my/projects/<uuidstr:project_id>/agents/": Row(About.ALICES, status=409, **PROJECT),  # type: ignore[arg-type]
+    "GET my/projects/<uuidstr:project_id>/agents/<uuidstr:agent>": Row(About.ALICES, **CODER),
+    "PUT my/projects/<uuidstr:project_id>/agents/<uuidstr:agent>": Row(About.ALICES, **FIXED),
+    "DELETE my/projects/<uuidstr:project_id>/agents/<uuidstr:agent>": Row(About.ALICES, **FIXED),
+    "GET my/projects/<uuidstr:project_id>/chat/sessions/": Row(About.ALICES, **PROJECT),  # type: ignore[arg-type]
+    "POST my/projects/<uuidstr:project_id>/chat/sessions/": Row(About.ALICES, body={}, **PROJECT),  # type: ignore[arg-type]
+    "DELETE my/projects/<uuidstr:project_id>/chat/sessions/<uuidstr:session_id>": Row(About.ALICES, **CHAT),
+    "GET my/projects/<uuidstr:project_id>/chat/sessions/<uuidstr:session_id>/messages/": Row(About.ALICES, **CHAT),
+    "POST my/projects/<uuidstr:project_id>/chat/<uuidstr:session_id>/message/": Row(
+        About.ALICES, body={"content": "x"}, **CHAT
+    ),
+    "GET my/projects/<uuidstr:project_id>/chat/<uuidstr:session_id>/events/": Row(About.ALICES, endless=True, **CHAT),
+    "POST my/projects/<uuidstr:project_id>/approvals/<uuidstr:approval_id>/approve": Row(
+        About.ALICES, **in_project(approval_id=QUESTION)
+    ),
+    "POST my/projects/<uuidstr:project_id>/approvals/<uuidstr:approval_id>/reject": Row(
+        About.ALICES, **in_project(approval_id=QUESTION)
+    ),
+    "POST my/projects/<uuidstr:project_id>/tools/<uuidstr:tool_id>/result": Row(
+        About.ALICES, body={"status": "completed"}, **in_project(tool_id=CALL)
+    ),
 }
 
 
@@ -127,7 +220,8 @@ def routes() -> set[str]:
     """Return each path with each method that it has."""
     described = {
         path.removeprefix("/"): [method.upper() for method in operations]
-        for path, operations in api.get_openapi_schema(path_prefix="/api/v1/")["paths"].items()
+        for each, prefix in ((api, "/api/v1/"), (plugin_api, "/my/"))
+        for path, operations in each.get_openapi_schema(path_prefix=prefix)["paths"].items()
     }
     plain = {path: re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path) for path in paths()}
     assert described.keys() <= set(plain.values())
@@ -148,9 +242,27 @@ def session(alice: User) -> Session:
     # A name that a row can know.
     waiting = queue.accept_message(session.pk, CANARY)
     Message.objects.filter(pk=waiting.message_id).update(id=MESSAGE)
-    step = Step(message_id=new_id(), text="x", first_token_at=timezone.now(), input_tokens=1, output_tokens=1)
+    now = timezone.now()
+    step = Step(message_id=new_id(), text="x", started_at=now, first_token_at=now, input_tokens=1, output_tokens=1)
     toolcalls.request_tools(claimed, step, [read_call("alices-call"), write_call("alices-question")])
+    PolicyRule.objects.create(id=RULE["values"]["rule_id"], owner=alice, effect="deny", tool="none", subject=CANARY)
+    _project(alice)
     return session
+
+
+def _project(alice: User) -> None:
+    """The same for the plugin: a project of Alice with a session and its calls."""
+    project = Project.objects.create(id=PROJECT["values"]["project_id"], owner=alice, name=CANARY)
+    chat = lifecycle.open_session(alice.pk, CHAT["values"]["session_id"])
+    Session.objects.filter(pk=chat.pk).update(id=chat.key, project=project)
+    claimed = lifecycle.claim(queue.accept_message(uuid.UUID(chat.key), CANARY).turn_id, worker="w", model="m")
+    assert claimed
+    toolcalls.request_tools(claimed, Step(message_id=new_id(), text="x"), [read_call("read"), write_call("write")])
+    Approval.objects.filter(call__call_id="write").delete()
+    ToolCall.objects.filter(call_id="read").update(id=CALL)
+    ToolCall.objects.filter(call_id="write").update(id=QUESTION)
+    asked = ToolCall.objects.get(pk=QUESTION)
+    Approval.objects.create(call=asked, digest=asked.digest, expires_at=timezone.now() + timedelta(hours=1))
 
 
 @pytest.fixture
@@ -207,7 +319,9 @@ async def test_everybody_gets_what_the_row_says(route: str, session: Session, pe
         return
     assert problem(got["anonymous"]) == NOBODY
     assert problem(got["expired"]) == problem(got["revoked"]) == EXPIRED
-    assert got["owner"].status_code == row.status, body(got["owner"])
+    assert got["owner"].status_code == row.status, "" if row.endless else body(got["owner"])
+    if row.endless:
+        got["owner"].close()
     for name in ("other", "staff"):
         assert CANARY not in body(got[name])
         if row.about is About.CALLER:
@@ -291,6 +405,7 @@ PAGES: dict[type[Model], set[str]] = {
     SubTask: READ,
     Event: READ,
     Worker: READ,
+    ModelCall: READ,
     ApiKey: READ | {"add"},
     TokenFamily: READ,
     AuditEntry: READ,

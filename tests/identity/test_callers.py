@@ -16,8 +16,9 @@ from codelab.identity import api_keys, counters, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, Client, Opening, RefreshToken, Ticket, TokenFamily
 from codelab.identity.upkeep import tidy
-from sessions import lifecycle, queue
-from sessions.models import Session, Turn
+from sessions import ledger, lifecycle, queue
+from sessions.changes import Used
+from sessions.models import ModelCall, Session, Turn
 from sessions.threads import in_thread
 from tests.identity.conftest import Caller, Socket, receive, said
 
@@ -426,16 +427,20 @@ async def test_a_user_may_use_so_many_tokens_of_the_model(alice: User, key: str,
     limited(settings, tokens="100/day")
     caller, body = Caller(key), {"session_id": "a", "message": "/say hello"}
 
-    def used(**changes: Any) -> None:
-        Turn.objects.update(input_tokens=60, output_tokens=39, **changes)
+    def call() -> None:
+        session, turn = Session.objects.get(), Turn.objects.order_by("-pk")[0]
+        ledger.record(session, turn, Used(started_at=timezone.now(), input_tokens=60, output_tokens=39), agent="coder")
 
     assert (await caller.ask("POST", "/api/v1/message", body)).status_code == 200
-    await in_thread(used)()
+    await in_thread(call)()
     assert (await caller.ask("POST", "/api/v1/message", body)).status_code == 200
-    await in_thread(used)(created_at=timezone.now() - timedelta(hours=23))
+    await in_thread(call)()
+    await in_thread(ModelCall.objects.update)(created_at=timezone.now() - timedelta(hours=23))
+    # Nobody gets more by deleting.
+    assert (await caller.ask("DELETE", "/api/v1/sessions/a")).status_code == 200
     response = await caller.ask("POST", "/api/v1/message", body)
     assert code(response) == (429, "rate_limited")
-    # One of the two turns leaves the day within the hour, and then there are tokens again.
+    # One of the two calls leaves the day within the hour, and then there are tokens again.
     assert 3000 < response.json()["retry_after"] <= 3600
 
 

@@ -66,15 +66,19 @@ async def test_metrics_count_what_web_and_worker_do(service: Service) -> None:
     assert not labels & {"session", "session_id", "user", "user_id", "path", "key"}
 
 
-def test_the_rest_api_describes_itself(service: Service) -> None:
-    status, text = service.get("/api/v1/openapi.json")
+@pytest.mark.parametrize(("base", "path"), [("/api/v1", "/api/v1/message"), ("/my", "/my/projects/")])
+def test_the_rest_apis_describe_themselves(service: Service, base: str, path: str) -> None:
+    status, text = service.get(f"{base}/openapi.json")
     document = json.loads(text)
     assert status == 200
     validate(document)
-    assert "/api/v1/message" in document["paths"]
-    status, page = service.get("/api/v1/docs")
+    assert path in document["paths"]
+    status, page = service.get(f"{base}/docs")
     assert status == 200
     assert not re.search(r'(src|href)="(https?:)?//', page), "the page must not need the internet"
+
+
+def test_the_socket_describes_itself(service: Service) -> None:
     assert json.loads(service.get("/api/v1/asyncapi.json")[1])["asyncapi"] == "3.0.0"
 
 

@@ -18,10 +18,10 @@ from sessions import lifecycle, log, queue, toolcalls
 from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
 from sessions.log import Addition, NewEvent
-from sessions.models import Approval, Event, EventKind, Message, Session, ToolCall, Turn, Worker, new_id
+from sessions.models import Approval, Event, EventKind, Message, ModelCall, Session, ToolCall, Turn, Worker, new_id
 from tests.sessions.calls import write_call
 
-LISTS = ("session", "turn", "message", "toolcall", "event", "worker")
+LISTS = ("session", "turn", "message", "toolcall", "modelcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
 
 
@@ -49,7 +49,8 @@ def claim(turn_id: uuid.UUID) -> Claimed:
 
 
 def step(text: str) -> Step:
-    return Step(message_id=new_id(), text=text, first_token_at=timezone.now(), input_tokens=30, output_tokens=4)
+    now = timezone.now()
+    return Step(message_id=new_id(), text=text, started_at=now, first_token_at=now, input_tokens=30, output_tokens=4)
 
 
 def converse(owner: User, key: str, *, turns: int = 1) -> Session:
@@ -99,7 +100,7 @@ def test_a_list_asks_as_much_of_one_session_as_of_many(
 @pytest.mark.parametrize("name", LISTS)
 def test_the_page_of_a_row_shows_it_and_changes_nothing(operator: Client, alice: User, name: str) -> None:
     converse(alice, f"session {NASTY}")
-    models: dict[str, Any] = dict(zip(LISTS, (Session, Turn, Message, ToolCall, Event, Worker), strict=True))
+    models: dict[str, Any] = dict(zip(LISTS, (Session, Turn, Message, ToolCall, ModelCall, Event, Worker), strict=True))
     for row in models[name].objects.all():
         # The name of a worker holds characters that the admin quotes in paths.
         pk = "".join(f"_{ord(c):02X}" if c in ':/_#?;@&=+$,"[]<>%\n\\' else c for c in str(row.pk))
@@ -258,7 +259,8 @@ def test_staff_see_what_they_may(alice: User) -> None:
     )
     client = signed_in(staff)
 
-    assert "notes" in body(client, path_of("session"))
+    # A session is called by the beginning of its first message.
+    assert "question 0" in body(client, path_of("session"))
     assert client.get(conversation_path(session)).status_code == 403
     staff.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     assert "answer 0" in body(signed_in(staff), conversation_path(session))

@@ -6,12 +6,18 @@ import asyncio
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django import Settings
 
+from agents import routing
+from agents.context import Window
+from llm import calls as model_calls
 from llm.types import ToolCall as ModelToolCall
-from sessions import lifecycle, queue, reception, toolcalls
+from sessions import lifecycle, queries, queue, reception, registry, toolcalls
 from sessions.changes import Claimed, StaleAttempt, Step
-from sessions.models import Session, new_id
+from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
+from sessions.reception import Choice
+from tests.live.provider import Provider
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +36,19 @@ def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
     return held
 
 
+def decided(held: Claimed) -> Choice | None:
+    """Return the choice of another agent, if there is one to make."""
+    asked = reception.question(held.turn_id)
+    choice = asyncio.run(reception.choose(asked)) if reception.is_open(asked) else None
+    return choice if choice and choice.route else None
+
+
 def chosen(held: Claimed) -> str:
     """Choose as a worker does, and end the turn."""
-    route = asyncio.run(reception.choose(reception.question(held.turn_id)))
-    if route:
-        held, change = reception.assign(held, route)
+    if choice := decided(held):
+        held, change = reception.assign(held, choice)
         assert [event.kind for event in change.events] == ["agent_switched"]
-        assert change.events[0].payload["from_agent"] != route.agent
+        assert change.events[0].payload["from_agent"] != held.agent
     lifecycle.complete(held, Step(message_id=new_id(), text="ok"))
     return held.agent
 
@@ -62,9 +74,9 @@ def test_the_choice_of_the_user_stays_until_the_orchestrator_is_chosen(session: 
 
 def test_an_answer_to_a_question_stays_with_the_agent_that_asked(session: Session) -> None:
     held = begin(session, "Write a function")
-    route = asyncio.run(reception.choose(reception.question(held.turn_id)))
-    assert route
-    held, _ = reception.assign(held, route)
+    choice = decided(held)
+    assert choice
+    held, _ = reception.assign(held, choice)
     question = ModelToolCall(id="q", name="ask_followup_question", arguments={"question": "Which language?"})
     toolcalls.request_tools(held, Step(message_id=new_id(), text=""), [question])
     assert chosen(begin(session, "Explain it to me in Python")) == "coder"
@@ -72,10 +84,71 @@ def test_an_answer_to_a_question_stays_with_the_agent_that_asked(session: Sessio
 
 def test_an_attempt_that_lost_its_turn_chooses_nobody(session: Session) -> None:
     held = begin(session, "Write a function")
-    route = asyncio.run(reception.choose(reception.question(held.turn_id)))
-    assert route
+    choice = decided(held)
+    assert choice
     lifecycle.cancel(session.pk, None)
     with pytest.raises(StaleAttempt):
-        reception.assign(held, route)
+        reception.assign(held, choice)
     session.refresh_from_db()
     assert session.current_agent == "orchestrator"
+
+
+def calls() -> list[tuple[str, str, str, str, int]]:
+    rows = ModelCall.objects.order_by("pk").values_list("purpose", "agent", "outcome", "error_code", "output_tokens")
+    return list(rows)
+
+
+@pytest.fixture
+def provided_model(settings: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(routing, "TIMEOUT", 2.0)
+    settings.CODELAB_MODEL = "openai/fake"
+    model_calls.preload(settings.CODELAB_MODEL)
+
+
+# Real transactions, because nothing is held open while a model is asked. LiteLLM's import warns of things of its own.
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("wish", "end"),
+    [
+        ("tokens=2", ("ok", "", 5)),
+        ("status=429", ("failed", "model_rate_limited", 0)),
+        ("silent=30", ("failed", "model_timed_out", 0)),
+    ],
+)
+@pytest.mark.usefixtures("provided_model")
+def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end: tuple[str, str, int]) -> None:
+    held = begin(session, f"Write a function. {wish}")
+    choice = decided(held)
+    assert choice
+    assert choice.route
+    # What this model says names no agent: words decide.
+    assert choice.route.reason == routing.FALLBACK
+    reception.assign(held, choice)
+    # Its COMMIT got through and only the answer was lost.
+    reception.assign(held, choice)
+    assert calls() == [("routing", "orchestrator", *end)]
+
+
+def test_a_call_that_chooses_and_is_stopped_is_in_the_ledger(session: Session) -> None:
+    begin(session, "Write a function")
+    lifecycle.cancel(session.pk, None)
+    assert calls() == [("routing", "orchestrator", "cancelled", "", 0)]
+
+
+def test_a_turn_that_ends_while_its_agent_is_chosen_has_the_call(session: Session) -> None:
+    held = begin(session, "Write a function")
+    asked = Step(message_id=new_id(), text="", purpose=ModelCallPurpose.ROUTING, started_at=timezone.now())
+    lifecycle.fail(held, code="turn_timed_out", text="Too long.", step=asked)
+    assert calls() == [("routing", "orchestrator", "failed", "turn_timed_out", 0)]
+
+
+def test_a_session_that_was_deleted_stops_its_worker_without_a_fault(session: Session) -> None:
+    held = begin(session, "Write a function")
+    registry.delete(session.pk)
+    for look in (reception.question, lambda turn_id: queries.model_input(turn_id, "coder", Window(tokens=128_000))):
+        with pytest.raises(StaleAttempt):
+            look(held.turn_id)
+    assert lifecycle.claim(held.turn_id, worker="w", model="m") is None

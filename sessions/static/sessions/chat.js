@@ -1,10 +1,12 @@
 /** The page around a session: which one is open, the box to write in, and how the connection is. */
 
+import { DELETED } from "./connection.js";
+import { Listing } from "./listing.js";
 import { keepState, outboxes } from "./memory.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
-import { element, ErrorCard, List, Message, Remark } from "./render.js";
+import { ErrorCard, List, Message, Remark } from "./render.js";
 import { Session } from "./session.js";
 import { ToolCard } from "./toolcard.js";
 
@@ -14,7 +16,7 @@ const PROGRESS = {
   deciding: "Waiting for your answer to the plan.",
 };
 const CONNECTION = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
-const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
+const REFUSALS = { 4401: "Not signed in", [DELETED]: "Deleted" };
 const NOT_SIGNED_IN = 4401;
 const KEYS = "Enter sends, Shift + Enter makes a new line.";
 const KEYS_WHILE_ANSWERING = "Enter sends, Shift + Enter makes a new line, Ctrl + Enter stops the answer and sends.";
@@ -25,7 +27,6 @@ const scroller = find("scroller");
 const open = new Map(); // sessions with a connection, by key: the one that is shown, and those with messages to send
 let chat = null; // the session that is shown
 let isDrawn = true;
-let isListed = true;
 let atBottom = true;
 let lastTop = 0;
 
@@ -60,10 +61,17 @@ const VIEWS = {
 };
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
+const listing = new Listing(find("session-list"), find("no-sessions"), {
+  current: () => chat.key,
+  onNotSignedIn() {
+    chat.close();
+    connectionChanged("refused", NOT_SIGNED_IN);
+  },
+});
 
 function start() {
   addEventListener("hashchange", openFromAddress);
-  addEventListener("pagehide", () => keepState(chat.key, chat.state));
+  addEventListener("pagehide", () => chat.isDeleted || keepState(chat.key, chat.state));
   find("composer").addEventListener("submit", (event) => {
     event.preventDefault();
     sendMessage();
@@ -77,6 +85,7 @@ function start() {
   box.addEventListener("input", boxChanged);
   find("scripts")?.addEventListener("click", ({ target }) => target.dataset.script && write(target.dataset.script));
   find("new-session").addEventListener("click", newSession);
+  find("after-deletion").addEventListener("click", newSession);
   find("skip").addEventListener("click", (event) => {
     event.preventDefault();
     box.focus();
@@ -129,6 +138,7 @@ function openSession(key) {
   const left = chat;
   notify("");
   find("sign-in").hidden = true;
+  find("deleted").hidden = true;
   chat = sessionOf(key);
   chat.start();
   if (left) closeIfDone(left);
@@ -140,14 +150,14 @@ function openSession(key) {
   showSessions(false);
   draw();
   follow(true);
-  listSessions();
+  listing.look();
 }
 
 function sessionOf(key) {
   if (open.has(key)) return open.get(key);
   const session = new Session(key, {
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
-    onEvent: ({ kind }) => TURN_ENDS.has(kind) && listSoon(),
+    onEvent: (event) => listing.happened(event),
     onNotice: (text, frame) => session === chat && notice(text, frame),
     onState: (name, code) => session === chat && connectionChanged(name, code),
   });
@@ -162,38 +172,6 @@ function closeIfDone(session) {
   open.delete(session.key);
 }
 
-function listSoon() {
-  if (!isListed) return;
-  isListed = false;
-  // A session that is opened tells of all its turns at once.
-  setTimeout(listSessions, 300);
-}
-
-async function listSessions() {
-  isListed = true;
-  const { status, body } = await get("/api/v1/sessions?limit=50");
-  // The socket tells it too, but not while the server cannot look up who it is.
-  if (status === 401) {
-    chat.close();
-    connectionChanged("refused", NOT_SIGNED_IN);
-  }
-  if (status !== 200) return;
-  const used = body.sessions.filter((one) => one.message_count || one.id === chat.key);
-  find("session-list").replaceChildren(...used.map(sessionItem));
-  find("no-sessions").hidden = used.length > 0;
-}
-
-function sessionItem(session) {
-  const when = new Date(session.last_activity);
-  const isToday = when.toDateString() === new Date().toDateString();
-  const shown = isToday ? when.toLocaleTimeString([], { timeStyle: "short" }) : when.toLocaleDateString();
-  const count = session.message_count === 1 ? "1 message" : `${session.message_count} messages`;
-  const name = element("span", { class: "name", dir: "auto" }, session.title || session.id);
-  const link = element("a", { href: `#${encodeURIComponent(session.id)}` }, name, element("small", {}, `${count} · ${shown}`));
-  if (session.id === chat.key) link.setAttribute("aria-current", "page");
-  return element("li", {}, link);
-}
-
 function showSessions(shown) {
   document.body.classList.toggle("listing", shown);
   find("sessions-toggle").setAttribute("aria-expanded", shown);
@@ -204,28 +182,22 @@ function showSessions(shown) {
 function connectionChanged(name, code) {
   const status = find("connection");
   status.dataset.state = name;
-  const text = code === NOT_SIGNED_IN ? "Not signed in" : CONNECTION[name];
+  const text = REFUSALS[code] ?? CONNECTION[name];
   if (status.textContent !== text) status.textContent = text;
+  if (code === DELETED) {
+    find("deleted").hidden = false;
+    if (chat.unsent.length) rescue(chat.unsent.join("\n"));
+  }
   if (code !== NOT_SIGNED_IN) return;
   find("sign-in-link").search = new URLSearchParams({ next: `/${location.hash}` });
   find("sign-in").hidden = false;
-}
-
-async function get(path) {
-  try {
-    const response = await fetch(path, { headers: { Accept: "application/json" } });
-    const isJson = response.headers.get("Content-Type")?.includes("json");
-    return { status: response.status, body: isJson ? await response.json() : null };
-  } catch {
-    return { status: 0, body: null };
-  }
 }
 
 // Writing
 
 function sendMessage({ interrupt = false } = {}) {
   const text = box.value;
-  if (!text.trim() || !find("sign-in").hidden) return;
+  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted) return;
   notify("");
   chat.say(text, { interrupt: interrupt && find("composer").classList.contains("answering") });
   write("");

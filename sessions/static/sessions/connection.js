@@ -1,8 +1,10 @@
 /** The socket of one session, in `codelab.v2`: opened again whenever it breaks, until the server says never. */
 
 const PROTOCOL = "codelab.v2";
-// Close codes after which trying again cannot help: not signed in, foreign origin, impossible name of a session.
-const REFUSALS = new Set([4401, 4403, 4404]);
+// Close codes after which trying again cannot help: not signed in, foreign origin, impossible name of a session. A session
+// that was deleted would only be made again, empty.
+export const DELETED = 4410;
+const REFUSALS = new Set([4401, 4403, 4404, DELETED]);
 // The server is told to end, and another one is about to take its place.
 const RESTARTING = 1012;
 // Milliseconds before another try: chosen at random between the shortest and a longest that grows, so that after a

@@ -68,6 +68,13 @@ export class Outbox {
     this.#keep();
   }
 
+  /** Forget everything: there is nobody to send it to. */
+  clear() {
+    this.entries = [];
+    this.underWay = null;
+    this.#keep();
+  }
+
   /** Take the next entry to send, if there is one and none is under way. */
   next() {
     if (this.underWay) return null;

@@ -1,6 +1,6 @@
 /** One session as this tab knows it: its state, what is still to be sent, and the connection that brings both on. */
 
-import { Connection } from "./connection.js";
+import { Connection, DELETED } from "./connection.js";
 import { takeState } from "./memory.js";
 import { Outbox } from "./outbox.js";
 import { apply, fromSnapshot, NOTHING, openTurns } from "./state.js";
@@ -8,7 +8,7 @@ import { apply, fromSnapshot, NOTHING, openTurns } from "./state.js";
 // Refusals that pass by themselves; nothing was stored, and the same is sent again.
 const PASSING = new Set(["storage_unavailable", "broker_unavailable"]);
 // Refusals that are told by a close code right afterwards.
-const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames"]);
+const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames", "session_deleted"]);
 // Refusals that mean: it is done already, or has become pointless. Nobody needs to hear of them.
 const POINTLESS = new Set([
   ...["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"],
@@ -26,6 +26,8 @@ export class Session {
     this.state = takeState(key) ?? NOTHING;
     this.outbox = new Outbox(key);
     this.gapAt = null; // number after which events were missing
+    this.isDeleted = false; // the server has it no more: nothing is sent, and nothing will come
+    this.unsent = []; // what was written for it and can no longer be sent
   }
 
   /** Connect; does nothing when it has been done. */
@@ -86,6 +88,7 @@ export class Session {
   }
 
   #add(frame, then) {
+    if (this.isDeleted) return;
     this.outbox.add(frame, { after: this.state.number, then });
     this.#changed();
   }
@@ -115,6 +118,11 @@ export class Session {
       this.outbox.restart();
     }
     if (name === "open") this.#send();
+    if (code === DELETED) {
+      this.isDeleted = true;
+      this.unsent = this.outbox.messages.filter((entry) => !entry.number).map(({ frame }) => frame.content);
+      this.outbox.clear();
+    }
     this.onState(name, code);
     this.onChange();
   }

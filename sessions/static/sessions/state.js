@@ -92,6 +92,7 @@ const CHANGES = {
   turn_completed: (state, { turn_id }) => ended(state, turn_id, { status: "completed" }),
   turn_failed: (state, { turn_id, error, error_code }) => ended(state, turn_id, { status: "failed", error, code: error_code }),
   turn_cancelled: (state, { turn_id }) => ended(state, turn_id, { status: "cancelled" }),
+  session_deleted: () => ({ turns: {}, texts: {}, calls: {} }),
 };
 
 function ended({ turns, ends, texts, calls }, turn_id, end) {

@@ -1,0 +1,68 @@
+"""The ledger of model calls: what was asked of which model, how long it took and what it cost.
+
+A row stays when its session is deleted; it holds no words of it.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from sessions.admin.display import badge, conversation_link, seconds, shortened, shown
+from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
+from sessions.admin.pages import SearchableAdmin
+from sessions.models import ModelCall
+
+
+class ModelCallAdmin(SearchableAdmin):
+    id_paths = ("pk", "session", "turn")
+    list_display = (
+        *("created", "the_model", "purpose", "the_agent", "state", "error_code", "conversation_of", "owner_of"),
+        *("turn_of", "tokens", "dollars", "first_token", "took"),
+    )
+    list_filter = ("outcome", "purpose", CreatedFilter, ModelFilter, ErrorCodeFilter, "has_tool_calls")
+    list_select_related = ("owner", "session")
+    sortable_by = ("created",)
+    fields = (
+        *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "purpose", "the_agent", "the_model"),
+        *("state", "error_code", "has_tool_calls", "input_tokens", "output_tokens", "dollars", "first_token", "took"),
+        *("started_at", "created_at"),
+    )
+    the_model = shown("model")
+    the_agent = shown("agent")
+
+    @admin.display(description="session")
+    def conversation_of(self, row: ModelCall) -> SafeString | str:
+        """Return a link to the conversation that the call was made for, as long as it is there."""
+        return conversation_link(row.session) if row.session else "deleted"
+
+    @admin.display(description="owner")
+    def owner_of(self, row: ModelCall) -> str:
+        """Return for whom the model was asked."""
+        return shortened(row.owner.get_username())
+
+    @admin.display(description="outcome")
+    def state(self, call: ModelCall) -> SafeString:
+        """Return how it ended."""
+        return badge(call.outcome)
+
+    @admin.display(description="tokens in / out")
+    def tokens(self, call: ModelCall) -> str:
+        """Return how many tokens went in and out."""
+        return f"{call.input_tokens} / {call.output_tokens}"
+
+    @admin.display(description="cost, US dollars")
+    def dollars(self, call: ModelCall) -> str:
+        """Return what it cost, as far as there is a price."""
+        return "–" if call.cost is None else f"{call.cost:f}"
+
+    @admin.display(description="first token after")
+    def first_token(self, call: ModelCall) -> str:
+        """Return how long the model was silent."""
+        after = call.first_token_after
+        return "–" if after is None else seconds(call.started_at, call.started_at + after)
+
+    @admin.display(description="took")
+    def took(self, call: ModelCall) -> str:
+        """Return how long it took."""
+        return seconds(call.started_at, call.started_at + call.duration)

@@ -1,0 +1,144 @@
+"""The bodies below `/my/`: what the plugin sends, and what its schemas let pass."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from ninja import Field, Schema
+
+from agents.roles import ROLES
+from sessions.protocol import MAX_FEEDBACK_LENGTH, MAX_MESSAGE_LENGTH
+
+#: The plugin knows users and agents by uuids, which they have not here: made from their names, always the same.
+NAMES = uuid.UUID("4b1d1e1c-6f0e-5f43-9d0c-0f3b6c1a7e55")
+
+
+def agent_id(name: str) -> uuid.UUID:
+    """Return the id of an agent."""
+    return uuid.uuid5(NAMES, f"agent:{name}")
+
+
+def user_id(owner_id: int) -> uuid.UUID:
+    """Return the id of a user."""
+    return uuid.uuid5(NAMES, f"user:{owner_id}")
+
+
+def agent_named(wanted: str) -> str:
+    """Return the name of the agent with this id, name or title; what is none of them is returned as it is."""
+    for role in ROLES.values():
+        if wanted.casefold() in (role.name, role.title.casefold(), str(agent_id(role.name))):
+            return role.name
+    return wanted
+
+
+class ProjectIn(Schema):
+    name: str = Field(min_length=1, max_length=255)
+    workspace_path: str | None = Field(None, max_length=500)
+
+
+class ProjectChange(Schema):
+    """What is to be different; a `workspace_path` of null takes it away."""
+
+    name: str | None = Field(None, min_length=1, max_length=255)
+    workspace_path: str | None = Field(None, max_length=500)
+
+
+class ProjectOut(Schema):
+    id: uuid.UUID
+    user_id: uuid.UUID
+    name: str
+    workspace_path: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectList(Schema):
+    projects: list[ProjectOut]
+    total: int
+
+
+class Deleted(Schema):
+    """Something that is no more. With a body, because the plugin reads one."""
+
+    id: uuid.UUID
+    status: str = "deleted"
+
+
+class AgentConfig(Schema):
+    tools: list[str]
+    metadata: dict[str, Any]
+
+
+class AgentOut(Schema):
+    id: uuid.UUID
+    name: str
+    status: Literal["ready", "busy", "error"]
+    created_at: datetime
+    config: AgentConfig
+
+
+class AgentList(Schema):
+    agents: list[AgentOut]
+    total: int
+
+
+class ChatOut(Schema):
+    """A session; the title is ours, the plugin reads the other three."""
+
+    id: uuid.UUID
+    created_at: datetime
+    message_count: int
+    title: str
+
+
+class ChatList(Schema):
+    sessions: list[ChatOut]
+    total: int
+
+
+class ChatMessageIn(Schema):
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
+    target_agent: str | None = Field(None, max_length=64, description="The name or id of an agent.")
+
+
+class ChatMessage(Schema):
+    id: uuid.UUID
+    content: str
+    role: Literal["user", "assistant", "system"]
+    timestamp: datetime
+    agent_id: uuid.UUID | None = None
+
+
+class ChatMessages(Schema):
+    """The newest messages, oldest first; `total` counts all."""
+
+    messages: list[ChatMessage]
+    total: int
+    session_id: uuid.UUID
+
+
+class RejectIn(Schema):
+    reason: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
+
+
+class ApprovalOut(Schema):
+    success: bool = True
+    approval_id: uuid.UUID
+    status: str
+
+
+class ToolResultIn(Schema):
+    """What came of a tool; the plugin sends more than it says, and what it adds is for the model, too."""
+
+    status: Literal["completed", "failed"]
+    result: dict[str, Any] | None = None
+    error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
+
+
+class ToolResultOut(Schema):
+    success: bool = True
+    tool_id: uuid.UUID
+    status: Literal["completed", "failed"]
+    message: str

@@ -1,0 +1,65 @@
+"""What an owner does with a session as a whole: makes it in a project, names it, chooses its mode, deletes it.
+
+One transaction for each verb, under the session's lock, with the event that tells of it.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Sequence
+
+from agents.policy import Mode
+from agents.roles import UNASSIGNED
+from sessions import log, metrics
+from sessions.changes import Change
+from sessions.lifecycle import atomic_until, end_as_cancelled
+from sessions.log import LoggedEvent, NewEvent
+from sessions.models import OPEN_STATUSES, EventKind, Project, Session, TurnStatus, new_id
+
+
+def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
+    """Make a session in a project whose client can run these tools; its key is its id, as the client knows it."""
+    key = new_id()
+    return Session.objects.create(
+        id=key,
+        key=str(key),
+        owner_id=project.owner_id,
+        project=project,
+        current_agent=UNASSIGNED,
+        client_tools=list(client_tools),
+    )
+
+
+def change(
+    session_id: uuid.UUID, *, title: str | None = None, mode: Mode | None = None, deadline: float = math.inf
+) -> Change:
+    """Change the title or the mode; None leaves it. The mode counts from the next tool call on. Raises TooLate."""
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        wanted = {"title": session.title if title is None else title, "mode": str(mode or session.mode)}
+        if wanted == {"title": session.title, "mode": session.mode}:
+            return Change()
+        session.title, session.mode = wanted["title"], wanted["mode"]
+        session.save(update_fields=["title", "mode"])
+        events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=wanted)])
+    return Change(events=events)
+
+
+def delete(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
+    """Delete a session with all that belongs to it; open turns end as cancelled first. Raises TooLate.
+
+    The events that are returned are no longer in the log: whoever misses them finds that the session is gone.
+    """
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        stopped = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+        events: list[LoggedEvent] = []
+        for turn in stopped:
+            events += end_as_cancelled(session, turn)
+        payload = {"session_id": session.key}
+        events += log.append(session, [NewEvent(kind=EventKind.SESSION_DELETED, payload=payload)])
+        session.delete()
+    for turn in stopped:
+        metrics.turn_ended(turn, TurnStatus.CANCELLED)
+    return Change(events=events)

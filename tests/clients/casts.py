@@ -1,0 +1,58 @@
+"""Casts as the clients' languages make them: a value of another type, or none where one is needed, throws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+type Parse = Callable[[Any], Any]
+
+
+def text(value: Any) -> str:
+    assert isinstance(value, str), f"{value!r} is no string"
+    return value
+
+
+def number(value: Any) -> float:
+    # Not isinstance: a boolean would pass.
+    assert type(value) in (int, float), f"{value!r} is no number"
+    return float(value)
+
+
+def integer(value: Any) -> int:
+    assert type(value) is int, f"{value!r} is no integer"
+    return value
+
+
+def boolean(value: Any) -> bool:
+    assert isinstance(value, bool), f"{value!r} is no boolean"
+    return value
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    assert isinstance(value, dict), f"{value!r} is no object"
+    return value
+
+
+def moment(value: Any) -> datetime:
+    return datetime.fromisoformat(text(value))
+
+
+def listed(parse: Parse) -> Parse:
+    def all_of(value: Any) -> list[Any]:
+        assert isinstance(value, list), f"{value!r} is no list"
+        return [parse(each) for each in value]
+
+    return all_of
+
+
+def parsed(data: Any, *, required: dict[str, Parse], optional: dict[str, Parse] | None = None) -> dict[str, Any]:
+    """Return the fields that a client reads; an optional one may be missing or null."""
+    found = mapping(data)
+    for name in required:
+        assert name in found, f"{name} is missing in {found}"
+    values = {name: parse(found[name]) for name, parse in required.items()}
+    for name, parse in (optional or {}).items():
+        values[name] = None if found.get(name) is None else parse(found[name])
+    return values
