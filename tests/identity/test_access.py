@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
 from django.test import Client as Browser
@@ -468,7 +469,7 @@ def test_a_page_of_the_admin_is_for_staff_who_may(
     user = Browser()
     user.force_login(alice)
     for name, route in pages(model).items():
-        path = reverse(route, args=[] if name in ("changelist", "add") else [rows[model].pk])
+        path = reverse(route, args=[] if name in ("changelist", "add") else [quote(str(rows[model].pk))])
         for outsider in (Browser(), user):
             response = outsider.get(path)
             assert response.status_code == 302, path
