@@ -7,6 +7,7 @@ A message whose first line starts with a slash is a script, one command a line:
     /tokens COUNT [RATE]   say COUNT numbered tokens, RATE a second (default: at once)
     /wait SECONDS          be silent
     /call TOOL {JSON}      ask for a tool; what follows is played after its result is in
+    /route AGENT           choose this agent when asked for one; says nothing otherwise
     /obey                  do what the newest tool result says: the lines of commands that are in it
     /fail CODE             fail as a provider would: rate_limited, not_authorized, unavailable, refused …
     /cut                   end the stream without the end marker, as a broken connection does
@@ -18,6 +19,7 @@ Any other message gets an answer that says plainly what this model is. The same 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ NAME = "scripted"
 #: Tokens a second of the demo answer: fast, and slow enough to be seen arriving.
 DEMO_RATE = 40
 
-COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "obey", "fail", "cut", "stall"})
+COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "route", "obey", "fail", "cut", "stall"})
+ROUTE = re.compile(r"^/route (\S+)", re.MULTILINE)
 COMMAND = re.compile(r"/(\w+)\s*(.*)")
 FAILURES = {error.code.removeprefix("model_"): error for error in errors.ModelError.__subclasses__()}
 
@@ -46,8 +49,17 @@ class Command:
 def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Play the step of the script that the history has come to; chunks as `llm.calls.stream` yields them."""
     said, done = _last_user_message(request.messages)
+    if said.startswith("<") and (route := ROUTE.search(said)):
+        # A message in a fence is not said to us: we are asked who is to answer it (`agents.routing`).
+        answer = json.dumps({"agent": route[1], "confidence": "high", "reasoning": "The script says so."})
+        return _play([Command("say", answer)], done, prompt_words=len(said.split()))
     step = [each for command in _step(_script(said), done) for each in _obeyed(command, request.messages)]
     return _play(step, done, prompt_words=sum(len(m.content.split()) for m in request.messages))
+
+
+def chooses(text: str) -> bool:
+    """Say whether a message is a script that says which agent it is for."""
+    return ROUTE.search(text) is not None
 
 
 def _last_user_message(messages: tuple[Message, ...]) -> tuple[str, int]:
@@ -98,6 +110,8 @@ async def _play(script: list[Command], step: int, *, prompt_words: int) -> Async
     tokens = calls = 0
     for command in script:
         match command.name:
+            case "route":
+                pass
             case "wait":
                 await asyncio.sleep(_number(command.argument, 1.0, float))
             case "stall":

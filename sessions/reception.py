@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import transaction
 
 from agents import routing, smalltalk
-from agents.roles import UNASSIGNED, routed
-from llm import calls, catalog
+from agents.roles import ROLES, UNASSIGNED, Role, routed
+from llm import calls, catalog, scripted
 from llm.calls import CallRecord
 from llm.types import Message as ModelMessage
 from llm.types import ModelRequest
@@ -38,6 +38,13 @@ class Question:
     pinned: bool
     #: The agent had asked its user something; this is the answer.
     answering: bool
+    #: Somebody can approve a plan, so the orchestrator itself may be chosen, who makes one.
+    plans: bool = False
+
+    @property
+    def agents(self) -> tuple[Role, ...]:
+        """Return the agents to choose from."""
+        return (ROLES[UNASSIGNED], *routed()) if self.plans else routed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,7 @@ def question(turn_id: uuid.UUID) -> Question:
         current=session.current_agent,
         pinned=session.pinned,
         answering=last is not None and last.tool == "ask_followup_question",
+        plans=session.client_plans,
     )
 
 
@@ -74,13 +82,13 @@ def is_open(asked: Question) -> bool:
     """Say whether somebody else may have to answer than the agent that the session is with."""
     if is_single_agent() or asked.pinned:
         return False
-    return routing.may_have_changed(asked.text, current=asked.current, agents=routed(), answering=asked.answering)
+    return routing.may_have_changed(asked.text, current=asked.current, agents=asked.agents, answering=asked.answering)
 
 
 async def choose(asked: Question) -> Choice:
     """Choose the agent for a turn's first step, where that is open."""
-    agents = routed()
-    if catalog.is_scripted(settings.CODELAB_MODEL):
+    agents = asked.agents
+    if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(asked.text):
         route, used = routing.by_words(asked.text, agents=agents), None
     else:
         made: list[CallRecord] = []

@@ -36,10 +36,18 @@ def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
     return held
 
 
+async def chosen(asked: reception.Question) -> reception.Choice:
+    try:
+        return await reception.choose(asked)
+    finally:
+        # Connections to providers belong to the loop.
+        await model_calls.close()
+
+
 def decided(held: Claimed) -> Choice | None:
     """Return the choice of another agent, if there is one to make."""
     asked = reception.question(held.turn_id)
-    choice = asyncio.run(reception.choose(asked)) if reception.is_open(asked) else None
+    choice = asyncio.run(chosen(asked)) if reception.is_open(asked) else None
     return choice if choice and choice.route else None
 
 
