@@ -212,21 +212,20 @@ class Measurements:
     # ------------------------------------------------------------------ long sessions
 
     def attach(self) -> list[Attach]:
-        """Come to a long session in the ways there are; at once, because the service folds it after a minute."""
-        turns = self.load.long_turns
-        keys = {False: "long", True: "long-folded"}
-        fills = [{"key": key, "turns": turns, "pieces": 195, "fold": fold} for fold, key in keys.items()]
-        last = dict(zip(keys, self.product.fill(fills), strict=True))
+        """Come to a long session in the ways there are."""
         found = []
-        for folded, key in keys.items():
-            for way in ways(last[folded], folded=folded):
+        for folded in (True, False):
+            key = "long-folded" if folded else "long"
+            # Come to at once: the service folds it after a minute.
+            (last,) = self.product.fill([{"key": key, "turns": self.load.long_turns, "pieces": 195, "fold": folded}])
+            for way in ways(last, folded=folded):
                 url = self.product.urls([f"/ws/{key}{way.query}"])[0]
                 how = {"subprotocol": way.subprotocol, "after": way.after, "until": way.until}
                 answers = [self.client.ask("attach", url=url, **how) for _ in range(self.load.attaches)]
                 taken = [answer["seconds"] * 1000 for answer in answers]
                 found.append(
                     Attach(
-                        events=last[folded],
+                        events=last,
                         folded=folded,
                         how=way.name,
                         judged=way.judged,
