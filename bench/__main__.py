@@ -105,7 +105,9 @@ def main() -> int:
         it = Measurements(product, relay, provider, client, load)
         if chosen.profile:
             it.warm()
-            for path in it.profile(chosen.streams[0], private.with_name("profile")):
+            folder = private.with_name("profile")
+            idle = chosen.only == "idle"
+            for path in it.profile_idle(folder) if idle else it.profile(chosen.streams[0], folder):
                 print(f"\n{path}\n  alone   with called", *hottest(path.read_text()), sep="\n")
             return 0
         measure(it, results, chosen.only.split(","), chosen.streams)

@@ -165,6 +165,15 @@ class Measurements:
         self.client.ask("close", group="streams")
         return paths
 
+    def profile_idle(self, folder: Path) -> list[Path]:
+        """Let py-spy watch while nothing happens on many sockets; return its files."""
+        self._open("idle", self.load.sockets)
+        processes.settle(self.product.kinds)
+        with profiled(self.product.kinds, folder, "idle") as paths:
+            time.sleep(self.load.idle_seconds)
+        self.client.ask("close", group="idle")
+        return paths
+
     def first_token(self) -> FirstToken:
         """Turns of a few tokens, one after the other, on one session."""
         self._open("first", 1)
