@@ -63,8 +63,12 @@ format: venv ## Format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 .PHONY: bench
-bench: venv ## Measure how fast answers stream (BENCH_ARGS="1 8" chooses the numbers of sessions)
-	@$(python) benchmarks/streams.py $(BENCH_ARGS)
+bench: venv ## Measure the service and judge its goals, about six minutes (WEB=2 WORKERS=2 BENCH_ARGS="--streams 1,8 --quick")
+	@$(python) -m bench $(if $(WEB),--web $(WEB)) $(if $(WORKERS),--workers $(WORKERS)) $(BENCH_ARGS)
+
+.PHONY: profile
+profile: venv ## Show where web and worker spend their time while STREAMS=64 run
+	@$(python) -m bench --profile --streams $(or $(STREAMS),64) $(BENCH_ARGS)
 
 .PHONY: chaos
 chaos: venv ## Harm a running service for about 15 minutes and check every promise (MINUTES=30 SEED=1)

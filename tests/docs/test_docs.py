@@ -183,9 +183,7 @@ def test_every_command_of_the_scripted_model_is_documented() -> None:
     "path", ["docs/agents.md", "docs/architecture.md", "docs/models.md", "docs/development.md", "README.md"]
 )
 def test_files_that_are_named_exist(path: str) -> None:
-    named = re.findall(
-        r"`((?:codelab|sessions|agents|llm|tests|benchmarks|scripts|docs|\.vscode)/[\w./-]*)`", read(path)
-    )
+    named = re.findall(r"`((?:codelab|sessions|agents|llm|tests|bench|scripts|docs|\.vscode)/[\w./-]*)`", read(path))
     assert [name for name in named if not (PROJECT / name).exists()] == []
 
 

@@ -1,0 +1,204 @@
+"""The load client, a process of its own: opens sockets, talks on all of them at once, notes when each frame came.
+
+It takes a command as a line of JSON and answers with one, when it is done. While answers stream it only takes notes;
+`bench.figures` reads them afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.provider import wish
+from bench.sockets import ENDS, Broken, Message, Socket
+
+EVENTS = "codelab.v2"
+#: Handshakes that are under way at once.
+HANDSHAKES = 32
+#: Seconds of silence after which the turn that has begun is stopped, where the model says nothing.
+SILENCE = 0.3
+
+
+@dataclass
+class Turn:
+    """What a client has seen of one turn; times in seconds of the clock that all processes share."""
+
+    wish_id: str
+    sent: float
+    accepted: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    #: When the client asked for a stop.
+    cancelled: float = 0.0
+    #: For each frame with text when it came, and the text.
+    texts: list[tuple[float, str]] = field(default_factory=list)
+
+
+class Talker:
+    """One socket and the turn that is under way on it."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        socket.on_frame, socket.on_close = self._take, self._fail
+        self._number = 0
+        self._reason = ""
+        self._turn = Turn("", 0)
+        self.begun, self.spoken, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @classmethod
+    async def open(cls, url: str, subprotocol: str) -> Talker:
+        """Open a socket; on one that follows events also say hello."""
+        talker = cls(await Socket.open(url, subprotocol))
+        if subprotocol == EVENTS:
+            talker._socket.send({"type": "hello", "after": 0})
+            async with asyncio.timeout(30):
+                await talker.begun.wait()
+        return talker
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def say(self, **what: Any) -> Turn:
+        """Begin a turn."""
+        for event in (self.begun, self.spoken, self.over):
+            event.clear()
+        self._turn = turn = Turn(what["wish_id"], time.monotonic())
+        try:
+            self._socket.send({"type": "user_message", "content": wish(**what)})
+        except Broken as error:
+            self._fail(self._reason or str(error))
+        return turn
+
+    def cancel(self) -> None:
+        """Ask for a stop of the turn that is under way."""
+        self._turn.cancelled = time.monotonic()
+        self._socket.send({"type": "cancel"})
+
+    def _fail(self, reason: str) -> None:
+        self._reason = self._turn.error = reason
+        self.over.set()
+
+    def _take(self, now: float, frame: Message) -> None:
+        turn = self._turn
+        match frame["type"]:
+            case "event":
+                if self._number and frame.get("first", frame["number"]) != self._number + 1:
+                    turn.error = f"event {frame['number']} came after {self._number}"
+                self._number = frame["number"]
+                kind = frame["kind"]
+                if kind == "text_delta":
+                    turn.texts.append((now, frame["payload"]["text"]))
+                    self.spoken.set()
+                elif kind == "turn_started":
+                    self.begun.set()
+                elif kind in ENDS:
+                    self._end(now, frame["payload"].get("error", ""))
+            case "token":
+                turn.texts.append((now, frame["token"]))
+            case "accepted":
+                turn.accepted = now
+            case "welcome":
+                self._number = frame["after"]
+                self.begun.set()
+            case "error":
+                self._end(now, frame["content"])
+            case "done":
+                self._end(now, "")
+
+    def _end(self, now: float, error: str) -> None:
+        self._turn.ended = now
+        self._turn.error = self._turn.error or error
+        self.over.set()
+
+
+class Client:
+    """The commands; each is one of its methods."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, list[Talker]] = {}
+
+    async def open(self, *, group: str, urls: Sequence[str], subprotocol: str) -> Message:
+        """Open a socket for each address, a few at a time."""
+        gate = asyncio.Semaphore(HANDSHAKES)
+
+        async def one(url: str) -> Talker:
+            async with gate:
+                return await Talker.open(url, subprotocol)
+
+        started = time.monotonic()
+        talkers = self._groups.setdefault(group, [])
+        talkers += await asyncio.gather(*(one(url) for url in urls))
+        return {"open": len(talkers), "seconds": time.monotonic() - started}
+
+    async def close(self, *, group: str) -> Message:
+        """Close the sockets of a group."""
+        for talker in self._groups.pop(group, []):
+            talker.close()
+        # The close frames are on their way before anything else is done.
+        await asyncio.sleep(0.5)
+        return {}
+
+    async def talk(self, *, group: str, prefix: str, tokens: int, rate: int, patience: float) -> Message:
+        """Say something on all sockets of a group at the same moment, and wait until each has its answer."""
+        talkers = self._groups[group]
+        used = time.process_time()
+        turns = [talker.say(wish_id=f"{prefix}-{i}", tokens=tokens, rate=rate) for i, talker in enumerate(talkers)]
+        waiting = [asyncio.ensure_future(talker.over.wait()) for talker in talkers]
+        _, late = await asyncio.wait(waiting, timeout=patience)
+        for task in late:
+            task.cancel()
+        used = time.process_time() - used
+        return {"turns": [asdict(turn) for turn in turns], "cpu": used}
+
+    async def stop(self, *, group: str, prefix: str, silent: bool) -> Message:
+        """Begin a turn on each socket of a group, one after the other, and stop it while the model speaks, or not."""
+        turns = []
+        for i, talker in enumerate(self._groups[group]):
+            async with asyncio.timeout(30):
+                turn = talker.say(wish_id=f"{prefix}-{i}", tokens=1500, rate=50, silent=silent)
+                await (talker.begun if silent else talker.spoken).wait()
+                await asyncio.sleep(SILENCE)
+                talker.cancel()
+                await talker.over.wait()
+            turns.append(asdict(turn) | {"texts": []})
+        return {"turns": turns}
+
+    async def attach(self, *, url: str, subprotocol: str, after: int | None, until: int) -> Message:
+        """Connect and follow a session up to an event, or up to `welcome` when that has a snapshot."""
+        over: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        frames = 0
+
+        def take(now: float, frame: Message) -> None:
+            nonlocal frames
+            frames += 1
+            number = frame["after"] if frame.get("mode") == "snapshot" else frame.get("number", 0)
+            if number >= until and not over.done():
+                over.set_result(now)
+
+        started = time.monotonic()
+        socket = await Socket.open(url, subprotocol)
+        socket.on_frame = take
+        if subprotocol:
+            socket.send({"type": "hello"} | ({} if after is None else {"after": after}))
+        async with asyncio.timeout(60):
+            ended = await over
+        socket.close()
+        return {"seconds": ended - started, "frames": frames}
+
+
+async def main() -> None:
+    """Obey until the input ends."""
+    client = Client()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        command = json.loads(line)
+        method: Callable[..., Awaitable[Message]] = getattr(client, command.pop("do"))
+        print(json.dumps(await method(**command)), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

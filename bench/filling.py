@@ -1,0 +1,68 @@
+"""Makes long sessions in seconds, by the verbs that also write them in earnest; no model, no worker.
+
+Reads a list of sessions as JSON from the input, and prints the number of the last event of each. A process of its own,
+because Django reads its settings once, when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+QUESTION = "What does this function do, and what happens when its argument is empty? Show me an example. " * 2
+WORD = "word%d "
+
+
+def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
+    """Write a session of the demo user: turns with a question and an answer of about 200 characters each.
+
+    Each answer is streamed in so many pieces (with 0 it is there at once), which are folded or not. Returns the number
+    of the last event.
+    """
+    from django.conf import settings
+    from django.contrib.auth.models import User
+
+    from codelab.local.accounts import DEMO
+    from sessions import folding, lifecycle, log, queue
+    from sessions.changes import Step
+    from sessions.log import Addition, NewEvent
+    from sessions.models import EventKind, Session, new_id
+
+    session = lifecycle.open_session(User.objects.get(username=DEMO).pk, key)
+    for _ in range(turns):
+        accepted = queue.accept_message(session.pk, QUESTION)
+        # At once: workers look for turns that nobody has taken for two seconds.
+        held = lifecycle.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
+        assert held, "somebody else has taken the turn"
+        message_id = new_id()
+        texts = [WORD % i for i in range(pieces)] or [QUESTION]
+        if pieces:
+            payload = {"turn_id": str(held.turn_id), "message_id": str(message_id)}
+            events = tuple(
+                NewEvent(
+                    kind=EventKind.TEXT_DELTA,
+                    turn_id=held.turn_id,
+                    attempt=held.attempt,
+                    payload=payload | {"text": text},
+                )
+                for text in texts
+            )
+            log.append_all([Addition(session_id=session.pk, turn_id=held.turn_id, attempt=held.attempt, events=events)])
+        lifecycle.complete(held, Step(message_id=message_id, text="".join(texts)))
+        if fold:
+            folding.fold(held.turn_id)
+    return Session.objects.get(pk=session.pk).last_number
+
+
+def main(sessions: list[dict[str, Any]]) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
+    import django
+
+    django.setup()
+    print(json.dumps([fill(**session) for session in sessions]))
+
+
+if __name__ == "__main__":
+    main(json.load(sys.stdin))

@@ -1,0 +1,168 @@
+"""The goals of this project, each judged by what a run has measured. Pure.
+
+They are for two cores that provider, service and client share; on other machines the ratios mean more than the times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.figures import Results, Row
+
+#: Sizes of the loads that the goals are about; what was measured with less is not judged.
+SOCKETS, EVENTS, MESSAGES = 1000, 10_000, (10, 1000)
+#: So much longer than the median may the slowest of all streams take when there are too many.
+STARVES = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A goal and whether it is met; `met` is None where it was not measured."""
+
+    goal: str
+    limit: str
+    measured: str
+    met: bool | None
+
+    @property
+    def mark(self) -> str:
+        return {True: "✔", False: "✘", None: "–"}[self.met]
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Return a verdict for each goal, in the order of their importance to a user."""
+    return [goal(results) for goal in GOALS]
+
+
+def _first(results: Results) -> Verdict:
+    goal, limit = "1 stream: first token after the provider's first byte", "p95 ≤ 30 ms"
+    if results.first is None:
+        return _not_run(goal, limit)
+    p95 = results.first.p95
+    return Verdict(goal=goal, limit=limit, measured=f"p95 {p95:.0f} ms", met=p95 <= 30)
+
+
+def _one(results: Results) -> Verdict:
+    goal, limit = "1 stream: added to each token", "p50 ≤ 15 ms, p99 ≤ 60 ms"
+    return _of_row(results.product_at(1), goal, limit, lambda row: row.added_p50 <= 15 and row.added_p99 <= 60)
+
+
+def _many(results: Results) -> Verdict:
+    goal, limit = "64 streams", "all finish in ≤ 1.1 × ideal, p50 ≤ 40 ms, p99 ≤ 120 ms"
+    return _of_row(
+        results.product_at(64),
+        goal,
+        limit,
+        lambda row: row.wall <= 1.1 and row.added_p50 <= 40 and row.added_p99 <= 120,
+        wall=True,
+    )
+
+
+def _more(results: Results) -> Verdict:
+    goal, limit = "128 streams", "all finish in ≤ 1.2 × ideal, p99 ≤ 350 ms"
+    row = results.product_at(128)
+    return _of_row(row, goal, limit, lambda row: row.wall <= 1.2 and row.added_p99 <= 350, wall=True)
+
+
+def _cpu(results: Results) -> Verdict:
+    goal, limit = "64 streams: processor time per token, all our processes", "≤ 4 × the floor's relay"
+    row, floor = results.product_at(64), results.floor_at(64)
+    if row is None or floor is None or not floor.cpu_of_all:
+        return _not_run(goal, limit)
+    ratio = row.cpu_of_all / floor.cpu_of_all
+    measured = f"{row.cpu_of_all:.0f} µs = {ratio:.1f} × {floor.cpu_of_all:.0f} µs"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=ratio <= 4)
+
+
+def _overload(results: Results) -> Verdict:
+    goal = "200 streams: fewer, larger frames; nothing fails, nobody starves"
+    limit = f"all finish, more tokens a frame than at 64, slowest ≤ {STARVES} × median"
+    row, calm = results.product_at(200), results.product_at(64)
+    if row is None or calm is None:
+        return _not_run(goal, limit)
+    larger = row.tokens_per_frame > calm.tokens_per_frame
+    frames = f"{row.tokens_per_frame:.1f} tokens a frame after {calm.tokens_per_frame:.1f}"
+    measured = f"{row.finished} of {row.streams}, {frames}, slowest {row.slowest:.2f} × median"
+    met = _whole(row) and larger and row.slowest <= STARVES
+    return Verdict(goal=goal, limit=limit, measured=measured, met=met)
+
+
+def _idle_memory(results: Results) -> Verdict:
+    goal, limit = "1,000 idle sockets: memory of the web process", "≤ 60 KiB each"
+    if results.idle is None or results.idle.sockets < SOCKETS:
+        return _not_run(goal, limit)
+    kib = results.idle.kib
+    return Verdict(goal=goal, limit=limit, measured=f"{kib:.0f} KiB", met=kib <= 60)
+
+
+def _idle_cpu(results: Results) -> Verdict:
+    goal, limit = "1,000 idle sockets: processor time that grows with them", "≤ 2 % of a core"
+    if results.idle is None or results.idle.sockets < SOCKETS:
+        return _not_run(goal, limit)
+    grown = results.idle.grown
+    return Verdict(goal=goal, limit=limit, measured=f"{grown:.1f} %", met=grown <= 2)
+
+
+def _attach(results: Results) -> Verdict:
+    goal, limit = "attach to a session of 10,000 events", "≤ 300 ms"
+    judged = [each for each in results.attach if each.judged and each.events >= EVENTS]
+    if not judged:
+        return _not_run(goal, limit)
+    slowest = max(judged, key=lambda each: each.p50)
+    state = "folded" if slowest.folded else "not folded"
+    measured = f"{slowest.p50:.0f} ms ({slowest.how}, {state})"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=slowest.p50 <= 300)
+
+
+def _set_up(results: Results) -> Verdict:
+    goal, limit = "set-up of a turn at 1,000 messages", "≤ 2 × that at 10"
+    found = {each.messages: each.from_accepted for each in results.set_up}
+    if not found.keys() >= set(MESSAGES):
+        return _not_run(goal, limit)
+    short, long = (found[messages] for messages in MESSAGES)
+    measured = f"{long:.0f} ms = {long / short:.1f} × {short:.0f} ms"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=long <= 2 * short)
+
+
+def _cancel(results: Results) -> Verdict:
+    goal, limit = "cancel → the provider's connection closed", "p95 ≤ 300 ms"
+    cancel = results.cancel
+    if cancel is None:
+        return _not_run(goal, limit)
+    missed = f", {cancel.missed} never closed" if cancel.missed else ""
+    measured = f"p95 {cancel.p95:.0f} ms of {cancel.stops}{missed}"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=cancel.p95 <= 300 and not cancel.missed)
+
+
+GOALS: tuple[Callable[[Results], Verdict], ...] = (
+    _first,
+    _one,
+    _many,
+    _more,
+    _cpu,
+    _overload,
+    _idle_memory,
+    _idle_cpu,
+    _attach,
+    _set_up,
+    _cancel,
+)
+
+
+def _whole(row: Row) -> bool:
+    return row.finished == row.streams and not row.faults
+
+
+def _of_row(row: Row | None, goal: str, limit: str, fast: Callable[[Row], bool], *, wall: bool = False) -> Verdict:
+    if row is None or math.isnan(row.added_p50):
+        return _not_run(goal, limit) if row is None else Verdict(goal=goal, limit=limit, measured="nothing", met=False)
+    measured = f"p50 {row.added_p50:.0f} ms, p99 {row.added_p99:.0f} ms"
+    if wall:
+        measured = f"{row.finished} of {row.streams} in {row.wall:.2f} × ideal, {measured}"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=_whole(row) and fast(row))
+
+
+def _not_run(goal: str, limit: str) -> Verdict:
+    return Verdict(goal=goal, limit=limit, measured="not run", met=None)

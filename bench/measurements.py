@@ -1,0 +1,293 @@
+"""What is measured, one method each: puts load on the product or the floor and returns figures."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from bench.client import EVENTS
+from bench.figures import Attach, Cancel, FirstToken, Idle, Row, SetUp, median, medians, percentile, read, row
+from bench.processes import Kinds
+from bench.product import Product
+from bench.profiling import profiled
+from bench.programs import Client, Provider, Relay
+
+#: When this process began.
+STARTED = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much of everything."""
+
+    tokens: int = 200
+    rate: int = 50
+    runs: int = 3
+    first_turns: int = 30
+    sockets: int = 1000
+    idle_seconds: float = 30
+    #: Turns of the long session, each of which has about 200 events.
+    long_turns: int = 50
+    attaches: int = 5
+    histories: Sequence[int] = (10, 100, 1000)
+    set_ups: int = 9
+    stops: int = 24
+
+    @property
+    def ideal(self) -> float:
+        """Seconds that the provider needs for an answer."""
+        return (self.tokens - 1) / self.rate
+
+
+#: To see whether everything works.
+QUICK = Load(
+    tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
+    stops=4,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to come to a session."""
+
+    name: str
+    #: Whether the goal is about it.
+    judged: bool
+    query: str = ""
+    subprotocol: str = EVENTS
+    after: int | None = None
+    #: Number of the last event that a frame tells of.
+    until: int
+
+
+def ways(last: int, *, folded: bool) -> list[Way]:
+    """Return the ways to come to a session whose last event has this number.
+
+    A log is unfolded for a minute after a turn only, so the goal is not about reading one event by event.
+    """
+    # The most that is replayed by events (docs/protocol.md); without `codelab.v2` there is no limit, and the end of a
+    # turn has no frame of its own.
+    most = min(last, 5000)
+    return [
+        Way(name="snapshot", judged=True, until=last),
+        Way(name=f"replay of {most:,} events", judged=folded, after=last - most, until=last),
+        Way(name=f"replay of {last:,} as pieces", judged=folded, query="?after=0", subprotocol="", until=last - 1),
+    ]
+
+
+def say(text: str) -> None:
+    """Tell whoever waits how far it is, and after how many seconds."""
+    print(f"{time.monotonic() - STARTED:4.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+class Measurements:
+    """One run over a product, a floor, a provider and a client."""
+
+    def __init__(self, product: Product, relay: Relay, provider: Provider, client: Client, load: Load) -> None:
+        self.product, self.relay, self.provider, self.client, self.load = product, relay, provider, client, load
+        self._floor = {"relay": [relay.watched]}
+        self._names = (f"bench-{number}" for number in itertools.count(1))
+
+    def warm(self) -> None:
+        """Have everything imported, connected and compiled that the first turns bring about."""
+        say("Warming up …")
+        self._open("warm", 8)
+        for i in range(3):
+            self._talk("warm", f"warm-{i}", tokens=5)
+        self.client.ask("close", group="warm")
+        processes.settle(self.product.kinds)
+
+    def _open(self, group: str, count: int) -> dict[str, Any]:
+        paths = [f"/ws/{next(self._names)}" for _ in range(count)]
+        return self.client.ask("open", group=group, urls=self.product.urls(paths), subprotocol=EVENTS)
+
+    def _talk(self, group: str, prefix: str, *, tokens: int) -> dict[str, Any]:
+        load = self.load
+        patience = 30 + 6 * tokens / load.rate
+        return self.client.ask("talk", group=group, prefix=prefix, tokens=tokens, rate=load.rate, patience=patience)
+
+    # ------------------------------------------------------------------ streams
+
+    def streams(self, count: int) -> Row:
+        """Let so many sessions talk at the same moment; the sessions are new and have had one short turn."""
+        self._open("streams", count)
+        self._talk("streams", f"warm-{count}", tokens=1)
+        webs, workers = len(self.product.kinds["web"]), len(self.product.kinds["worker"])
+        rows = [self._run(count, self.product.kinds, webs, workers) for _ in range(self.load.runs)]
+        self.client.ask("close", group="streams")
+        found = medians(rows)
+        say(
+            f"  {count} streams: {found.finished} whole, {found.wall:.2f} × ideal, added p50 {found.added_p50:.0f} ms,"
+            f" p99 {found.added_p99:.0f} ms, {found.cpu_of_all:.0f} µs/token"
+        )
+        return found
+
+    def floor(self, count: int) -> Row:
+        """The same with the bare relay, which needs one run only: it hardly varies."""
+        self.client.ask("open", group="streams", urls=[self.relay.url] * count, subprotocol="")
+        self._talk("streams", "warm", tokens=1)
+        found = self._run(count, self._floor, 1, 0)
+        self.client.ask("close", group="streams")
+        say(f"  {count} streams: added p50 {found.added_p50:.1f} ms, {found.cpu_of_all:.0f} µs/token")
+        return found
+
+    def _run(self, count: int, kinds: Kinds, webs: int, workers: int) -> Row:
+        processes.settle(kinds)
+        before, beside = processes.cpu(kinds), processes.cpu({"provider": [self.provider.watched]})
+        answer = self._talk("streams", next(self._names), tokens=self.load.tokens)
+        used = processes.difference(before, processes.cpu(kinds))
+        beside = processes.difference(beside, processes.cpu({"provider": [self.provider.watched]}))
+        turns = answer["turns"]
+        return row(
+            [read(turn, self.load.tokens) for turn in turns],
+            seconds=max(turn["ended"] for turn in turns) - min(turn["sent"] for turn in turns),
+            ideal=self.load.ideal,
+            cpu=used,
+            beside=beside | {"client": answer["cpu"]},
+            memory=processes.memory(kinds),
+            webs=webs,
+            workers=workers,
+        )
+
+    def profile(self, count: int, folder: Path) -> list[Path]:
+        """Let so many sessions talk while py-spy watches; return its files."""
+        self._open("streams", count)
+        self._talk("streams", "warm", tokens=1)
+        processes.settle(self.product.kinds)
+        with profiled(self.product.kinds, folder, f"{count}-streams") as paths:
+            self._talk("streams", "profiled", tokens=self.load.tokens)
+        self.client.ask("close", group="streams")
+        return paths
+
+    def profile_idle(self, folder: Path) -> list[Path]:
+        """Let py-spy watch while nothing happens on many sockets; return its files."""
+        self._open("idle", self.load.sockets)
+        processes.settle(self.product.kinds)
+        with profiled(self.product.kinds, folder, "idle") as paths:
+            time.sleep(self.load.idle_seconds)
+        self.client.ask("close", group="idle")
+        return paths
+
+    def first_token(self) -> FirstToken:
+        """Turns of a few tokens, one after the other, on one session."""
+        self._open("first", 1)
+        added = []
+        for i in range(self.load.first_turns + 1):
+            answer = self._talk("first", f"first-{i}", tokens=5)
+            stream = read(answer["turns"][0], 5)
+            # The first turn of a session has more to do.
+            added += stream.added[:1] if i else []
+        self.client.ask("close", group="first")
+        return FirstToken(turns=len(added), p50=percentile(added, 0.5), p95=percentile(added, 0.95))
+
+    # ------------------------------------------------------------------ idle
+
+    def idle(self) -> Idle:
+        """Open sockets on which nothing happens, each on a session of its own."""
+        kinds, load = self.product.kinds, self.load
+        processes.settle(kinds)
+        without = self._shares(load.idle_seconds)
+        memory, before = processes.memory(kinds)["web"], processes.cpu(kinds)
+        self._open("idle", load.sockets)
+        processes.settle(kinds)
+        opening = processes.difference(before, processes.cpu(kinds))
+        taken = processes.memory(kinds)["web"] - memory
+        with_them = self._shares(load.idle_seconds)
+        self.client.ask("close", group="idle")
+        processes.settle(kinds)
+        return Idle(
+            sockets=load.sockets,
+            kib=taken * 1024 / load.sockets,
+            opening=sum(opening.values()) * 1000 / load.sockets,
+            seconds=load.idle_seconds,
+            without=without,
+            with_them=with_them,
+        )
+
+    def _shares(self, seconds: float) -> dict[str, float]:
+        """Return the percent of a core that each kind takes during the next seconds."""
+        started, before = time.monotonic(), processes.cpu(self.product.kinds)
+        time.sleep(seconds)
+        used = processes.difference(before, processes.cpu(self.product.kinds))
+        taken = time.monotonic() - started
+        return {kind: 100 * each / taken for kind, each in used.items()}
+
+    # ------------------------------------------------------------------ long sessions
+
+    def attach(self) -> list[Attach]:
+        """Come to a long session in the ways there are."""
+        found = []
+        for folded in (True, False):
+            key = "long-folded" if folded else "long"
+            # Come to at once: the service folds it after a minute.
+            (last,) = self.product.fill([{"key": key, "turns": self.load.long_turns, "pieces": 195, "fold": folded}])
+            for way in ways(last, folded=folded):
+                url = self.product.urls([f"/ws/{key}{way.query}"])[0]
+                how = {"subprotocol": way.subprotocol, "after": way.after, "until": way.until}
+                answers = [self.client.ask("attach", url=url, **how) for _ in range(self.load.attaches)]
+                taken = [answer["seconds"] * 1000 for answer in answers]
+                found.append(
+                    Attach(
+                        events=last,
+                        folded=folded,
+                        how=way.name,
+                        judged=way.judged,
+                        frames=answers[0]["frames"],
+                        p50=median(taken),
+                        worst=max(taken),
+                    )
+                )
+        return found
+
+    def set_up(self) -> list[SetUp]:
+        """Begin turns in conversations of different lengths."""
+        lengths = self.load.histories
+        keys = [f"history-{length}" for length in lengths]
+        self.product.fill(
+            [{"key": key, "turns": n // 2, "pieces": 0, "fold": False} for key, n in zip(keys, lengths, strict=True)]
+        )
+        found = []
+        for key, length in zip(keys, lengths, strict=True):
+            urls = self.product.urls([f"/ws/{key}"])
+            self.client.ask("open", group=key, urls=urls, subprotocol=EVENTS)
+            accepted, sent = [], []
+            for i in range(self.load.set_ups + 1):
+                turn = self._talk(key, f"{key}-{i}", tokens=1)["turns"][0]
+                asked = self.provider.when("asked", turn["wish_id"])
+                if i and asked:
+                    accepted.append((asked - turn["accepted"]) * 1000)
+                    sent.append((asked - turn["sent"]) * 1000)
+            self.client.ask("close", group=key)
+            found.append(
+                SetUp(messages=length, turns=len(sent), from_accepted=median(accepted), from_sent=median(sent))
+            )
+        return found
+
+    def cancel(self) -> Cancel:
+        """Stop turns, half of them while the model speaks and half while it is silent."""
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        missed = 0
+        for silent in taken:
+            group = f"stop-{silent}"
+            self._open(group, self.load.stops // 2)
+            self._talk(group, f"{group}-warm", tokens=1)
+            for turn in self.client.ask("stop", group=group, prefix=group, silent=silent)["turns"]:
+                closed = self.provider.when("closed", turn["wish_id"])
+                taken[silent] += [(closed - turn["cancelled"]) * 1000] if closed else []
+                missed += closed is None
+            self.client.ask("close", group=group)
+        both = taken[False] + taken[True]
+        return Cancel(
+            stops=len(both) + missed,
+            missed=missed,
+            p50=percentile(both, 0.5),
+            p95=percentile(both, 0.95),
+            speaking_p50=percentile(taken[False], 0.5),
+            silent_p50=percentile(taken[True], 0.5),
+        )

@@ -1,0 +1,224 @@
+"""What is made of a client's notes, how goals are judged, and what the table says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from bench.__main__ import parse
+from bench.client import Turn
+from bench.figures import Cancel, Idle, Results, Row, SetUp, Stream, medians, percentile, read, row
+from bench.goals import judge
+from bench.measurements import ways
+from bench.profiling import hottest
+from bench.table import aligned, table
+
+MACHINE = {"cpus": 2, "cpu": "A Processor", "kernel": "6.1", "python": "3.12.1", "load": 0.1}
+
+
+def turn(*texts: tuple[float, str], **more: Any) -> dict[str, Any]:
+    return {"wish_id": "a", "sent": 1.0, "ended": 3.0, "error": "", "texts": list(texts)} | more
+
+
+def results(**more: Any) -> Results:
+    arguments = {"tokens": 200, "rate": 50, "runs": 3, "quick": False}
+    return Results(machine=MACHINE, arguments=arguments, settings={}, **more)
+
+
+def make_row(streams: int, **more: Any) -> Row:
+    figures: dict[str, Any] = {
+        "finished": streams,
+        "wall": 1.0,
+        "first_p50": 10.0,
+        "first_p95": 20.0,
+        "added_p50": 10.0,
+        "added_p99": 50.0,
+        "tokens_per_frame": 1.0,
+        "gap": 30.0,
+        "slowest": 1.0,
+        "cpu": {"web": 100.0, "worker": 200.0},
+        "beside": {"client": 50.0},
+        "memory": {"web": 120.0, "worker": 300.0},
+    }
+    return Row(streams=streams, **figures | more)
+
+
+def verdicts(found: Results) -> dict[str, tuple[str, str]]:
+    return {verdict.goal: (verdict.mark, verdict.measured) for verdict in judge(found)}
+
+
+# ---------------------------------------------------------------- figures
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([3, 1, 2], 0.5, 2),
+        ([3, 1, 2], 0.99, 3),
+        ([1], 0.95, 1),
+        (range(1, 101), 0.95, 95),
+        (range(1, 101), 0.99, 99),
+        ([2, 1], 0, 1),
+    ],
+)
+def test_a_percentile_is_one_of_the_values(values: list[float], share: float, expected: float) -> None:
+    assert percentile(values, share) == expected
+
+
+def test_nothing_has_no_percentile() -> None:
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_a_turn_is_read_token_by_token() -> None:
+    stream = read(turn((1.5, "0@1.49 1@1.48 "), (2.0, "2@1.9 ")), 3)
+    assert stream.added == pytest.approx([10, 20, 100])
+    assert (stream.fault, stream.frames, stream.taken, stream.gap) == ("", 2, 2000, 500)
+
+
+@pytest.mark.parametrize(
+    ("notes", "fault"),
+    [
+        (turn((1.5, "0@1 2@1 ")), "2 of 3 tokens"),
+        (turn((1.5, "0@1 2@1 1@1 ")), "not in order"),
+        (turn((1.5, "0@1 1@1 1@1 2@1 ")), "4 of 3 tokens"),
+        (turn((1.5, "0@1 1@1 2@1 "), ended=0.0), "did not end"),
+        (turn(error="The model's provider does not answer."), "does not answer"),
+    ],
+)
+def test_what_is_not_whole_is_a_fault(notes: dict[str, Any], fault: str) -> None:
+    assert fault in read(notes, 3).fault
+
+
+def test_a_client_notes_what_is_read() -> None:
+    assert set(turn()) <= set(Turn.__dataclass_fields__)
+
+
+def test_a_row_counts_for_each_token() -> None:
+    good = Stream(fault="", added=[5.0, 1.0, 3.0, 2.0], frames=2, taken=100, gap=20)
+    slow = Stream(fault="", added=[9.0, 4.0, 4.0, 4.0], frames=4, taken=300, gap=60)
+    made = row([good, slow], seconds=0.3, ideal=0.1, cpu={"web": 0.0008}, beside={}, memory={"web": 1.0})
+    assert made.cpu == {"web": pytest.approx(100)}
+    assert (made.finished, made.tokens_per_frame, made.gap, made.slowest) == (2, 8 / 6, 60, 1.5)
+    assert (made.first_p50, made.first_p95, made.added_p50, made.added_p99) == (5, 9, 3, 4)
+    assert made.wall == pytest.approx(3)
+
+
+def test_a_row_of_nothing_is_no_error() -> None:
+    lost = Stream(fault="the socket is closed", added=[], frames=0, taken=0, gap=0)
+    made = row([lost], seconds=1, ideal=1, cpu={"web": 1.0}, beside={}, memory={})
+    assert (made.finished, made.faults) == (0, ["the socket is closed"])
+
+
+def test_runs_become_medians_and_no_fault_is_forgotten() -> None:
+    runs = [
+        make_row(8, added_p50=1.0, cpu={"web": 1.0}),
+        make_row(8, added_p50=9.0, cpu={"web": 9.0}, finished=7, faults=["it did not end in time"]),
+        make_row(8, added_p50=2.0, cpu={"web": 3.0}),
+    ]
+    made = medians(runs)
+    assert (made.added_p50, made.cpu, made.finished, made.faults) == (
+        2.0,
+        {"web": 3.0},
+        7,
+        ["it did not end in time"],
+    )
+
+
+# ---------------------------------------------------------------- goals
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    assert set(verdicts(results()).values()) == {("–", "not run")}
+
+
+def test_goals_are_met_and_missed() -> None:
+    found = results(
+        product=[make_row(1), make_row(64), make_row(128, wall=1.3), make_row(200, tokens_per_frame=2.5)],
+        floor=[make_row(64, cpu={"relay": 85.0})],
+        idle=Idle(
+            sockets=1000, kib=61, opening=1, seconds=30, without={"web": 1.0, "beat": 0.5}, with_them={"web": 3.0}
+        ),
+        set_up=[SetUp(messages=n, turns=5, from_accepted=ms, from_sent=ms) for n, ms in ((10, 20.0), (1000, 41.0))],
+        cancel=Cancel(stops=24, missed=1, p50=50, p95=90, speaking_p50=50, silent_p50=50),
+    )
+    said = verdicts(found)
+    assert {goal: mark for goal, (mark, _) in said.items()} == {
+        "1 stream: first token after the provider's first byte": "–",
+        "1 stream: added to each token": "✔",
+        "64 streams": "✔",
+        "128 streams": "✘",
+        "64 streams: processor time per token, all our processes": "✔",
+        "200 streams: fewer, larger frames; nothing fails, nobody starves": "✔",
+        "1,000 idle sockets: memory of the web process": "✘",
+        "1,000 idle sockets: processor time that grows with them": "✔",
+        "attach to a session of 10,000 events": "–",
+        "set-up of a turn at 1,000 messages": "✘",
+        "cancel → the provider's connection closed": "✘",
+    }
+    assert said["64 streams: processor time per token, all our processes"][1] == "300 µs = 3.5 × 85 µs"
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"finished": 63, "faults": ["it did not end in time"]},
+        {"wall": 1.11},
+        {"added_p50": 41.0},
+        {"added_p99": 121.0},
+        {"added_p50": math.nan},
+    ],
+)
+def test_one_bad_figure_is_enough_to_miss_a_goal(worse: dict[str, Any]) -> None:
+    assert verdicts(results(product=[make_row(64, **worse)]))["64 streams"][0] == "✘"
+
+
+def test_a_load_smaller_than_the_goal_is_not_judged() -> None:
+    few = Idle(sockets=50, kib=1, opening=1, seconds=3, without={}, with_them={})
+    assert set(verdicts(results(idle=few)).values()) == {("–", "not run")}
+
+
+# ---------------------------------------------------------------- table
+
+
+def test_cells_stand_below_one_another() -> None:
+    assert aligned([("a", "b"), ("long", "2.5")]) == ["a       b", "long  2.5"]
+
+
+def test_the_table_has_multiples_of_the_floor_and_a_mark_for_each_goal() -> None:
+    found = results(product=[make_row(8)], floor=[make_row(8, added_p50=2.0, cpu={"relay": 100.0})])
+    text = table(found)
+    assert "10 5×" in text
+    assert "300 3×" in text
+    assert text.count("not run") == len(judge(found))
+    assert "FAULT" not in text
+
+
+def test_the_table_of_nothing_is_no_error() -> None:
+    assert "not run" in table(results())
+
+
+def test_faults_are_in_the_table() -> None:
+    assert "FAULT: it did not end in time" in table(results(product=[make_row(8, faults=["it did not end in time"])]))
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_the_command_line() -> None:
+    chosen = parse(["--streams", "1,8", "--quick", "--web", "2"])
+    assert (chosen.streams, chosen.quick, chosen.web, chosen.workers) == ([1, 8], True, 2, 1)
+    with pytest.raises(SystemExit):
+        parse(["--only", "streams,nonsense"])
+
+
+def test_an_unfolded_log_is_judged_by_its_snapshot_alone() -> None:
+    assert [way.judged for way in ways(10_001, folded=False)] == [True, False, False]
+    assert [way.judged for way in ways(10_001, folded=True)] == [True, True, True]
+    assert [way.after for way in ways(10_001, folded=True)] == [None, 5001, None]
+
+
+def test_the_hottest_functions_come_first() -> None:
+    stacks = "run (a.py:1);send (b.py:7) 30\nrun (a.py:1);send (b.py:9) 40\nrun (a.py:2) 30\n"
+    assert hottest(stacks) == [" 70.0 %   70.0 %  send (b.py)", " 30.0 %  100.0 %  run (a.py)"]

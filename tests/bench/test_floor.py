@@ -1,0 +1,49 @@
+"""Provider, relay and load client as processes: whatever they get wrong would be taken for the service's fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.figures import read
+from bench.programs import Client, Provider, Relay
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as it:
+        yield it
+
+
+@pytest.fixture
+def client(provider: Provider) -> Iterator[Client]:
+    with Relay(provider) as relay, Client() as it:
+        it.ask("open", group="bench", urls=[relay.url] * 3, subprotocol="")
+        yield it
+
+
+@pytest.mark.parametrize("rate", [0, 200])
+def test_every_token_comes_once_and_in_order(client: Client, rate: int) -> None:
+    for prefix in ("one", "two"):
+        turns = client.ask("talk", group="bench", prefix=prefix, tokens=20, rate=rate, patience=30)["turns"]
+        streams = [read(turn, 20) for turn in turns]
+        assert [stream.fault for stream in streams] == [""] * 3
+        assert all(delay > 0 for stream in streams for delay in stream.added)
+
+
+def test_a_turn_that_does_not_end_is_noticed(client: Client, provider: Provider) -> None:
+    turns = client.ask("talk", group="bench", prefix="slow", tokens=1000, rate=50, patience=0.5)["turns"]
+    assert "did not end" in read(turns[0], 1000).fault
+    assert provider.when("asked", "slow-0")
+
+
+def test_the_provider_sees_a_connection_closed_early(client: Client, provider: Provider) -> None:
+    client.ask("talk", group="bench", prefix="whole", tokens=2, rate=50, patience=30)
+    client.ask("talk", group="bench", prefix="cut", tokens=1000, rate=50, patience=0.2)
+    client.ask("close", group="bench")
+    # The relay stops reading when it cannot send any more.
+    assert provider.when("closed", "cut-0", 10)
+    assert provider.when("closed", "whole-0", 0) is None
