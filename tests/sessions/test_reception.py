@@ -36,7 +36,7 @@ def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
     return held
 
 
-async def chosen(asked: reception.Question) -> reception.Choice:
+async def choice_of(asked: reception.Question) -> reception.Choice:
     try:
         return await reception.choose(asked)
     finally:
@@ -47,7 +47,7 @@ async def chosen(asked: reception.Question) -> reception.Choice:
 def decided(held: Claimed) -> Choice | None:
     """Return the choice of another agent, if there is one to make."""
     asked = reception.question(held.turn_id)
-    choice = asyncio.run(chosen(asked)) if reception.is_open(asked) else None
+    choice = asyncio.run(choice_of(asked)) if reception.is_open(asked) else None
     return choice if choice and choice.route else None
 
 
