@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -194,10 +195,14 @@ MAX_PROBLEMS = 5
 
 def offer(names: Iterable[str], *, agents: Sequence[str] = ()) -> tuple[Tool, ...]:
     """Describe tools for a model, in the order given; `agents` are the names that switch_mode and create_plan take."""
-    return tuple(
-        Tool(name=spec.name, description=spec.description, parameters=schema_of(spec.arguments, agents=agents))
-        for spec in map(TOOLS.__getitem__, names)
-    )
+    return tuple(_described(name, tuple(agents)) for name in names)
+
+
+# Each step of each turn offers the same tools; a schema takes a millisecond to make.
+@lru_cache(maxsize=1000)
+def _described(name: str, agents: tuple[str, ...]) -> Tool:
+    spec = TOOLS[name]
+    return Tool(name=name, description=spec.description, parameters=schema_of(spec.arguments, agents=agents))
 
 
 def parse(name: str, arguments: dict[str, Any], *, agents: Collection[str] | None = None) -> dict[str, Any]:

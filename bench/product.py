@@ -32,8 +32,6 @@ SETTINGS = {
     "CODELAB_MODEL": "openai/fake",
     # An orchestrator would add a model call to the first turn of each session.
     "CODELAB_AGENTS": "single",
-    # The default of 64 turns at once in a worker is less than the streams that are measured.
-    "CODELAB_WORKER_CONCURRENCY": "256",
 }
 #: Settings of whoever starts the measurement must not change what is measured.
 FOREIGN = ("CODELAB_", "OPENAI_", "PROMETHEUS_", "FLOWER_", "DATABASE_URL", "REDIS_URL", "POSTGRES_", "REDIS_")

@@ -95,7 +95,7 @@ class Environment(BaseSettings):
     #: for the built-in model, which cannot choose, "multi" for all others.
     agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
     #: Turns that one worker process runs at a time.
-    worker_concurrency: PositiveInt = Field(64, validation_alias="CODELAB_WORKER_CONCURRENCY")
+    worker_concurrency: PositiveInt = Field(256, validation_alias="CODELAB_WORKER_CONCURRENCY")
 
     #: Key that signs cookies and tokens, 50 random characters. Needed unless CODELAB_DEBUG is on; `make run` makes one
     #: up.

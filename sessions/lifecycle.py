@@ -96,8 +96,10 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn.status != TurnStatus.QUEUED or earlier.exists():
             return None
         attempt = turn.attempt + 1
-        given_up = plans.give_up(session)
         subtask = at_work(session)
+        given_up = plans.give_up(session, subtask)
+        if given_up:
+            subtask = at_work(session)
         if subtask and not turn.attempt:
             # Sent while the plan is under way, it is for whoever is at work.
             turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)

@@ -39,6 +39,13 @@ _PAGE = """
     SELECT number, kind, payload, first, bytes FROM page WHERE count > 0 ORDER BY count
 """
 
+_INSERT = """
+    INSERT INTO agent_sessions_event (id, session_id, turn_id, number, kind, payload, attempt, created_at)
+    SELECT new.*, clock_timestamp() FROM unnest(
+        %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::varchar[], %s::jsonb[], %s::integer[]
+    ) AS new
+"""
+
 #: An attempt at a turn: the turn's id and the number of the attempt. One process can have two of one turn for a while.
 type Attempt = tuple[uuid.UUID, int]
 
@@ -120,8 +127,8 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     an uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
-        rows = _locked().order_by("pk")
-        sessions = {row.pk: row for row in rows.filter(pk__in={a.session_id for a in additions})}
+        rows = _locked().order_by("pk").filter(pk__in={a.session_id for a in additions})
+        last = {row.pk: row.last_number for row in rows.only("last_number")}
         # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
         held = set(
             Turn.objects.filter(pk__in=[a.turn_id for a in additions], status=TurnStatus.RUNNING).values_list(
@@ -132,7 +139,7 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
         logged: list[LoggedEvent] = []
         refused: set[Attempt] = set()
         counts: dict[uuid.UUID, int] = defaultdict(int)
-        fresh: list[Event] = []
+        fresh: list[tuple[LoggedEvent, NewEvent]] = []
         for addition in additions:
             if addition.events[0].id in written:
                 logged.extend(written[event.id] for event in addition.events)
@@ -141,13 +148,13 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
             if attempt not in held:
                 refused.add(attempt)
                 continue
-            first = sessions[addition.session_id].last_number + counts[addition.session_id] + 1
-            counts[addition.session_id] += len(addition.events)
-            fresh.extend(_rows(addition.session_id, first, addition.events))
-        Event.objects.bulk_create(fresh)
+            for event in addition.events:
+                counts[addition.session_id] += 1
+                number = last[addition.session_id] + counts[addition.session_id]
+                fresh.append((LoggedEvent(addition.session_id, number, event.kind, event.payload), event))
+        _write(fresh)
         _advance(counts)
-    logged.extend(LoggedEvent(row.session_id, row.number, row.kind, row.payload) for row in fresh)
-    return logged, refused
+    return logged + [event for event, _ in fresh], refused
 
 
 def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> Page:
@@ -202,6 +209,21 @@ def _already_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEve
     ids = [event.id for addition in additions for event in addition.events]
     rows = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
     return {pk: LoggedEvent(*rest) for pk, *rest in rows}
+
+
+def _write(fresh: Sequence[tuple[LoggedEvent, NewEvent]]) -> None:
+    """Insert events of many sessions in one statement; the ORM's objects would cost more than PostgreSQL does."""
+    if not fresh:
+        return
+    columns = zip(
+        *(
+            (new.id, event.session_id, new.turn_id, event.number, str(new.kind), json.dumps(new.payload), new.attempt)
+            for event, new in fresh
+        ),
+        strict=True,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [list(column) for column in columns])
 
 
 def _advance(counts: dict[uuid.UUID, int]) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from agents import plans as values
 from agents.plans import Status
 from agents.roles import routed
-from sessions.conversation import at_work, switch_agent
+from sessions.conversation import switch_agent
 from sessions.log import NewEvent
 from sessions.models import (
     ACTIVE_PLANS,
@@ -174,9 +174,8 @@ def finish(session: Session, subtask: SubTask, status: Status, result: str) -> C
     return Course(events=[ended, *course.events], goes_on=course.goes_on)
 
 
-def give_up(session: Session) -> list[NewEvent]:
+def give_up(session: Session, subtask: SubTask | None) -> list[NewEvent]:
     """Let the sub-task that is at work fail if it has used up its steps; nothing otherwise."""
-    subtask = at_work(session)
     if subtask is None or subtask.steps < STEP_LIMIT:
         return []
     return finish(session, subtask, Status.FAILED, USED_UP).events

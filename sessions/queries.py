@@ -47,7 +47,8 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
 
     Raises ModelContextTooLong.
     """
-    session = held_turn(turn_id).session
+    turn = held_turn(turn_id)
+    session = turn.session
     role = role_of(agent)
     subtask = at_work(session)
     names = offered_tools(session, role, subtask)
@@ -59,7 +60,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         subtask=subtask.description if subtask else "",
     )
     tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
-    return fit(prompt, history(turn_id, subtask), window=window, tools=tools).messages, tools
+    return fit(prompt, _conversation(turn, subtask), window=window, tools=tools).messages, tools
 
 
 def held_turn(turn_id: uuid.UUID) -> Turn:
@@ -79,30 +80,30 @@ def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMe
     In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
     messages of later turns are not there yet.
     """
-    turn = held_turn(turn_id)
+    return _conversation(held_turn(turn_id), subtask)
+
+
+def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
     rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
     rows = rows.filter(subtask=subtask) if subtask else rows.filter(Q(subtask=None) | Q(role=MessageRole.USER))
-    reports = {} if subtask else _reports(turn.session_id)
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
-    for row in rows.order_by("turn__position", "number"):
-        if row.role == MessageRole.TOOL:
-            unanswered.remove(row.tool_call_id)
+    ordered = rows.order_by("turn__position", "number")
+    found = list(ordered.values_list("role", "content", "tool_calls", "tool_call_id"))
+    proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, _ in found for call in asked)
+    reports = _reports(turn.session_id) if proposed and not subtask else {}
+    for role, content, asked, answers in found:
+        if role == MessageRole.TOOL:
+            unanswered.remove(answers)
         elif unanswered:
             messages += _missing_results(unanswered)
-        if row.role == MessageRole.ASSISTANT and not (row.content or row.tool_calls):
+        if role == MessageRole.ASSISTANT and not (content or asked):
             # Only thoughts, and then it was stopped: providers refuse a message without content.
             continue
-        calls = tuple(ModelToolCall(**call) for call in row.tool_calls)
+        calls = tuple(ModelToolCall(**call) for call in asked)
         unanswered += [call.id for call in calls]
-        messages.append(
-            ModelMessage(
-                role=cast(Role, row.role),
-                content=reports.get(row.tool_call_id) or row.content,
-                tool_calls=calls,
-                tool_call_id=row.tool_call_id,
-            )
-        )
+        shown = reports.get(answers) or content
+        messages.append(ModelMessage(role=cast(Role, role), content=shown, tool_calls=calls, tool_call_id=answers))
     return tuple(messages + _missing_results(unanswered))
 
 

@@ -33,6 +33,7 @@ from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, new_id
 from sessions.protocol import ErrorCode
+from sessions.queue import is_single_agent
 from sessions.threads import in_thread
 from sessions.writer import Writer
 
@@ -172,7 +173,7 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 
 async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed, StepFinished | None]:
     """Choose who answers, in a turn's first step; return the attempt as it goes on, and the reply if it is there."""
-    if not held.first:
+    if not held.first or is_single_agent():
         return held, None
     asked = await _stored(reception.question, held.turn_id)
     if reply := reception.own_reply(asked):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ _environment.filters.update(line=line, fenced=fenced)
 _environment.globals.clear()
 
 
+@cache
 def compiled(source: str) -> Template:
     """Return a role's template. Raises jinja2.TemplateError."""
     return _environment.from_string(source)

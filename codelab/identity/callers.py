@@ -7,12 +7,11 @@ REST from the same address; the open-access user, on this machine only; nobody.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
-import structlog
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import Error as DatabaseError
 from django.utils import timezone
 from limits import RateLimitItem
 
@@ -30,13 +29,12 @@ from codelab.identity.credentials import (
 from codelab.identity.models import Kind, Scope
 from codelab.identity.origin import require_origin
 from codelab.identity.presented import Presented
+from codelab.identity.recheck import recheck
 from codelab.identity.vouching import by_opening, by_ticket, note_opening
 from sessions import queries
 from sessions.callers import Refusal, Use
 from sessions.protocol import CloseCode, ErrorCode
 from sessions.threads import in_thread
-
-logger = structlog.get_logger(__name__)
 
 NOT_SIGNED_IN = "Sign in first: this server does not answer without credentials."
 IN_QUERY = (
@@ -96,24 +94,14 @@ class IdentifiedCaller:
             await self._count_model_tokens()
 
     async def ended(self) -> Refusal:
-        """Return as soon as the user is nobody any more; asks the database every `CODELAB_RECHECK_SECONDS`."""
-        credential = self.credential
-        while True:
-            pause = float(settings.CODELAB_RECHECK_SECONDS)
-            if credential.expires_at is not None:
-                left = (credential.expires_at - timezone.now()).total_seconds()
-                if left <= 0:
-                    return expired()
-                pause = min(pause, left)
-            await asyncio.sleep(pause)
-            try:
-                found = await in_thread(look_up)(credential.kind, credential.reference)
-            except DatabaseError as error:
-                # Nothing new can be shown either while the database is away.
-                logger.warning("credential_not_checked", error=type(error).__name__)
-                continue
-            if found is None or found.user.pk != credential.user.pk:
-                return expired()
+        """Return as soon as the user is nobody any more, within `CODELAB_RECHECK_SECONDS`."""
+        credential, left = self.credential, None
+        if credential.expires_at is not None:
+            left = max((credential.expires_at - timezone.now()).total_seconds(), 0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await recheck().end_of(credential)
+        return expired()
 
     async def opened(self, key: str) -> None:
         """Let a socket without credentials follow the session for a while, where the request had some."""

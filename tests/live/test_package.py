@@ -100,7 +100,8 @@ TASK = "\n".join(
 def is_question(event: Frame) -> bool:
     """Say whether a person is asked for a tool; a plan is asked for as a plan."""
     asked = event["payload"]
-    return event["kind"] == "tool_call_requested" and asked["requires_approval"] and asked["tool"] != "create_plan"
+    is_asked = event["kind"] == "tool_call_requested" and asked["requires_approval"]
+    return bool(is_asked) and asked["tool"] != "create_plan"
 
 
 async def work(client: Socket, workspace: Workspace) -> list[Frame]:
