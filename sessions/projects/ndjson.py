@@ -44,6 +44,9 @@ HEARTBEAT = 15.0
 #: How long after its end a turn's answers are told again; the plugin tries to come back for half a minute.
 RECENT = timedelta(minutes=2)
 
+#: Kinds of events that are told as they are, under the plugin's name for it.
+RENAMED = {"plan_proposed": "orchestration_plan_created"}
+
 APPROVED = (ApprovalStatus.APPROVED, ApprovalStatus.EDITED)
 
 
@@ -128,7 +131,8 @@ async def _told(event: LoggedEvent) -> str | None:
             text = payload["error"]
             facts = {"error": text, "message": text, "error_code": payload["error_code"], "agent_name": "CodeLab"}
             return line("error", event.session_id, facts | {"task_id": payload["turn_id"]})
-    return None
+    renamed = RENAMED.get(event.kind)
+    return line(renamed, event.session_id, payload) if renamed else None
 
 
 def _of_message(event: LoggedEvent) -> str | None:
