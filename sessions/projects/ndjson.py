@@ -73,9 +73,9 @@ async def _lines(
                 event = following.result()
                 if event.kind == EventKind.SESSION_DELETED:
                     return
-                told = await _told(event)
-                if told:
-                    yield told
+                text = await told(event)
+                if text:
+                    yield text
                 following = asyncio.ensure_future(anext(events))
         finally:
             following.cancel()
@@ -108,7 +108,7 @@ def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
         return session.last_number, lines
 
 
-async def _told(event: LoggedEvent) -> str | None:
+async def told(event: LoggedEvent) -> str | None:
     """Return the line that tells of an event, if the plugin has one for it."""
     payload = event.payload
     match event.kind:
