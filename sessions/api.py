@@ -116,6 +116,8 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                 elif event.kind in ENDS_TURN:
                     out.status = event.kind.removeprefix("turn_")
                     return out
+            # The session was deleted, and the word of it was all that came through.
+            out.status = TurnStatus.CANCELLED.value
     except TimeoutError:
         pass
     return out

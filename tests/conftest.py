@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
 
+from sessions import log
 from tests.live.provider import Provider
 from tests.live.service import Service, running
 
@@ -29,6 +30,14 @@ def alice(db: None) -> User:
 def bob(db: None) -> User:
     """Another user, who must never see what is Alice's."""
     return User.objects.create_user("bob", password="a long password of bob")
+
+
+@pytest.fixture(autouse=True)
+def _patient_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test that is one transaction keep its locks to its end: it pauses longer than any real one does."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None or not marker.kwargs.get("transaction"):
+        monkeypatch.setattr(log, "HOLD", "60s")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,6 +44,9 @@ HEARTBEAT = 15.0
 #: How long after its end a turn's answers are told again; the plugin tries to come back for half a minute.
 RECENT = timedelta(minutes=2)
 
+#: Kinds of events that are told as they are, under the plugin's name for it.
+RENAMED = {"plan_proposed": "orchestration_plan_created"}
+
 APPROVED = (ApprovalStatus.APPROVED, ApprovalStatus.EDITED)
 
 
@@ -70,9 +73,9 @@ async def _lines(
                 event = following.result()
                 if event.kind == EventKind.SESSION_DELETED:
                     return
-                told = await _told(event)
-                if told:
-                    yield told
+                text = await told(event)
+                if text:
+                    yield text
                 following = asyncio.ensure_future(anext(events))
         finally:
             following.cancel()
@@ -105,7 +108,7 @@ def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
         return session.last_number, lines
 
 
-async def _told(event: LoggedEvent) -> str | None:
+async def told(event: LoggedEvent) -> str | None:
     """Return the line that tells of an event, if the plugin has one for it."""
     payload = event.payload
     match event.kind:
@@ -128,7 +131,8 @@ async def _told(event: LoggedEvent) -> str | None:
             text = payload["error"]
             facts = {"error": text, "message": text, "error_code": payload["error_code"], "agent_name": "CodeLab"}
             return line("error", event.session_id, facts | {"task_id": payload["turn_id"]})
-    return None
+    renamed = RENAMED.get(event.kind)
+    return line(renamed, event.session_id, payload) if renamed else None
 
 
 def _of_message(event: LoggedEvent) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 type Parse = Callable[[Any], Any]
+type Fields = dict[str, Parse]
 
 
 def text(value: Any) -> str:
@@ -47,7 +48,12 @@ def listed(parse: Parse) -> Parse:
     return all_of
 
 
-def parsed(data: Any, *, required: dict[str, Parse], optional: dict[str, Parse] | None = None) -> dict[str, Any]:
+def all_are(parse: Parse, *names: str) -> Fields:
+    """Return fields of one type."""
+    return dict.fromkeys(names, parse)
+
+
+def parsed(data: Any, *, required: Fields, optional: dict[str, Parse] | None = None) -> dict[str, Any]:
     """Return the fields that a client reads; an optional one may be missing or null."""
     found = mapping(data)
     for name in required:
@@ -56,3 +62,14 @@ def parsed(data: Any, *, required: dict[str, Parse], optional: dict[str, Parse] 
     for name, parse in (optional or {}).items():
         values[name] = None if found.get(name) is None else parse(found[name])
     return values
+
+
+def token(data: Any) -> dict[str, Any]:
+    """An answer of the token endpoint, as the editor and the benchmark client need it."""
+    required: Fields = {
+        "access_token": text,
+        "refresh_token": text,
+        "token_type": text,
+        "expires_in": integer,
+    }
+    return parsed(data, required=required, optional={"scope": text, "issued_at": text})

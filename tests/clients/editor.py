@@ -1,11 +1,12 @@
-"""REST answers as the original's editor (Flutter) parses them: types are cast hard, a wrong one throws."""
+"""The original's editor (Flutter): what it casts hard, where a wrong type throws, and what it shows of frames."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from tests.clients.casts import boolean, integer, listed, mapping, moment, number, parsed, text
+from tests.clients.casts import all_are, boolean, integer, listed, mapping, moment, number, parsed, text, token
+from tests.clients.transcript import Client
 
 
 def session(data: Any) -> dict[str, Any]:
@@ -85,3 +86,54 @@ def current_agent(data: Any) -> dict[str, Any]:
             "switch_count": integer,
         },
     )
+
+
+TEXTS = ("content", "error", "reason", "call_id", "tool_name", "role", "agent_type", "from_agent", "to_agent")
+OBJECTS = ("arguments", "result", "metadata")
+BOOLEANS = ("is_final", "requires_approval")
+
+
+class Reader:
+    """What it shows: a bubble for each message, a dialog for each call to approve, the other calls run at once."""
+
+    def __init__(self) -> None:
+        self.bubbles: list[str] = []
+        self.dialogs: list[str] = []
+        self.runs: list[str] = []
+        self.errors: list[str] = []
+        self.agent = ""
+
+    def take(self, text_of_frame: str) -> dict[str, Any]:
+        frame = mapping(json.loads(text_of_frame))
+        optional = all_are(text, *TEXTS) | all_are(mapping, *OBJECTS) | all_are(boolean, *BOOLEANS)
+        read = parsed(frame, required={"type": text}, optional=optional)
+        match read["type"]:
+            case "tool_call":
+                assert read["arguments"], "taken for a call without arguments, which it cannot run"
+                (self.dialogs if read["requires_approval"] else self.runs).append(text(read["call_id"]))
+                text(read["tool_name"])
+            case "agent_switched":
+                self.agent = text(read["to_agent"] or mapping(read["metadata"])["to_agent"])
+            case "error":
+                self.errors.append(read["content"] or read["error"] or "Unknown error")
+            case _:
+                # Also of a type that it does not know. It reads no `token`.
+                self.bubbles.append(read["content"] or "")
+        return frame
+
+    def shown(self) -> dict[str, Any]:
+        return vars(self)
+
+
+CLIENT = Client(
+    reader=Reader,
+    answers={
+        "token": token,
+        "session": session,
+        "session_list": session_list,
+        "history": history,
+        "pending_approvals": pending_approvals,
+    },
+    headers={"Authorization": "Bearer $access"},
+    body_headers={"Content-Type": "application/json"},
+)

@@ -1,4 +1,4 @@
-"""Answers as the schemas (zod) of the original's VS Code plugin let them pass; whatever else throws there."""
+"""The original's VS Code plugin: what its schemas (zod) let pass, where whatever else throws, and what it shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from tests.clients.casts import boolean, integer, listed, mapping, number, parsed, text
+from tests.clients.transcript import Client
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -166,3 +167,56 @@ def command(params: Any) -> tuple[str, list[str]]:
     assert given["command"]
     assert 1000 <= given["timeout"] <= 600_000
     return given["command"], given["args"]
+
+
+class Reader:
+    """What its webview shows: each message once, by its id, and the calls that it asks its user for or runs."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.ran: list[str] = []
+        self.errors: list[str] = []
+
+    def take(self, line: str) -> dict[str, Any] | None:
+        found = event(line)
+        payload = found.get("payload", {})
+        match found["type"]:
+            case "heartbeat":
+                return None
+            case "message_created" if payload["role"] == "assistant":
+                self.messages[payload["message_id"]] = payload["content"]
+            case "tool.approval_request":
+                self.asked.append(payload["tool_name"])
+            case "tool.execution_signal":
+                if payload["tool_name"] == "execute_command":
+                    command(payload["tool_params"])
+                self.ran.append(payload["tool_name"])
+            case "error":
+                self.errors.append(payload["error"])
+        return found
+
+    def shown(self) -> dict[str, Any]:
+        return {**vars(self), "messages": list(self.messages.values())}
+
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+CLIENT = Client(
+    reader=Reader,
+    answers={
+        "ready": ready,
+        "project": project,
+        "project_list": project_list,
+        "chat": chat,
+        "chat_list": chat_list,
+        "message": message,
+        "message_list": message_list,
+        "agent": agent,
+        "agent_list": agent_list,
+        "approval": approval,
+        "tool_result": tool_result,
+    },
+    headers={"Authorization": "Bearer $pasted", **JSON},
+    body_headers=JSON,
+)

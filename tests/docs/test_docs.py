@@ -17,6 +17,7 @@ from agents import commands, plans, prompts
 from agents.policy import Mode, Rule, Verdict, decide
 from agents.roles import ROLES, Role, load
 from agents.tools import TOOLS, Kind, offer
+from codelab.api import api
 from codelab.environment import PROJECT, Environment
 from llm import scripted
 from llm.errors import ModelError
@@ -52,6 +53,23 @@ def section(path: str, title: str) -> str:
     found = re.search(rf"^(#+) {re.escape(title)}$(.*?)(?=^#{{1,2}} |\Z)", read(path), re.MULTILINE | re.DOTALL)
     assert found, f"{path} has no section {title}"
     return found[2]
+
+
+def test_every_request_of_the_rest_api_is_described() -> None:
+    text = re.sub(r"\{\w+\}", "{}", section("docs/protocol.md", "REST"))
+    described = {
+        (method, path)
+        for line in text.splitlines()
+        if line.startswith(("### ", "| `/api/v1", "`GET`"))
+        # The methods that stand before a path belong to it; a table of what can be read has none.
+        for methods, path in re.findall(r"((?:\b(?:GET|POST|PATCH|PUT|DELETE)\b[` ,and]*)*)`?(/api/v1/[\w/{}-]+)", line)
+        for method in re.findall(r"[A-Z]+", methods) or ["GET"]
+    }
+    schema = api.get_openapi_schema(path_prefix="/api/v1/")["paths"]
+    served = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, operations in schema.items() for method in operations
+    }
+    assert served - described == set()
 
 
 def anchors(page: Path) -> set[str]:

@@ -1,99 +1,70 @@
-"""The original's editor and benchmark client through real processes: their calls in their order, parsed as they do."""
+"""REST through real processes, where it ends what others have open. The clients' own ways are in test_recorded.py."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 import websockets
 
-from tests.clients import benchmark, editor
-from tests.live.service import Service
+from tests.clients import plugin
+from tests.live.service import Service, Socket
 
 pytestmark = pytest.mark.live
 
-WRITE = '/call write_file {"path": "a.txt", "content": "x"}\n/say Done.'
+TOKENS = "/tokens 600 40"
 
 
-def http_client(service: Service) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"{service.url}/api/v1", trust_env=False, timeout=30)
-
-
-async def test_the_editors_day(service: Service) -> None:
-    async with http_client(service) as http:
-        # New chat: no body and no content type; redirects are not followed.
-        key = editor.session((await http.post("/sessions")).json())["id"]
-        one = f"/sessions/{key}"
-        async with service.connect(f"/api/v1/ws/{key}") as socket:
-            assert editor.pending_approvals((await http.get(f"{one}/pending-approvals")).json())["count"] == 0
-            assert editor.history((await http.get(f"{one}/history")).json())["messages"] == []
-            await socket.say(WRITE, role="user")
-            call = (await socket.until_final())[-1]
-            assert (call["type"], call["requires_approval"]) == ("tool_call", True)
-        # The editor was closed with the dialog open; the question is there when it comes back.
-        shown = editor.session_list((await http.get("/sessions")).json())
-        assert key in [session["id"] for session in shown]
-        async with service.connect(f"/api/v1/ws/{key}") as socket:
-            (restored,) = editor.pending_approvals((await http.get(f"{one}/pending-approvals")).json())[
-                "pending_approvals"
-            ]
-            assert (restored["call_id"], restored["tool_name"]) == (call["call_id"], "write_file")
-            await socket.send({"type": "tool_result", "call_id": call["call_id"], "error": "User rejected: no"})
-            assert (await socket.until_final())[-1]["content"] == "Done."
-        history = editor.history((await http.get(f"{one}/history")).json())
-        assert [message["role"] for message in history["messages"]] == ["user", "assistant", "tool", "assistant"]
-        assert history["messages"][2]["content"] == "Error: User rejected: no"
-        assert history["agent_history"]
-        renamed = editor.session((await http.patch(one, json={"title": "Mine"})).json())
-        assert renamed["title"] == "Mine"
-        assert (await http.delete(one)).status_code == 200
-        assert (await http.get(one)).status_code == 404
-
-
-async def test_the_benchmarks_figures(service: Service) -> None:
-    async with http_client(service) as http:
-        key = benchmark.created_session((await http.post("/sessions")).json())
-        async with service.connect(f"/api/v1/ws/{key}") as socket:
-            await socket.say('/call read_file {"path": "a"}\n/tokens 3', role="user")
-            call = (await socket.until_final())[-1]
-            await socket.send({"type": "tool_result", "call_id": call["call_id"], "result": {"success": False}})
-            await socket.until_final()
-            await socket.say("/fail rate_limited", role="user")
-            assert (await socket.until_final())[-1]["error_code"] == "model_rate_limited"
-        answer: Any = (await http.get(f"/events/metrics/session/{key}")).json()
-        used = benchmark.session_metrics(answer)
-        assert [request["success"] for request in used["requests"]] == [True, True, False]
-        assert [request["completion_tokens"] for request in used["requests"]] == [0, 3, 0]
-        assert {request["model"] for request in used["requests"]} == {"scripted"}
-        assert answer["requests"][2]["error"] == "model_rate_limited"
-        assert used["total_tokens"] == sum(r["prompt_tokens"] + r["completion_tokens"] for r in used["requests"])
-
-
-async def test_who_follows_a_session_hears_that_it_was_deleted(service: Service) -> None:
-    body = {"session_id": "to-delete", "message": "/say half a word\n/stall"}
-    assert (await asyncio.to_thread(service.post, "/api/v1/message", body))[0] == 200
+async def test_whoever_follows_a_session_hears_that_it_was_deleted(service: Service) -> None:
     async with (
-        service.connect("/api/v1/ws/to-delete") as old,
-        service.connect("/ws/to-delete", subprotocols=["codelab.v2"]) as new,
-        http_client(service) as http,
+        httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http,
+        AsyncExitStack() as open_,
     ):
+        project = (await http.post("/my/projects/", json={"name": "to delete"})).json()["id"]
+        chats = f"/my/projects/{project}/chat"
+        key = (await http.post(f"{chats}/sessions/", json={})).json()["id"]
+        old = await open_.enter_async_context(service.connect(f"/api/v1/ws/{key}"))
+        new = await open_.enter_async_context(service.connect(f"/ws/{key}", subprotocols=["codelab.v2"]))
         await new.send({"type": "hello"})
-        kind = ""
-        while kind != "text_delta":
-            kind = (await http.get("/sessions/to-delete/events")).json()["events"][-1]["kind"]
-            await asyncio.sleep(0.1)
-        assert (await http.delete("/sessions/to-delete")).status_code == 200
+        sse = http.stream("GET", f"/api/v1/sessions/{key}/events", headers={"Accept": "text/event-stream"})
+        streams = [await open_.enter_async_context(it) for it in (sse, http.stream("GET", f"{chats}/{key}/events/"))]
+        reading = [asyncio.create_task(stream.aread()) for stream in streams]
+        await http.post("/api/v1/message", json={"session_id": key, "message": TOKENS})
+        while (await new.receive()).get("kind") != "text_delta":
+            pass
+        assert (await http.delete(f"/api/v1/sessions/{key}")).status_code == 200
+
         for socket in (old, new):
-            kinds = []
-            with pytest.raises(websockets.ConnectionClosed) as closed:
-                while True:
-                    frame = await socket.receive()
-                    kinds.append(frame.get("kind") or frame.get("error_code"))
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 4410
-            # The word that its turn was stopped may be lost with the log; that the session is gone is not.
-            assert kinds[-1] == "session_deleted"
-        assert (await http.get("/sessions/to-delete")).status_code == 404
-    assert service.rows("SELECT 1 FROM agent_sessions_session WHERE key = 'to-delete'") == []
+            assert await closing(socket) == (4410, "session_deleted")
+        # The streams end as whole answers; the plugin has no word for why, and finds nothing when it comes back.
+        events, lines = [text.decode() for text in await asyncio.wait_for(asyncio.gather(*reading), 30)]
+        assert events.rstrip().rpartition("\n\n")[2].split("\n")[1] == "event: session_deleted"
+        assert all(plugin.event(line + "\n") for line in lines.splitlines())
+        assert (await http.get(f"{chats}/{key}/events/")).status_code == 404
+        assert (await http.get(f"/api/v1/sessions/{key}")).status_code == 404
+        # The worker has stopped, wrote nothing more, and does not take it for a fault.
+        turn_lost = f'"session_id": "{key}"'
+        deadline = time.monotonic() + 15
+        while "turn_lost" not in "".join(line for line in service.log_of("worker").splitlines() if turn_lost in line):
+            assert time.monotonic() < deadline, "the worker went on for longer than its lease"
+            await asyncio.sleep(0.1)
+        mine = [line for line in service.log_of("worker").splitlines() if key in line]
+        assert not [line for line in mine if "crashed" in line or "Traceback" in line]
+    for table in ("session", "event", "turn", "message"):
+        column = "id" if table == "session" else "session_id"
+        assert service.rows(f"SELECT 1 FROM agent_sessions_{table} WHERE {column} = %s", key) == []
+    assert service.rows("SELECT outcome FROM agent_sessions_modelcall WHERE session_id IS NULL") != []
+
+
+async def closing(socket: Socket) -> tuple[int, str]:
+    """Return the code with which a socket is closed, and the last word before it."""
+    word = ""
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        while True:
+            frame = await socket.receive()
+            word = frame.get("kind") or frame.get("error_code") or frame["type"]
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, word

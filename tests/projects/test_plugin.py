@@ -8,11 +8,16 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import Settings
 
 from agents.roles import ROLES
+from codelab.identity import api_keys
 from llm.types import ToolCall as ModelToolCall
 from sessions import lifecycle, queue, toolcalls
 from sessions.intake import announce
+from sessions.log import LoggedEvent
 from sessions.models import Approval, Project, Session, ToolCall, Turn
 from sessions.projects import ndjson, signals
 from sessions.projects.shapes import agent_id
@@ -247,6 +252,27 @@ async def test_failures_and_the_end_of_a_session_are_told(as_alice: Http) -> Non
             if types[-1] == "error":
                 await as_alice.ok("DELETE", f"{project}chat/sessions/{session.pk}")
     assert types == ["heartbeat", "error"]
+
+
+async def test_a_plan_is_told_under_the_plugins_name_for_it(alice: User) -> None:
+    event = LoggedEvent(uuid.uuid4(), 7, "plan_proposed", {"plan_id": "p", "steps": []})
+    told = await ndjson.told(event)
+    assert told
+    shown = plugin.event(told)
+    assert (shown["type"], shown["payload"]) == ("orchestration_plan_created", event.payload)
+    assert await ndjson.told(LoggedEvent(event.session_id, 8, "plan_updated", {})) is None
+
+
+async def test_turns_are_limited_here_as_well(alice: User, loop: None, settings: Settings) -> None:
+    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "turns": "1/minute"}
+    key = await in_thread(api_keys.make)(
+        alice, name="plugin", scopes="api:read api:write", expires_at=None, address="192.0.2.1"
+    )
+    http = Http(Client(headers={"Authorization": f"Bearer {key[1]}"}))
+    project = await new_project(http)
+    path = f"{project}chat/{(await new_chat(http, project)).pk}/message/"
+    await http.ok("POST", path, {"content": "One."})
+    assert await http.refused("POST", path, {"content": "Two."}) == (429, "rate_limited")
 
 
 async def test_the_stream_is_ndjson(as_alice: Http, as_bob: Http) -> None:

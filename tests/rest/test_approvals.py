@@ -40,6 +40,42 @@ async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -
     assert whole["request_type"] == "tool"
 
 
+async def test_open_calls_are_listed_for_whoever_comes_back(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    assert await as_alice.ok("GET", f"{ONE}/tool-calls") == {"session_id": "s", "tool_calls": [], "count": 0}
+    held = await in_thread(ask_for)(session, write_call("w", "b.txt"), read_call("r", "a.txt"))
+    answer = await as_alice.ok("GET", f"{ONE}/tool-calls")
+    shown = [(each["call_id"], each["tool_name"], each["requires_approval"]) for each in answer["tool_calls"]]
+    assert shown == [("w", "write_file", True), ("r", "read_file", False)]
+    assert answer["tool_calls"][1]["arguments"] == {"path": "a.txt"}
+    assert {each["turn_id"] for each in answer["tool_calls"]} == {str(held.turn_id)}
+    await as_alice.ok("POST", f"{ONE}/hitl-decision", {"call_id": "w", "decision": "approve"})
+    await in_thread(toolcalls.record_tool_result)(session.pk, "r", content="{}", failed=False)
+    (left,) = (await as_alice.ok("GET", f"{ONE}/tool-calls"))["tool_calls"]
+    assert (left["call_id"], left["requires_approval"]) == ("w", False)
+    await as_alice.ok("POST", f"{ONE}/cancel")
+    assert (await as_alice.ok("GET", f"{ONE}/tool-calls"))["count"] == 0
+
+
+async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_count_there(
+    as_alice: Http, alice: User
+) -> None:
+    for key in ("s", "t"):
+        await opened(alice, key)
+    for subject, where in (("all/*", {}), ("s/*", {"session_id": "s"}), ("t/*", {"session_id": "t"})):
+        await as_alice.ok("POST", "/api/v1/rules", {"effect": "allow", "subject": subject, **where})
+    await as_alice.ok("PATCH", ONE, {"mode": "auto-edit"})
+    await as_alice.ok("POST", "/api/v1/agents/s/switch", {"target_agent": "debug"})
+    answer = await as_alice.ok("GET", f"{ONE}/settings")
+    assert (answer["mode"], answer["current_agent"], answer["agent_chosen"]) == ("auto-edit", "debug", True)
+    assert answer["modes"] == ["ask", "auto-read", "auto-edit", "full"]
+    assert answer["client_tools"] is None
+    assert [rule["subject"] for rule in answer["rules"]] == ["all/*", "s/*"]
+    assert (await as_alice.ok("GET", "/api/v1/rules?session_id=s"))["rules"] == answer["rules"]
+    assert (await as_alice.ok("GET", "/api/v1/rules"))["total"] == 3
+    assert (await as_alice.ok("GET", "/api/v1/sessions/t/settings"))["mode"] == "ask"
+
+
 async def test_a_plan_is_never_offered_as_a_tool(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(ask_for)(session, write_call("p"))

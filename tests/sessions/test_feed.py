@@ -9,7 +9,7 @@ import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
-from sessions import feed, hub, lifecycle, log, queue
+from sessions import feed, hub, lifecycle, log, queue, registry
 from sessions.feed import Feed
 from sessions.hub import publish
 from sessions.log import LoggedEvent
@@ -170,3 +170,16 @@ async def test_leaving_ends_the_subscription(session: Session) -> None:
     await asyncio.sleep(0.1)
     # The layer keeps one task that reads from Redis.
     assert len(asyncio.all_tasks()) <= before + 1
+
+
+async def test_a_session_that_is_gone_is_told_of_though_nobody_said_so(session: Session) -> None:
+    await in_thread(accept)(session)
+    it = Feed(session.pk, 0)
+    kinds = []
+    async with asyncio.timeout(20), aclosing(aiter(it)) as events:
+        async for event in events:
+            kinds.append(event.kind)
+            if event.kind == EventKind.TURN_QUEUED:
+                # Its events are lost with the log, and nothing of them is published.
+                await in_thread(registry.delete)(session.pk)
+    assert kinds[-2:] == [EventKind.TURN_QUEUED, EventKind.SESSION_DELETED]
