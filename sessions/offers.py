@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
 
@@ -43,17 +43,17 @@ def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:
     return rows.exclude(tool__in=ours).order_by("created_at", "pk")
 
 
-def hold(session_id: uuid.UUID, runner: str, *, asking: bool) -> tuple[list[ToolCall], bool]:
+def hold(session_id: uuid.UUID, runner: str, *, asking: Collection[str]) -> tuple[list[ToolCall], bool]:
     """Take what nobody has and keep what this runner has; return that, and whether any call of the session is open.
 
-    A runner that is not `asking` takes only what may run; who must be asked is asked elsewhere.
+    `asking` are the ids of calls that it may ask its user about; of others it takes those that may run.
     """
     calls = list(open_calls(session_id))
     if not calls:
         return [], False
     now = timezone.now()
     free = Q(offered_to="") | Q(offered_to=runner) | Q(offered_until__lt=now)
-    wanted = [call.pk for call in calls if asking or call.status == ToolCallStatus.WAITING]
+    wanted = [call.pk for call in calls if call.status == ToolCallStatus.WAITING or call.call_id in asking]
     # Of two that take the same call at the same moment the second one waits for the first, and finds it taken.
     taken = ToolCall.objects.filter(free, pk__in=wanted, status__in=OPEN_CALLS)
     taken.update(offered_to=runner, offered_until=now + HOLD)
@@ -107,7 +107,7 @@ class Offers:
         while is_open:
             self._news.clear()
             try:
-                calls, is_open = await in_thread(hold)(self._session_id, self._runner, asking=self._asking)
+                calls, is_open = await in_thread(hold)(self._session_id, self._runner, asking=self._asked_about())
             except DatabaseError as error:
                 logger.warning("calls_not_read", session_id=str(self._session_id), error=type(error).__name__)
             else:
@@ -119,6 +119,11 @@ class Offers:
                         await self._news.wait()
         self._shown.clear()
         self._numbers.clear()
+
+    def _asked_about(self) -> set[str]:
+        # Only what has come up while it was here: a client that opens a session looks for older questions itself
+        # (`pending-approvals`), and would ask its user twice.
+        return {*self._numbers, *self._shown} if self._asking else set()
 
     async def _offer(self, call: ToolCall) -> None:
         self._turns.add(str(call.turn_id))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -24,7 +25,7 @@ def session(alice: User) -> Session:
     return session
 
 
-def held_by(session: Session, runner: str, *, asking: bool = True) -> list[str]:
+def held_by(session: Session, runner: str, *, asking: Collection[str] = ("read", "write")) -> list[str]:
     calls, _ = offers.hold(session.pk, runner, asking=asking)
     return [call.call_id for call in calls]
 
@@ -44,14 +45,14 @@ def test_a_runner_that_keeps_silent_loses_its_calls(session: Session) -> None:
 
 
 def test_who_does_not_ask_people_gets_what_may_run(session: Session) -> None:
-    assert held_by(session, "editor", asking=False) == ["read"]
+    assert held_by(session, "editor", asking=()) == ["read"]
     assert held_by(session, "window") == ["write"]
 
 
 def test_nothing_is_held_when_all_is_done(session: Session) -> None:
     for call_id in ("read", "write"):
         toolcalls.record_tool_result(session.pk, call_id, content="1", failed=False)
-    assert offers.hold(session.pk, "first", asking=True) == ([], False)
+    assert offers.hold(session.pk, "first", asking=()) == ([], False)
 
 
 @pytest.mark.django_db(transaction=True)
