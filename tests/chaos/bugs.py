@@ -60,10 +60,12 @@ def retry_after_output() -> None:
     """Ask the model again in the middle of an answer, as if nothing had been shown."""
     real = calls.stream
 
-    async def stream(request: ModelRequest, *, tell: calls.Observer = print) -> AsyncGenerator[Chunk]:
+    async def stream(
+        request: ModelRequest, *, tell: calls.Observer = print, permit: calls.Permission | None = None
+    ) -> AsyncGenerator[Chunk]:
         for last in (False, True):
             try:
-                async with aclosing(real(request, tell=tell)) as chunks:
+                async with aclosing(real(request, tell=tell, permit=permit or calls._permit_all)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return

@@ -39,7 +39,7 @@ def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
 def decided(held: Claimed) -> Choice | None:
     """Return the choice of another agent, if there is one to make."""
     asked = reception.question(held.turn_id)
-    choice = asyncio.run(reception.choose(asked)) if reception.is_open(asked) else None
+    choice = asyncio.run(reception.choose(asked, held, id)) if reception.is_open(asked) else None
     return choice if choice and choice.route else None
 
 
