@@ -91,6 +91,8 @@ class Environment(BaseSettings):
     private_model_addresses: bool = Field(False, validation_alias="CODELAB_PRIVATE_MODEL_ADDRESSES")
     #: Seconds a turn may work, over all its model calls and attempts; waiting for tools does not count.
     turn_timeout: PositiveFloat = Field(900, validation_alias="CODELAB_TURN_TIMEOUT")
+    #: US dollars that a turn's model calls may cost, as far as their prices are known; no limit when this is not set.
+    turn_dollars: PositiveFloat | None = Field(None, validation_alias="CODELAB_TURN_DOLLARS")
     #: "multi": an orchestrator chooses an agent for each task. "single": one agent does everything. "auto": "single"
     #: for the built-in model, which cannot choose, "multi" for all others.
     agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
@@ -100,6 +102,9 @@ class Environment(BaseSettings):
     #: Key that signs cookies and tokens, 50 random characters. Needed unless CODELAB_DEBUG is on; `make run` makes one
     #: up.
     secret_key: SecretStr | None = Field(None, validation_alias="CODELAB_SECRET_KEY")
+    #: Secrets that encrypt users' keys for providers, at least 32 characters each, separated by commas: the first one
+    #: encrypts, all decrypt. CODELAB_SECRET_KEY is used when this is not set.
+    encryption_key: SecretStr | None = Field(None, validation_alias="CODELAB_ENCRYPTION_KEY")
     #: Django's debug mode: tracebacks in the browser. Never on a reachable machine.
     debug: bool = Field(False, validation_alias="CODELAB_DEBUG")
     #: Host names this service answers to, separated by commas.
@@ -173,6 +178,13 @@ class Environment(BaseSettings):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _are_long_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and any(len(part.strip()) < 32 for part in value.get_secret_value().split(",")):
+            raise ValueError("each secret must have at least 32 characters")
         return value
 
     @field_validator("limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_tokens")

@@ -199,10 +199,13 @@ CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
 CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
+CODELAB_TURN_DOLLARS = environment.turn_dollars
 CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout
 CODELAB_MODEL_CALL_TIMEOUT = environment.model_call_timeout
 CODELAB_MODEL_TRIES = environment.model_tries
+# The first one encrypts, all decrypt.
+CODELAB_ENCRYPTION_KEYS = split(reveal(environment.encryption_key)) or [SECRET_KEY]
 CODELAB_PRIVATE_MODEL_ADDRESSES = environment.private_model_addresses
 if environment.catalog:
     catalog.use([environment.catalog])

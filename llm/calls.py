@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,8 +85,10 @@ class CallRecord:
     #: For the worker's log alone: the provider's own words.
     detail: str
     usage: Usage
-    #: US dollars; None where the price is unknown.
+    #: US dollars that this server owes for it; None where the price is unknown.
     cost: Decimal | None
+    #: It went to an endpoint of the caller's own, who pays for it.
+    own_endpoint: bool
     started_at: datetime
     #: Seconds.
     duration: float
@@ -96,6 +98,10 @@ class CallRecord:
 
 #: Is told of each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
 type Observer = Callable[[CallRecord], object]
+
+#: Is asked before each call, with the model that is to be called as the request's. What it raises ends the request, and
+#: is raised to its caller.
+type Permission = Callable[[ModelRequest], Awaitable[object]]
 
 
 @dataclass(slots=True)
@@ -147,7 +153,8 @@ class _Call:
                 error_code=error.code if error else "",
                 detail=error.detail if error else "",
                 usage=usage,
-                cost=catalog.find(self.request.model).cost(usage),
+                cost=_cost(self.request, usage),
+                own_endpoint=self.request.endpoint is not None,
                 started_at=self.started_at,
                 duration=time.monotonic() - self.began,
                 time_to_first_token=None if self.first_at is None else self.first_at - self.began,
@@ -177,8 +184,18 @@ def highest_cost(request: ModelRequest) -> Decimal | None:
     costs = []
     for model in map(catalog.find, _models(request)):
         said = request.max_output_tokens or model.max_output
-        costs.append(model.cost(replace(estimate(request), output_tokens=said)))
+        costs.append(_cost(replace(request, model=model.name), replace(estimate(request), output_tokens=said)))
     return max((cost for cost in costs if cost is not None), default=None)
+
+
+def input_cost(request: ModelRequest) -> Decimal | None:
+    """Return what a request costs as soon as its model has read it, in US dollars; None where the price is unknown."""
+    return _cost(request, estimate(request))
+
+
+def _cost(request: ModelRequest, usage: Usage) -> Decimal | None:
+    free = request.endpoint or catalog.is_scripted(request.model)
+    return Decimal() if free else catalog.find(request.model).cost(usage)
 
 
 def preload(*models: str) -> None:
@@ -207,10 +224,17 @@ def _tell_nobody(record: CallRecord) -> None:
     pass
 
 
-async def stream(request: ModelRequest, *, tell: Observer = _tell_nobody) -> AsyncGenerator[Chunk]:
+async def _permit_all(request: ModelRequest) -> None:
+    pass
+
+
+async def stream(
+    request: ModelRequest, *, tell: Observer = _tell_nobody, permit: Permission = _permit_all
+) -> AsyncGenerator[Chunk]:
     """Call a model, or those that stand in for it, and yield the chunks of the answer, the last one an EndChunk.
 
-    Closing the iterator ends the call. Raises the `ModelError` of the first model where all have failed.
+    Closing the iterator ends the call. Raises the `ModelError` of the first model where all have failed, and what
+    `permit` raises.
     """
     attempt = 0
     failure: ModelError | None = None
@@ -219,7 +243,8 @@ async def stream(request: ModelRequest, *, tell: Observer = _tell_nobody) -> Asy
         tries = 1 if catalog.is_scripted(model) else request.tries
         for remaining in reversed(range(tries)):
             attempt += 1
-            call = _Call(replace(request, model=model), attempt, tell)
+            await permit(one := replace(request, model=model, fallbacks=()))
+            call = _Call(one, attempt, tell)
             try:
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sessions.log import Attempt, LoggedEvent
-from sessions.models import ModelCallPurpose, new_id
+from sessions.models import ModelCallOutcome, ModelCallPurpose, new_id
 from sessions.protocol import ErrorCode
 
 
@@ -36,6 +36,16 @@ class UnknownAgent(Exception):
     """There is no such agent to choose. `code` and the text are for the client."""
 
     code = ErrorCode.UNKNOWN_AGENT
+
+
+class CallRefused(Exception):
+    """A model must not be called for a turn, which ends with it. `code` and the text are for the client."""
+
+    def __init__(self, code: ErrorCode, text: str, *, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        #: Seconds after which it is worth another try.
+        self.retry_after = retry_after
 
 
 class ToolCallRefused(Exception):
@@ -83,6 +93,13 @@ class Claimed(Change):
     worked: timedelta
     #: An earlier attempt has shown text of this step, which is said again from its beginning.
     again: bool
+    owner_id: int
+    #: Those that its model calls count against.
+    budgets: tuple[uuid.UUID, ...] = ()
+    #: Providers that its user has a key for.
+    own_keys: frozenset[str] = frozenset()
+    #: US dollars that the turn has cost so far; 0 where nobody asks.
+    dollars: float = 0.0
 
     @property
     def key(self) -> Attempt:
@@ -92,7 +109,7 @@ class Claimed(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a request to a model took, as the worker saw it that made it; goes into the ledger."""
+    """What one call of a model took, as the worker saw it that made it; goes into the ledger."""
 
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
     #: Another one than the turn's; empty: the turn's.
@@ -102,11 +119,20 @@ class Used:
     first_token_at: datetime | None = None
     #: None: now, when it is written down.
     ended_at: datetime | None = None
-    #: As the provider counted; 0 where it did not.
+    #: All that was read and said; of it, what the provider had cached, and what was thought.
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    #: The provider told no count, so that these are guessed.
+    estimated: bool = False
     #: US dollars; None where no price is known.
     cost: Decimal | None = None
+    #: With a key of its user's.
+    own_key: bool = False
+    #: Which call of its request it was, from 1.
+    number: int = 1
+    outcome: ModelCallOutcome = ModelCallOutcome.OK
     #: Why it failed; empty: it did not.
     error_code: str = ""
     #: Its row in the ledger, so that a write that is tried again is recognised.
@@ -115,8 +141,18 @@ class Used:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Used):
-    """What a finished or interrupted model call said, to be stored with the turn's next state."""
+    """What a finished or interrupted model call said, to be stored with the turn's next state.
+
+    What it took is what the last call of its request took.
+    """
 
     message_id: uuid.UUID
     text: str
     reasoning: str = ""
+    #: The calls before the last one: they failed before they had said anything.
+    failed: tuple[Used, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Used, ...]:
+        """All calls that were made, in their order; none where no model was asked."""
+        return (*self.failed, self) if self.started_at else ()

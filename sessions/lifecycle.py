@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from agents.plans import Status
 from agents.roles import UNASSIGNED
-from sessions import ledger, log, metrics, plans
+from sessions import budgets, ledger, log, metrics, plans, providerkeys
 from sessions.changes import Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate
 from sessions.conversation import (
     at_work,
@@ -117,6 +118,8 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
             claimed_at=now,
             worked=turn.worked,
         )
+        limits, own_keys = budgets.of_turn(session, turn), providerkeys.providers_of(session.owner_id)
+        dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
         # What an attempt before this one had shown and not finished will be said again, as another message.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
         events = log.append(session, [*given_up, event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
@@ -130,6 +133,10 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         first=not turn.steps and subtask is None,
         worked=turn.worked,
         again=bool(replaced),
+        owner_id=session.owner_id,
+        budgets=limits,
+        own_keys=own_keys,
+        dollars=dollars,
     )
 
 
@@ -153,7 +160,7 @@ def complete(held: Claimed, step: Step) -> Change:
         course = plans.finish(session, subtask, Status.COMPLETED, step.text) if subtask else None
         # What ends the turn is said to the user, whoever says it.
         events = store_step(session, turn, step, subtask=subtask if course and course.goes_on else None)
-        ledger.record(session, turn, step, agent=held.agent)
+        ledger.record(held, session, turn, step)
         moved, ready = go_on(session, turn, fields, course)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -176,16 +183,19 @@ def go_on(
     return events, next_in(session)
 
 
-def fail(held: Claimed, *, code: str, text: str, step: Step | None = None) -> Change:
-    """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt."""
+def fail(held: Claimed, *, code: str, text: str, step: Step | None = None, retry_after: int | None = None) -> Change:
+    """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt.
+
+    After `retry_after` seconds it is worth another try.
+    """
     with transaction.atomic():
         session, turn = lock_held(held)
         events: list[LoggedEvent] = []
         if step and (step.text or step.reasoning):
             events += store_step(session, turn, step, interrupted=True, subtask=at_work(session))
         if step:
-            ledger.record(session, turn, step, agent=held.agent, error_code=code)
-        events += end_as_failed(session, turn, code, text)
+            ledger.record(held, session, turn, step, error_code=code)
+        events += end_as_failed(session, turn, code, text, retry_after)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
     return Change(events=events, ready=ready)
@@ -213,11 +223,17 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
     return Change(events=events, ready=ready)
 
 
-def release(held: Claimed) -> Change:
-    """Give a running turn back unfinished, because this worker is going away; another one starts its step again."""
+def release(held: Claimed, step: Step | None = None) -> Change:
+    """Give a running turn back unfinished, because this worker is going away; another one starts its step again.
+
+    `step` says which model calls there were. Raises StaleAttempt.
+    """
     with transaction.atomic():
         session, turn = lock_held(held)
-        ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
+        if step:
+            ledger.record(held, session, turn, step, outcome=ModelCallOutcome.LOST)
+        else:
+            ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
         move(turn, TurnStatus.QUEUED)
         events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
     return Change(events=events, ready=turn.pk)
@@ -295,7 +311,9 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     return events + log.append(session, [*new, event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
 
 
-def end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[LoggedEvent]:
+def end_as_failed(
+    session: Session, turn: Turn, code: str, text: str, retry_after: int | None = None
+) -> list[LoggedEvent]:
     """End a turn that the caller has locked, with a sentence for people.
 
     A plan that it carries out goes on with the next message; one that was still to be decided is over.
@@ -303,7 +321,9 @@ def end_as_failed(session: Session, turn: Turn, code: str, text: str) -> list[Lo
     _close_calls(turn)
     new = plans.cancel(session, only_draft=True)
     move(turn, TurnStatus.FAILED, error_code=code, error=text)
-    payload = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
+    payload: dict[str, Any] = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
+    if retry_after is not None:
+        payload["retry_after"] = retry_after
     return log.append(session, [*new, event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
 
 

@@ -15,11 +15,11 @@ from django.db import transaction
 
 from agents import routing, smalltalk
 from agents.roles import ROLES, UNASSIGNED, Role, routed
-from llm import calls, catalog, scripted
-from llm.calls import CallRecord
+from llm import catalog, scripted
+from llm.calls import CallRecord, Observer
 from llm.types import Message as ModelMessage
 from llm.types import ModelRequest
-from sessions import ledger, log
+from sessions import accounts, ledger, log
 from sessions.changes import Change, Claimed, Used
 from sessions.conversation import switch_agent
 from sessions.lifecycle import lock_held
@@ -85,17 +85,25 @@ def is_open(asked: Question) -> bool:
     return routing.may_have_changed(asked.text, current=asked.current, agents=asked.agents, answering=asked.answering)
 
 
-async def choose(asked: Question) -> Choice:
-    """Choose the agent for a turn's first step, where that is open."""
+async def choose(asked: Question, held: Claimed, tell: Observer) -> Choice:
+    """Choose the agent for a turn's first step, where that is open. `tell` is told of the model call, if there is one.
+
+    Raises CallRefused and StaleAttempt.
+    """
     agents = asked.agents
     if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(asked.text):
         route, used = routing.by_words(asked.text, agents=agents), None
     else:
         made: list[CallRecord] = []
+
+        def note(call: CallRecord) -> None:
+            made.append(call)
+            tell(call)
+
         route = await routing.choose(
             asked.text,
             agents=agents,
-            call=lambda messages: calls.stream(_request(messages), tell=made.append),
+            call=lambda messages: accounts.stream(held, _request(messages), tell=note),
             current=asked.current,
         )
         used = ledger.used(made[0], ModelCallPurpose.ROUTING) if made else None
@@ -108,7 +116,7 @@ def assign(held: Claimed, choice: Choice) -> tuple[Claimed, Change]:
     with transaction.atomic():
         session, turn = lock_held(held)
         if choice.used:
-            ledger.record(session, turn, choice.used, agent=UNASSIGNED)
+            ledger.record(replace(held, agent=UNASSIGNED), session, turn, choice.used)
         if route is None:
             return held, Change()
         new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)

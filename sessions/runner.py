@@ -12,26 +12,24 @@ import uuid
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.utils import timezone
 
 from agents import loop
 from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
+from agents.loop import Limit, Limits, Spent
 from agents.roles import role_of
-from llm import calls, catalog
+from llm import catalog
 from llm.calls import CallRecord
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import lifecycle, metrics, queries, reception, toolcalls
-from sessions.changes import Change, Claimed, StaleAttempt, Step
+from sessions import accounts, ledger, lifecycle, metrics, queries, reception, toolcalls
+from sessions.changes import CallRefused, Change, Claimed, StaleAttempt, Step, Used
 from sessions.log import Attempt
-from sessions.models import EventKind, ModelCallPurpose, new_id
+from sessions.models import EventKind, ModelCallPurpose, Session, new_id
 from sessions.protocol import ErrorCode
 from sessions.queue import is_single_agent
 from sessions.threads import in_thread
@@ -41,9 +39,6 @@ logger = structlog.get_logger(__name__)
 
 #: Seconds a step's outcome waits for a database that is away; another attempt has the turn before they are over.
 PATIENCE = 60.0
-
-TIMED_OUT = "The turn took longer than this server allows. Send a smaller request."
-TOO_MANY_STEPS = "The model asked for tools too many times in one turn. Send a smaller request."
 
 
 @dataclass(slots=True, eq=False)
@@ -63,31 +58,23 @@ class _Said:
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
-    #: Who answered in the end: another model may have stood in.
-    model: str = ""
-    #: What it was asked for, and when.
+    #: What the model calls are for, and those that have ended.
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
-    started_at: datetime | None = None
-    first_token_at: datetime | None = None
+    calls: list[CallRecord] = field(default_factory=list)
 
-    def step(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: Decimal | None = None) -> Step:
+    def step(self) -> Step:
+        used = [ledger.fields_of(call, self.purpose) for call in self.calls]
         return Step(
             message_id=self.message_id,
             text="".join(self.texts),
             reasoning="".join(self.thoughts),
-            model=self.model,
-            purpose=self.purpose,
-            started_at=self.started_at,
-            ended_at=timezone.now(),
-            first_token_at=self.first_token_at,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cost=cost,
+            failed=tuple(Used(**fields) for fields in used[:-1]),
+            **(used[-1] if used else {}),
         )
 
     def note(self, call: CallRecord) -> None:
         """Take note of a model call that has ended."""
-        self.model = call.model
+        self.calls.append(call)
         _note_call(call)
 
 
@@ -111,6 +98,7 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
             change = await _outcome(lease, writer, said)
         except StaleAttempt as error:
             logger.info("turn_lost", reason=str(error))
+            await _mend(held, said)
             return None
         finally:
             del leases[held.key]
@@ -129,15 +117,17 @@ async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
             raise StaleAttempt("the lease was lost") from None
         # The process is going away. What was said is shown already; the step starts again somewhere else.
         logger.info("turn_parked")
-        return await in_thread(lifecycle.release)(lease.held)
+        return await in_thread(lifecycle.release)(lease.held, said.step())
 
 
 async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
     """Run the step and store how it ended, whatever happens. Raises StaleAttempt."""
+    limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
+    spent = Spent(steps=held.steps, seconds=held.worked.total_seconds(), dollars=held.dollars)
     try:
-        if held.steps >= loop.MAX_STEPS:
-            return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
-        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - held.worked.total_seconds()):
+        if limit := limits.reached(spent):
+            return await _fail(held, writer, said, limit, limit.sentence)
+        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - spent.seconds):
             held, finished = await _received(held, writer, said)
             finished = finished or await _model_call(held, writer, said)
         return await _finish(held, writer, said, finished)
@@ -146,8 +136,10 @@ async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
     except ModelError as error:
         logger.warning("model_failed", error_code=error.code, detail=error.detail[:500])
         return await _fail(held, writer, said, error.code, str(error))
+    except CallRefused as refusal:
+        return await _fail(held, writer, said, refusal.code, str(refusal), retry_after=refusal.retry_after)
     except TimeoutError:
-        return await _fail(held, writer, said, ErrorCode.TURN_TIMED_OUT, TIMED_OUT)
+        return await _fail(held, writer, said, Limit.TIME, Limit.TIME.sentence)
     except Exception:
         error_id = new_id()
         logger.exception("turn_crashed", error_id=str(error_id))
@@ -182,10 +174,10 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
         return held, StepFinished(text=reply, tool_calls=())
     if not reception.is_open(asked):
         return held, None
-    said.purpose, said.started_at = ModelCallPurpose.ROUTING, timezone.now()
-    choice = await reception.choose(asked)
+    said.purpose = ModelCallPurpose.ROUTING
+    choice = await reception.choose(asked, held, said.note)
     held, change = await _stored(reception.assign, held, choice)
-    said.purpose, said.started_at = ModelCallPurpose.STEP, None
+    said.purpose, said.calls = ModelCallPurpose.STEP, []
     writer.publish(change.events)
     if route := choice.route:
         logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
@@ -206,8 +198,8 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
         call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
     )
-    said.started_at = started = timezone.now()
-    async with aclosing(loop.step(calls.stream(request, tell=said.note))) as events:
+    started, silent = time.monotonic(), True
+    async with aclosing(loop.step(accounts.stream(held, request, tell=said.note))) as events:
         async for event in events:
             match event:
                 case TextDelta(text):
@@ -218,9 +210,9 @@ async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinishe
                     said.thoughts.append(text)
                 case StepFinished():
                     return event
-            if said.first_token_at is None:
-                said.first_token_at = timezone.now()
-                metrics.first_token_time.observe((said.first_token_at - started).total_seconds())
+            if silent:
+                silent = False
+                metrics.first_token_time.observe(time.monotonic() - started)
             if writer.is_stale(held):
                 raise StaleAttempt("a write was refused")
     raise AssertionError("a step ends with StepFinished or an error")
@@ -249,25 +241,28 @@ def _note_call(call: CallRecord) -> None:
 
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
     await writer.flushed()
-    usage = finished.usage
-    cost = catalog.find(said.model).cost(usage) if said.model else None
-    step = said.step(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
+    step = said.step()
     if asked := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, asked, finished.broken)
         logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
     else:
         change = await _stored(lifecycle.complete, held, step)
-        logger.info("turn_completed", output_tokens=usage.output_tokens)
+        logger.info("turn_completed", output_tokens=step.output_tokens)
     return change
 
 
-def _count_tokens(read: int, written: int) -> None:
-    for direction, count in (("input", read), ("output", written)):
-        metrics.model_tokens.labels(model=settings.CODELAB_MODEL, direction=direction).inc(count)
-
-
-async def _fail(held: Claimed, writer: Writer, said: _Said, code: str, text: str) -> Change:
+async def _fail(
+    held: Claimed, writer: Writer, said: _Said, code: str, text: str, *, retry_after: int | None = None
+) -> Change:
     await writer.flushed()
-    change = await _stored(lifecycle.fail, held, code=code, text=text, step=said.step())
+    change = await _stored(lifecycle.fail, held, code=code, text=text, step=said.step(), retry_after=retry_after)
     logger.info("turn_failed", error_code=str(code))
     return change
+
+
+async def _mend(held: Claimed, said: _Said) -> None:
+    """Say in the ledger what calls there were after all. The turn went on without it: nobody waits for this."""
+    try:
+        await in_thread(ledger.mend)(held, said.step())
+    except (DatabaseError, Session.DoesNotExist) as error:
+        logger.warning("ledger_not_mended", error=type(error).__name__)

@@ -59,7 +59,7 @@ def request_tools(
         events = store_step(session, turn, step, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
-        ledger.record(session, turn, step, agent=held.agent, has_tool_calls=True)
+        ledger.record(held, session, turn, step, has_tool_calls=True)
         said = answers.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(questions(calls))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -68,6 +69,11 @@ class IdentifiedCaller:
         if self._credential is None:
             raise RuntimeError("nobody has been identified yet")
         return self._credential
+
+    @property
+    def api_key(self) -> UUID | None:
+        """The API key that the identified user came with, if it was one."""
+        return UUID(self.credential.reference) if self.credential.kind is Kind.API_KEY else None
 
     async def identify(self, key: str | None = None) -> User:
         """Return the user, who wants the session `key` if there is one; raises Refusal."""

@@ -1,9 +1,10 @@
-"""What is stored: sessions, their messages, turns, tool and model calls, plans and events, and which workers are alive.
+"""What is stored: sessions, their messages, turns, tool and model calls, plans, events and budgets, and the workers.
 
 Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Columns that came later
 have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
 """
 
+from sessions.models.budgets import Budget, Period, Reservation
 from sessions.models.conversation import (
     MAX_TITLE_LENGTH,
     MODES,
@@ -19,6 +20,7 @@ from sessions.models.fields import new_id, one_of
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
+from sessions.models.providerkeys import ProviderKey
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.workers import Worker
 
@@ -31,6 +33,7 @@ __all__ = [
     "PIECES",
     "Approval",
     "ApprovalStatus",
+    "Budget",
     "Event",
     "EventKind",
     "Message",
@@ -38,10 +41,13 @@ __all__ = [
     "ModelCall",
     "ModelCallOutcome",
     "ModelCallPurpose",
+    "Period",
     "Plan",
     "PlanStatus",
     "PolicyRule",
     "Project",
+    "ProviderKey",
+    "Reservation",
     "Session",
     "SubTask",
     "SubTaskStatus",

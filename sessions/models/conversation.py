@@ -94,6 +94,7 @@ class Turn(models.Model):
     attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
+    api_key = models.UUIDField(null=True, blank=True, help_text="The API key that began it, whose budgets count.")
     worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")

@@ -14,7 +14,10 @@ from sessions.models.fields import new_id, one_of
 
 class ModelCallOutcome(models.TextChoices):
     OK = "ok"
+    #: Before its model had said anything, or without a use for what it said.
     FAILED = "failed"
+    #: It was cut in the middle; what arrived was shown.
+    TRUNCATED = "truncated"
     #: Its user stopped the turn.
     CANCELLED = "cancelled"
     #: Its worker went away, so another attempt asks again.
@@ -42,15 +45,28 @@ class ModelCall(models.Model):
     purpose = models.CharField(max_length=16, choices=ModelCallPurpose, default=ModelCallPurpose.STEP)
     attempt = models.PositiveIntegerField()
     step = models.PositiveIntegerField(help_text="Steps of the turn that had finished before.")
+    number = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="Which call of the step it was: those before it failed."
+    )
     agent = models.CharField(max_length=64)
     model = models.CharField(max_length=200)
     outcome = models.CharField(max_length=16, choices=ModelCallOutcome)
     error_code = models.CharField(max_length=64, blank=True)
     has_tool_calls = models.BooleanField(default=False)
-    input_tokens = models.PositiveBigIntegerField(default=0, help_text="As the provider counted; 0 where it did not.")
-    output_tokens = models.PositiveBigIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0, help_text="All that was read, cached tokens included.")
+    output_tokens = models.PositiveBigIntegerField(default=0, help_text="All that was said, reasoning included.")
+    cached_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    estimated = models.BooleanField(
+        default=False, db_default=False, help_text="The provider told no count: it is a guess from the texts' length."
+    )
     cost = models.DecimalField(
         max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars; empty where no price is known."
+    )
+    own_key = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Its user has brought a key, and so pays for it; it costs us nothing.",
     )
     started_at = models.DateTimeField()
     duration = models.DurationField()

@@ -60,10 +60,12 @@ def retry_after_output() -> None:
     """Ask the model again in the middle of an answer, as if nothing had been shown."""
     real = calls.stream
 
-    async def stream(request: ModelRequest, *, tell: calls.Observer = print) -> AsyncGenerator[Chunk]:
+    async def stream(
+        request: ModelRequest, *, tell: calls.Observer = print, permit: calls.Permission | None = None
+    ) -> AsyncGenerator[Chunk]:
         for last in (False, True):
             try:
-                async with aclosing(real(request, tell=tell)) as chunks:
+                async with aclosing(real(request, tell=tell, permit=permit or calls._permit_all)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -130,13 +132,21 @@ def ack_before_commit() -> None:
         client_message_id: str | None = None,
         interrupt: bool = False,
         agent: str | None = None,
+        api_key: uuid.UUID | None = None,
         deadline: float = math.inf,
     ) -> Accepted:
         message_id, turn_id = real_id(), real_id()
 
         def store() -> None:
             mine.ids = [message_id, turn_id]
-            real(session_id, content, client_message_id=client_message_id, interrupt=interrupt, agent=agent)
+            real(
+                session_id,
+                content,
+                client_message_id=client_message_id,
+                interrupt=interrupt,
+                agent=agent,
+                api_key=api_key,
+            )
             tasks.send(turn_id)
 
         threading.Timer(1, store).start()

@@ -16,8 +16,7 @@ from codelab.identity import api_keys, counters, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, Client, Opening, RefreshToken, Ticket, TokenFamily
 from codelab.identity.upkeep import tidy
-from sessions import ledger, lifecycle, queue
-from sessions.changes import Used
+from sessions import lifecycle, queue
 from sessions.models import ModelCall, Session, Turn
 from sessions.threads import in_thread
 from tests.identity.conftest import Caller, Socket, receive, said
@@ -429,7 +428,20 @@ async def test_a_user_may_use_so_many_tokens_of_the_model(alice: User, key: str,
 
     def call() -> None:
         session, turn = Session.objects.get(), Turn.objects.order_by("-pk")[0]
-        ledger.record(session, turn, Used(started_at=timezone.now(), input_tokens=60, output_tokens=39), agent="coder")
+        ModelCall.objects.create(
+            owner_id=session.owner_id,
+            session=session,
+            turn=turn,
+            attempt=1,
+            step=0,
+            agent="coder",
+            model="m",
+            outcome="ok",
+            input_tokens=60,
+            output_tokens=39,
+            started_at=timezone.now(),
+            duration=timedelta(),
+        )
 
     assert (await caller.ask("POST", "/api/v1/message", body)).status_code == 200
     await in_thread(call)()

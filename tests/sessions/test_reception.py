@@ -36,9 +36,9 @@ def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
     return held
 
 
-async def choice_of(asked: reception.Question) -> reception.Choice:
+async def choice_of(asked: reception.Question, held: Claimed) -> reception.Choice:
     try:
-        return await reception.choose(asked)
+        return await reception.choose(asked, held, id)
     finally:
         # Connections to providers belong to the loop.
         await model_calls.close()
@@ -47,7 +47,7 @@ async def choice_of(asked: reception.Question) -> reception.Choice:
 def decided(held: Claimed) -> Choice | None:
     """Return the choice of another agent, if there is one to make."""
     asked = reception.question(held.turn_id)
-    choice = asyncio.run(choice_of(asked)) if reception.is_open(asked) else None
+    choice = asyncio.run(choice_of(asked, held)) if reception.is_open(asked) else None
     return choice if choice and choice.route else None
 
 
