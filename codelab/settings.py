@@ -203,6 +203,7 @@ CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout
 CODELAB_MODEL_CALL_TIMEOUT = environment.model_call_timeout
 CODELAB_MODEL_TRIES = environment.model_tries
+CODELAB_COMPLETION_DAYS = environment.completion_days
 CODELAB_PRIVATE_MODEL_ADDRESSES = environment.private_model_addresses
 if environment.catalog:
     catalog.use([environment.catalog])

@@ -83,6 +83,8 @@ class Claimed(Change):
     worked: timedelta
     #: An earlier attempt has shown text of this step, which is said again from its beginning.
     again: bool
+    #: What the model is shown came with a request (`sessions.completions`), and no conversation goes on behind it.
+    stateless: bool = False
 
     @property
     def key(self) -> Attempt:

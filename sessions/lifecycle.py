@@ -96,6 +96,8 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn.status != TurnStatus.QUEUED or earlier.exists():
             return None
         attempt = turn.attempt + 1
+        # Who asks for a model by its name has given it to the turn.
+        model = (turn.model if session.hidden else "") or model
         given_up = plans.give_up(session)
         subtask = at_work(session)
         if subtask and not turn.attempt:
@@ -128,6 +130,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         first=not turn.steps and subtask is None,
         worked=turn.worked,
         again=bool(replaced),
+        stateless=session.hidden,
     )
 
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ from llm import calls, catalog
 from llm.calls import CallRecord
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import lifecycle, metrics, queries, reception, toolcalls
+from sessions import completions, lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import Change, Claimed, StaleAttempt, Step
 from sessions.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, new_id
@@ -191,15 +191,23 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
     return held, None
 
 
-async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
+async def _request(held: Claimed) -> ModelRequest:
+    if held.stateless:
+        return await _stored(completions.model_request, held.turn_id, held.agent, _window)
     preferred, *others = dict.fromkeys((*role_of(held.agent).models, settings.CODELAB_MODEL))
     messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window(preferred))
-    request = ModelRequest(
+    return ModelRequest(
         model=preferred,
         # Where the role has no wish, the catalog says what stands in for the server's model.
         fallbacks=tuple(others) or None,
         messages=messages,
         tools=tools,
+    )
+
+
+async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
+    request = replace(
+        await _request(held),
         tries=settings.CODELAB_MODEL_TRIES,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
@@ -251,7 +259,10 @@ async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFini
     usage = finished.usage
     cost = catalog.find(said.model).cost(usage) if said.model else None
     step = said.step(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
-    if asked := finished.tool_calls:
+    if held.stateless:
+        change = await _stored(completions.finish, held, step, finished)
+        logger.info("completion_step_finished", tool_calls=len(finished.tool_calls), goes_on=bool(change.ready))
+    elif asked := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, asked, finished.broken)
         logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
     else:

@@ -4,6 +4,7 @@ Fields, constraints and names only; every change of a turn's state is in `sessio
 have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
 """
 
+from sessions.models.completions import Completion, CompletionKind
 from sessions.models.conversation import (
     MAX_TITLE_LENGTH,
     MODES,
@@ -31,6 +32,8 @@ __all__ = [
     "PIECES",
     "Approval",
     "ApprovalStatus",
+    "Completion",
+    "CompletionKind",
     "Event",
     "EventKind",
     "Message",
