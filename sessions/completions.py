@@ -22,6 +22,7 @@ from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
 from agents.tools import TOOLS
+from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelBrokenToolCall
 from llm.types import Image, Message, ModelRequest, Tool, ToolCall
 from sessions import ledger, log, metrics
@@ -132,9 +133,14 @@ def held_completion(turn_id: uuid.UUID) -> Completion:
     return completion
 
 
-def model_request(turn_id: uuid.UUID, agent: str, window_of: Callable[[str], Window]) -> ModelRequest:
+def model_request(
+    turn_id: uuid.UUID, agent: str, window_of: Callable[[str], Window]
+) -> ModelRequest | EmbeddingRequest:
     """Return what a turn asks of which model. Raises StaleAttempt, and ModelContextTooLong for an agent."""
     completion = held_completion(turn_id)
+    if completion.kind == CompletionKind.EMBEDDINGS:
+        inputs = tuple(completion.messages)
+        return EmbeddingRequest(model=completion.model, inputs=inputs, **completion.options)
     messages = tuple(map(_message, completion.messages))
     tools = tuple(Tool(**tool) for tool in completion.tools)
     options = dict(completion.options)
@@ -221,6 +227,17 @@ def finish(held: Claimed, step: Step, finished: StepFinished) -> Change:
         completion.save(update_fields=["finish_reason", "cached_tokens", "reasoning_tokens"])
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
+    return Change(events=events, ready=ready)
+
+
+def finish_embeddings(held: Claimed, step: Step, vectors: list[str]) -> Change:
+    """Store embeddings, each packed, and end the turn. Raises StaleAttempt."""
+    with transaction.atomic():
+        session, turn = lock_held(held)
+        ledger.record(session, turn, step, agent=held.agent)
+        Completion.objects.filter(turn=turn).update(result=vectors, finish_reason="stop")
+        events, ready = go_on(session, turn, counted(turn, step), None)
+    metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 
 

@@ -24,8 +24,9 @@ from agents import loop
 from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.roles import role_of
-from llm import calls, catalog
+from llm import calls, catalog, embeddings
 from llm.calls import CallRecord
+from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelError
 from llm.types import ModelRequest
 from sessions import completions, lifecycle, metrics, queries, reception, toolcalls
@@ -138,7 +139,11 @@ async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
             return await _fail(held, writer, said, ErrorCode.TOO_MANY_STEPS, TOO_MANY_STEPS)
         async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - held.worked.total_seconds()):
             held, finished = await _received(held, writer, said)
-            finished = finished or await _model_call(held, writer, said)
+            if finished is None:
+                request = await _request(held)
+                if isinstance(request, EmbeddingRequest):
+                    return await _embed(held, said, request)
+                finished = await _model_call(held, writer, said, request)
         return await _finish(held, writer, said, finished)
     except StaleAttempt:
         raise
@@ -191,7 +196,7 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
     return held, None
 
 
-async def _request(held: Claimed) -> ModelRequest:
+async def _request(held: Claimed) -> ModelRequest | EmbeddingRequest:
     if held.stateless:
         return await _stored(completions.model_request, held.turn_id, held.agent, _window)
     preferred, *others = dict.fromkeys((*role_of(held.agent).models, settings.CODELAB_MODEL))
@@ -205,9 +210,17 @@ async def _request(held: Claimed) -> ModelRequest:
     )
 
 
-async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
+async def _embed(held: Claimed, said: _Said, request: EmbeddingRequest) -> Change:
+    said.started_at = timezone.now()
+    found = await embeddings.embed(request, tell=said.note)
+    cost = catalog.find(request.model).cost(found.usage)
+    step = said.step(input_tokens=found.usage.input_tokens, cost=cost)
+    return await _stored(completions.finish_embeddings, held, step, found.packed())
+
+
+async def _model_call(held: Claimed, writer: Writer, said: _Said, request: ModelRequest) -> StepFinished:
     request = replace(
-        await _request(held),
+        request,
         tries=settings.CODELAB_MODEL_TRIES,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,

@@ -26,7 +26,7 @@ from sessions.openai.errors import DoorError, invalid
 from sessions.openai.names import described, listed
 from sessions.openai.pieces import Answer, End, Piece, Waited
 from sessions.openai.shapes import ChatRequest, EmbeddingRequest
-from sessions.openai.wire import COMMENT, Chunks, Whole, data
+from sessions.openai.wire import COMMENT, Chunks, Whole, data, embeddings
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
 from sessions.sse import while_signed_in
 from sessions.threads import in_thread
@@ -175,4 +175,11 @@ async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
 
 
 async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
-    raise NotImplementedError
+    pieces = Waited(answer.pieces())
+    try:
+        while True:
+            piece = await pieces.within(60)
+            if isinstance(piece, End):
+                return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
+    finally:
+        await _leave(answer, pieces, stops=True)

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+from llm.embeddings import unpacked
 from sessions.completions import Outcome
 from sessions.openai.errors import AGAIN, DoorError
 from sessions.openai.pieces import Calls, End, Piece, Replaced, Text
@@ -120,6 +121,17 @@ class Whole:
             "choices": [choice],
             "usage": usage(outcome),
         }
+
+
+def embeddings(outcome: Outcome, model: str, *, packed: bool) -> dict[str, Any]:
+    """Return an answer of embeddings, as numbers or packed as they are stored."""
+    vectors = [vector if packed else unpacked(vector) for vector in outcome.result]
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
+        "model": model,
+        "usage": {"prompt_tokens": outcome.input_tokens, "total_tokens": outcome.input_tokens},
+    }
 
 
 def usage(outcome: Outcome) -> dict[str, Any]:
