@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from llm.types import ToolCall, Usage
 
+#: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
+CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
+
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
@@ -34,6 +37,8 @@ class StepFinished:
     #: Calls that must not be run because they cannot be read: id to the sentence that the model gets as the result.
     #: Their `arguments` are empty.
     broken: Mapping[str, str] = field(default_factory=dict)
+    #: The provider's own end marker.
+    reason: str = field(default="", compare=False)
 
 
 type AgentEvent = TextDelta | ReasoningDelta | StepFinished

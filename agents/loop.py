@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
+from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
 from llm.types import EndChunk, ModelStream, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk, Usage
-
-#: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
-CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
 
 
 class Limit(StrEnum):
@@ -156,6 +153,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         tool_calls=tool_calls,
         broken=broken,
         usage=end.usage or Usage(),
+        reason=end.reason,
     )
 
 

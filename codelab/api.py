@@ -17,6 +17,8 @@ from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.presented import of_request
+from codelab.openai import PREFIX
+from codelab.openai import not_found as openai_not_found
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
 from sessions.callers import Refusal, Use
@@ -78,7 +80,9 @@ plugin_api.add_router("", projects_router)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an unknown path: in JSON below /api/ and /my/, with Django's page elsewhere."""
+    """Answer an unknown path: in JSON below /api/, /my/ and /v1/, with Django's page elsewhere."""
+    if request.path.startswith(PREFIX):
+        return openai_not_found(request)
     if request.path.startswith(("/api/", "/my/")):
         return _answer(404, ErrorCode.NOT_FOUND, "There is nothing at this path; /api/v1/docs lists what there is.")
     return page_not_found(request, exception)

@@ -14,8 +14,10 @@ http = get_asgi_application()
 
 from codelab.identity.callers import IdentifiedCaller  # noqa: E402
 from codelab.identity.presented import of_socket, without_tokens  # noqa: E402
+from codelab.openai import PREFIX, Handler  # noqa: E402
 from sessions.routing import websocket_urlpatterns  # noqa: E402
 
+_patient = Handler()
 _routes: Any = URLRouter(websocket_urlpatterns)
 
 
@@ -27,4 +29,10 @@ async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await _routes({**scope, **more}, receive, send)
 
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket})
+async def request(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Pass a request on: those of the OpenAI-compatible door may be under way for long."""
+    handler: Any = _patient if scope["path"].startswith(PREFIX) else http
+    await handler(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": request, "websocket": websocket})

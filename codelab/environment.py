@@ -96,6 +96,8 @@ class Environment(BaseSettings):
     #: "multi": an orchestrator chooses an agent for each task. "single": one agent does everything. "auto": "single"
     #: for the built-in model, which cannot choose, "multi" for all others.
     agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
+    #: Days for which requests of the OpenAI-compatible door are kept, with their answers.
+    completion_days: PositiveInt = Field(7, le=3650, validation_alias="CODELAB_COMPLETION_DAYS")
     #: Turns that one worker process runs at a time.
     worker_concurrency: PositiveInt = Field(256, validation_alias="CODELAB_WORKER_CONCURRENCY")
 

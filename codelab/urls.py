@@ -12,6 +12,7 @@ from codelab.health import Health, Ready, live
 from codelab.identity import oauth
 from codelab.identity.pages import SignIn, SignOut
 from codelab.metrics import metrics
+from codelab.openai import openai_api
 from sessions.pages import chat
 
 admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
@@ -35,4 +36,5 @@ urlpatterns = [
     path("oauth/revoke", oauth.revoke),
     path("oauth/token", oauth.token),
     path("ready", Ready.as_view(), name="ready"),
+    path("v1/", openai_api.urls),
 ]

@@ -25,14 +25,17 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from llm import addresses, errors, wire
 from llm.catalog import Provider
+from llm.embeddings import EmbeddingRequest, Vectors
 from llm.sse import Events, EventTooLongError
-from llm.types import Chunk, EndChunk, ModelRequest
+from llm.types import Chunk, EndChunk, Endpoint, ModelRequest
 
 #: Seconds until a connection stands. All other limits are `llm.deadlines`, which count content.
 CONNECT_TIMEOUT = 10.0
 
 #: Seconds that a provider gets for its count of tokens, once it has said that the answer is complete.
 USAGE_TIMEOUT = 5.0
+
+COMPLETIONS, EMBEDDINGS = "chat/completions", "embeddings"
 
 #: Bytes of an error that are read.
 LONGEST_ERROR = 64 * 1024
@@ -101,20 +104,19 @@ class _Target:
     shared: bool = True
 
 
-async def _target(request: ModelRequest, provider: Provider) -> _Target:
+async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COMPLETIONS) -> _Target:
     headers = {
         "content-type": "application/json",
         "accept": "text/event-stream",
         "accept-encoding": "identity",
         "user-agent": "codelab-ai-service",
     }
-    endpoint = request.endpoint
     if endpoint and endpoint.api_base:
         # Somebody else's server gets somebody else's key, or none.
         checked = await addresses.checked(endpoint.api_base, allow_private=endpoint.allow_private)
         key = endpoint.api_key
         target = _Target(
-            url=_completions(checked.url),
+            url=_url(checked.url, path),
             headers=headers | {"host": checked.host},
             name=checked.name,
             shared=False,
@@ -124,7 +126,7 @@ async def _target(request: ModelRequest, provider: Provider) -> _Target:
         key = endpoint.api_key if endpoint and endpoint.api_key else os.environ.get(provider.key_variable, "")
         if not key and not given and provider.key_variable and provider.api_base.startswith("https:"):
             raise errors.ModelNotAuthorized(f"{provider.key_variable} is not set")
-        target = _Target(url=_completions(given or provider.api_base), headers=headers)
+        target = _Target(url=_url(given or provider.api_base, path), headers=headers)
     if key:
         if not (key.isascii() and key.isprintable()):
             raise errors.ModelNotAuthorized("a key with characters that no key has")
@@ -132,14 +134,14 @@ async def _target(request: ModelRequest, provider: Provider) -> _Target:
     return target
 
 
-def _completions(base: str) -> str:
-    """Return the URL of the chat completions below an address; one without a path gets the usual one."""
-    base = base.rstrip("/")
+def _url(base: str, path: str) -> str:
+    """Return the URL of an endpoint below an address, also one of the chat completions; without a path /v1 is meant."""
+    base = base.rstrip("/").removesuffix(f"/{COMPLETIONS}")
     try:
         base += "" if urlsplit(base).path else "/v1"
     except ValueError as error:
         raise errors.ModelUnavailable(f"the operator's address is no URL: {error}") from None
-    return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
+    return f"{base}/{path}"
 
 
 async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Chunk]:
@@ -170,7 +172,7 @@ async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Ch
 @asynccontextmanager
 async def _opened(request: ModelRequest, provider: Provider) -> AsyncIterator[aiohttp.ClientResponse]:
     """Send the request and yield the stream of the answer. Raises ModelError for everything that is no stream."""
-    target = await _target(request, provider)
+    target = await _target(request.endpoint, provider)
     async with (
         _client(shared=target.shared) as client,
         client.post(
@@ -186,6 +188,28 @@ async def _opened(request: ModelRequest, provider: Provider) -> AsyncIterator[ai
             status = 0 if response.status == HTTPStatus.OK else response.status
             raise wire.failure(status, await _error(response), response.headers)
         yield response
+
+
+async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
+    """Ask the provider for embeddings. Raises `ModelError`."""
+    target = await _target(None, provider, EMBEDDINGS)
+    body: dict[str, Any] = {
+        "model": request.model.partition("/")[2],
+        "input": request.inputs,
+        "encoding_format": "float",
+    }
+    if request.dimensions:
+        body["dimensions"] = request.dimensions
+    try:
+        async with (
+            _client(shared=target.shared) as client,
+            client.post(target.url, json=body, headers=target.headers, allow_redirects=False) as response,
+        ):
+            if response.status != HTTPStatus.OK:
+                raise wire.failure(response.status, await _error(response), response.headers)
+            return wire.vectors(await response.read())
+    except BROKEN as error:
+        raise _failure(error, started=False) from error
 
 
 async def _error(response: aiohttp.ClientResponse) -> Any:

@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llm import catalog, errors, wire
-from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk
+from llm.embeddings import EmbeddingRequest, Vectors
+from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -82,6 +83,24 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     if not end or not (response.received_finish_reason or response.intermittent_finish_reason):
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
     yield EndChunk(reason=end, usage=wire.usage_of(usage) if usage else None)
+
+
+async def embed(request: EmbeddingRequest) -> Vectors:
+    """Ask the provider for embeddings. Raises `ModelError`, never an error of LiteLLM's own."""
+    litellm = preload() if _loaded.is_set() else await asyncio.to_thread(preload)
+    try:
+        response = await litellm.aembedding(
+            model=request.model,
+            input=list(request.inputs),
+            dimensions=request.dimensions,
+            timeout=request.call_timeout,
+            max_retries=0,
+            drop_params=True,
+        )
+        vectors = [each["embedding"] for each in response.data]
+    except Exception as error:
+        raise _model_error(error, litellm, started=False) from error
+    return Vectors(vectors, wire.usage_of(response.usage) or Usage())
 
 
 def _arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:

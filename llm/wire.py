@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm import catalog, errors
+from llm.embeddings import Vectors
 from llm.types import Chunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 #: How providers say, in an error's code or words, that a request is longer than the model's window.
@@ -136,6 +137,27 @@ class _Event(_Read):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: dict[str, Any] | str | None = None
+
+
+class _Embedding(_Read):
+    index: int
+    embedding: list[float]
+
+
+class _Embeddings(_Read):
+    data: list[_Embedding]
+    usage: _Usage | None = None
+
+
+def vectors(data: bytes) -> Vectors:
+    """Read an answer of embeddings. Raises ModelError."""
+    try:
+        told = _Embeddings.model_validate_json(data)
+    except ValidationError as error:
+        raise errors.ModelUnavailable(f"embeddings that cannot be read: {error.error_count()} errors") from None
+    usage = usage_of(told.usage) if told.usage else None
+    ordered = sorted(told.data, key=lambda each: each.index)
+    return Vectors([each.embedding for each in ordered], usage or Usage())
 
 
 class Answer:

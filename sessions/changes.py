@@ -100,6 +100,8 @@ class Claimed(Change):
     own_keys: frozenset[str] = frozenset()
     #: US dollars that the turn has cost so far; 0 where nobody asks.
     dollars: float = 0.0
+    #: What the model is shown came with a request (`sessions.completions`), and no conversation goes on behind it.
+    stateless: bool = False
 
     @property
     def key(self) -> Attempt:

@@ -97,6 +97,8 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn.status != TurnStatus.QUEUED or earlier.exists():
             return None
         attempt = turn.attempt + 1
+        # Who asks for a model by its name has given it to the turn.
+        model = (turn.model if session.hidden else "") or model
         subtask = at_work(session)
         given_up = plans.give_up(session, subtask)
         if given_up:
@@ -137,6 +139,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         budgets=limits,
         own_keys=own_keys,
         dollars=dollars,
+        stateless=session.hidden,
     )
 
 

@@ -22,7 +22,7 @@ def flat(owner_id: int, key: str) -> SessionOut | None:
 
 def page(owner_id: int, limit: int, offset: int) -> SessionList:
     """Return some of the owner's sessions, the one used last first, and how many there are."""
-    mine = Session.objects.filter(owner_id=owner_id)
+    mine = Session.objects.filter(owner_id=owner_id, hidden=False)
     rows = _counted(mine).order_by("-updated_at", "-pk")[offset : offset + limit]
     return SessionList(sessions=[_flat(row) for row in rows], total=mine.count(), limit=limit, offset=offset)
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from django.conf import settings
@@ -22,11 +22,12 @@ from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits, Spent
 from agents.roles import role_of
-from llm import catalog
+from llm import catalog, embeddings
 from llm.calls import CallRecord
+from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelError
 from llm.types import ModelRequest
-from sessions import accounts, ledger, lifecycle, metrics, queries, reception, toolcalls
+from sessions import accounts, completions, ledger, lifecycle, metrics, queries, reception, toolcalls
 from sessions.changes import CallRefused, Change, Claimed, StaleAttempt, Step, Used
 from sessions.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, Session, new_id
@@ -129,7 +130,11 @@ async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
             return await _fail(held, writer, said, limit, limit.sentence)
         async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - spent.seconds):
             held, finished = await _received(held, writer, said)
-            finished = finished or await _model_call(held, writer, said)
+            if finished is None:
+                request = await _request(held)
+                if isinstance(request, EmbeddingRequest):
+                    return await _embed(held, said, request)
+                finished = await _model_call(held, writer, said, request)
         return await _finish(held, writer, said, finished)
     except StaleAttempt:
         raise
@@ -184,15 +189,28 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
     return held, None
 
 
-async def _model_call(held: Claimed, writer: Writer, said: _Said) -> StepFinished:
+async def _request(held: Claimed) -> ModelRequest | EmbeddingRequest:
+    if held.stateless:
+        return await _stored(completions.model_request, held.turn_id, held.agent, _window)
     preferred, *others = dict.fromkeys((*role_of(held.agent).models, settings.CODELAB_MODEL))
     messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window(preferred))
-    request = ModelRequest(
+    return ModelRequest(
         model=preferred,
         # Where the role has no wish, the catalog says what stands in for the server's model.
         fallbacks=tuple(others) or None,
         messages=messages,
         tools=tools,
+    )
+
+
+async def _embed(held: Claimed, said: _Said, request: EmbeddingRequest) -> Change:
+    found = await embeddings.embed(request, tell=said.note)
+    return await _stored(completions.finish_embeddings, held, said.step(), found.packed())
+
+
+async def _model_call(held: Claimed, writer: Writer, said: _Said, request: ModelRequest) -> StepFinished:
+    request = replace(
+        request,
         tries=settings.CODELAB_MODEL_TRIES,
         first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
         idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
@@ -242,7 +260,10 @@ def _note_call(call: CallRecord) -> None:
 async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
     await writer.flushed()
     step = said.step()
-    if asked := finished.tool_calls:
+    if held.stateless:
+        change = await _stored(completions.finish, held, step, finished)
+        logger.info("completion_step_finished", tool_calls=len(finished.tool_calls), goes_on=bool(change.ready))
+    elif asked := finished.tool_calls:
         change = await _stored(toolcalls.request_tools, held, step, asked, finished.broken)
         logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
     else:

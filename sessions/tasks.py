@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -14,7 +15,8 @@ from django.db import Error as DatabaseError
 
 from agents.roles import ROLES
 from llm import calls
-from sessions import folding, recovery
+from sessions import completions, folding, recovery, registry
+from sessions.models import Session
 from sessions.threads import in_broker_thread
 
 logger = structlog.get_logger(__name__)
@@ -40,10 +42,13 @@ def advance_turn(turn_id: str) -> None:
 
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
-    """Fold the logs of turns that have ended, and forget workers that are gone. Nothing waits for this."""
+    """Fold the logs of turns that have ended; forget workers that are gone and old requests. Nothing waits for this."""
     deadline = time.monotonic() + TIDY_TIME
     try:
         recovery.forget_workers()
+        for session_id in completions.outdated(limit=100):
+            with suppress(Session.DoesNotExist):
+                registry.delete(session_id)
         while (turns := folding.unfolded(limit=50)) and time.monotonic() < deadline:
             saved = sum(folding.fold(turn_id) for turn_id in turns)
             logger.info("turns_folded", turns=len(turns), rows_saved=saved)

@@ -46,6 +46,15 @@ FACTOR_OF_AN_ADDRESS = 10
 #: Credentials that a person or a program has sent for this request, and not a browser or nobody.
 SENT = frozenset({Kind.TOKENS, Kind.API_KEY, Kind.INTERNAL})
 LIMITS = {Use.CONNECTION: "connections", Use.WRITE: "messages", Use.TURN: "turns"}
+#: The scopes of which one is enough.
+SCOPES = {
+    Use.CONNECTION: (Scope.READ,),
+    Use.READ: (Scope.READ,),
+    Use.WRITE: (Scope.WRITE,),
+    Use.TURN: (Scope.WRITE,),
+    Use.CATALOG: (Scope.LLM, Scope.READ),
+    Use.COMPLETION: (Scope.LLM, Scope.WRITE),
+}
 
 
 def is_unlimited(address: str, *, proxied: bool) -> bool:
@@ -86,13 +95,16 @@ class IdentifiedCaller:
 
     async def permit(self, use: Use) -> None:
         """Return when the user may do this now, and count it; raises Refusal."""
-        scope = Scope.READ if use in (Use.CONNECTION, Use.READ) else Scope.WRITE
-        if scope not in self.credential.scopes:
-            text = f"The token or key is not good for this: it lacks the scope {scope}."
+        if self.credential.scopes.isdisjoint(SCOPES[use]):
+            lacking = " or ".join(SCOPES[use])
+            text = f"The token or key is not good for this: it lacks the scope {lacking}."
             close_code = CloseCode.NOT_ALLOWED if use is Use.CONNECTION else None
             raise Refusal(ErrorCode.INSUFFICIENT_SCOPE, text, status=403, close_code=close_code)
-        if use is Use.READ or self._is_local:
+        if use in (Use.READ, Use.CATALOG) or self._is_local:
             return
+        if use is Use.COMPLETION:
+            # It counts with the turns in sessions.
+            use = Use.TURN
         if use is not Use.CONNECTION:
             await self._count(use, network_of(self._presented.address), "address")
         await self._count(use, str(self.credential.user.pk), "user")

@@ -5,6 +5,7 @@ have a default in the database, so that processes of the version before can go o
 """
 
 from sessions.models.budgets import Budget, Period, Reservation
+from sessions.models.completions import Completion, CompletionKind
 from sessions.models.conversation import (
     MAX_TITLE_LENGTH,
     MODES,
@@ -34,6 +35,8 @@ __all__ = [
     "Approval",
     "ApprovalStatus",
     "Budget",
+    "Completion",
+    "CompletionKind",
     "Event",
     "EventKind",
     "Message",

@@ -66,6 +66,11 @@ class Session(models.Model):
     client_plans = models.BooleanField(
         default=False, db_default=False, help_text="One of its clients can show a plan and answer it."
     )
+    hidden = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="It holds one request of the OpenAI-compatible door: lists leave it out, and it is deleted in time.",
+    )
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -76,7 +81,10 @@ class Session(models.Model):
             models.CheckConstraint(condition=~Q(key=""), name="session_key_not_empty"),
             models.CheckConstraint(condition=Q(mode__in=[mode for mode, _ in MODES]), name="session_mode_known"),
         ]
-        indexes = [models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent")]
+        indexes = [
+            models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent"),
+            models.Index(fields=["updated_at"], condition=Q(hidden=True), name="session_hidden"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.key

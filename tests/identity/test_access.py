@@ -29,6 +29,7 @@ from codelab.api import api, plugin_api
 from codelab.identity import audit, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, SigningKey, TokenFamily
+from codelab.openai import openai_api
 from sessions import lifecycle, providerkeys, queue, toolcalls
 from sessions.changes import Step
 from sessions.consumers import NoSuchSocket
@@ -109,6 +110,8 @@ CALL, QUESTION = ID.format(9), "00000000-0000-7000-8000-000000000010"
 CODER = in_project(agent=str(agent_id("coder")))
 FIXED = {"status": 409, **CODER}
 
+USER = {"role": "user", "content": "x"}
+
 ROWS = {
     "GET ": Row(About.NOTHING),
     "GET .well-known/jwks.json": Row(About.NOTHING),
@@ -172,12 +175,21 @@ ROWS = {
     "PUT api/v1/provider-keys/<provider>": Row(About.CALLER, values=PROVIDER, body={"api_key": "sk-of-the-caller"}),
     "GET api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
     "DELETE api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
+    "GET api/v1/llm/models": Row(About.CALLER),
     "GET api/v1/events/metrics": Row(About.CALLER),
     "GET api/v1/events/metrics/sessions": Row(About.CALLER),
     "GET api/v1/events/metrics/session/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/events/audit-log": Row(About.CALLER),
     "GET api/v1/events/stats": Row(About.CALLER),
     "GET ready": Row(About.NOTHING, status=503),
+    "GET v1/": Row(About.NOTHING, status=404),
+    "GET v1/docs": Row(About.NOTHING),
+    "GET v1/openapi.json": Row(About.NOTHING),
+    "GET v1/models": Row(About.CALLER),
+    "GET v1/models/<path:model>": Row(About.CALLER, values={"model": "scripted"}),
+    # Whoever asks gets an answer of his own; these are refused before a worker is needed.
+    "POST v1/chat/completions": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
+    "POST v1/embeddings": Row(About.CALLER, body={"model": "none", "input": "x"}, status=404),
     "GET my/": Row(About.NOTHING, status=404),
     "GET my/docs": Row(About.NOTHING),
     "GET my/openapi.json": Row(About.NOTHING),
@@ -227,7 +239,7 @@ def routes() -> set[str]:
     """Return each path with each method that it has."""
     described = {
         path.removeprefix("/"): [method.upper() for method in operations]
-        for each, prefix in ((api, "/api/v1/"), (plugin_api, "/my/"))
+        for each, prefix in ((api, "/api/v1/"), (plugin_api, "/my/"), (openai_api, "/v1/"))
         for path, operations in each.get_openapi_schema(path_prefix=prefix)["paths"].items()
     }
     plain = {path: re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path) for path in paths()}
@@ -326,8 +338,12 @@ async def test_everybody_gets_what_the_row_says(route: str, session: Session, pe
         assert {response.status_code for response in got.values()} <= {row.status, 302}
         assert all(CANARY not in body(response) for response in got.values())
         return
-    assert problem(got["anonymous"]) == NOBODY
-    assert problem(got["expired"]) == problem(got["revoked"]) == EXPIRED
+    if " v1/" in route:
+        # In OpenAI's words.
+        assert {problem(got[name]) for name in ("anonymous", "expired", "revoked")} == {(401, "invalid_api_key")}
+    else:
+        assert problem(got["anonymous"]) == NOBODY
+        assert problem(got["expired"]) == problem(got["revoked"]) == EXPIRED
     assert got["owner"].status_code == row.status, "" if row.endless else body(got["owner"])
     if row.endless:
         got["owner"].close()
@@ -349,7 +365,8 @@ def body(response: Any) -> str:
 
 
 def problem(response: Any) -> tuple[int, str]:
-    return response.status_code, json.loads(body(response))["error_code"]
+    told = json.loads(body(response))
+    return response.status_code, told.get("error_code") or told["error"]["code"]
 
 
 # Sockets

@@ -422,6 +422,19 @@ async def test_a_user_may_begin_so_many_turns_and_not_one_more(key: str, setting
     assert statuses == [200, 200, 429]
 
 
+async def test_the_door_for_models_counts_with_the_turns(alice: User, key: str, settings: Settings) -> None:
+    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "turns": "1/minute"}
+    assert (await Caller(key).ask("POST", "/api/v1/message", {"session_id": "s", "message": "x"})).status_code == 200
+    asked = {"model": "scripted", "messages": [{"role": "user", "content": "x"}]}
+    for path, body in (("chat/completions", asked), ("embeddings", {"model": "scripted", "input": "x"})):
+        response = await Caller(key).ask("POST", f"/v1/{path}", body)
+        error = response.json()["error"]
+        assert (response.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
+        assert 0 < int(response["Retry-After"]) <= 60
+    # Looking at the models is no turn.
+    assert (await Caller(key).ask("GET", "/v1/models")).status_code == 200
+
+
 async def test_a_user_may_use_so_many_tokens_of_the_model(alice: User, key: str, settings: Settings) -> None:
     limited(settings, tokens="100/day")
     caller, body = Caller(key), {"session_id": "a", "message": "/say hello"}

@@ -96,6 +96,9 @@ class Provider:
                 body = json.loads(await reader.readexactly(int(found[1]) if found else 0))
                 if self._log is None:
                     self.requests.append(body)
+                if "input" in body:
+                    self._embeddings(writer, body)
+                    continue
                 said = str(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
                 if "turn" in wish:
@@ -108,6 +111,14 @@ class Provider:
         self._open.discard(writer)
         with suppress(ConnectionError):
             writer.close()
+
+    def _embeddings(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
+        """Answer with vectors of three numbers, of which the second tells the place; the last one comes first."""
+        vectors = [{"index": i, "embedding": [0.5, float(i), 0.25]} for i in range(len(asked["input"]))]
+        usage = {"prompt_tokens": 9, "total_tokens": 9}
+        body = json.dumps({"object": "list", "data": vectors[::-1], "usage": usage}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
 
     async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
         """Answer one request as it wishes; False when the connection is to be dropped afterwards."""

@@ -1,0 +1,118 @@
+"""Embeddings: texts in, vectors out, by one call of one model. Other models cannot stand in: their vectors differ.
+
+Each call is told to the caller once, with what it used, however it ends (`llm.calls`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import math
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from llm import catalog, errors
+from llm.calls import CallRecord, Observer, Outcome
+from llm.errors import ModelError
+from llm.types import Usage
+
+#: Numbers of a vector of the built-in model.
+SCRIPTED_DIMENSIONS = 16
+
+#: A text, or its tokens as the model counts them.
+type Text = str | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """Texts of which embeddings are wanted."""
+
+    model: str
+    inputs: tuple[Text, ...]
+    #: Numbers of a vector; None: as the model makes them.
+    dimensions: int | None = None
+    #: Seconds of the call.
+    call_timeout: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """One vector for each text, in order."""
+
+    vectors: Sequence[Sequence[float]]
+    usage: Usage
+
+    def packed(self) -> list[str]:
+        """Return the vectors as OpenAI packs them: 32-bit floats, little-endian, in base64."""
+        return [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in self.vectors]
+
+
+def unpacked(vector: str) -> list[float]:
+    """Return the numbers of a packed vector."""
+    data = base64.b64decode(vector)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:
+    """Return the vectors of texts. Raises ModelError."""
+    started_at, began = datetime.now(UTC), time.monotonic()
+    outcome, error_code, detail, usage = Outcome.CANCELLED, "", "", Usage()
+    try:
+        async with asyncio.timeout(request.call_timeout):
+            found = await _vectors(request)
+        if len(found.vectors) != len(request.inputs):
+            raise errors.ModelTruncated(f"{len(found.vectors)} vectors for {len(request.inputs)} texts")
+        outcome, usage = Outcome.COMPLETED, found.usage
+    except TimeoutError:
+        outcome, error_code = Outcome.FAILED, errors.ModelTimedOut.code
+        raise errors.ModelTimedOut("no embeddings in time") from None
+    except ModelError as error:
+        outcome, error_code, detail = Outcome.FAILED, error.code, error.detail
+        raise
+    finally:
+        tell(
+            CallRecord(
+                model=request.model,
+                attempt=1,
+                outcome=outcome,
+                error_code=error_code,
+                detail=detail,
+                usage=usage,
+                cost=catalog.find(request.model).cost(usage),
+                started_at=started_at,
+                duration=time.monotonic() - began,
+                time_to_first_token=None,
+            )
+        )
+    return found
+
+
+async def _vectors(request: EmbeddingRequest) -> Vectors:
+    if catalog.is_scripted(request.model):
+        return _scripted(request)
+    # Only workers come here, as in `llm.calls`.
+    if provider := catalog.provider_of(request.model):
+        from llm import direct
+
+        return await direct.embed(request, provider)
+    from llm import gateway
+
+    return await gateway.embed(request)
+
+
+def _scripted(request: EmbeddingRequest) -> Vectors:
+    """Return a vector that is a function of the text alone."""
+    size = request.dimensions or SCRIPTED_DIMENSIONS
+    vectors = []
+    for text in request.inputs:
+        seed = (text if isinstance(text, str) else json.dumps(list(text))).encode(errors="replace")
+        raw = [hashlib.sha256(seed + str(i).encode()).digest()[0] / 255 - 0.5 for i in range(size)]
+        length = math.hypot(*raw) or 1.0
+        vectors.append([number / length for number in raw])
+    words = sum(len(text.split()) if isinstance(text, str) else len(text) for text in request.inputs)
+    return Vectors(vectors, Usage(input_tokens=words))

@@ -1,0 +1,37 @@
+"""What the OpenAI-compatible door was asked for, and how that ended."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from sessions.models.conversation import Turn
+from sessions.models.fields import new_id, one_of
+
+
+class CompletionKind(models.TextChoices):
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+
+
+class Completion(models.Model):
+    """A request that brings its whole conversation: the model is shown this, and not what the session holds."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    turn = models.OneToOneField(Turn, on_delete=models.CASCADE, related_name="completion")
+    kind = models.CharField(max_length=16, choices=CompletionKind, default=CompletionKind.CHAT)
+    model = models.CharField(max_length=200, help_text="As the caller has named it.")
+    agent = models.CharField(max_length=64, blank=True, help_text="The agent that was asked; empty: the model itself.")
+    messages = models.JSONField(default=list, help_text="The conversation, or the texts to embed.")
+    tools = models.JSONField(default=list, help_text="What the caller can run.")
+    options = models.JSONField(default=dict, help_text="Further parameters of the model.")
+    result = models.JSONField(null=True, blank=True, help_text="The embeddings, each in base64.")
+    finish_reason = models.CharField(max_length=32, blank=True)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [one_of("kind", CompletionKind, "completion_kind_known")]
+
+    def __str__(self) -> str:
+        return f"request for {self.model}"

@@ -1,0 +1,129 @@
+"""Requests about a live session, which a header names: its newest messages go there, and its tools come back.
+
+The session knows its conversation, so of the request's messages only those behind the last answer count.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.roles import UNASSIGNED
+from sessions import queries, toolcalls
+from sessions.changes import ToolCallRefused
+from sessions.intake import announce, take, take_message
+from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus, TurnStatus
+from sessions.openai.errors import DoorError, invalid
+from sessions.openai.names import agent_of
+from sessions.openai.shapes import ChatMessage, ChatRequest, require_supported, storable
+from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.threads import in_thread
+
+#: How long a call stays with a caller that has it to run.
+HOLD = timedelta(minutes=10)
+
+
+async def session_of(owner_id: int, key: str) -> Session:
+    """Return the caller's session. Raises DoorError; somebody else's looks exactly like a missing one."""
+    session = await in_thread(queries.owned_session)(owner_id, key)
+    if session is None or session.hidden:
+        text = f"You have no session `{key[:MAX_KEY_LENGTH]}`."
+        raise DoorError(404, ErrorCode.SESSION_NOT_FOUND, text, param="X-CodeLab-Session")
+    return session
+
+
+def news(request: ChatRequest) -> tuple[list[ChatMessage], str]:
+    """Return the results of tools behind the last answer, and what the user says after them. Raises DoorError."""
+    require_supported(request)
+    if not agent_of(request.model):
+        raise invalid("model", "In a session an agent answers: name one, such as `codelab/coder`.")
+    behind: list[ChatMessage] = []
+    for message in reversed(request.messages):
+        if message.role not in ("tool", "user"):
+            break
+        behind.insert(0, message)
+    last = behind[-1] if behind else None
+    if last is None:
+        raise invalid("messages", "The last message must be the user's, or the result of a tool.")
+    if any(part.type == "image_url" for part in last.parts):
+        raise invalid("messages", "Images cannot be sent to a session; send them without the header.")
+    said = last.text if last.role == "user" else ""
+    if last.role == "user" and not said.strip():
+        raise invalid("messages", "The message is empty.", ErrorCode.EMPTY_MESSAGE)
+    if len(said) > MAX_MESSAGE_LENGTH:
+        raise invalid("messages", f"A message to a session has at most {MAX_MESSAGE_LENGTH:,} characters.")
+    return [message for message in behind if message.role == "tool"], storable(said)
+
+
+async def send(
+    session: Session, request: ChatRequest, *, client_message_id: str | None, deadline: float
+) -> tuple[uuid.UUID, int]:
+    """Store what is new in a request; return the turn that answers, and the number behind which it does.
+
+    Raises DoorError, and what `sessions.intake.take` and `take_message` raise.
+    """
+    results, said = news(request)
+    place: tuple[uuid.UUID, int] | None = None
+    for message in results:
+        place = await _result(session, message, deadline=deadline)
+    if said:
+        agent = agent_of(request.model)
+        accepted = await take_message(
+            session.pk,
+            said,
+            client_message_id=client_message_id,
+            agent=None if agent == UNASSIGNED else agent,
+            deadline=deadline,
+        )
+        announce(accepted)
+        place = accepted.turn_id, accepted.number
+    if place is None:
+        raise invalid("messages", "The last message must be the user's, or the result of a tool.")
+    return place
+
+
+async def _result(session: Session, message: ChatMessage, *, deadline: float) -> tuple[uuid.UUID, int]:
+    call_id = message.tool_call_id
+    try:
+        change = await take(
+            toolcalls.record_tool_result,
+            session.pk,
+            call_id,
+            content=storable(message.text),
+            failed=False,
+            deadline=deadline,
+        )
+        announce(change)
+    except ToolCallRefused as error:
+        if error.code != ErrorCode.TOOL_CALL_FINISHED:
+            raise invalid("messages", str(error), error.code) from None
+        # The same request again: its first answer was lost.
+    return await in_thread(_finished)(session, call_id)
+
+
+def _finished(session: Session, call_id: str) -> tuple[uuid.UUID, int]:
+    """Return the turn of a call that has its result, and the number of the event that tells of it."""
+    call = ToolCall.objects.filter(turn__session=session, call_id=call_id).order_by("-created_at")[0]
+    events = Event.objects.filter(session=session, number__gt=call.turn.position, kind=EventKind.TOOL_CALL_FINISHED)
+    numbers = events.filter(payload__call_id=call_id).order_by("-number").values_list("number", flat=True)
+    return call.turn_id, numbers[0] if numbers else call.turn.position
+
+
+def take_calls(turn_id: uuid.UUID, names: list[str]) -> list[dict[str, Any]]:
+    """Take the calls of a turn that may run and that this caller can run; other clients leave them alone then.
+
+    What a person is still to be asked about is not among them, nor are the tools of other clients.
+    """
+    now, runner = timezone.now(), f"openai {turn_id}"
+    rows = ToolCall.objects.filter(turn=turn_id, turn__status=TurnStatus.WAITING, status=ToolCallStatus.WAITING)
+    rows = rows.filter(Q(offered_to__in=("", runner)) | Q(offered_until__lt=now), tool__in=names)
+    rows.update(offered_to=runner, offered_until=now + HOLD)
+    mine = ToolCall.objects.filter(turn=turn_id, turn__status=TurnStatus.WAITING, status=ToolCallStatus.WAITING)
+    return [
+        {"id": call.call_id, "name": call.tool, "arguments": call.arguments}
+        for call in mine.filter(offered_to=runner).order_by("created_at", "pk")
+    ]

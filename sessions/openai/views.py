@@ -1,0 +1,185 @@
+"""The endpoints of the OpenAI-compatible door, below `/v1/`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from ninja import Router
+
+from sessions import completions, lifecycle
+from sessions.api import owner
+from sessions.broker import require_broker
+from sessions.callers import Use, caller_of
+from sessions.changes import NothingToCancel
+from sessions.completions import Asked
+from sessions.intake import announce, patience, take
+from sessions.models import Session, new_id
+from sessions.openai import live, shapes
+from sessions.openai.errors import DoorError, invalid
+from sessions.openai.names import described, listed
+from sessions.openai.pieces import Answer, End, Piece, Waited
+from sessions.openai.shapes import ChatRequest, EmbeddingRequest
+from sessions.openai.wire import COMMENT, Chunks, Whole, data, embeddings
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
+from sessions.sse import while_signed_in
+from sessions.threads import in_thread
+
+logger = structlog.get_logger(__name__)
+
+router = Router(tags=["OpenAI"])
+
+#: Seconds in which an answer that fails before its first words still gets the status of the failure.
+CANDOUR = 5.0
+#: Seconds between two comments while a model is silent.
+KEEP_ALIVE = 5.0
+
+#: Turns that are being stopped; the event loop itself keeps no task alive.
+_stopping: set[asyncio.Task[None]] = set()
+
+
+@router.get("/models")
+async def list_models(request: HttpRequest) -> JsonResponse:
+    """List the models that a request may name, our agents first."""
+    return JsonResponse({"object": "list", "data": listed()})
+
+
+@router.get("/models/{path:model}")
+async def get_model(request: HttpRequest, model: str) -> JsonResponse:
+    """Return one model."""
+    return JsonResponse(described(model))
+
+
+@router.post("/chat/completions")
+async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
+    """Ask a model or an agent; with `stream` the answer comes in chunks."""
+    writable = getattr(request, "scope", {}).get("writable") if body.stream else None
+    key = request.headers.get("X-CodeLab-Session")
+    if key is None:
+        answer = await _ask(request, shapes.chat(body), writable)
+    else:
+        answer = await _send(request, body, key, writable)
+    stops = key is None
+    if not body.stream:
+        return await _whole(answer, body.model, stops=stops)
+    chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
+    pieces = Waited(answer.pieces())
+    try:
+        # A failure before the first words is answered as one, so that clients see its status.
+        first = await pieces.within(CANDOUR)
+    except BaseException:
+        await _leave(answer, pieces, stops=stops)
+        raise
+    if first is not None:
+        pieces.put_back(first)
+    lines = while_signed_in(_lines(answer, pieces, chunks, stops=stops), caller_of(request))
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
+
+
+@router.post("/embeddings")
+async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
+    """Return the embeddings of texts."""
+    answer = await _ask(request, shapes.embeddings(body))
+    return JsonResponse(await _embedded(answer, body))
+
+
+async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
+    """Store a request of its own."""
+    await caller_of(request).permit(Use.COMPLETION)
+    async with patience() as deadline:
+        await require_broker()
+        accepted = await in_thread(completions.accept)(owner(request).pk, asked, deadline=deadline)
+    announce(accepted)
+    return Answer(accepted.session_id, accepted.turn_id, accepted.number, writable=writable)
+
+
+async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asyncio.Event | None) -> Answer:
+    """Store what a request has for a live session."""
+    caller = caller_of(request)
+    await caller.permit(Use.WRITE)
+    client_message_id = request.headers.get("Idempotency-Key") or None
+    if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
+        raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
+    session = await live.session_of(owner(request).pk, key)
+    if body.messages[-1].role == "user":
+        await caller.permit(Use.TURN)
+    async with patience() as deadline:
+        turn_id, number = await live.send(session, body, client_message_id=client_message_id, deadline=deadline)
+    names = body.tool_names
+
+    async def take_calls() -> list[dict[str, Any]]:
+        return await in_thread(live.take_calls)(turn_id, names)
+
+    return Answer(session.pk, turn_id, number, writable=writable, take=take_calls if names else None)
+
+
+async def _whole(answer: Answer, model: str, *, stops: bool) -> JsonResponse:
+    """Wait for the end of an answer."""
+    whole = Whole(answer.turn_id, model)
+    pieces = Waited(answer.pieces())
+    try:
+        while True:
+            piece = await pieces.within(60)
+            if piece is not None and (body := whole.read(piece)) is not None:
+                return JsonResponse(body)
+    finally:
+        await _leave(answer, pieces, stops=stops)
+
+
+async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks, *, stops: bool) -> AsyncGenerator[str]:
+    """Yield the lines of a stream: chunks, comments while the model is silent, and at last [DONE] or an error."""
+    try:
+        yield chunks.begin()
+        while True:
+            piece = await pieces.within(KEEP_ALIVE)
+            if piece is None:
+                yield COMMENT
+            elif line := chunks.write(piece):
+                yield line
+            if isinstance(piece, End):
+                return
+    except DoorError as error:
+        yield data(error.body)
+    except Exception:
+        error_id = new_id()
+        logger.exception("stream_crashed", error_id=str(error_id))
+        text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+        yield data(DoorError(500, ErrorCode.INTERNAL_ERROR, text).body)
+    finally:
+        await _leave(answer, pieces, stops=stops)
+
+
+async def _leave(answer: Answer, pieces: Waited[Piece], *, stops: bool) -> None:
+    """Follow a turn no longer; one that nobody else can follow is stopped."""
+    if stops and not answer.over:
+        stopping = asyncio.create_task(_stop(answer.session_id, answer.turn_id))
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+    await pieces.close()
+
+
+async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
+    with suppress(NothingToCancel, Session.DoesNotExist):
+        try:
+            announce(await take(lifecycle.cancel, session_id, turn_id))
+        except DatabaseError as error:
+            # The turn goes on to its end, for nobody.
+            logger.warning("completion_not_stopped", turn_id=str(turn_id), error=type(error).__name__)
+
+
+async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
+    pieces = Waited(answer.pieces())
+    try:
+        while True:
+            piece = await pieces.within(60)
+            if isinstance(piece, End):
+                return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
+    finally:
+        await _leave(answer, pieces, stops=True)

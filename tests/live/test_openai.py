@@ -1,0 +1,505 @@
+"""The OpenAI-compatible door, used by the `openai` package itself against real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageFunctionToolCall
+
+from tests.conftest import POSTGRES, REDIS
+from tests.live.provider import Provider
+from tests.live.service import Service, running
+
+pytestmark = pytest.mark.live
+
+#: Open at once in the test of many streams.
+STREAMS = 200
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tell the weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+READ_FILE: Any = {"type": "function", "function": {"name": "read_file"}}
+ASK_WEATHER = '/call weather {"city": "Riga"}\n/say It rains.'
+
+_numbers = itertools.count()
+
+
+def key_of(service: Service, *scopes: str) -> str:
+    """Make an API key of the demo user."""
+    status, answer = service.post("/api/v1/api-keys", {"name": "openai", "scopes": scopes})
+    assert status == 201, answer
+    return str(json.loads(answer)["key"])
+
+
+def client_of(service: Service, *scopes: str, key: str = "") -> openai.OpenAI:
+    return openai.OpenAI(
+        base_url=f"{service.url}/v1",
+        api_key=key or key_of(service, *(scopes or ("llm",))),
+        http_client=openai.DefaultHttpxClient(trust_env=False),
+        max_retries=0,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[openai.OpenAI]:
+    with client_of(service) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def writer(service: Service) -> Iterator[openai.OpenAI]:
+    """A client that may write into sessions."""
+    with client_of(service, "api:read", "api:write") as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def provided(provided_service: Service) -> Iterator[openai.OpenAI]:
+    with client_of(provided_service) as it:
+        yield it
+
+
+def said(text: str) -> Any:
+    return [{"role": "user", "content": text}]
+
+
+def texts(chunks: list[ChatCompletionChunk]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def calls_of(answer: ChatCompletion) -> list[ChatCompletionMessageFunctionToolCall]:
+    calls = answer.choices[0].message.tool_calls or []
+    return [call for call in calls if isinstance(call, ChatCompletionMessageFunctionToolCall)]
+
+
+def until(look: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.05)
+
+
+def turn_of(service: Service, text: str) -> str:
+    """Return the status of the turn of the request whose last words these are; empty where there is none."""
+    statement = (
+        "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_message AS message "
+        "ON message.turn_id = turn.id WHERE message.content = %s AND message.role = 'user'"
+    )
+    found = service.rows(statement, text)
+    return str(found[0][0]) if found else ""
+
+
+# Answers
+
+
+def test_an_answer_comes_whole(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="scripted", messages=said("/tokens 5"))
+    (choice,) = answer.choices
+    assert (choice.message.role, choice.message.content) == ("assistant", "t0 t1 t2 t3 t4 ")
+    assert (choice.finish_reason, answer.model, answer.object) == ("stop", "scripted", "chat.completion")
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (2, 5, 7)
+
+
+def test_an_answer_comes_in_chunks(client: openai.OpenAI) -> None:
+    stream = client.chat.completions.create(
+        model="scripted", messages=said("/tokens 5 50"), stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert texts(chunks) == "t0 t1 t2 t3 t4 "
+    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) > 1
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 5
+    assert len({(chunk.id, chunk.created) for chunk in chunks}) == 1
+
+
+def test_without_the_wish_a_stream_has_no_usage(client: openai.OpenAI) -> None:
+    chunks = list(client.chat.completions.create(model="scripted", messages=said("/say Hello."), stream=True))
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+
+
+def test_the_package_puts_a_stream_together(client: openai.OpenAI) -> None:
+    script = '/think Where?\n/say Let me look.\n/call weather {"city": "Riga"}\n/call weather {"city": "Oslo"}'
+    with client.chat.completions.stream(model="scripted", messages=said(script), tools=[WEATHER]) as stream:
+        done = [
+            (event.index, event.arguments) for event in stream if event.type == "tool_calls.function.arguments.done"
+        ]
+        final = stream.get_final_completion()
+    cities = ['{"city": "Riga"}', '{"city": "Oslo"}']
+    assert done == list(enumerate(cities))
+    message = final.choices[0].message
+    assert (message.content, final.choices[0].finish_reason) == ("Let me look.", "tool_calls")
+    assert [call.function.arguments for call in calls_of(final)] == cities
+
+
+def test_what_a_model_thinks_comes_apart(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="scripted", messages=said("/think Hm. So.\n/say Yes."))
+    message = answer.choices[0].message
+    assert (message.content, (message.model_extra or {})["reasoning_content"]) == ("Yes.", "Hm. So.")
+
+
+@pytest.mark.parametrize("model", ["scripted", "codelab/coder"])
+def test_a_tool_goes_to_the_caller_and_its_result_comes_back(client: openai.OpenAI, model: str) -> None:
+    messages = said(ASK_WEATHER)
+    asked = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER])
+    assert asked.choices[0].finish_reason == "tool_calls"
+    assert asked.choices[0].message.content is None
+    (call,) = calls_of(asked)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Riga"})
+    result = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
+    messages = [*messages, asked.choices[0].message.model_dump(exclude_none=True), result]
+    told = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER])
+    assert (told.choices[0].message.content, told.choices[0].finish_reason) == ("It rains.", "stop")
+
+
+async def test_the_async_client_works_as_well(service: Service) -> None:
+    key = await asyncio.to_thread(key_of, service, "llm")
+    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key=key, http_client=http) as client:
+        stream = await client.chat.completions.create(model="scripted", messages=said("/tokens 3"), stream=True)
+        assert texts([chunk async for chunk in stream]) == "t0 t1 t2 "
+
+
+# What a provider gets
+
+
+def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provider) -> None:
+    image = "data:image/png;base64,iVBORw0KGgo="
+    provided.chat.completions.create(
+        model="openai/gpt-5-mini",
+        messages=[
+            {"role": "developer", "content": "Be short."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "exactly this"},
+                    {"type": "image_url", "image_url": {"url": image}},
+                ],
+            },
+        ],
+        tools=[WEATHER],
+        tool_choice="auto",
+        temperature=0.5,
+        stop=["END"],
+        max_completion_tokens=99,
+        extra_body={"api_key": "not an option", "stream": False},
+    )
+    sent = provider.requests[-1]
+    assert sent["messages"][0] == {"role": "system", "content": "Be short."}
+    assert [part["type"] for part in sent["messages"][1]["content"]] == ["text", "image_url"]
+    assert sent["messages"][1]["content"][1]["image_url"]["url"] == image
+    assert sent["tools"][0]["function"]["parameters"] == WEATHER["function"]["parameters"]
+    wanted = {"model": "gpt-5-mini", "temperature": 0.5, "stop": ["END"], "max_completion_tokens": 99}
+    assert wanted.items() <= sent.items()
+    assert (sent["tool_choice"], sent["stream"]) == ("auto", True)
+    assert "api_key" not in sent
+
+
+def test_an_agent_has_its_prompt_and_the_callers_instructions(provided: openai.OpenAI, provider: Provider) -> None:
+    messages: Any = [{"role": "system", "content": "Answer in verse."}, *said("hello there")]
+    answer = provided.chat.completions.create(model="codelab/coder", messages=messages, tools=[READ_FILE])
+    assert answer.choices[0].message.content == "w0 w1 w2 "
+    system, *rest = provider.requests[-1]["messages"]
+    assert system["content"].endswith("# Instructions of the caller\n\nAnswer in verse.")
+    assert len(system["content"]) > 500
+    assert rest == [{"role": "user", "content": "hello there"}]
+    assert [tool["function"]["name"] for tool in provider.requests[-1]["tools"]] == ["read_file"]
+
+
+def test_an_agent_is_told_that_a_tool_is_not_there(client: openai.OpenAI) -> None:
+    script = '/say I write.\n/call write_file {"path": "a", "content": "b"}\n/obey\n/say Then not.'
+    answer = client.chat.completions.create(model="codelab/coder", messages=said(script), tools=[READ_FILE])
+    assert answer.choices[0].message.content == "I write.\n\nThen not."
+    assert answer.choices[0].finish_reason == "stop"
+    # A plain model's call goes back as it is: whose tools are there is the caller's business.
+    plain = client.chat.completions.create(model="scripted", messages=said(script), tools=[READ_FILE])
+    assert plain.choices[0].finish_reason == "tool_calls"
+
+
+# Errors
+
+
+def test_a_wrong_key_is_an_authentication_error(service: Service) -> None:
+    with client_of(service, key="clk_nothing") as client, pytest.raises(openai.AuthenticationError) as caught:
+        client.models.list()
+    assert caught.value.code == "invalid_api_key"
+
+
+def test_a_key_without_the_scope_is_a_permission_error(service: Service) -> None:
+    with client_of(service, "api:read") as client:
+        assert client.models.list().data
+        with pytest.raises(openai.PermissionDeniedError) as caught:
+            client.chat.completions.create(model="scripted", messages=said("x"))
+    assert caught.value.code == "insufficient_scope"
+
+
+@pytest.mark.parametrize("model", ["none", "codelab/wizard", "unheard-of/model"])
+def test_a_model_that_is_not_there_is_not_found(client: openai.OpenAI, model: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model=model, messages=said("x"))
+    assert (caught.value.code, caught.value.param, caught.value.type) == (
+        "model_not_found",
+        "model",
+        "invalid_request_error",
+    )
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve(model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
+        ({"messages": said("x"), "n": 2}, "n"),
+        ({"messages": said("x"), "logprobs": True}, "logprobs"),
+        (
+            {"messages": said("x"), "tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools.0.function.name",
+        ),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.tool_call_id"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages.0.content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]}]},
+            "messages.0.content",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_a_bad_request(
+    client: openai.OpenAI, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="scripted", **fields)
+    assert caught.value.param == param
+
+
+FAILURES: list[tuple[str, type[openai.APIStatusError], int, str]] = [
+    ("rate_limited", openai.RateLimitError, 429, "rate_limit_exceeded"),
+    ("context_too_long", openai.BadRequestError, 400, "context_length_exceeded"),
+    ("not_authorized", openai.InternalServerError, 502, "model_not_authorized"),
+    ("unavailable", openai.InternalServerError, 503, "model_unavailable"),
+    ("not_found", openai.NotFoundError, 404, "model_not_found"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure[0])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_before_the_first_words_has_its_status(
+    client: openai.OpenAI, failure: tuple[str, type[openai.APIStatusError], int, str], stream: bool
+) -> None:
+    name, kind, status, code = failure
+    with pytest.raises(kind) as caught:
+        client.chat.completions.create(model="scripted", messages=said(f"/fail {name}"), stream=stream)
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+
+
+def test_a_failure_in_the_middle_ends_the_stream_with_an_error(service: Service, client: openai.OpenAI) -> None:
+    got: list[ChatCompletionChunk] = []
+    with pytest.raises(openai.APIError) as caught:
+        got.extend(client.chat.completions.create(model="scripted", messages=said("/say Half a\n/cut"), stream=True))
+    assert texts(got) == "Half a"
+    assert (caught.value.code, caught.value.type) == ("model_truncated", "server_error")
+    body = {"model": "scripted", "messages": said("/say Half a\n/cut"), "stream": True}
+    status, raw = service.post("/v1/chat/completions", body)
+    assert status == 200
+    assert '"code":"model_truncated"' in raw.splitlines()[-2]
+    assert "[DONE]" not in raw
+    # Not streamed, nothing of it was shown, so it is an error and no answer.
+    with pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model="scripted", messages=said("/say Half a\n/cut"))
+
+
+def test_what_is_not_json_and_what_is_nowhere_are_openai_errors(service: Service) -> None:
+    with httpx.Client(base_url=service.url, trust_env=False) as http:
+        answer = http.post("/v1/chat/completions", content=b"{")
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+        answer = http.get("/v1/nothing")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+        assert http.get("/v1/models", headers={"Host": "evil.example"}).status_code == 400
+        assert http.get("/v1/models", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_a_stream_is_kept_alive_while_the_model_is_silent(service: Service) -> None:
+    status, raw = service.post(
+        "/v1/chat/completions", {"model": "scripted", "messages": said("/wait 11\n/say Now."), "stream": True}
+    )
+    assert status == 200
+    assert raw.count(": still here") >= 1
+    assert "Now." in raw
+
+
+# Models
+
+
+def test_models_and_agents_are_listed(client: openai.OpenAI, service: Service) -> None:
+    names = [model.id for model in client.models.list()]
+    assert {"codelab/coder", "codelab/ask", "scripted", "openai/gpt-5-mini"} <= set(names)
+    assert client.models.retrieve("codelab/coder").owned_by == "codelab"
+    assert client.models.retrieve("openai/gpt-5-mini").owned_by == "openai"
+    status, answer = service.get("/api/v1/llm/models")
+    assert status == 200
+    models = {model["id"]: model for model in json.loads(answer)["models"]}
+    assert models["scripted"]["default"] is True
+    assert "coder" in models["scripted"]["agents"]
+    assert {"tools", "images"} <= set(models["openai/gpt-5-mini"]["capabilities"])
+    assert models["openai/gpt-5-mini"]["prices"][0]["output"] > 0
+
+
+# Embeddings
+
+
+def test_embeddings_come_in_order_as_numbers_and_packed(provided: openai.OpenAI, client: openai.OpenAI) -> None:
+    # The package asks for them packed, and unpacks them.
+    answer = provided.embeddings.create(model="openai/text-embedding-3-small", input=["a", "b"])
+    assert [each.embedding for each in answer.data] == [[0.5, 0.0, 0.25], [0.5, 1.0, 0.25]]
+    assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (9, 9)
+    plain = provided.embeddings.create(
+        model="openai/text-embedding-3-small", input=[[1, 2], [3]], encoding_format="float"
+    )
+    assert [each.embedding for each in plain.data] == [[0.5, 0.0, 0.25], [0.5, 1.0, 0.25]]
+    (mine,) = client.embeddings.create(model="scripted", input="text", dimensions=4).data
+    assert len(mine.embedding) == 4
+    with pytest.raises(openai.BadRequestError):
+        client.embeddings.create(model="scripted", input=[])
+    with pytest.raises(openai.BadRequestError):
+        client.embeddings.create(model="codelab/coder", input="x")
+
+
+# Sessions
+
+
+def test_requests_are_in_no_list_of_sessions(client: openai.OpenAI, service: Service) -> None:
+    client.chat.completions.create(model="scripted", messages=said("/say hidden"))
+    sessions = json.loads(service.get("/api/v1/sessions")[1])["sessions"]
+    assert [session for session in sessions if session["id"].startswith("completion-")] == []
+    hidden = service.rows("SELECT count(*) FROM agent_sessions_session WHERE hidden")
+    assert hidden[0][0] > 0
+    used = service.rows("SELECT count(*) FROM agent_sessions_modelcall WHERE model = 'scripted' AND outcome = 'ok'")
+    assert used[0][0] > 0
+
+
+def test_a_live_session_is_spoken_to_by_its_name(writer: openai.OpenAI, service: Service) -> None:
+    key = f"live-{next(_numbers)}"
+    assert service.post("/api/v1/sessions", {"session_id": key})[0] == 200
+    headers = {"X-CodeLab-Session": key}
+    script = '/call read_file {"path": "a.txt"}\n/say It is empty.'
+    asked = writer.chat.completions.create(
+        model="codelab/coder",
+        messages=said(script),
+        tools=[READ_FILE],
+        extra_headers={**headers, "Idempotency-Key": "one"},
+    )
+    assert asked.choices[0].finish_reason == "tool_calls"
+    (call,) = calls_of(asked)
+    assert json.loads(call.function.arguments) == {"path": "a.txt"}
+    # The same request again finds the same calls, and says nothing twice.
+    again = writer.chat.completions.create(
+        model="codelab/coder",
+        messages=said(script),
+        tools=[READ_FILE],
+        extra_headers={**headers, "Idempotency-Key": "one"},
+    )
+    assert [each.id for each in calls_of(again)] == [call.id]
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "nothing in it"}
+    messages: Any = [*said(script), asked.choices[0].message.model_dump(exclude_none=True), result]
+    for _ in range(2):
+        stream = writer.chat.completions.create(
+            model="codelab/coder", messages=messages, tools=[READ_FILE], stream=True, extra_headers=headers
+        )
+        assert texts(list(stream)) == "It is empty."
+    history = json.loads(service.get(f"/api/v1/sessions/{key}/history")[1])["messages"]
+    assert [message["role"] for message in history] == ["user", "assistant", "tool", "assistant"]
+    assert history[2]["content"] == "nothing in it"
+
+
+def test_a_session_that_is_not_there_is_not_found(writer: openai.OpenAI, client: openai.OpenAI) -> None:
+    headers = {"X-CodeLab-Session": "nobodys"}
+    with pytest.raises(openai.NotFoundError) as caught:
+        writer.chat.completions.create(model="codelab/coder", messages=said("x"), extra_headers=headers)
+    assert caught.value.code == "session_not_found"
+    with pytest.raises(openai.PermissionDeniedError):
+        client.chat.completions.create(model="codelab/coder", messages=said("x"), extra_headers=headers)
+
+
+def test_what_cannot_be_sent_to_a_session_is_refused(writer: openai.OpenAI, service: Service) -> None:
+    assert service.post("/api/v1/sessions", {"session_id": "refusing"})[0] == 200
+    headers = {"X-CodeLab-Session": "refusing"}
+    answered: Any = [{"role": "assistant", "content": "x"}]
+    unknown: Any = [{"role": "tool", "tool_call_id": "call_of_nobody", "content": "x"}]
+    for model, messages in (("codelab/coder", answered), ("codelab/coder", unknown), ("scripted", said("x"))):
+        with pytest.raises(openai.BadRequestError):
+            writer.chat.completions.create(model=model, messages=messages, extra_headers=headers)
+
+
+# Going away
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_goes_away_stops_the_turn(service: Service, stream: bool) -> None:
+    text = f"/say Number {next(_numbers)}.\n/stall"
+    body = {"model": "scripted", "messages": said(text), "stream": stream}
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=httpx.Timeout(60, read=3)) as http:
+        if stream:
+            with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+                assert next(line for line in answer.iter_lines() if "Number" in line)
+                assert turn_of(service, text) == "running"
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                http.post("/v1/chat/completions", json=body)
+    until(lambda: turn_of(service, text) == "cancelled", 5)
+
+
+# Many
+
+
+def threads_of(service: Service, name: str) -> int:
+    status = Path(f"/proc/{service.processes[name].pid}/status").read_text()
+    found = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+@pytest.mark.timeout(240)
+def test_open_streams_hold_no_thread(tmp_path: Path) -> None:
+    body = {"model": "scripted", "messages": said("/say Here.\n/stall"), "stream": True}
+    with (
+        running(tmp_path, postgres=POSTGRES, redis=REDIS, CODELAB_WORKER_CONCURRENCY=str(STREAMS + 8)) as service,
+        ExitStack() as opened,
+        httpx.Client(base_url=service.url, trust_env=False, timeout=60, limits=httpx.Limits()) as http,
+    ):
+        # Threads of the pools are made when they are first used.
+        for _ in range(8):
+            http.post("/v1/chat/completions", json={"model": "scripted", "messages": said("/say x")})
+        before = threads_of(service, "web")
+        for _ in range(STREAMS):
+            answer = opened.enter_context(http.stream("POST", "/v1/chat/completions", json=body))
+            assert next(line for line in answer.iter_lines() if line)
+        began = time.monotonic()
+        answer = http.post("/v1/chat/completions", json={"model": "scripted", "messages": said("/say Still.")})
+        assert answer.json()["choices"][0]["message"]["content"] == "Still."
+        assert http.get("/v1/models").status_code == 200
+        took = time.monotonic() - began
+        during = threads_of(service, "web")
+        print(f"{STREAMS} streams: {before} threads before, {during} during; another answer took {took:.2f} s")
+        # The pools may still have been growing; a thread for each request would be 200 more.
+        assert during - before <= 20

@@ -1,0 +1,138 @@
+"""Requests that bring their whole conversation: what the model is shown, how they end, how long they are kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from agents.context import Window
+from agents.events import StepFinished
+from llm.errors import ModelBrokenToolCall
+from llm.types import ModelRequest, ToolCall, Usage
+from sessions import completions, lifecycle, tasks
+from sessions.changes import Claimed, Step
+from sessions.completions import Asked
+from sessions.models import Completion, EventKind, Message, Session, Turn, new_id
+from sessions.openai.errors import DoorError
+from sessions.openai.pieces import Calls, End, Replaced, Text
+from sessions.openai.wire import Chunks, Whole
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO: Any = {"role": "user", "content": "Hello."}
+TOOL = {"name": "weather", "description": "", "parameters": {"type": "object"}}
+
+
+def window(_: str) -> Window:
+    return Window(tokens=100_000)
+
+
+def held(user: User, **asked: Any) -> Claimed:
+    accepted = completions.accept(user.pk, Asked(**{"model": "scripted", "messages": [HELLO], **asked}))
+    claimed = lifecycle.claim(accepted.turn_id, worker="w", model="the server's")
+    assert claimed is not None
+    assert claimed.stateless
+    return claimed
+
+
+def finish(claimed: Claimed, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
+    """Let the model ask for tools; return the kinds of the events."""
+    asked = tuple(ToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
+    wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
+    usage = Usage(input_tokens=7, output_tokens=2, cached_tokens=3)
+    finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
+    step = Step(message_id=new_id(), text="", input_tokens=7, output_tokens=2)
+    return [event.kind for event in completions.finish(claimed, step, finished).events]
+
+
+def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> None:
+    claimed = held(alice, model="openai/x", messages=[HELLO], options={"temperature": 1, "max_tokens": 5})
+    assert Turn.objects.get().model == "openai/x"
+    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    assert isinstance(request, ModelRequest)
+    assert (request.model, request.max_output_tokens, dict(request.options)) == ("openai/x", 5, {"temperature": 1})
+    assert [(message.role, message.content) for message in request.messages] == [("user", "Hello.")]
+
+
+def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
+    claimed = held(alice, tools=[TOOL])
+    assert finish(claimed, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
+    outcome = completions.outcome(claimed.turn_id)
+    assert (outcome.finish_reason, outcome.input_tokens, outcome.cached_tokens) == ("tool_calls", 7, 3)
+
+
+def test_an_id_that_the_conversation_has_is_not_used_again(alice: User) -> None:
+    before = [
+        HELLO,
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "call_0", "name": "weather", "arguments": {}}]},
+        {"role": "tool", "content": "rain", "tool_call_id": "call_0"},
+    ]
+    finish(held(alice, tools=[TOOL], messages=before), "weather")
+    (call,) = Message.objects.get(role="assistant").tool_calls
+    assert call["id"] != "call_0"
+
+
+def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: User) -> None:
+    claimed = held(alice, model="codelab/coder", agent="coder", tools=[TOOL])
+    assert finish(claimed, "rm", "weather", broken=["weather"])[-1] == EventKind.TURN_QUEUED
+    again = lifecycle.claim(claimed.turn_id, worker="w", model="m")
+    assert again is not None
+    request = completions.model_request(again.turn_id, again.agent, window)
+    assert isinstance(request, ModelRequest)
+    assert [message.role for message in request.messages] == ["system", "user", "assistant", "tool", "tool"]
+    results = [message.content for message in request.messages[-2:]]
+    assert results == ["Error: there is no tool `rm` here. There are: weather.", "Error: cannot be read"]
+    # With one that is there, the caller hears of that one alone.
+    assert finish(again, "rm", "weather")[-1] == EventKind.TURN_COMPLETED
+    calls = Message.objects.filter(role="assistant").order_by("-number")[0].tool_calls
+    assert [call["name"] for call in calls] == ["weather"]
+
+
+def test_half_a_call_is_never_handed_out(alice: User) -> None:
+    claimed = held(alice, tools=[TOOL])
+    finish(claimed, "weather", reason="length", broken=["weather"])
+    assert completions.outcome(claimed.turn_id).finish_reason == "length"
+    assert Message.objects.get(role="assistant").tool_calls == []
+    with pytest.raises(ModelBrokenToolCall):
+        finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
+
+
+def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settings) -> None:
+    old, new, open_one = held(alice), held(alice), held(alice)
+    finish(old)
+    finish(new)
+    seen = lifecycle.open_session(alice.pk, "a session that people see")
+    long_ago = timezone.now() - timedelta(days=settings.CODELAB_COMPLETION_DAYS, minutes=1)
+    Session.objects.exclude(pk=new.session_id).update(updated_at=long_ago)
+    tasks.tidy()
+    assert set(Session.objects.values_list("pk", flat=True)) == {new.session_id, open_one.session_id, seen.pk}
+    assert Completion.objects.count() == 2
+
+
+def test_what_a_dead_worker_has_said_is_not_said_twice() -> None:
+    end = End("stop", completions.Outcome(finish_reason="stop", input_tokens=1, output_tokens=1))
+    whole = Whole(uuid.uuid4(), "m")
+    for piece in (Text("one", "Hal"), Replaced(["one"]), Text("two", "Whole.")):
+        assert whole.read(piece) is None
+    answer = whole.read(end)
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == "Whole."
+    chunks = Chunks(uuid.uuid4(), "m", include_usage=False)
+    assert chunks.write(Replaced(["nothing of it was sent"])) == ""
+    chunks.write(Text("one", "Hal"))
+    with pytest.raises(DoorError) as caught:
+        chunks.write(Replaced(["one"]))
+    assert caught.value.code == "answer_restarted"
+
+
+def test_the_calls_of_a_stream_come_one_after_the_other() -> None:
+    calls = [{"id": str(i), "name": "f", "arguments": {}} for i in range(2)]
+    lines = Chunks(uuid.uuid4(), "m", include_usage=False).write(Calls(calls))
+    assert [line.count('"index":1,"') for line in lines.split("\n\n")] == [0, 0, 1, 1, 0]
