@@ -105,7 +105,7 @@ def _dollars(cost: Any) -> float | None:
 
 def sessions_used(owner_id: int, limit: int, offset: int) -> tuple[list[str], int]:
     """Return the names of the owner's sessions with model calls, the one used last first, and how many there are."""
-    used = Session.objects.filter(owner_id=owner_id, pk__in=ModelCall.objects.values("session"))
+    used = Session.objects.filter(owner_id=owner_id, hidden=False, pk__in=ModelCall.objects.values("session"))
     keys = used.order_by("-updated_at", "-pk").values_list("key", flat=True)
     return list(keys[offset : offset + limit]), used.count()
 
@@ -214,7 +214,7 @@ def _entry(session: Session, event: Event) -> dict[str, Any]:
 
 def audited(owner_id: int) -> Iterable[Session]:
     """Return the sessions that an audit log over all sessions is made of."""
-    return Session.objects.filter(owner_id=owner_id).order_by("-updated_at")[:AUDITED_SESSIONS]
+    return Session.objects.filter(owner_id=owner_id, hidden=False).order_by("-updated_at")[:AUDITED_SESSIONS]
 
 
 def published(owner_id: int) -> tuple[int, datetime | None]:

@@ -423,7 +423,7 @@ async def test_a_user_may_begin_so_many_turns_and_not_one_more(key: str, setting
 
 
 async def test_the_door_for_models_counts_with_the_turns(alice: User, key: str, settings: Settings) -> None:
-    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "turns": "1/minute"}
+    limited(settings, turns="1/minute")
     assert (await Caller(key).ask("POST", "/api/v1/message", {"session_id": "s", "message": "x"})).status_code == 200
     asked = {"model": "scripted", "messages": [{"role": "user", "content": "x"}]}
     for path, body in (("chat/completions", asked), ("embeddings", {"model": "scripted", "input": "x"})):
