@@ -80,6 +80,7 @@ async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:
                 model=request.model,
                 attempt=1,
                 outcome=outcome,
+                own_endpoint=False,
                 error_code=error_code,
                 detail=detail,
                 usage=usage,

@@ -204,7 +204,7 @@ def finish(held: Claimed, step: Step, finished: StepFinished) -> Change:
         shown = calls or [call for call, _ in refused]
         wire = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in shown]
         events = store_step(session, turn, step, tool_calls=wire)
-        ledger.record(session, turn, step, agent=held.agent, has_tool_calls=bool(finished.tool_calls))
+        ledger.record(held, session, turn, step, has_tool_calls=bool(finished.tool_calls))
         completion.cached_tokens += finished.usage.cached_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens
         fields = counted(turn, step)
@@ -234,7 +234,7 @@ def finish_embeddings(held: Claimed, step: Step, vectors: list[str]) -> Change:
     """Store embeddings, each packed, and end the turn. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_held(held)
-        ledger.record(session, turn, step, agent=held.agent)
+        ledger.record(held, session, turn, step)
         Completion.objects.filter(turn=turn).update(result=vectors, finish_reason="stop")
         events, ready = go_on(session, turn, counted(turn, step), None)
     metrics.turn_ended(turn, TurnStatus.COMPLETED)
