@@ -194,7 +194,8 @@ def input_cost(request: ModelRequest) -> Decimal | None:
 
 
 def _cost(request: ModelRequest, usage: Usage) -> Decimal | None:
-    return Decimal() if request.endpoint else catalog.find(request.model).cost(usage)
+    free = request.endpoint or catalog.is_scripted(request.model)
+    return Decimal() if free else catalog.find(request.model).cost(usage)
 
 
 def preload(*models: str) -> None:

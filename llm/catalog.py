@@ -235,6 +235,11 @@ def provider_of(name: str) -> Provider | None:
     return provider
 
 
+def provider_names() -> frozenset[str]:
+    """Return the names of the providers that the files have models or addresses of."""
+    return frozenset(_catalog.providers) | {name.partition("/")[0] for name in _catalog.models if "/" in name}
+
+
 def is_scripted(name: str) -> bool:
     """Say whether the name belongs to the built-in demo model."""
     return name == scripted.NAME

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Protocol, cast
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
@@ -51,6 +52,11 @@ class Refusal(Exception):
 
 class Caller(Protocol):
     """Whoever opened a socket or sent a request."""
+
+    @property
+    def api_key(self) -> UUID | None:
+        """The API key that the identified user came with, if it was one."""
+        ...
 
     async def identify(self, key: str | None = None) -> AbstractBaseUser:
         """Return the user, who wants the session `key` if there is one. Raises Refusal; may ask the database."""

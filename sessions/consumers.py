@@ -261,7 +261,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         """Store what the frame says, and acknowledge a message."""
         if isinstance(frame, UserMessage):
             await self.caller.permit(Use.TURN)
-        change = await take_frame(session, frame, deadline=deadline)
+        change = await take_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, Accepted):
             if self.offers is not None:
                 self.offers.prefer(str(change.turn_id))

@@ -59,6 +59,7 @@ async def take_message(
     client_message_id: str | None = None,
     interrupt: bool = False,
     agent: str | None = None,
+    api_key: uuid.UUID | None = None,
     deadline: float,
 ) -> Accepted:
     """Store a user's message. Raises BrokerUnavailable, TooLate and database errors; then nothing was stored."""
@@ -69,6 +70,7 @@ async def take_message(
         client_message_id=client_message_id,
         interrupt=interrupt,
         agent=agent,
+        api_key=api_key,
         deadline=deadline,
     )
 
@@ -81,7 +83,7 @@ async def take[**P](verb: Callable[P, Change], *args: P.args, **kwargs: P.kwargs
     return await in_thread(verb)(*args, **kwargs)
 
 
-async def take_frame(session: Session, frame: Request, *, deadline: float) -> Change:
+async def take_frame(session: Session, frame: Request, *, api_key: uuid.UUID | None = None, deadline: float) -> Change:
     """Store what a client's frame asks for. Raises what `take_message` and `take` raise, and FrameError."""
     match frame:
         case UserMessage():
@@ -91,6 +93,7 @@ async def take_frame(session: Session, frame: Request, *, deadline: float) -> Ch
                 client_message_id=frame.client_message_id,
                 interrupt=bool(frame.interrupt),
                 agent=frame.agent_type,
+                api_key=api_key,
                 deadline=deadline,
             )
         case EditMessage():

@@ -30,13 +30,15 @@ def accept_message(
     client_message_id: str | None = None,
     interrupt: bool = False,
     agent: str | None = None,
+    api_key: uuid.UUID | None = None,
     deadline: float = math.inf,
 ) -> Accepted:
     """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
 
     The same `client_message_id` again is the same message, whatever its text. With `interrupt` the turn that is under
-    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. Raises
-    UnknownAgent, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
+    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. The
+    budgets of `api_key` count for the turn. Raises UnknownAgent, and TooLate when it is not done at `deadline` (as
+    `time.monotonic` counts); then nothing is stored.
     """
     _require_agent(agent)
     message_id, turn_id = new_id(), new_id()
@@ -58,7 +60,7 @@ def accept_message(
         ]
         events += log.append(session, new)
         number = events[-1].number
-        turn = Turn.objects.create(id=turn_id, session=session, position=number)
+        turn = Turn.objects.create(id=turn_id, session=session, position=number, api_key=api_key)
         message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content)
         message.client_message_id = client_message_id or ""
         store_message(message, events[-2])

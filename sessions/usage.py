@@ -80,6 +80,9 @@ def _request(call: ModelCall) -> dict[str, Any]:
         "prompt_tokens": call.input_tokens,
         "completion_tokens": call.output_tokens,
         "total_tokens": call.input_tokens + call.output_tokens,
+        "cached_tokens": call.cached_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
+        "estimated": call.estimated,
         "has_tool_calls": call.has_tool_calls,
         "success": success,
         "error": None if success else call.error_code or call.outcome,
@@ -89,6 +92,8 @@ def _request(call: ModelCall) -> dict[str, Any]:
         "turn_id": call.turn_id,
         "attempt": call.attempt,
         "step": call.step,
+        "number": call.number,
+        "own_key": call.own_key,
         "first_token_ms": milliseconds(call.first_token_after) if call.first_token_after else None,
         "cost": _dollars(call.cost),
     }

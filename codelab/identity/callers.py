@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -70,6 +71,11 @@ class IdentifiedCaller:
         if self._credential is None:
             raise RuntimeError("nobody has been identified yet")
         return self._credential
+
+    @property
+    def api_key(self) -> UUID | None:
+        """The API key that the identified user came with, if it was one."""
+        return UUID(self.credential.reference) if self.credential.kind is Kind.API_KEY else None
 
     async def identify(self, key: str | None = None) -> User:
         """Return the user, who wants the session `key` if there is one; raises Refusal."""

@@ -1,9 +1,9 @@
 """The admin, for operators: what happened in a session, and which turns failed and why.
 
 It only shows. `sessions.lifecycle` is the one writer of what happens in a session, so nothing can be added or changed
-here; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions of rows: a
-page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a bound, and
-texts are not searched.
+here but budgets; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions
+of rows: a page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a
+bound, and texts are not searched.
 
 This module says which rows have pages, and nothing else: Django imports it by its name when it starts.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
+from sessions.admin.budget import BudgetAdmin
 from sessions.admin.event import EventAdmin
 from sessions.admin.modelcall import ModelCallAdmin
 from sessions.admin.plan import PlanAdmin, SubTaskAdmin
@@ -21,6 +22,7 @@ from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
 from sessions.models import (
     Approval,
+    Budget,
     Event,
     Message,
     ModelCall,
@@ -42,5 +44,6 @@ admin.site.register(PolicyRule, PolicyRuleAdmin)
 admin.site.register(Plan, PlanAdmin)
 admin.site.register(SubTask, SubTaskAdmin)
 admin.site.register(ModelCall, ModelCallAdmin)
+admin.site.register(Budget, BudgetAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

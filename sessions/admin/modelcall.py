@@ -25,8 +25,8 @@ class ModelCallAdmin(SearchableAdmin):
     sortable_by = ("created",)
     fields = (
         *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "purpose", "the_agent", "the_model"),
-        *("state", "error_code", "has_tool_calls", "input_tokens", "output_tokens", "dollars", "first_token", "took"),
-        *("started_at", "created_at"),
+        *("number", "state", "error_code", "has_tool_calls", "input_tokens", "cached_tokens", "output_tokens"),
+        *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "took", "started_at", "created_at"),
     )
     the_model = shown("model")
     the_agent = shown("agent")

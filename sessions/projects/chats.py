@@ -119,6 +119,7 @@ async def send_message(
                 body.content,
                 interrupt=await in_thread(waiting.exists)(),
                 agent=agent_named(body.target_agent) if body.target_agent else None,
+                api_key=caller_of(request).api_key,
                 deadline=deadline,
             )
         except UnknownAgent as error:

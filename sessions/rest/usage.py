@@ -30,6 +30,9 @@ class ModelRequestOut(Schema):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int = Field(description="The part of the prompt that the provider had cached.")
+    reasoning_tokens: int = Field(description="The part of the completion that was thought.")
+    estimated: bool = Field(description="The provider told no count of tokens.")
     has_tool_calls: bool
     success: bool
     error: str | None
@@ -39,6 +42,8 @@ class ModelRequestOut(Schema):
     turn_id: uuid.UUID
     attempt: int
     step: int
+    number: int = Field(description="Which call of the step it was: those before it failed.")
+    own_key: bool = Field(description="It was made with a key of the user's own.")
     first_token_ms: float | None
     cost: float | None = Field(description="US dollars; null where no price is known.")
 

@@ -132,13 +132,21 @@ def ack_before_commit() -> None:
         client_message_id: str | None = None,
         interrupt: bool = False,
         agent: str | None = None,
+        api_key: uuid.UUID | None = None,
         deadline: float = math.inf,
     ) -> Accepted:
         message_id, turn_id = real_id(), real_id()
 
         def store() -> None:
             mine.ids = [message_id, turn_id]
-            real(session_id, content, client_message_id=client_message_id, interrupt=interrupt, agent=agent)
+            real(
+                session_id,
+                content,
+                client_message_id=client_message_id,
+                interrupt=interrupt,
+                agent=agent,
+                api_key=api_key,
+            )
             tasks.send(turn_id)
 
         threading.Timer(1, store).start()

@@ -28,11 +28,12 @@ from codelab.api import api, plugin_api
 from codelab.identity import audit, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, SigningKey, TokenFamily
-from sessions import lifecycle, queue, toolcalls
+from sessions import lifecycle, providerkeys, queue, toolcalls
 from sessions.changes import Step
 from sessions.consumers import NoSuchSocket
 from sessions.models import (
     Approval,
+    Budget,
     Event,
     Message,
     ModelCall,
@@ -93,6 +94,7 @@ ONES_MESSAGE = {
 }
 KEY = {"values": {"key_id": ID.format(1)}, "missing": {"key_id": ID.format(2)}}
 RULE = {"values": {"rule_id": ID.format(4)}, "missing": {"rule_id": ID.format(5)}}
+PROVIDER = {"provider": "openai"}
 PROJECT = {"values": {"project_id": ID.format(6)}, "missing": {"project_id": ID.format(7)}}
 
 
@@ -165,6 +167,10 @@ ROWS = {
     "GET api/v1/rules": Row(About.CALLER),
     "POST api/v1/rules": Row(About.CALLER, body={"effect": "deny", "tool": "x"}),
     "DELETE api/v1/rules/<uuidstr:rule_id>": Row(About.ALICES, **RULE),  # type: ignore[arg-type]
+    "GET api/v1/budgets": Row(About.CALLER),
+    "PUT api/v1/provider-keys/<provider>": Row(About.CALLER, values=PROVIDER, body={"api_key": "sk-of-the-caller"}),
+    "GET api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
+    "DELETE api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
     "GET api/v1/events/metrics": Row(About.CALLER),
     "GET api/v1/events/metrics/sessions": Row(About.CALLER),
     "GET api/v1/events/metrics/session/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
@@ -246,6 +252,8 @@ def session(alice: User) -> Session:
     step = Step(message_id=new_id(), text="x", started_at=now, first_token_at=now, input_tokens=1, output_tokens=1)
     toolcalls.request_tools(claimed, step, [read_call("alices-call"), write_call("alices-question")])
     PolicyRule.objects.create(id=RULE["values"]["rule_id"], owner=alice, effect="deny", tool="none", subject=CANARY)
+    providerkeys.store(alice.pk, PROVIDER["provider"], CANARY, "")
+    Budget.objects.create(session=session, limit=1)
     _project(alice)
     return session
 
@@ -406,6 +414,7 @@ PAGES: dict[type[Model], set[str]] = {
     Event: READ,
     Worker: READ,
     ModelCall: READ,
+    Budget: READ | {"add", "delete"},
     ApiKey: READ | {"add"},
     TokenFamily: READ,
     AuditEntry: READ,
