@@ -109,8 +109,10 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                 if event.kind == EventKind.MESSAGE_ADDED and payload["role"] == MessageRole.ASSISTANT:
                     out.answer = Answer(message_id=payload["message_id"], content=payload["content"])
                 elif event.kind == EventKind.TURN_FAILED:
-                    ids = {"message_id": str(out.message_id), "turn_id": turn_id, "session_id": out.session_id}
-                    raise ApiError(502, payload["error_code"], payload["error"], turn_status="failed", **ids)
+                    more = {"message_id": str(out.message_id), "turn_id": turn_id, "session_id": out.session_id}
+                    if "retry_after" in payload:
+                        more["retry_after"] = payload["retry_after"]
+                    raise ApiError(502, payload["error_code"], payload["error"], turn_status="failed", **more)
                 elif event.kind == EventKind.TURN_WAITING:
                     out.status = TurnStatus.WAITING.value
                     return out

@@ -85,7 +85,7 @@ def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
                 is_final=bool(payload.get("by_user")),
             )
         case EventKind.TURN_FAILED:
-            return _end(event, payload["error_code"], payload["error"])
+            return _end(event, payload["error_code"], payload["error"], retry_after=payload.get("retry_after"))
         case EventKind.TURN_CANCELLED:
             return _end(event, ErrorCode.CANCELLED, "The answer was stopped.")
     return None
@@ -126,8 +126,8 @@ def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | N
     )
 
 
-def _end(event: LoggedEvent, code: str, text: str) -> Error:
-    return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True)
+def _end(event: LoggedEvent, code: str, text: str, **more: Any) -> Error:
+    return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True, **more)
 
 
 def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
