@@ -98,6 +98,8 @@ class Environment(BaseSettings):
     agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
     #: Days for which requests of the OpenAI-compatible door are kept, with their answers.
     completion_days: PositiveInt = Field(7, le=3650, validation_alias="CODELAB_COMPLETION_DAYS")
+    #: Days after which a session that nobody has used is deleted with all that is in it; kept for ever when not set.
+    session_days: PositiveInt | None = Field(None, le=3650, validation_alias="CODELAB_SESSION_DAYS")
     #: Turns that one worker process runs at a time.
     worker_concurrency: PositiveInt = Field(256, validation_alias="CODELAB_WORKER_CONCURRENCY")
 

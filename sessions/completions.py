@@ -11,12 +11,10 @@ import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
@@ -31,7 +29,6 @@ from sessions.conversation import give_title, message_added, store_message, stor
 from sessions.lifecycle import atomic_until, counted, event, go_on, lock_held, move
 from sessions.log import NewEvent
 from sessions.models import (
-    OPEN_STATUSES,
     Completion,
     CompletionKind,
     EventKind,
@@ -288,10 +285,3 @@ def outcome(turn_id: uuid.UUID) -> Outcome:
         reasoning_tokens=completion.reasoning_tokens if completion else 0,
         result=completion.result if completion else None,
     )
-
-
-def outdated(limit: int) -> list[uuid.UUID]:
-    """Return hidden sessions that have been kept for long enough, none with an open turn."""
-    before = timezone.now() - timedelta(days=settings.CODELAB_COMPLETION_DAYS)
-    rows = Session.objects.filter(hidden=True, updated_at__lt=before).exclude(turns__status__in=OPEN_STATUSES)
-    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])

@@ -8,6 +8,11 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
 
 from agents.policy import Mode
 from agents.roles import UNASSIGNED
@@ -63,3 +68,13 @@ def delete(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
     for turn in stopped:
         metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events)
+
+
+def outdated(limit: int) -> list[uuid.UUID]:
+    """Return sessions that nobody has used for as long as they are kept, the oldest first; none has an open turn."""
+    now = timezone.now()
+    old = Q(hidden=True, updated_at__lt=now - timedelta(days=settings.CODELAB_COMPLETION_DAYS))
+    if settings.CODELAB_SESSION_DAYS:
+        old |= Q(updated_at__lt=now - timedelta(days=settings.CODELAB_SESSION_DAYS))
+    rows = Session.objects.filter(old).exclude(turns__status__in=OPEN_STATUSES)
+    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])

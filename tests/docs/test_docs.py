@@ -346,3 +346,13 @@ def test_no_file_tells_of_the_machine_it_was_written_on() -> None:
             continue
         found += [f"{path.relative_to(PROJECT)}: {match[0]}" for match in pattern.finditer(text)]
     assert found == []
+
+
+def test_what_is_better_than_in_the_original_has_its_tests() -> None:
+    table = read("docs/compatibility.md")
+    numbers = re.findall(r"^\| (\d+) \|", table, re.MULTILINE)
+    assert [int(number) for number in numbers] == list(range(1, 32))
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", table)
+    assert len(named) == len(numbers)
+    for path, name in named:
+        assert re.search(rf"def {name}\(", read(path)), f"{path} has no {name}"

@@ -16,7 +16,7 @@ from agents.context import Window
 from agents.events import StepFinished
 from llm.errors import ModelBrokenToolCall
 from llm.types import ModelRequest, ToolCall, Usage
-from sessions import completions, lifecycle, tasks
+from sessions import completions, lifecycle, queue, tasks
 from sessions.changes import Claimed, Step
 from sessions.completions import Asked
 from sessions.models import Completion, EventKind, Message, Session, Turn, new_id
@@ -114,6 +114,17 @@ def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settin
     tasks.tidy()
     assert set(Session.objects.values_list("pk", flat=True)) == {new.session_id, open_one.session_id, seen.pk}
     assert Completion.objects.count() == 2
+
+
+def test_sessions_are_kept_for_as_long_as_the_operator_says(alice: User, settings: Settings) -> None:
+    settings.CODELAB_SESSION_DAYS = 30
+    old, used = lifecycle.open_session(alice.pk, "old"), lifecycle.open_session(alice.pk, "used")
+    waiting = lifecycle.open_session(alice.pk, "waiting")
+    queue.accept_message(waiting.pk, "Still to be answered")
+    Session.objects.exclude(pk=used.pk).update(updated_at=timezone.now() - timedelta(days=30, minutes=1))
+    tasks.tidy()
+    assert set(Session.objects.values_list("pk", flat=True)) == {used.pk, waiting.pk}
+    assert not Session.objects.filter(pk=old.pk).exists()
 
 
 def test_what_a_dead_worker_has_said_is_not_said_twice() -> None:
