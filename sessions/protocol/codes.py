@@ -1,0 +1,98 @@
+"""Limits, stable codes, and the error that a frame becomes when it cannot be used."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+#: The WebSocket subprotocol of clients that follow a session by its events.
+EVENTS_SUBPROTOCOL = "codelab.v2"
+#: The subprotocols that can be chosen. A page that sends its token as another one has to name one of these as well.
+SUBPROTOCOLS = (EVENTS_SUBPROTOCOL, "codelab.v1")
+#: Largest frame a client may send, in bytes; below the server's own limit of 1 MiB, which ends the socket (1009).
+MAX_FRAME_BYTES = 256 * 1024
+#: Longest text of a message, in characters.
+MAX_MESSAGE_LENGTH = 100_000
+#: Longest name of a session, in characters.
+MAX_KEY_LENGTH = 128
+#: Longest id of a tool call, in characters.
+MAX_CALL_ID_LENGTH = 128
+#: Longest text that a person tells the model with a rejection, in characters.
+MAX_FEEDBACK_LENGTH = 10_000
+#: Longest id that a client gives its message, in characters.
+MAX_CLIENT_ID_LENGTH = 128
+
+
+class ErrorCode(StrEnum):
+    """Stable codes of error frames and of REST errors, besides the model's own (`llm.errors`)."""
+
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    UNKNOWN_TYPE = "unknown_type"
+    INVALID_FIELD = "invalid_field"
+    INVALID_TEXT = "invalid_text"
+    EMPTY_MESSAGE = "empty_message"
+    HELLO_FIRST = "hello_first"
+    BINARY_FRAME = "binary_frame"
+    BODY_TOO_LARGE = "body_too_large"
+    FRAME_TOO_LARGE = "frame_too_large"
+    TOO_MANY_FRAMES = "too_many_frames"
+    INVALID_SESSION_KEY = "invalid_session_key"
+    NOT_FOUND = "not_found"
+    SESSION_NOT_FOUND = "session_not_found"
+    SESSION_DELETED = "session_deleted"
+    PROJECT_NOT_FOUND = "project_not_found"
+    RULE_NOT_FOUND = "rule_not_found"
+    TOO_MANY_RULES = "too_many_rules"
+    MESSAGE_NOT_FOUND = "message_not_found"
+    MESSAGE_BEGUN = "message_begun"
+    UNKNOWN_TOOL_CALL = "unknown_tool_call"
+    UNKNOWN_AGENT = "unknown_agent"
+    UNKNOWN_PLAN = "unknown_plan"
+    PLAN_IN_PROGRESS = "plan_in_progress"
+    AGENTS_ARE_FIXED = "agents_are_fixed"
+    APPROVAL_DECIDED = "approval_decided"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    TOOL_CALL_FINISHED = "tool_call_finished"
+    NOT_SIGNED_IN = "not_signed_in"
+    #: In capitals because the original's documents have these two so.
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"
+    TOKEN_INVALID = "TOKEN_INVALID"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    RATE_LIMITED = "rate_limited"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    TURN_TIMED_OUT = "turn_timed_out"
+    TOO_EXPENSIVE = "too_expensive"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    PRICE_UNKNOWN = "price_unknown"
+    PROVIDER_KEY_NOT_FOUND = "provider_key_not_found"
+    PROVIDER_KEY_UNREADABLE = "provider_key_unreadable"
+    PROVIDER_KEY_REFUSED = "provider_key_refused"
+    UNKNOWN_PROVIDER = "unknown_provider"
+    CANCELLED = "cancelled"
+    NOTHING_TO_CANCEL = "nothing_to_cancel"
+    TOO_MANY_STEPS = "too_many_steps"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
+    TOOL_TIMED_OUT = "tool_timed_out"
+    INTERNAL_ERROR = "internal_error"
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a socket. Bad frames never do."""
+
+    TOO_MANY_FRAMES = 1008
+    INTERNAL_ERROR = 1011
+    NOT_SIGNED_IN = 4401
+    NOT_ALLOWED = 4403
+    INVALID_SESSION_KEY = 4404
+    SESSION_DELETED = 4410
+    RATE_LIMITED = 4429
+
+
+class FrameError(Exception):
+    """A frame that cannot be used; becomes an error frame and ends nothing else."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
