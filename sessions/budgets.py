@@ -132,6 +132,13 @@ def settle_unseen(turn: Turn, *, at_most: bool) -> Paid | None:
     return paid
 
 
+def settle_earlier(turn: Turn) -> None:
+    """Settle for earlier attempts at a turn, whose end a process of another version may have written; it is locked."""
+    for reservation in Reservation.objects.filter(turn=turn).order_by("budget"):
+        _count(reservation.budget_id, reservation.input_cost, reservation.amount)
+        reservation.delete()
+
+
 def correct(budgets: Iterable[uuid.UUID], difference: Decimal) -> None:
     """Add to what was spent of budgets, or take away: more is known now. The session is locked."""
     for budget_id in sorted(budgets):

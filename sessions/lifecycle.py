@@ -121,6 +121,8 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
             worked=turn.worked,
         )
         limits, own_keys = budgets.of_turn(session, turn), providerkeys.providers_of(session.owner_id)
+        if limits and turn.attempt:
+            budgets.settle_earlier(turn)
         dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
         # What an attempt before this one had shown and not finished will be said again, as another message.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}

@@ -203,6 +203,16 @@ def test_a_dead_worker_gives_back_all_but_what_its_model_has_read(session: Sessi
     assert (lost.outcome, lost.cost, lost.output_tokens, lost.estimated) == ("lost", Decimal(3), 2, False)
 
 
+def test_the_next_attempt_settles_what_an_earlier_one_has_left(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    # As a worker of the version before gives it back, which knows of no budgets.
+    Turn.objects.update(status=TurnStatus.QUEUED, lease_expires_at=None)
+    again(held.turn_id)
+    assert state(row) == (1, 0)
+
+
 def test_a_cancelled_call_counts_in_full_until_its_worker_says_what_it_took(session: Session) -> None:
     row = budget(3, owner=session.owner)
     held = begin(session)
