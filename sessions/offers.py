@@ -19,8 +19,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.tools import TOOLS, Place
+from sessions import queries
 from sessions.log import LoggedEvent
-from sessions.models import OPEN_CALLS, EventKind, ToolCall, ToolCallStatus, TurnStatus
+from sessions.models import OPEN_CALLS, EventKind, ToolCall, ToolCallStatus
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
@@ -38,9 +39,8 @@ type Show = Callable[[ToolCall, int | None], Awaitable[None]]
 
 def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:
     """Return the calls of a session that a client has to run, or to ask its user about, the oldest first."""
-    rows = ToolCall.objects.filter(turn__session_id=session_id, turn__status=TurnStatus.WAITING, status__in=OPEN_CALLS)
     ours = [name for name, spec in TOOLS.items() if spec.place is Place.SERVER]
-    return rows.exclude(tool__in=ours).order_by("created_at", "pk")
+    return queries.open_calls(session_id).exclude(tool__in=ours)
 
 
 def hold(session_id: uuid.UUID, runner: str, *, asking: Collection[str]) -> tuple[list[ToolCall], bool]:
@@ -61,9 +61,11 @@ def hold(session_id: uuid.UUID, runner: str, *, asking: Collection[str]) -> tupl
     return list(mine.order_by("created_at", "pk")), True
 
 
-def let_go(runner: str) -> None:
-    """Give back what a runner has, because its socket is closed."""
-    ToolCall.objects.filter(offered_to=runner, status__in=OPEN_CALLS).update(offered_to="", offered_until=None)
+def let_go(session_id: uuid.UUID, runner: str) -> None:
+    """Give back what a runner has of a session, because its socket is closed."""
+    # Of this session alone: a client chooses its name, and other sessions have clients of the same one.
+    held = open_calls(session_id).filter(offered_to=runner).values("pk")
+    ToolCall.objects.filter(pk__in=held).update(offered_to="", offered_until=None)
 
 
 class Offers:
@@ -97,14 +99,15 @@ class Offers:
             self._task.cancel()
         if self._shown:
             with suppress(DatabaseError):
-                await in_thread(let_go)(self._runner)
+                await in_thread(let_go)(self._session_id, self._runner)
 
     async def _run(self, turn_id: str | None = None) -> None:
         """Look until no call of the session is open."""
         if turn_id is not None and turn_id not in self._turns:
             await asyncio.sleep(COURTESY)
         is_open = True
-        while is_open:
+        # Also when there was news during the last look: that one may not have seen it.
+        while is_open or self._news.is_set():
             self._news.clear()
             try:
                 calls, is_open = await in_thread(hold)(self._session_id, self._runner, asking=self._asked_about())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from agents.context import Window, fit
 from agents.plans import progress
@@ -141,10 +141,10 @@ def newest(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, bool]
     return {pk: (last, active) for pk, last, active in rows}
 
 
-def open_calls(session_id: uuid.UUID) -> list[ToolCall]:
+def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:
     """Return the session's tool calls that have no result, in the order in which they were asked for."""
     calls = ToolCall.objects.filter(turn__session_id=session_id, turn__status=TurnStatus.WAITING, status__in=OPEN_CALLS)
-    return list(calls.order_by("created_at", "pk"))
+    return calls.order_by("created_at", "pk")
 
 
 def waiting_messages(session_id: uuid.UUID) -> list[Message]:

@@ -41,7 +41,7 @@ class OpenCalls(Schema):
 async def list_open_calls(request: HttpRequest, session_id: str) -> OpenCalls:
     """List the calls of a session that have no result, the oldest first; results are taken by the socket."""
     session = await owned(request, session_id)
-    calls = [_call(row) for row in await in_thread(queries.open_calls)(session.pk)]
+    calls = [_call(row) for row in await in_thread(lambda: list(queries.open_calls(session.pk)))()]
     return OpenCalls(session_id=session.key, tool_calls=calls, count=len(calls))
 
 

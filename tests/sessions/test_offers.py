@@ -33,8 +33,14 @@ def held_by(session: Session, runner: str, *, asking: Collection[str] = ("read",
 def test_one_runner_has_a_call_until_it_lets_go(session: Session) -> None:
     assert held_by(session, "first") == ["read", "write"]
     assert held_by(session, "second") == []
-    offers.let_go("first")
+    offers.let_go(session.pk, "first")
     assert held_by(session, "second") == ["read", "write"]
+
+
+def test_a_client_of_the_same_name_elsewhere_lets_nothing_go_here(session: Session, bob: User) -> None:
+    assert held_by(session, "editor") == ["read", "write"]
+    offers.let_go(lifecycle.open_session(bob.pk, "offers").pk, "editor")
+    assert held_by(session, "another") == []
 
 
 def test_a_runner_that_keeps_silent_loses_its_calls(session: Session) -> None:
