@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from redis import asyncio as redis
@@ -11,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-#: Seconds Redis may take to answer; it takes a fraction of a millisecond.
-PATIENCE = 1.0
+#: Seconds Redis may take to answer; it takes a fraction of a millisecond, but the whole machine may be busy.
+PATIENCE = 2.0
 
 
 class BrokerUnavailable(Exception):
@@ -23,12 +24,29 @@ class BrokerUnavailable(Exception):
 
 
 async def require_broker() -> None:
-    """Return when Redis answers; raise BrokerUnavailable when it does not, within PATIENCE."""
+    """Return when Redis answers; raise BrokerUnavailable when it does not, within PATIENCE.
+
+    It is asked once for all who want to know at the same time: a burst of messages would queue for its answers.
+    """
+    loop = asyncio.get_running_loop()
+    asking = _asking.get(loop)
+    if asking is None or asking.done():
+        asking = _asking[loop] = loop.create_task(_answers(loop))
+    if not await asyncio.shield(asking):
+        raise BrokerUnavailable
+
+
+async def _answers(loop: asyncio.AbstractEventLoop) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
-            await _client(asyncio.get_running_loop()).ping()
-    except (RedisError, OSError, TimeoutError) as error:
-        raise BrokerUnavailable from error
+            await _client(loop).ping()
+    except (RedisError, OSError, TimeoutError):
+        return False
+    return True
+
+
+#: The question that is being asked at the moment.
+_asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
 
 
 @cache
