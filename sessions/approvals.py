@@ -18,9 +18,9 @@ from agents.policy import Verdict
 from sessions import log, plans
 from sessions.changes import Change, ToolCallRefused
 from sessions.judgement import judge_edit
-from sessions.lifecycle import atomic_until
 from sessions.log import LoggedEvent
 from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session, ToolCall, ToolCallStatus, Via
+from sessions.moves import atomic_until
 from sessions.protocol import ErrorCode
 from sessions.toolcalls import finish_call, open_call, settle
 

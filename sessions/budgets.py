@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from llm import calls
@@ -23,10 +23,14 @@ from sessions import log
 from sessions.changes import CallRefused, Claimed, StaleAttempt
 from sessions.models import Budget, Period, Reservation, Session, Turn, TurnStatus
 from sessions.protocol import ErrorCode
+from sessions.sql import rows
 
 ZERO = Decimal()
 #: Digits that are kept of an amount, as the columns have them.
 CENT = Decimal("0.00000001")
+_OF_TURN = """
+    SELECT id FROM agent_sessions_budget WHERE owner_id = %s OR session_id = %s OR api_key = %s::uuid ORDER BY id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,7 @@ class Paid:
 
 def of_turn(session: Session, turn: Turn) -> tuple[uuid.UUID, ...]:
     """Return the budgets that a turn's model calls count against."""
-    scopes = Q(owner=session.owner_id) | Q(session=session)
-    if turn.api_key:
-        scopes |= Q(api_key=turn.api_key)
-    return tuple(Budget.objects.filter(scopes).order_by("pk").values_list("pk", flat=True))
+    return tuple(pk for (pk,) in rows(_OF_TURN, session.owner_id, session.pk, turn.api_key))
 
 
 def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None:

@@ -26,7 +26,6 @@ from llm.types import Image, Message, ModelRequest, Tool, ToolCall
 from sessions import ledger, log, metrics
 from sessions.changes import Accepted, Change, Claimed, StaleAttempt, Step
 from sessions.conversation import give_title, message_added, store_message, store_step
-from sessions.lifecycle import atomic_until, counted, event, go_on, lock_held, move
 from sessions.log import NewEvent
 from sessions.models import (
     Completion,
@@ -39,6 +38,7 @@ from sessions.models import (
     new_id,
 )
 from sessions.models import Message as StoredMessage
+from sessions.moves import atomic_until, counted, event, go_on, lock_held, move
 from sessions.protocol import MAX_MESSAGE_LENGTH
 from sessions.queue import is_single_agent
 

@@ -20,21 +20,24 @@ from sessions.models import (
     EventKind,
     Message,
     MessageRole,
-    PlanStatus,
     Session,
     SubTask,
-    SubTaskStatus,
     ToolCall,
     Turn,
     new_id,
 )
 from sessions.protocol import MAX_CALL_ID_LENGTH
 
+_AT_WORK = """
+    SELECT subtask.* FROM agent_sessions_subtask AS subtask
+    JOIN agent_sessions_plan AS plan ON plan.id = subtask.plan_id
+    WHERE plan.session_id = %s AND plan.status = 'in_progress' AND subtask.status = 'in_progress'
+"""
+
 
 def at_work(session: Session) -> SubTask | None:
     """Return the sub-task that is being done, where a plan is being carried out: what is said now is a part of it."""
-    rows = SubTask.objects.filter(plan__session=session, plan__status=PlanStatus.IN_PROGRESS)
-    return rows.filter(status=SubTaskStatus.IN_PROGRESS).select_related("plan__call").first()
+    return next(iter(SubTask.objects.raw(_AT_WORK, [session.pk])), None)
 
 
 def part_of(subtask: SubTask | None) -> dict[str, str]:

@@ -3,21 +3,26 @@
 An event is committed, with its number, before anybody is shown it. Numbers have no gaps and grow by one within a
 session, because they are taken under the lock on the session's row. Whoever writes events holds that lock, and takes
 it before any other lock, so that two writers can never wait for each other.
+
+Its statements are SQL and not the ORM's: every batch of tokens runs them, and to put such a statement together takes
+the ORM longer than PostgreSQL needs for it.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import ExpressionWrapper, Func, QuerySet, TextField, Value
+from django.utils import timezone
 
-from sessions.models import Event, EventKind, Session, Turn, TurnStatus, new_id
+from sessions.models import Event, EventKind, Session, new_id
+from sessions.sql import rows
 
 #: Events, and bytes of their payloads, read at a time; a client that was away for long gets them in several pieces.
 PAGE, PAGE_BYTES = 500, 256 * 1024
@@ -39,7 +44,24 @@ _PAGE = """
     SELECT number, kind, payload, first, bytes FROM page WHERE count > 0 ORDER BY count
 """
 
-_INSERT = """
+#: Locks a session. With the lock comes the promise to be quick: a process that freezes while it has one loses it, and
+#: its transaction, before anybody who wants to stop the turn has waited for a second. Said in the statement that locks,
+#: because one more would be one more round trip for each batch of tokens.
+_QUICK = "set_config('idle_in_transaction_session_timeout', %s, true) AS quick"
+_LOCK = f"SELECT *, {_QUICK} FROM agent_sessions_session WHERE id = %s FOR NO KEY UPDATE"
+_LOCK_ALL = f"""
+    SELECT id, last_number, {_QUICK} FROM agent_sessions_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+_HELD = "SELECT id, attempt FROM agent_sessions_turn WHERE id = ANY(%s) AND status = 'running'"
+#: Inserts events of many sessions, and moves the newest number of each on. Pieces of text do not make a session newer:
+#: that would change an index with every batch.
+_WRITE = """
+    WITH counted AS (
+        UPDATE agent_sessions_session AS session
+        SET last_number = last_number + added.count,
+            updated_at = coalesce(%s, updated_at)
+        FROM unnest(%s::uuid[], %s::bigint[]) AS added(id, count) WHERE session.id = added.id
+    )
     INSERT INTO agent_sessions_event (id, session_id, turn_id, number, kind, payload, attempt, created_at)
     SELECT new.*, clock_timestamp() FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::varchar[], %s::jsonb[], %s::integer[]
@@ -94,29 +116,23 @@ def lock(session_id: uuid.UUID) -> Session:
 
     Raises Session.DoesNotExist when it was deleted, which its owner may do at any time.
     """
-    return _locked().get(pk=session_id)
+    for session in Session.objects.raw(_LOCK, [HOLD, session_id]):
+        return session
+    raise Session.DoesNotExist
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
     """Return the session, locked, or None when somebody else has locked it, or it is gone."""
-    return _locked(skip_locked=True).filter(pk=session_id).first()
-
-
-def _locked(*, skip_locked: bool = False) -> QuerySet[Session]:
-    # With the lock comes the promise to be quick: a process that freezes while it has one loses it, and its
-    # transaction, before anybody who wants to stop the turn has waited for a second. Said in the statement that locks,
-    # because one more would be one more round trip for each batch of tokens.
-    quick = Func(Value("idle_in_transaction_session_timeout"), Value(HOLD), Value(True), function="set_config")
-    rows = Session.objects.select_for_update(no_key=True, skip_locked=skip_locked)
-    return rows.annotate(quick=ExpressionWrapper(quick, output_field=TextField()))
+    return next(iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [HOLD, session_id])), None)
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     """Write events to a session that the caller has locked; the caller commits, then publishes what is returned."""
-    first = session.last_number + 1
-    logged = _insert(session.pk, first, events)
+    numbered = enumerate(events, session.last_number + 1)
+    logged = [LoggedEvent(session.pk, number, new.kind, new.payload) for number, new in numbered]
     session.last_number += len(events)
-    session.save(update_fields=["last_number", "updated_at"])
+    session.updated_at = timezone.now()
+    _write(list(zip(logged, events, strict=True)), newer=session.updated_at)
     return logged
 
 
@@ -127,18 +143,13 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     an uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
-        rows = _locked().order_by("pk").filter(pk__in={a.session_id for a in additions})
-        last = {row.pk: row.last_number for row in rows.only("last_number")}
+        locked = rows(_LOCK_ALL, HOLD, list({a.session_id for a in additions}))
+        last = {session_id: number for session_id, number, _ in locked}
         # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
-        held = set(
-            Turn.objects.filter(pk__in=[a.turn_id for a in additions], status=TurnStatus.RUNNING).values_list(
-                "pk", "attempt"
-            )
-        )
+        held = set(rows(_HELD, [a.turn_id for a in additions]))
         written = _already_written(additions) if again else {}
         logged: list[LoggedEvent] = []
         refused: set[Attempt] = set()
-        counts: dict[uuid.UUID, int] = defaultdict(int)
         fresh: list[tuple[LoggedEvent, NewEvent]] = []
         for addition in additions:
             if addition.events[0].id in written:
@@ -149,11 +160,10 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
                 refused.add(attempt)
                 continue
             for event in addition.events:
-                counts[addition.session_id] += 1
-                number = last[addition.session_id] + counts[addition.session_id]
+                last[addition.session_id] += 1
+                number = last[addition.session_id]
                 fresh.append((LoggedEvent(addition.session_id, number, event.kind, event.payload), event))
         _write(fresh)
-        _advance(counts)
     return logged + [event for event, _ in fresh], refused
 
 
@@ -162,14 +172,12 @@ def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> Page:
 
     Exactly those: of an event that stands for several numbers only the part above `after` is returned.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGE, [after, session_id, PAGE_BYTES, limit])
-        rows = cursor.fetchall()
+    found = rows(_PAGE, after, session_id, PAGE_BYTES, limit)
     page = Page(
         _part(LoggedEvent(session_id, number, kind, json.loads(payload), first), after)
-        for number, kind, payload, first, _ in rows
+        for number, kind, payload, first, _ in found
     )
-    page.more = bool(rows) and (len(rows) >= limit or rows[-1][-1] >= PAGE_BYTES)
+    page.more = bool(found) and (len(found) >= limit or found[-1][-1] >= PAGE_BYTES)
     return page
 
 
@@ -185,53 +193,22 @@ def _part(event: LoggedEvent, after: int) -> LoggedEvent:
     return replace(event, payload=payload, first=first if first < event.number else None)
 
 
-def _rows(session_id: uuid.UUID, first: int, events: Iterable[NewEvent]) -> list[Event]:
-    return [
-        Event(
-            id=event.id,
-            session_id=session_id,
-            turn_id=event.turn_id,
-            number=number,
-            kind=event.kind,
-            payload=event.payload,
-            attempt=event.attempt,
-        )
-        for number, event in enumerate(events, first)
-    ]
-
-
-def _insert(session_id: uuid.UUID, first: int, events: Sequence[NewEvent]) -> list[LoggedEvent]:
-    rows = Event.objects.bulk_create(_rows(session_id, first, events))
-    return [LoggedEvent(session_id, row.number, row.kind, row.payload) for row in rows]
-
-
 def _already_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]:
     ids = [event.id for addition in additions for event in addition.events]
     rows = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
     return {pk: LoggedEvent(*rest) for pk, *rest in rows}
 
 
-def _write(fresh: Sequence[tuple[LoggedEvent, NewEvent]]) -> None:
-    """Insert events of many sessions in one statement; the ORM's objects would cost more than PostgreSQL does."""
-    if not fresh:
+def _write(events: Sequence[tuple[LoggedEvent, NewEvent]], *, newer: datetime | None = None) -> None:
+    if not events:
         return
+    counts = Counter(logged.session_id for logged, _ in events)
     columns = zip(
         *(
-            (new.id, event.session_id, new.turn_id, event.number, str(new.kind), json.dumps(new.payload), new.attempt)
-            for event, new in fresh
+            (new.id, logged.session_id, new.turn_id, logged.number, str(new.kind), json.dumps(new.payload), new.attempt)
+            for logged, new in events
         ),
         strict=True,
     )
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [list(column) for column in columns])
-
-
-def _advance(counts: dict[uuid.UUID, int]) -> None:
-    """Move the newest number of many sessions on in one statement; the ORM would need one for each."""
-    if counts:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE agent_sessions_session AS session SET last_number = last_number + added.count "
-                "FROM unnest(%s::uuid[], %s::bigint[]) AS added(id, count) WHERE session.id = added.id",
-                [list(counts), list(counts.values())],
-            )
+        cursor.execute(_WRITE, [newer, list(counts), list(counts.values()), *map(list, columns)])

@@ -9,9 +9,11 @@ from sessions import encryption
 from sessions.changes import CallRefused
 from sessions.models import ProviderKey
 from sessions.protocol import ErrorCode
+from sessions.sql import rows
 
 #: A key that is shorter is not told of by its end.
 LONG_ENOUGH = 12
+_PROVIDERS = "SELECT provider FROM agent_sessions_providerkey WHERE owner_id = %s"
 
 
 def store(owner_id: int, provider: str, secret: str, api_base: str) -> ProviderKey:
@@ -36,7 +38,7 @@ def remove(owner_id: int, provider: str) -> bool:
 
 def providers_of(owner_id: int) -> frozenset[str]:
     """Return the providers that a user has a key for."""
-    return frozenset(ProviderKey.objects.filter(owner_id=owner_id).values_list("provider", flat=True))
+    return frozenset(name for (name,) in rows(_PROVIDERS, owner_id))
 
 
 def endpoint(owner_id: int, provider: str) -> Endpoint | None:

@@ -17,9 +17,9 @@ from llm import catalog
 from sessions import log, metrics
 from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
 from sessions.conversation import at_work, give_title, message_added, store_message, switch_agent
-from sessions.lifecycle import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
+from sessions.moves import atomic_until, end_as_cancelled, event, move, next_in
 from sessions.protocol import ErrorCode
 
 

@@ -22,8 +22,8 @@ from llm.types import ModelRequest
 from sessions import accounts, ledger, log
 from sessions.changes import Change, Claimed, Used
 from sessions.conversation import switch_agent
-from sessions.lifecycle import lock_held
 from sessions.models import Message, MessageRole, ModelCallPurpose, ToolCall
+from sessions.moves import lock_held
 from sessions.queries import held_turn
 from sessions.queue import is_single_agent
 

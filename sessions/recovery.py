@@ -16,9 +16,9 @@ from django.utils import timezone
 from sessions import ledger, log, metrics
 from sessions.changes import Change
 from sessions.conversation import store_shown
-from sessions.lifecycle import end_as_failed, event, move, next_in
 from sessions.log import LoggedEvent
 from sessions.models import OPEN_STATUSES, EventKind, ModelCallOutcome, Turn, TurnStatus, Worker
+from sessions.moves import end_as_failed, event, move, next_in
 from sessions.protocol import ErrorCode
 
 #: Leases in a row that may run out before the turn is given up.

@@ -18,9 +18,9 @@ from agents.policy import Mode
 from agents.roles import UNASSIGNED
 from sessions import log, metrics
 from sessions.changes import Change
-from sessions.lifecycle import atomic_until, end_as_cancelled
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Project, Session, TurnStatus, new_id
+from sessions.moves import atomic_until, end_as_cancelled
 
 
 def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:

@@ -21,7 +21,6 @@ from sessions import answers, ledger, log, metrics, plans
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
 from sessions.conversation import at_work, make_call_ids_unique, message_added, part_of, store_message, store_step
 from sessions.judgement import judge, questions
-from sessions.lifecycle import atomic_until, counted, event, go_on, lock_held, move
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_CALLS,
@@ -39,6 +38,7 @@ from sessions.models import (
     Via,
     new_id,
 )
+from sessions.moves import atomic_until, counted, event, go_on, lock_held, move
 from sessions.protocol import ErrorCode
 
 

@@ -33,11 +33,9 @@ def bob(db: None) -> User:
 
 
 @pytest.fixture(autouse=True)
-def _patient_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test that is one transaction keep its locks to its end: it pauses longer than any real one does."""
-    marker = request.node.get_closest_marker("django_db")
-    if marker is None or not marker.kwargs.get("transaction"):
-        monkeypatch.setattr(log, "HOLD", "60s")
+def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests keep their locks: in one transaction, or in many threads, they pause longer than any process does."""
+    monkeypatch.setattr(log, "HOLD", "60s")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,14 +11,13 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from django.db import transaction
 
 from llm import calls
 from llm.errors import ModelError
 from llm.types import Chunk, ModelRequest, ToolCall
-from sessions import lifecycle, log, models, queue, recovery, tasks, toolcalls
+from sessions import lifecycle, log, models, moves, queue, recovery, tasks, toolcalls
 from sessions.changes import Accepted, Change, Claimed, Step
 from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, Turn
@@ -42,7 +41,7 @@ def no_fencing() -> None:
         real_renew(held)
         return set()
 
-    lifecycle.lock_held = lock_held_by_anybody
+    vars(lifecycle)["lock_held"] = lock_held_by_anybody
     vars(toolcalls)["lock_held"] = lock_held_by_anybody
     lifecycle.renew, log.append_all = renew, append_all
 
@@ -78,12 +77,13 @@ def retry_after_output() -> None:
 
 def number_from_the_clock() -> None:
     """Take an event's number from the clock, which grows, too."""
-    real = log._rows
+    real = log.append
 
-    def rows(session_id: uuid.UUID, first: int, events: Iterable[NewEvent]) -> list[Any]:
-        return real(session_id, time.time_ns() // 1000, events)
+    def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
+        session.last_number = time.time_ns() // 1000
+        return real(session, events)
 
-    log._rows = rows
+    log.append = append
 
 
 def double_tool() -> None:
@@ -113,7 +113,7 @@ def _requested(held: Claimed, call: ToolCall) -> NewEvent:
         "arguments": call.arguments,
         "requires_approval": False,
     }
-    return lifecycle.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
+    return moves.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
 
 
 def ack_before_commit() -> None:

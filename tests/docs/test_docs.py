@@ -23,8 +23,8 @@ from llm import scripted
 from llm.errors import ModelError
 from llm.types import ToolCall
 from sessions import metrics, protocol
-from sessions.lifecycle import TRANSITIONS
 from sessions.models import EventKind
+from sessions.moves import TRANSITIONS
 from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])

@@ -20,7 +20,7 @@ from agents.context import Window
 from llm.errors import ModelContextTooLong
 from sessions import lifecycle, log, queries, queue, recovery, toolcalls
 from sessions.changes import Accepted, Change, Claimed, NothingToCancel, StaleAttempt, Step, TooLate, ToolCallRefused
-from sessions.log import Addition, NewEvent
+from sessions.log import HOLD, Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from tests.sessions.calls import read_call
 
@@ -426,7 +426,7 @@ def test_the_database_itself_refuses_impossible_turns(session: Session) -> None:
             Turn.objects.filter(pk=second.turn_id).update(**fields)
 
 
-def test_only_the_lifecycle_writes_a_turns_status() -> None:
+def test_only_one_module_writes_a_turns_status() -> None:
     folder = Path(lifecycle.__file__).parent
     writers = {
         path.name
@@ -434,7 +434,7 @@ def test_only_the_lifecycle_writes_a_turns_status() -> None:
         if re.search(r"(update|create)\([^)]*\bstatus=", path.read_text(encoding="utf-8"))
     }
     # In toolcalls.py it is the status of a tool call.
-    assert writers <= {"lifecycle.py", "toolcalls.py"}
+    assert writers <= {"moves.py", "toolcalls.py"}
 
 
 def test_the_same_client_message_id_is_the_same_message(session: Session, bob: User) -> None:
@@ -498,7 +498,10 @@ def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(alice: User) -> None:
+def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "HOLD", HOLD)
     session = lifecycle.open_session(alice.pk, "frozen")
     turn_id = accept(session).turn_id
     locked = threading.Event()
