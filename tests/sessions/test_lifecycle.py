@@ -26,6 +26,12 @@ from tests.sessions.calls import read_call
 
 
 @pytest.fixture
+def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have locks end as early as in a real process."""
+    monkeypatch.setattr(log, "HOLD", HOLD)
+
+
+@pytest.fixture
 def session(alice: User) -> Session:
     return lifecycle.open_session(alice.pk, "notes")
 
@@ -403,6 +409,7 @@ def test_a_session_that_somebody_has_locked_does_not_hold_up_the_recovery_of_oth
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("quick_locks")
 def test_who_freezes_inside_a_transaction_loses_it_before_others_give_up(alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "frozen")
     with frozen_inside_a_transaction(session):
@@ -498,10 +505,8 @@ def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(
-    alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log, "HOLD", HOLD)
+@pytest.mark.usefixtures("quick_locks")
+def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(alice: User) -> None:
     session = lifecycle.open_session(alice.pk, "frozen")
     turn_id = accept(session).turn_id
     locked = threading.Event()
