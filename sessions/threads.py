@@ -7,10 +7,13 @@ hold up every socket.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
 
-from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 from django.db import connection
 
@@ -18,27 +21,47 @@ _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 _BROKER = ThreadPoolExecutor(max_workers=4, thread_name_prefix="broker")
 
+#: Seconds after which a connection is looked at before it is used again.
+RESTED = 1.0
+
+_used = threading.local()
+
 
 def in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Run a function that uses the database in a thread; its connection goes back to the pool afterwards."""
-    return database_sync_to_async(function, thread_sensitive=False, executor=_DATABASE)
+    """Run a function that uses the database in a thread, one of a few."""
+    return _in_pool(_DATABASE, function)
 
 
-async def in_log_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function of the writer, which commits many times a second, in a thread that keeps its connection.
+def in_log_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Run a function of the writer, which commits many times a second, in a thread that nobody else holds up."""
+    return _in_pool(_LOG, function)
 
-    Taking a connection from the pool, and having it checked, costs more than a small batch itself. After an error the
-    connection is thrown away; whoever called tries again.
+
+def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        # What is logged in the thread belongs to the turn or socket that asked.
+        call = partial(contextvars.copy_context().run, _with_connection, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+    return run
+
+
+def _with_connection[R](function: Callable[[], R]) -> R:
+    """Run a function with the thread's own connection, which stays open.
+
+    To take one from the pool, and to have it looked at, costs more than most of what is done with it. So that is done
+    only when it has not been used for a moment; after an error it is thrown away.
     """
-
-    def run() -> R:
-        try:
-            return function(*args, **kwargs)
-        except DatabaseError:
-            connection.close()
-            raise
-
-    return await asyncio.get_running_loop().run_in_executor(_LOG, run)
+    if time.monotonic() - getattr(_used, "at", 0.0) > RESTED:
+        connection.health_check_done = False  # type: ignore[attr-defined]  # the stubs do not know it
+    try:
+        return function()
+    except DatabaseError:
+        connection.close()
+        raise
+    finally:
+        _used.at = time.monotonic()
 
 
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -124,7 +124,7 @@ class Writer:
         again = False
         while True:
             try:
-                logged, refused = await in_log_thread(log.append_all, additions, again=again)
+                logged, refused = await in_log_thread(log.append_all)(additions, again=again)
                 break
             except DatabaseError as error:
                 # Safe to repeat, also when the COMMIT got through and only its answer was lost: see `append_all`.

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import pytest_django
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connections
+from django.db import connection
 
 from sessions import log
 from tests.live.provider import Provider
@@ -39,12 +40,17 @@ def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _close_pool(django_db_setup: None) -> Iterator[None]:
-    """Close pooled connections before the test database is dropped, which nobody may be using then."""
+def _close_connections(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Close all connections before the test database is dropped, which nobody may be using then."""
     yield
-    for connection in connections.all():
-        connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        # Those of `sessions.threads`, which stay open.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
-from django.db import connection
 from pytest_django import Settings
 
 from llm import calls, catalog
 from sessions import lifecycle, providerkeys, queue, runner, toolcalls
 from sessions.log import Attempt
 from sessions.models import Budget, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
-from sessions.threads import in_log_thread, in_thread
+from sessions.threads import in_thread
 from sessions.writer import Writer
 from tests.live.provider import Provider
 
@@ -65,7 +64,6 @@ async def worker(
     yield it
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
-    await in_log_thread(lambda: connection.close())
     await calls.close()
     layer: Any = get_channel_layer()
     await layer.flush()

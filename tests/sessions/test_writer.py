@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
-from django.db import connection
 from django.utils import timezone
 
 from sessions import lifecycle, log, queue, recovery
 from sessions.changes import Claimed
 from sessions.models import EventKind, Turn, new_id
-from sessions.threads import in_log_thread, in_thread
+from sessions.threads import in_thread
 from sessions.writer import Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +26,6 @@ async def writer() -> AsyncIterator[Writer]:
     yield it
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    await in_log_thread(lambda: connection.close())
     layer: Any = get_channel_layer()
     await layer.flush()
 
