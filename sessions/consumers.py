@@ -163,7 +163,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         try:
             async for event in feed:
                 for frame in frames_of(event, self.dialect):
-                    await self.send(protocol.encode(frame))
+                    await self.send(frame)
                 if event.kind == EventKind.SESSION_DELETED:
                     await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
                     return

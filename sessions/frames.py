@@ -17,7 +17,6 @@ from sessions.protocol import (
     AssistantMessage,
     Error,
     ErrorCode,
-    EventFrame,
     PlanCompleted,
     PlanNotification,
     PlanProgress,
@@ -25,6 +24,9 @@ from sessions.protocol import (
     SubtaskCompleted,
     SubtaskStarted,
     ToolCallRequest,
+    encode,
+    encode_event,
+    encode_piece,
     error_frame,
 )
 
@@ -45,32 +47,32 @@ class Dialect:
     events: bool = False
 
 
-def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[ServerFrame]:
-    """Yield the frames that tell of an event in a dialect; most events have one or none.
+def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[str]:
+    """Yield the frames that tell of an event in a dialect, as JSON text; most events have one or none.
 
     The last one has the event's number: whoever comes back with it has had them all.
     """
-    if dialect.plans and event.kind in PLAN_KINDS:
-        yield from _of_a_plan(event)
-    elif frame := frame_of(event, dialect):
-        yield frame
-
-
-def frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
-    """Return the one frame that tells of an event in a dialect, or None when it has none."""
     payload = event.payload
     if dialect.events:
-        return EventFrame(number=event.number, first=event.first, kind=event.kind, payload=payload)
-    match event.kind:
+        yield encode_event(number=event.number, first=event.first, kind=event.kind, payload=payload)
+    elif event.kind == EventKind.TEXT_DELTA:
         # What is said again, after its worker went away, comes as a whole: these clients cannot take text back.
-        case EventKind.TEXT_DELTA if dialect.tokens and not payload.get("again"):
-            return AssistantMessage(
+        if dialect.tokens and not payload.get("again"):
+            yield encode_piece(
                 number=event.number,
                 turn_id=payload["turn_id"],
                 message_id=payload["message_id"],
                 token=payload["text"],
-                is_final=False,
             )
+    elif dialect.plans and event.kind in PLAN_KINDS:
+        yield from map(encode, _of_a_plan(event))
+    elif frame := _frame_of(event, dialect):
+        yield encode(frame)
+
+
+def _frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
+    payload = event.payload
+    match event.kind:
         case EventKind.MESSAGE_ADDED if payload["role"] == MessageRole.ASSISTANT:
             return _whole_message(event, dialect)
         case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):

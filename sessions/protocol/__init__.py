@@ -52,6 +52,8 @@ from sessions.protocol.server import (
     ToolCallRequest,
     Welcome,
     encode,
+    encode_event,
+    encode_piece,
     error_frame,
 )
 
@@ -97,6 +99,8 @@ __all__ = [
     "WithdrawMessage",
     "decode",
     "encode",
+    "encode_event",
+    "encode_piece",
     "error_frame",
     "require_clean_text",
 ]

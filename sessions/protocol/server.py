@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 
 class ServerFrame(BaseModel):
@@ -163,3 +164,19 @@ def error_frame(code: str, text: str, **fields: Any) -> Error:
 def encode(frame: ServerFrame) -> str:
     """Return the frame as JSON text without empty fields: an explicit null breaks some old clients."""
     return frame.model_dump_json(exclude_none=True)
+
+
+def encode_event(*, number: int, first: int | None, kind: str, payload: dict[str, Any]) -> str:
+    """Return an EventFrame as JSON text, as `encode` would.
+
+    Without the model, which takes nearly three times as long: this and the next are done for each piece and socket.
+    """
+    span = {} if first is None else {"first": first}
+    fields = {"number": number, "type": "event", **span, "kind": kind, "payload": payload}
+    return to_json(fields, inf_nan_mode="null").decode()
+
+
+def encode_piece(*, number: int, turn_id: str, message_id: str, token: str) -> str:
+    """Return the AssistantMessage of a piece as JSON text, as `encode` would."""
+    fields = {"number": number, "turn_id": turn_id, "type": "assistant_message", "token": token}
+    return to_json({**fields, "is_final": False, "message_id": message_id}).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -596,7 +597,7 @@ def test_a_session_is_deleted_with_its_plans(session: Session) -> None:
 def frames(session: Session, **dialect: bool) -> list[dict[str, Any]]:
     wanted = Dialect(**{"tokens": False, "agents": False, "plans": True, **dialect})
     events = log.since(session.pk, 0, limit=1000)
-    return [frame.model_dump(exclude_none=True) for event in events for frame in frames_of(event, wanted)]
+    return [json.loads(frame) for event in events for frame in frames_of(event, wanted)]
 
 
 def test_who_asks_for_plans_is_told_of_them_as_the_original_did(session: Session) -> None:

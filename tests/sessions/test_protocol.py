@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sessions.models import EventKind
 from sessions.protocol import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_LENGTH,
     AssistantMessage,
+    EventFrame,
     FrameError,
     ToolResult,
     UserMessage,
     decode,
     encode,
+    encode_event,
+    encode_piece,
     error_frame,
 )
 
@@ -78,6 +85,30 @@ def test_frames_never_carry_an_explicit_null() -> None:
     assert frame == {"type": "assistant_message", "token": "x", "is_final": False}
     error = json.loads(encode(error_frame("code", "text")))
     assert error == {"type": "error", "content": "text", "error": "text", "error_code": "code"}
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+)
+
+
+@given(st.integers(1), st.none() | st.integers(1), st.sampled_from(EventKind), st.dictionaries(st.text(), VALUES))
+def test_an_event_is_written_as_its_model_would_be(
+    number: int, first: int | None, kind: EventKind, payload: dict[str, object]
+) -> None:
+    for each in (kind, str(kind)):
+        written = encode_event(number=number, first=first, kind=each, payload=payload)
+        assert written == encode(EventFrame(number=number, first=first, kind=each, payload=payload))
+
+
+@given(st.integers(1), st.uuids(), st.uuids(), st.text())
+def test_a_piece_is_written_as_its_model_would_be(
+    number: int, turn_id: uuid.UUID, message_id: uuid.UUID, token: str
+) -> None:
+    turn, message = str(turn_id), str(message_id)
+    model = AssistantMessage(number=number, turn_id=turn, message_id=message, token=token, is_final=False)
+    assert encode_piece(number=number, turn_id=turn, message_id=message, token=token) == encode(model)
 
 
 @pytest.mark.skipif(CORPORA is None, reason="THE CORPORA ARE NOT HERE: JSONTestSuite was not run")
