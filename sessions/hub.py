@@ -1,7 +1,7 @@
 """What reaches this process from the channel layer, handed to the feeds that wait for it; one hub for each event loop.
 
-All sessions share a few groups of the layer, so that what a worker commits at once is one message, however many
-sessions it is about, and a socket costs no subscription of its own. The hub also looks into the log from time to time,
+All sessions share one group of the layer, so that what a worker commits at once is one message, however many sessions
+it is about, and a socket costs no subscription of its own. The hub also looks into the log from time to time,
 in one query for all feeds: the layer may lose anything. It must never decide what a feed yields.
 """
 
@@ -20,15 +20,12 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from sessions import queries
-from sessions.layer import listen, tell
+from sessions.layer import SESSIONS, listen, tell
 from sessions.log import LoggedEvent
 from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
-#: Groups of the layer. More would cost the workers more messages; fewer would bring each web process more that is of
-#: no use to it.
-SHARDS = 4
 #: Seconds of silence after which the log is looked at, while a turn is open and while none is.
 ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
 #: Seconds between two rounds of looks.
@@ -72,26 +69,20 @@ class Hub:
 
     def __init__(self) -> None:
         self._feeds: dict[uuid.UUID, dict[Follower, Place]] = defaultdict(dict)
-        self._shards: dict[int, asyncio.Task[None]] = {}
-        self._listening: dict[int, asyncio.Event] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def join(self, feed: Follower, *, patience: float) -> Place:
         """Have a feed told of its session from now on; waits for the layer so many seconds at most."""
         place = self._feeds[feed.session_id][feed] = Place()
-        shard = _shard_of(feed.session_id)
-        if shard not in self._shards:
-            self._listening[shard] = asyncio.Event()
-            self._shards[shard] = asyncio.create_task(self._listen(shard))
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look_around())
-        listening = self._listening[shard]
-        if not listening.is_set():
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_around())]
+        if not self._listening.is_set():
             try:
                 async with asyncio.timeout(patience):
-                    await listening.wait()
+                    await self._listening.wait()
             except TimeoutError:
-                logger.warning("layer_not_reached", group=_group(shard))
+                logger.warning("layer_not_reached", group=SESSIONS)
         return place
 
     def leave(self, feed: Follower) -> None:
@@ -104,19 +95,17 @@ class Hub:
             self._rest()
 
     def _rest(self) -> None:
-        for task in (*self._shards.values(), self._looking):
-            if task is not None:
-                task.cancel()
-        self._shards.clear()
-        self._listening.clear()
-        self._looking = None
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self._listening = asyncio.Event()
 
-    async def _listen(self, shard: int) -> None:
-        async for message in listen(_group(shard)):
+    async def _listen(self) -> None:
+        async for message in listen(SESSIONS):
             if message is None:
-                self._listening[shard].set()
-                for session_id in [each for each in self._feeds if _shard_of(each) == shard]:
-                    for feed in self._feeds[session_id]:
+                self._listening.set()
+                for feeds in list(self._feeds.values()):
+                    for feed in feeds:
                         feed.look()
             else:
                 self._route(message["events"])
@@ -170,19 +159,11 @@ def here() -> Hub:
 
 async def publish(events: Iterable[LoggedEvent]) -> None:
     """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
-    shards: dict[int, list[tuple[str, list[tuple[int, str, dict[str, object]]]]]] = defaultdict(list)
     ordered = sorted(events, key=lambda event: (event.session_id, event.number))
-    for session_id, group in groupby(ordered, key=lambda event: event.session_id):
-        numbered = [(event.number, event.kind, event.payload) for event in group]
-        shards[_shard_of(session_id)].append((session_id.hex, numbered))
-    for shard, told in shards.items():
+    told = [
+        (session_id.hex, [(event.number, event.kind, event.payload) for event in group])
+        for session_id, group in groupby(ordered, key=lambda event: event.session_id)
+    ]
+    if told:
         # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
-        await tell(_group(shard), {"type": "session.events", "events": told})
-
-
-def _shard_of(session_id: uuid.UUID) -> int:
-    return session_id.int % SHARDS
-
-
-def _group(shard: int) -> str:
-    return f"sessions.{shard}"
+        await tell(SESSIONS, {"type": "session.events", "events": told})

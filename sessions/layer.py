@@ -15,8 +15,8 @@ from channels.layers import get_channel_layer
 
 logger = structlog.get_logger(__name__)
 
-#: The group of all worker processes.
-WORKERS = "workers"
+#: The groups of all worker processes, and of all who follow sessions.
+WORKERS, SESSIONS = "workers", "sessions"
 #: Seconds before another try to reach the layer.
 RETRY = 1.0
 
