@@ -1,5 +1,7 @@
 """Blocking work off the event loop: database and broker calls, each pool bounded, none shared with anything else.
 
+What runs here is one transaction, or may be repeated.
+
 Channels' own `database_sync_to_async` runs everything of a process in one thread by default; one slow query would then
 hold up every socket.
 """
@@ -53,15 +55,27 @@ def _with_connection[R](function: Callable[[], R]) -> R:
     To take one from the pool, and to have it looked at, costs more than most of what is done with it. So that is done
     only when it has not been used for a moment; after an error it is thrown away.
     """
-    if time.monotonic() - getattr(_used, "at", 0.0) > RESTED:
-        connection.health_check_done = False  # type: ignore[attr-defined]  # the stubs do not know it
-    try:
-        return function()
-    except DatabaseError:
+    if time.monotonic() - getattr(_used, "at", 0.0) > RESTED and not connection.is_usable():
         connection.close()
-        raise
-    finally:
-        _used.at = time.monotonic()
+    again = False
+    while True:
+        try:
+            return function()
+        except DatabaseError as error:
+            connection.close()
+            if again or not _was_slow(error):
+                raise
+            again = True
+        finally:
+            _used.at = time.monotonic()
+
+
+def _was_slow(error: DatabaseError) -> bool:
+    """Say whether PostgreSQL has ended the transaction because this process paused in it; then nothing was stored.
+
+    That is meant for a process that froze. One that is only busy does it again.
+    """
+    return "idle-in-transaction timeout" in str(error)
 
 
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -217,7 +217,8 @@ async def test_a_web_process_that_is_told_to_end_lets_its_clients_go(outage: Out
         for client in clients:
             await client.send({"type": "hello"})
             await client.receive()
-        await clients[0].say("/tokens 100 40")
+        # Long enough to be under way still, when the last client has been let go.
+        await clients[0].say("/tokens 250 40")
         while (await clients[0].receive()).get("kind") != "text_delta":
             pass
 
