@@ -28,7 +28,7 @@ logger = structlog.get_logger(__name__)
 #: What grows piece by piece: the text or the reasoning of a message.
 type Stream = tuple[EventKind, uuid.UUID]
 
-#: Seconds between the beginnings of two commits, at least and at most. Between them it is twice what a commit takes, so
+#: Seconds between the beginnings of two commits, at least and at most. Between them it is four times what a commit takes, so
 #: that a busy machine gets fewer and larger ones; a stream that is alone never waits.
 SHORTEST, LONGEST = 0.02, 0.25
 #: Seconds before another try when the database did not take a batch.
@@ -105,7 +105,7 @@ class Writer:
                 await self._commit(self._take())
                 self._committed.set()
                 took = time.monotonic() - began
-                next_at = began + min(max(SHORTEST, 2 * took), LONGEST)
+                next_at = began + min(max(SHORTEST, 4 * took), LONGEST)
 
     def _take(self) -> list[Addition]:
         pending, self._pending = self._pending, {}

@@ -10,6 +10,8 @@ import pytest_django
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from sessions import log
 from tests.live.provider import Provider
@@ -17,6 +19,13 @@ from tests.live.service import Service, running
 
 # The real one takes a good part of a second for each password, which is its purpose and not ours.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# How long an example takes says how busy the machine is, and nothing about what these tests are for. Examples stay
+# random, also where Hypothesis sees a CI and would take the same ones every time.
+hypothesis_settings.register_profile(
+    "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
+)
+hypothesis_settings.load_profile("project")
 
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 

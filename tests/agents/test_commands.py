@@ -256,7 +256,7 @@ SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(
 
 @pytest.mark.skipif(not SHELLS, reason="no shell on this machine")
 @given(st.lists(WORDS, max_size=10).map("".join))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example("ls 'a b' \"c (d) #e\" f,g=h")
 @example("ls a@b x:y +z")
 def test_real_shells_see_the_same_words(text: str) -> None:

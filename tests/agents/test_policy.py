@@ -285,8 +285,9 @@ def test_a_decision_has_the_arguments_that_are_to_be_shown_and_sent() -> None:
         st.one_of(
             st.sampled_from(["full", "ls", "ls; rm -rf .", "src/a", ".git/config", "coder", "*"]),
             st.booleans(),
-            st.text(),
+            st.text(max_size=20),
         ),
+        max_size=5,
     ),
 )
 def test_nothing_that_a_model_sends_makes_an_edit_or_a_command_run_unasked(

@@ -58,17 +58,19 @@ async def run(
     pace: float = 1,
     at_least: float = 0,
     at_most: float = float("inf"),
+    fill: Callable[[str], None] | None = None,
     say: Callable[[str], object] = str,
 ) -> Outcome:
     """Run until the volumes are reached and `at_least` seconds are over, but no longer than `at_most`.
 
     `folder` exists and is empty; what happened is written there. A pace below 1 leaves less time between two faults.
+    `fill` is that of `tests.chaos.stack.running`.
     """
     volumes = volumes or Volumes()
     history = History(folder / "history.jsonl")
     # Dice of their own: which client comes back first must not change what the nemesis does.
     clients, blows, cuts = (random.Random(f"{seed}/{name}") for name in ("clients", "blows", "cuts"))
-    async with running(folder, history, cuts=often(cuts, 500, 60_000)) as stack:
+    async with running(folder, history, cuts=often(cuts, 500, 60_000), fill=fill) as stack:
         say("everything is up")
         world = World(history, [link.port for link in stack.web_links], stack.tool_log, clients)
         crowd, nemesis = Crowd(world, size), Nemesis(stack, history, blows, pace=pace)

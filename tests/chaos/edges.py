@@ -91,9 +91,8 @@ def install(kind: str, folder: Path) -> None:
     )
     for module, name in homes:
         setattr(module, name, _around(getattr(module, name), name, passing))
-    # Both are the last writes of the transactions above, called through the module.
-    for name in ("append", "_advance"):
-        setattr(log, name, _then(getattr(log, name), passing))
+    # The last write of the transactions above, called through the module.
+    vars(log)["_write"] = _then(log._write, passing)
     publish = hub.publish
 
     async def publish_unless_killed(events: Any) -> None:

@@ -46,8 +46,18 @@ BUG_KINDS = {"ack_before_commit": ("web",), "number_from_the_clock": ("web", "wo
 class Stack:
     """Servers, links and processes of one run."""
 
-    def __init__(self, folder: Path, history: History, *, webs: int, workers: int, lease: float, cuts: Budget) -> None:
-        self.folder, self.history, self.lease = folder, history, lease
+    def __init__(
+        self,
+        folder: Path,
+        history: History,
+        *,
+        webs: int,
+        workers: int,
+        lease: float,
+        cuts: Budget,
+        fill: Callable[[str], None] | None,
+    ) -> None:
+        self.folder, self.history, self.lease, self._fill = folder, history, lease, fill
         self.bug = ""
         self.armed = Armed(folder / "edges")
         self.postgres = PostgresServer(folder / "postgres")
@@ -148,6 +158,9 @@ class Stack:
         await self.healthy()
 
     async def _migrate(self, environment: dict[str, str]) -> None:
+        if self._fill:
+            await asyncio.to_thread(self._fill, self.postgres.url)
+            return
         command = (sys.executable, "manage.py", "shell", "-v0", "-c", SET_UP)
         process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=environment)
         assert await process.wait() == 0
@@ -238,9 +251,10 @@ async def running(
     workers: int = 3,
     lease: float = 0,
     cuts: Budget = lambda: None,
+    fill: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Stack]:
-    """A stack that is up, ended afterwards."""
-    stack = Stack(folder, history, webs=webs, workers=workers, lease=lease, cuts=cuts)
+    """A stack that is up, ended afterwards; `fill` makes the tables and the user "demo" instead of migrations."""
+    stack = Stack(folder, history, webs=webs, workers=workers, lease=lease, cuts=cuts, fill=fill)
     try:
         await stack.open()
         yield stack

@@ -24,6 +24,7 @@ from tests.chaos.clients import Follower, World
 from tests.chaos.history import History
 from tests.chaos.stack import BUG_KINDS, Stack, running
 from tests.chaos.violations import Violation
+from tests.live.service import restore_template
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -77,7 +78,8 @@ class Bench:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with running(tmp_path_factory.mktemp("planted"), History(), workers=2, lease=2) as stack:
+    folder = tmp_path_factory.mktemp("planted")
+    async with running(folder, History(), workers=2, lease=2, fill=restore_template) as stack:
         yield Bench(stack)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -21,12 +22,16 @@ from urllib.parse import urlsplit
 import psycopg
 import websockets
 
+from codelab.local.servers import PostgresServer
+
 PROJECT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "the admin's long password"
 DEMO_PASSWORD = "the demo user's long password"
 
-MAKE_USERS = f"""
+SET_UP = f"""
+from django.core.management import call_command
 from django.contrib.auth.models import User
+call_command("migrate", verbosity=0)
 User.objects.create_superuser("admin", password={ADMIN_PASSWORD!r})
 User.objects.create_user("demo", password={DEMO_PASSWORD!r})
 User.objects.create_user("bob", password={DEMO_PASSWORD!r})
@@ -35,6 +40,39 @@ User.objects.create_user("bob", password={DEMO_PASSWORD!r})
 _numbers = itertools.count(1)
 
 type Frame = dict[str, Any]
+
+
+@functools.cache
+def template() -> str:
+    """Make the database that every service begins with, migrated and with three users, and return its URL.
+
+    Once for each test run, on its server. Migrations and passwords take longer than the rest of a start.
+    """
+    server = os.environ["DATABASE_URL"].rpartition("/")[0]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("CREATE DATABASE service_template")
+    url = f"{server}/service_template"
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", SET_UP]
+    subprocess.run(command, cwd=PROJECT, env={**os.environ, "DATABASE_URL": url}, check=True)
+    return url
+
+
+def copy_template(name: str, *, postgres: str) -> str:
+    """Make a database like the template on a server, which may be another one, and return its URL."""
+    source, target = template(), f"{postgres.rpartition('/')[0]}/{name}"
+    is_here = source.rpartition("/")[0] == target.rpartition("/")[0]
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}" + (" TEMPLATE service_template" if is_here else ""))
+    if not is_here:
+        restore_template(target)
+    return target
+
+
+def restore_template(target: str) -> None:
+    """Fill an empty database of another server with what is in the template."""
+    dumped = subprocess.run([PostgresServer._binary("pg_dump"), "-Fc", template()], stdout=subprocess.PIPE, check=True)
+    restore = (PostgresServer._binary("pg_restore"), "--exit-on-error", "--dbname", target)
+    subprocess.run(restore, input=dumped.stdout, check=True)
 
 
 def free_port() -> int:
@@ -82,9 +120,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin_password, self.demo_password = ADMIN_PASSWORD, DEMO_PASSWORD
         number = next(_numbers)
-        self.database_url = f"{postgres.rpartition('/')[0]}/service_{number}"
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE service_{number}")
+        self.database_url = copy_template(f"service_{number}", postgres=postgres)
         self.environment = {
             **os.environ,
             "PORT": str(self.port),
@@ -98,8 +134,6 @@ class Service:
             **environment,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.manage("migrate", "-v0")
-        self.manage("shell", "-v0", "-c", MAKE_USERS)
 
     def manage(self, *arguments: str) -> None:
         subprocess.run([sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self.environment, check=True)

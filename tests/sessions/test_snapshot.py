@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -272,9 +272,4 @@ def test_a_snapshot_has_the_newest_messages_that_there_is_room_for(alice: User) 
 @pytest.mark.timeout(300)
 def test_replay_from_zero_is_a_fresh_snapshot_whatever_happens(alice: User) -> None:
     machine = type("AlicesConversation", (Conversation,), {"owner": alice})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30))
