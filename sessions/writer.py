@@ -28,8 +28,8 @@ logger = structlog.get_logger(__name__)
 #: What grows piece by piece: the text or the reasoning of a message.
 type Stream = tuple[EventKind, uuid.UUID]
 
-#: Seconds between the beginnings of two commits, at least and at most. Between them it is four times what a commit takes, so
-#: that a busy machine gets fewer and larger ones; a stream that is alone never waits.
+#: Seconds between the beginnings of two commits, at least and at most. Between them it is four times what a commit
+#: takes, so that a busy machine gets fewer and larger ones; a stream that is alone never waits.
 SHORTEST, LONGEST = 0.02, 0.25
 #: Seconds before another try when the database did not take a batch.
 RETRY = 0.25
