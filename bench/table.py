@@ -104,6 +104,7 @@ def goals(results: Results) -> list[str]:
     width = max(len(verdict.goal) for verdict in verdicts)
     return [
         f"{verdict.mark} {verdict.goal.ljust(width)}  {verdict.measured}  (goal: {verdict.limit})"
+        + (f"\n  because {verdict.reason}" if verdict.reason else "")
         for verdict in verdicts
     ]
 

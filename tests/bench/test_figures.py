@@ -195,6 +195,12 @@ def test_the_table_has_multiples_of_the_floor_and_a_mark_for_each_goal() -> None
     assert "FAULT" not in text
 
 
+def test_a_reason_stands_beside_what_is_missed_alone() -> None:
+    missed, met = (table(results(product=[make_row(1, added_p50=p50)])) for p50 in (16.0, 10.0))
+    assert "because a piece is committed" in missed
+    assert "because" not in met
+
+
 def test_the_table_of_nothing_is_no_error() -> None:
     assert "not run" in table(results())
 
