@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import timedelta
 
@@ -16,17 +17,23 @@ from sessions.broker import BrokerUnavailable, require_broker
 from sessions.models import Worker
 from sessions.threads import in_thread
 
+#: Seconds that a server may take to answer; the checks give up by themselves, with words of their own, and not the
+#: library after its time.
+PATIENCE = 2.0
+LONGEST = timedelta(seconds=3 * PATIENCE)
+
 
 @dataclasses.dataclass
 class PostgreSQL(HealthCheck):  # type: ignore[misc]  # the library has no types
     """The database answers."""
 
-    timeout = timedelta(seconds=2)
+    timeout = LONGEST
 
     async def run(self) -> None:
         """Raise ServiceUnavailable when it does not."""
         try:
-            await in_thread(_select_one)()
+            async with asyncio.timeout(PATIENCE):
+                await in_thread(_select_one)()
         except Exception as error:
             raise ServiceUnavailable("PostgreSQL does not answer") from error
 
@@ -35,7 +42,7 @@ class PostgreSQL(HealthCheck):  # type: ignore[misc]  # the library has no types
 class Redis(HealthCheck):  # type: ignore[misc]
     """Redis answers, so that workers hear of turns and clients of tokens."""
 
-    timeout = timedelta(seconds=2)
+    timeout = LONGEST
 
     async def run(self) -> None:
         """Raise ServiceUnavailable when it does not."""
@@ -49,12 +56,13 @@ class Redis(HealthCheck):  # type: ignore[misc]
 class Workers(HealthCheck):  # type: ignore[misc]
     """At least one worker has reported lately."""
 
-    timeout = timedelta(seconds=2)
+    timeout = LONGEST
 
     async def run(self) -> None:
         """Raise ServiceUnavailable when nobody has, or when nobody can tell."""
         try:
-            alive = await in_thread(Worker.alive().exists)()
+            async with asyncio.timeout(PATIENCE):
+                alive = await in_thread(Worker.alive().exists)()
         except Exception as error:
             raise ServiceUnavailable("unknown: PostgreSQL does not answer") from error
         if not alive:
