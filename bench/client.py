@@ -55,7 +55,8 @@ class Talker:
         """Open a socket; on one that follows events also say hello."""
         talker = cls(await Socket.open(url, subprotocol))
         if subprotocol == EVENTS:
-            talker._socket.send({"type": "hello", "after": 0})
+            # From now on: the ends of turns that were before would be taken for those of its own.
+            talker._socket.send({"type": "hello"})
             async with asyncio.timeout(30):
                 await talker.begun.wait()
         return talker
