@@ -26,6 +26,10 @@ def start() -> None:
     # The environment of whoever runs the tests must not change what they mean.
     for name in [name for name in os.environ if name.startswith(("CODELAB_", "OPENAI_", "PROMETHEUS_", "FLOWER_"))]:
         del os.environ[name]
+    # Where nothing may be written beside the sources, each of the hundred processes that tests start would compile all
+    # that it imports, which is most of the time that a service takes to start.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     if not os.environ.get("DATABASE_URL"):
         os.environ["DATABASE_URL"] = _cleanup.enter_context(PostgresServer(folder / "postgres", durable=False)).url
     if not os.environ.get("REDIS_URL"):
