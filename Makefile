@@ -63,7 +63,7 @@ format: venv ## Format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 .PHONY: bench
-bench: venv ## Measure the service and judge its goals, about six minutes (WEB=2 WORKERS=2 BENCH_ARGS="--streams 1,8 --quick")
+bench: venv ## Measure the service and judge its goals, about eight minutes (WEB=2 WORKERS=2 BENCH_ARGS="--streams 1,8 --quick")
 	@$(python) -m bench $(if $(WEB),--web $(WEB)) $(if $(WORKERS),--workers $(WORKERS)) $(BENCH_ARGS)
 
 .PHONY: profile
