@@ -10,10 +10,11 @@ from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
 
-from llm import calls
+from llm import calls, embeddings
 from llm.calls import CallRecord, Observer
+from llm.embeddings import EmbeddingRequest, Vectors
 from llm.errors import ModelNotAuthorized
-from llm.types import Chunk, ModelRequest
+from llm.types import Chunk, Message, ModelRequest
 from sessions import budgets, providerkeys
 from sessions.changes import CallRefused, Claimed
 from sessions.protocol import ErrorCode
@@ -41,6 +42,20 @@ async def stream(held: Claimed, request: ModelRequest, *, tell: Observer) -> Asy
             raise
         text = f"The provider {provider} did not accept your key. Store another one, or delete it."
         raise CallRefused(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
+
+
+async def embed(held: Claimed, request: EmbeddingRequest, *, tell: Observer) -> Vectors:
+    """Have embeddings made for a turn, within its budgets. Raises ModelError, CallRefused and StaleAttempt.
+
+    With this server's key always: those of users are for models that talk.
+    """
+    if held.budgets:
+        # What it may cost is what a model costs that reads the same and says next to nothing.
+        texts = (text if isinstance(text, str) else "token " * len(text) for text in request.inputs)
+        messages = tuple(Message(role="user", content=text) for text in texts)
+        reading = ModelRequest(model=request.model, messages=messages, max_output_tokens=1)
+        await in_thread(budgets.reserve)(held, reading)
+    return await embeddings.embed(request, tell=tell)
 
 
 def _within_budgets(held: Claimed, request: ModelRequest, tell: Observer) -> AsyncGenerator[Chunk]:

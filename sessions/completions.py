@@ -73,8 +73,11 @@ class Outcome:
     result: Any = None
 
 
-def accept(owner_id: int, asked: Asked, *, deadline: float = math.inf) -> Accepted:
-    """Store a request and queue its turn. Raises TooLate; then nothing is stored."""
+def accept(owner_id: int, asked: Asked, *, api_key: uuid.UUID | None = None, deadline: float = math.inf) -> Accepted:
+    """Store a request and queue its turn, which the budgets of `api_key` count for.
+
+    Raises TooLate; then nothing is stored.
+    """
     agent = UNIVERSAL.name if asked.agent == UNASSIGNED and is_single_agent() else asked.agent
     session_id, message_id, turn_id = new_id(), new_id(), new_id()
     said = _last_words(asked)[:MAX_MESSAGE_LENGTH]
@@ -96,7 +99,7 @@ def accept(owner_id: int, asked: Asked, *, deadline: float = math.inf) -> Accept
         events = log.append(session, new)
         number = events[-1].number
         model = "" if asked.agent else asked.model
-        turn = Turn.objects.create(id=turn_id, session=session, position=number, model=model)
+        turn = Turn.objects.create(id=turn_id, session=session, position=number, model=model, api_key=api_key)
         store_message(
             StoredMessage(id=message_id, session=session, turn=turn, role=MessageRole.USER, content=said), events[0]
         )

@@ -22,7 +22,7 @@ from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits, Spent
 from agents.roles import role_of
-from llm import catalog, embeddings
+from llm import catalog
 from llm.calls import CallRecord
 from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelError
@@ -204,7 +204,7 @@ async def _request(held: Claimed) -> ModelRequest | EmbeddingRequest:
 
 
 async def _embed(held: Claimed, said: _Said, request: EmbeddingRequest) -> Change:
-    found = await embeddings.embed(request, tell=said.note)
+    found = await accounts.embed(held, request, tell=said.note)
     return await _stored(completions.finish_embeddings, held, said.step(), found.packed())
 
 

@@ -60,7 +60,12 @@ def news(request: ChatRequest) -> tuple[list[ChatMessage], str]:
 
 
 async def send(
-    session: Session, request: ChatRequest, *, client_message_id: str | None, deadline: float
+    session: Session,
+    request: ChatRequest,
+    *,
+    client_message_id: str | None,
+    api_key: uuid.UUID | None,
+    deadline: float,
 ) -> tuple[uuid.UUID, int]:
     """Store what is new in a request; return the turn that answers, and the number behind which it does.
 
@@ -77,6 +82,7 @@ async def send(
             said,
             client_message_id=client_message_id,
             agent=None if agent == UNASSIGNED else agent,
+            api_key=api_key,
             deadline=deadline,
         )
         announce(accepted)

@@ -92,10 +92,12 @@ async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> Jso
 
 async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
     """Store a request of its own."""
-    await caller_of(request).permit(Use.COMPLETION)
+    caller = caller_of(request)
+    await caller.permit(Use.COMPLETION)
     async with patience() as deadline:
         await require_broker()
-        accepted = await in_thread(completions.accept)(owner(request).pk, asked, deadline=deadline)
+        accept = in_thread(completions.accept)
+        accepted = await accept(owner(request).pk, asked, api_key=caller.api_key, deadline=deadline)
     announce(accepted)
     return Answer(accepted.session_id, accepted.turn_id, accepted.number, writable=writable)
 
@@ -111,7 +113,9 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     if body.messages[-1].role == "user":
         await caller.permit(Use.TURN)
     async with patience() as deadline:
-        turn_id, number = await live.send(session, body, client_message_id=client_message_id, deadline=deadline)
+        turn_id, number = await live.send(
+            session, body, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
+        )
     names = body.tool_names
 
     async def take_calls() -> list[dict[str, Any]]:

@@ -14,9 +14,19 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from llm import calls, catalog
-from sessions import lifecycle, providerkeys, queue, runner, toolcalls
+from sessions import completions, lifecycle, providerkeys, queue, runner, toolcalls
+from sessions.completions import Asked
 from sessions.log import Attempt
-from sessions.models import Budget, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
+from sessions.models import (
+    Budget,
+    CompletionKind,
+    Event,
+    EventKind,
+    ModelCall,
+    ModelCallOutcome,
+    Session,
+    ToolCall,
+)
 from sessions.threads import in_thread
 from sessions.writer import Writer
 from tests.live.provider import Provider
@@ -118,6 +128,24 @@ async def test_a_turn_ends_where_the_budget_does(worker: Worker, session: Sessio
     assert told["error_code"] == "budget_exhausted"
     assert 0 < told["retry_after"] <= 24 * 60 * 60
     assert await state(row) == [5, 0]
+
+
+@pytest.mark.parametrize(("limit", "spent"), [(50, 9), (1, 0)])
+async def test_embeddings_are_within_the_budget(
+    worker: Worker, alice: User, tmp_path: Path, limit: int, spent: int
+) -> None:
+    file = tmp_path / "embeddings.toml"
+    file.write_text(f'[models."{MODEL}"]\nprices = [{{ input = 1000000, output = 0 }}]\n')
+    catalog.use([file])
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=limit))
+    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one", [7]])
+    accepted = await look(lambda: completions.accept(alice.pk, asked))
+    await worker.run(accepted.turn_id)
+    assert await state(row) == [spent, 0]
+    failed = await look(
+        lambda: list(Event.objects.filter(kind=EventKind.TURN_FAILED).values_list("payload", flat=True))
+    )
+    assert [payload["error_code"] for payload in failed] == ([] if spent else ["budget_exhausted"])
 
 
 async def test_the_choice_of_an_agent_is_within_the_budget(

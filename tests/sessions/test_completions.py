@@ -19,7 +19,7 @@ from llm.types import ModelRequest, ToolCall, Usage
 from sessions import completions, lifecycle, queue, tasks
 from sessions.changes import Claimed, Step
 from sessions.completions import Asked
-from sessions.models import Completion, EventKind, Message, Session, Turn, new_id
+from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
 from sessions.openai.errors import DoorError
 from sessions.openai.pieces import Calls, End, Replaced, Text
 from sessions.openai.wire import Chunks, Whole
@@ -50,6 +50,15 @@ def finish(claimed: Claimed, *calls: str, reason: str = "tool_calls", broken: Se
     finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
     step = Step(message_id=new_id(), text="", input_tokens=7, output_tokens=2)
     return [event.kind for event in completions.finish(claimed, step, finished).events]
+
+
+def test_the_budgets_of_a_key_count_for_what_it_asks(alice: User) -> None:
+    key = uuid.uuid4()
+    budget = Budget.objects.create(api_key=key, limit=1)
+    accepted = completions.accept(alice.pk, Asked(model="scripted", messages=[HELLO]), api_key=key)
+    claimed = lifecycle.claim(accepted.turn_id, worker="w", model="the server's")
+    assert claimed
+    assert claimed.budgets == (budget.pk,)
 
 
 def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> None:
