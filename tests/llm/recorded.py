@@ -46,6 +46,8 @@ class Recorded:
         self.connections = 0
         #: Is set when a client goes away in the middle of an answer.
         self.left = asyncio.Event()
+        #: Is set when a silence begins.
+        self.silent = asyncio.Event()
         self.port = 0
         self.open: set[asyncio.StreamWriter] = set()
 
@@ -108,6 +110,7 @@ class Recorded:
 
     async def _silence(self, reader: asyncio.StreamReader, seconds: float) -> None:
         """Wait; a client sends nothing before its answer is complete, so what can be read is its going away."""
+        self.silent.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await reader.read(1)
