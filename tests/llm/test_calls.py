@@ -109,14 +109,18 @@ async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch
     monkeypatch.setattr(calls, "LONGEST_PAUSE", 600)
     server.refuse(503)
     records: list[CallRecord] = []
+    told = asyncio.Event()
+
+    def tell(record: CallRecord) -> None:
+        records.append(record)
+        told.set()
 
     async def read() -> None:
-        async for _ in calls.stream(request(), tell=records.append):
+        async for _ in calls.stream(request(), tell=tell):
             pass
 
     task = asyncio.create_task(read())
-    while not records:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(told.wait(), 30)
     # What is told of a call comes before the pause that follows it.
     await asyncio.sleep(0.1)
     task.cancel()
