@@ -82,6 +82,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
             body.message,
             client_message_id=body.client_message_id,
             interrupt=body.interrupt,
+            images=body.images,
             api_key=caller_of(request).api_key,
             deadline=deadline,
         )

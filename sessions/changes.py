@@ -25,7 +25,15 @@ class NothingToCancel(Exception):
 
 
 class MessageRefused(Exception):
-    """A message that cannot be changed any more. `code` and the text are for the client."""
+    """A message that cannot be changed any more, or not be taken. `code` and the text are for the client."""
+
+    def __init__(self, code: ErrorCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ImageRefused(Exception):
+    """A picture that cannot be taken. `code` and the text are for the client."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -59,10 +59,14 @@ async def take_message(
     client_message_id: str | None = None,
     interrupt: bool = False,
     agent: str | None = None,
+    images: Sequence[uuid.UUID] = (),
     api_key: uuid.UUID | None = None,
     deadline: float,
 ) -> Accepted:
-    """Store a user's message. Raises BrokerUnavailable, TooLate and database errors; then nothing was stored."""
+    """Store a user's message.
+
+    Raises BrokerUnavailable, what `queue.accept_message` raises, and database errors; then nothing was stored.
+    """
     await require_broker()
     return await in_thread(queue.accept_message)(
         session_id,
@@ -70,6 +74,7 @@ async def take_message(
         client_message_id=client_message_id,
         interrupt=interrupt,
         agent=agent,
+        images=images,
         api_key=api_key,
         deadline=deadline,
     )
@@ -93,6 +98,7 @@ async def take_frame(session: Session, frame: Request, *, api_key: uuid.UUID | N
                 client_message_id=frame.client_message_id,
                 interrupt=bool(frame.interrupt),
                 agent=frame.agent_type,
+                images=frame.images or (),
                 api_key=api_key,
                 deadline=deadline,
             )

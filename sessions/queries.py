@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
@@ -13,12 +14,14 @@ from agents.context import Window, fit
 from agents.plans import progress
 from agents.roles import role_of, routed
 from agents.tools import offer
+from llm.types import Image as ModelImage
 from llm.types import Message as ModelMessage
 from llm.types import Role, Tool
 from llm.types import ToolCall as ModelToolCall
 from sessions import log, plans
 from sessions.changes import StaleAttempt
 from sessions.conversation import at_work
+from sessions.images import for_model
 from sessions.judgement import agents_for, offered_tools
 from sessions.log import LoggedEvent, Page
 from sessions.models import (
@@ -93,10 +96,12 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
     ordered = rows.order_by("turn__position", "number")
-    found = list(ordered.values_list("role", "content", "tool_calls", "tool_call_id"))
-    proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, _ in found for call in asked)
+    found = list(ordered.values_list("role", "content", "tool_calls", "tool_call_id", "images"))
+    proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, *_ in found for call in asked)
     reports = _reports(turn.session_id) if proposed and not subtask else {}
-    for role, content, asked, answers in found:
+    shown = [image for *_, images in found for image in images or ()]
+    pictures = for_model(shown) if shown else {}
+    for role, content, asked, answers, images in found:
         if role == MessageRole.TOOL:
             unanswered.remove(answers)
         elif unanswered:
@@ -106,9 +111,22 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
             continue
         calls = tuple(ModelToolCall(**call) for call in asked)
         unanswered += [call.id for call in calls]
-        shown = reports.get(answers) or content
-        messages.append(ModelMessage(role=cast(Role, role), content=shown, tool_calls=calls, tool_call_id=answers))
+        message = ModelMessage(
+            role=cast(Role, role),
+            content=reports.get(answers) or content,
+            tool_calls=calls,
+            tool_call_id=answers,
+        )
+        messages.append(_with_images(message, images, pictures) if images else message)
     return tuple(messages + _missing_results(unanswered))
+
+
+def _with_images(message: ModelMessage, images: list[dict[str, Any]], pictures: dict[str, ModelImage]) -> ModelMessage:
+    there = tuple(pictures[image["image_id"]] for image in images if image["image_id"] in pictures)
+    content = message.content
+    if left_out := len(images) - len(there):
+        content += f"\n\n[{left_out} of {len(images)} images left out: there are newer ones.]"
+    return replace(message, content=content, images=there)
 
 
 def _reports(session_id: uuid.UUID) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from llm import catalog
 from sessions import log, metrics
 from sessions.changes import Accepted, Change, MessageRefused, UnknownAgent
 from sessions.conversation import at_work, give_title, message_added, store_message, switch_agent
+from sessions.images import of_message
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
 from sessions.moves import atomic_until, end_as_cancelled, event, move, next_in
@@ -30,15 +32,16 @@ def accept_message(
     client_message_id: str | None = None,
     interrupt: bool = False,
     agent: str | None = None,
+    images: Sequence[uuid.UUID] = (),
     api_key: uuid.UUID | None = None,
     deadline: float = math.inf,
 ) -> Accepted:
     """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
 
     The same `client_message_id` again is the same message, whatever its text. With `interrupt` the turn that is under
-    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. The
-    budgets of `api_key` count for the turn. Raises UnknownAgent, and TooLate when it is not done at `deadline` (as
-    `time.monotonic` counts); then nothing is stored.
+    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. `images`
+    are pictures of the session that it shows. The budgets of `api_key` count for the turn. Raises UnknownAgent,
+    MessageRefused, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
     """
     _require_agent(agent)
     message_id, turn_id = new_id(), new_id()
@@ -47,6 +50,7 @@ def accept_message(
         session = log.lock(session_id)
         if client_message_id and (known := _already_accepted(session, client_message_id)):
             return known
+        shown = {"images": pictures} if (pictures := of_message(session, images)) else {}
         events: list[LoggedEvent] = []
         if interrupt and (stopped := _under_way(session)):
             events += end_as_cancelled(session, stopped)
@@ -55,13 +59,15 @@ def accept_message(
         if agent and agent != session.current_agent and at_work(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
         new += [
-            message_added(message_id, turn_id, MessageRole.USER, content),
+            message_added(message_id, turn_id, MessageRole.USER, content, **shown),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
         ]
         events += log.append(session, new)
         number = events[-1].number
         turn = Turn.objects.create(id=turn_id, session=session, position=number, api_key=api_key)
-        message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content)
+        message = Message(
+            id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, **shown
+        )
         message.client_message_id = client_message_id or ""
         store_message(message, events[-2])
         give_title(session, content)

@@ -11,7 +11,7 @@ from django.db.models import Count, Max, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from sessions.models import EventKind, Message, MessageRole, Session
-from sessions.shapes import History, HistoryMessage, SessionList, SessionOut, Switch
+from sessions.shapes import History, HistoryMessage, ImageOut, SessionList, SessionOut, Switch
 
 
 def flat(owner_id: int, key: str) -> SessionOut | None:
@@ -67,6 +67,7 @@ def _message(row: Message, tools: dict[str, str]) -> HistoryMessage:
             for call in row.tool_calls
         ]
         or None,
+        images=[ImageOut(**image) for image in row.images or ()] or None,
     )
 
 

@@ -10,7 +10,7 @@ from ninja import Field, Schema
 
 from agents.policy import Mode
 from sessions.models import MAX_TITLE_LENGTH, TurnStatus
-from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
+from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
 
 #: Longest that `wait` waits for the answer, in seconds.
 LONGEST_WAIT = 300.0
@@ -28,6 +28,9 @@ class MessageIn(Schema):
         description="Your own id: the same again is the same message.",
     )
     interrupt: bool = Field(False, description="Stop the turn that is under way and answer this message next.")
+    images: list[uuid.UUID] = Field(
+        default_factory=list, max_length=MAX_IMAGES, description="Pictures that were uploaded to the session."
+    )
     wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
     timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
 
@@ -141,6 +144,14 @@ class SessionList(Schema):
     offset: int
 
 
+class ImageOut(Schema):
+    """A picture of a session, for messages to show."""
+
+    image_id: uuid.UUID
+    media_type: str
+    bytes: int
+
+
 class HistoryMessage(Schema):
     id: uuid.UUID
     role: str
@@ -149,6 +160,7 @@ class HistoryMessage(Schema):
     name: str | None = Field(None, description="Of a tool's message: the tool.")
     tool_call_id: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    images: list[ImageOut] | None = Field(None, description="The pictures that its user shows.")
 
 
 #: From here on another agent answered. Written so because `from` is no name for an attribute.

@@ -67,6 +67,8 @@ def message_state(message: Message) -> dict[str, Any]:
         state["reasoning"] = message.reasoning
     if message.tool_calls:
         state["tool_calls"] = message.tool_calls
+    if message.images:
+        state["images"] = message.images
     if message.tool_call_id:
         state["tool_call_id"] = message.tool_call_id
     if message.interrupted:

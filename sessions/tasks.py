@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 
 from agents.roles import ROLES
 from llm import calls
-from sessions import folding, recovery, registry
+from sessions import folding, images, recovery, registry
 from sessions.models import Session
 from sessions.threads import in_broker_thread
 
@@ -42,10 +42,14 @@ def advance_turn(turn_id: str) -> None:
 
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
-    """Fold the logs of turns that have ended; forget workers that are gone and old sessions. Nothing waits for this."""
+    """Fold the logs of turns that have ended; forget gone workers, images that no message shows, and old sessions.
+
+    Nothing waits for this.
+    """
     deadline = time.monotonic() + TIDY_TIME
     try:
         recovery.forget_workers()
+        images.forget_unused()
         for session_id in registry.outdated(limit=100):
             with suppress(Session.DoesNotExist):
                 registry.delete(session_id)

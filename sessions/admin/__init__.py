@@ -14,7 +14,9 @@ from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.budget import BudgetAdmin
+from sessions.admin.completion import CompletionAdmin
 from sessions.admin.event import EventAdmin
+from sessions.admin.image import ImageAdmin
 from sessions.admin.modelcall import ModelCallAdmin
 from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
@@ -23,7 +25,9 @@ from sessions.admin.worker import WorkerAdmin
 from sessions.models import (
     Approval,
     Budget,
+    Completion,
     Event,
+    Image,
     Message,
     ModelCall,
     Plan,
@@ -38,12 +42,14 @@ from sessions.models import (
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
 admin.site.register(Message, MessageAdmin)
+admin.site.register(Image, ImageAdmin)
 admin.site.register(ToolCall, ToolCallAdmin)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(PolicyRule, PolicyRuleAdmin)
 admin.site.register(Plan, PlanAdmin)
 admin.site.register(SubTask, SubTaskAdmin)
 admin.site.register(ModelCall, ModelCallAdmin)
+admin.site.register(Completion, CompletionAdmin)
 admin.site.register(Budget, BudgetAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from sessions.admin.display import pretty, pretty_text, seconds, shortened, visible
+from sessions.admin.display import pictures_of, pretty, pretty_text, seconds, shortened, visible
 from sessions.models import Message, MessageRole, Session, ToolCall, Turn
 
 TURNS_PER_PAGE = 100
@@ -77,6 +77,8 @@ class ShownMessage:
     content: ShownText
     reasoning: ShownText
     calls: list[ShownCall]
+    #: Links to the pictures that it shows.
+    pictures: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def messages_shown(messages: list[Message], calls: dict[str, ToolCall]) -> list[
             content=ShownText.of(row.content),
             reasoning=ShownText.of(row.reasoning),
             calls=[call_shown(call, calls) for call in row.tool_calls],
+            pictures=pictures_of(row) if row.images else "",
         )
         for row in messages
         if not (row.role == MessageRole.TOOL and row.tool_call_id in calls)

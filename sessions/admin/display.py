@@ -15,11 +15,11 @@ from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from sessions.models import Session
+from sessions.models import Image, Message, Session
 
 # Characters that do not show, or that make other text show in another order: an operator has to see that they are
 # there. C0 and DEL have pictures in Unicode; overrides and isolates of direction, and C1, are named.
@@ -49,6 +49,12 @@ def pretty_text(text: str) -> str:
         return pretty(json.loads(text))
     except ValueError:
         return visible(text)
+
+
+def pictures_of(message: Message) -> SafeString | str:
+    """Return links to the pictures that a message shows, without reading them."""
+    shown = [Image(pk=each["image_id"]) for each in message.images or ()]
+    return format_html_join(", ", "{}", ((link(image, f"image {n}"),) for n, image in enumerate(shown, 1))) or "–"
 
 
 def block(text: str) -> SafeString:

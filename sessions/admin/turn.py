@@ -15,6 +15,7 @@ from sessions.admin.display import (
     badge,
     block,
     conversation_link,
+    pictures_of,
     pretty,
     pretty_text,
     seconds,
@@ -126,6 +127,7 @@ class MessageAdmin(SearchableAdmin):
             "role",
             "subtask",
             "text",
+            "pictures",
             "calls",
             "the_tool_call_id",
             "cut_off",
@@ -144,6 +146,11 @@ class MessageAdmin(SearchableAdmin):
     def text(self, message: Message) -> SafeString:
         """Return the whole text."""
         return block(visible(message.content))
+
+    @admin.display(description="images")
+    def pictures(self, message: Message) -> SafeString | str:
+        """Return links to the pictures that it shows."""
+        return pictures_of(message)
 
     @admin.display(description="tool calls")
     def calls(self, message: Message) -> SafeString:

@@ -18,6 +18,7 @@ from sessions.models.conversation import (
 )
 from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
+from sessions.models.images import Image, MediaType
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
@@ -39,6 +40,8 @@ __all__ = [
     "CompletionKind",
     "Event",
     "EventKind",
+    "Image",
+    "MediaType",
     "Message",
     "MessageRole",
     "ModelCall",

@@ -188,6 +188,7 @@ class Message(models.Model):
     )
     tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
+    images = models.JSONField(null=True, blank=True, help_text="The pictures that the user shows with it.")
     client_message_id = models.CharField(
         max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
     )

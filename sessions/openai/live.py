@@ -6,6 +6,7 @@ The session knows its conversation, so of the request's messages only those behi
 from __future__ import annotations
 
 import uuid
+from base64 import b64decode
 from datetime import timedelta
 from typing import Any
 
@@ -13,14 +14,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.roles import UNASSIGNED
-from sessions import queries, toolcalls
-from sessions.changes import ToolCallRefused
+from sessions import images, queries, toolcalls
+from sessions.changes import ImageRefused, ToolCallRefused
 from sessions.intake import announce, take, take_message
 from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus, TurnStatus
 from sessions.openai.errors import DoorError, invalid
 from sessions.openai.names import agent_of
-from sessions.openai.shapes import ChatMessage, ChatRequest, require_supported, storable
-from sessions.protocol import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.openai.shapes import ChatMessage, ChatRequest, images_of, require_supported, storable
+from sessions.protocol import MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.threads import in_thread
 
 #: How long a call stays with a caller that has it to run.
@@ -36,8 +37,11 @@ async def session_of(owner_id: int, key: str) -> Session:
     return session
 
 
-def news(request: ChatRequest) -> tuple[list[ChatMessage], str]:
-    """Return the results of tools behind the last answer, and what the user says after them. Raises DoorError."""
+def news(request: ChatRequest) -> tuple[list[ChatMessage], str, list[bytes]]:
+    """Return the results of tools behind the last answer, and what the user says and shows after them.
+
+    Raises DoorError.
+    """
     require_supported(request)
     if not agent_of(request.model):
         raise invalid("model", "In a session an agent answers: name one, such as `codelab/coder`.")
@@ -49,14 +53,33 @@ def news(request: ChatRequest) -> tuple[list[ChatMessage], str]:
     last = behind[-1] if behind else None
     if last is None:
         raise invalid("messages", "The last message must be the user's, or the result of a tool.")
-    if any(part.type == "image_url" for part in last.parts):
-        raise invalid("messages", "Images cannot be sent to a session; send them without the header.")
     said = last.text if last.role == "user" else ""
     if last.role == "user" and not said.strip():
         raise invalid("messages", "The message is empty.", ErrorCode.EMPTY_MESSAGE)
     if len(said) > MAX_MESSAGE_LENGTH:
         raise invalid("messages", f"A message to a session has at most {MAX_MESSAGE_LENGTH:,} characters.")
-    return [message for message in behind if message.role == "tool"], storable(said)
+    pictures = [_picture(url) for url in images_of(last, "messages")] if last.role == "user" else []
+    if len(pictures) > MAX_IMAGES:
+        raise invalid("messages", f"A message to a session shows at most {MAX_IMAGES} images.")
+    return [message for message in behind if message.role == "tool"], storable(said), pictures
+
+
+def _picture(url: str) -> bytes:
+    """Return the bytes of a picture. Raises DoorError."""
+    kind, _, data = url.partition(",")
+    if not kind.startswith("data:"):
+        raise invalid("messages", "A session keeps its images: send them as data, not as addresses.")
+    try:
+        return b64decode(data, validate=True)
+    except ValueError:
+        raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
+
+
+async def _store(session: Session, picture: bytes) -> uuid.UUID:
+    try:
+        return (await in_thread(images.store)(session.pk, picture)).pk
+    except ImageRefused as error:
+        raise invalid("messages", str(error), error.code) from None
 
 
 async def send(
@@ -71,17 +94,19 @@ async def send(
 
     Raises DoorError, and what `sessions.intake.take` and `take_message` raise.
     """
-    results, said = news(request)
+    results, said, pictures = news(request)
     place: tuple[uuid.UUID, int] | None = None
     for message in results:
         place = await _result(session, message, deadline=deadline)
     if said:
         agent = agent_of(request.model)
+        shown = [await _store(session, picture) for picture in pictures]
         accepted = await take_message(
             session.pk,
             said,
             client_message_id=client_message_id,
             agent=None if agent == UNASSIGNED else agent,
+            images=shown,
             api_key=api_key,
             deadline=deadline,
         )

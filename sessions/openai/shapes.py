@@ -182,7 +182,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     where = f"messages.{place}"
     role = "system" if message.role == "developer" else message.role
     row: dict[str, Any] = {"role": role, "content": message.text}
-    if images := [_image(part, where) for part in message.parts if part.type not in ("text", "refusal")]:
+    if images := images_of(message, where):
         if role != "user":
             raise invalid(f"{where}.content", "Only a user's message has images.")
         row["images"] = images
@@ -193,6 +193,11 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
             raise invalid(f"{where}.tool_call_id", "A tool's message names the call that it answers.")
         row["tool_call_id"] = message.tool_call_id
     return row
+
+
+def images_of(message: ChatMessage, where: str) -> list[str]:
+    """Return the images of a message, as data or addresses. Raises DoorError."""
+    return [_image(part, where) for part in message.parts if part.type not in ("text", "refusal")]
 
 
 def _image(part: _Part, where: str) -> str:

@@ -13,6 +13,7 @@ from sessions.protocol.codes import (
     MAX_CLIENT_ID_LENGTH,
     MAX_FEEDBACK_LENGTH,
     MAX_FRAME_BYTES,
+    MAX_IMAGES,
     MAX_MESSAGE_LENGTH,
     ErrorCode,
     FrameError,
@@ -36,6 +37,8 @@ class UserMessage(ClientFrame):
     agent_type: str | None = Field(None, max_length=64)
     #: Stop the turn that is under way and answer this message next, before all others that wait.
     interrupt: bool | None = None
+    #: Ids of pictures that were uploaded to this session, to be shown to the model with the text.
+    images: list[UUID] | None = Field(None, max_length=MAX_IMAGES)
 
 
 class EditMessage(ClientFrame):

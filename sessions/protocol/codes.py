@@ -12,6 +12,8 @@ SUBPROTOCOLS = (EVENTS_SUBPROTOCOL, "codelab.v1")
 MAX_FRAME_BYTES = 256 * 1024
 #: Longest text of a message, in characters.
 MAX_MESSAGE_LENGTH = 100_000
+#: Pictures of one message, and bytes of one; they come by REST and not in frames.
+MAX_IMAGES, MAX_IMAGE_BYTES = 8, 5 * 1024 * 1024
 #: Longest name of a session, in characters.
 MAX_KEY_LENGTH = 128
 #: Longest id of a tool call, in characters.
@@ -45,6 +47,9 @@ class ErrorCode(StrEnum):
     TOO_MANY_RULES = "too_many_rules"
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_BEGUN = "message_begun"
+    INVALID_IMAGE = "invalid_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_NOT_FOUND = "image_not_found"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     UNKNOWN_AGENT = "unknown_agent"
     UNKNOWN_PLAN = "unknown_plan"

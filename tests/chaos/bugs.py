@@ -132,6 +132,7 @@ def ack_before_commit() -> None:
         client_message_id: str | None = None,
         interrupt: bool = False,
         agent: str | None = None,
+        images: Sequence[uuid.UUID] = (),
         api_key: uuid.UUID | None = None,
         deadline: float = math.inf,
     ) -> Accepted:
@@ -145,6 +146,7 @@ def ack_before_commit() -> None:
                 client_message_id=client_message_id,
                 interrupt=interrupt,
                 agent=agent,
+                images=images,
                 api_key=api_key,
             )
             tasks.send(turn_id)

@@ -30,13 +30,16 @@ from codelab.identity import audit, families, tokens
 from codelab.identity.families import Issued
 from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, SigningKey, TokenFamily
 from codelab.openai import openai_api
-from sessions import lifecycle, providerkeys, queue, toolcalls
+from sessions import completions, images, lifecycle, providerkeys, queue, toolcalls
 from sessions.changes import Step
+from sessions.completions import Asked
 from sessions.consumers import NoSuchSocket
 from sessions.models import (
     Approval,
     Budget,
+    Completion,
     Event,
+    Image,
     Message,
     ModelCall,
     Plan,
@@ -94,6 +97,11 @@ ONES_MESSAGE = {
     "values": {"session_id": "alices", "message_id": MESSAGE},
     "missing": {"session_id": "nobodys", "message_id": MESSAGE},
 }
+IMAGE = "00000000-0000-7000-8000-000000000011"
+ONES_IMAGE = {
+    "values": {"session_id": "alices", "image_id": IMAGE},
+    "missing": {"session_id": "nobodys", "image_id": IMAGE},
+}
 KEY = {"values": {"key_id": ID.format(1)}, "missing": {"key_id": ID.format(2)}}
 RULE = {"values": {"rule_id": ID.format(4)}, "missing": {"rule_id": ID.format(5)}}
 PROVIDER = {"provider": "openai"}
@@ -150,6 +158,9 @@ ROWS = {
     "DELETE api/v1/sessions/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/pending-approvals": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/tool-calls": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    # What is sent is no picture; whoever sends it sends it to a session of his own.
+    "POST api/v1/sessions/<path:session_id>/images": Row(About.CALLER, values=ONE["values"], status=400),
+    "GET api/v1/sessions/<path:session_id>/images/<image_id>": Row(About.ALICES, **ONES_IMAGE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/settings": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "POST api/v1/sessions/<path:session_id>/hitl-decision": Row(
         About.ALICES,
@@ -267,6 +278,7 @@ def session(alice: User) -> Session:
     PolicyRule.objects.create(id=RULE["values"]["rule_id"], owner=alice, effect="deny", tool="none", subject=CANARY)
     providerkeys.store(alice.pk, PROVIDER["provider"], CANARY, "")
     Budget.objects.create(session=session, limit=1)
+    Image.objects.filter(pk=images.store(session.pk, b"GIF89a" + CANARY.encode()).pk).update(id=IMAGE)
     _project(alice)
     return session
 
@@ -432,6 +444,8 @@ PAGES: dict[type[Model], set[str]] = {
     Event: READ,
     Worker: READ,
     ModelCall: READ,
+    Image: READ,
+    Completion: READ,
     Budget: READ | {"add", "delete"},
     ApiKey: READ | {"add"},
     TokenFamily: READ,
@@ -463,6 +477,7 @@ def rows(session: Session, people: dict[str, Caller]) -> dict[type[Model], Model
     Worker.objects.create(name="w", started_at=now, seen_at=now)
     Group.objects.create(name="group")
     PolicyRule.objects.create(owner=session.owner, effect="deny", subject=CANARY)
+    completions.accept(session.owner_id, Asked(model="scripted", messages=[USER]))
     call = ToolCall.objects.order_by("pk")[0]
     plan = Plan.objects.create(id=ID.format(4), session=session, call=call, agent="architect", goal=CANARY)
     SubTask.objects.create(plan=plan, key="a", position=0, description=CANARY, agent="coder")

@@ -43,6 +43,11 @@ def step_of(messages: list[dict[str, Any]]) -> int:
     return steps
 
 
+def text_of(content: str | list[dict[str, Any]]) -> str:
+    """Return the text of a message, which may have images beside it."""
+    return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+
+
 class Provider:
     """Runs in a thread of its own; `requests` holds the bodies it was sent, `first_byte_at` when it answered each."""
 
@@ -99,7 +104,7 @@ class Provider:
                 if "input" in body:
                     self._embeddings(writer, body)
                     continue
-                said = str(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
+                said = text_of(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
                 if "turn" in wish:
                     wish["step"] = str(step_of(body["messages"]))
