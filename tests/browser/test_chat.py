@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
@@ -11,6 +12,11 @@ from tests.browser.tab import answers, box, conversation, opened, say, sent_fram
 from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
+
+#: A PNG of one dot.
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 TOOL = '/say Let me look.\n/call read_file {"path": "README.md"}\n/say Thank you.'
 
@@ -384,3 +390,39 @@ def test_the_policy_allows_nothing_but_files_of_this_server(page: Page, service:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "ws:" not in policy
+
+
+def test_pictures_are_sent_with_a_message_and_shown(page: Page) -> None:
+    frames = sent_frames(page)
+    page.reload()
+    picture = {"name": "dot.png", "mimeType": "image/png", "buffer": DOT}
+    page.locator("#picture-files").set_input_files([picture])
+    attached = page.get_by_label("Images to send")
+    expect(attached.locator("img")).to_have_count(1)
+    other = {"name": "other.png", "mimeType": "image/png", "buffer": DOT + b"\0"}
+    page.locator("#picture-files").set_input_files([other])
+    expect(attached.locator("img")).to_have_count(2)
+    attached.get_by_role("button", name="Remove image 2").click()
+    expect(attached.locator("img")).to_have_count(1)
+    say(page, "/say I see.")
+    expect(attached).to_be_hidden()
+    expect(answers(page)).to_have_text("I see.")
+    (sent,) = [frame for frame in frames if frame["type"] == "user_message"]
+    assert len(sent["images"]) == 1
+    for _ in range(2):
+        shown = page.locator(".message.user .pictures img")
+        expect(shown).to_have_count(1)
+        # It has come, and it is a picture.
+        expect(shown).to_have_js_property("naturalWidth", 1)
+        page.reload()
+
+
+def test_what_is_no_picture_is_not_sent_and_nothing_is_lost(page: Page, complaints: list[str]) -> None:
+    box(page).fill("/say Still here.")
+    fake = {"name": "fake.png", "mimeType": "image/png", "buffer": b"no picture"}
+    page.locator("#picture-files").set_input_files([fake])
+    expect(page.locator("#notice")).to_contain_text("fake.png: This is no PNG, JPEG, GIF or WebP")
+    expect(page.get_by_label("Images to send")).to_be_hidden()
+    box(page).press("Enter")
+    expect(answers(page)).to_have_text("Still here.")
+    complaints[:] = [text for text in complaints if "400 (Bad Request)" not in text]

@@ -4,6 +4,7 @@ import { DELETED } from "./connection.js";
 import { Listing } from "./listing.js";
 import { keepState, outboxes } from "./memory.js";
 import { outline } from "./outline.js";
+import { Pictures } from "./pictures.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark } from "./render.js";
@@ -41,9 +42,10 @@ const actions = {
     chat.discard(id);
     box.focus();
   },
-  takeBack(id, text) {
+  takeBack(id, text, images) {
     chat.discard(id);
     rescue(text);
+    pictures.put(images);
   },
   rescue(text) {
     notify("This message waits no longer. What you wrote stands in the box.");
@@ -51,14 +53,15 @@ const actions = {
   },
 };
 const VIEWS = {
-  message: (item) => new Message(item),
+  message: (item) => new Message(item, chat.key),
   tool: (item) => new ToolCard(item, (fields) => chat.answer(item.id, fields)),
   plan: (item) => new PlanCard(item, (fields) => chat.decide(item.plan_id, fields)),
   error: (item) => new ErrorCard(item),
   remark: (item) => new Remark(item),
-  waiting: (item) => new WaitingMessage(item, actions),
-  unsent: (item) => new UnsentMessage(item, actions),
+  waiting: (item) => new WaitingMessage(item, chat.key, actions),
+  unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };
+const pictures = new Pictures(find("pictures"), { onChange: boxChanged, onNotice: notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
 const listing = new Listing(find("session-list"), find("no-sessions"), {
@@ -83,6 +86,18 @@ function start() {
     sendMessage({ interrupt: event.ctrlKey || event.metaKey });
   });
   box.addEventListener("input", boxChanged);
+  find("add-picture").addEventListener("click", () => find("picture-files").click());
+  find("picture-files").addEventListener("change", ({ target }) => {
+    pictures.add(target.files);
+    target.value = ""; // so that the same file can be chosen again
+    box.focus();
+  });
+  box.addEventListener("paste", (event) => pictures.add(event.clipboardData.files) && event.preventDefault());
+  find("composer").addEventListener("dragover", (event) => event.preventDefault());
+  find("composer").addEventListener("drop", (event) => {
+    event.preventDefault();
+    pictures.add(event.dataTransfer.files);
+  });
   find("scripts")?.addEventListener("click", ({ target }) => target.dataset.script && write(target.dataset.script));
   find("new-session").addEventListener("click", newSession);
   find("after-deletion").addEventListener("click", newSession);
@@ -141,6 +156,7 @@ function openSession(key) {
   find("deleted").hidden = true;
   chat = sessionOf(key);
   chat.start();
+  pictures.show(key);
   if (left) closeIfDone(left);
   // Set without adding an entry or an event for it: "back" leaves the page instead of walking through new sessions.
   if (keyInAddress() !== key) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
@@ -197,9 +213,10 @@ function connectionChanged(name, code) {
 
 function sendMessage({ interrupt = false } = {}) {
   const text = box.value;
-  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted) return;
+  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || pictures.isUploading) return;
   notify("");
-  chat.say(text, { interrupt: interrupt && find("composer").classList.contains("answering") });
+  const images = pictures.take();
+  chat.say(text, { images, interrupt: interrupt && find("composer").classList.contains("answering") });
   write("");
   follow(true);
 }
@@ -213,6 +230,8 @@ function write(text) {
 function boxChanged() {
   // `rows` and not a height: the policy of this page allows no inline styles.
   box.rows = Math.min(box.value.split("\n").length, 8);
+  box.placeholder = pictures.ids.length ? "Say what is to be done with it" : "Write a message";
+  find("send").disabled = pictures.isUploading;
   find("interrupt").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
 }
 

@@ -52,10 +52,10 @@ function messageItems(message, end, { state, outbox, results }) {
   return [...said, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
-function messageItem({ message_id, role, content, subtask_id, reasoning = "" }, more) {
+function messageItem({ message_id, role, content, subtask_id, reasoning = "", images }, more) {
   const name = LABELS[role] ?? role;
   const label = subtask_id ? `${name} · ${subtask_id}` : name;
-  return { key: message_id, type: "message", role, label, text: content, reasoning, time: timeOf(message_id), ...more };
+  return { key: message_id, type: "message", role, label, text: content, reasoning, images: idsOf(images), time: timeOf(message_id), ...more };
 }
 
 function toolItem({ id, name, arguments: args }, turn, { state, outbox, results }) {
@@ -73,11 +73,11 @@ function toolItem({ id, name, arguments: args }, turn, { state, outbox, results 
   return { ...item, status: "waiting", approval: state.calls[id]?.requires_approval ?? false };
 }
 
-function waitingItem({ message_id, content }, outbox) {
+function waitingItem({ message_id, content, images }, outbox) {
   const edit = outbox.find("edit_message", { message_id });
   const isLeaving = Boolean(outbox.find("withdraw_message", { message_id }));
   const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : "";
-  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, note, isFixed: isLeaving };
+  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, images: idsOf(images), note, isFixed: isLeaving };
 }
 
 /** Messages of this tab that the state does not have. Their acknowledgement may have been lost, or be on its way. */
@@ -91,7 +91,7 @@ function unsentItem({ id, frame, sent, resting, refusal }, isOpen) {
   const note = refusal?.text ?? (isOpen && !resting ? "" : UNSENT);
   // What may have reached the server can be withdrawn only after the server has said so.
   const canDiscard = Boolean(refusal) || !sent;
-  return { key: id, type: "unsent", id, role: "user", label: LABELS.user, text: frame.content, note, canDiscard };
+  return { key: id, type: "unsent", id, role: "user", label: LABELS.user, text: frame.content, images: frame.images ?? [], note, canDiscard };
 }
 
 function progressOf(state, current) {
@@ -99,6 +99,10 @@ function progressOf(state, current) {
   const isAsked = Object.values(state.plans).some((plan) => plan.status === "draft");
   if (state.turns[current].status === "waiting") return isAsked ? "deciding" : "waiting";
   return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";
+}
+
+function idsOf(images = []) {
+  return images.map((image) => image.image_id);
 }
 
 /** Ids are UUIDs of version 7, which begin with the milliseconds of their making. */

@@ -1,11 +1,11 @@
 /** Messages that are not in the conversation yet: those that wait for their turn, and those that are still to be sent. */
 
-import { button, element } from "./render.js";
+import { button, element, strip } from "./render.js";
 
 /** A message that waits: it can be edited, withdrawn and answered before all others. */
 export class WaitingMessage {
   /** `actions`: edit(id, text), withdraw(id), answerNow(id), and rescue(text) for what can no longer be saved. */
-  constructor({ id }, actions) {
+  constructor({ id, images }, session, actions) {
     Object.assign(this, { id, actions });
     this.body = element("div", { class: "body", dir: "auto" });
     this.note = element("p", { class: "remark" });
@@ -19,7 +19,7 @@ export class WaitingMessage {
       button("Withdraw", "link", () => actions.withdraw(id)),
       now,
     );
-    this.node = element("li", {}, this.body, this.note, this.buttons);
+    this.node = element("li", {}, this.body, strip(session, images), this.note, this.buttons);
   }
 
   update({ text, note, isFixed }) {
@@ -74,17 +74,17 @@ export class WaitingMessage {
 
 /** A message that the server has not acknowledged, or has refused. */
 export class UnsentMessage {
-  /** `actions`: discard(id), takeBack(id, text). */
-  constructor({ id, text }, actions) {
+  /** `actions`: discard(id), takeBack(id, text, images). */
+  constructor({ id, text, images }, session, actions) {
     const body = element("div", { class: "body", dir: "auto" }, text);
     this.note = element("p", { class: "remark" });
     this.buttons = element(
       "div",
       { class: "buttons" },
-      button("Take back", "link", () => actions.takeBack(id, text)),
+      button("Take back", "link", () => actions.takeBack(id, text, images)),
       button("Discard", "link", () => actions.discard(id)),
     );
-    this.node = element("li", {}, body, this.note, this.buttons);
+    this.node = element("li", {}, body, strip(session, images), this.note, this.buttons);
   }
 
   update({ note, canDiscard }) {

@@ -49,10 +49,10 @@ export class List {
 
 /** A message: an article with a heading line, what the model thought, a body and perhaps a remark. */
 export class Message {
-  constructor({ role, label, time }) {
+  constructor({ role, label, time, images = [] }, session) {
     this.body = element("div", { class: "body", dir: "auto" });
     this.heading = heading(label, time);
-    this.node = element("article", { class: `message ${role}` }, this.heading, this.body);
+    this.node = element("article", { class: `message ${role}` }, this.heading, this.body, strip(session, images));
   }
 
   update({ label, text, reasoning = "", busy = false, remark = "" }) {
@@ -92,6 +92,18 @@ export class Message {
     if (remark) this.node.append(this.line);
     this.remark = remark;
   }
+}
+
+export const pictureAddress = (key, id = "") => `/api/v1/sessions/${encodeURIComponent(key)}/images${id && `/${id}`}`;
+
+/** Pictures of a session, small, each a link to the whole of it; nothing where there are none. */
+export function strip(key, ids) {
+  if (!ids.length) return "";
+  const links = ids.map((id, place) => {
+    const src = pictureAddress(key, id);
+    return element("a", { href: src, target: "_blank", rel: "noopener" }, element("img", { src, alt: `Image ${place + 1}` }));
+  });
+  return element("div", { class: "pictures" }, ...links);
 }
 
 /** A line about what became of a message or of its answer. */

@@ -43,8 +43,9 @@ export class Session {
     return this.connectionState === "open";
   }
 
-  say(content, { interrupt = false } = {}) {
-    this.#add({ type: "user_message", content, ...(interrupt && { interrupt }) });
+  /** Send a message; `images` are ids of pictures that this session has. */
+  say(content, { images = [], interrupt = false } = {}) {
+    this.#add({ type: "user_message", content, ...shown(images), ...(interrupt && { interrupt }) });
   }
 
   /** Stop what is being answered. */
@@ -72,8 +73,9 @@ export class Session {
 
   /** Stop what is being answered and answer this waiting message: it is withdrawn and said again with priority. */
   answerNow(message_id) {
-    const { content } = this.state.messages.find((message) => message.message_id === message_id);
-    this.#add({ type: "withdraw_message", message_id }, { type: "user_message", content, interrupt: true });
+    const { content, images = [] } = this.state.messages.find((message) => message.message_id === message_id);
+    const again = { type: "user_message", content, ...shown(images.map((image) => image.image_id)), interrupt: true };
+    this.#add({ type: "withdraw_message", message_id }, again);
   }
 
   /** Forget a message that was refused, or never sent. */
@@ -176,4 +178,8 @@ export class Session {
       this.#changed();
     }, 500 + Math.random() * 4500);
   }
+}
+
+function shown(images) {
+  return images.length ? { images } : {};
 }
