@@ -6,7 +6,7 @@ import base64
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expect
 
 from tests.browser.tab import answers, box, conversation, opened, say, sent_frames
 from tests.live.service import Service
@@ -395,11 +395,11 @@ def test_the_policy_allows_nothing_but_files_of_this_server(page: Page, service:
 def test_pictures_are_sent_with_a_message_and_shown(page: Page) -> None:
     frames = sent_frames(page)
     page.reload()
-    picture = {"name": "dot.png", "mimeType": "image/png", "buffer": DOT}
+    picture = FilePayload(name="dot.png", mimeType="image/png", buffer=DOT)
     page.locator("#picture-files").set_input_files([picture])
     attached = page.get_by_label("Images to send")
     expect(attached.locator("img")).to_have_count(1)
-    other = {"name": "other.png", "mimeType": "image/png", "buffer": DOT + b"\0"}
+    other = FilePayload(name="other.png", mimeType="image/png", buffer=DOT + b"\0")
     page.locator("#picture-files").set_input_files([other])
     expect(attached.locator("img")).to_have_count(2)
     attached.get_by_role("button", name="Remove image 2").click()
@@ -419,7 +419,7 @@ def test_pictures_are_sent_with_a_message_and_shown(page: Page) -> None:
 
 def test_what_is_no_picture_is_not_sent_and_nothing_is_lost(page: Page, complaints: list[str]) -> None:
     box(page).fill("/say Still here.")
-    fake = {"name": "fake.png", "mimeType": "image/png", "buffer": b"no picture"}
+    fake = FilePayload(name="fake.png", mimeType="image/png", buffer=b"no picture")
     page.locator("#picture-files").set_input_files([fake])
     expect(page.locator("#notice")).to_contain_text("fake.png: This is no PNG, JPEG, GIF or WebP")
     expect(page.get_by_label("Images to send")).to_be_hidden()
