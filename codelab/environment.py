@@ -139,6 +139,8 @@ class Environment(BaseSettings):
     limit_messages: str = Field("600/minute", validation_alias="CODELAB_LIMIT_MESSAGES")
     #: Turns a user may begin, ten times as many from one address.
     limit_turns: str = Field("60/minute;2000/day", validation_alias="CODELAB_LIMIT_TURNS")
+    #: Images a user may upload, ten times as many from one address.
+    limit_images: str = Field("60/minute;500/day", validation_alias="CODELAB_LIMIT_IMAGES")
     #: Tokens that the model may read and write for a user.
     limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
     #: The service is reached over https only (cookies are marked secure, plain http is redirected).
@@ -191,7 +193,9 @@ class Environment(BaseSettings):
             raise ValueError("each secret must have at least 32 characters")
         return value
 
-    @field_validator("limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_tokens")
+    @field_validator(
+        "limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_images", "limit_tokens"
+    )
     @classmethod
     def _is_a_limit(cls, value: str) -> str:
         from limits import parse_many

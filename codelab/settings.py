@@ -192,6 +192,7 @@ CODELAB_LIMITS = {
     "connections": environment.limit_connections,
     "messages": environment.limit_messages,
     "turns": environment.limit_turns,
+    "images": environment.limit_images,
     "tokens": environment.limit_tokens,
 }
 

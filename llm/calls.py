@@ -8,17 +8,16 @@ used, however it ends.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
 
-from llm import catalog, errors, scripted
+from llm import catalog, errors, prices, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
 from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
@@ -28,9 +27,6 @@ PAUSE = 0.4
 
 #: Who asks to be left alone for longer than this, in seconds, is left alone: the next model is asked.
 LONGEST_PAUSE = 10.0
-
-#: What an image is taken for where nobody counts; providers take some hundreds to some thousands.
-IMAGE_TOKENS = 1000
 
 
 class Then(Enum):
@@ -99,9 +95,9 @@ class CallRecord:
 #: Is told of each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
 type Observer = Callable[[CallRecord], object]
 
-#: Is asked before each call, with the model that is to be called as the request's. What it raises ends the request, and
-#: is raised to its caller.
-type Permission = Callable[[ModelRequest], Awaitable[object]]
+#: Is asked before each call, with the model that is to be called as the request's; returns what may be sent. What it
+#: raises ends the request, and is raised to its caller.
+type Permission = Callable[[ModelRequest], Awaitable[ModelRequest]]
 
 
 @dataclass(slots=True)
@@ -153,7 +149,7 @@ class _Call:
                 error_code=error.code if error else "",
                 detail=error.detail if error else "",
                 usage=usage,
-                cost=_cost(self.request, usage),
+                cost=prices.cost(self.request.model, usage, own=self.request.endpoint is not None),
                 own_endpoint=self.request.endpoint is not None,
                 started_at=self.started_at,
                 duration=time.monotonic() - self.began,
@@ -163,39 +159,7 @@ class _Call:
 
     def estimate(self) -> Usage:
         """Estimate what was used so far."""
-        return replace(estimate(self.request), output_tokens=-(-self.said // 4))
-
-
-def estimate(request: ModelRequest) -> Usage:
-    """Estimate what a model reads for a request, roughly: four bytes are a token, and an image is IMAGE_TOKENS."""
-    read = 0
-    for message in request.messages:
-        read += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
-        read += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
-    read += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
-    return Usage(input_tokens=-(-read // 4), estimated=True)
-
-
-def highest_cost(request: ModelRequest) -> Decimal | None:
-    """Return what one call of the dearest model of a request may cost, to be reserved before; None: no price is known.
-
-    In US dollars. A request may take several calls, of which one at most has a whole answer.
-    """
-    costs = []
-    for model in map(catalog.find, _models(request)):
-        said = request.max_output_tokens or model.max_output
-        costs.append(_cost(replace(request, model=model.name), replace(estimate(request), output_tokens=said)))
-    return max((cost for cost in costs if cost is not None), default=None)
-
-
-def input_cost(request: ModelRequest) -> Decimal | None:
-    """Return what a request costs as soon as its model has read it, in US dollars; None where the price is unknown."""
-    return _cost(request, estimate(request))
-
-
-def _cost(request: ModelRequest, usage: Usage) -> Decimal | None:
-    free = request.endpoint or catalog.is_scripted(request.model)
-    return Decimal() if free else catalog.find(request.model).cost(usage)
+        return replace(prices.estimate(self.request), output_tokens=-(-self.said // 4))
 
 
 def preload(*models: str) -> None:
@@ -224,8 +188,8 @@ def _tell_nobody(record: CallRecord) -> None:
     pass
 
 
-async def _permit_all(request: ModelRequest) -> None:
-    pass
+async def _permit_all(request: ModelRequest) -> ModelRequest:
+    return request
 
 
 async def stream(
@@ -238,13 +202,12 @@ async def stream(
     """
     attempt = 0
     failure: ModelError | None = None
-    for model in _models(request):
+    for model in prices.models_of(request):
         # The built-in model would only fail in the same way again.
         tries = 1 if catalog.is_scripted(model) else request.tries
         for remaining in reversed(range(tries)):
             attempt += 1
-            await permit(one := replace(request, model=model, fallbacks=()))
-            call = _Call(one, attempt, tell)
+            call = _Call(await permit(replace(request, model=model, fallbacks=())), attempt, tell)
             try:
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:
@@ -263,22 +226,16 @@ async def stream(
                 raise
             call.fail(failed)
             then = AFTER.get(type(failed), Then.END)
-            if call.first_at is not None or then is Then.END:
+            if call.first_at is not None:
                 raise failed
+            if then is Then.END:
+                raise failure or failed
             pause = _pause(failed, tried=tries - remaining)
             if then is Then.NEXT or not remaining or pause > LONGEST_PAUSE:
                 break
             await asyncio.sleep(pause)
         failure = failure or failed
     raise failure or errors.ModelNotFound("no model was named")
-
-
-def _models(request: ModelRequest) -> Iterable[str]:
-    fallbacks = request.fallbacks
-    if fallbacks is None:
-        # Who brings a key of their own has not agreed to other models, nor has this server to pay for them.
-        fallbacks = () if request.endpoint else catalog.find(request.model).fallbacks
-    return dict.fromkeys((request.model, *fallbacks))
 
 
 def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:

@@ -23,7 +23,7 @@ from llm.types import Usage
 
 BUILT_IN = Path(__file__).with_name("models.toml")
 
-type Capability = Literal["tools", "images", "reasoning", "prompt_cache"]
+type Capability = Literal["tools", "images", "reasoning", "prompt_cache", "embeddings"]
 
 #: Prices are told for so many tokens.
 MILLION = 1_000_000

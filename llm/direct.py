@@ -192,7 +192,7 @@ async def _opened(request: ModelRequest, provider: Provider) -> AsyncIterator[ai
 
 async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
     """Ask the provider for embeddings. Raises `ModelError`."""
-    target = await _target(None, provider, EMBEDDINGS)
+    target = await _target(request.endpoint, provider, EMBEDDINGS)
     body: dict[str, Any] = {
         "model": request.model.partition("/")[2],
         "input": request.inputs,
@@ -203,7 +203,13 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
     try:
         async with (
             _client(shared=target.shared) as client,
-            client.post(target.url, json=body, headers=target.headers, allow_redirects=False) as response,
+            client.post(
+                target.url,
+                json=body,
+                headers=target.headers,
+                server_hostname=target.name,
+                allow_redirects=False,
+            ) as response,
         ):
             if response.status != HTTPStatus.OK:
                 raise wire.failure(response.status, await _error(response), response.headers)

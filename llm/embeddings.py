@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from llm import catalog, errors
-from llm.calls import CallRecord, Observer, Outcome
+from llm import catalog, errors, prices
+from llm.calls import UNTOLD, CallRecord, Observer, Outcome
 from llm.errors import ModelError
-from llm.types import Usage
+from llm.types import Endpoint, Usage
 
 #: Numbers of a vector of the built-in model.
 SCRIPTED_DIMENSIONS = 16
@@ -36,6 +36,7 @@ class EmbeddingRequest:
     inputs: tuple[Text, ...]
     #: Numbers of a vector; None: as the model makes them.
     dimensions: int | None = None
+    endpoint: Endpoint | None = None
     #: Seconds of the call.
     call_timeout: float = 60
 
@@ -61,18 +62,21 @@ def unpacked(vector: str) -> list[float]:
 async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:
     """Return the vectors of texts. Raises ModelError."""
     started_at, began = datetime.now(UTC), time.monotonic()
-    outcome, error_code, detail, usage = Outcome.CANCELLED, "", "", Usage()
+    # Also for a call that was cancelled: the provider may have worked on it, and wants to be paid.
+    outcome, error_code, detail, usage = Outcome.CANCELLED, "", "", _estimate(request)
     try:
         async with asyncio.timeout(request.call_timeout):
             found = await _vectors(request)
         if len(found.vectors) != len(request.inputs):
             raise errors.ModelTruncated(f"{len(found.vectors)} vectors for {len(request.inputs)} texts")
-        outcome, usage = Outcome.COMPLETED, found.usage
+        outcome, usage = Outcome.COMPLETED, found.usage if found.usage.input_tokens else usage
     except TimeoutError:
         outcome, error_code = Outcome.FAILED, errors.ModelTimedOut.code
         raise errors.ModelTimedOut("no embeddings in time") from None
     except ModelError as error:
         outcome, error_code, detail = Outcome.FAILED, error.code, error.detail
+        if not isinstance(error, UNTOLD):
+            usage = Usage()
         raise
     finally:
         tell(
@@ -80,17 +84,25 @@ async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:
                 model=request.model,
                 attempt=1,
                 outcome=outcome,
-                own_endpoint=False,
+                own_endpoint=request.endpoint is not None,
                 error_code=error_code,
                 detail=detail,
                 usage=usage,
-                cost=catalog.find(request.model).cost(usage),
+                cost=prices.cost(request.model, usage, own=request.endpoint is not None),
                 started_at=started_at,
                 duration=time.monotonic() - began,
                 time_to_first_token=None,
             )
         )
     return found
+
+
+def _estimate(request: EmbeddingRequest) -> Usage:
+    """Estimate what a model reads; four bytes are a token where they are not counted already."""
+    read = sum(
+        -(-len(each.encode(errors="replace")) // 4) if isinstance(each, str) else len(each) for each in request.inputs
+    )
+    return Usage(input_tokens=read, estimated=True)
 
 
 async def _vectors(request: EmbeddingRequest) -> Vectors:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm import catalog, errors, wire
 from llm.embeddings import EmbeddingRequest, Vectors
-from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import Chunk, EndChunk, Endpoint, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -88,6 +88,7 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
 async def embed(request: EmbeddingRequest) -> Vectors:
     """Ask the provider for embeddings. Raises `ModelError`, never an error of LiteLLM's own."""
     litellm = preload() if _loaded.is_set() else await asyncio.to_thread(preload)
+    credentials = _credentials(request.model, request.endpoint, litellm)
     try:
         response = await litellm.aembedding(
             model=request.model,
@@ -96,6 +97,7 @@ async def embed(request: EmbeddingRequest) -> Vectors:
             timeout=request.call_timeout,
             max_retries=0,
             drop_params=True,
+            **credentials,
         )
         vectors = [each["embedding"] for each in response.data]
     except Exception as error:
@@ -105,7 +107,7 @@ async def embed(request: EmbeddingRequest) -> Vectors:
 
 def _arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:
     model = catalog.find(request.model)
-    arguments: dict[str, Any] = {
+    return {
         "model": request.model,
         # LiteLLM would fetch an image at an address itself for some providers, from within the operator's network.
         "messages": wire.messages(request.messages, images="images" in model.capabilities, remote_images=False),
@@ -116,18 +118,22 @@ def _arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:
         "num_retries": 0,
         # Parameters that one provider does not know are left out instead of ending the turn.
         "drop_params": True,
+        **_credentials(request.model, request.endpoint, litellm),
     }
-    if request.endpoint and request.endpoint.api_base:
+
+
+def _credentials(model: str, endpoint: Endpoint | None, litellm: ModuleType) -> dict[str, str]:
+    if endpoint and endpoint.api_base:
         # It looks for keys in more places than anybody knows, and would send what it finds to this address.
         raise errors.ModelAddressRefused("an address of a caller's own, for a provider of another kind than OpenAI's")
-    if request.endpoint and request.endpoint.api_key:
-        if _provider(request.model, litellm) not in OWN_KEY_PROVIDERS:
+    if endpoint and endpoint.api_key:
+        if _provider(model, litellm) not in OWN_KEY_PROVIDERS:
             raise errors.ModelNotAuthorized("a caller's key, for a provider that takes other credentials as well")
-        arguments["api_key"] = request.endpoint.api_key
-    elif os.environ.get("OPENAI_API_BASE") and not os.environ.get("OPENAI_API_KEY"):
+        return {"api_key": endpoint.api_key}
+    if os.environ.get("OPENAI_API_BASE") and not os.environ.get("OPENAI_API_KEY"):
         # A local server often has no key, but the client library insists on one.
-        arguments["api_key"] = "none"
-    return arguments
+        return {"api_key": "none"}
+    return {}
 
 
 def _provider(model: str, litellm: ModuleType) -> str:

@@ -5,16 +5,16 @@ The only way from a turn to a model. A user's own key means their provider, thei
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
-from llm import calls, embeddings
+from llm import calls, catalog, embeddings
 from llm.calls import CallRecord, Observer
 from llm.embeddings import EmbeddingRequest, Vectors
 from llm.errors import ModelNotAuthorized
-from llm.types import Chunk, Message, ModelRequest
+from llm.types import Chunk, Endpoint, Message, ModelRequest
 from sessions import budgets, providerkeys
 from sessions.changes import CallRefused, Claimed
 from sessions.protocol import ErrorCode
@@ -23,39 +23,48 @@ from sessions.threads import in_thread
 
 async def stream(held: Claimed, request: ModelRequest, *, tell: Observer) -> AsyncGenerator[Chunk]:
     """Call a model for a turn (`llm.calls.stream`). Raises ModelError, CallRefused and StaleAttempt."""
-    provider = request.model.partition("/")[0]
-    endpoint = None
-    if provider in held.own_keys:
-        endpoint = await in_thread(providerkeys.endpoint)(held.owner_id, provider)
+    endpoint = await _own(held, request.model)
     if endpoint:
         chunks = calls.stream(replace(request, endpoint=endpoint, fallbacks=()), tell=tell)
     elif held.budgets:
         chunks = _within_budgets(held, request, tell)
     else:
         chunks = calls.stream(request, tell=tell)
-    try:
+    with _refusal(endpoint, request.model):
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
-    except ModelNotAuthorized as error:
-        if endpoint is None:
-            raise
-        text = f"The provider {provider} did not accept your key. Store another one, or delete it."
-        raise CallRefused(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
 
 
 async def embed(held: Claimed, request: EmbeddingRequest, *, tell: Observer) -> Vectors:
-    """Have embeddings made for a turn, within its budgets. Raises ModelError, CallRefused and StaleAttempt.
-
-    With this server's key always: those of users are for models that talk.
-    """
-    if held.budgets:
+    """Have embeddings made for a turn (`llm.embeddings.embed`). Raises ModelError, CallRefused and StaleAttempt."""
+    endpoint = await _own(held, request.model)
+    if held.budgets and not endpoint:
         # What it may cost is what a model costs that reads the same and says next to nothing.
-        texts = (text if isinstance(text, str) else "token " * len(text) for text in request.inputs)
+        texts = (text if isinstance(text, str) else "four" * len(text) for text in request.inputs)
         messages = tuple(Message(role="user", content=text) for text in texts)
         reading = ModelRequest(model=request.model, messages=messages, max_output_tokens=1)
         await in_thread(budgets.reserve)(held, reading)
-    return await embeddings.embed(request, tell=tell)
+    with _refusal(endpoint, request.model):
+        return await embeddings.embed(replace(request, endpoint=endpoint), tell=tell)
+
+
+async def _own(held: Claimed, model: str) -> Endpoint | None:
+    """Return what a user's own key for a model's provider is good for, if there is one. Raises CallRefused."""
+    provider = model.partition("/")[0]
+    return await in_thread(providerkeys.endpoint)(held.owner_id, provider) if provider in held.own_keys else None
+
+
+@contextmanager
+def _refusal(endpoint: Endpoint | None, model: str) -> Iterator[None]:
+    """Tell a user whose own key was not accepted what can be done about it. Raises CallRefused."""
+    try:
+        yield
+    except ModelNotAuthorized as error:
+        if endpoint is None:
+            raise
+        text = f"The provider {model.partition('/')[0]} did not accept your key. Store another one, or delete it."
+        raise CallRefused(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
 
 
 def _within_budgets(held: Claimed, request: ModelRequest, tell: Observer) -> AsyncGenerator[Chunk]:
@@ -66,7 +75,10 @@ def _within_budgets(held: Claimed, request: ModelRequest, tell: Observer) -> Asy
         spent += call.cost or 0
         tell(call)
 
-    async def permit(call: ModelRequest) -> None:
+    async def permit(call: ModelRequest) -> ModelRequest:
+        # What was reserved is the most that the answer can cost only where the model is told to stop there.
+        call = replace(call, max_output_tokens=call.max_output_tokens or catalog.find(call.model).max_output)
         await in_thread(budgets.reserve)(held, call, spent)
+        return call
 
     return calls.stream(request, tell=note, permit=permit)

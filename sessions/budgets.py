@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
-from llm import calls
+from llm import prices
 from llm.types import ModelRequest
 from sessions import log
 from sessions.changes import CallRefused, Claimed, StaleAttempt
@@ -53,7 +53,7 @@ def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None
     In all budgets of the attempt or in none; again for the same attempt it replaces what was set aside before. Raises
     CallRefused, and StaleAttempt where the attempt is over: what it set aside would never be settled.
     """
-    highest, least = calls.highest_cost(request), calls.input_cost(request)
+    highest, least = prices.highest_cost(request), prices.input_cost(request)
     if highest is None or least is None:
         text = f"The price of the model {request.model} is not known here, so it cannot be kept within your budget."
         raise CallRefused(
@@ -65,7 +65,7 @@ def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None
         "model": request.model,
         "amount": amount,
         "input_cost": _rounded(spent + least),
-        "input_tokens": calls.estimate(request).input_tokens,
+        "input_tokens": prices.estimate(request).input_tokens,
     }
     with transaction.atomic():
         try:

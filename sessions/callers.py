@@ -26,6 +26,8 @@ class Use(StrEnum):
     WRITE = "write"
     #: Begin a turn, besides sending the message that does.
     TURN = "turn"
+    #: Put an image into a session.
+    IMAGE = "image"
     #: Look at the models there are.
     CATALOG = "catalog"
     #: Ask a model or an agent without a session: a turn all the same.

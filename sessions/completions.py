@@ -25,7 +25,7 @@ from llm.errors import ModelBrokenToolCall
 from llm.types import Image, Message, ModelRequest, Tool, ToolCall
 from sessions import ledger, log, metrics
 from sessions.changes import Accepted, Change, Claimed, StaleAttempt, Step
-from sessions.conversation import give_title, message_added, store_message, store_step
+from sessions.conversation import give_title, message_added, store_message, store_result, store_step
 from sessions.log import NewEvent
 from sessions.models import (
     Completion,
@@ -150,7 +150,7 @@ def model_request(
             model=completion.model, messages=messages, tools=tools, options=options, max_output_tokens=limit
         )
     role = role_of(agent)
-    model, *others = dict.fromkeys((*role.models, settings.CODELAB_MODEL))
+    model, fallbacks = role.models_with(settings.CODELAB_MODEL)
     prompt = role.instructions(tools=[tool.name for tool in tools if tool.name in TOOLS])
     instructions = [message.content for message in messages if message.role == "system"]
     if instructions:
@@ -159,7 +159,7 @@ def model_request(
     said += _own_steps(turn_id)
     return ModelRequest(
         model=model,
-        fallbacks=tuple(others) or None,
+        fallbacks=fallbacks,
         messages=fit(prompt, said, window=window_of(model), tools=tools).messages,
         tools=tools,
         options=options,
@@ -210,12 +210,7 @@ def finish(held: Claimed, step: Step, finished: StepFinished) -> Change:
         fields = counted(turn, step)
         if refused and not calls:
             for call, why in refused:
-                message_id, more = new_id(), {"tool_call_id": call.id}
-                (added,) = log.append(session, [message_added(message_id, turn.pk, MessageRole.TOOL, why, **more)])
-                row = StoredMessage(id=message_id, session=session, turn=turn, role=MessageRole.TOOL, content=why)
-                row.tool_call_id = call.id
-                store_message(row, added)
-                events.append(added)
+                events += store_result(session, turn.pk, call.id, why)
             move(turn, TurnStatus.QUEUED, **fields)
             queued = event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)
             events += log.append(session, [queued])

@@ -85,6 +85,24 @@ def store_step(
     return events
 
 
+def store_result(
+    session: Session,
+    turn_id: uuid.UUID,
+    call_id: str,
+    content: str,
+    *,
+    subtask: SubTask | None = None,
+    behind: Sequence[NewEvent] = (),
+) -> list[LoggedEvent]:
+    """Store what a model is told of a call that it asked for, `behind` other events."""
+    message = Message(id=new_id(), session=session, turn_id=turn_id, role=MessageRole.TOOL, content=content)
+    message.tool_call_id, message.subtask = call_id, subtask
+    added = message_added(message.pk, turn_id, MessageRole.TOOL, content, tool_call_id=call_id, **part_of(subtask))
+    events = log.append(session, [*behind, added])
+    store_message(message, events[-1])
+    return events
+
+
 def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
     """Return what a turn's present attempt has shown of messages that are not stored yet, with any `reasoning`."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))

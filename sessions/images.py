@@ -1,4 +1,4 @@
-"""Pictures of a session: taken in, shown by messages, given to a model, deleted when no message shows them.
+"""Pictures of a session: taken in, shown by messages, given to a model, deleted when none has shown them.
 
 A picture comes by itself and messages name it, so that no frame is larger than a text and the log holds no pictures.
 What is not a picture is refused here: a provider would refuse it with every later turn of the session.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,14 +39,20 @@ def media_type_of(data: bytes) -> MediaType | None:
     return None
 
 
-def store(session_id: uuid.UUID, data: bytes) -> Image:
-    """Put a picture into a session; the same one again is the same row. Commits. Raises ImageRefused."""
+def require_picture(data: bytes) -> MediaType:
+    """Return what kind of picture this is. Raises ImageRefused."""
     if len(data) > MAX_IMAGE_BYTES:
         text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
         raise ImageRefused(ErrorCode.IMAGE_TOO_LARGE, text)
     media_type = media_type_of(data)
     if media_type is None:
         raise ImageRefused(ErrorCode.INVALID_IMAGE, "This is no PNG, JPEG, GIF or WebP, which is what models read.")
+    return media_type
+
+
+def store(session_id: uuid.UUID, data: bytes) -> Image:
+    """Put a picture into a session; the same one again is the same row. Commits. Raises ImageRefused."""
+    media_type = require_picture(data)
     # Also where it was there already: the day after which it may go begins anew.
     came = {"uploaded_at": timezone.now()}
     image, _ = Image.objects.update_or_create(
@@ -79,17 +85,32 @@ def of_message(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[str, 
     return [described(found[each]) for each in dict.fromkeys(wanted)]
 
 
-def for_model(shown: Sequence[dict[str, Any]]) -> dict[str, ModelImage]:
-    """Return the newest of a conversation's pictures, which are named oldest first, by their ids."""
-    wanted: list[str] = []
+def for_model(shown: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:
+    """Return what a model is shown of the pictures of messages, which are named oldest first, message by message.
+
+    Each picture once, in the newest message that shows it, and of all of them the newest.
+    """
+    places: dict[str, int] = {}
     room = NEWEST_BYTES
-    for image in reversed(shown):
+    for place, image in _newest_first(shown):
+        if image["image_id"] in places:
+            continue
         room -= image["bytes"]
-        if room < 0 or len(wanted) == NEWEST:
+        if room < 0 or len(places) == NEWEST:
             break
-        wanted.append(image["image_id"])
-    rows = Image.objects.filter(pk__in=wanted).values_list("pk", "media_type", "data")
-    return {str(pk): ModelImage(f"data:{kind};base64,{b64encode(data).decode()}") for pk, kind, data in rows}
+        places[image["image_id"]] = place
+    rows = Image.objects.filter(pk__in=places).values_list("pk", "media_type", "data")
+    data = {str(pk): ModelImage(f"data:{kind};base64,{b64encode(data).decode()}") for pk, kind, data in rows}
+    return [
+        tuple(data[name] for each in images if places.get(name := each["image_id"]) == place and name in data)
+        for place, images in enumerate(shown)
+    ]
+
+
+def _newest_first(shown: Sequence[Sequence[dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for place in reversed(range(len(shown))):
+        for image in reversed(shown[place]):
+            yield place, image
 
 
 def forget_unused() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from agents.context import Window, fit
 from agents.plans import progress
@@ -38,6 +39,7 @@ from sessions.models import (
     Turn,
     TurnStatus,
 )
+from sessions.sql import rows
 
 #: Events that are replayed at most; whoever has missed more starts again from a snapshot.
 REPLAY_LIMIT = 5000
@@ -45,6 +47,15 @@ REPLAY_LIMIT = 5000
 # Every step needs them; to put the join together takes the ORM longer than to run both.
 _TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
 _SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s"
+
+# Most messages have neither calls nor images, and to read a thousand rows takes the ORM four times as long.
+_CONVERSATION = """
+    SELECT role, content, nullif(tool_calls::text, '[]'), tool_call_id, images::text
+    FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
+    WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
+    AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
+    ORDER BY turn.position, message.number
+"""
 
 NO_RESULT = "Error: this tool was never answered."
 
@@ -91,16 +102,17 @@ def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMe
 
 
 def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
-    rows = Message.objects.filter(session_id=turn.session_id, turn__position__lte=turn.position, withdrawn=False)
-    rows = rows.filter(subtask=subtask) if subtask else rows.filter(Q(subtask=None) | Q(role=MessageRole.USER))
+    part = subtask and subtask.pk
+    found = [
+        (role, content, json.loads(calls) if calls else [], answers, json.loads(images) if images else [])
+        for role, content, calls, answers, images in rows(_CONVERSATION, turn.session_id, turn.position, part, part)
+    ]
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
-    ordered = rows.order_by("turn__position", "number")
-    found = list(ordered.values_list("role", "content", "tool_calls", "tool_call_id", "images"))
     proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, *_ in found for call in asked)
     reports = _reports(turn.session_id) if proposed and not subtask else {}
-    shown = [image for *_, images in found for image in images or ()]
-    pictures = for_model(shown) if shown else {}
+    shown = [images for *_, images in found if images]
+    pictures = iter(for_model(shown) if shown else ())
     for role, content, asked, answers, images in found:
         if role == MessageRole.TOOL:
             unanswered.remove(answers)
@@ -117,16 +129,15 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
             tool_calls=calls,
             tool_call_id=answers,
         )
-        messages.append(_with_images(message, images, pictures) if images else message)
+        messages.append(_with_images(message, next(pictures), of=len(images)) if images else message)
     return tuple(messages + _missing_results(unanswered))
 
 
-def _with_images(message: ModelMessage, images: list[dict[str, Any]], pictures: dict[str, ModelImage]) -> ModelMessage:
-    there = tuple(pictures[image["image_id"]] for image in images if image["image_id"] in pictures)
+def _with_images(message: ModelMessage, images: tuple[ModelImage, ...], *, of: int) -> ModelMessage:
     content = message.content
-    if left_out := len(images) - len(there):
-        content += f"\n\n[{left_out} of {len(images)} images left out: there are newer ones.]"
-    return replace(message, content=content, images=there)
+    if left_out := of - len(images):
+        content += f"\n\n[{left_out} of {of} images left out: they come again below, or there are newer ones.]"
+    return replace(message, content=content, images=images)
 
 
 def _reports(session_id: uuid.UUID) -> dict[str, str]:

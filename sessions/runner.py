@@ -192,12 +192,11 @@ async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed
 async def _request(held: Claimed) -> ModelRequest | EmbeddingRequest:
     if held.stateless:
         return await _stored(completions.model_request, held.turn_id, held.agent, _window)
-    preferred, *others = dict.fromkeys((*role_of(held.agent).models, settings.CODELAB_MODEL))
+    preferred, fallbacks = role_of(held.agent).models_with(settings.CODELAB_MODEL)
     messages, tools = await _stored(queries.model_input, held.turn_id, held.agent, _window(preferred))
     return ModelRequest(
         model=preferred,
-        # Where the role has no wish, the catalog says what stands in for the server's model.
-        fallbacks=tuple(others) or None,
+        fallbacks=fallbacks,
         messages=messages,
         tools=tools,
     )

@@ -19,7 +19,7 @@ from agents.plans import Status
 from llm.types import ToolCall as ModelToolCall
 from sessions import answers, ledger, log, metrics, plans
 from sessions.changes import Change, Claimed, Step, ToolCallRefused
-from sessions.conversation import at_work, make_call_ids_unique, message_added, part_of, store_message, store_step
+from sessions.conversation import at_work, make_call_ids_unique, store_result, store_step
 from sessions.judgement import judge, questions
 from sessions.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -27,8 +27,6 @@ from sessions.models import (
     Approval,
     ApprovalStatus,
     EventKind,
-    Message,
-    MessageRole,
     Session,
     SubTask,
     ToolCall,
@@ -171,25 +169,8 @@ def _is_open(call: ToolCall) -> bool:
 
 def _store_result(session: Session, call: ToolCall, subtask: SubTask | None) -> list[LoggedEvent]:
     payload = {"turn_id": str(call.turn_id), "call_id": call.call_id, "status": str(call.status)}
-    message_id = new_id()
-    events = log.append(
-        session,
-        [
-            event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload),
-            message_added(
-                message_id,
-                call.turn_id,
-                MessageRole.TOOL,
-                call.result,
-                tool_call_id=call.call_id,
-                **part_of(subtask),
-            ),
-        ],
-    )
-    message = Message(id=message_id, session=session, turn_id=call.turn_id, role=MessageRole.TOOL, content=call.result)
-    message.tool_call_id, message.subtask = call.call_id, subtask
-    store_message(message, events[1])
-    return events
+    finished = event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload)
+    return store_result(session, call.turn_id, call.call_id, call.result, subtask=subtask, behind=[finished])
 
 
 def _go_on(

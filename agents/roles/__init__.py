@@ -83,6 +83,11 @@ class Role(BaseModel):
             raise ValueError(problem)
         return source
 
+    def models_with(self, default: str) -> tuple[str, tuple[str, ...] | None]:
+        """Return the model to ask, and those that stand in for it; None: those that the catalog names."""
+        preferred, *others = dict.fromkeys((*self.models, default))
+        return preferred, tuple(others) or None
+
     def instructions(
         self,
         *,

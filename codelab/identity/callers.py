@@ -45,13 +45,14 @@ IN_QUERY = (
 FACTOR_OF_AN_ADDRESS = 10
 #: Credentials that a person or a program has sent for this request, and not a browser or nobody.
 SENT = frozenset({Kind.TOKENS, Kind.API_KEY, Kind.INTERNAL})
-LIMITS = {Use.CONNECTION: "connections", Use.WRITE: "messages", Use.TURN: "turns"}
+LIMITS = {Use.CONNECTION: "connections", Use.WRITE: "messages", Use.TURN: "turns", Use.IMAGE: "images"}
 #: The scopes of which one is enough.
 SCOPES = {
     Use.CONNECTION: (Scope.READ,),
     Use.READ: (Scope.READ,),
     Use.WRITE: (Scope.WRITE,),
     Use.TURN: (Scope.WRITE,),
+    Use.IMAGE: (Scope.WRITE,),
     Use.CATALOG: (Scope.LLM, Scope.READ),
     Use.COMPLETION: (Scope.LLM, Scope.WRITE),
 }

@@ -9,6 +9,7 @@ from ninja import Router
 
 from sessions import images, lifecycle
 from sessions.api import ERRORS, ApiError, not_found, owned, owner, require_clean
+from sessions.callers import Use, caller_of
 from sessions.changes import ImageRefused
 from sessions.intake import patience
 from sessions.models import Image
@@ -39,12 +40,14 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
     require_clean(session_id)
     # One byte more than is allowed tells that there is more. Django's own limit is that of the other endpoints.
     data = request.read(MAX_IMAGE_BYTES + 1)
+    try:
+        images.require_picture(data)
+    except ImageRefused as error:
+        raise ApiError(413 if error.code == ErrorCode.IMAGE_TOO_LARGE else 400, error.code, str(error)) from None
+    await caller_of(request).permit(Use.IMAGE)
     async with patience():
         session = await in_thread(lifecycle.open_session)(owner(request).pk, session_id)
-        try:
-            image = await in_thread(images.store)(session.pk, data)
-        except ImageRefused as error:
-            raise ApiError(413 if error.code == ErrorCode.IMAGE_TOO_LARGE else 400, error.code, str(error)) from None
+        image = await in_thread(images.store)(session.pk, data)
     return ImageOut(**images.described(image))
 
 

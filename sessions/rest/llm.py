@@ -31,7 +31,9 @@ class ModelOut(Schema):
     id: str
     context_window: int
     max_output_tokens: int
-    capabilities: Annotated[list[str], Field(description="Of `tools`, `images`, `reasoning`, `prompt_cache`.")]
+    capabilities: Annotated[
+        list[str], Field(description="Of `tools`, `images`, `reasoning`, `prompt_cache`, `embeddings`.")
+    ]
     prices: list[PricesOut]
     fallbacks: Annotated[list[str], Field(description="Models that are asked in turn when it fails.")]
     agents: Annotated[list[str], Field(description="Agents that it answers for, if it can.")]

@@ -191,3 +191,10 @@ def test_every_prompt_of_the_folder_is_a_template_that_works() -> None:
         assert prompts.problem(file.read_text(encoding="utf-8")) == ""
     assert "- coder: Writes" in prompts.render("routing.md", agents=routed(), current="")
     assert "At most 300 words" in prompts.render("summary.md", words=300)
+
+
+def test_models_of_a_role_come_before_the_servers() -> None:
+    plain = ROLES["coder"].model_copy(update={"models": ()})
+    assert plain.models_with("m") == ("m", None), "the catalog says what stands in for it"
+    choosy = plain.model_copy(update={"models": ("a", "b", "m")})
+    assert choosy.models_with("m") == ("a", ("b", "m"))

@@ -120,6 +120,8 @@ async def test_what_is_no_picture_ends_nothing(seeing: Service, http: httpx.Asyn
     ):
         answer = await http.post("/api/v1/sessions/bad/images", content=data)
         assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+    assert (await http.get("/api/v1/sessions/bad")).status_code == 404, "it has left nothing behind"
+    assert (await http.post("/api/v1/sessions", json={"session_id": "bad"})).status_code == 200
     missing = "00000000-0000-7000-8000-000000000000"
     assert (await http.get(f"/api/v1/sessions/bad/images/{missing}")).json()["error_code"] == "image_not_found"
     rest = await http.post("/api/v1/message", json={"session_id": "bad", "message": "x", "images": [missing]})

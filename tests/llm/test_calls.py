@@ -14,7 +14,7 @@ from codelab.environment import PROJECT
 from llm import calls, errors
 from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import Chunk, EndChunk, Endpoint, Image, Message, ModelRequest, TextChunk, Usage
+from llm.types import Chunk, EndChunk, Endpoint, Message, ModelRequest, TextChunk, Usage
 from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
 
 HELLO = (Message(role="user", content="Hello, world"),)
@@ -167,6 +167,15 @@ async def test_the_catalog_says_what_stands_in(server: Recorded) -> None:
     assert [record.model for record in records] == ["openai/gpt-5-mini", "openai/gpt-5-nano"]
 
 
+async def test_the_failure_of_the_first_model_is_told_whatever_ends_the_others(server: Recorded) -> None:
+    server.refuse(404)
+    server.refuse(400, {"error": {"message": "x", "code": "context_length_exceeded"}})
+    chunks, records, error = await ask(request(fallbacks=("openai/b",)))
+    assert chunks == []
+    assert [record.error_code for record in records] == ["model_not_found", "model_context_too_long"]
+    assert type(error) is errors.ModelNotFound
+
+
 async def test_a_callers_own_key_is_for_the_model_that_was_asked_for(server: Recorded) -> None:
     server.refuse(404)
     _, records, _ = await ask(request("openai/gpt-5-mini", endpoint=Endpoint(api_key="sk-alice")))
@@ -219,19 +228,6 @@ async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server
 def test_each_kind_of_failure_has_its_place_in_the_table() -> None:
     after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
     assert calls.AFTER.keys() | after_output == set(ModelError.__subclasses__())
-
-
-def test_what_may_be_spent_is_known_before() -> None:
-    # 12 bytes read, at $0.25 and $0.05; 1,000 tokens said, at $2 and $0.40: the dearer one counts.
-    assert calls.highest_cost(request("openai/gpt-5-mini", max_output_tokens=1000)) == Decimal("0.00200075")
-    assert calls.highest_cost(request("openai/gpt-5-nano", fallbacks=("openai/gpt-5-mini",))) == Decimal("0.25600075")
-    assert calls.highest_cost(request("somebody/something")) is None
-
-
-def test_an_image_is_counted() -> None:
-    image = Image("data:image/png;base64,aGk=")
-    with_it = ModelRequest(model="x", messages=(Message(role="user", content="", images=(image,)),))
-    assert calls.estimate(with_it).input_tokens == calls.IMAGE_TOKENS
 
 
 def test_what_is_loaded_is_what_is_needed() -> None:

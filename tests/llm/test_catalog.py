@@ -53,6 +53,11 @@ def test_windows_and_prices_are_those_of_the_source() -> None:
         theirs = source.get(model.name) or source[model.name.partition("/")[2]]
         price = model.prices[0]
         assert model.window == theirs["max_input_tokens"], model.name
+        if "embeddings" in model.capabilities:
+            assert theirs["mode"] == "embedding"
+            assert float(price.input) == pytest.approx(theirs["input_cost_per_token"] * 1_000_000), model.name
+            assert price.output == theirs["output_cost_per_token"] == 0
+            continue
         assert model.max_output == theirs["max_output_tokens"], model.name
         for ours, name in (
             (price.input, "input_cost_per_token"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from llm import addresses, catalog, direct, gateway
+from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelAddressRefused, ModelError, ModelNotAuthorized, ModelUnavailable
 from llm.types import Endpoint, Message, ModelRequest
 from tests.llm.recorded import Recorded, ending, recorded, text
@@ -31,6 +33,19 @@ async def call(endpoint: Endpoint | None, model: str = "openai/fake") -> None:
         pass
 
 
+VECTOR = json.dumps({"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}}).encode()
+
+
+def embedding(endpoint: Endpoint | None, model: str = "openai/fake") -> EmbeddingRequest:
+    return EmbeddingRequest(model=model, inputs=("Hi",), endpoint=endpoint)
+
+
+async def embed(endpoint: Endpoint | None, model: str = "openai/fake") -> None:
+    provider = catalog.provider_of(model)
+    assert provider is not None
+    await direct.embed(embedding(endpoint, model), provider)
+
+
 @pytest.fixture
 def _canary(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator's keys, wherever a library might look for them."""
@@ -48,6 +63,11 @@ async def test_our_key_never_goes_to_a_callers_address(server: Recorded, key: st
         assert len(theirs.posts) == 1
         assert theirs.posts[0].headers.get("authorization") == (f"Bearer {key}" if key else None)
         assert CANARY not in str(theirs.posts[0])
+        theirs.play(VECTOR, content_type="application/json")
+        await embed(Endpoint(api_base=theirs.url, api_key=key, allow_private=True), model)
+        assert theirs.posts[1].path == "/v1/embeddings"
+        assert theirs.posts[1].headers.get("authorization") == (f"Bearer {key}" if key else None)
+        assert CANARY not in str(theirs.posts[1])
     assert server.posts == []
 
 
@@ -64,6 +84,8 @@ async def test_litellm_gets_no_address_of_a_caller(model: str) -> None:
                     request(Endpoint(api_base=theirs.url, api_key=key, allow_private=True), model)
                 ):
                     pass
+            with pytest.raises(ModelAddressRefused):
+                await gateway.embed(embedding(Endpoint(api_base=theirs.url, api_key=key, allow_private=True), model))
         assert theirs.connections == 0
 
 
@@ -72,6 +94,8 @@ async def test_a_callers_key_is_not_used_where_ours_might_pay(model: str) -> Non
     with pytest.raises(ModelNotAuthorized):
         async for _ in gateway.stream(request(Endpoint(api_key="sk-alice"), model)):
             pass
+    with pytest.raises(ModelNotAuthorized):
+        await gateway.embed(embedding(Endpoint(api_key="sk-alice"), model))
 
 
 @pytest.mark.usefixtures("_canary")
@@ -83,6 +107,14 @@ async def test_a_callers_key_is_used_instead_of_ours(server: Recorded) -> None:
     assert [post.headers["authorization"] for post in server.posts] == ["Bearer sk-alice"] * 2
     await call(None)
     assert server.posts[-1].headers["authorization"] == f"Bearer {CANARY}"
+
+
+@pytest.mark.usefixtures("_canary")
+async def test_a_callers_key_is_used_for_embeddings_too(server: Recorded) -> None:
+    server.play(VECTOR, content_type="application/json")
+    await embed(Endpoint(api_key="sk-alice"))
+    await gateway.embed(embedding(Endpoint(api_key="sk-alice")))
+    assert [post.headers["authorization"] for post in server.posts] == ["Bearer sk-alice"] * 2
 
 
 async def test_a_local_server_of_the_operator_needs_no_key(server: Recorded) -> None:

@@ -130,6 +130,20 @@ async def test_a_turn_ends_where_the_budget_does(worker: Worker, session: Sessio
     assert await state(row) == [5, 0]
 
 
+async def test_64_turns_at_once_stay_within_one_budget(worker: Worker, alice: User, provider: Provider) -> None:
+    """Each may cost 10 dollars and costs 5, and the model is told to stop at 10."""
+    asked = len(provider.requests)
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=100))
+    sessions = await look(lambda: [lifecycle.open_session(alice.pk, f"crowd {number}") for number in range(64)])
+    await asyncio.gather(*(worker.answer(session, "tokens=2") for session in sessions))
+    answered = len(provider.requests) - asked
+    assert 10 <= answered <= 20
+    assert await state(row) == [5 * answered, 0]
+    assert all(request["max_completion_tokens"] == 10 for request in provider.requests[asked:])
+    refused = await look(lambda: Event.objects.filter(payload__error_code="budget_exhausted").count())
+    assert answered + refused == 64
+
+
 @pytest.mark.parametrize(("limit", "spent"), [(50, 9), (1, 0)])
 async def test_embeddings_are_within_the_budget(
     worker: Worker, alice: User, tmp_path: Path, limit: int, spent: int
@@ -198,6 +212,15 @@ async def test_a_key_of_the_users_own_needs_no_budget(worker: Worker, session: S
     told = await look(failure)
     assert told["error_code"] == "provider_key_refused"
     assert "sk-of" not in str(told)
+
+
+async def test_a_key_of_the_users_own_is_for_embeddings_too(worker: Worker, alice: User) -> None:
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=0))
+    await look(lambda: providerkeys.store(alice.pk, "openai", "sk-of-alice-1234", ""))
+    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
+    await worker.run((await look(lambda: completions.accept(alice.pk, asked))).turn_id)
+    assert await look(ledger) == [(1, "ok", "", 9, 0, 0, True)]
+    assert await state(row) == [0, 0]
 
 
 async def test_a_key_goes_to_no_private_address(worker: Worker, session: Session, provider: Provider) -> None:

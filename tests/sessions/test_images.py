@@ -115,8 +115,18 @@ def test_only_so_many_are_shown_to_a_model_and_the_newest(session: Session) -> N
         answer(accepted)
     shown = [message for message in queries.history(accepted.turn_id) if message.role == "user"]
     assert [len(message.images) for message in shown] == [0, 5, 5, 5, 5]
-    assert shown[0].content == "0\n\n[5 of 5 images left out: there are newer ones.]"
+    assert shown[0].content == "0\n\n[5 of 5 images left out: they come again below, or there are newer ones.]"
     assert shown[1].content == "1"
+
+
+def test_a_picture_is_given_to_a_model_once_and_with_the_newest_message(session: Session) -> None:
+    image, other = put(session, 1, MAX_IMAGE_BYTES - 100), put(session, 2)
+    for _ in range(5):
+        accepted = show(session, image, other)
+        answer(accepted)
+    shown = [message for message in queries.history(accepted.turn_id) if message.role == "user"]
+    assert [len(message.images) for message in shown] == [0, 0, 0, 0, 2]
+    assert all("2 of 2 images left out" in message.content for message in shown[:-1])
 
 
 def test_only_so_many_bytes_are_shown_to_a_model(session: Session) -> None:

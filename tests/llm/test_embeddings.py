@@ -1,0 +1,73 @@
+"""What is told of calls for embeddings, however they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from llm import embeddings
+from llm.calls import CallRecord, Outcome
+from llm.embeddings import EmbeddingRequest
+from llm.errors import ModelError
+from llm.types import Endpoint, Usage
+from tests.llm.recorded import Recorded
+
+REQUEST = EmbeddingRequest(model="openai/text-embedding-3-small", inputs=("eight by", (1, 2, 3)))
+ESTIMATE = Usage(input_tokens=5, estimated=True)
+
+
+def answer(vectors: int = 2, **more: object) -> bytes:
+    return json.dumps({"data": [{"index": i, "embedding": [0.5]} for i in range(vectors)], **more}).encode()
+
+
+async def told(server: Recorded, request: EmbeddingRequest = REQUEST) -> CallRecord:
+    records: list[CallRecord] = []
+    with_error = False
+    try:
+        await embeddings.embed(request, tell=records.append)
+    except ModelError:
+        with_error = True
+    (record,) = records
+    assert with_error == (record.outcome != Outcome.COMPLETED)
+    return record
+
+
+async def test_it_is_told_of_with_what_the_provider_counts(server: Recorded) -> None:
+    server.play(answer(usage={"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}), content_type="application/json")
+    record = await told(server)
+    assert (record.outcome, record.usage.input_tokens, str(record.cost)) == (Outcome.COMPLETED, 1_000_000, "0.02")
+    record = await told(server, replace(REQUEST, endpoint=Endpoint(api_key="sk-alice")))
+    assert (record.own_endpoint, record.cost) == (True, Decimal())
+
+
+@pytest.mark.parametrize("vectors", [2, 1], ids=["all of them", "too few"])
+async def test_a_count_that_is_not_told_is_estimated(server: Recorded, vectors: int) -> None:
+    server.play(answer(vectors), content_type="application/json")
+    assert (await told(server)).usage == ESTIMATE
+
+
+async def test_what_the_provider_refused_has_cost_nothing(server: Recorded) -> None:
+    server.refuse(429)
+    record = await told(server)
+    assert (record.outcome, record.error_code, record.usage) == (Outcome.FAILED, "model_rate_limited", Usage())
+
+
+async def test_what_came_too_late_may_have_to_be_paid(server: Recorded) -> None:
+    server.play(30.0)
+    record = await told(server, replace(REQUEST, call_timeout=0.5))
+    assert (record.outcome, record.error_code, record.usage) == (Outcome.FAILED, "model_timed_out", ESTIMATE)
+
+
+async def test_what_was_cancelled_may_have_to_be_paid(server: Recorded) -> None:
+    server.play(30.0)
+    records: list[CallRecord] = []
+    task = asyncio.create_task(embeddings.embed(REQUEST, tell=records.append))
+    await asyncio.wait_for(server.silent.wait(), 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(record.outcome, record.usage) for record in records] == [(Outcome.CANCELLED, ESTIMATE)]

@@ -1,0 +1,60 @@
+"""What calls may cost: never less than they do, so that what was reserved for one is enough."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from llm import prices
+from llm.types import Endpoint, Image, Message, ModelRequest, Tool, ToolCall, Usage
+from tests.agents.test_tokens import SAMPLES
+
+IMAGE = Image("data:image/png;base64,aGk=")
+
+
+def request(content: str = "", model: str = "openai/gpt-5-mini", **more: object) -> ModelRequest:
+    message = Message(role="user", content=content)
+    return ModelRequest(**{"model": model, "messages": (message,), **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_tokenizer_finds_more_in_a_text_than_is_reserved(name: str) -> None:
+    text, tokens = SAMPLES[name]
+    assert prices.most_read(request(text)) >= tokens
+
+
+def test_everything_that_is_sent_is_reserved_for() -> None:
+    plain = prices.most_read(request("x"))
+    call = ToolCall(id="c", name="read_file", arguments={"path": "x" * 100})
+    called = Message(role="assistant", content="", tool_calls=(call,))
+    tool = Tool(name="read_file", description="d" * 100, parameters={"type": "object"})
+    seen = Message(role="user", content="x", images=(IMAGE,))
+    assert prices.most_read(request("x", messages=(Message(role="user", content="x"), called))) > plain + 100
+    assert prices.most_read(request("x", tools=(tool,))) > plain + 100 + prices.ABOUT_TOOLS
+    assert prices.most_read(request(messages=(seen,))) == plain + prices.MOST_IMAGE_TOKENS
+    assert prices.most_read(request("x", options={"response_format": "s" * 100})) > plain + 100
+
+
+def test_what_may_be_spent_is_known_before() -> None:
+    # 12 bytes and what is around them at $0.25, and 1,000 tokens at $2, for a million.
+    expected = Decimal(12 + prices.AROUND) * Decimal("0.25") + 1000 * 2
+    assert prices.highest_cost(request("Hello, world", max_output_tokens=1000)) == expected / 1_000_000
+    # As much as the model says at most.
+    assert (
+        prices.highest_cost(request(max_output_tokens=None)) == (prices.AROUND * Decimal("0.25") + 128_000 * 2) / 10**6
+    )
+    assert prices.highest_cost(request(model="somebody/something")) is None
+
+
+def test_what_somebody_else_pays_costs_nothing() -> None:
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    assert prices.cost("openai/gpt-5-mini", usage, own=False) == Decimal("0.00225")
+    assert prices.cost("openai/gpt-5-mini", usage, own=True) == 0
+    assert prices.highest_cost(request("x", endpoint=Endpoint(api_key="sk-alice"))) == 0
+
+
+def test_an_image_is_counted() -> None:
+    assert prices.estimate(request(messages=(Message(role="user", content="", images=(IMAGE,)),))).input_tokens == (
+        prices.IMAGE_TOKENS
+    )
