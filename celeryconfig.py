@@ -26,6 +26,9 @@ if broker_url.startswith(("redis", "unix")):
         # Redis hands a task out again after this many seconds; harmless, because claiming a turn is a guarded UPDATE.
         "visibility_timeout": 3600,
     }
+    # A connection that is lost with unacknowledged tasks ends the whole worker (kombu 5.7.0 fails while it restores
+    # them), so no task is taken before a thread is free for it. Celery can do that with Redis alone.
+    worker_disable_prefetch = True
 # A hint that cannot be sent now is not worth waiting for: the sweeper finds the turn.
 task_publish_retry = False
 
@@ -36,11 +39,9 @@ result_backend = None
 task_default_queue = "turns"
 task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}, "codelab.identity.tasks.tidy": {"queue": "upkeep"}}
 # Acknowledged when it starts: the lease on the turn brings it back, not the broker. Late acknowledgement would add
-# nothing and take much: a connection to Redis that is lost with unacknowledged tasks ends the whole worker (kombu
-# 5.7.0 fails while it restores them). For the same reason no task is taken before a thread is free for it.
+# nothing, and end the worker with a lost connection to Redis, as above.
 task_acks_late = False
 worker_prefetch_multiplier = 1
-worker_disable_prefetch = True
 task_send_sent_event = True
 worker_send_task_events = True
 worker_hijack_root_logger = False
