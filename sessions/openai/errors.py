@@ -59,9 +59,9 @@ class DoorError(Exception):
         }
 
 
-def of_turn(code: str, text: str) -> DoorError:
-    """Return the error of a turn that failed."""
-    return DoorError(STATUS.get(code, 500), code, text)
+def of_turn(code: str, text: str, *, retry_after: int | None = None) -> DoorError:
+    """Return the error of a turn that failed; after `retry_after` seconds it is worth another try."""
+    return DoorError(STATUS.get(code, 500), code, text, retry_after=retry_after)
 
 
 def no_model(name: str) -> DoorError:

@@ -118,7 +118,7 @@ class Answer:
 
     async def _ended(self, kind: str, payload: dict[str, Any]) -> AsyncGenerator[Piece]:
         if kind == EventKind.TURN_FAILED:
-            raise of_turn(payload["error_code"], payload["error"])
+            raise of_turn(payload["error_code"], payload["error"], retry_after=payload.get("retry_after"))
         if kind == EventKind.TURN_CANCELLED:
             raise DoorError(400, ErrorCode.CANCELLED, "Somebody has stopped this turn.")
         outcome = await in_thread(completions.outcome)(self.turn_id)

@@ -106,6 +106,12 @@ def turn_of(service: Service, text: str) -> str:
     return str(found[0][0]) if found else ""
 
 
+def turn_id_of(service: Service, text: str) -> object:
+    """Return the id of the only turn of the request whose last words these are."""
+    ((turn_id,),) = service.rows("SELECT turn_id FROM agent_sessions_message WHERE content = %s", text)
+    return turn_id
+
+
 # Answers
 
 
@@ -311,6 +317,18 @@ def test_a_failure_before_the_first_words_has_its_status(
     with pytest.raises(kind) as caught:
         client.chat.completions.create(model="scripted", messages=said(f"/fail {name}"), stream=stream)
     assert (caught.value.status_code, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_says_when_it_is_worth_another_try(
+    provided: openai.OpenAI, provided_service: Service, stream: bool
+) -> None:
+    text = f"Number {next(_numbers)} status=429 retry_after=17.2"
+    with pytest.raises(openai.RateLimitError) as caught:
+        provided.chat.completions.create(model="openai/fake", messages=said(text), stream=stream)
+    assert caught.value.response.headers["Retry-After"] == "18"
+    told = "SELECT payload->'retry_after' FROM agent_sessions_event WHERE kind = 'turn_failed' AND turn_id = %s"
+    assert provided_service.rows(told, turn_id_of(provided_service, text)) == [(18,)]
 
 
 def test_a_failure_in_the_middle_ends_the_stream_with_an_error(service: Service, client: openai.OpenAI) -> None:

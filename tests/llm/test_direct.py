@@ -184,6 +184,7 @@ async def test_nonsense_is_a_failure(server: Recorded, steps: list[bytes]) -> No
         ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry_after": "Fri, 21 Oct 2095 07:28:00 GMT"}, 3600.0),
         ({"retry_after": "soon"}, None),
+        ({"retry_after": "nan"}, None),
         ({}, None),
     ],
 )
