@@ -102,12 +102,7 @@ def not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _response(error: DoorError) -> HttpResponse:
-    response = JsonResponse(error.body, status=error.status)
-    if error.retry_after is not None:
-        response["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="codelab"'
-    return response
+    return JsonResponse(error.body, status=error.status, headers=error.headers)
 
 
 def _error(error: Exception) -> DoorError:
@@ -127,7 +122,7 @@ def _error(error: Exception) -> DoorError:
         case BrokerUnavailable():
             return DoorError(503, ErrorCode.BROKER_UNAVAILABLE, str(error), retry_after=2)
         case MessageRefused():
-            return DoorError(409, error.code, str(error))
+            return DoorError(409, error.code, str(error), again=False)
         case Session.DoesNotExist():
             return DoorError(404, ErrorCode.SESSION_NOT_FOUND, "The session was deleted.")
         case DatabaseError() | TooLate() | TimeoutError():

@@ -65,20 +65,19 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
         answer = await _ask(request, shapes.chat(body), writable)
     else:
         answer = await _send(request, body, key, writable)
-    stops = key is None
     if not body.stream:
-        return await _whole(answer, body.model, stops=stops)
+        return await _whole(answer, body.model)
     chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
     pieces = Waited(answer.pieces())
     try:
         # A failure before the first words is answered as one, so that clients see its status.
         first = await pieces.within(CANDOUR)
     except BaseException:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
         raise
     if first is not None:
         pieces.put_back(first)
-    lines = while_signed_in(_lines(answer, pieces, chunks, stops=stops), caller_of(request))
+    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request))
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
 
@@ -121,10 +120,11 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     async def take_calls() -> list[dict[str, Any]]:
         return await in_thread(live.take_calls)(turn_id, names)
 
-    return Answer(session.pk, turn_id, number, writable=writable, take=take_calls if names else None)
+    handed = take_calls if names else None
+    return Answer(session.pk, turn_id, number, in_session=True, writable=writable, take=handed)
 
 
-async def _whole(answer: Answer, model: str, *, stops: bool) -> JsonResponse:
+async def _whole(answer: Answer, model: str) -> JsonResponse:
     """Wait for the end of an answer."""
     whole = Whole(answer.turn_id, model)
     pieces = Waited(answer.pieces())
@@ -134,10 +134,10 @@ async def _whole(answer: Answer, model: str, *, stops: bool) -> JsonResponse:
             if piece is not None and (body := whole.read(piece)) is not None:
                 return JsonResponse(body)
     finally:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
 
 
-async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks, *, stops: bool) -> AsyncGenerator[str]:
+async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks) -> AsyncGenerator[str]:
     """Yield the lines of a stream: chunks, comments while the model is silent, and at last [DONE] or an error."""
     try:
         yield chunks.begin()
@@ -157,12 +157,12 @@ async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks, *, stops
         text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
         yield data(DoorError(500, ErrorCode.INTERNAL_ERROR, text).body)
     finally:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
 
 
-async def _leave(answer: Answer, pieces: Waited[Piece], *, stops: bool) -> None:
+async def _leave(answer: Answer, pieces: Waited[Piece]) -> None:
     """Follow a turn no longer; one that nobody else can follow is stopped."""
-    if stops and not answer.over:
+    if not (answer.in_session or answer.over):
         stopping = asyncio.create_task(_stop(answer.session_id, answer.turn_id))
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -186,4 +186,4 @@ async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
             if isinstance(piece, End):
                 return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
     finally:
-        await _leave(answer, pieces, stops=True)
+        await _leave(answer, pieces)

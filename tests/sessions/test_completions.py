@@ -14,13 +14,14 @@ from pytest_django import Settings
 
 from agents.context import Window
 from agents.events import StepFinished
-from llm.errors import ModelBrokenToolCall
+from agents.loop import Limit
+from llm.errors import ModelBrokenToolCall, ModelError
 from llm.types import ModelRequest, ToolCall, Usage
 from sessions import completions, lifecycle, queue, tasks
 from sessions.changes import Claimed, Step
 from sessions.completions import Asked
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
-from sessions.openai.errors import DoorError
+from sessions.openai.errors import STATUS, DoorError
 from sessions.openai.pieces import Calls, End, Replaced, Text
 from sessions.openai.wire import Chunks, Whole
 
@@ -111,6 +112,13 @@ def test_half_a_call_is_never_handed_out(alice: User) -> None:
     assert Message.objects.get(role="assistant").tool_calls == []
     with pytest.raises(ModelBrokenToolCall):
         finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
+
+
+def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:
+    kinds: list[type[ModelError]] = [ModelError, *ModelError.__subclasses__()]
+    codes = {kind.code for kind in kinds} | set(Limit)
+    codes |= {"budget_exhausted", "price_unknown", "provider_key_refused", "provider_key_unreadable", "tool_timed_out"}
+    assert codes == STATUS.keys()
 
 
 def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settings) -> None:
