@@ -26,7 +26,7 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Refusal, Use
 from sessions.changes import MessageRefused, TooLate
 from sessions.models import Session, new_id
-from sessions.openai.errors import DoorError
+from sessions.openai.errors import DoorError, of_refusal
 from sessions.openai.views import router
 from sessions.protocol import ErrorCode
 
@@ -111,7 +111,7 @@ def _error(error: Exception) -> DoorError:
         case DoorError():
             return error
         case Refusal():
-            return DoorError(error.status, error.code, str(error), retry_after=error.retry_after)
+            return of_refusal(error)
         case ValidationError():
             return _invalid(error)
         case HttpError():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sessions.callers import Refusal
 from sessions.protocol import ErrorCode
 
 #: Statuses of failed turns by their code; all others are faults of the server.
@@ -107,6 +108,11 @@ def of_turn(failed: dict[str, Any], *, again: bool) -> DoorError:
     """Return the error of a turn, by the payload of its `turn_failed`; `again`: the request may be repeated."""
     code, retry_after = failed["error_code"], failed.get("retry_after")
     return DoorError(STATUS.get(code, 500), code, failed["error"], retry_after=retry_after, again=again)
+
+
+def of_refusal(refusal: Refusal) -> DoorError:
+    """Return the error of a caller who may not do this, or is nobody any more."""
+    return DoorError(refusal.status, refusal.code, str(refusal), retry_after=refusal.retry_after)
 
 
 def no_model(name: str) -> DoorError:

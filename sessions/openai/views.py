@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +16,13 @@ from ninja import Router
 from sessions import completions, lifecycle
 from sessions.api import owner
 from sessions.broker import require_broker
-from sessions.callers import Use, caller_of
+from sessions.callers import Caller, Refusal, Use, caller_of
 from sessions.changes import NothingToCancel
 from sessions.completions import Asked
 from sessions.intake import announce, patience, take
 from sessions.models import Session, new_id
 from sessions.openai import live, shapes
-from sessions.openai.errors import DoorError, invalid
+from sessions.openai.errors import DoorError, invalid, of_refusal
 from sessions.openai.names import described, listed
 from sessions.openai.pieces import Answer, End, Piece, Waited
 from sessions.openai.shapes import ChatRequest, EmbeddingRequest
@@ -66,7 +66,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
     else:
         answer = await _send(request, body, key, writable)
     if not body.stream:
-        return await _whole(answer, body.model)
+        return JsonResponse(await _while_signed_in(_whole(answer, body.model), caller_of(request)))
     chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
     pieces = Waited(answer.pieces())
     try:
@@ -77,7 +77,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
         raise
     if first is not None:
         pieces.put_back(first)
-    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request))
+    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request), _refused)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
 
@@ -86,7 +86,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
 async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
     """Return the embeddings of texts."""
     answer = await _ask(request, shapes.embeddings(body))
-    return JsonResponse(await _embedded(answer, body))
+    return JsonResponse(await _while_signed_in(_embedded(answer, body), caller_of(request)))
 
 
 async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
@@ -124,7 +124,25 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     return Answer(session.pk, turn_id, number, in_session=True, writable=writable, take=handed)
 
 
-async def _whole(answer: Answer, model: str) -> JsonResponse:
+async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> T:
+    """Return a whole answer. Raises what it raises, and DoorError as soon as its caller is nobody any more."""
+    ended, coming = asyncio.ensure_future(caller.ended()), asyncio.ensure_future(whole)
+    try:
+        await asyncio.wait({ended, coming}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise of_refusal(ended.result())
+        return coming.result()
+    finally:
+        ended.cancel()
+        coming.cancel()
+        await asyncio.gather(ended, coming, return_exceptions=True)
+
+
+def _refused(refusal: Refusal) -> str:
+    return data(of_refusal(refusal).body)
+
+
+async def _whole(answer: Answer, model: str) -> dict[str, Any]:
     """Wait for the end of an answer."""
     whole = Whole(answer.turn_id, model)
     pieces = Waited(answer.pieces())
@@ -132,7 +150,7 @@ async def _whole(answer: Answer, model: str) -> JsonResponse:
         while True:
             piece = await pieces.within(60)
             if piece is not None and (body := whole.read(piece)) is not None:
-                return JsonResponse(body)
+                return body
     finally:
         await _leave(answer, pieces)
 
