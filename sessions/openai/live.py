@@ -58,7 +58,7 @@ def news(request: ChatRequest) -> tuple[list[ChatMessage], str, list[bytes]]:
         raise invalid("messages", "The message is empty.", ErrorCode.EMPTY_MESSAGE)
     if len(said) > MAX_MESSAGE_LENGTH:
         raise invalid("messages", f"A message to a session has at most {MAX_MESSAGE_LENGTH:,} characters.")
-    pictures = [_picture(url) for url in images_of(last, "messages")] if last.role == "user" else []
+    pictures = [_picture(image.url) for image in images_of(last, "messages")] if last.role == "user" else []
     if len(pictures) > MAX_IMAGES:
         raise invalid("messages", f"A message to a session shows at most {MAX_IMAGES} images.")
     return [message for message in behind if message.role == "tool"], storable(said), pictures

@@ -221,6 +221,28 @@ def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provi
     assert "api_key" not in sent
 
 
+def test_a_provider_gets_parts_in_their_order(provided: openai.OpenAI, provider: Provider) -> None:
+    images = [
+        {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"},
+        {"url": "https://example.com/a.png"},
+    ]
+    content: Any = [
+        {"type": "text", "text": "before"},
+        {"type": "image_url", "image_url": images[0]},
+        {"type": "text", "text": "between"},
+        {"type": "image_url", "image_url": images[1]},
+    ]
+    messages: Any = [
+        {"role": "user", "name": "alice", "content": content[1:3]},
+        {"role": "user", "name": "bob", "content": content},
+    ]
+    strict: Any = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+    provided.chat.completions.create(model="openai/gpt-5-mini", messages=messages, tools=[strict, READ_FILE])
+    sent = provider.requests[-1]
+    assert sent["messages"] == messages
+    assert [tool["function"].get("strict") for tool in sent["tools"]] == [True, None]
+
+
 def test_an_agent_has_its_prompt_and_the_callers_instructions(provided: openai.OpenAI, provider: Provider) -> None:
     messages: Any = [{"role": "system", "content": "Answer in verse."}, *said("hello there")]
     answer = provided.chat.completions.create(model="codelab/coder", messages=messages, tools=[READ_FILE])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,13 +17,15 @@ from agents.context import Window
 from agents.events import StepFinished
 from agents.loop import Limit
 from llm.errors import ModelBrokenToolCall, ModelError
-from llm.types import ModelRequest, ToolCall, Usage
+from llm.types import Image, ModelRequest, ToolCall, Usage
 from sessions import completions, lifecycle, queue, tasks
 from sessions.changes import Claimed, Step
 from sessions.completions import Asked
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
+from sessions.openai import shapes
 from sessions.openai.errors import STATUS, DoorError
 from sessions.openai.pieces import Calls, End, Replaced, Text
+from sessions.openai.shapes import ChatRequest
 from sessions.openai.wire import Chunks, Whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,6 +72,28 @@ def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> N
     assert isinstance(request, ModelRequest)
     assert (request.model, request.max_output_tokens, dict(request.options)) == ("openai/x", 5, {"temperature": 1})
     assert [(message.role, message.content) for message in request.messages] == [("user", "Hello.")]
+
+
+def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -> None:
+    parts = [
+        {"type": "text", "text": "A"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "text", "text": "B"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/b.png", "detail": "low"}},
+    ]
+    tools = [
+        {"type": "function", "function": {"name": name, "strict": strict}} for name, strict in (("f", None), ("g", 0))
+    ]
+    messages = [{"role": "user", "name": "alice", "content": content} for content in (parts, parts[1:])]
+    asked = shapes.chat(ChatRequest.model_validate({"model": "scripted", "messages": messages, "tools": tools}))
+    claimed = held(alice, messages=asked.messages, tools=asked.tools)
+    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    assert isinstance(request, ModelRequest)
+    first, second = request.messages
+    assert (first.name, first.content, second.content) == ("alice", "A\nB", "B")
+    a, b = Image("https://example.com/a.png", at=1), Image("https://example.com/b.png", detail="low")
+    assert (first.images, second.images) == ((a, b), (replace(a, at=0), b))
+    assert [tool.strict for tool in request.tools] == [None, False]
 
 
 def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
