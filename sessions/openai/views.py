@@ -109,11 +109,12 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live.session_of(owner(request).pk, key)
-    if body.messages[-1].role == "user":
+    new = live.news(body)
+    if new.said:
         await caller.permit(Use.TURN)
     async with patience() as deadline:
         turn_id, number = await live.send(
-            session, body, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
+            session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
         )
     names = body.tool_names
 
