@@ -26,7 +26,7 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Refusal, Use
 from sessions.changes import MessageRefused, TooLate
 from sessions.models import Session, new_id
-from sessions.openai.errors import DoorError
+from sessions.openai.errors import DoorError, of_refusal
 from sessions.openai.views import router
 from sessions.protocol import ErrorCode
 
@@ -102,12 +102,7 @@ def not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _response(error: DoorError) -> HttpResponse:
-    response = JsonResponse(error.body, status=error.status)
-    if error.retry_after is not None:
-        response["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="codelab"'
-    return response
+    return JsonResponse(error.body, status=error.status, headers=error.headers)
 
 
 def _error(error: Exception) -> DoorError:
@@ -116,7 +111,7 @@ def _error(error: Exception) -> DoorError:
         case DoorError():
             return error
         case Refusal():
-            return DoorError(error.status, error.code, str(error), retry_after=error.retry_after)
+            return of_refusal(error)
         case ValidationError():
             return _invalid(error)
         case HttpError():
@@ -127,7 +122,7 @@ def _error(error: Exception) -> DoorError:
         case BrokerUnavailable():
             return DoorError(503, ErrorCode.BROKER_UNAVAILABLE, str(error), retry_after=2)
         case MessageRefused():
-            return DoorError(409, error.code, str(error))
+            return DoorError(409, error.code, str(error), again=False)
         case Session.DoesNotExist():
             return DoorError(404, ErrorCode.SESSION_NOT_FOUND, "The session was deleted.")
         case DatabaseError() | TooLate() | TimeoutError():

@@ -7,6 +7,7 @@ in `detail`, which is for the log of the worker alone.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ class ModelError(Exception):
     def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(inspect.cleandoc(self.__doc__ or "").replace("\n", " "))
         self.detail = detail
+        if retry_after is not None and math.isnan(retry_after):
+            retry_after = None
         #: Seconds after which the provider wants to be asked again, if it said so; at most LONGEST_RETRY_AFTER.
         self.retry_after = min(max(retry_after, 0.0), LONGEST_RETRY_AFTER) if retry_after is not None else None
 

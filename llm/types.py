@@ -27,6 +27,10 @@ class Image:
     """A picture in a user's message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
 
     url: str
+    #: How closely it is to be looked at, in OpenAI's words; empty: as the provider does it.
+    detail: str = ""
+    #: Characters of the message's text that come before it; None: all of them.
+    at: int | None = None
 
     def __post_init__(self) -> None:
         if not IMAGE.fullmatch(self.url):
@@ -48,8 +52,10 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     #: The call that a tool message answers.
     tool_call_id: str = ""
-    #: Pictures of a user's message. A model that takes none is told how many there were.
+    #: Pictures of a user's message, in their order. A model that takes none is told how many there were.
     images: tuple[Image, ...] = ()
+    #: Who says it, where several of a role do.
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,8 @@ class Tool:
     description: str
     #: JSON Schema of the arguments, an object.
     parameters: dict[str, Any]
+    #: Whether the arguments must be exactly so, where the caller says anything about it.
+    strict: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

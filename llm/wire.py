@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm import catalog, errors
 from llm.embeddings import Vectors
-from llm.types import Chunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import Chunk, Image, Message, ModelRequest, ReasoningChunk, TextChunk, Tool, ToolCallChunk, Usage
 
 #: How providers say, in an error's code or words, that a request is longer than the model's window.
 TOO_LONG = re.compile(
@@ -46,9 +46,10 @@ def _message(message: Message, *, images: bool, remote_images: bool) -> dict[str
             why = "sent as data, not as addresses" if sent or images else "not at all"
             note = f"[{left_out} of {len(message.images)} images left out: this model takes images {why}.]"
             text = f"{text}\n\n{note}" if text else note
-        content = [{"type": "image_url", "image_url": {"url": image.url}} for image in sent]
-        content = [{"type": "text", "text": text}, *content] if sent else text
+        content = _parts(text, sent) if sent else text
     wire: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name:
+        wire["name"] = message.name
     if message.tool_calls:
         wire["tool_calls"] = [
             {
@@ -63,16 +64,39 @@ def _message(message: Message, *, images: bool, remote_images: bool) -> dict[str
     return wire
 
 
+def _parts(text: str, images: Iterable[Image]) -> list[dict[str, Any]]:
+    """Return a text and the images that stand in it, one after the other."""
+    parts: list[dict[str, Any]] = []
+    begin = 0
+    for image in images:
+        end = len(text) if image.at is None else image.at
+        parts += _text(text, begin, end)
+        begin = max(begin, end)
+        shown = {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
+        parts.append({"type": "image_url", "image_url": shown})
+    return parts + _text(text, begin, len(text))
+
+
+def _text(text: str, begin: int, end: int) -> list[dict[str, Any]]:
+    # The line break that put the text behind an image to the one before it. Providers refuse empty parts.
+    piece = text[begin:end].removeprefix("\n") if begin else text[:end]
+    return [{"type": "text", "text": piece}] if piece else []
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
 def parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
     """Return everything of a request but the model and the messages."""
     wire: dict[str, Any] = {**request.options, "stream": True, "stream_options": {"include_usage": True}}
     if request.max_output_tokens is not None:
         wire[output_limit] = request.max_output_tokens
     if request.tools:
-        wire["tools"] = [
-            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-            for t in request.tools
-        ]
+        wire["tools"] = [_tool(tool) for tool in request.tools]
     return wire
 
 

@@ -173,7 +173,8 @@ def _message(row: dict[str, Any]) -> Message:
         content=row["content"],
         tool_calls=tuple(ToolCall(**call) for call in row.get("tool_calls", ())),
         tool_call_id=row.get("tool_call_id", ""),
-        images=tuple(map(Image, row.get("images", ()))),
+        images=tuple(Image(**image) for image in row.get("images", ())),
+        name=row.get("name", ""),
     )
 
 

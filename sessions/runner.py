@@ -7,6 +7,7 @@ what counts is in the database, and another attempt goes on from there.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -140,7 +141,8 @@ async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
         raise
     except ModelError as error:
         logger.warning("model_failed", error_code=error.code, detail=error.detail[:500])
-        return await _fail(held, writer, said, error.code, str(error))
+        seconds = None if error.retry_after is None else math.ceil(error.retry_after)
+        return await _fail(held, writer, said, error.code, str(error), retry_after=seconds)
     except CallRefused as refusal:
         return await _fail(held, writer, said, refusal.code, str(refusal), retry_after=refusal.retry_after)
     except TimeoutError:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from sessions.callers import Caller
+from sessions.callers import Caller, Refusal
 from sessions.feed import Feed
 from sessions.log import LoggedEvent
 from sessions.models import EventKind
@@ -43,8 +43,14 @@ async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | No
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def while_signed_in(lines: AsyncGenerator[str], caller: Caller) -> AsyncGenerator[str]:
-    """Yield the lines of a stream until its caller is nobody any more."""
+async def while_signed_in(
+    lines: AsyncGenerator[str], caller: Caller, last_line: Callable[[Refusal], str] | None = None
+) -> AsyncGenerator[str]:
+    """Yield the lines of a stream until its caller is nobody any more, and then `last_line`.
+
+    Without one the stream just ends, for clients to whom every end is a lost connection, as it is to browsers. They
+    come back, and are told then.
+    """
     ended = asyncio.ensure_future(caller.ended())
     async with aclosing(lines):
         following = asyncio.ensure_future(anext(lines))
@@ -52,6 +58,8 @@ async def while_signed_in(lines: AsyncGenerator[str], caller: Caller) -> AsyncGe
             while True:
                 await asyncio.wait({ended, following}, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
+                    if last_line:
+                        yield last_line(ended.result())
                     return
                 try:
                     line = following.result()

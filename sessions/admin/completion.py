@@ -66,4 +66,4 @@ def _without_data(message: object) -> object:
     """Return a message with the beginnings of its images, which nobody can read as text."""
     if not isinstance(message, dict) or "images" not in message:
         return message
-    return {**message, "images": [shortened(url) for url in message["images"]]}
+    return {**message, "images": [{**image, "url": shortened(image["url"])} for image in message["images"]]}

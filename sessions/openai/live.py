@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from base64 import b64decode
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus,
 from sessions.openai.errors import DoorError, invalid
 from sessions.openai.names import agent_of
 from sessions.openai.shapes import ChatMessage, ChatRequest, images_of, require_supported, storable
-from sessions.protocol import MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.protocol import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.threads import in_thread
 
 #: How long a call stays with a caller that has it to run.
@@ -37,42 +38,66 @@ async def session_of(owner_id: int, key: str) -> Session:
     return session
 
 
-def news(request: ChatRequest) -> tuple[list[ChatMessage], str, list[bytes]]:
-    """Return the results of tools behind the last answer, and what the user says and shows after them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a request has that its session does not know, checked."""
 
-    Raises DoorError.
+    #: Who is to answer.
+    agent: str
+    results: list[ChatMessage]
+    #: Empty: the user says nothing.
+    said: str
+    pictures: list[bytes]
+
+
+def news(request: ChatRequest) -> News:
+    """Return what is behind the last answer: results of tools, and all that the user says and shows. Raises DoorError.
+
+    Several messages of the user are one.
     """
     require_supported(request)
-    if not agent_of(request.model):
+    agent = agent_of(request.model)
+    if not agent:
         raise invalid("model", "In a session an agent answers: name one, such as `codelab/coder`.")
+    if request.messages[-1].role not in ("tool", "user"):
+        raise invalid("messages", "The last message must be the user's, or the result of a tool.")
     behind: list[ChatMessage] = []
     for message in reversed(request.messages):
-        if message.role not in ("tool", "user"):
+        if message.role == "assistant":
             break
         behind.insert(0, message)
-    last = behind[-1] if behind else None
-    if last is None:
-        raise invalid("messages", "The last message must be the user's, or the result of a tool.")
-    said = last.text if last.role == "user" else ""
-    if last.role == "user" and not said.strip():
+    results = [message for message in behind if message.role == "tool"]
+    if any(images_of(message, "messages") for message in results):
+        raise invalid("messages", "Only a user's message has images.")
+    spoken = [message for message in behind if message.role == "user"]
+    said = "\n\n".join(message.text for message in spoken if message.text.strip())
+    if spoken and not said:
         raise invalid("messages", "The message is empty.", ErrorCode.EMPTY_MESSAGE)
     if len(said) > MAX_MESSAGE_LENGTH:
         raise invalid("messages", f"A message to a session has at most {MAX_MESSAGE_LENGTH:,} characters.")
-    pictures = [_picture(url) for url in images_of(last, "messages")] if last.role == "user" else []
-    if len(pictures) > MAX_IMAGES:
+    shown = [image.url for message in spoken for image in images_of(message, "messages")]
+    if len(shown) > MAX_IMAGES:
         raise invalid("messages", f"A message to a session shows at most {MAX_IMAGES} images.")
-    return [message for message in behind if message.role == "tool"], storable(said), pictures
+    return News(agent=agent, results=results, said=storable(said), pictures=[_picture(url) for url in shown])
 
 
 def _picture(url: str) -> bytes:
     """Return the bytes of a picture. Raises DoorError."""
-    kind, _, data = url.partition(",")
+    kind, _, encoded = url.partition(",")
     if not kind.startswith("data:"):
         raise invalid("messages", "A session keeps its images: send them as data, not as addresses.")
     try:
-        return b64decode(data, validate=True)
+        data = b64decode(encoded, validate=True)
     except ValueError:
         raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
+    if images.media_type_of(data) is None:
+        raise invalid(
+            "messages", "An image is no PNG, JPEG, GIF or WebP, which is what models read.", ErrorCode.INVALID_IMAGE
+        )
+    if len(data) > MAX_IMAGE_BYTES:
+        text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
+        raise invalid("messages", text, ErrorCode.IMAGE_TOO_LARGE)
+    return data
 
 
 async def _store(session: Session, picture: bytes) -> uuid.UUID:
@@ -84,7 +109,7 @@ async def _store(session: Session, picture: bytes) -> uuid.UUID:
 
 async def send(
     session: Session,
-    request: ChatRequest,
+    new: News,
     *,
     client_message_id: str | None,
     api_key: uuid.UUID | None,
@@ -94,18 +119,17 @@ async def send(
 
     Raises DoorError, and what `sessions.intake.take` and `take_message` raise.
     """
-    results, said, pictures = news(request)
+    # Before the results, with which the turn goes on. One that no message shows is forgotten.
+    shown = [await _store(session, picture) for picture in new.pictures]
     place: tuple[uuid.UUID, int] | None = None
-    for message in results:
+    for message in new.results:
         place = await _result(session, message, deadline=deadline)
-    if said:
-        agent = agent_of(request.model)
-        shown = [await _store(session, picture) for picture in pictures]
+    if new.said:
         accepted = await take_message(
             session.pk,
-            said,
+            new.said,
             client_message_id=client_message_id,
-            agent=None if agent == UNASSIGNED else agent,
+            agent=None if new.agent == UNASSIGNED else new.agent,
             images=shown,
             api_key=api_key,
             deadline=deadline,
@@ -113,7 +137,7 @@ async def send(
         announce(accepted)
         place = accepted.turn_id, accepted.number
     if place is None:
-        raise invalid("messages", "The last message must be the user's, or the result of a tool.")
+        raise AssertionError("the last message is the user's or the result of a tool")
     return place
 
 

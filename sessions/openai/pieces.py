@@ -55,7 +55,10 @@ type Take = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 class Answer:
-    """Follows one turn. `over` says afterwards whether it has ended, or handed calls to its caller."""
+    """Follows one turn. `over` says afterwards whether it has ended, or handed calls to its caller.
+
+    `in_session`: the turn is one of a live session, which others follow as well.
+    """
 
     def __init__(
         self,
@@ -63,10 +66,12 @@ class Answer:
         turn_id: uuid.UUID,
         after: int,
         *,
+        in_session: bool = False,
         writable: asyncio.Event | None = None,
         take: Take | None = None,
     ) -> None:
         self.session_id, self.turn_id = session_id, turn_id
+        self.in_session = in_session
         self.over = False
         self._feed = Feed(session_id, after, writable)
         self._take = take
@@ -118,7 +123,8 @@ class Answer:
 
     async def _ended(self, kind: str, payload: dict[str, Any]) -> AsyncGenerator[Piece]:
         if kind == EventKind.TURN_FAILED:
-            raise of_turn(payload["error_code"], payload["error"])
+            # A session has the message now; the same request would put it there once more.
+            raise of_turn(payload, again=not self.in_session)
         if kind == EventKind.TURN_CANCELLED:
             raise DoorError(400, ErrorCode.CANCELLED, "Somebody has stopped this turn.")
         outcome = await in_thread(completions.outcome)(self.turn_id)

@@ -7,6 +7,7 @@ are refused by name.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,8 @@ OPTIONS = (
     "user",
     "verbosity",
 )
+#: Types of parts of a message that are texts.
+TEXTS = ("text", "refusal")
 MAX_MESSAGES, MAX_TOOLS, MAX_INPUTS = 10_000, 512, 256
 
 
@@ -63,6 +66,7 @@ class ChatMessage(_Read):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[_Part] | None = None
+    name: Annotated[str, Field(max_length=128)] | None = None
     tool_calls: list[_Call] | None = None
     tool_call_id: Annotated[str, Field(max_length=MAX_CALL_ID_LENGTH)] = ""
 
@@ -70,7 +74,7 @@ class ChatMessage(_Read):
     def text(self) -> str:
         """Return the text, with its parts put together."""
         if isinstance(self.content, list):
-            return "\n".join(part.text or part.refusal or "" for part in self.content if part.type != "image_url")
+            return "\n".join(part.text or part.refusal or "" for part in self.content if part.type in TEXTS)
         return self.content or ""
 
     @property
@@ -78,11 +82,23 @@ class ChatMessage(_Read):
         """Return the parts, none where the content is a plain text."""
         return self.content if isinstance(self.content, list) else []
 
+    @property
+    def image_parts(self) -> list[tuple[_Part, int]]:
+        """Return the parts that are no texts, each with the number of characters of `text` that come before it."""
+        found, before = [], -1
+        for part in self.parts:
+            if part.type in TEXTS:
+                before += 1 + len(part.text or part.refusal or "")
+            else:
+                found.append((part, max(before, 0)))
+        return found
+
 
 class _ToolFunction(_Read):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
     description: str = ""
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class _Tool(_Read):
@@ -182,10 +198,12 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     where = f"messages.{place}"
     role = "system" if message.role == "developer" else message.role
     row: dict[str, Any] = {"role": role, "content": message.text}
+    if message.name:
+        row["name"] = message.name
     if images := images_of(message, where):
         if role != "user":
             raise invalid(f"{where}.content", "Only a user's message has images.")
-        row["images"] = images
+        row["images"] = [_without_defaults(asdict(image)) for image in images]
     if message.tool_calls and role == "assistant":
         row["tool_calls"] = [_call(call, where) for call in message.tool_calls]
     if role == "tool":
@@ -195,17 +213,23 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     return row
 
 
-def images_of(message: ChatMessage, where: str) -> list[str]:
+def images_of(message: ChatMessage, where: str) -> list[Image]:
     """Return the images of a message, as data or addresses. Raises DoorError."""
-    return [_image(part, where) for part in message.parts if part.type not in ("text", "refusal")]
+    said = len(message.text)
+    return [_image(part, None if at == said else at, where) for part, at in message.image_parts]
 
 
-def _image(part: _Part, where: str) -> str:
-    url = (part.image_url or {}).get("url")
-    if part.type != "image_url" or not isinstance(url, str):
+def _without_defaults(image: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in image.items() if value not in ("", None)}
+
+
+def _image(part: _Part, at: int | None, where: str) -> Image:
+    shown = part.image_url or {}
+    url, detail = shown.get("url"), shown.get("detail") or ""
+    if part.type != "image_url" or not isinstance(url, str) or not isinstance(detail, str):
         raise invalid(f"{where}.content", "The parts of a message are texts and images (`text`, `image_url`) here.")
     try:
-        return Image(url).url
+        return Image(url, detail, at)
     except ValueError as error:
         raise invalid(f"{where}.content", f"{str(error).capitalize()}.") from None
 
@@ -222,7 +246,8 @@ def _call(call: _Call, where: str) -> dict[str, Any]:
 
 def _tool(function: _ToolFunction) -> dict[str, Any]:
     parameters = function.parameters or {"type": "object", "properties": {}}
-    return {"name": function.name, "description": function.description, "parameters": parameters}
+    tool = {"name": function.name, "description": function.description, "parameters": parameters}
+    return tool if function.strict is None else {**tool, "strict": function.strict}
 
 
 def storable(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +16,13 @@ from ninja import Router
 from sessions import completions, lifecycle
 from sessions.api import owner
 from sessions.broker import require_broker
-from sessions.callers import Use, caller_of
+from sessions.callers import Caller, Refusal, Use, caller_of
 from sessions.changes import NothingToCancel
 from sessions.completions import Asked
 from sessions.intake import announce, patience, take
 from sessions.models import Session, new_id
 from sessions.openai import live, shapes
-from sessions.openai.errors import DoorError, invalid
+from sessions.openai.errors import DoorError, invalid, of_refusal
 from sessions.openai.names import described, listed
 from sessions.openai.pieces import Answer, End, Piece, Waited
 from sessions.openai.shapes import ChatRequest, EmbeddingRequest
@@ -65,20 +65,19 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
         answer = await _ask(request, shapes.chat(body), writable)
     else:
         answer = await _send(request, body, key, writable)
-    stops = key is None
     if not body.stream:
-        return await _whole(answer, body.model, stops=stops)
+        return JsonResponse(await _while_signed_in(_whole(answer, body.model), caller_of(request)))
     chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
     pieces = Waited(answer.pieces())
     try:
         # A failure before the first words is answered as one, so that clients see its status.
         first = await pieces.within(CANDOUR)
     except BaseException:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
         raise
     if first is not None:
         pieces.put_back(first)
-    lines = while_signed_in(_lines(answer, pieces, chunks, stops=stops), caller_of(request))
+    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request), _refused)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
 
@@ -87,7 +86,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
 async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
     """Return the embeddings of texts."""
     answer = await _ask(request, shapes.embeddings(body))
-    return JsonResponse(await _embedded(answer, body))
+    return JsonResponse(await _while_signed_in(_embedded(answer, body), caller_of(request)))
 
 
 async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
@@ -110,21 +109,41 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live.session_of(owner(request).pk, key)
-    if body.messages[-1].role == "user":
+    new = live.news(body)
+    if new.said:
         await caller.permit(Use.TURN)
     async with patience() as deadline:
         turn_id, number = await live.send(
-            session, body, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
+            session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
         )
     names = body.tool_names
 
     async def take_calls() -> list[dict[str, Any]]:
         return await in_thread(live.take_calls)(turn_id, names)
 
-    return Answer(session.pk, turn_id, number, writable=writable, take=take_calls if names else None)
+    handed = take_calls if names else None
+    return Answer(session.pk, turn_id, number, in_session=True, writable=writable, take=handed)
 
 
-async def _whole(answer: Answer, model: str, *, stops: bool) -> JsonResponse:
+async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> T:
+    """Return a whole answer. Raises what it raises, and DoorError as soon as its caller is nobody any more."""
+    ended, coming = asyncio.ensure_future(caller.ended()), asyncio.ensure_future(whole)
+    try:
+        await asyncio.wait({ended, coming}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise of_refusal(ended.result())
+        return coming.result()
+    finally:
+        ended.cancel()
+        coming.cancel()
+        await asyncio.gather(ended, coming, return_exceptions=True)
+
+
+def _refused(refusal: Refusal) -> str:
+    return data(of_refusal(refusal).body)
+
+
+async def _whole(answer: Answer, model: str) -> dict[str, Any]:
     """Wait for the end of an answer."""
     whole = Whole(answer.turn_id, model)
     pieces = Waited(answer.pieces())
@@ -132,12 +151,12 @@ async def _whole(answer: Answer, model: str, *, stops: bool) -> JsonResponse:
         while True:
             piece = await pieces.within(60)
             if piece is not None and (body := whole.read(piece)) is not None:
-                return JsonResponse(body)
+                return body
     finally:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
 
 
-async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks, *, stops: bool) -> AsyncGenerator[str]:
+async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks) -> AsyncGenerator[str]:
     """Yield the lines of a stream: chunks, comments while the model is silent, and at last [DONE] or an error."""
     try:
         yield chunks.begin()
@@ -157,12 +176,12 @@ async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks, *, stops
         text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
         yield data(DoorError(500, ErrorCode.INTERNAL_ERROR, text).body)
     finally:
-        await _leave(answer, pieces, stops=stops)
+        await _leave(answer, pieces)
 
 
-async def _leave(answer: Answer, pieces: Waited[Piece], *, stops: bool) -> None:
+async def _leave(answer: Answer, pieces: Waited[Piece]) -> None:
     """Follow a turn no longer; one that nobody else can follow is stopped."""
-    if stops and not answer.over:
+    if not (answer.in_session or answer.over):
         stopping = asyncio.create_task(_stop(answer.session_id, answer.turn_id))
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -186,4 +205,4 @@ async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
             if isinstance(piece, End):
                 return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
     finally:
-        await _leave(answer, pieces, stops=True)
+        await _leave(answer, pieces)

@@ -129,8 +129,9 @@ class Provider:
         """Answer one request as it wishes; False when the connection is to be dropped afterwards."""
         if "status" in wish:
             body = json.dumps(ERROR).encode()
+            again = f"Retry-After: {wish['retry_after']}\r\n" if "retry_after" in wish else ""
             writer.write(
-                f"HTTP/1.1 {wish['status']} No\r\nContent-Type: application/json\r\n"
+                f"HTTP/1.1 {wish['status']} No\r\nContent-Type: application/json\r\n{again}"
                 f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body
             )

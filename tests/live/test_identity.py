@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import websockets
 
@@ -161,6 +162,50 @@ async def test_a_stream_of_events_ends_too(closed: Service, web: httpx.AsyncClie
             assert await anext(lines) == "retry: 1000"
             await web.post("/oauth/revoke", data={"token": tokens["access_token"]})
             assert [line async for line in lines if line] == []
+
+
+def until_turn(service: Service, text: str, wanted: str) -> None:
+    """Return when the turn of the message with this text has the status."""
+    statement = (
+        "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_message AS message "
+        "ON message.turn_id = turn.id WHERE message.role = 'user' AND message.content = %s"
+    )
+    deadline = time.monotonic() + 20
+    while (found := service.rows(statement, text)) != [(wanted,)]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_half_an_answer_of_the_openai_door_is_not_taken_for_a_whole_one(
+    closed: Service, web: httpx.AsyncClient, stream: bool
+) -> None:
+    headers = bearer((await sign_in(web))["access_token"])
+    made = (await web.post("/api/v1/api-keys", json={"name": "door", "scopes": ["llm"]}, headers=headers)).json()
+    messages: Any = [{"role": "user", "content": f"/say Half ({stream}).\n/stall"}]
+    text = messages[0]["content"]
+    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    async with (
+        openai.AsyncOpenAI(base_url=f"{closed.url}/v1", api_key=made["key"], http_client=http) as client,
+        asyncio.timeout(60),
+    ):
+        asking: asyncio.Task[Any]
+        if stream:
+            chunks = await client.chat.completions.create(model="scripted", messages=messages, stream=True)
+            got = ""
+            while "." not in got:
+                got += (await anext(chunks)).choices[0].delta.content or ""
+            asking = asyncio.ensure_future(anext(chunks))
+        else:
+            asking = asyncio.create_task(client.chat.completions.create(model="scripted", messages=messages))
+            await asyncio.to_thread(until_turn, closed, text, "running")
+        assert (await web.delete(f"/api/v1/api-keys/{made['id']}", headers=headers)).status_code == 200
+        with pytest.raises(openai.APIError) as caught:
+            await asking
+    assert (caught.value.code, caught.value.type) == ("invalid_api_key", "authentication_error")
+    assert isinstance(caught.value, openai.AuthenticationError) != stream
+    # Nobody can follow it any more.
+    await asyncio.to_thread(until_turn, closed, text, "cancelled")
 
 
 async def test_a_browser_signs_in_on_the_page(closed: Service, web: httpx.AsyncClient) -> None:

@@ -112,6 +112,63 @@ async def test_a_picture_goes_by_the_door_into_a_session(http: httpx.AsyncClient
     assert len((await http.get("/api/v1/sessions/door/history")).json()["messages"]) == 2
 
 
+async def test_all_that_is_said_behind_the_last_answer_counts(http: httpx.AsyncClient, provider: Provider) -> None:
+    key = "behind"
+    assert (await http.post("/api/v1/sessions", json={"session_id": key})).status_code == 200
+    shown = [f"data:image/png;base64,{base64.b64encode(PNG[:8] + bytes([i])).decode()}" for i in range(3)]
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in shown]
+    messages = [
+        {"role": "user", "content": "An old one."},
+        {"role": "assistant", "content": "And its answer."},
+        {"role": "user", "content": [{"type": "text", "text": "First of all"}, *pictures[:2]]},
+        {"role": "system", "content": "Not said by the user."},
+        {"role": "user", "content": [pictures[2], {"type": "text", "text": "and at last tokens=3"}]},
+    ]
+    body = {"model": "codelab/coder", "messages": messages}
+    answer = (await http.post("/v1/chat/completions", json=body, headers={"X-CodeLab-Session": key})).json()
+    assert answer["choices"][0]["message"]["content"] == "w0 w1 w2 "
+    text = "First of all\n\nand at last tokens=3"
+    assert asked(provider, "First of all") == [{"type": "text", "text": text}, *pictures]
+    history = (await http.get(f"/api/v1/sessions/{key}/history")).json()["messages"]
+    assert [(message["role"], message["content"]) for message in history] == [
+        ("user", text),
+        ("assistant", "w0 w1 w2 "),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("https://example.org/a.png", "invalid_field"),
+        ("data:image/png;base64,AAAAA", "invalid_image"),
+        ("data:image/png;base64,AAAA", "invalid_image"),
+        (f"data:image/png;base64,{base64.b64encode(PNG + bytes(MAX_IMAGE_BYTES)).decode()}", "image_too_large"),
+    ],
+)
+async def test_a_picture_that_is_refused_moves_no_turn_on(http: httpx.AsyncClient, url: str, code: str) -> None:
+    key = f"unmoved-{code}-{len(url)}"
+    assert (await http.post("/api/v1/sessions", json={"session_id": key})).status_code == 200
+    tool = {"type": "function", "function": {"name": "read_file"}}
+    messages: list[Any] = [{"role": "user", "content": "call=read_file tokens=1"}]
+    body: dict[str, Any] = {"model": "codelab/coder", "messages": messages, "tools": [tool]}
+    headers = {"X-CodeLab-Session": key}
+    answer = (await http.post("/v1/chat/completions", json=body, headers=headers)).json()
+    said = answer["choices"][0]["message"]
+    (call,) = said["tool_calls"]
+    messages += [
+        said,
+        {"role": "tool", "tool_call_id": call["id"], "content": "It is empty."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": url}}],
+        },
+    ]
+    refused = await http.post("/v1/chat/completions", json=body, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+    history = (await http.get(f"/api/v1/sessions/{key}/history")).json()["messages"]
+    assert [message["role"] for message in history] == ["user", "assistant"]
+
+
 async def test_what_is_no_picture_ends_nothing(seeing: Service, http: httpx.AsyncClient) -> None:
     for data, status, code in (
         (b"<svg/>", 400, "invalid_image"),

@@ -47,12 +47,12 @@ def key_of(service: Service, *scopes: str) -> str:
     return str(json.loads(answer)["key"])
 
 
-def client_of(service: Service, *scopes: str, key: str = "") -> openai.OpenAI:
+def client_of(service: Service, *scopes: str, key: str = "", max_retries: int = 0) -> openai.OpenAI:
     return openai.OpenAI(
         base_url=f"{service.url}/v1",
         api_key=key or key_of(service, *(scopes or ("llm",))),
         http_client=openai.DefaultHttpxClient(trust_env=False),
-        max_retries=0,
+        max_retries=max_retries,
         timeout=60,
     )
 
@@ -104,6 +104,12 @@ def turn_of(service: Service, text: str) -> str:
     )
     found = service.rows(statement, text)
     return str(found[0][0]) if found else ""
+
+
+def turn_id_of(service: Service, text: str) -> object:
+    """Return the id of the only turn of the request whose last words these are."""
+    ((turn_id,),) = service.rows("SELECT turn_id FROM agent_sessions_message WHERE content = %s", text)
+    return turn_id
 
 
 # Answers
@@ -215,6 +221,28 @@ def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provi
     assert "api_key" not in sent
 
 
+def test_a_provider_gets_parts_in_their_order(provided: openai.OpenAI, provider: Provider) -> None:
+    images = [
+        {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"},
+        {"url": "https://example.com/a.png"},
+    ]
+    content: Any = [
+        {"type": "text", "text": "before"},
+        {"type": "image_url", "image_url": images[0]},
+        {"type": "text", "text": "between"},
+        {"type": "image_url", "image_url": images[1]},
+    ]
+    messages: Any = [
+        {"role": "user", "name": "alice", "content": content[1:3]},
+        {"role": "user", "name": "bob", "content": content},
+    ]
+    strict: Any = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+    provided.chat.completions.create(model="openai/gpt-5-mini", messages=messages, tools=[strict, READ_FILE])
+    sent = provider.requests[-1]
+    assert sent["messages"] == messages
+    assert [tool["function"].get("strict") for tool in sent["tools"]] == [True, None]
+
+
 def test_an_agent_has_its_prompt_and_the_callers_instructions(provided: openai.OpenAI, provider: Provider) -> None:
     messages: Any = [{"role": "system", "content": "Answer in verse."}, *said("hello there")]
     answer = provided.chat.completions.create(model="codelab/coder", messages=messages, tools=[READ_FILE])
@@ -311,6 +339,56 @@ def test_a_failure_before_the_first_words_has_its_status(
     with pytest.raises(kind) as caught:
         client.chat.completions.create(model="scripted", messages=said(f"/fail {name}"), stream=stream)
     assert (caught.value.status_code, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_says_when_it_is_worth_another_try(
+    provided: openai.OpenAI, provided_service: Service, stream: bool
+) -> None:
+    text = f"Number {next(_numbers)} status=429 retry_after=17.2"
+    with pytest.raises(openai.RateLimitError) as caught:
+        provided.chat.completions.create(model="openai/fake", messages=said(text), stream=stream)
+    assert caught.value.response.headers["Retry-After"] == "18"
+    told = "SELECT payload->'retry_after' FROM agent_sessions_event WHERE kind = 'turn_failed' AND turn_id = %s"
+    assert provided_service.rows(told, turn_id_of(provided_service, text)) == [(18,)]
+
+
+@pytest.mark.parametrize("period", ["total", "day"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_budget_that_is_used_up_ends_one_turn_and_not_three(
+    provided_service: Service, provider: Provider, period: str, stream: bool
+) -> None:
+    made = json.loads(provided_service.post("/api/v1/api-keys", {"name": "poor", "scopes": ["llm"]})[1])
+    provided_service.rows(
+        'INSERT INTO agent_sessions_budget (id, api_key, "limit", period, spent, reserved, period_start, created_at)'
+        " VALUES (gen_random_uuid(), %s, 0.00000001, %s, 0, 0, now(), now()) RETURNING id",
+        made["id"],
+        period,
+    )
+    asked = len(provider.requests)
+    with (
+        client_of(provided_service, key=made["key"], max_retries=openai.DEFAULT_MAX_RETRIES) as client,
+        pytest.raises(openai.RateLimitError) as caught,
+    ):
+        client.chat.completions.create(model="openai/gpt-5-mini", messages=said("Hello."), stream=stream)
+    assert (caught.value.code, caught.value.type) == ("insufficient_quota", "insufficient_quota")
+    assert "budget for this API key" in caught.value.message
+    headers = caught.value.response.headers
+    assert headers["X-Should-Retry"] == "false"
+    assert ("Retry-After" in headers) == (period == "day")
+    turns = provided_service.rows("SELECT status FROM agent_sessions_turn WHERE api_key = %s", made["id"])
+    assert turns == [("failed",)]
+    assert len(provider.requests) == asked
+
+
+@pytest.mark.parametrize(
+    ("failure", "turns"), [("unavailable", 2), ("not_authorized", 1), ("took_too_long", 1), ("refused", 1)]
+)
+def test_the_package_repeats_what_may_go_well_the_next_time(service: Service, failure: str, turns: int) -> None:
+    text = f"/fail {failure}\n/say Number {next(_numbers)}."
+    with client_of(service, max_retries=1) as client, pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(model="scripted", messages=said(text))
+    assert len(service.rows("SELECT 1 FROM agent_sessions_message WHERE content = %s", text)) == turns
 
 
 def test_a_failure_in_the_middle_ends_the_stream_with_an_error(service: Service, client: openai.OpenAI) -> None:
@@ -439,6 +517,15 @@ def test_a_session_that_is_not_there_is_not_found(writer: openai.OpenAI, client:
     assert caught.value.code == "session_not_found"
     with pytest.raises(openai.PermissionDeniedError):
         client.chat.completions.create(model="codelab/coder", messages=said("x"), extra_headers=headers)
+
+
+def test_a_message_is_not_put_into_a_session_again_by_the_package(service: Service) -> None:
+    assert service.post("/api/v1/sessions", {"session_id": "failing"})[0] == 200
+    headers = {"X-CodeLab-Session": "failing"}
+    with client_of(service, "api:write", max_retries=2) as client, pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model="codelab/coder", messages=said("/fail unavailable"), extra_headers=headers)
+    history = json.loads(service.get("/api/v1/sessions/failing/history")[1])["messages"]
+    assert [message["content"] for message in history] == ["/fail unavailable"]
 
 
 def test_what_cannot_be_sent_to_a_session_is_refused(writer: openai.OpenAI, service: Service) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm import catalog, direct, gateway
+from llm import catalog, direct, gateway, wire
 from llm.errors import ModelError, ModelRateLimited, ModelTruncated, ModelUnavailable
 from llm.types import (
     Chunk,
@@ -97,11 +97,14 @@ async def test_both_ways_send_the_same_request(server: Recorded) -> None:
         model="openai/gpt-4.1",
         messages=(
             Message(role="system", content="Be brief."),
-            Message(role="user", content="Look", images=(Image("data:image/png;base64,aGk="),)),
+            Message(role="user", content="Look", images=(Image("data:image/png;base64,aGk=", "low", 2),), name="alice"),
             Message(role="assistant", content="", tool_calls=(ToolCall(id="c", name="f", arguments={"é": 1}),)),
             Message(role="tool", content="{}", tool_call_id="c"),
         ),
-        tools=(Tool(name="f", description="F.", parameters={"type": "object", "properties": {}}),),
+        tools=(
+            Tool(name="f", description="F.", parameters={"type": "object", "properties": {}}),
+            Tool(name="g", description="G.", parameters={"type": "object", "properties": {}}, strict=True),
+        ),
         options={"temperature": 0.5},
     )
     await read(request)
@@ -184,6 +187,7 @@ async def test_nonsense_is_a_failure(server: Recorded, steps: list[bytes]) -> No
         ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry_after": "Fri, 21 Oct 2095 07:28:00 GMT"}, 3600.0),
         ({"retry_after": "soon"}, None),
+        ({"retry_after": "nan"}, None),
         ({}, None),
     ],
 )
@@ -242,6 +246,28 @@ async def test_images_go_where_they_are_read(server: Recorded) -> None:
     # LiteLLM might fetch an address itself.
     note = "See\n\n[1 of 2 images left out: this model takes images sent as data, not as addresses.]"
     assert await sent("openai/gpt-4.1", through_litellm=True) == [{"type": "text", "text": note}, part[0]]
+
+
+def test_images_stand_where_they_were_put() -> None:
+    url = "data:image/png;base64,aGk="
+
+    def parts(text: str, *images: Image) -> list[Any]:
+        (sent,) = wire.messages([Message(role="user", content=text, images=images)], images=True)
+        return [part.get("text") or part["image_url"].get("detail", "image") for part in sent["content"]]
+
+    assert parts("A\nB", Image(url, at=1), Image(url)) == ["A", "image", "B", "image"]
+    assert parts("A\nB", Image(url, at=0), Image(url, at=1), Image(url, at=1)) == ["image", "A", "image", "image", "B"]
+    assert parts("\nA\n\nB", Image(url, at=0), Image(url, at=2)) == ["image", "\nA", "image", "\nB"]
+    assert parts("", Image(url), Image(url, "high")) == ["image", "high"]
+    # A text that was made shorter since.
+    assert parts("A", Image(url, at=5), Image(url, at=7)) == ["A", "image", "image"]
+
+
+def test_a_tool_is_strict_where_its_caller_said_so() -> None:
+    tools = tuple(Tool(name="f", description="", parameters={}, strict=strict) for strict in (None, True, False))
+    sent = wire.parameters(ModelRequest(model="openai/x", messages=(), tools=tools))["tools"]
+    assert [tool["function"].get("strict") for tool in sent] == [None, True, False]
+    assert "strict" not in sent[0]["function"]
 
 
 @pytest.mark.parametrize("url", ["http://example.com/a.png", "data:text/html;base64,aGk=", "file:///etc/passwd", ""])

@@ -14,11 +14,24 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from llm.types import ToolCall as ModelToolCall
-from sessions import lifecycle, log, queue, toolcalls
+from sessions import completions, lifecycle, log, queue, toolcalls
 from sessions.admin.conversation import SHOWN_CHARACTERS
 from sessions.changes import Claimed, Step
+from sessions.completions import Asked
 from sessions.log import Addition, NewEvent
-from sessions.models import Approval, Event, EventKind, Message, ModelCall, Session, ToolCall, Turn, Worker, new_id
+from sessions.models import (
+    Approval,
+    Completion,
+    Event,
+    EventKind,
+    Message,
+    ModelCall,
+    Session,
+    ToolCall,
+    Turn,
+    Worker,
+    new_id,
+)
 from tests.sessions.calls import write_call
 
 LISTS = ("session", "turn", "message", "toolcall", "modelcall", "event", "worker")
@@ -153,6 +166,17 @@ def test_the_page_of_a_message_shows_the_id_its_client_gave_it(operator: Client,
     assert "mine &lt;script&gt;" in page
     assert "<script>alert" not in page
     assert "\x1b" not in page
+
+
+def test_the_page_of_a_request_shows_its_images_shortened(operator: Client, alice: User) -> None:
+    url = f"data:image/png;base64,{'A' * 4000}"
+    row = {"role": "user", "content": "See", "images": [{"url": url, "detail": "low", "at": 0}]}
+    completions.accept(alice.pk, Asked(model="scripted", messages=[row]))
+    page = operator.get(reverse("admin:agent_sessions_completion_change", args=[Completion.objects.get().pk]))
+    text = page.content.decode()
+    assert "data:image/png" in text
+    assert "low" in text
+    assert url not in text
 
 
 def test_what_users_and_models_write_is_harmless(operator: Client, alice: User) -> None:

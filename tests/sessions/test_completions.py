@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +15,17 @@ from pytest_django import Settings
 
 from agents.context import Window
 from agents.events import StepFinished
-from llm.errors import ModelBrokenToolCall
-from llm.types import ModelRequest, ToolCall, Usage
+from agents.loop import Limit
+from llm.errors import ModelBrokenToolCall, ModelError
+from llm.types import Image, ModelRequest, ToolCall, Usage
 from sessions import completions, lifecycle, queue, tasks
 from sessions.changes import Claimed, Step
 from sessions.completions import Asked
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
-from sessions.openai.errors import DoorError
+from sessions.openai import shapes
+from sessions.openai.errors import STATUS, DoorError
 from sessions.openai.pieces import Calls, End, Replaced, Text
+from sessions.openai.shapes import ChatRequest
 from sessions.openai.wire import Chunks, Whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +74,28 @@ def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> N
     assert [(message.role, message.content) for message in request.messages] == [("user", "Hello.")]
 
 
+def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -> None:
+    parts = [
+        {"type": "text", "text": "A"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "text", "text": "B"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/b.png", "detail": "low"}},
+    ]
+    tools = [
+        {"type": "function", "function": {"name": name, "strict": strict}} for name, strict in (("f", None), ("g", 0))
+    ]
+    messages = [{"role": "user", "name": "alice", "content": content} for content in (parts, parts[1:])]
+    asked = shapes.chat(ChatRequest.model_validate({"model": "scripted", "messages": messages, "tools": tools}))
+    claimed = held(alice, messages=asked.messages, tools=asked.tools)
+    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    assert isinstance(request, ModelRequest)
+    first, second = request.messages
+    assert (first.name, first.content, second.content) == ("alice", "A\nB", "B")
+    a, b = Image("https://example.com/a.png", at=1), Image("https://example.com/b.png", detail="low")
+    assert (first.images, second.images) == ((a, b), (replace(a, at=0), b))
+    assert [tool.strict for tool in request.tools] == [None, False]
+
+
 def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
     claimed = held(alice, tools=[TOOL])
     assert finish(claimed, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
@@ -111,6 +137,13 @@ def test_half_a_call_is_never_handed_out(alice: User) -> None:
     assert Message.objects.get(role="assistant").tool_calls == []
     with pytest.raises(ModelBrokenToolCall):
         finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
+
+
+def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:
+    kinds: list[type[ModelError]] = [ModelError, *ModelError.__subclasses__()]
+    codes = {kind.code for kind in kinds} | set(Limit)
+    codes |= {"budget_exhausted", "price_unknown", "provider_key_refused", "provider_key_unreadable", "tool_timed_out"}
+    assert codes == STATUS.keys()
 
 
 def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settings) -> None:
