@@ -22,7 +22,7 @@ from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus,
 from sessions.openai.errors import DoorError, invalid
 from sessions.openai.names import agent_of
 from sessions.openai.shapes import ChatMessage, ChatRequest, images_of, require_supported, storable
-from sessions.protocol import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.protocol import MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.threads import in_thread
 
 #: How long a call stays with a caller that has it to run.
@@ -90,21 +90,11 @@ def _picture(url: str) -> bytes:
         data = b64decode(encoded, validate=True)
     except ValueError:
         raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
-    if images.media_type_of(data) is None:
-        raise invalid(
-            "messages", "An image is no PNG, JPEG, GIF or WebP, which is what models read.", ErrorCode.INVALID_IMAGE
-        )
-    if len(data) > MAX_IMAGE_BYTES:
-        text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
-        raise invalid("messages", text, ErrorCode.IMAGE_TOO_LARGE)
-    return data
-
-
-async def _store(session: Session, picture: bytes) -> uuid.UUID:
     try:
-        return (await in_thread(images.store)(session.pk, picture)).pk
+        images.require_picture(data)
     except ImageRefused as error:
         raise invalid("messages", str(error), error.code) from None
+    return data
 
 
 async def send(
@@ -120,7 +110,7 @@ async def send(
     Raises DoorError, and what `sessions.intake.take` and `take_message` raise.
     """
     # Before the results, with which the turn goes on. One that no message shows is forgotten.
-    shown = [await _store(session, picture) for picture in new.pictures]
+    shown = [(await in_thread(images.store)(session.pk, picture)).pk for picture in new.pictures]
     place: tuple[uuid.UUID, int] | None = None
     for message in new.results:
         place = await _result(session, message, deadline=deadline)

@@ -110,6 +110,8 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live.session_of(owner(request).pk, key)
     new = live.news(body)
+    for _ in new.pictures:
+        await caller.permit(Use.IMAGE)
     if new.said:
         await caller.permit(Use.TURN)
     async with patience() as deadline:
