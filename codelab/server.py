@@ -131,7 +131,8 @@ class Request(WebRequest):  # type: ignore[misc]
     def __init__(self, *arguments: object, **options: object) -> None:
         self.writable = Writable()
         self._refused = False
-        super().__init__(*arguments, **options)
+        # Twisted would take each form apart, for nobody: a large one takes seconds, and hundreds of MB.
+        super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 (here and below: Twisted's names)
         """Begin a body; without a length it comes in chunks."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import select
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 
@@ -131,3 +133,22 @@ def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
     with httpx.Client(base_url=service.url, trust_env=False, timeout=30, headers=headers) as http:
         answer = http.post("/v1/chat/completions", content=padded(size))
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_nobody_takes_a_form_apart_before_it_is_known_who_sends_it(service: Service) -> None:
+    # Millions of fields: hundreds of MB, and seconds in which nobody else is served.
+    form = b"".join(b"%x&" % i for i in range(MAX_DOOR_BODY // 8))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def post() -> int:
+        with httpx.Client(base_url=service.url, trust_env=False, timeout=60, headers=headers) as http:
+            return http.post("/nowhere", content=form).status_code
+
+    before, memory = memory_of(service), [0.0]
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(post)
+        while not posting.done():
+            memory.append(memory_of(service))
+            time.sleep(0.02)
+    assert posting.result() == 404
+    assert max(memory) - before < ROOM
