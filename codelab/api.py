@@ -13,11 +13,13 @@ from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from codelab.bodies import MAX_BODY
 from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.presented import of_request
 from codelab.openai import PREFIX
+from codelab.openai import body_too_large as openai_body_too_large
 from codelab.openai import not_found as openai_not_found
 from sessions.api import ApiError, router
 from sessions.broker import BrokerUnavailable
@@ -86,6 +88,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(("/api/", "/my/")):
         return _answer(404, ErrorCode.NOT_FOUND, "There is nothing at this path; /api/v1/docs lists what there is.")
     return page_not_found(request, exception)
+
+
+def body_too_large(path: str) -> HttpResponse:
+    """Answer a body that is larger than any path takes; the server asks for it, and no view was called."""
+    if path.startswith(PREFIX):
+        return openai_body_too_large()
+    return _answer(413, ErrorCode.BODY_TOO_LARGE, f"The body is larger than {MAX_BODY // 1024**2} MiB.")
 
 
 def _answer(status: int, code: str, text: str, **more: Any) -> JsonResponse:

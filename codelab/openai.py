@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from codelab.bodies import MAX_DOOR_BODY
 from codelab.environment import VERSION
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.presented import of_request
@@ -34,8 +35,6 @@ logger = structlog.get_logger(__name__)
 
 #: Where this API is.
 PREFIX = "/v1/"
-#: Bytes of a request; images are in it.
-MAX_BODY = 16 * 1024 * 1024
 #: What remains of the middleware. All of it can wait, and none needs a user or a cookie of Django's.
 MIDDLEWARE = (
     "django.middleware.security.SecurityMiddleware",
@@ -52,8 +51,8 @@ async def caller(request: HttpRequest) -> AbstractBaseUser:
         await calling.permit(Use.CATALOG)
     request.caller = calling  # type: ignore[attr-defined]
     # Not before it is known who sends it. Django's own limit is that of the other endpoints.
-    body = request.read(MAX_BODY + 1)
-    if len(body) > MAX_BODY:
+    body = request.read(MAX_DOOR_BODY + 1)
+    if len(body) > MAX_DOOR_BODY:
         raise RequestDataTooBig
     request._body = body
     return user
@@ -101,6 +100,11 @@ def not_found(request: HttpRequest) -> HttpResponse:
     return _response(DoorError(404, ErrorCode.NOT_FOUND, text))
 
 
+def body_too_large() -> HttpResponse:
+    """Answer a body that the server did not take."""
+    return _response(_error(RequestDataTooBig()))
+
+
 def _response(error: DoorError) -> HttpResponse:
     return JsonResponse(error.body, status=error.status, headers=error.headers)
 
@@ -117,7 +121,7 @@ def _error(error: Exception) -> DoorError:
         case HttpError():
             return DoorError(error.status_code, ErrorCode.INVALID_JSON, "The body is not a JSON object.")
         case RequestDataTooBig():
-            text = f"The body is larger than {MAX_BODY // 1024**2} MiB."
+            text = f"The body is larger than {MAX_DOOR_BODY // 1024**2} MiB."
             return DoorError(413, ErrorCode.BODY_TOO_LARGE, text)
         case BrokerUnavailable():
             return DoorError(503, ErrorCode.BROKER_UNAVAILABLE, str(error), retry_after=2)

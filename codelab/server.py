@@ -2,8 +2,8 @@
 
 Daphne itself puts everything into memory, in both directions. Here each scope has `writable`, an event that is set
 while the client reads what it is sent: the application waits for it before it sends more. What a client sends is
-counted (`codelab.flood`). Importing this module installs Twisted's reactor, so only the web process does it, before
-anything else of Twisted.
+counted (`codelab.flood`, `codelab.bodies`). Importing this module installs Twisted's reactor, so only the web process
+does it, before anything else of Twisted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
 
+from codelab.bodies import MAX_BODY
 from codelab.flood import Allowance
 from sessions.protocol import CloseCode, ErrorCode, encode, error_frame
 
@@ -34,6 +35,8 @@ FLOOD = "You send faster than the server can answer. What had no answer may be l
 SERVICE_RESTART = 1012
 #: Seconds over which the sockets are closed: all at once would make all clients come back in the same second.
 SPREAD = 2.0
+#: Seconds in which a client whose body was refused can read why. What it still sends is thrown away.
+LINGER = 5.0
 #: Bytes that the kernel takes for a client before they are on their way to it.
 UNSENT = 128 * 1024
 
@@ -123,18 +126,66 @@ class SocketFactory(WebSocketFactory):  # type: ignore[misc]
 
 
 class Request(WebRequest):  # type: ignore[misc]
-    """One HTTP request; a stream can wait for its reader."""
+    """One HTTP request; a stream can wait for its reader, and a body too large for all paths is refused on its way."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         self.writable = Writable()
-        super().__init__(*arguments, **options)
+        self._refused = False
+        # Twisted would take each form apart, for nobody: a large one takes seconds, and hundreds of MB.
+        super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 (here and below: Twisted's names)
+        """Begin a body; without a length it comes in chunks."""
+        if length is not None and length > MAX_BODY:
+            self._refuse()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        if not self._refused and self.content.tell() + len(data) > MAX_BODY:
+            self._refuse()
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        if self._refused:
+            self._part()
+        else:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        """Answer now, and end the connection when the client has sent all or had its time.
+
+        Closed at once, the connection would be reset for what is unread, and the client might never see the answer.
+        """
+        # Not at the top: it needs Django's apps, and the reactor comes before those.
+        from codelab.api import body_too_large
+
+        self._refused = True
+        # Otherwise Twisted tells the client to go on.
+        self.requestHeaders.removeHeader(b"Expect")
+        if self.content is not None:
+            self.content.close()
+        answer = body_too_large(self.channel._path.decode("latin-1")).content
+        logger.warning("body_refused")
+        head = (
+            "HTTP/1.1 413 Content Too Large\r\nServer: codelab\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(answer)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + answer)
+        reactor.callLater(LINGER, self._part)
+
+    def _part(self) -> None:
+        if self.channel is not None:
+            # Closes, and aborts after 15 s where the client does not even take the answer.
+            self.channel.timeoutConnection()
 
     def finish(self) -> None:
         if self.producer and self.channel:
             self.unregisterProducer()
         super().finish()
 
-    def connectionLost(self, reason: object) -> None:  # noqa: N802 (Twisted's name)
+    def connectionLost(self, reason: object) -> None:  # noqa: N802
         self.writable.set()
         super().connectionLost(reason)
 

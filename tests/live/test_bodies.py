@@ -1,0 +1,154 @@
+"""Bodies that are larger than anything takes: refused before they are read, and nobody else pays for them."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
+
+import httpx
+import pytest
+
+from codelab.bodies import MAX_BODY, MAX_DOOR_BODY
+from tests.live.service import Service
+from tests.live.test_openai import key_of
+from tests.live.test_slow_readers import memory_of
+
+pytestmark = pytest.mark.live
+
+PIECE = b"x" * 65536
+#: MB by which the web process may grow: what it goes up and down by itself, and a body that it may take.
+ROOM = 64
+
+
+@contextmanager
+def asking(service: Service, path: str, *headers: str) -> Iterator[socket.socket]:
+    """Send the head of a request."""
+    head = "\r\n".join([f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers, "", ""])
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        yield connection
+
+
+def answer_of(connection: socket.socket) -> tuple[int, str]:
+    """Read an answer; whether it is also the last one is for the caller to see."""
+    response = HTTPResponse(connection)
+    response.begin()
+    body = response.read().decode()
+    assert response.getheader("Connection") == "close"
+    return response.status, json.loads(body)["error_code"]
+
+
+def everything_of(connection: socket.socket) -> bytes:
+    """Read until the server closes, in whatever way."""
+    found = b""
+    with suppress(ConnectionError):
+        while data := connection.recv(65536):
+            found += data
+    return found
+
+
+def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_sent(service: Service) -> None:
+    with asking(service, "/api/v1/message", f"Content-Length: {10**10}") as connection:
+        assert answer_of(connection) == (413, "body_too_large")
+
+
+def test_a_client_that_asks_first_is_not_told_to_go_on(service: Service) -> None:
+    head = [f"Content-Length: {MAX_BODY + 1}", "Expect: 100-continue"]
+    with asking(service, "/nowhere", *head) as connection:
+        assert everything_of(connection).startswith(b"HTTP/1.1 413 ")
+    head[0] = "Content-Length: 2"
+    with asking(service, "/api/v1/message", *head) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+
+
+def test_a_body_without_end_is_cut_and_others_are_served_meanwhile(service: Service) -> None:
+    before, memory, sent = memory_of(service), [0.0], 0
+    with asking(service, "/api/v1/message", "Transfer-Encoding: chunked") as connection:
+        while not select.select([connection], [], [], 0)[0]:
+            connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
+            sent += len(PIECE)
+            # What was sent before the answer could be read is on top: buffers of the kernel, on both sides.
+            assert sent < 4 * MAX_BODY
+            if sent % 2**22 == 0:
+                assert service.get("/live")[0] == 200
+                memory.append(memory_of(service))
+        assert answer_of(connection) == (413, "body_too_large")
+        # It goes on all the same.
+        with suppress(ConnectionError):
+            for _ in range(1024):
+                connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
+        memory.append(memory_of(service))
+    assert sent > MAX_BODY
+    assert max(memory) - before < ROOM
+
+
+@pytest.mark.parametrize("head", [f"Content-Length: {MAX_BODY + 1}", "Transfer-Encoding: chunked"])
+def test_what_follows_a_refused_body_is_no_request(service: Service, head: str) -> None:
+    follower = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    body = follower + b"x" * (MAX_BODY + 1 - len(follower))
+    if head.startswith("Transfer"):
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    with asking(service, "/api/v1/message", head) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(body + follower)
+        found = everything_of(connection)
+    assert found.startswith(b"HTTP/1.1 413 ")
+    assert found.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_all_before_it_reads_sees_the_answer(service: Service, chunked: bool) -> None:
+    size = 400
+    pieces = (PIECE for _ in range(size))
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as http:
+        refused = http.post("/api/v1/message", content=pieces if chunked else PIECE * size)
+        assert (refused.status_code, refused.json()["error_code"]) == (413, "body_too_large")
+        assert http.get("/live").status_code == 200
+
+
+def padded(size: int) -> bytes:
+    """Return a request for a model that is not there, of so many bytes."""
+    head = b'{"model": "none", "messages": [{"role": "user", "content": "x"}], "padding": "'
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "code"),
+    [
+        (MAX_DOOR_BODY, 404, "model_not_found"),
+        (MAX_DOOR_BODY + 1, 413, "body_too_large"),
+        (MAX_BODY + 1, 413, "body_too_large"),
+    ],
+)
+def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
+    service: Service, size: int, status: int, code: str
+) -> None:
+    headers = {"Authorization": f"Bearer {key_of(service, 'llm')}", "Content-Type": "application/json"}
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=30, headers=headers) as http:
+        answer = http.post("/v1/chat/completions", content=padded(size))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_nobody_takes_a_form_apart_before_it_is_known_who_sends_it(service: Service) -> None:
+    # Millions of fields: hundreds of MB, and seconds in which nobody else is served.
+    form = b"".join(b"%x&" % i for i in range(MAX_DOOR_BODY // 8))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def post() -> int:
+        with httpx.Client(base_url=service.url, trust_env=False, timeout=60, headers=headers) as http:
+            return http.post("/nowhere", content=form).status_code
+
+    before, memory = memory_of(service), [0.0]
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(post)
+        while not posting.done():
+            memory.append(memory_of(service))
+            time.sleep(0.02)
+    assert posting.result() == 404
+    assert max(memory) - before < ROOM
