@@ -1,6 +1,6 @@
 """`make bench`: measures the whole product on this machine and says which goals it meets (docs/performance.md).
 
-python -m bench                                everything, about six minutes
+python -m bench                                everything, about eight minutes
 python -m bench --streams 1,8 --quick          does it work?
 python -m bench --only streams --streams 64    one thing
 python -m bench --profile --streams 64         where the time goes

@@ -26,7 +26,8 @@ def web() -> None:
     Server(
         application,
         endpoints=[f"tcp:port={environment.port}:interface={host}"],
-        http_timeout=600,
+        # No answer is cut that its turn may still give; streams of events come back by themselves.
+        http_timeout=max(600, int(environment.turn_timeout) + 60),
         server_name="codelab",
         proxy_forwarded_address_header="X-Forwarded-For" if environment.https else None,
     ).run()
