@@ -132,13 +132,6 @@ def test_the_web_process_never_loads_litellm(service: Service) -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-async def test_an_idle_socket_lives_longer_than_a_minute(service: Service) -> None:
-    async with service.connect("/ws/idle", ping_interval=None) as alice:
-        await asyncio.sleep(62)
-        await alice.say("/say still here")
-        assert (await alice.until_final())[-1]["content"] == "still here"
-
-
 def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tmp_path: Path) -> None:
     """A second web process on the same database, with the setting of an operator who wants people to sign in."""
     closed = Service.__new__(Service)

@@ -153,18 +153,22 @@ async def test_readers_that_stop_cost_little_delay_nobody_and_miss_nothing(servi
         staying.cancel()
 
 
-async def test_a_reader_that_never_comes_back_is_dropped(service: Service) -> None:
-    async with lazy(service, "dead") as client:
+async def test_who_never_reads_is_dropped_and_who_never_writes_is_not(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    async with service.connect("/ws/idle", ping_interval=None) as idle, lazy(service, "dead") as client:
         await fill_a_little(service, "dead")
-        started = asyncio.get_running_loop().time()
+        started = loop.time()
         # It hears nothing of it as long as it does not read, so the server is asked.
-        while figure(service, "open_sockets") > 0:
+        while figure(service, "open_sockets") > 1:
             # A ping after 20 s of silence, 30 s for its answer, and the server looks every 2 s.
-            assert asyncio.get_running_loop().time() - started < 75
+            assert loop.time() - started < 75
             await asyncio.sleep(1)
-        assert asyncio.get_running_loop().time() - started > 30
+        assert loop.time() - started > 30
         with pytest.raises(websockets.ConnectionClosed):
             await numbers_of(client, 10**9)
+        await asyncio.sleep(max(started + 62 - loop.time(), 0))
+        await idle.say("/say still here")
+        assert (await idle.until_final())[-1]["content"] == "still here"
 
 
 async def fill_a_little(service: Service, key: str) -> None:
