@@ -109,7 +109,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self.sendFrame(opcode=2 if binary else 1, payload=content if binary else content.encode())
 
     def _sendAutoPing(self) -> None:  # noqa: N802
-        # Daphne pings every 20 s and would forget the ping that is still on its way to a slow reader: its answer
+        # Daphne pings every 30 s and would forget the ping that is still on its way to a slow reader: its answer
         # would count for nothing, and the socket be dropped.
         if self.autoPingPending is None:
             super()._sendAutoPing()
