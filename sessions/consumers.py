@@ -21,7 +21,7 @@ from sessions.broker import BrokerUnavailable
 from sessions.callers import Caller, Refusal, Use
 from sessions.changes import Accepted, Change, MessageRefused, NothingToCancel, TooLate, ToolCallRefused, UnknownAgent
 from sessions.feed import Feed
-from sessions.frames import Dialect, call_frame, frames_of
+from sessions.frames import Dialect, accepted_frame, call_frame, frames_of
 from sessions.intake import announce, patience, take_frame
 from sessions.models import EventKind, Session, ToolCall, new_id
 from sessions.offers import Offers
@@ -290,14 +290,3 @@ class NoSuchSocket(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.close()
-
-
-def accepted_frame(accepted: Accepted, frame: UserMessage) -> protocol.Accepted:
-    """Return the acknowledgement of a message; from here on it cannot be lost."""
-    return protocol.Accepted(
-        number=accepted.number,
-        turn_id=str(accepted.turn_id),
-        message_id=str(accepted.message_id),
-        client_message_id=frame.client_message_id,
-        repeated=accepted.repeated,
-    )

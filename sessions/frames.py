@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sessions.changes import Accepted
 from sessions.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
+from sessions.protocol import Accepted as AcceptedFrame
 from sessions.protocol import (
     AgentSwitched,
     AssistantMessage,
@@ -24,6 +26,7 @@ from sessions.protocol import (
     SubtaskCompleted,
     SubtaskStarted,
     ToolCallRequest,
+    UserMessage,
     encode,
     encode_event,
     encode_piece,
@@ -179,3 +182,14 @@ def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
             yield SubtaskStarted(content=content, metadata={**metadata, "agent": payload["agent"]})
         case "completed":
             yield SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})
+
+
+def accepted_frame(accepted: Accepted, frame: UserMessage) -> AcceptedFrame:
+    """Return the acknowledgement of a message; from here on it cannot be lost."""
+    return AcceptedFrame(
+        number=accepted.number,
+        turn_id=str(accepted.turn_id),
+        message_id=str(accepted.message_id),
+        client_message_id=frame.client_message_id,
+        repeated=accepted.repeated,
+    )

@@ -26,7 +26,7 @@ UNUSED = timedelta(days=1)
 NEWEST, NEWEST_BYTES = 20, 12 * 1024 * 1024
 
 
-def media_type_of(data: bytes) -> MediaType | None:
+def _media_type(data: bytes) -> MediaType | None:
     """Return what kind of picture this is, by its first bytes; None for everything that models cannot read."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return MediaType.PNG
@@ -44,7 +44,7 @@ def require_picture(data: bytes) -> MediaType:
     if len(data) > MAX_IMAGE_BYTES:
         text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
         raise ImageRefused(ErrorCode.IMAGE_TOO_LARGE, text)
-    media_type = media_type_of(data)
+    media_type = _media_type(data)
     if media_type is None:
         raise ImageRefused(ErrorCode.INVALID_IMAGE, "This is no PNG, JPEG, GIF or WebP, which is what models read.")
     return media_type
@@ -55,7 +55,8 @@ def store(session_id: uuid.UUID, data: bytes) -> Image:
     media_type = require_picture(data)
     # Also where it was there already: the day after which it may go begins anew.
     came = {"uploaded_at": timezone.now()}
-    image, _ = Image.objects.update_or_create(
+    # Without reading the bytes of one that is there, which are those that came.
+    image, _ = Image.objects.defer("data").update_or_create(
         session_id=session_id,
         digest=hashlib.sha256(data).hexdigest(),
         defaults=came,
