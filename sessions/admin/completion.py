@@ -41,7 +41,7 @@ class CompletionAdmin(SearchableAdmin):
         """Return who asked."""
         return shortened(row.turn.session.owner.get_username())
 
-    @admin.display(description="turn")
+    @admin.display(description="status")
     def state(self, row: Completion) -> SafeString:
         """Return the status of the turn that answers."""
         return badge(row.turn.status)

@@ -23,7 +23,7 @@ class ImageAdmin(SearchableAdmin):
     list_select_related = ("session__owner",)
     sortable_by = ()
     fields = (
-        *("id", "conversation_of", "owner_of", "media_type", "bytes", "digest", "is_shown", "uploaded_at", "picture"),
+        *("id", "conversation_of", "owner_of", "picture", "media_type", "bytes", "digest", "is_shown", "uploaded_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:
