@@ -520,11 +520,12 @@ def test_a_session_that_is_not_there_is_not_found(writer: openai.OpenAI, client:
 
 
 def test_a_message_is_not_put_into_a_session_again_by_the_package(service: Service) -> None:
-    assert service.post("/api/v1/sessions", {"session_id": "failing"})[0] == 200
-    headers = {"X-CodeLab-Session": "failing"}
+    key = f"failing-{next(_numbers)}"
+    assert service.post("/api/v1/sessions", {"session_id": key})[0] == 200
+    headers = {"X-CodeLab-Session": key}
     with client_of(service, "api:write", max_retries=2) as client, pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="codelab/coder", messages=said("/fail unavailable"), extra_headers=headers)
-    history = json.loads(service.get("/api/v1/sessions/failing/history")[1])["messages"]
+    history = json.loads(service.get(f"/api/v1/sessions/{key}/history")[1])["messages"]
     assert [message["content"] for message in history] == ["/fail unavailable"]
 
 
