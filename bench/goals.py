@@ -153,8 +153,8 @@ GOALS: dict[Callable[[Results], Verdict], str] = {
     _overload: "",
     _idle_memory: "",
     _idle_cpu: (
-        "a socket is pinged every 30 s, which takes about 0.4 ms of the web process; the rest is what everything else "
-        "took by chance in one of the two half minutes"
+        "each is pinged, and its session looked up in the log, every 30 s: half a millisecond of the web process; the "
+        "rest is the worker's, which knows of no sockets"
     ),
     _attach: "",
     _set_up: "1,000 messages are read, weighed against the model's window and sent, which takes about 20 ms of a core",

@@ -27,7 +27,7 @@ def web() -> None:
         application,
         endpoints=[f"tcp:port={environment.port}:interface={host}"],
         # No answer is cut that its turn may still give; streams of events come back by themselves.
-        # All that an idle socket costs; proxies end a connection that is silent for a minute.
+        # Most of what an idle socket costs; proxies end a connection that is silent for a minute.
         ping_interval=30,
         http_timeout=max(600, int(environment.turn_timeout) + 60),
         server_name="codelab",
