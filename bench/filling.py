@@ -25,16 +25,18 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
     from django.contrib.auth.models import User
 
     from codelab.local.accounts import DEMO
-    from sessions import folding, lifecycle, log, queue
-    from sessions.changes import Step
-    from sessions.log import Addition, NewEvent
+    from sessions.events import compaction, log
+    from sessions.events.log import Addition, NewEvent
     from sessions.models import EventKind, Session, new_id
+    from sessions.results import Step
+    from sessions.turns import attempts, inbox
+    from sessions.turns.sessions import open_session
 
-    session = lifecycle.open_session(User.objects.get(username=DEMO).pk, key)
+    session = open_session(User.objects.get(username=DEMO).pk, key)
     for _ in range(turns):
-        accepted = queue.accept_message(session.pk, QUESTION)
+        accepted = inbox.accept_message(session.pk, QUESTION)
         # At once: workers look for turns that nobody has taken for two seconds.
-        held = lifecycle.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
+        held = attempts.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
         assert held, "somebody else has taken the turn"
         message_id = new_id()
         texts = [WORD % i for i in range(pieces)] or [QUESTION]
@@ -50,9 +52,9 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
                 for text in texts
             )
             log.append_all([Addition(session_id=session.pk, turn_id=held.turn_id, attempt=held.attempt, events=events)])
-        lifecycle.complete(held, Step(message_id=message_id, text="".join(texts)))
+        attempts.complete(held, Step(message_id=message_id, text="".join(texts)))
         if fold:
-            folding.fold(held.turn_id)
+            compaction.fold(held.turn_id)
     return Session.objects.get(pk=session.pk).last_number
 
 

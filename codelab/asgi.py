@@ -13,8 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
 http = get_asgi_application()
 
 from codelab.identity.callers import IdentifiedCaller  # noqa: E402
-from codelab.identity.presented import of_socket, without_tokens  # noqa: E402
-from codelab.openai import PREFIX, Handler  # noqa: E402
+from codelab.identity.request_credentials import of_socket, without_tokens  # noqa: E402
+from codelab.openai_api import PREFIX, Handler  # noqa: E402
 from sessions.routing import websocket_urlpatterns  # noqa: E402
 
 _patient = Handler()

@@ -13,9 +13,10 @@ from health_check.exceptions import ServiceUnavailable
 from health_check.views import HealthCheckView
 
 from codelab.environment import VERSION
-from sessions.broker import BrokerUnavailable, require_broker
+from sessions.broker import require_broker
+from sessions.database import in_thread
+from sessions.errors import BrokerUnavailable
 from sessions.models import Worker
-from sessions.threads import in_thread
 
 #: Seconds that a server may take to answer; the checks give up by themselves, with words of their own, and not the
 #: library after its time.

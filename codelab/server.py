@@ -159,7 +159,7 @@ class Request(WebRequest):  # type: ignore[misc]
         Closed at once, the connection would be reset for what is unread, and the client might never see the answer.
         """
         # Not at the top: it needs Django's apps, and the reactor comes before those.
-        from codelab.api import body_too_large
+        from codelab.rest_api import body_too_large
 
         self._refused = True
         # Otherwise Twisted tells the client to go on.

@@ -101,7 +101,7 @@ DATABASES = {
             "connect_timeout": 3,
             # A statement or a lock that takes longer than this is a fault; nobody waits for it. Transactions take
             # milliseconds: a process that freezes in one loses it, and its locks, before a client's frame that waits
-            # for them is refused (sessions.intake.PATIENCE).
+            # for them is refused (sessions.api.commands.PATIENCE).
             "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=2000",
             # Whoever cannot get a connection answers within 3 s. `reconnect_timeout` is short because the pool waits
             # ever longer between tries: after a minute without PostgreSQL it would sleep for another one.

@@ -7,18 +7,18 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from codelab.api import api, plugin_api
 from codelab.health import Health, Ready, live
 from codelab.identity import oauth
 from codelab.identity.pages import SignIn, SignOut
 from codelab.metrics import metrics
-from codelab.openai import openai_api
-from sessions.pages import chat
+from codelab.openai_api import openai_api
+from codelab.rest_api import api, plugin_api
+from sessions.api.views import chat
 
 admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
 admin.site.index_title = "Sessions, turns and what became of them"
 
-handler404 = "codelab.api.not_found"
+handler404 = "codelab.rest_api.not_found"
 
 urlpatterns = [
     path("", chat, name="chat"),

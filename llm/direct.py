@@ -25,9 +25,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from llm import addresses, errors, wire
 from llm.catalog import Provider
-from llm.embeddings import EmbeddingRequest, Vectors
 from llm.sse import Events, EventTooLongError
-from llm.types import Chunk, EndChunk, Endpoint, ModelRequest
+from llm.types import Chunk, EmbeddingRequest, EndChunk, Endpoint, ModelRequest, Vectors
 
 #: Seconds until a connection stands. All other limits are `llm.deadlines`, which count content.
 CONNECT_TIMEOUT = 10.0

@@ -6,57 +6,19 @@ Each call is told to the caller once, with what it used, however it ends (`llm.c
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import math
-import struct
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from llm import catalog, errors, prices
 from llm.calls import UNTOLD, CallRecord, Observer, Outcome
 from llm.errors import ModelError
-from llm.types import Endpoint, Usage
+from llm.types import EmbeddingRequest, Usage, Vectors
 
 #: Numbers of a vector of the built-in model.
 SCRIPTED_DIMENSIONS = 16
-
-#: A text, or its tokens as the model counts them.
-type Text = str | Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingRequest:
-    """Texts of which embeddings are wanted."""
-
-    model: str
-    inputs: tuple[Text, ...]
-    #: Numbers of a vector; None: as the model makes them.
-    dimensions: int | None = None
-    endpoint: Endpoint | None = None
-    #: Seconds of the call.
-    call_timeout: float = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """One vector for each text, in order."""
-
-    vectors: Sequence[Sequence[float]]
-    usage: Usage
-
-    def packed(self) -> list[str]:
-        """Return the vectors as OpenAI packs them: 32-bit floats, little-endian, in base64."""
-        return [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in self.vectors]
-
-
-def unpacked(vector: str) -> list[float]:
-    """Return the numbers of a packed vector."""
-    data = base64.b64decode(vector)
-    return list(struct.unpack(f"<{len(data) // 4}f", data))
 
 
 async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:

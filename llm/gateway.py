@@ -14,8 +14,18 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llm import catalog, errors, wire
-from llm.embeddings import EmbeddingRequest, Vectors
-from llm.types import Chunk, EndChunk, Endpoint, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import (
+    Chunk,
+    EmbeddingRequest,
+    EndChunk,
+    Endpoint,
+    ModelRequest,
+    ReasoningChunk,
+    TextChunk,
+    ToolCallChunk,
+    Usage,
+    Vectors,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import AsyncGenerator, Mapping
+import struct
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -159,3 +161,38 @@ type Chunk = TextChunk | ReasoningChunk | ToolCallChunk | EndChunk
 
 #: Calls a model: the chunks of its answer, in order, the last one an EndChunk; raises `llm.errors.ModelError`.
 type ModelStream = AsyncGenerator[Chunk]
+
+
+#: A text, or its tokens as the model counts them.
+type Text = str | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """Texts of which embeddings are wanted."""
+
+    model: str
+    inputs: tuple[Text, ...]
+    #: Numbers of a vector; None: as the model makes them.
+    dimensions: int | None = None
+    endpoint: Endpoint | None = None
+    #: Seconds of the call.
+    call_timeout: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """One vector for each text, in order."""
+
+    vectors: Sequence[Sequence[float]]
+    usage: Usage
+
+    def packed(self) -> list[str]:
+        """Return the vectors as OpenAI packs them: 32-bit floats, little-endian, in base64."""
+        return [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in self.vectors]
+
+
+def unpacked(vector: str) -> list[float]:
+    """Return the numbers of a packed vector."""
+    data = base64.b64decode(vector)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))

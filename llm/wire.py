@@ -13,8 +13,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm import catalog, errors
-from llm.embeddings import Vectors
-from llm.types import Chunk, Image, Message, ModelRequest, ReasoningChunk, TextChunk, Tool, ToolCallChunk, Usage
+from llm.types import (
+    Chunk,
+    Image,
+    Message,
+    ModelRequest,
+    ReasoningChunk,
+    TextChunk,
+    Tool,
+    ToolCallChunk,
+    Usage,
+    Vectors,
+)
 
 #: How providers say, in an error's code or words, that a request is longer than the model's window.
 TOO_LONG = re.compile(

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from weakref import WeakKeyDictionary
 
+import structlog
+from celery import current_app
 from django.conf import settings
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from sessions.errors import BrokerUnavailable
+
+logger = structlog.get_logger(__name__)
+
+_BROKER = ThreadPoolExecutor(max_workers=4, thread_name_prefix="broker")
+
 #: Seconds Redis may take to answer; it takes a fraction of a millisecond, but the whole machine may be busy.
 PATIENCE = 2.0
-
-
-class BrokerUnavailable(Exception):
-    """The server cannot pass work on at the moment; nothing was taken. Send it again in a moment."""
-
-    def __str__(self) -> str:
-        return self.__doc__ or ""
 
 
 async def require_broker() -> None:
@@ -64,3 +68,23 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
         retry=Retry(NoBackoff(), 1),
     )
     return redis.Redis(connection_pool=pool)
+
+
+def send(turn_id: uuid.UUID) -> None:
+    """Tell the workers of a turn. Never raises: where the broker is away, the sweeper finds the turn."""
+    try:
+        current_app.send_task("sessions.tasks.advance_turn", (str(turn_id),), retry=False)
+    except Exception as error:
+        logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
+
+
+async def send_soon(turn_id: uuid.UUID | None) -> None:
+    """Tell the workers of a turn, if any, without holding up the event loop."""
+    if turn_id is not None:
+        await in_broker_thread(send, turn_id)
+
+
+async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function that talks to the broker in a thread, so that a frozen broker holds up nothing else."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_BROKER, lambda: function(*args, **kwargs))

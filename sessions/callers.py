@@ -13,7 +13,7 @@ from uuid import UUID
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 
-from sessions.protocol import CloseCode, ErrorCode
+from sessions.errors import Refusal
 
 
 class Use(StrEnum):
@@ -32,28 +32,6 @@ class Use(StrEnum):
     CATALOG = "catalog"
     #: Ask a model or an agent without a session: a turn all the same.
     COMPLETION = "completion"
-
-
-class Refusal(Exception):
-    """What a caller may not do, or not now; the sentence is for people."""
-
-    def __init__(
-        self,
-        code: ErrorCode,
-        text: str,
-        *,
-        status: int,
-        close_code: CloseCode | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        super().__init__(text)
-        #: The status of an answer to a request.
-        self.status = status
-        #: A socket is closed with it; without one the socket lives on.
-        self.close_code = close_code
-        #: Seconds after which it is worth another try.
-        self.retry_after = retry_after
-        self.code = code
 
 
 class Caller(Protocol):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import re_path
 
-from sessions.consumers import NoSuchSocket, OriginalConsumer, SessionConsumer
+from sessions.api.websocket.consumers import NoSuchSocket, OriginalConsumer, SessionConsumer
 
 # Django's type of `re_path` knows views only; Channels' router takes applications.
 _path: Any = re_path

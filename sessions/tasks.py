@@ -15,9 +15,12 @@ from django.db import Error as DatabaseError
 
 from agents.roles import ROLES
 from llm import calls
-from sessions import folding, images, recovery, registry
+from sessions import broker
+from sessions.events import compaction
 from sessions.models import Session
-from sessions.threads import in_broker_thread
+from sessions.turns import images, recovery
+from sessions.turns.sessions import delete_session, outdated
+from sessions.worker.process import this_worker
 
 logger = structlog.get_logger(__name__)
 
@@ -28,8 +31,6 @@ TIDY_TIME = 20.0
 @shared_task(name="sessions.tasks.advance_turn")
 def advance_turn(turn_id: str) -> None:
     """Run a turn until it ends or waits; does nothing when it is somebody else's or not due."""
-    from sessions.worker import this_worker
-
     try:
         ready = this_worker().run(uuid.UUID(turn_id))
     except DatabaseError as error:
@@ -37,7 +38,7 @@ def advance_turn(turn_id: str) -> None:
         logger.warning("turn_not_run", turn_id=turn_id, error=type(error).__name__)
         return
     if ready:
-        send(ready)
+        broker.send(ready)
 
 
 @shared_task(name="sessions.tasks.tidy")
@@ -50,28 +51,14 @@ def tidy() -> None:
     try:
         recovery.forget_workers()
         images.forget_unused()
-        for session_id in registry.outdated(limit=100):
+        for session_id in outdated(limit=100):
             with suppress(Session.DoesNotExist):
-                registry.delete(session_id)
-        while (turns := folding.unfolded(limit=50)) and time.monotonic() < deadline:
-            saved = sum(folding.fold(turn_id) for turn_id in turns)
+                delete_session(session_id)
+        while (turns := compaction.unfolded(limit=50)) and time.monotonic() < deadline:
+            saved = sum(compaction.fold(turn_id) for turn_id in turns)
             logger.info("turns_folded", turns=len(turns), rows_saved=saved)
     except DatabaseError as error:
         logger.warning("not_tidied", error=type(error).__name__)
-
-
-def send(turn_id: uuid.UUID) -> None:
-    """Tell the workers of a turn. Never raises: where the broker is away, the sweeper finds the turn."""
-    try:
-        advance_turn.apply_async((str(turn_id),), retry=False)
-    except Exception as error:
-        logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
-
-
-async def send_soon(turn_id: uuid.UUID | None) -> None:
-    """Tell the workers of a turn, if any, without holding up the event loop."""
-    if turn_id is not None:
-        await in_broker_thread(send, turn_id)
 
 
 @worker_init.connect
@@ -82,23 +69,17 @@ def _load(**_: Any) -> None:
 
 @worker_ready.connect
 def _start(**_: Any) -> None:
-    from sessions.worker import this_worker
-
     logger.info("worker_started", worker=this_worker().name, model=settings.CODELAB_MODEL)
 
 
 @worker_shutting_down.connect
 def _park(**_: Any) -> None:
-    from sessions.worker import this_worker
-
     this_worker().park()
 
 
 @worker_shutdown.connect
 def _hand_over(**_: Any) -> None:
     """Tell other workers of the turns given back; earlier this worker might take its own hints."""
-    from sessions.worker import this_worker
-
     this_worker().settle()
     for turn_id in this_worker().handed_over:
-        send(turn_id)
+        broker.send(turn_id)

@@ -13,7 +13,7 @@ from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from sessions import log
+from sessions.events import log
 from tests.live.provider import Provider
 from tests.live.service import Service, running
 
@@ -53,7 +53,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: pytest_django.D
     """Close all connections before the test database is dropped, which nobody may be using then."""
     yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        # Those of `sessions.threads`, which stay open.
+        # Those of `sessions.database`, which stay open.
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

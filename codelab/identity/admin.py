@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 
-from codelab.identity import api_keys, families
+from codelab.identity import api_keys, token_families
 from codelab.identity.address import address_of
 from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, spaced
 from sessions.admin.display import shown
@@ -113,7 +113,7 @@ class TokenFamilyAdmin(ReadOnlyAdmin):
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
         """Revoke families."""
         for family in queryset.select_related("client"):
-            families.revoke(family, address=address_of(request))
+            token_families.revoke(family, address=address_of(request))
         messages.success(request, "Revoked. Sockets that hang on them are closed within the minute.")
 
 

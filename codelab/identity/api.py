@@ -16,11 +16,11 @@ from codelab.identity import api_keys
 from codelab.identity.address import address_of
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.models import ApiKey, Kind, Scope, spaced
-from codelab.identity.vouching import TICKET_LIFE, new_ticket
-from sessions.api import ERRORS, ApiError
+from codelab.identity.tickets import TICKET_LIFE, new_ticket
+from sessions.api.http import ERRORS, ApiError
 from sessions.callers import caller_of
+from sessions.database import in_thread
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, FrameError, require_clean_text
-from sessions.threads import in_thread
 
 router = Router()
 

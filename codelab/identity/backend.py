@@ -18,8 +18,8 @@ from limits import parse
 
 from codelab.identity import audit
 from codelab.identity.address import address_of, network_of
-from codelab.identity.counters import Counter, name_of
 from codelab.identity.models import AuditKind
+from codelab.identity.rate_limits import Counter, name_of
 
 logger = structlog.get_logger(__name__)
 

@@ -17,7 +17,6 @@ from django.utils import timezone
 from limits import RateLimitItem
 
 from codelab.identity.address import is_loopback, network_of
-from codelab.identity.counters import counters, hit_all, in_counter_thread, parse
 from codelab.identity.credentials import (
     Credential,
     by_internal_key,
@@ -29,13 +28,15 @@ from codelab.identity.credentials import (
 )
 from codelab.identity.models import Kind, Scope
 from codelab.identity.origin import require_origin
-from codelab.identity.presented import Presented
-from codelab.identity.recheck import recheck
-from codelab.identity.vouching import by_opening, by_ticket, note_opening
-from sessions import queries
-from sessions.callers import Refusal, Use
+from codelab.identity.rate_limits import counters, hit_all, in_counter_thread, parse
+from codelab.identity.request_credentials import Presented
+from codelab.identity.revalidation import recheck
+from codelab.identity.tickets import by_opening, by_ticket, note_opening
+from sessions.billing import usage
+from sessions.callers import Use
+from sessions.database import in_thread
+from sessions.errors import Refusal
 from sessions.protocol import CloseCode, ErrorCode
-from sessions.threads import in_thread
 
 NOT_SIGNED_IN = "Sign in first: this server does not answer without credentials."
 IN_QUERY = (
@@ -176,7 +177,7 @@ class IdentifiedCaller:
 def _until_tokens(user_id: int, limit: RateLimitItem) -> int:
     """Return in how many seconds so many turns have left the window that there are tokens again; 0 when there are."""
     now, window = timezone.now(), timedelta(seconds=limit.get_expiry())
-    used = queries.tokens_used(user_id, now - window)
+    used = usage.tokens_used(user_id, now - window)
     total = sum(tokens for _, tokens in used)
     for begun_at, tokens in used:
         if total < limit.amount:

@@ -20,10 +20,10 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from codelab.identity import families, tokens
+from codelab.identity import token_families, tokens
 from codelab.identity.models import ApiKey, Kind, Scope
 from codelab.identity.secrets import API_KEY, digest_of
-from sessions.callers import Refusal
+from sessions.errors import Refusal
 from sessions.protocol import CloseCode, ErrorCode
 
 ALL_SCOPES = frozenset(str(scope) for scope in Scope)
@@ -69,7 +69,7 @@ def by_access_token(text: str) -> Credential:
         raise expired() from None
     except tokens.InvalidToken:
         raise invalid() from None
-    family = families.good_family(token.family_id)
+    family = token_families.good_family(token.family_id)
     if family is None:
         raise expired()
     if token.subject != tokens.subject_of(family.user_id):
@@ -113,7 +113,7 @@ def look_up(kind: str, reference: str) -> Credential | None:
     """Return a credential by what vouches for it, or None when that is not good any more."""
     match kind:
         case Kind.TOKENS:
-            family = families.good_family(UUID(reference))
+            family = token_families.good_family(UUID(reference))
             if family is None:
                 return None
             return Credential(Kind.TOKENS, reference, family.user, frozenset(family.scopes.split()))

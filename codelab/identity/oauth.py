@@ -25,16 +25,16 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
-from codelab.identity import families
+from codelab.identity import token_families
 from codelab.identity.address import address_of, network_of
 from codelab.identity.backend import locked_for
 from codelab.identity.callers import is_unlimited
-from codelab.identity.counters import counters, hit_all, in_counter_thread
-from codelab.identity.families import Issued, RefreshRefused, RefreshTokenReused
 from codelab.identity.keys import keys
 from codelab.identity.models import Client, Scope, spaced
+from codelab.identity.rate_limits import counters, hit_all, in_counter_thread
+from codelab.identity.token_families import Issued, RefreshRefused, RefreshTokenReused
+from sessions.database import in_thread
 from sessions.models import new_id
-from sessions.threads import in_thread
 
 logger = structlog.get_logger(__name__)
 
@@ -95,9 +95,9 @@ async def revoke(request: HttpRequest) -> HttpResponse:
     secret = _field(request, "token")
 
     def end() -> None:
-        family = families.family_of(secret)
+        family = token_families.family_of(secret)
         if family is not None:
-            families.revoke(family, address=address_of(request))
+            token_families.revoke(family, address=address_of(request))
 
     try:
         await _limit(request)
@@ -142,7 +142,7 @@ def _password(request: HttpRequest) -> Issued:
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
         raise OAuthError(401, "invalid_grant", WRONG_PASSWORD)
-    return families.begin(user, client, scopes, address=address, refreshable=True)
+    return token_families.begin(user, client, scopes, address=address, refreshable=True)
 
 
 def _refresh_token(request: HttpRequest) -> Issued:
@@ -150,7 +150,7 @@ def _refresh_token(request: HttpRequest) -> Issued:
     if not secret:
         raise OAuthError(400, "invalid_request", "Missing required parameter: refresh_token")
     try:
-        return families.refresh(secret, _client(request), address=address_of(request))
+        return token_families.refresh(secret, _client(request), address=address_of(request))
     except RefreshTokenReused:
         text = "Refresh token has been revoked (reuse detected)"
         raise OAuthError(401, "invalid_grant", text) from None
@@ -163,7 +163,7 @@ def _client_credentials(request: HttpRequest) -> Issued:
     if not client.secret_hash or client.user is None or not client.user.is_active:
         raise OAuthError(401, "invalid_client", "This client cannot sign in by itself")
     scopes = _scopes(request, client)
-    return families.begin(client.user, client, scopes, address=address_of(request), refreshable=False)
+    return token_families.begin(client.user, client, scopes, address=address_of(request), refreshable=False)
 
 
 def _client(request: HttpRequest) -> Client:

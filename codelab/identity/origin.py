@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import validate_host
 
-from sessions.callers import Refusal
+from sessions.errors import Refusal
 from sessions.protocol import CloseCode, ErrorCode
 
 ORIGIN_REFUSED = "Pages of this origin may not use this server; its operator can allow it in CODELAB_ALLOWED_ORIGINS."

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from codelab.local.server import Server
+from codelab.local.managed_server import Server
 from codelab.local.system import LOOPBACK, Problem, arguments_of, port_problem, write_private
 
 

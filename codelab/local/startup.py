@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from codelab.environment import VERSION, Environment
 from codelab.local.accounts import ADMIN, CREDENTIALS, DEMO, RESET, Credentials, load_credentials, mark_shown
-from codelab.local.server import Server
+from codelab.local.managed_server import Server
 from codelab.local.servers import PostgresServer, RedisServer
 from codelab.local.supervisor import Program, Supervisor, until
 from codelab.local.system import Problem

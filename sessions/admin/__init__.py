@@ -1,8 +1,8 @@
 """The admin, for operators: what happened in a session, and which turns failed and why.
 
-It only shows. `sessions.lifecycle` is the one writer of what happens in a session, so nothing can be added or changed
-here but budgets; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions
-of rows: a page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a
+It only shows. `sessions.turns` is the one writer of what happens in a session, so nothing can be added or changed here
+but budgets; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions of
+rows: a page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a
 bound, and texts are not searched.
 
 This module says which rows have pages, and nothing else: Django imports it by its name when it starts.
@@ -17,7 +17,7 @@ from sessions.admin.budget import BudgetAdmin
 from sessions.admin.completion import CompletionAdmin
 from sessions.admin.event import EventAdmin
 from sessions.admin.image import ImageAdmin
-from sessions.admin.modelcall import ModelCallAdmin
+from sessions.admin.model_call import ModelCallAdmin
 from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin

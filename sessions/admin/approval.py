@@ -15,12 +15,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from sessions import approvals, tasks
+from sessions import broker
 from sessions.admin.display import badge, block, conversation_link, pretty, shortened, shown
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin, SearchableAdmin
-from sessions.changes import ToolCallRefused
+from sessions.errors import ToolCallRefused
 from sessions.models import Approval, Via
+from sessions.turns import approvals
 
 
 class ApprovalAdmin(SearchableAdmin):
@@ -64,7 +65,7 @@ class ApprovalAdmin(SearchableAdmin):
             answered += 1
             if change.ready:
                 # Whoever follows the session looks at the log by himself within 2 s while a turn is open.
-                tasks.send(change.ready)
+                broker.send(change.ready)
         self.message_user(request, f"{answered} answered.")
 
     @admin.display(description="status")

@@ -1,6 +1,6 @@
 """Budgets: the one kind of row that staff make and change here. Its history has each change, and who made it.
 
-What is spent and reserved is counted by `sessions.budgets` and never written from here.
+What is spent and reserved is counted by `sessions.billing.budgets` and never written from here.
 """
 
 from __future__ import annotations

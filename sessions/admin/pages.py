@@ -55,7 +55,7 @@ class ReadOnlyAdmin(Admin):
         css = {"all": ["sessions/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Rows are made by `sessions.lifecycle` alone."""
+        """Rows are made by `sessions.turns.attempts` alone."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

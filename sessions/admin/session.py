@@ -14,12 +14,12 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from sessions import registry
 from sessions.admin.conversation import conversation_page
 from sessions.admin.display import age, badge, conversation_link, shortened, shown
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
+from sessions.turns.sessions import delete_session
 
 
 class SessionAdmin(SearchableAdmin):
@@ -100,12 +100,12 @@ class SessionAdmin(SearchableAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
         """Delete it as its owner would; whoever follows it finds out at its next look at the log, within 30 s."""
-        registry.delete(obj.pk)
+        delete_session(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Delete them, one after the other."""
         for session_id in list(queryset.values_list("pk", flat=True)):
-            registry.delete(session_id)
+            delete_session(session_id)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the conversation."""

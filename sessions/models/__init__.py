@@ -1,7 +1,7 @@
 """What is stored: sessions, their messages, turns, tool and model calls, plans, events and budgets, and the workers.
 
-Fields, constraints and names only; every change of a turn's state is in `sessions.lifecycle`. Columns that came later
-have a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
+Fields, constraints and names only; every change of a turn's state is in `sessions.turns`. Columns that came later have
+a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
 """
 
 from sessions.models.budgets import Budget, Period, Reservation
@@ -22,7 +22,7 @@ from sessions.models.images import Image, MediaType
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
-from sessions.models.providerkeys import ProviderKey
+from sessions.models.provider_keys import ProviderKey
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.workers import Worker
 

@@ -1,7 +1,7 @@
 """Budgets: how much may be spent on models for a user, by an API key, in a session; and what is set aside of them.
 
 What is spent grows by what calls have cost; what is reserved is what calls under way may still cost. The two together
-never exceed the limit by a new call (`sessions.budgets`).
+never exceed the limit by a new call (`sessions.billing.budgets`).
 """
 
 from __future__ import annotations

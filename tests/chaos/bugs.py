@@ -17,15 +17,17 @@ from django.db import transaction
 from llm import calls
 from llm.errors import ModelError
 from llm.types import Chunk, ModelRequest, ToolCall
-from sessions import lifecycle, log, models, moves, queue, recovery, tasks, toolcalls
-from sessions.changes import Accepted, Change, Claimed, Step
-from sessions.log import Addition, Attempt, LoggedEvent, NewEvent
+from sessions import broker, models
+from sessions.events import log
+from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, Turn
+from sessions.results import Accepted, Change, Claimed, Step
+from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
 
 
 def no_fencing() -> None:
     """Let an attempt write although another one has its turn."""
-    real_renew = lifecycle.renew
+    real_renew = attempts.renew
 
     def lock_held_by_anybody(held: Claimed) -> tuple[Session, Turn]:
         return log.lock(held.session_id), Turn.objects.get(pk=held.turn_id)
@@ -41,9 +43,9 @@ def no_fencing() -> None:
         real_renew(held)
         return set()
 
-    vars(lifecycle)["lock_held"] = lock_held_by_anybody
-    vars(toolcalls)["lock_held"] = lock_held_by_anybody
-    lifecycle.renew, log.append_all = renew, append_all
+    vars(attempts)["lock_held"] = lock_held_by_anybody
+    vars(tool_calls)["lock_held"] = lock_held_by_anybody
+    attempts.renew, log.append_all = renew, append_all
 
 
 def no_outbox() -> None:
@@ -88,12 +90,12 @@ def number_from_the_clock() -> None:
 
 def double_tool() -> None:
     """Show the client its tool calls first and write down afterwards that the turn waits for them."""
-    real = toolcalls.request_tools
+    real = tool_calls.request_tools
 
     def request_tools(
         held: Claimed, step: Step, asked: Sequence[ToolCall], broken: Mapping[str, str] | None = None
     ) -> Change:
-        from sessions.worker import this_worker
+        from sessions.worker.process import this_worker
 
         with transaction.atomic():
             events = log.append(log.lock(held.session_id), [_requested(held, call) for call in asked])
@@ -102,7 +104,7 @@ def double_tool() -> None:
         time.sleep(0.5)
         return real(held, step, asked, broken)
 
-    toolcalls.request_tools = request_tools
+    tool_calls.request_tools = request_tools
 
 
 def _requested(held: Claimed, call: ToolCall) -> NewEvent:
@@ -113,12 +115,12 @@ def _requested(held: Claimed, call: ToolCall) -> NewEvent:
         "arguments": call.arguments,
         "requires_approval": False,
     }
-    return moves.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
+    return transitions.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
 
 
 def ack_before_commit() -> None:
     """Answer at once and store a moment later, which is faster."""
-    real, real_id = queue.accept_message, models.new_id
+    real, real_id = inbox.accept_message, models.new_id
     mine = threading.local()
 
     def next_id() -> uuid.UUID:
@@ -149,13 +151,13 @@ def ack_before_commit() -> None:
                 images=images,
                 api_key=api_key,
             )
-            tasks.send(turn_id)
+            broker.send(turn_id)
 
         threading.Timer(1, store).start()
         return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
 
-    queue.accept_message = accept
-    vars(queue)["new_id"] = next_id
+    inbox.accept_message = accept
+    vars(inbox)["new_id"] = next_id
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -67,9 +67,15 @@ _here = threading.local()
 
 def install(kind: str, folder: Path) -> None:
     """Make this process die at armed edges. Call it before the modules that take names out of others are imported."""
-    early = [name for name in ("sessions.intake", "sessions.consumers", "sessions.runner") if name in sys.modules]
+    early = [
+        name
+        for name in ("sessions.api.commands", "sessions.api.websocket.consumers", "sessions.worker.runner")
+        if name in sys.modules
+    ]
     assert not early, f"{early} have their names already"
-    from sessions import hub, lifecycle, log, queue, recovery, tasks, toolcalls
+    from sessions import broker
+    from sessions.events import hub, log
+    from sessions.turns import attempts, inbox, recovery, tool_calls
 
     def passing(edge: str) -> None:
         try:
@@ -79,15 +85,15 @@ def install(kind: str, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     homes: Iterable[tuple[ModuleType, str]] = (
-        (queue, "accept_message"),
-        (toolcalls, "record_tool_result"),
-        (toolcalls, "request_tools"),
-        (lifecycle, "cancel"),
-        (lifecycle, "claim"),
-        (lifecycle, "complete"),
+        (inbox, "accept_message"),
+        (tool_calls, "record_tool_result"),
+        (tool_calls, "request_tools"),
+        (attempts, "cancel"),
+        (attempts, "claim"),
+        (attempts, "complete"),
         (recovery, "recover"),
         (log, "append_all"),
-        (tasks, "send"),
+        (broker, "send"),
     )
     for module, name in homes:
         setattr(module, name, _around(getattr(module, name), name, passing))

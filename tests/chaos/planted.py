@@ -41,10 +41,11 @@ def _prepare(kind: str) -> None:
         BUGS[bug]()
     lease = float(os.environ.get("CHAOS_LEASE", "0"))
     if lease and kind == "worker":
-        from sessions import lifecycle, worker
+        from sessions.turns import attempts
+        from sessions.worker import process
 
-        lifecycle.LEASE = timedelta(seconds=lease)
-        worker.HEARTBEAT = lease / 4
+        attempts.LEASE = timedelta(seconds=lease)
+        process.HEARTBEAT = lease / 4
 
 
 if __name__ == "__main__":

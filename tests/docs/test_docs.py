@@ -17,15 +17,15 @@ from agents import commands, plans, prompts
 from agents.policy import Mode, Rule, Verdict, decide
 from agents.roles import ROLES, Role, load
 from agents.tools import TOOLS, Kind, offer
-from codelab.api import api
 from codelab.environment import PROJECT, Environment
+from codelab.rest_api import api
 from llm import scripted
 from llm.errors import ModelError
 from llm.types import ToolCall
 from sessions import metrics, protocol
 from sessions.models import EventKind
-from sessions.moves import TRANSITIONS
 from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
+from sessions.turns.transitions import TRANSITIONS
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)

@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from tests.live.service import Service, Socket
-from tests.sessions.test_protocol import BAD
+from tests.sessions.protocol.test_protocol import BAD
 
 pytestmark = pytest.mark.live
 

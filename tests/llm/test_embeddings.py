@@ -11,9 +11,8 @@ import pytest
 
 from llm import embeddings
 from llm.calls import CallRecord, Outcome
-from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelError
-from llm.types import Endpoint, Usage
+from llm.types import EmbeddingRequest, Endpoint, Usage
 from tests.llm.recorded import Recorded
 
 REQUEST = EmbeddingRequest(model="openai/text-embedding-3-small", inputs=("eight by", (1, 2, 3)))

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from llm import addresses, catalog, direct, gateway
-from llm.embeddings import EmbeddingRequest
 from llm.errors import ModelAddressRefused, ModelError, ModelNotAuthorized, ModelUnavailable
-from llm.types import Endpoint, Message, ModelRequest
+from llm.types import EmbeddingRequest, Endpoint, Message, ModelRequest
 from tests.llm.recorded import Recorded, ending, recorded, text
 
 # LiteLLM's import warns of things of its own.

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from sessions import schema
+from sessions.protocol import asyncapi
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the files, or fail when one of them is not what would be written."""
         folder: Path = options["folder"]
-        documents = {"asyncapi": schema.asyncapi(settings.CODELAB_VERSION), **schema.json_schemas()}
+        documents = {"asyncapi": asyncapi.asyncapi(settings.CODELAB_VERSION), **asyncapi.json_schemas()}
         stale = []
         for name, document in documents.items():
             path = folder / f"{name}.json"

@@ -1,0 +1,261 @@
+"""Requests in OpenAI's words, as pydantic reads them, and what they mean here.
+
+Fields that are not known are ignored, as other servers do; those that would change the answer and are not supported
+are refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llm.types import Image
+from sessions.api.openai.errors import invalid
+from sessions.api.openai.models import agent_of
+from sessions.models import CompletionKind
+from sessions.protocol import MAX_CALL_ID_LENGTH
+from sessions.turns.completions import Asked
+
+#: Parameters that are passed to the model as they are.
+OPTIONS = (
+    "frequency_penalty",
+    "logit_bias",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "temperature",
+    "tool_choice",
+    "top_p",
+    "user",
+    "verbosity",
+)
+#: Types of parts of a message that are texts.
+TEXTS = ("text", "refusal")
+MAX_MESSAGES, MAX_TOOLS, MAX_INPUTS = 10_000, 512, 256
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Part(_Read):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: dict[str, Any] | None = None
+
+
+class _Function(_Read):
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    arguments: str = ""
+
+
+class _Call(_Read):
+    id: Annotated[str, Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)]
+    function: _Function
+
+
+class ChatMessage(_Read):
+    """A message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[_Part] | None = None
+    name: Annotated[str, Field(max_length=128)] | None = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: Annotated[str, Field(max_length=MAX_CALL_ID_LENGTH)] = ""
+
+    @property
+    def text(self) -> str:
+        """Return the text, with its parts put together."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text or part.refusal or "" for part in self.content if part.type in TEXTS)
+        return self.content or ""
+
+    @property
+    def parts(self) -> list[_Part]:
+        """Return the parts, none where the content is a plain text."""
+        return self.content if isinstance(self.content, list) else []
+
+    @property
+    def image_parts(self) -> list[tuple[_Part, int]]:
+        """Return the parts that are no texts, each with the number of characters of `text` that come before it."""
+        found, before = [], -1
+        for part in self.parts:
+            if part.type in TEXTS:
+                before += 1 + len(part.text or part.refusal or "")
+            else:
+                found.append((part, max(before, 0)))
+        return found
+
+
+class _ToolFunction(_Read):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class _Tool(_Read):
+    type: Literal["function"]
+    function: _ToolFunction
+
+
+class _StreamOptions(_Read):
+    include_usage: bool = False
+
+
+class ChatRequest(_Read):
+    """A request for an answer. What stands in OPTIONS has the type that the provider wants."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    tools: Annotated[list[_Tool], Field(max_length=MAX_TOOLS)] | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    n: int | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Say whether a stream ends with what was used."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def tool_names(self) -> list[str]:
+        """Return the names of the tools that the caller can run."""
+        return [tool.function.name for tool in self.tools or ()]
+
+
+class EmbeddingRequest(_Read):
+    """A request for the embeddings of texts, or of texts that are tokens already."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Field(gt=0)] | None = None
+    user: str | None = None
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Return the texts one by one, or the lists of tokens."""
+        if isinstance(self.input, str):
+            return [self.input]
+        if self.input and isinstance(self.input[0], int):
+            return [self.input]
+        return list(self.input)
+
+
+def chat(request: ChatRequest) -> Asked:
+    """Return what a request for an answer means. Raises DoorError."""
+    agent = agent_of(request.model)
+    require_supported(request)
+    extra = request.model_extra or {}
+    options = {name: extra[name] for name in OPTIONS if extra.get(name) is not None}
+    if limit := request.max_completion_tokens or request.max_tokens:
+        options["max_tokens"] = limit
+    return Asked(
+        model=request.model,
+        agent=agent,
+        messages=[storable(_message(each, place)) for place, each in enumerate(request.messages)],
+        tools=[storable(_tool(tool.function)) for tool in request.tools or ()],
+        options=storable(options),
+    )
+
+
+def embeddings(request: EmbeddingRequest) -> Asked:
+    """Return what a request for embeddings means. Raises DoorError."""
+    if agent_of(request.model):
+        raise invalid("model", "An agent makes no embeddings; name a model for that.")
+    inputs = request.inputs
+    if not 0 < len(inputs) <= MAX_INPUTS or not all(inputs):
+        raise invalid("input", f"Send 1 to {MAX_INPUTS} texts at once, none of them empty.")
+    options = {"dimensions": request.dimensions} if request.dimensions else {}
+    return Asked(kind=CompletionKind.EMBEDDINGS, model=request.model, messages=storable(inputs), options=dict(options))
+
+
+def require_supported(request: ChatRequest) -> None:
+    """Refuse what would change the answer and is not done here. Raises DoorError."""
+    extra = request.model_extra or {}
+    if request.n not in (None, 1):
+        raise invalid("n", "One answer for each request: leave `n` out, or send 1.", "unsupported_value")
+    for name in ("logprobs", "top_logprobs", "audio", "functions", "function_call", "web_search_options"):
+        if extra.get(name):
+            raise invalid(name, f"`{name}` is not supported here; leave it out.", "unsupported_parameter")
+    if extra.get("modalities") not in (None, ["text"]):
+        raise invalid("modalities", "Answers are text here.", "unsupported_value")
+
+
+def _message(message: ChatMessage, place: int) -> dict[str, Any]:
+    where = f"messages.{place}"
+    role = "system" if message.role == "developer" else message.role
+    row: dict[str, Any] = {"role": role, "content": message.text}
+    if message.name:
+        row["name"] = message.name
+    if images := images_of(message, where):
+        if role != "user":
+            raise invalid(f"{where}.content", "Only a user's message has images.")
+        row["images"] = [_without_defaults(asdict(image)) for image in images]
+    if message.tool_calls and role == "assistant":
+        row["tool_calls"] = [_call(call, where) for call in message.tool_calls]
+    if role == "tool":
+        if not message.tool_call_id:
+            raise invalid(f"{where}.tool_call_id", "A tool's message names the call that it answers.")
+        row["tool_call_id"] = message.tool_call_id
+    return row
+
+
+def images_of(message: ChatMessage, where: str) -> list[Image]:
+    """Return the images of a message, as data or addresses. Raises DoorError."""
+    said = len(message.text)
+    return [_image(part, None if at == said else at, where) for part, at in message.image_parts]
+
+
+def _without_defaults(image: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in image.items() if value not in ("", None)}
+
+
+def _image(part: _Part, at: int | None, where: str) -> Image:
+    shown = part.image_url or {}
+    url, detail = shown.get("url"), shown.get("detail") or ""
+    if part.type != "image_url" or not isinstance(url, str) or not isinstance(detail, str):
+        raise invalid(f"{where}.content", "The parts of a message are texts and images (`text`, `image_url`) here.")
+    try:
+        return Image(url, detail, at)
+    except ValueError as error:
+        raise invalid(f"{where}.content", f"{str(error).capitalize()}.") from None
+
+
+def _call(call: _Call, where: str) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise invalid(f"{where}.tool_calls", f"The arguments of the call `{call.id}` are no JSON object.")
+    return {"id": call.id, "name": call.function.name, "arguments": arguments}
+
+
+def _tool(function: _ToolFunction) -> dict[str, Any]:
+    parameters = function.parameters or {"type": "object", "properties": {}}
+    tool = {"name": function.name, "description": function.description, "parameters": parameters}
+    return tool if function.strict is None else {**tool, "strict": function.strict}
+
+
+def storable(value: Any) -> Any:
+    """Return JSON without what neither PostgreSQL nor UTF-8 can hold: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {storable(name): storable(each) for name, each in value.items()}
+    return value

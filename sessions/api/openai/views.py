@@ -1,0 +1,210 @@
+"""The endpoints of the OpenAI-compatible door, below `/v1/`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from ninja import Router
+
+from sessions.api.commands import announce, patience, take
+from sessions.api.http import owner
+from sessions.api.openai import live_session, requests
+from sessions.api.openai.errors import DoorError, invalid, of_refusal
+from sessions.api.openai.models import described, listed
+from sessions.api.openai.requests import ChatRequest, EmbeddingRequest
+from sessions.api.openai.responses import COMMENT, Chunks, Whole, data, embeddings
+from sessions.api.openai.turn_stream import Answer, End, Piece
+from sessions.api.streaming import Waited, while_signed_in
+from sessions.broker import require_broker
+from sessions.callers import Caller, Use, caller_of
+from sessions.database import in_thread
+from sessions.errors import NothingToCancel, Refusal
+from sessions.models import Session, new_id
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
+from sessions.turns import attempts, completions
+from sessions.turns.completions import Asked
+
+logger = structlog.get_logger(__name__)
+
+router = Router(tags=["OpenAI"])
+
+#: Seconds in which an answer that fails before its first words still gets the status of the failure.
+CANDOUR = 5.0
+#: Seconds between two comments while a model is silent.
+KEEP_ALIVE = 5.0
+
+#: Turns that are being stopped; the event loop itself keeps no task alive.
+_stopping: set[asyncio.Task[None]] = set()
+
+
+@router.get("/models")
+async def list_models(request: HttpRequest) -> JsonResponse:
+    """List the models that a request may name, our agents first."""
+    return JsonResponse({"object": "list", "data": listed()})
+
+
+@router.get("/models/{path:model}")
+async def get_model(request: HttpRequest, model: str) -> JsonResponse:
+    """Return one model."""
+    return JsonResponse(described(model))
+
+
+@router.post("/chat/completions")
+async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
+    """Ask a model or an agent; with `stream` the answer comes in chunks."""
+    writable = getattr(request, "scope", {}).get("writable") if body.stream else None
+    key = request.headers.get("X-CodeLab-Session")
+    if key is None:
+        answer = await _ask(request, requests.chat(body), writable)
+    else:
+        answer = await _send(request, body, key, writable)
+    if not body.stream:
+        return JsonResponse(await _while_signed_in(_whole(answer, body.model), caller_of(request)))
+    chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
+    pieces = Waited(answer.pieces())
+    try:
+        # A failure before the first words is answered as one, so that clients see its status.
+        first = await pieces.within(CANDOUR)
+    except BaseException:
+        await _leave(answer, pieces)
+        raise
+    if first is not None:
+        pieces.put_back(first)
+    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request), _refused)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
+
+
+@router.post("/embeddings")
+async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
+    """Return the embeddings of texts."""
+    answer = await _ask(request, requests.embeddings(body))
+    return JsonResponse(await _while_signed_in(_embedded(answer, body), caller_of(request)))
+
+
+async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
+    """Store a request of its own."""
+    caller = caller_of(request)
+    await caller.permit(Use.COMPLETION)
+    async with patience() as deadline:
+        await require_broker()
+        accept = in_thread(completions.accept)
+        accepted = await accept(owner(request).pk, asked, api_key=caller.api_key, deadline=deadline)
+    announce(accepted)
+    return Answer(accepted.session_id, accepted.turn_id, accepted.number, writable=writable)
+
+
+async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asyncio.Event | None) -> Answer:
+    """Store what a request has for a live session."""
+    caller = caller_of(request)
+    await caller.permit(Use.WRITE)
+    client_message_id = request.headers.get("Idempotency-Key") or None
+    if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
+        raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
+    session = await live_session.session_of(owner(request).pk, key)
+    new = live_session.news(body)
+    for _ in new.pictures:
+        await caller.permit(Use.IMAGE)
+    if new.said:
+        await caller.permit(Use.TURN)
+    async with patience() as deadline:
+        turn_id, number = await live_session.send(
+            session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
+        )
+    names = body.tool_names
+
+    async def take_calls() -> list[dict[str, Any]]:
+        return await in_thread(live_session.take_calls)(turn_id, names)
+
+    handed = take_calls if names else None
+    return Answer(session.pk, turn_id, number, in_session=True, writable=writable, take=handed)
+
+
+async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> T:
+    """Return a whole answer. Raises what it raises, and DoorError as soon as its caller is nobody any more."""
+    ended, coming = asyncio.ensure_future(caller.ended()), asyncio.ensure_future(whole)
+    try:
+        await asyncio.wait({ended, coming}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise of_refusal(ended.result())
+        return coming.result()
+    finally:
+        ended.cancel()
+        coming.cancel()
+        await asyncio.gather(ended, coming, return_exceptions=True)
+
+
+def _refused(refusal: Refusal) -> str:
+    return data(of_refusal(refusal).body)
+
+
+async def _whole(answer: Answer, model: str) -> dict[str, Any]:
+    """Wait for the end of an answer."""
+    whole = Whole(answer.turn_id, model)
+    pieces = Waited(answer.pieces())
+    try:
+        while True:
+            piece = await pieces.within(60)
+            if piece is not None and (body := whole.read(piece)) is not None:
+                return body
+    finally:
+        await _leave(answer, pieces)
+
+
+async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks) -> AsyncGenerator[str]:
+    """Yield the lines of a stream: chunks, comments while the model is silent, and at last [DONE] or an error."""
+    try:
+        yield chunks.begin()
+        while True:
+            piece = await pieces.within(KEEP_ALIVE)
+            if piece is None:
+                yield COMMENT
+            elif line := chunks.write(piece):
+                yield line
+            if isinstance(piece, End):
+                return
+    except DoorError as error:
+        yield data(error.body)
+    except Exception:
+        error_id = new_id()
+        logger.exception("stream_crashed", error_id=str(error_id))
+        text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+        yield data(DoorError(500, ErrorCode.INTERNAL_ERROR, text).body)
+    finally:
+        await _leave(answer, pieces)
+
+
+async def _leave(answer: Answer, pieces: Waited[Piece]) -> None:
+    """Follow a turn no longer; one that nobody else can follow is stopped."""
+    if not (answer.in_session or answer.over):
+        stopping = asyncio.create_task(_stop(answer.session_id, answer.turn_id))
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+    await pieces.close()
+
+
+async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
+    with suppress(NothingToCancel, Session.DoesNotExist):
+        try:
+            announce(await take(attempts.cancel, session_id, turn_id))
+        except DatabaseError as error:
+            # The turn goes on to its end, for nobody.
+            logger.warning("completion_not_stopped", turn_id=str(turn_id), error=type(error).__name__)
+
+
+async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
+    pieces = Waited(answer.pieces())
+    try:
+        while True:
+            piece = await pieces.within(60)
+            if isinstance(piece, End):
+                return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
+    finally:
+        await _leave(answer, pieces)

@@ -1,0 +1,82 @@
+"""Agents, as the plugin lists them. Here they are files of the server (agents/roles), the same in every project."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest
+from ninja import Router
+
+from agents.roles import ROLES, Role
+from sessions.api.http import ERRORS, ApiError, ErrorOut
+from sessions.api.plugin.lookup import project_of
+from sessions.api.plugin.schemas import AgentConfig, AgentList, AgentOut, agent_id
+from sessions.database import in_thread
+from sessions.models import Project, Session, TurnStatus
+from sessions.protocol import ErrorCode
+
+router = Router()
+
+ALL = "/projects/{uuid:project_id}/agents/"
+ONE = ALL + "{uuid:agent}"
+
+
+@router.get(ALL, response={200: AgentList, **ERRORS})
+async def list_agents(request: HttpRequest, project_id: uuid.UUID) -> AgentList:
+    """List the agents; one that answers in a session of the project is busy."""
+    agents = await _agents(await project_of(request, project_id))
+    return AgentList(agents=agents, total=len(agents))
+
+
+@router.get(ONE, response={200: AgentOut, **ERRORS})
+async def get_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUID) -> AgentOut:
+    """Return an agent."""
+    for each in await _agents(await project_of(request, project_id)):
+        if each.id == agent:
+            return each
+    raise ApiError(404, ErrorCode.UNKNOWN_AGENT, f"There is no agent `{agent}`.")
+
+
+@router.post(ALL, response={409: ErrorOut, **ERRORS})
+async def create_agent(request: HttpRequest, project_id: uuid.UUID) -> None:
+    """Refuse to make an agent: the operator adds them as files."""
+    await project_of(request, project_id)
+    raise _fixed()
+
+
+@router.put(ONE, response={409: ErrorOut, **ERRORS})
+async def change_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUID) -> None:
+    """Refuse to change an agent."""
+    await get_agent(request, project_id, agent)
+    raise _fixed()
+
+
+@router.delete(ONE, response={409: ErrorOut, **ERRORS})
+async def delete_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUID) -> None:
+    """Refuse to delete an agent."""
+    await get_agent(request, project_id, agent)
+    raise _fixed()
+
+
+def _fixed() -> ApiError:
+    text = "The agents of this server are files that its operator changes; clients cannot."
+    return ApiError(409, ErrorCode.AGENTS_ARE_FIXED, text)
+
+
+async def _agents(project: Project) -> list[AgentOut]:
+    running = Session.objects.filter(project=project, turns__status=TurnStatus.RUNNING)
+    busy = set(await in_thread(list)(running.values_list("current_agent", flat=True)))
+    return [_agent(role, project, role.name in busy) for role in ROLES.values()]
+
+
+def _agent(role: Role, project: Project, busy: bool) -> AgentOut:
+    return AgentOut(
+        id=agent_id(role.name),
+        name=role.title,
+        status="busy" if busy else "ready",
+        created_at=project.created_at,
+        config=AgentConfig(
+            tools=list(role.tools),
+            metadata={"type": role.name, "description": role.description, "emoji": role.emoji},
+        ),
+    )

@@ -1,0 +1,41 @@
+"""Finds what a path names, through its owner: somebody else's looks exactly like what is not there."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest
+
+from sessions.api.http import ApiError, not_found, owner
+from sessions.database import in_thread
+from sessions.models import Project, Session, ToolCall
+from sessions.protocol import ErrorCode
+
+
+async def project_of(request: HttpRequest, project_id: uuid.UUID) -> Project:
+    """Return the caller's project."""
+    mine = Project.objects.filter(pk=project_id, owner_id=owner(request).pk)
+    project = await in_thread(mine.first)()
+    if project is None:
+        raise ApiError(404, ErrorCode.PROJECT_NOT_FOUND, f"You have no project `{project_id}`.")
+    return project
+
+
+async def session_of(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Session:
+    """Return a session of the caller's project."""
+    mine = Session.objects.filter(pk=session_id, project_id=project_id, owner_id=owner(request).pk)
+    session = await in_thread(mine.first)()
+    if session is None:
+        raise not_found(str(session_id))
+    return session
+
+
+async def call_of(request: HttpRequest, project_id: uuid.UUID, call: uuid.UUID) -> ToolCall:
+    """Return a tool call in one of the project's sessions, with its turn."""
+    mine = ToolCall.objects.filter(
+        pk=call, turn__session__project_id=project_id, turn__session__owner_id=owner(request).pk
+    )
+    found = await in_thread(mine.select_related("turn").first)()
+    if found is None:
+        raise ApiError(404, ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call}` in this project.")
+    return found

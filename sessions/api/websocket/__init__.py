@@ -1,0 +1,1 @@
+"""The WebSocket: one socket follows one session."""

@@ -1,0 +1,195 @@
+"""Which frames of the original's protocol tell of an event; pure, from the log to the wire.
+
+Two dialects differ in what they stream: `messages` sends whole messages only (the original's editor makes a bubble of
+every frame), `tokens` sends pieces as they come. What a client has not asked for is left out, never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sessions.events.log import LoggedEvent
+from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
+from sessions.protocol import Accepted as AcceptedFrame
+from sessions.protocol import (
+    AgentSwitched,
+    AssistantMessage,
+    Error,
+    ErrorCode,
+    PlanCompleted,
+    PlanNotification,
+    PlanProgress,
+    ServerFrame,
+    SubtaskCompleted,
+    SubtaskStarted,
+    ToolCallRequest,
+    UserMessage,
+    encode,
+    encode_event,
+    encode_piece,
+    error_frame,
+)
+from sessions.results import Accepted
+
+PLAN_KINDS = (EventKind.PLAN_PROPOSED, EventKind.PLAN_DECIDED, EventKind.PLAN_UPDATED, EventKind.PLAN_FINISHED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What one socket wants to be told."""
+
+    #: Pieces of messages as they come, before the whole.
+    tokens: bool
+    #: Which agent answers; held back where the first frame must be the answer.
+    agents: bool
+    #: Plans and how far they are; whoever asks for this can answer them.
+    plans: bool = False
+    #: Every event as it is, and nothing of the above: `codelab.v2`.
+    events: bool = False
+
+
+def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[str]:
+    """Yield the frames that tell of an event in a dialect, as JSON text; most events have one or none.
+
+    The last one has the event's number: whoever comes back with it has had them all.
+    """
+    payload = event.payload
+    if dialect.events:
+        yield encode_event(number=event.number, first=event.first, kind=event.kind, payload=payload)
+    elif event.kind == EventKind.TEXT_DELTA:
+        # What is said again, after its worker went away, comes as a whole: these clients cannot take text back.
+        if dialect.tokens and not payload.get("again"):
+            yield encode_piece(
+                number=event.number,
+                turn_id=payload["turn_id"],
+                message_id=payload["message_id"],
+                token=payload["text"],
+            )
+    elif dialect.plans and event.kind in PLAN_KINDS:
+        yield from map(encode, _of_a_plan(event))
+    elif frame := _frame_of(event, dialect):
+        yield encode(frame)
+
+
+def _frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
+    payload = event.payload
+    match event.kind:
+        case EventKind.MESSAGE_ADDED if payload["role"] == MessageRole.ASSISTANT:
+            return _whole_message(event, dialect)
+        case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):
+            return AgentSwitched(
+                number=event.number,
+                content=f"Switched to {payload['to_agent']} agent",
+                from_agent=payload["from_agent"],
+                to_agent=payload["to_agent"],
+                reason=payload["reason"],
+                metadata={key: payload[key] for key in ("from_agent", "to_agent", "reason", "confidence")},
+                # It is the whole answer to a wish for another agent.
+                is_final=bool(payload.get("by_user")),
+            )
+        case EventKind.TURN_FAILED:
+            return _end(event, payload["error_code"], payload["error"], retry_after=payload.get("retry_after"))
+        case EventKind.TURN_CANCELLED:
+            return _end(event, ErrorCode.CANCELLED, "The answer was stopped.")
+    return None
+
+
+def call_frame(call: ToolCall, number: int | None) -> ToolCallRequest:
+    """Return the frame that offers a call to the one client that shall run it, or ask its user about it.
+
+    Not made of an event: when it is offered again, nothing has happened.
+    """
+    return ToolCallRequest(
+        number=number,
+        turn_id=str(call.turn_id),
+        call_id=call.call_id,
+        tool_name=call.tool,
+        # Never an empty object: the original's editor takes it for a missing one.
+        arguments=call.arguments or {"_": ""},
+        requires_approval=call.status == ToolCallStatus.ASKED,
+    )
+
+
+def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | None:
+    payload = event.payload
+    # A part of a plan's work: the next sub-task follows, or its proposer speaks.
+    goes_on = bool(payload.get("tool_calls")) or "subtask_id" in payload
+    # An interrupted message is told of by the error that follows, or it would look like an answer. A message that
+    # asks for tools is not final, the calls after it are: without text it would be an empty bubble, and whoever has
+    # had its pieces would have them twice.
+    if payload.get("interrupted") or (goes_on and (dialect.tokens or not payload["content"])):
+        return None
+    return AssistantMessage(
+        number=event.number,
+        turn_id=payload["turn_id"],
+        message_id=payload["message_id"],
+        token=payload["content"],
+        content=payload["content"],
+        is_final=not goes_on,
+    )
+
+
+def _end(event: LoggedEvent, code: str, text: str, **more: Any) -> Error:
+    return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True, **more)
+
+
+def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
+    """Yield the frames of the original's plans; a change of a sub-task is told in both words that its clients know."""
+    payload, number = event.payload, event.number
+    match event.kind:
+        case EventKind.PLAN_PROPOSED:
+            yield PlanNotification(
+                number=number,
+                turn_id=payload["turn_id"],
+                content=payload["goal"] or "A plan waits for your approval.",
+                metadata=_proposal(payload),
+            )
+        case EventKind.PLAN_UPDATED:
+            yield from _of_a_subtask(payload)
+            key = "error" if payload["status"] == "failed" else "result"
+            progress = {"plan_id": payload["plan_id"], "step_id": payload["subtask_id"], "status": payload["status"]}
+            yield PlanProgress(number=number, **progress, **{key: payload["result"] or None})
+        case EventKind.PLAN_FINISHED:
+            is_complete = payload["status"] == "completed"
+            metadata = {
+                "plan_id": payload["plan_id"],
+                "plan_status": "complete" if is_complete else payload["status"],
+                "total_subtasks": payload["total"],
+                "completed": payload["completed"],
+                "failed": payload["failed"],
+            }
+            yield PlanCompleted(number=number, metadata=metadata, is_final=is_complete)
+
+
+def _proposal(payload: dict[str, Any]) -> dict[str, Any]:
+    known = ("id", "description", "agent", "estimated_time", "dependencies")
+    subtasks = [{name: each[name] for name in known if name in each} for each in payload["subtasks"]]
+    return {
+        "plan_id": payload["plan_id"],
+        "subtask_count": len(subtasks),
+        "subtasks": subtasks,
+        "requires_approval": True,
+    }
+
+
+def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
+    metadata = {"subtask_id": payload["subtask_id"], "subtask_status": payload["status"]}
+    match payload["status"]:
+        case "in_progress":
+            content = f"Sub-task {payload['subtask_id']} has begun ({payload['agent']})"
+            yield SubtaskStarted(content=content, metadata={**metadata, "agent": payload["agent"]})
+        case "completed":
+            yield SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})
+
+
+def accepted_frame(accepted: Accepted, frame: UserMessage) -> AcceptedFrame:
+    """Return the acknowledgement of a message; from here on it cannot be lost."""
+    return AcceptedFrame(
+        number=accepted.number,
+        turn_id=str(accepted.turn_id),
+        message_id=str(accepted.message_id),
+        client_message_id=frame.client_message_id,
+        repeated=accepted.repeated,
+    )

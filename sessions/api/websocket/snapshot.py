@@ -1,0 +1,110 @@
+"""What a session looks like now, with the number of the newest event in it: where a client starts that has nothing.
+
+A snapshot says the same as all events up to its number; a test plays both and compares. Reads only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Func, IntegerField, Sum, TextField, Window
+from django.db.models.functions import Cast
+
+from sessions.events import log
+from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
+from sessions.turns import plans
+from sessions.turns.transcript import part_of, shown_texts
+
+#: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
+#: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
+NEWEST, NEWEST_BYTES = 1000, 512 * 1024
+
+
+def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
+    """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`."""
+    with transaction.atomic():
+        # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
+        session = log.lock(session_id)
+        turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+        messages = [message_state(message) for message in reversed(_newest(session))]
+        return {
+            "number": session.last_number,
+            "session": _session_state(session),
+            "messages": messages,
+            "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
+            "turns": [_turn_state(turn) for turn in turns],
+            "texts": [text for turn in turns for text in shown_texts(session, turn)],
+            "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
+            "plan": plans.state(plan) if (plan := plans.active(session)) else None,
+        }
+
+
+def _newest(session: Session) -> list[Message]:
+    """Return the newest messages, the newest of all first, as far as there is room for them."""
+    order = ("-turn__position", "-number")
+    bytes_of_all = Window(Sum(F("bytes")), order_by=order)
+    sized = session.messages.filter(withdrawn=False).annotate(
+        bytes=_bytes("content") + _bytes("reasoning") + _bytes("tool_calls"), total=bytes_of_all
+    )
+    rows = sized.filter(total__lt=F("bytes") + NEWEST_BYTES).select_related("subtask")
+    return list(rows.order_by(*order)[:NEWEST])
+
+
+def _bytes(field: str) -> Func:
+    return Func(Cast(field, TextField()), function="octet_length", output_field=IntegerField())
+
+
+def message_state(message: Message) -> dict[str, Any]:
+    """Return a message as its event has it."""
+    state: dict[str, Any] = {
+        "message_id": str(message.pk),
+        "turn_id": str(message.turn_id),
+        "role": message.role,
+        "content": message.content,
+    }
+    if message.reasoning:
+        state["reasoning"] = message.reasoning
+    if message.tool_calls:
+        state["tool_calls"] = message.tool_calls
+    if message.images:
+        state["images"] = message.images
+    if message.tool_call_id:
+        state["tool_call_id"] = message.tool_call_id
+    if message.interrupted:
+        state["interrupted"] = True
+    # Of a user's message it is found out later, and its event does not say so.
+    if message.role != MessageRole.USER:
+        state |= part_of(message.subtask)
+    return state
+
+
+def _session_state(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.key,
+        "title": session.title,
+        "current_agent": session.current_agent,
+        "mode": session.mode,
+    }
+
+
+def _turn_state(turn: Turn) -> dict[str, Any]:
+    return {"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt}
+
+
+def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
+    calls = turn.tool_calls.filter(status__in=OPEN_CALLS).order_by("created_at", "pk")
+    return [
+        {
+            "turn_id": str(turn.pk),
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "arguments": call.arguments,
+            "requires_approval": call.status == ToolCallStatus.ASKED,
+            "agent": call.agent,
+            "rule": call.rule,
+            "reason": call.reason,
+        }
+        for call in calls
+    ]

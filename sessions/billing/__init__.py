@@ -1,0 +1,1 @@
+"""What model calls cost, who pays, and who may still spend."""

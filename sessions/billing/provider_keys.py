@@ -1,0 +1,58 @@
+"""Keys of users for providers: stored encrypted, told of but never shown, read in a worker for a model call alone."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from llm.types import Endpoint
+from sessions.billing import encryption
+from sessions.database import rows
+from sessions.errors import CallRefused
+from sessions.models import ProviderKey
+from sessions.protocol import ErrorCode
+
+#: A key that is shorter is not told of by its end.
+LONG_ENOUGH = 12
+_PROVIDERS = "SELECT provider FROM agent_sessions_providerkey WHERE owner_id = %s"
+
+
+def store(owner_id: int, provider: str, secret: str, api_base: str) -> ProviderKey:
+    """Store a user's key for a provider, in place of an older one; counts from the next model call on."""
+    fields = {
+        "secret": encryption.encrypt(secret, _place(owner_id, provider)),
+        "last_four": secret[-4:] if len(secret) >= LONG_ENOUGH else "",
+        "api_base": api_base,
+    }
+    return ProviderKey.objects.update_or_create(owner_id=owner_id, provider=provider, defaults=fields)[0]
+
+
+def find(owner_id: int, provider: str) -> ProviderKey | None:
+    """Return what may be told of a user's key for a provider; its secret is not read."""
+    return ProviderKey.objects.filter(owner_id=owner_id, provider=provider).defer("secret").first()
+
+
+def remove(owner_id: int, provider: str) -> bool:
+    """Delete a user's key for a provider; say whether there was one."""
+    return bool(ProviderKey.objects.filter(owner_id=owner_id, provider=provider).delete()[0])
+
+
+def providers_of(owner_id: int) -> frozenset[str]:
+    """Return the providers that a user has a key for."""
+    return frozenset(name for (name,) in rows(_PROVIDERS, owner_id))
+
+
+def endpoint(owner_id: int, provider: str) -> Endpoint | None:
+    """Return where and with what a user's model calls go, for a worker; None without a key. Raises CallRefused."""
+    key = ProviderKey.objects.filter(owner_id=owner_id, provider=provider).first()
+    if key is None:
+        return None
+    try:
+        secret = encryption.decrypt(key.secret, _place(owner_id, provider))
+    except encryption.Unreadable:
+        text = f"Your key for {provider} cannot be read any more. Store it again, or delete it."
+        raise CallRefused(ErrorCode.PROVIDER_KEY_UNREADABLE, text) from None
+    return Endpoint(api_base=key.api_base, api_key=secret, allow_private=bool(settings.CODELAB_PRIVATE_MODEL_ADDRESSES))
+
+
+def _place(owner_id: int, provider: str) -> str:
+    return f"provider key of user {owner_id} for {provider}"

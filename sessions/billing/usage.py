@@ -1,0 +1,237 @@
+"""What sessions used and what happened in them, counted from rows: the ledger, tool calls, approvals and events.
+
+So the figures are right after every restart, which those of the original were not. Only what belongs to one owner is
+ever counted. Reads only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
+
+from sessions.models import (
+    Approval,
+    ApprovalStatus,
+    Event,
+    EventKind,
+    ModelCall,
+    ModelCallOutcome,
+    Session,
+    ToolCall,
+    ToolCallStatus,
+    Turn,
+    TurnStatus,
+)
+
+#: Sessions whose events an audit log over all sessions takes together, those used last.
+AUDITED_SESSIONS = 20
+#: What an audit log leaves out of payloads: it says that something happened, the history says what was said.
+TEXTS = ("content", "text", "arguments", "ends")
+
+OK = Q(outcome=ModelCallOutcome.OK)
+
+
+def milliseconds(duration: timedelta | None) -> float:
+    """Return a duration as the original's clients count it."""
+    return round(duration.total_seconds() * 1000, 3) if duration else 0.0
+
+
+def of_session(session: Session, limit: int) -> dict[str, Any]:
+    """Return the model calls of a session: the sums of all, and the newest of them one by one, oldest first."""
+    calls = ModelCall.objects.filter(session=session)
+    sums = calls.aggregate(
+        count=Count("pk"),
+        ok=Count("pk", filter=OK),
+        with_tools=Count("pk", filter=Q(has_tool_calls=True)),
+        input=Sum("input_tokens", default=0),
+        output=Sum("output_tokens", default=0),
+        duration=Sum("duration"),
+        dollars=Sum("cost"),
+        priced=Count("cost"),
+    )
+    count, tokens, duration = sums["count"], sums["input"] + sums["output"], milliseconds(sums["duration"])
+    return {
+        "session_id": session.key,
+        "total_requests": count,
+        "successful_requests": sums["ok"],
+        "failed_requests": count - sums["ok"],
+        "total_duration_ms": duration,
+        "average_duration_ms": duration / count if count else 0.0,
+        "total_prompt_tokens": sums["input"],
+        "total_completion_tokens": sums["output"],
+        "total_tokens": tokens,
+        "average_tokens_per_request": tokens / count if count else 0.0,
+        "requests_with_tools": sums["with_tools"],
+        "total_cost": _dollars(sums["dollars"]),
+        "requests_without_price": count - sums["priced"],
+        "requests": [_request(call) for call in reversed(calls.order_by("-pk")[:limit])],
+    }
+
+
+def _request(call: ModelCall) -> dict[str, Any]:
+    success = call.outcome == ModelCallOutcome.OK
+    return {
+        "timestamp": call.started_at,
+        "model": call.model,
+        "duration_ms": milliseconds(call.duration),
+        "prompt_tokens": call.input_tokens,
+        "completion_tokens": call.output_tokens,
+        "total_tokens": call.input_tokens + call.output_tokens,
+        "cached_tokens": call.cached_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
+        "estimated": call.estimated,
+        "has_tool_calls": call.has_tool_calls,
+        "success": success,
+        "error": None if success else call.error_code or call.outcome,
+        "outcome": call.outcome,
+        "purpose": call.purpose,
+        "agent": call.agent,
+        "turn_id": call.turn_id,
+        "attempt": call.attempt,
+        "step": call.step,
+        "number": call.number,
+        "own_key": call.own_key,
+        "first_token_ms": milliseconds(call.first_token_after) if call.first_token_after else None,
+        "cost": _dollars(call.cost),
+    }
+
+
+def _dollars(cost: Any) -> float | None:
+    return None if cost is None else float(cost)
+
+
+def sessions_used(owner_id: int, limit: int, offset: int) -> tuple[list[str], int]:
+    """Return the names of the owner's sessions with model calls, the one used last first, and how many there are."""
+    used = Session.objects.filter(owner_id=owner_id, hidden=False, pk__in=ModelCall.objects.values("session"))
+    keys = used.order_by("-updated_at", "-pk").values_list("key", flat=True)
+    return list(keys[offset : offset + limit]), used.count()
+
+
+def of_owner(owner_id: int) -> dict[str, Any]:
+    """Return what agents, tools, people and errors count to in all of the owner's sessions."""
+    agents = _agents(owner_id)
+    tools = _tools(owner_id)
+    computed = {f"{name}_avg_duration_ms": row["total_duration_ms"] / row["count"] for name, row in agents.items()}
+    for name, row in tools.items():
+        ended = row["completed"] + row["failed"]
+        if ended:
+            computed[f"{name}_success_rate"] = row["completed"] / ended
+    decided = Approval.objects.filter(call__turn__session__owner_id=owner_id).exclude(status=ApprovalStatus.PENDING)
+    errors = Turn.objects.filter(session__owner_id=owner_id, status=TurnStatus.FAILED)
+    metrics = {
+        "agent_switches": _switches(owner_id),
+        "agent_processing": agents,
+        "tool_executions": tools,
+        "hitl_decisions": _counts(decided, "status"),
+        "errors": _counts(errors, "error_code"),
+    }
+    return {"metrics": metrics, "computed": computed}
+
+
+def _agents(owner_id: int) -> dict[str, dict[str, Any]]:
+    rows = ModelCall.objects.filter(owner_id=owner_id).values("agent").order_by("agent")
+    return {
+        row["agent"]: {
+            "count": row["count"],
+            "total_duration_ms": milliseconds(row["duration"]),
+            "success_count": row["ok"],
+            "failure_count": row["count"] - row["ok"],
+            "prompt_tokens": row["input"],
+            "completion_tokens": row["output"],
+            "cost": _dollars(row["dollars"]),
+        }
+        for row in rows.annotate(
+            count=Count("pk"),
+            ok=Count("pk", filter=OK),
+            duration=Sum("duration"),
+            input=Sum("input_tokens"),
+            output=Sum("output_tokens"),
+            dollars=Sum("cost"),
+        )
+    }
+
+
+def _tools(owner_id: int) -> dict[str, dict[str, int]]:
+    failed = (ToolCallStatus.FAILED, ToolCallStatus.REJECTED, ToolCallStatus.UNKNOWN)
+    rows = ToolCall.objects.filter(turn__session__owner_id=owner_id).values("tool").order_by("tool")
+    counted = rows.annotate(
+        requested=Count("pk"),
+        completed=Count("pk", filter=Q(status=ToolCallStatus.COMPLETED)),
+        failed=Count("pk", filter=Q(status__in=failed)),
+        asked=Count("pk", filter=Q(requires_approval=True)),
+    )
+    return {
+        row["tool"]: {
+            "requested": row["requested"],
+            "completed": row["completed"],
+            "failed": row["failed"],
+            "requires_approval": row["asked"],
+        }
+        for row in counted
+    }
+
+
+def _switches(owner_id: int) -> dict[str, int]:
+    switched = Event.objects.filter(session__owner_id=owner_id, kind=EventKind.AGENT_SWITCHED)
+    rows = switched.values("payload__from_agent", "payload__to_agent").annotate(count=Count("pk"))
+    return {f"{row['payload__from_agent']}_to_{row['payload__to_agent']}": row["count"] for row in rows.order_by()}
+
+
+def _counts(rows: QuerySet[Any], column: str) -> dict[str, int]:
+    counted = rows.order_by().values_list(column).annotate(count=Count("pk"))
+    return dict(counted)
+
+
+def audit_log(sessions: Iterable[Session], event_type: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return what happened last in some sessions, the newest first; pieces of text are left out."""
+    entries: list[dict[str, Any]] = []
+    for session in sessions:
+        rows = session.events.exclude(kind=EventKind.TEXT_DELTA)
+        if event_type:
+            rows = rows.filter(kind=event_type)
+        entries += [_entry(session, row) for row in rows.order_by("-number")[:limit]]
+    return sorted(entries, key=_newest, reverse=True)[:limit]
+
+
+def _newest(entry: dict[str, Any]) -> tuple[datetime, int]:
+    return entry["timestamp"], entry["number"]
+
+
+def _entry(session: Session, event: Event) -> dict[str, Any]:
+    return {
+        "timestamp": event.created_at,
+        "event_type": event.kind,
+        "event_id": event.pk,
+        "session_id": session.key,
+        "correlation_id": event.turn_id,
+        "number": event.number,
+        "data": {key: value for key, value in event.payload.items() if key not in TEXTS},
+    }
+
+
+def audited(owner_id: int) -> Iterable[Session]:
+    """Return the sessions that an audit log over all sessions is made of."""
+    return Session.objects.filter(owner_id=owner_id, hidden=False).order_by("-updated_at")[:AUDITED_SESSIONS]
+
+
+def published(owner_id: int) -> tuple[int, datetime | None]:
+    """Return how many events the owner's sessions have had, and when the last one was."""
+    sums = Session.objects.filter(owner_id=owner_id).aggregate(
+        count=Sum("last_number", default=0), last=Max("updated_at", filter=Q(last_number__gt=0))
+    )
+    return sums["count"], sums["last"]
+
+
+def tokens_used(owner_id: int, since: datetime) -> list[tuple[datetime, int]]:
+    """Return when a user's calls of models since then ended and how many tokens they took, the oldest first.
+
+    Also those in sessions that were deleted: nobody gets more by deleting.
+    """
+    # The ids begin with the time, so the newest calls are found by the index.
+    first = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
+    calls = ModelCall.objects.filter(pk__gte=first, owner_id=owner_id).order_by("pk")
+    return list(calls.values_list("created_at", F("input_tokens") + F("output_tokens")))

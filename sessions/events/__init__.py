@@ -1,0 +1,1 @@
+"""The event log: numbers, commits, publishes and follows events. The only writer of `Event`."""

@@ -1,0 +1,225 @@
+"""The life of a turn, one function per verb: claimed, renewed, completed, failed, cancelled, given back.
+
+Each verb is one transaction that locks the session first, moves the turn (`sessions.turns.transitions`), and writes
+the events that tell of it. The caller publishes the returned events and, where a turn became ready, sends its task:
+both after the commit, and both may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from agents import routing
+from agents.plans import Status
+from agents.roles import UNASSIGNED
+from sessions import metrics
+from sessions.billing import budgets, ledger, provider_keys
+from sessions.database import atomic_until, rows
+from sessions.errors import NothingToCancel
+from sessions.events import log
+from sessions.events.log import Attempt, LoggedEvent
+from sessions.models import (
+    OPEN_STATUSES,
+    EventKind,
+    MessageRole,
+    ModelCallOutcome,
+    Session,
+    Turn,
+    TurnStatus,
+)
+from sessions.results import Change, Claimed, Step, Used
+from sessions.turns import plans
+from sessions.turns.current_agent import switch_agent
+from sessions.turns.transcript import at_work, shown_texts, store_step
+from sessions.turns.transitions import (
+    counted,
+    end_as_cancelled,
+    end_as_failed,
+    event,
+    first_open,
+    go_on,
+    lock_held,
+    move,
+    next_in,
+)
+
+#: How long a worker may keep a turn without renewing its lease.
+LEASE = timedelta(seconds=12)
+
+
+def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
+    """Take a queued turn that is next in its session; None when there is nothing to do, which is a normal outcome."""
+    found = rows("SELECT session_id FROM agent_sessions_turn WHERE id = %s", turn_id)
+    if not found:
+        return None
+    now = timezone.now()
+    with transaction.atomic():
+        try:
+            session = log.lock(found[0][0])
+        except Session.DoesNotExist:
+            return None
+        turn = first_open(session.pk)
+        if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED:
+            return None
+        attempt = turn.attempt + 1
+        # Who asks for a model by its name has given it to the turn.
+        model = (turn.model if session.hidden else "") or model
+        subtask = at_work(session)
+        given_up = plans.give_up(session, subtask)
+        if given_up:
+            subtask = at_work(session)
+        if subtask and not turn.attempt:
+            # Sent while the plan is under way, it is for whoever is at work.
+            turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
+        if given_up:
+            turn.worked = timedelta()
+        replaced = [shown["message_id"] for shown in shown_texts(session, turn)] if turn.attempt else []
+        move(
+            turn,
+            TurnStatus.RUNNING,
+            attempt=attempt,
+            worker=worker,
+            model=model,
+            lease_expires_at=now + LEASE,
+            started_at=turn.started_at or now,
+            claimed_at=now,
+            worked=turn.worked,
+        )
+        limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
+        if limits and turn.attempt:
+            budgets.settle_earlier(turn)
+        dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
+        # What an attempt before this one had shown and not finished will be said again, as another message.
+        payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
+        events = log.append(session, [*given_up, event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+    return Claimed(
+        events=events,
+        session_id=session.pk,
+        turn_id=turn_id,
+        attempt=attempt,
+        agent=session.current_agent,
+        steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+        first=not turn.steps and subtask is None,
+        worked=turn.worked,
+        again=bool(replaced),
+        owner_id=session.owner_id,
+        budgets=limits,
+        own_keys=own_keys,
+        dollars=dollars,
+        stateless=session.hidden,
+    )
+
+
+def renew(held: Iterable[Attempt]) -> set[Attempt]:
+    """Prolong the leases of the given attempts; return those that no longer hold their turn."""
+    attempts = set(held)
+    with transaction.atomic():
+        rows = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
+        turns = rows.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
+        kept = attempts & set(turns.values_list("pk", "attempt"))
+        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in kept]).update(lease_expires_at=timezone.now() + LEASE)
+    return attempts - kept
+
+
+def complete(held: Claimed, step: Step) -> Change:
+    """Store the answer and end the turn, or the sub-task that it was in. Raises StaleAttempt."""
+    with transaction.atomic():
+        session, turn = lock_held(held)
+        subtask = at_work(session)
+        fields = counted(turn, step, subtask)
+        course = plans.finish(session, subtask, Status.COMPLETED, step.text) if subtask else None
+        # What ends the turn is said to the user, whoever says it.
+        events = store_step(session, turn, step, subtask=subtask if course and course.goes_on else None)
+        ledger.record(held, session, turn, step)
+        moved, ready = go_on(session, turn, fields, course)
+    if ready != turn.pk:
+        metrics.turn_ended(turn, TurnStatus.COMPLETED)
+    return Change(events=events + moved, ready=ready)
+
+
+def fail(held: Claimed, *, code: str, text: str, step: Step | None = None, retry_after: int | None = None) -> Change:
+    """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt.
+
+    After `retry_after` seconds it is worth another try.
+    """
+    with transaction.atomic():
+        session, turn = lock_held(held)
+        events: list[LoggedEvent] = []
+        if step and (step.text or step.reasoning):
+            events += store_step(session, turn, step, interrupted=True, subtask=at_work(session))
+        if step:
+            ledger.record(held, session, turn, step, error_code=code)
+        events += end_as_failed(session, turn, code, text, retry_after)
+        ready = next_in(session)
+    metrics.turn_ended(turn, TurnStatus.FAILED, code)
+    return Change(events=events, ready=ready)
+
+
+def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float = math.inf) -> Change:
+    """End a turn at its user's wish, whatever it is doing; without an id the one that is running, waiting or next.
+
+    With it ends the plan that it carries out; a plan that waits for its user's next message is ended without a turn.
+    No event of the turn can follow the one that tells of it: the worker's writes are refused from here on. What it had
+    shown is kept. Raises NothingToCancel and TooLate.
+    """
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        turns = session.turns.filter(status__in=OPEN_STATUSES).order_by("position")
+        turn = (turns.filter(pk=turn_id) if turn_id else turns).first()
+        if turn is None:
+            stopped = [] if turn_id else plans.cancel(session)
+            if not stopped:
+                raise NothingToCancel("There is no open turn to cancel.")
+            return Change(events=log.append(session, stopped))
+        events = end_as_cancelled(session, turn)
+        ready = next_in(session)
+    metrics.turn_ended(turn, TurnStatus.CANCELLED)
+    return Change(events=events, ready=ready)
+
+
+def release(held: Claimed, step: Step | None = None) -> Change:
+    """Give a running turn back unfinished, because this worker is going away; another one starts its step again.
+
+    `step` says which model calls there were. Raises StaleAttempt.
+    """
+    with transaction.atomic():
+        session, turn = lock_held(held)
+        if step:
+            ledger.record(held, session, turn, step, outcome=ModelCallOutcome.LOST)
+        else:
+            ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
+        move(turn, TurnStatus.QUEUED)
+        events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
+    return Change(events=events, ready=turn.pk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who is to answer, and what it took to find out."""
+
+    #: None: the agent that the session is with.
+    route: routing.Route | None = None
+    #: None: no model was asked.
+    used: Used | None = None
+
+
+def assign(held: Claimed, choice: Choice) -> tuple[Claimed, Change]:
+    """Store the choice; return the attempt as it goes on and what to publish. Raises StaleAttempt."""
+    route = choice.route
+    with transaction.atomic():
+        session, turn = lock_held(held)
+        if choice.used:
+            ledger.record(replace(held, agent=UNASSIGNED), session, turn, choice.used)
+        if route is None:
+            return held, Change()
+        new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)
+        events = log.append(session, [replace(new, attempt=held.attempt)])
+    return replace(held, agent=route.agent), Change(events=events)

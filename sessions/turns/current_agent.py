@@ -1,0 +1,82 @@
+"""Which agent answers in a session: chosen by its user, or by those who hand a conversation over."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import replace
+
+from django.conf import settings
+
+from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
+from llm import catalog
+from sessions.database import atomic_until
+from sessions.errors import MessageRefused, UnknownAgent
+from sessions.events import log
+from sessions.events.log import NewEvent
+from sessions.models import (
+    EventKind,
+    Session,
+)
+from sessions.protocol import ErrorCode
+from sessions.results import Change
+from sessions.turns.transcript import at_work
+
+
+def switch_agent(
+    session: Session,
+    agent: str,
+    *,
+    reason: str,
+    confidence: str,
+    turn_id: uuid.UUID | None = None,
+    by_user: bool = False,
+    pinned: bool = False,
+) -> NewEvent:
+    """Let another agent answer from here on, in a session that the caller has locked; return the event of it.
+
+    A user's choice keeps later messages from being routed, unless it is the orchestrator, who routes. With `pinned`
+    they are not routed either.
+    """
+    before, session.current_agent = session.current_agent, agent
+    session.pinned = pinned or (by_user and agent != UNASSIGNED)
+    session.save(update_fields=["current_agent", "pinned"])
+    payload = {"from_agent": before, "to_agent": agent, "reason": reason, "confidence": confidence}
+    return NewEvent(kind=EventKind.AGENT_SWITCHED, turn_id=turn_id, payload=payload)
+
+
+def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
+    """Let another agent answer from here on.
+
+    Raises UnknownAgent, MessageRefused while a plan decides who works, and TooLate.
+    """
+    _require_agent(agent)
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        if at_work(session):
+            text = "A plan is being carried out and decides which agent works. Stop it first, or wait for its end."
+            raise MessageRefused(ErrorCode.PLAN_IN_PROGRESS, text)
+        reason = reason or f"User requested switch to {agent}"
+        new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
+        events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])
+    return Change(events=events)
+
+
+def is_single_agent() -> bool:
+    """Say whether one agent does everything here: by the operator's wish, or because the model cannot choose."""
+    return settings.CODELAB_AGENTS == "single" or (
+        settings.CODELAB_AGENTS == "auto" and catalog.is_scripted(settings.CODELAB_MODEL)
+    )
+
+
+def _first_agent(session: Session) -> list[NewEvent]:
+    """Where nobody chooses, a session has its agent from its first message on."""
+    if session.current_agent != UNASSIGNED or not is_single_agent():
+        return []
+    reason = "Single-agent mode: only Universal agent available"
+    return [switch_agent(session, UNIVERSAL.name, reason=reason, confidence="high")]
+
+
+def _require_agent(name: str | None) -> None:
+    if name is not None and name not in ROLES:
+        raise UnknownAgent(f"There is no agent `{name[:64]}`. There are: {', '.join(ROLES)}.")

@@ -1,0 +1,111 @@
+"""What an owner does with a session as a whole: makes it in a project, names it, chooses its mode, deletes it.
+
+One transaction for each verb, under the session's lock, with the event that tells of it.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.policy import Mode
+from agents.roles import UNASSIGNED
+from sessions import metrics
+from sessions.database import atomic_until
+from sessions.events import log
+from sessions.events.log import LoggedEvent, NewEvent
+from sessions.models import (
+    OPEN_STATUSES,
+    EventKind,
+    Project,
+    Session,
+    TurnStatus,
+    new_id,
+)
+from sessions.results import Change
+from sessions.turns.transitions import (
+    end_as_cancelled,
+)
+
+
+def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
+    """Make a session in a project whose client can run these tools; its key is its id, as the client knows it."""
+    key = new_id()
+    return Session.objects.create(
+        id=key,
+        key=str(key),
+        owner_id=project.owner_id,
+        project=project,
+        current_agent=UNASSIGNED,
+        client_tools=list(client_tools),
+    )
+
+
+def change_session(
+    session_id: uuid.UUID, *, title: str | None = None, mode: Mode | None = None, deadline: float = math.inf
+) -> Change:
+    """Change the title or the mode; None leaves it. The mode counts from the next tool call on. Raises TooLate."""
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        wanted = {"title": session.title if title is None else title, "mode": str(mode or session.mode)}
+        if wanted == {"title": session.title, "mode": session.mode}:
+            return Change()
+        session.title, session.mode = wanted["title"], wanted["mode"]
+        session.save(update_fields=["title", "mode"])
+        events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=wanted)])
+    return Change(events=events)
+
+
+def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
+    """Delete a session with all that belongs to it; open turns end as cancelled first. Raises TooLate.
+
+    The events that are returned are no longer in the log: whoever misses them finds that the session is gone.
+    """
+    with atomic_until(deadline):
+        session = log.lock(session_id)
+        stopped = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+        events: list[LoggedEvent] = []
+        for turn in stopped:
+            events += end_as_cancelled(session, turn)
+        payload = {"session_id": session.key}
+        events += log.append(session, [NewEvent(kind=EventKind.SESSION_DELETED, payload=payload)])
+        session.delete()
+    for turn in stopped:
+        metrics.turn_ended(turn, TurnStatus.CANCELLED)
+    return Change(events=events)
+
+
+def outdated(limit: int) -> list[uuid.UUID]:
+    """Return sessions that nobody has used for as long as they are kept, the oldest first; none has an open turn."""
+    now = timezone.now()
+    old = Q(hidden=True, updated_at__lt=now - timedelta(days=settings.CODELAB_COMPLETION_DAYS))
+    if settings.CODELAB_SESSION_DAYS:
+        old |= Q(updated_at__lt=now - timedelta(days=settings.CODELAB_SESSION_DAYS))
+    rows = Session.objects.filter(old).exclude(turns__status__in=OPEN_STATUSES)
+    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])
+
+
+def owned_session(owner_id: int, key: str) -> Session | None:
+    """Return the owner's session with this key; a foreign one looks exactly like a missing one."""
+    return Session.objects.filter(owner_id=owner_id, key=key).first()
+
+
+def open_session(owner_id: int, key: str) -> Session:
+    """Return the owner's session with this key, created on first use."""
+    return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
+
+
+def note_tools(session_id: uuid.UUID, names: list[str]) -> None:
+    """Remember which tools the session's client can run; counts from the next step on."""
+    Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
+
+
+def note_plans(session_id: uuid.UUID, shown: bool) -> None:
+    """Remember whether the session's client can show a plan and answer it; counts from the next step on."""
+    Session.objects.filter(pk=session_id).exclude(client_plans=shown).update(client_plans=shown)

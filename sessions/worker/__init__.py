@@ -1,0 +1,1 @@
+"""Runs turns. Never imported by a web process."""

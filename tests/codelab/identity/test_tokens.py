@@ -1,0 +1,385 @@
+"""The token endpoint, byte for byte what the original's clients read; access tokens, and who cannot make one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client as Browser
+from django.utils import timezone
+from joserfc import jwt
+from joserfc.jwk import KeySet, OctKey, RSAKey
+from pytest_django import Settings
+
+from codelab.identity import keys, token_families, tokens
+from codelab.identity.models import AuditEntry, Client, RefreshToken, SigningKey, TokenFamily
+from codelab.identity.token_families import Issued
+from tests.codelab.identity.conftest import PASSWORD
+
+# Requests use the database in threads of their own, which see only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EDITOR = {"client_id": "codelab-flutter-app"}
+SIGN_IN = {"grant_type": "password", "username": "alice", "password": PASSWORD, **EDITOR}
+
+
+def post(fields: dict[str, str], path: str = "/oauth/token", **headers: str) -> Any:
+    return Browser().post(path, fields, headers=headers)
+
+
+def problem(response: Any) -> tuple[int, str, str]:
+    body = response.json()
+    assert body.keys() == {"error", "error_description"}
+    return response.status_code, body["error"], body["error_description"]
+
+
+def kinds() -> list[str]:
+    return list(AuditEntry.objects.order_by("created_at", "pk").values_list("kind", flat=True))
+
+
+def test_a_password_gets_what_the_editor_reads(alice: User, editor: Client) -> None:
+    response = post(SIGN_IN)
+    body = response.json()
+    assert response.status_code == 200
+    assert list(body) == ["access_token", "refresh_token", "token_type", "expires_in", "scope"]
+    assert (body["token_type"], body["expires_in"], body["scope"]) == ("bearer", 900, "api:read api:write")
+    assert response["Cache-Control"] == "no-store"
+    assert response["X-Correlation-ID"]
+    assert kinds() == ["login_success"]
+
+
+def test_an_e_mail_address_will_do_for_a_name(alice: User, bob: User, editor: Client) -> None:
+    User.objects.filter(pk=alice.pk).update(email="Alice@example.com")
+    assert post({**SIGN_IN, "username": "alice@example.com"}).status_code == 200
+    User.objects.filter(pk=bob.pk).update(email="alice@example.com")
+    assert post({**SIGN_IN, "username": "alice@example.com"}).status_code == 401
+
+
+def test_the_access_token_has_the_originals_claims(alice: User, issued: Issued) -> None:
+    found = Browser().get("/.well-known/jwks.json")
+    assert found["Cache-Control"] == "public, max-age=3600"
+    (key,) = found.json()["keys"]
+    assert {"kty": "RSA", "use": "sig", "alg": "RS256"}.items() <= key.items()
+    assert key.keys() == {"kty", "use", "alg", "kid", "n", "e"}
+    token = jwt.decode(issued.access_token, KeySet.import_key_set(found.json()), algorithms=["RS256"])
+    assert token.header == {"typ": "JWT", "alg": "RS256", "kid": key["kid"]}
+    claims = token.claims
+    assert {"iss": "https://auth.codelab.local", "aud": "codelab-api", "type": "access"}.items() <= claims.items()
+    assert (claims["client_id"], claims["scope"]) == ("codelab-flutter-app", "api:read api:write")
+    assert claims["exp"] - claims["iat"] == 900
+    assert claims["nbf"] == claims["iat"]
+    assert uuid.UUID(claims["sub"]) != uuid.UUID(claims["jti"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({**SIGN_IN, "password": "wrong"}, (401, "invalid_grant", "Invalid username or password")),
+        ({**SIGN_IN, "username": "nobody"}, (401, "invalid_grant", "Invalid username or password")),
+        ({**SIGN_IN, "username": "a\x00b"}, (401, "invalid_grant", "Invalid username or password")),
+        ({**SIGN_IN, "client_id": "nobody"}, (401, "invalid_grant", "Invalid username or password")),
+        ({**SIGN_IN, "scope": "admin"}, (401, "invalid_grant", "Invalid username or password")),
+        ({**SIGN_IN, "client_secret": "made up"}, (401, "invalid_client", "Invalid client credentials")),
+        (
+            {"grant_type": "password", **EDITOR},
+            (400, "invalid_request", "Missing required parameters: username, password"),
+        ),
+        (
+            {"grant_type": "refresh_token", **EDITOR},
+            (400, "invalid_request", "Missing required parameter: refresh_token"),
+        ),
+        (
+            {"grant_type": "refresh_token", "refresh_token": "junk", **EDITOR},
+            (401, "invalid_grant", "Invalid or expired refresh token"),
+        ),
+        (
+            {"grant_type": "authorization_code", **EDITOR},
+            (400, "unsupported_grant_type", "Grant type 'authorization_code' is not implemented"),
+        ),
+        ({"grant_type": "magic", **EDITOR}, (400, "unsupported_grant_type", "Grant type 'magic' is not supported")),
+        (
+            {"grant_type": "client_credentials", **EDITOR},
+            (401, "invalid_client", "This client cannot sign in by itself"),
+        ),
+    ],
+)
+def test_errors_are_the_originals(
+    alice: User, editor: Client, fields: dict[str, str], expected: tuple[int, str, str]
+) -> None:
+    assert problem(post(fields)) == expected
+    assert not TokenFamily.objects.exists()
+
+
+def test_missing_fields_are_listed(editor: Client) -> None:
+    response = post({"username": "alice"})
+    assert response.status_code == 422
+    assert response.json() == {
+        "detail": [
+            {"type": "missing", "loc": ["body", name], "msg": "Field required", "input": None}
+            for name in ("grant_type", "client_id")
+        ]
+    }
+    assert Browser().get("/oauth/token").status_code == 405
+
+
+def test_an_inactive_user_gets_no_token(alice: User, editor: Client) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert problem(post(SIGN_IN))[0] == 401
+    assert kinds() == ["login_failed"]
+
+
+# Refresh tokens
+
+
+def refresh(secret: str | None, **more: str) -> Any:
+    return post({"grant_type": "refresh_token", "refresh_token": secret or "", **EDITOR, **more})
+
+
+def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family(issued: Issued) -> None:
+    second = refresh(issued.refresh_token).json()
+    assert second["refresh_token"] != issued.refresh_token
+    third = refresh(second["refresh_token"]).json()
+    reused = refresh(issued.refresh_token)
+    assert problem(reused) == (401, "invalid_grant", "Refresh token has been revoked (reuse detected)")
+    assert problem(refresh(third["refresh_token"]))[0] == 401
+    family = TokenFamily.objects.get()
+    assert not token_families.is_good(family)
+    assert kinds() == ["token_refresh", "token_refresh", "security_incident_refresh_token_reused"]
+
+
+def test_a_family_lasts_30_days_from_its_last_refresh(issued: Issued) -> None:
+    left = TokenFamily.objects.get().expires_at - timezone.now()
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+    yesterday = timezone.now() - timedelta(days=1)
+    RefreshToken.objects.update(expires_at=yesterday)
+    TokenFamily.objects.update(expires_at=yesterday)
+    assert problem(refresh(issued.refresh_token)) == (401, "invalid_grant", "Invalid or expired refresh token")
+
+
+def test_a_refresh_token_belongs_to_its_client(issued: Issued) -> None:
+    Client.objects.create(client_id="another")
+    assert problem(refresh(issued.refresh_token, client_id="another"))[0] == 401
+    assert refresh(issued.refresh_token).status_code == 200
+
+
+def test_a_new_password_ends_what_was_signed_in_with_the_old_one(alice: User, issued: Issued) -> None:
+    alice.set_password("another long password of alice")
+    alice.save()
+    assert problem(refresh(issued.refresh_token))[0] == 401
+
+
+def test_a_sign_in_is_ended_by_either_of_its_tokens(alice: User, editor: Client) -> None:
+    for token in ("access_token", "refresh_token"):
+        made = token_families.begin(alice, editor, "api:read", address="", refreshable=True)
+        assert post({"token": getattr(made, token)}, "/oauth/revoke").status_code == 200
+        assert problem(refresh(made.refresh_token))[0] == 401
+    assert post({"token": "junk"}, "/oauth/revoke").status_code == 200
+    assert problem(post({}, "/oauth/revoke"))[:2] == (400, "invalid_request")
+
+
+def test_of_two_requests_with_one_refresh_token_one_is_served_and_the_family_ends(alice: User, editor: Client) -> None:
+    made = token_families.begin(alice, editor, "api:read", address="", refreshable=True)
+
+    def use(_: int) -> int:
+        try:
+            return int(refresh(made.refresh_token).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = sorted(pool.map(use, range(4)))
+    assert statuses == [200, 401, 401, 401]
+    assert TokenFamily.objects.get().revoked_at is not None
+
+
+def test_no_secret_is_stored(alice: User, issued: Issued) -> None:
+    row = RefreshToken.objects.get()
+    assert issued.refresh_token
+    assert issued.refresh_token.encode() not in bytes(row.digest)
+    assert len(row.digest) == 32
+    assert SigningKey.objects.get().private_pem.startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+
+
+# Clients
+
+
+def register(client_id: str, *arguments: str) -> str:
+    out = StringIO()
+    call_command("create_oauth_client", client_id, *arguments, stdout=out)
+    return out.getvalue().partition("client_secret=")[2].strip()
+
+
+def test_a_confidential_client_signs_in_by_itself(alice: User) -> None:
+    secret = register("robot", "--user", "alice", "--scope", "api:read")
+    fields = {"grant_type": "client_credentials", "client_id": "robot"}
+    body = post({**fields, "client_secret": secret}).json()
+    assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
+    assert body["scope"] == "api:read"
+    assert token_families.good_family(tokens.read(body["access_token"]).family_id).user == alice  # type: ignore[union-attr]
+    basic = base64.b64encode(f"robot:{secret}".encode()).decode()
+    assert post(fields, Authorization=f"Basic {basic}").status_code == 200
+    for wrong in ({}, {"client_secret": "wrong"}):
+        assert problem(post({**fields, **wrong}))[:2] == (401, "invalid_client")
+    assert problem(post(fields, Authorization="Basic junk"))[:2] == (401, "invalid_client")
+    assert kinds() == ["client_login", "client_login"]
+
+
+# Limits
+
+
+def test_after_five_failures_nobody_may_try_a_name_for_a_while(alice: User, editor: Client) -> None:
+    for _ in range(5):
+        assert post({**SIGN_IN, "password": "wrong"}).status_code == 401
+    response = post(SIGN_IN)
+    status, error, text = problem(response)
+    seconds = int(response["Retry-After"])
+    assert (status, error) == (429, "invalid_grant")
+    assert text == f"Too many failed attempts. Try again in {seconds} seconds."
+    assert 800 < seconds <= 900
+    assert not Browser().login(username="alice", password=PASSWORD)
+
+
+def test_a_success_forgets_the_failures_of_a_name(alice: User, editor: Client) -> None:
+    for _ in range(3):
+        for _ in range(2):
+            assert post({**SIGN_IN, "password": "wrong"}).status_code == 401
+        assert post(SIGN_IN).status_code == 200
+
+
+def test_after_ten_failures_nobody_may_try_from_an_address(alice: User, editor: Client, settings: Settings) -> None:
+    for number in range(10):
+        assert post({**SIGN_IN, "username": f"guess {number}"}).status_code == 401
+    assert post(SIGN_IN).status_code == 429
+    settings.CODELAB_BEHIND_PROXY = True
+    # The last entry is our proxy's, the others are whatever the client likes.
+    assert post(SIGN_IN, **{"X-Forwarded-For": "127.0.0.1, 192.0.2.1"}).status_code == 200
+    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.1, 127.0.0.1"}).status_code == 429
+
+
+def test_an_address_may_ask_for_so_many_tokens_and_not_for_one_more(editor: Client, settings: Settings) -> None:
+    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "sign_ins": "3/minute"}
+    for _ in range(3):
+        assert refresh("junk").status_code == 401
+    response = refresh("junk")
+    assert problem(response)[:2] == (429, "rate_limit_exceeded")
+    assert 0 < int(response["Retry-After"]) <= 60
+
+
+# Forgeries
+
+
+def claims_of(issued: Issued, **changes: Any) -> dict[str, Any]:
+    payload = issued.access_token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    return {name: value for name, value in {**claims, **changes}.items() if value is not None}
+
+
+def signed(claims: dict[str, Any], **header: Any) -> str:
+    key = keys.keys().current
+    return jwt.encode({"alg": "RS256", "kid": key.kid, **header}, claims, key)
+
+
+def test_a_token_of_ours_is_read(issued: Issued) -> None:
+    assert tokens.read(issued.access_token).scopes == {"api:read", "api:write"}
+    assert tokens.read(signed(claims_of(issued))).scopes == {"api:read", "api:write"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: None} for name in ("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "type", "scope", "sid")),
+        {"iss": "https://evil.example"},
+        {"aud": "another"},
+        {"type": "refresh"},
+        {"nbf": time.time() + 3600},
+        {"exp": "never"},
+        {"sid": "no uuid"},
+        {"x": "y" * 10_000},
+    ],
+    ids=str,
+)
+def test_a_token_with_other_claims_is_refused(issued: Issued, changes: dict[str, Any]) -> None:
+    with pytest.raises(tokens.InvalidToken):
+        tokens.read(signed(claims_of(issued, **changes)))
+
+
+def test_a_token_that_has_expired_says_so(issued: Issued) -> None:
+    with pytest.raises(tokens.ExpiredToken):
+        tokens.read(signed(claims_of(issued, exp=int(time.time()) - 60)))
+
+
+def test_a_token_that_somebody_else_has_signed_is_refused(issued: Issued) -> None:
+    kid = keys.keys().current.kid
+    claims = claims_of(issued)
+    other = RSAKey.generate_key(2048)
+    public, private = keys.keys().current.as_pem(private=False), keys.keys().current.raw_value
+    none = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "none", "kid": kid}, claims)
+    )
+    forged = [
+        jwt.encode({"alg": "RS256", "kid": kid}, claims, other),
+        jwt.encode({"alg": "RS256", "kid": kid, "jwk": other.as_dict(private=False)}, claims, other),
+        # The public key as the secret of an HMAC.
+        jwt.encode({"alg": "HS256", "kid": kid}, claims, OctKey.import_key(base64.b64encode(public)), ["HS256"]),
+        f"{none}.",
+        signed(claims, kid="unknown"),
+        jwt.encode({"alg": "RS512", "kid": kid}, claims, RSAKey(private, private), ["RS512"]),
+        issued.access_token[:-4] + "AAAA",
+        "",
+        "a.b.c",
+        "clr_x",
+        str(issued.refresh_token),
+    ]
+    for token in forged:
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read(token)
+
+
+def test_a_rotated_key_still_checks_what_it_has_signed(issued: Issued) -> None:
+    old = keys.keys().current.kid
+    call_command("rotate_signing_key", stdout=StringIO())
+    assert keys.keys().current.kid != old
+    assert tokens.read(issued.access_token)
+    assert len(Browser().get("/.well-known/jwks.json").json()["keys"]) == 2
+    SigningKey.objects.filter(kid=old).update(retired_at=timezone.now() - timedelta(days=1))
+    keys.forget()
+    with pytest.raises(tokens.InvalidToken):
+        tokens.read(issued.access_token)
+
+
+def test_another_secret_key_makes_another_signing_key(issued: Issued, settings: Settings) -> None:
+    settings.SECRET_KEY = "another key for tests, which signs nothing that anybody keeps"
+    keys.forget()
+    assert keys.keys()
+    assert SigningKey.objects.count() == 2
+
+
+def test_of_two_processes_that_need_a_key_at_once_one_makes_it() -> None:
+    def first(_: int) -> str:
+        try:
+            return str(keys._read().current.kid)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(first, range(2)))) == 1
+    assert SigningKey.objects.count() == 1
+
+
+def test_many_unknown_keys_are_one_question(issued: Issued, django_assert_max_num_queries: Any) -> None:
+    forged = [signed(claims_of(issued), kid=f"unknown {number}") for number in range(50)]
+    with django_assert_max_num_queries(4):
+        for token in forged:
+            with pytest.raises(tokens.InvalidToken):
+                tokens.read(token)

@@ -1,0 +1,114 @@
+"""What the tests of REST share: Alice and Bob as callers inside this process, and turns that are played."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from llm.types import ToolCall as ModelToolCall
+from sessions import broker
+from sessions.database import in_thread
+from sessions.models import Session, new_id
+from sessions.results import Claimed, Step
+from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns.sessions import open_session
+
+
+@pytest.fixture
+async def loop() -> AsyncIterator[None]:
+    """Close what belongs to the loop of one test."""
+    yield
+    layer: Any = get_channel_layer()
+    await layer.flush()
+    await broker._client(asyncio.get_running_loop()).aclose()
+
+
+class Http:
+    """A signed-in client of the service inside this process."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        # No body, no content type: that is how the original's editor makes a session.
+        content: dict[str, Any] = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        # In a thread that gives its connection to the database back; the view itself runs in the loop of the test.
+        response: Any = await in_thread(self.client.generic)(method, path, **content)
+        return response.status_code, json.loads(response.content)
+
+    async def ok(self, method: str, path: str, body: object = None) -> Any:
+        """Return the answer to a request that must be served."""
+        status, answer = await self(method, path, body)
+        assert 200 <= status < 300, (status, answer)
+        return answer
+
+    async def refused(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """Return the status and the code of a request that must not be served."""
+        status, answer = await self(method, path, body)
+        assert status >= 400, answer
+        assert answer["error"]
+        return status, answer["error_code"]
+
+
+async def signed_in(user: User) -> Http:
+    client = Client()
+    await in_thread(client.force_login)(user)
+    return Http(client)
+
+
+@pytest.fixture
+async def as_alice(alice: User, loop: None) -> Http:
+    return await signed_in(alice)
+
+
+@pytest.fixture
+async def as_bob(bob: User, loop: None) -> Http:
+    return await signed_in(bob)
+
+
+async def rows[T](read: Callable[[], T]) -> T:
+    """Return what a look at the database finds."""
+    return await in_thread(read)()
+
+
+def step(text: str = "", *, tokens: tuple[int, int] = (30, 4), **more: Any) -> Step:
+    """A model call that has just ended."""
+    now = timezone.now()
+    return Step(
+        message_id=new_id(),
+        text=text,
+        started_at=now,
+        first_token_at=now,
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        **more,
+    )
+
+
+def begin(session: Session, text: str = "Do it.") -> Claimed:
+    return again(inbox.accept_message(session.pk, text).turn_id)
+
+
+def again(turn_id: Any) -> Claimed:
+    held = attempts.claim(turn_id, worker="w", model="m")
+    assert held is not None
+    return held
+
+
+def ask_for(session: Session, *calls: ModelToolCall, text: str = "") -> Claimed:
+    """A turn that waits for these calls."""
+    held = begin(session)
+    tool_calls.request_tools(held, step(text), calls)
+    return held
+
+
+async def opened(user: User, key: str = "s") -> Session:
+    return await in_thread(open_session)(user.pk, key)

@@ -1,0 +1,180 @@
+"""Approvals and rules over REST: listed for a client that comes back, answered once, by their owner only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from sessions.database import in_thread
+from sessions.models import Approval, PolicyRule, ToolCall
+from sessions.turns import tool_calls
+from tests.clients import editor
+from tests.sessions.api.rest.conftest import Http, ask_for, begin, opened, rows, step
+from tests.sessions.calls import read_call, write_call
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ONE = "/api/v1/sessions/s"
+
+
+async def pending(http: Http) -> list[str]:
+    shown = editor.pending_approvals(await http.ok("GET", f"{ONE}/pending-approvals"))
+    assert shown["count"] == len(shown["pending_approvals"])
+    return [each["call_id"] for each in shown["pending_approvals"]]
+
+
+async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    assert await pending(as_alice) == []
+    await in_thread(ask_for)(session, write_call("w", "b.txt"), read_call("r"))
+    answer = await as_alice.ok("GET", f"{ONE}/pending-approvals")
+    (shown,) = editor.pending_approvals(answer)["pending_approvals"]
+    assert (shown["call_id"], shown["tool_name"]) == ("w", "write_file")
+    assert shown["arguments"] == {"path": "b.txt", "content": "x"}
+    assert shown["reason"]
+    (whole,) = answer["pending_approvals"]
+    assert None not in whole.values()
+    assert whole["details"] == {"arguments": shown["arguments"]}
+    assert whole["request_type"] == "tool"
+
+
+async def test_open_calls_are_listed_for_whoever_comes_back(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    assert await as_alice.ok("GET", f"{ONE}/tool-calls") == {"session_id": "s", "tool_calls": [], "count": 0}
+    held = await in_thread(ask_for)(session, write_call("w", "b.txt"), read_call("r", "a.txt"))
+    answer = await as_alice.ok("GET", f"{ONE}/tool-calls")
+    shown = [(each["call_id"], each["tool_name"], each["requires_approval"]) for each in answer["tool_calls"]]
+    assert shown == [("w", "write_file", True), ("r", "read_file", False)]
+    assert answer["tool_calls"][1]["arguments"] == {"path": "a.txt"}
+    assert {each["turn_id"] for each in answer["tool_calls"]} == {str(held.turn_id)}
+    await as_alice.ok("POST", f"{ONE}/hitl-decision", {"call_id": "w", "decision": "approve"})
+    await in_thread(tool_calls.record_tool_result)(session.pk, "r", content="{}", failed=False)
+    (left,) = (await as_alice.ok("GET", f"{ONE}/tool-calls"))["tool_calls"]
+    assert (left["call_id"], left["requires_approval"]) == ("w", False)
+    await as_alice.ok("POST", f"{ONE}/cancel")
+    assert (await as_alice.ok("GET", f"{ONE}/tool-calls"))["count"] == 0
+
+
+async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_count_there(
+    as_alice: Http, alice: User
+) -> None:
+    for key in ("s", "t"):
+        await opened(alice, key)
+    for subject, where in (("all/*", {}), ("s/*", {"session_id": "s"}), ("t/*", {"session_id": "t"})):
+        await as_alice.ok("POST", "/api/v1/rules", {"effect": "allow", "subject": subject, **where})
+    await as_alice.ok("PATCH", ONE, {"mode": "auto-edit"})
+    await as_alice.ok("POST", "/api/v1/agents/s/switch", {"target_agent": "debug"})
+    answer = await as_alice.ok("GET", f"{ONE}/settings")
+    assert (answer["mode"], answer["current_agent"], answer["agent_chosen"]) == ("auto-edit", "debug", True)
+    assert answer["modes"] == ["ask", "auto-read", "auto-edit", "full"]
+    assert answer["client_tools"] is None
+    assert [rule["subject"] for rule in answer["rules"]] == ["all/*", "s/*"]
+    assert (await as_alice.ok("GET", "/api/v1/rules?session_id=s"))["rules"] == answer["rules"]
+    assert (await as_alice.ok("GET", "/api/v1/rules"))["total"] == 3
+    assert (await as_alice.ok("GET", "/api/v1/sessions/t/settings"))["mode"] == "ask"
+
+
+async def test_a_plan_is_never_offered_as_a_tool(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    await in_thread(ask_for)(session, write_call("p"))
+    await rows(lambda: ToolCall.objects.update(tool="create_plan"))
+    assert await pending(as_alice) == []
+    answer = await as_alice.ok("GET", f"{ONE}/pending-approvals?plans=true")
+    assert answer["pending_approvals"][0]["request_type"] == "plan"
+
+
+@pytest.mark.parametrize(
+    ("body", "approval", "call"),
+    [
+        ({"decision": "approve"}, "approved", "waiting"),
+        ({"decision": "edit", "modified_arguments": {"path": "c.txt", "content": "y"}}, "edited", "waiting"),
+        ({"decision": "reject", "feedback": "Not there."}, "rejected", "rejected"),
+        ({"decision": "reject", "reason": "Not there."}, "rejected", "rejected"),
+    ],
+)
+async def test_an_answer_is_taken_once(
+    as_alice: Http, alice: User, body: dict[str, Any], approval: str, call: str
+) -> None:
+    session = await opened(alice)
+    await in_thread(ask_for)(session, write_call("w"))
+    answer = await as_alice.ok("POST", f"{ONE}/hitl-decision", {"call_id": "w", **body})
+    assert (answer["status"], answer["call_ids"]) == ("success", ["w"])
+    row = await rows(lambda: Approval.objects.select_related("call").get())
+    assert (row.status, row.via, row.decided_by_id, row.call.status) == (approval, "rest", alice.pk, call)
+    assert row.feedback == (body.get("feedback") or body.get("reason") or "")
+    if call == "rejected":
+        assert row.call.result == "Error: Not there."
+    second = await as_alice.refused("POST", f"{ONE}/hitl-decision", {"call_id": "w", **body})
+    assert second in ((409, "approval_decided"), (409, "tool_call_finished"))
+    assert await pending(as_alice) == []
+
+
+async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    await in_thread(ask_for)(session, write_call("w"))
+    path = f"{ONE}/hitl-decision"
+    outside, unstorable = {"path": "../x", "content": ""}, {"path": "x", "content": "\x00"}
+    for body, expected in (
+        ({"call_id": "none", "decision": "approve"}, (404, "unknown_tool_call")),
+        ({"call_id": "w", "decision": "edit"}, (400, "invalid_field")),
+        ({"call_id": "w", "decision": "edit", "modified_arguments": outside}, (400, "invalid_arguments")),
+        ({"call_id": "w", "decision": "edit", "modified_arguments": unstorable}, (400, "invalid_text")),
+        ({"call_id": "w", "decision": "maybe"}, (400, "invalid_field")),
+        ({"call_id": "w", "decision": "reject", "feedback": "\x00"}, (400, "invalid_text")),
+        ({"decision": "approve"}, (400, "invalid_field")),
+    ):
+        assert await as_alice.refused("POST", path, body) == expected
+    assert await pending(as_alice) == ["w"]
+
+
+async def test_several_at_once_all_or_none(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    await in_thread(ask_for)(session, write_call("a"), write_call("b"), write_call("c"), read_call("r"))
+    path = f"{ONE}/approvals"
+    assert await as_alice.refused("POST", path, {"decision": "approve"}) == (400, "invalid_field")
+    assert await as_alice.refused("POST", path, {"decision": "approve", "call_ids": ["a", "r"]}) == (
+        409,
+        "approval_decided",
+    )
+    assert await pending(as_alice) == ["a", "b", "c"]
+    answer = await as_alice.ok("POST", path, {"decision": "approve", "call_ids": ["a", "a"]})
+    assert (answer["count"], answer["call_ids"]) == (1, ["a"])
+    answer = await as_alice.ok("POST", path, {"decision": "reject", "all": True, "feedback": "No."})
+    assert sorted(answer["call_ids"]) == ["b", "c"]
+    assert (await as_alice.ok("POST", path, {"decision": "reject", "all": True}))["count"] == 0
+
+
+async def test_a_rule_answers_for_the_user(as_alice: Http, as_bob: Http, alice: User) -> None:
+    session = await opened(alice)
+    rule = {"effect": "allow", "tool": "write_file", "subject": "docs/*", "session_id": "s"}
+    made = await as_alice.ok("POST", "/api/v1/rules", rule)
+    assert {key: made[key] for key in rule} == rule
+    assert (made["agent"], made["folder"]) == ("*", ".")
+    await as_alice.ok("POST", "/api/v1/rules", {"effect": "deny", "tool": "execute_command", "subject": "rm *"})
+    listed = await as_alice.ok("GET", "/api/v1/rules")
+    assert (listed["total"], [each["effect"] for each in listed["rules"]]) == (2, ["allow", "deny"])
+    assert (await as_bob.ok("GET", "/api/v1/rules"))["rules"] == []
+    held = await in_thread(begin)(session)
+    await in_thread(tool_calls.request_tools)(held, step(), [write_call("w", "docs/a.md")])
+    assert (await rows(lambda: ToolCall.objects.get())).rule == "rule: allow write_file docs/*"
+    one = f"/api/v1/rules/{made['id']}"
+    assert await as_bob.refused("DELETE", one) == (404, "rule_not_found")
+    assert await as_alice.ok("DELETE", one) == {"id": made["id"], "status": "deleted"}
+    assert await as_alice.refused("DELETE", one) == (404, "rule_not_found")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"effect": "maybe"},
+        {"effect": "allow", "tool": ""},
+        {"effect": "allow", "tol": "x"},
+        {"effect": "allow", "tool": 1},
+    ],
+)
+async def test_a_rule_that_says_nothing_clear_is_refused(as_alice: Http, body: object) -> None:
+    assert await as_alice.refused("POST", "/api/v1/rules", body) == (400, "invalid_field")
+    assert not await rows(lambda: PolicyRule.objects.exists())

@@ -1,0 +1,278 @@
+"""Replay from zero must give what a fresh snapshot gives, after every kind of event."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from llm.types import ToolCall as ModelToolCall
+from sessions.api.websocket.snapshot import snapshot
+from sessions.events import compaction, log
+from sessions.events.log import Addition, LoggedEvent, NewEvent
+from sessions.models import (
+    OPEN_CALLS,
+    PIECES,
+    EventKind,
+    Plan,
+    Session,
+    SubTask,
+    ToolCall,
+    Turn,
+    TurnStatus,
+    Via,
+    new_id,
+)
+from sessions.results import Claimed, Step
+from sessions.turns import approvals, attempts, inbox, recovery, tool_calls
+from sessions.turns.current_agent import choose_agent
+from sessions.turns.sessions import note_plans, open_session
+from tests.sessions.calls import plan_call, read_call, subtask, write_call
+
+TASKS = (subtask("a"), subtask("b", agent="architect"), subtask("c", dependencies=["a"]))
+ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED}
+
+
+def replay(events: list[LoggedEvent]) -> dict[str, Any]:
+    """What a client makes of the events of a session, from the first one on."""
+    agent, order = "orchestrator", list[str]()
+    messages: dict[str, dict[str, Any]] = {}
+    turns: dict[str, dict[str, Any]] = {}
+    texts: dict[str, dict[str, str]] = {}
+    calls: dict[str, dict[str, Any]] = {}
+    plan: dict[str, Any] | None = None
+    for event in events:
+        p = event.payload
+        match event.kind:
+            case EventKind.AGENT_SWITCHED:
+                agent = p["to_agent"]
+            case EventKind.MESSAGE_ADDED:
+                messages[p["message_id"]] = p
+                texts.pop(p["message_id"], None)
+            case EventKind.TEXT_DELTA | EventKind.REASONING_DELTA:
+                names = {key: p[key] for key in ("turn_id", "message_id")}
+                said = texts.setdefault(p["message_id"], {**names, "text": ""})
+                part = "text" if event.kind == EventKind.TEXT_DELTA else "reasoning"
+                said[part] = said.get(part, "") + p["text"]
+            case EventKind.MESSAGE_EDITED:
+                messages[p["message_id"]] |= {"content": p["content"]}
+            case EventKind.MESSAGE_WITHDRAWN:
+                del messages[p["message_id"]]
+            case EventKind.QUEUE_CHANGED:
+                order = [turn_id for turn_id in order if turn_id not in p["turn_ids"]] + p["turn_ids"]
+            case EventKind.TURN_QUEUED:
+                if p["turn_id"] not in order:
+                    order.append(p["turn_id"])
+                attempt = turns.get(p["turn_id"], {"attempt": 0})["attempt"]
+                turns[p["turn_id"]] = {"turn_id": p["turn_id"], "status": "queued", "attempt": attempt}
+            case EventKind.TURN_STARTED:
+                turns[p["turn_id"]] |= {"status": "running", "attempt": p["attempt"]}
+                for message_id in p["replaces"]:
+                    texts.pop(message_id)
+            case EventKind.TURN_WAITING:
+                turns[p["turn_id"]] |= {"status": "waiting"}
+            case EventKind.TOOL_CALL_REQUESTED:
+                calls[p["call_id"]] = p
+            case EventKind.APPROVAL_DECIDED:
+                calls[p["call_id"]] |= {"requires_approval": False, "arguments": p["arguments"]}
+            case EventKind.TOOL_CALL_FINISHED:
+                # A call that was refused at once has never been asked for.
+                calls.pop(p["call_id"], None)
+            case EventKind.PLAN_PROPOSED:
+                plan = p
+            case EventKind.PLAN_DECIDED if plan and p["decision"] != "reject":
+                plan |= {"status": "in_progress"} | {key: p[key] for key in ("goal", "subtasks") if key in p}
+            case EventKind.PLAN_UPDATED if plan:
+                (subtask,) = (each for each in plan["subtasks"] if each["id"] == p["subtask_id"])
+                subtask |= {"status": p["status"], "result": p["result"]}
+            case EventKind.PLAN_FINISHED:
+                plan = None
+            case _ if event.kind in ENDS:
+                del turns[p["turn_id"]]
+                calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
+                texts = {key: text for key, text in texts.items() if text["turn_id"] != p["turn_id"]}
+    place = {turn_id: i for i, turn_id in enumerate(order)}
+    return {
+        "agent": agent,
+        "messages": sorted(messages.values(), key=lambda message: place[message["turn_id"]]),
+        "turns": [turns[turn_id] for turn_id in order if turn_id in turns],
+        "texts": sorted(texts.values(), key=str),
+        "tool_calls": sorted(calls.values(), key=str),
+        "plan": plan,
+    }
+
+
+def fresh(session: Session) -> dict[str, Any]:
+    state = json.loads(json.dumps(snapshot(session.pk)))
+    return {
+        "agent": state["session"]["current_agent"],
+        "messages": state["messages"],
+        "turns": state["turns"],
+        "texts": sorted(state["texts"], key=str),
+        "tool_calls": sorted(state["tool_calls"], key=str),
+        "plan": state["plan"],
+    }
+
+
+class Conversation(RuleBasedStateMachine):
+    """A session to which anything may happen, in any order that the lifecycle allows."""
+
+    owner: User
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = open_session(self.owner.pk, str(uuid.uuid4()))
+        note_plans(self.session.pk, True)
+        # Who can propose plans.
+        choose_agent(self.session.pk, "architect")
+        self.held: Claimed | None = None
+        self.message_id = new_id()
+
+    def active(self) -> Turn | None:
+        open_turns = [TurnStatus.RUNNING, TurnStatus.WAITING]
+        return self.session.turns.filter(status__in=open_turns).first()
+
+    @rule(content=st.text("ab ", min_size=1, max_size=5), interrupt=st.booleans())
+    def say(self, content: str, interrupt: bool) -> None:
+        inbox.accept_message(self.session.pk, content, interrupt=interrupt)
+
+    @rule(place=st.integers(0, 2), content=st.none() | st.text("cd", min_size=1, max_size=3))
+    def edit_or_withdraw(self, place: int, content: str | None) -> None:
+        for message in inbox.waiting_messages(self.session.pk)[place : place + 1]:
+            if content is None:
+                inbox.withdraw_message(self.session.pk, message.pk)
+            else:
+                inbox.edit_message(self.session.pk, message.pk, content)
+
+    @rule()
+    def fold(self) -> None:
+        for turn_id in self.session.turns.filter(folded=False, finished_at__isnull=False).values_list("pk", flat=True):
+            compaction.fold(turn_id)
+
+    @rule()
+    def claim(self) -> None:
+        turn = self.session.turns.filter(status=TurnStatus.QUEUED).order_by("position").first()
+        held = attempts.claim(turn.pk, worker="w", model="m") if turn else None
+        if held:
+            self.held, self.message_id = held, new_id()
+
+    @precondition(lambda self: self.held is not None)
+    @rule(text=st.text("xyz", min_size=1, max_size=3), kind=st.sampled_from(PIECES))
+    def stream(self, text: str, kind: EventKind) -> None:
+        assert self.held
+        payload = {"turn_id": str(self.held.turn_id), "message_id": str(self.message_id), "text": text}
+        turn_id, attempt = self.held.turn_id, self.held.attempt
+        event = NewEvent(kind=kind, payload=payload, turn_id=turn_id, attempt=attempt)
+        addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
+        log.append_all([addition])
+
+    def shown(self) -> Step:
+        state = snapshot(self.session.pk)
+        shown = [t for t in state["texts"] if t["message_id"] == str(self.message_id)] or [{"text": ""}]
+        return Step(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
+
+    @precondition(lambda self: self.held is not None)
+    @rule(how=st.sampled_from(["complete", "fail", "tools", "plan", "exhausted", "done", "refused", "release", "lose"]))
+    def end(self, how: str) -> None:
+        held, self.held = self.held, None
+        assert held
+        turn = Turn.objects.get(pk=held.turn_id)
+        if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
+            return
+        match how:
+            case "complete":
+                attempts.complete(held, self.shown())
+            case "fail":
+                attempts.fail(held, code="model_error", text="No.", step=self.shown())
+            case "tools":
+                # One that runs unasked, one that a person must allow, one that nobody may run.
+                calls = [
+                    read_call(str(new_id())),
+                    write_call(str(new_id()), path="a.md"),
+                    write_call(str(new_id()), path="../x"),
+                ]
+                tool_calls.request_tools(held, self.shown(), calls)
+            case "plan":
+                tool_calls.request_tools(held, self.shown(), [plan_call(str(new_id()), *TASKS)])
+            case "exhausted":
+                SubTask.objects.filter(plan__session=self.session, status="in_progress").update(steps=20)
+                attempts.release(held)
+            case "done":
+                finish = ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": "Done."})
+                tool_calls.request_tools(held, self.shown(), [finish])
+            case "refused":
+                tool_calls.request_tools(held, self.shown(), [write_call(str(new_id()), path="../x")])
+            case "release":
+                attempts.release(held)
+            case "lose":
+                Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE)
+                recovery.recover(held.turn_id)
+
+    @rule(failed=st.booleans())
+    def answer_a_tool(self, failed: bool) -> None:
+        calls = ToolCall.objects.filter(turn__session=self.session, status__in=OPEN_CALLS)
+        call = calls.exclude(tool="create_plan").order_by("pk").first()
+        if call:
+            tool_calls.record_tool_result(self.session.pk, call.call_id, content="r", failed=failed)
+
+    @rule(approve=st.booleans(), edited=st.booleans())
+    def decide(self, approve: bool, edited: bool) -> None:
+        approval = approvals.pending(self.session.pk).first()
+        if approval:
+            other = (
+                plan_call("", subtask("only")) if approval.call.tool == "create_plan" else write_call("", path="b.md")
+            )
+            arguments = other.arguments if approve and edited else None
+            answer = approvals.Answer(approve=approve, arguments=arguments, by=self.owner.pk, via=Via.REST)
+            approvals.decide(self.session.pk, approval.call.call_id, answer)
+
+    @rule()
+    def cancel(self) -> None:
+        if self.session.turns.filter(status__in=["queued", "running", "waiting"]).exists():
+            attempts.cancel(self.session.pk, None)
+
+    @invariant()
+    def a_plan_that_runs_has_one_sub_task_at_work(self) -> None:
+        running = Plan.objects.filter(session=self.session, status="in_progress")
+        at_work = SubTask.objects.filter(plan__session=self.session, status="in_progress")
+        assert [plan.pk for plan in running] == [each.plan_id for each in at_work]
+
+    @invariant()
+    def replay_is_the_same_as_a_snapshot(self) -> None:
+        events = log.since(self.session.pk, 0, limit=10_000)
+        assert replay(events) == fresh(self.session)
+
+    @invariant()
+    def numbers_have_no_gaps_and_turns_end_once(self) -> None:
+        events = log.since(self.session.pk, 0, limit=10_000)
+        last = 0
+        for event in events:
+            assert (event.first or event.number) == last + 1
+            last = event.number
+        assert last == Session.objects.get(pk=self.session.pk).last_number
+        ended = [event.payload["turn_id"] for event in events if event.kind in ENDS]
+        assert len(ended) == len(set(ended))
+
+
+def test_a_snapshot_has_the_newest_messages_that_there_is_room_for(alice: User) -> None:
+    session = open_session(alice.pk, "long")
+    for i in range(10):
+        inbox.accept_message(session.pk, f"{i}" + "ж" * 50_000)
+    state = snapshot(session.pk)
+    assert [message["content"][0] for message in state["messages"]] == list("456789")
+    assert state["older_messages"]
+    inbox.accept_message(session.pk, "one more")
+    assert snapshot(session.pk)["messages"][-1]["content"] == "one more"
+
+
+@pytest.mark.timeout(300)
+def test_replay_from_zero_is_a_fresh_snapshot_whatever_happens(alice: User) -> None:
+    machine = type("AlicesConversation", (Conversation,), {"owner": alice})
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30))

@@ -1,0 +1,358 @@
+"""Budgets: never overspent, by however many turns at once, and nothing stays reserved, whatever dies."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection
+from django.db.models import Sum
+from django.utils import timezone
+
+from llm import catalog, prices
+from llm.types import Message, ModelRequest
+from sessions.billing import budgets, ledger
+from sessions.errors import CallRefused, StaleAttempt
+from sessions.models import Budget, ModelCall, Period, Reservation, Session, Turn, TurnStatus, new_id
+from sessions.results import Claimed, Step, Used
+from sessions.turns import attempts, inbox, recovery
+from sessions.turns.sessions import delete_session, open_session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MODEL = "test/dollar"
+CATALOG = f"""
+[models."{MODEL}"]
+[[models."{MODEL}".prices]]
+input = 1000000
+output = 1000000
+"""
+#: A dollar for each token: it reads one, and says two at most.
+REQUEST = ModelRequest(model=MODEL, messages=(Message(role="user", content="1"),), max_output_tokens=2)
+MOST = 3
+
+
+@pytest.fixture(autouse=True)
+def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # So that a dollar is easy to follow; how much is reserved for what, tests/llm/test_prices.py says.
+    monkeypatch.setattr(prices, "AROUND", 0)
+    file = tmp_path / "models.toml"
+    file.write_text(CATALOG)
+    catalog.use([file])
+    yield
+    catalog.use([])
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "s")
+
+
+def budget(limit: int, **scope: Any) -> Budget:
+    return Budget.objects.create(limit=limit, **scope)
+
+
+def begin(session: Session, **more: Any) -> Claimed:
+    return again(inbox.accept_message(session.pk, "Hi", **more).turn_id)
+
+
+def again(turn_id: uuid.UUID) -> Claimed:
+    held = attempts.claim(turn_id, worker="w", model=MODEL)
+    assert held
+    return held
+
+
+def paid(dollars: int, **more: Any) -> Step:
+    return Step(message_id=new_id(), text="x", model=MODEL, started_at=timezone.now(), cost=Decimal(dollars), **more)
+
+
+def state(row: Budget) -> tuple[int, int]:
+    row.refresh_from_db()
+    return int(row.spent), int(row.reserved)
+
+
+def refusal(held: Claimed, request: ModelRequest = REQUEST) -> CallRefused:
+    with pytest.raises(CallRefused) as caught:
+        budgets.reserve(held, request)
+    return caught.value
+
+
+def expire(held: Claimed) -> None:
+    Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_call_is_reserved_before_and_settled_after(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    assert held.budgets == (row.pk,)
+    budgets.reserve(held, REQUEST)
+    assert state(row) == (0, MOST)
+    attempts.complete(held, paid(2))
+    assert state(row) == (2, 0)
+    assert not Reservation.objects.exists()
+
+
+def test_a_second_call_of_an_attempt_replaces_what_was_reserved_and_counts_the_first(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    # The answer to a COMMIT was lost.
+    budgets.reserve(held, REQUEST)
+    assert state(row) == (0, MOST)
+    budgets.reserve(held, REQUEST, Decimal(1))
+    assert state(row) == (0, MOST + 1)
+    failed = Used(model=MODEL, started_at=timezone.now(), cost=Decimal(1), error_code="model_truncated")
+    attempts.complete(held, paid(2, failed=(failed,), number=2))
+    assert state(row) == (3, 0)
+    assert list(ModelCall.objects.order_by("number").values_list("number", "cost")) == [
+        (1, Decimal(1)),
+        (2, Decimal(2)),
+    ]
+
+
+def test_what_does_not_fit_is_refused_in_all_budgets_together(session: Session) -> None:
+    large, small = budget(10, owner=session.owner), budget(2, session=session)
+    held = begin(session)
+    error = refusal(held)
+    assert (error.code, error.retry_after) == ("budget_exhausted", None)
+    assert "this session" in str(error)
+    assert state(large) == state(small) == (0, 0)
+    change = attempts.fail(held, code=error.code, text=str(error), step=Step(message_id=new_id(), text=""))
+    assert change.events[-1].payload["error_code"] == "budget_exhausted"
+    assert not ModelCall.objects.exists()
+
+
+def test_a_price_that_is_not_known_cannot_be_kept_within_a_budget(session: Session) -> None:
+    budget(10, owner=session.owner)
+    error = refusal(begin(session), ModelRequest(model="test/unknown", messages=()))
+    assert error.code == "price_unknown"
+    assert "test/unknown" in str(error)
+
+
+def test_a_budget_counts_for_its_own_user_key_and_session(session: Session, bob: User) -> None:
+    key = uuid.uuid4()
+    mine = {budget(1, owner=session.owner).pk, budget(1, session=session).pk, budget(1, api_key=key).pk}
+    budget(1, owner=bob)
+    budget(1, api_key=uuid.uuid4())
+    budget(1, session=open_session(session.owner_id, "another"))
+    assert set(begin(session, api_key=key).budgets) == mine
+
+
+@pytest.mark.parametrize("scopes", [{}, {"owner": True, "api_key": True}, {"owner": True, "session": True}])
+def test_a_budget_has_one_scope(session: Session, scopes: dict[str, bool]) -> None:
+    values = {"owner": session.owner, "api_key": uuid.uuid4(), "session": session}
+    with pytest.raises(IntegrityError, match="budget_has_one_scope"):
+        budget(1, **{name: values[name] for name in scopes})
+
+
+@pytest.mark.parametrize("period", [Period.DAY, Period.MONTH])
+def test_a_new_period_begins_with_nothing_spent(session: Session, period: Period) -> None:
+    row = budget(4, owner=session.owner, period=period)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    attempts.complete(held, paid(3))
+    error = refusal(held := begin(session))
+    assert error.retry_after
+    attempts.cancel(session.pk, held.turn_id)
+    Budget.objects.update(period_start=timezone.now() - timedelta(days=32))
+    row.refresh_from_db()
+    assert row.spent_now(timezone.now()) == 0
+    budgets.reserve(begin(session), REQUEST)
+    assert state(row) == (0, MOST)
+    assert row.period_start == period.begins(timezone.now())
+
+
+def test_periods_begin_and_end_at_midnight_in_utc() -> None:
+    now = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+    assert (Period.DAY.begins(now), Period.DAY.ends(now)) == (
+        datetime(2026, 12, 31, tzinfo=UTC),
+        datetime(2027, 1, 1, tzinfo=UTC),
+    )
+    assert (Period.MONTH.begins(now), Period.MONTH.ends(now)) == (
+        datetime(2026, 12, 1, tzinfo=UTC),
+        datetime(2027, 1, 1, tzinfo=UTC),
+    )
+    assert Period.TOTAL.begins(now) is Period.TOTAL.ends(now) is None
+
+
+# What dies
+
+
+def test_a_dead_worker_gives_back_all_but_what_its_model_has_read(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    expire(held)
+    recovery.recover(held.turn_id)
+    assert state(row) == (1, 0)
+    lost = ModelCall.objects.get()
+    assert (lost.outcome, lost.model, lost.input_tokens, lost.cost, lost.estimated) == (
+        *("lost", MODEL, 1, Decimal(1), True),
+    )
+    # It was not dead: what it reserves now would never be given back.
+    with pytest.raises(StaleAttempt):
+        budgets.reserve(held, REQUEST)
+    # And it says what its call took.
+    ledger.mend(held, paid(3, input_tokens=1, output_tokens=2))
+    assert state(row) == (3, 0)
+    lost.refresh_from_db()
+    assert (lost.outcome, lost.cost, lost.output_tokens, lost.estimated) == ("lost", Decimal(3), 2, False)
+
+
+def test_the_next_attempt_settles_what_an_earlier_one_has_left(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    # As a worker of the version before gives it back, which knows of no budgets.
+    Turn.objects.update(status=TurnStatus.QUEUED, lease_expires_at=None)
+    again(held.turn_id)
+    assert state(row) == (1, 0)
+
+
+def test_a_cancelled_call_counts_in_full_until_its_worker_says_what_it_took(session: Session) -> None:
+    row = budget(3, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    attempts.cancel(session.pk, held.turn_id)
+    assert state(row) == (MOST, 0)
+    ledger.mend(held, paid(2))
+    assert state(row) == (2, 0)
+    assert list(ModelCall.objects.values_list("outcome", "cost")) == [("cancelled", Decimal(2))]
+
+
+def test_a_call_that_was_cancelled_before_it_was_made_costs_nothing(session: Session) -> None:
+    row = budget(3, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    attempts.cancel(session.pk, held.turn_id)
+    ledger.mend(held, Step(message_id=new_id(), text=""))
+    assert state(row) == (0, 0)
+
+
+def test_a_worker_that_is_told_to_end_pays_what_it_used(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    attempts.release(held, paid(2))
+    assert state(row) == (2, 0)
+    assert ModelCall.objects.get().outcome == "lost"
+
+
+def test_a_deleted_session_leaves_nothing_reserved(session: Session) -> None:
+    row = budget(10, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    delete_session(session.pk)
+    assert state(row) == (MOST, 0)
+    with pytest.raises(Session.DoesNotExist):
+        ledger.mend(held, paid(2))
+
+
+def test_a_budget_that_is_deleted_holds_nothing_up(session: Session) -> None:
+    row = budget(1, owner=session.owner)
+    held = begin(session)
+    row.delete()
+    budgets.reserve(held, REQUEST)
+    attempts.complete(held, paid(2))
+
+
+# Many at once
+
+LIMIT, TURNS = 40, 64
+#: More connections than the pool has are not what this is about.
+_room = threading.Semaphore(16)
+
+
+def in_database[R](verb: Callable[..., R], *args: Any, **more: Any) -> R:
+    with _room:
+        try:
+            return verb(*args, **more)
+        finally:
+            connection.close()
+
+
+class Crowd:
+    """Turns of one user at the same time; `true` is what they have really cost, as far as anybody could know."""
+
+    def __init__(self, row: Budget, seed: int) -> None:
+        self.row, self.seed = row, seed
+        self.true = Decimal()
+        self.refused = 0
+        self.worst = Decimal()
+        self._lock = threading.Lock()
+
+    def look(self) -> None:
+        spent, reserved = in_database(Budget.objects.values_list("spent", "reserved").get, pk=self.row.pk)
+        with self._lock:
+            self.worst = max(self.worst, spent + reserved)
+
+    def cost(self, dollars: int) -> None:
+        with self._lock:
+            self.true += dollars
+
+    def turn(self, number: int) -> None:
+        chance = random.Random(f"{self.seed}.{number}")
+        session = in_database(open_session, self.row.owner_id or 0, f"s{number}")
+        turn_id = in_database(inbox.accept_message, session.pk, "Hi").turn_id
+        while True:
+            held = in_database(again, turn_id)
+            try:
+                in_database(budgets.reserve, held, REQUEST)
+            except CallRefused as error:
+                in_database(
+                    attempts.fail, held, code=error.code, text=str(error), step=Step(message_id=new_id(), text="")
+                )
+                with self._lock:
+                    self.refused += 1
+                return
+            self.look()
+            match chance.choice(["completes", "completes", "fails", "cancelled", "dies", "dies", "parks"]):
+                case "completes":
+                    self.cost(3)
+                    in_database(attempts.complete, held, paid(3))
+                    return
+                case "fails":
+                    in_database(attempts.fail, held, code="model_unavailable", text="x", step=paid(0))
+                    return
+                case "cancelled":
+                    self.cost(2)
+                    in_database(attempts.cancel, session.pk, turn_id)
+                    in_database(ledger.mend, held, paid(2))
+                    return
+                case "parks":
+                    self.cost(1)
+                    in_database(attempts.release, held, paid(1))
+                case "dies":
+                    self.cost(1)
+                    in_database(expire, held)
+                    in_database(recovery.recover, turn_id)
+                    if in_database(Turn.objects.get, pk=turn_id).status == TurnStatus.FAILED:
+                        return
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_many_turns_at_once_never_overspend_whatever_dies(alice: User, seed: int) -> None:
+    crowd = Crowd(budget(LIMIT, owner=alice), seed)
+    with ThreadPoolExecutor(TURNS) as threads:
+        list(threads.map(crowd.turn, range(TURNS)))
+    spent, reserved = state(crowd.row)
+    assert reserved == 0
+    assert set(Turn.objects.values_list("status", flat=True)) <= {"completed", "failed", "cancelled"}
+    assert not Reservation.objects.exists()
+    assert spent == crowd.true == ModelCall.objects.aggregate(sum=Sum("cost"))["sum"]
+    assert crowd.worst <= LIMIT
+    assert 0 < spent <= LIMIT
+    assert crowd.refused
+    # All that is left can still be used.
+    for number in range((LIMIT - spent) // MOST):
+        budgets.reserve(begin(open_session(alice.pk, f"more{number}")), REQUEST)
+    refusal(begin(open_session(alice.pk, "too many")))

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+
+from sessions.database import in_thread
+from sessions.events import feed, hub, log
+from sessions.events.feed import Feed
+from sessions.events.hub import publish
+from sessions.events.log import LoggedEvent
+from sessions.models import EventKind, Session
+from sessions.turns import inbox
+from sessions.turns.sessions import delete_session, open_session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+async def _layer() -> AsyncIterator[None]:
+    """The layer's connections belong to the loop of one test."""
+    yield
+    layer: Any = get_channel_layer()
+    await layer.flush()
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "feed")
+
+
+def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
+    return inbox.accept_message(session.pk, content).events
+
+
+@asynccontextmanager
+async def following(
+    session: Session, after: int = 0, writable: asyncio.Event | None = None
+) -> AsyncIterator[tuple[Feed, list[int]]]:
+    """Follow a session in the background; the list grows by the numbers that arrive."""
+    it, numbers = Feed(session.pk, after, writable), list[int]()
+
+    async def collect() -> None:
+        async for event in it:
+            numbers.append(event.number)
+
+    task = asyncio.create_task(collect())
+    await asyncio.sleep(0.3)
+    try:
+        yield it, numbers
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(numbers: list[int], last: int, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not numbers or numbers[-1] < last:  # noqa: ASYNC110 (a list has no event to wait for)
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_missed_comes_first_then_what_happens(session: Session) -> None:
+    await in_thread(accept)(session)
+    async with following(session, after=1) as (_, numbers):
+        await publish(await in_thread(accept)(session))
+        await until(numbers, 5)
+    assert numbers == [2, 3, 4, 5]
+
+
+async def test_what_the_layer_lost_is_read_from_the_log(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        await in_thread(accept)(session)
+        await publish(await in_thread(accept)(session))
+        await until(numbers, 5)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        first, second = await in_thread(accept)(session), await in_thread(accept)(session)
+        for events in (second, first, first, second, first[:1], second[-1:]):
+            await publish(events)
+        await until(numbers, 5)
+        await asyncio.sleep(0.2)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(session: Session) -> None:
+    async with following(session) as (_, numbers):
+        events = [event for _ in range(3) for event in await in_thread(accept)(session)]
+        # Two batches of a writer, told in one message, and between them what a web process had committed.
+        await publish([*events[:3], *events[5:]])
+        await until(numbers, 7)
+        await asyncio.sleep(0.2)
+    assert numbers == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "ACTIVE_LOOK", 0.1)
+    monkeypatch.setattr(hub, "ROUND", 0.1)
+    async with following(session) as (it, numbers):
+        await in_thread(accept)(session)
+        it.look()
+        await until(numbers, 3)
+        await in_thread(accept)(session)
+        await until(numbers, 5)
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+async def test_a_long_absence_is_caught_up_without_a_pause(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log.since, "__defaults__", (10,))
+    for _ in range(20):
+        await in_thread(accept)(session)
+    async with following(session) as (_, numbers):
+        await until(numbers, 41, seconds=1.5)
+    assert numbers == list(range(1, 42))
+
+
+async def test_large_events_come_in_several_pages_without_a_pause(session: Session) -> None:
+    for _ in range(10):
+        await in_thread(accept)(session, "ж" * 100_000)
+    page = await in_thread(log.since)(session.pk, 0)
+    assert page.more
+    # 200 KB each in UTF-8, and small ones between them.
+    assert [event.kind for event in page].count(EventKind.MESSAGE_ADDED) == 2
+    async with following(session) as (_, numbers):
+        await until(numbers, 21, seconds=1.5)
+    assert numbers == list(range(1, 22))
+    assert not (await in_thread(log.since)(session.pk, 19)).more
+
+
+async def test_a_reader_that_does_not_read_gets_nothing_and_keeps_little_and_misses_nothing(session: Session) -> None:
+    writable = asyncio.Event()
+    async with following(session, writable=writable) as (it, numbers):
+        for _ in range(10):
+            await publish(await in_thread(accept)(session, "x" * 50_000))
+        await asyncio.sleep(0.2)
+        assert numbers == []
+        assert sum(len(events) for events in it._arrived) * 50_000 <= feed.ROOM
+        writable.set()
+        await until(numbers, 21)
+        writable.clear()
+        await publish(await in_thread(accept)(session))
+        await asyncio.sleep(0.2)
+        assert numbers[-1] == 21
+        writable.set()
+        await until(numbers, 23)
+    assert numbers == list(range(1, 24))
+
+
+async def test_events_of_another_session_never_arrive(session: Session, bob: User) -> None:
+    other = await in_thread(open_session)(bob.pk, "feed")
+    async with following(session) as (_, numbers):
+        await publish(await in_thread(accept)(other))
+        await asyncio.sleep(0.3)
+    assert numbers == []
+
+
+async def test_leaving_ends_the_subscription(session: Session) -> None:
+    before = len(asyncio.all_tasks())
+    async with aclosing(aiter(Feed(session.pk, 0))) as events:
+        await in_thread(accept)(session)
+        event = await anext(events)
+        assert event.kind == EventKind.AGENT_SWITCHED
+    await asyncio.sleep(0.1)
+    # The layer keeps one task that reads from Redis.
+    assert len(asyncio.all_tasks()) <= before + 1
+
+
+async def test_a_session_that_is_gone_is_told_of_though_nobody_said_so(session: Session) -> None:
+    await in_thread(accept)(session)
+    it = Feed(session.pk, 0)
+    kinds = []
+    async with asyncio.timeout(20), aclosing(aiter(it)) as events:
+        async for event in events:
+            kinds.append(event.kind)
+            if event.kind == EventKind.TURN_QUEUED:
+                # Its events are lost with the log, and nothing of them is published.
+                await in_thread(delete_session)(session.pk)
+    assert kinds[-2:] == [EventKind.TURN_QUEUED, EventKind.SESSION_DELETED]

@@ -1,0 +1,259 @@
+"""What a person must allow first: asked once, answered once, for exactly what was shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from llm.types import ToolCall as ModelToolCall
+from sessions.errors import ToolCallRefused, UnknownAgent
+from sessions.events import log
+from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
+from sessions.results import Claimed, Step
+from sessions.turns import approvals, attempts, inbox, tool_calls
+from sessions.turns.approvals import Answer
+from sessions.turns.current_agent import choose_agent
+from sessions.turns.sessions import open_session
+from sessions.worker import prompt
+from tests.sessions.calls import read_call, write_call
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "approvals")
+
+
+def begin(session: Session) -> Claimed:
+    return again(inbox.accept_message(session.pk, "Do it.").turn_id)
+
+
+def again(turn_id: Any) -> Claimed:
+    held = attempts.claim(turn_id, worker="w", model="m")
+    assert held is not None
+    return held
+
+
+def ask(session: Session, *calls: ModelToolCall, text: str = "") -> Claimed:
+    held = begin(session)
+    tool_calls.request_tools(held, Step(message_id=new_id(), text=text), calls)
+    return held
+
+
+def decide(session: Session, call_id: str, *, approve: bool = True, **more: Any) -> Any:
+    return approvals.decide(session.pk, call_id, Answer(approve=approve, by=session.owner_id, via=Via.REST, **more))
+
+
+def refusal(session: Session, call_id: str, **more: Any) -> str:
+    with pytest.raises(ToolCallRefused) as caught:
+        decide(session, call_id, **more)
+    return caught.value.code
+
+
+def status(held: Claimed) -> str:
+    return Turn.objects.get(pk=held.turn_id).status
+
+
+def results(held: Claimed) -> list[tuple[str, str]]:
+    return [(m.tool_call_id, m.content) for m in prompt.history(held.turn_id) if m.role == "tool"]
+
+
+def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session) -> None:
+    held = ask(session, write_call("w"))
+    assert status(held) == TurnStatus.WAITING
+    approval = Approval.objects.get()
+    assert (approval.status, approval.call.status) == ("pending", "asked")
+    change = decide(session, "w")
+    assert [event.kind for event in change.events] == ["approval_decided"]
+    assert change.ready is None
+    approval.refresh_from_db()
+    assert (approval.status, approval.call.status, approval.decided_by_id) == ("approved", "waiting", session.owner_id)
+    assert tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False).ready == held.turn_id
+    assert results(held) == [("w", "{}")]
+
+
+def test_a_rejected_call_never_runs_and_the_model_is_told_why(session: Session) -> None:
+    held = ask(session, write_call("w"))
+    assert decide(session, "w", approve=False, feedback="Not this file.").ready == held.turn_id
+    assert results(held) == [("w", "Error: Not this file.")]
+    assert ToolCall.objects.get().status == "rejected"
+    with pytest.raises(ToolCallRefused):
+        tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
+
+
+def test_edited_arguments_are_judged_and_hashed_anew(session: Session) -> None:
+    ask(session, write_call("w"))
+    before = ToolCall.objects.get().digest
+    assert refusal(session, "w", arguments={"path": "../outside", "content": "x"}) == "invalid_arguments"
+    assert refusal(session, "w", arguments={"path": "a.txt"}) == "invalid_arguments"
+    change = decide(session, "w", arguments={"path": "b.txt", "content": "y"})
+    call = ToolCall.objects.get()
+    assert (call.arguments, call.status) == ({"path": "b.txt", "content": "y"}, "waiting")
+    assert call.digest != before
+    assert call.approval.digest == call.digest
+    assert change.events[0].payload["arguments"] == call.arguments
+
+
+def test_the_first_answer_wins(session: Session) -> None:
+    ask(session, write_call("w"))
+    decide(session, "w")
+    before = log.since(session.pk, 0)
+    assert refusal(session, "w") == "approval_decided"
+    assert refusal(session, "w", approve=False) == "approval_decided"
+    assert refusal(session, "none") == "unknown_tool_call"
+    assert log.since(session.pk, 0) == before
+
+
+def test_a_call_that_was_changed_behind_the_approval_does_not_run(session: Session) -> None:
+    ask(session, write_call("w"))
+    ToolCall.objects.update(arguments={"path": "secret.txt", "content": "x"})
+    assert refusal(session, "w") == "invalid_arguments"
+
+
+@pytest.mark.parametrize(
+    ("failed", "approval", "call"), [(False, "approved", "completed"), (True, "rejected", "rejected")]
+)
+def test_a_client_that_asks_its_user_itself_answers_with_the_result(
+    session: Session, failed: bool, approval: str, call: str
+) -> None:
+    held = ask(session, write_call("w"))
+    change = tool_calls.record_tool_result(session.pk, "w", content="Error: no" if failed else "{}", failed=failed)
+    assert change.ready == held.turn_id
+    row = Approval.objects.get()
+    assert (row.status, row.via, row.call.status) == (approval, "result", call)
+
+
+def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> None:
+    held = ask(session, write_call("a"), write_call("b"), read_call("c"))
+    yes = Answer(approve=True, by=session.owner_id, via=Via.REST)
+    with pytest.raises(ToolCallRefused):
+        approvals.decide_all(session.pk, ["a", "c"], yes)
+    assert set(Approval.objects.values_list("status", flat=True)) == {"pending"}
+    approvals.decide_all(session.pk, None, yes)
+    assert set(Approval.objects.values_list("status", flat=True)) == {"approved"}
+    assert status(held) == TurnStatus.WAITING
+    for call_id in "abc":
+        change = tool_calls.record_tool_result(session.pk, call_id, content="{}", failed=False)
+    assert change.ready == held.turn_id
+
+
+def test_nobody_answers_in_time(session: Session) -> None:
+    held = ask(session, write_call("w"))
+    assert approvals.overdue() == []
+    Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    (late,) = approvals.overdue()
+    assert approvals.expire(late).ready == held.turn_id
+    assert approvals.expire(late).events == []
+    assert results(held) == [("w", "Error: nobody approved this in time, so it was not run.")]
+
+
+@pytest.mark.parametrize("end", ["cancel", "interrupt"])
+def test_the_end_of_a_turn_closes_what_is_open(session: Session, end: str) -> None:
+    ask(session, write_call("w"), read_call("r"))
+    if end == "cancel":
+        attempts.cancel(session.pk, None)
+    else:
+        inbox.accept_message(session.pk, "Something else.", interrupt=True)
+    assert Approval.objects.get().status == "withdrawn"
+    assert dict(ToolCall.objects.values_list("call_id", "status")) == {"w": "rejected", "r": "unknown"}
+    assert refusal(session, "w") == "tool_call_finished"
+
+
+def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) -> None:
+    held = begin(session)
+    calls = [
+        write_call("up", path="../x"),
+        ModelToolCall(id="no", name="launch_rocket", arguments={}),
+        ModelToolCall(id="bad", name="write_file", arguments={"path": 1}),
+        ModelToolCall(id="half", name="write_file", arguments={}),
+    ]
+    step = Step(message_id=new_id(), text="Let me see.")
+    change = tool_calls.request_tools(held, step, calls, {"half": "Error: write_file was not run: it is cut."})
+    assert change.ready == held.turn_id
+    assert status(held) == TurnStatus.QUEUED
+    assert not Approval.objects.exists()
+    assert "tool_call_requested" not in [event.kind for event in change.events]
+    answers = dict(results(held))
+    assert set(answers) == {"up", "no", "bad", "half"}
+    assert all(text.startswith("Error: ") for text in answers.values())
+    assert again(held.turn_id).steps == 1
+
+
+def test_a_refused_call_waits_with_the_others_and_is_answered_with_them(session: Session) -> None:
+    held = ask(session, read_call("r"), write_call("up", path="/etc/passwd"))
+    assert status(held) == TurnStatus.WAITING
+    assert tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False).ready == held.turn_id
+    assert sorted(call_id for call_id, _ in results(held)) == ["r", "up"]
+
+
+def test_modes_and_rules_decide_and_are_named(session: Session, alice: User, bob: User) -> None:
+    Session.objects.update(mode="auto-edit")
+    ask(session, write_call("free"))
+    assert ToolCall.objects.get(call_id="free").rule == "mode: auto-edit"
+    attempts.cancel(session.pk, None)
+    PolicyRule.objects.create(owner=bob, effect="deny", tool="*")
+    PolicyRule.objects.create(owner=alice, effect="deny", tool="write_file", subject="*.txt")
+    ask(session, write_call("denied"), read_call("r"))
+    denied = ToolCall.objects.get(call_id="denied")
+    assert (denied.status, denied.rule) == ("failed", "rule: deny write_file *.txt")
+    other = open_session(alice.pk, "other")
+    PolicyRule.objects.create(owner=alice, session=other, effect="allow", tool="write_file", subject="*.md")
+    ask(other, write_call("allowed", path="notes.md"), read_call("r"))
+    assert ToolCall.objects.get(call_id="allowed").status == "waiting"
+
+
+def test_the_last_words_end_the_turn(session: Session) -> None:
+    held = begin(session)
+    done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "All tests pass."})
+    change = tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [done])
+    assert status(held) == TurnStatus.COMPLETED
+    assert change.events[-2].payload["content"] == "All tests pass."
+    behind = begin(session)
+    roles = [message.role for message in prompt.history(behind.turn_id)]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+
+
+def test_a_question_to_the_user_ends_the_turn_with_the_question(session: Session) -> None:
+    held = begin(session)
+    arguments = {"question": "Which one?", "suggestions": ["left", "right"]}
+    question = ModelToolCall(id="q", name="ask_followup_question", arguments=arguments)
+    change = tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [question])
+    assert status(held) == TurnStatus.COMPLETED
+    assert change.events[-2].payload["content"] == "Which one?\n1. left\n2. right"
+
+
+def test_being_done_has_to_wait_for_what_is_out(session: Session) -> None:
+    done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "Done."})
+    held = ask(session, read_call("r"), done)
+    assert status(held) == TurnStatus.WAITING
+    assert dict(results(held))["d"].startswith("Error: other tools")
+
+
+def test_a_model_calculates_and_hands_over_without_any_client(session: Session) -> None:
+    choose_agent(session.pk, "architect")
+    held = begin(session)
+    calls = [
+        ModelToolCall(id="s", name="switch_mode", arguments={"mode": "coder", "reason": "It is code."}),
+        read_call("r"),
+    ]
+    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), calls)
+    session.refresh_from_db()
+    assert session.current_agent == "coder"
+    tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
+    held = again(held.turn_id)
+    assert held.agent == "coder"
+    total = ModelToolCall(id="c", name="calculator", arguments={"expr": "6 * 7"})
+    assert tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [total]).ready == held.turn_id
+    assert dict(results(held))["c"] == "42"
+
+
+def test_an_agent_that_does_not_exist_cannot_be_chosen(session: Session) -> None:
+    before = log.since(session.pk, 0)
+    with pytest.raises(UnknownAgent):
+        choose_agent(session.pk, "wizard")
+    with pytest.raises(UnknownAgent):
+        inbox.accept_message(session.pk, "Hi", agent="wizard")
+    assert log.since(session.pk, 0) == before

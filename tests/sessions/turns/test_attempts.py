@@ -1,0 +1,557 @@
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from agents.context import Window
+from llm.errors import ModelContextTooLong
+from sessions.database import TooLate
+from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRefused
+from sessions.events import log
+from sessions.events.log import HOLD, Addition, NewEvent
+from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.results import Accepted, Change, Claimed, Step
+from sessions.turns import attempts, inbox, recovery, tool_calls
+from sessions.turns.sessions import open_session, owned_session
+from sessions.worker import prompt
+from tests.sessions.calls import read_call
+
+
+@pytest.fixture
+def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have locks end as early as in a real process."""
+    monkeypatch.setattr(log, "HOLD", HOLD)
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "notes")
+
+
+def accept(session: Session, content: str = "Hi") -> Accepted:
+    return inbox.accept_message(session.pk, content)
+
+
+def claim(turn_id: uuid.UUID) -> Claimed:
+    claimed = attempts.claim(turn_id, worker="w", model="scripted")
+    assert claimed is not None
+    return claimed
+
+
+def step(text: str = "Hello", tokens: int = 0) -> Step:
+    return Step(message_id=new_id(), text=text, input_tokens=tokens * 3, output_tokens=tokens)
+
+
+def kinds(session: Session) -> list[str]:
+    return [event.kind for event in log.since(session.pk, 0)]
+
+
+def status(turn_id: uuid.UUID) -> str:
+    return Turn.objects.get(pk=turn_id).status
+
+
+def expire(turn_id: uuid.UUID) -> None:
+    Turn.objects.filter(pk=turn_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_session_is_made_on_first_use_and_found_again(alice: User, bob: User) -> None:
+    session = open_session(alice.pk, "test_session")
+    assert open_session(alice.pk, "test_session").pk == session.pk
+    assert session.key == "test_session"
+    assert session.pk.version == 7
+    assert owned_session(bob.pk, "test_session") is None
+    assert open_session(bob.pk, "test_session").pk != session.pk
+
+
+def test_an_accepted_message_is_stored_with_its_turn_and_its_events(session: Session) -> None:
+    accepted = accept(session, "Hi\tthere 🙂")
+    message = Message.objects.get(pk=accepted.message_id)
+    assert (message.role, message.content, message.turn_id) == ("user", "Hi\tthere 🙂", accepted.turn_id)
+    assert status(accepted.turn_id) == TurnStatus.QUEUED
+    assert kinds(session) == ["agent_switched", "message_added", "turn_queued"]
+    assert accepted.ready == accepted.turn_id
+    second = accept(session)
+    assert [event.number for event in second.events] == [4, 5]
+
+
+def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
+    with pytest.raises(TooLate):
+        inbox.accept_message(session.pk, "Hi", deadline=time.monotonic() - 1)
+    assert not Message.objects.exists()
+    assert not Turn.objects.exists()
+    assert not Event.objects.exists()
+
+
+def test_a_turn_runs_to_its_end(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    assert held.attempt == 1
+    answer = step("Hello", tokens=2)
+    change = attempts.complete(held, answer)
+    turn = Turn.objects.get(pk=held.turn_id)
+    assert (turn.status, turn.steps, turn.input_tokens, turn.output_tokens) == (TurnStatus.COMPLETED, 1, 6, 2)
+    assert turn.lease_expires_at is None
+    assert turn.finished_at is not None
+    assert Message.objects.get(pk=answer.message_id).content == "Hello"
+    assert [event.kind for event in change.events] == ["message_added", "turn_completed"]
+    assert change.ready is None
+
+
+def test_a_turn_is_claimed_once(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    claim(turn_id)
+    assert attempts.claim(turn_id, worker="other", model="scripted") is None
+    assert attempts.claim(new_id(), worker="other", model="scripted") is None
+
+
+def test_turns_of_a_session_run_in_order(session: Session) -> None:
+    first, second = accept(session, "1"), accept(session, "2")
+    assert attempts.claim(second.turn_id, worker="w", model="m") is None
+    change = attempts.complete(claim(first.turn_id), step("one"))
+    assert change.ready == second.turn_id
+    held = claim(second.turn_id)
+    assert [m.content for m in prompt.history(held.turn_id)] == ["1", "one", "2"]
+
+
+def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> None:
+    first = accept(session, "1")
+    accept(session, "2")
+    assert [m.content for m in prompt.history(first.turn_id)] == ["1"]
+
+
+def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    attempts.fail(held, code="model_truncated", text="Cut off.", step=step("Hal"))
+    turn = Turn.objects.get(pk=held.turn_id)
+    assert (turn.status, turn.error_code, turn.error) == (TurnStatus.FAILED, "model_truncated", "Cut off.")
+    partial = Message.objects.get(role="assistant")
+    assert (partial.content, partial.interrupted) == ("Hal", True)
+    assert kinds(session)[-2:] == ["message_added", "turn_failed"]
+
+
+STALE: list[Callable[[Claimed], object]] = [
+    lambda held: attempts.complete(held, step()),
+    lambda held: attempts.fail(held, code="x", text="x"),
+    lambda held: attempts.release(held),
+    lambda held: tool_calls.request_tools(held, step(), [read_call("c")]),
+]
+
+
+@pytest.mark.parametrize("write", STALE)
+def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claimed], object]) -> None:
+    old = claim(accept(session).turn_id)
+    expire(old.turn_id)
+    recovery.recover(old.turn_id)
+    new = claim(old.turn_id)
+    assert new.attempt == 2
+    before = log.since(session.pk, 0)
+    with pytest.raises(StaleAttempt):
+        write(old)
+    addition = Addition(session_id=session.pk, turn_id=old.turn_id, attempt=1, events=(delta(old.turn_id),))
+    assert log.append_all([addition]) == ([], {old.key})
+    assert log.since(session.pk, 0) == before
+    assert attempts.renew([old.key, new.key]) == {old.key}
+    assert attempts.renew([new.key]) == set()
+
+
+@pytest.mark.parametrize("write", STALE)
+def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claimed], object]) -> None:
+    held = claim(accept(session).turn_id)
+    attempts.complete(held, step())
+    before = log.since(session.pk, 0)
+    with pytest.raises(StaleAttempt):
+        write(held)
+    assert log.since(session.pk, 0) == before
+
+
+def delta(turn_id: uuid.UUID, text: str = "x") -> NewEvent:
+    payload = {"turn_id": str(turn_id), "message_id": "m", "text": text}
+    return NewEvent(kind=EventKind.TEXT_DELTA, turn_id=turn_id, payload=payload, attempt=1)
+
+
+def test_events_of_many_turns_are_numbered_without_gaps(alice: User) -> None:
+    sessions = [open_session(alice.pk, f"s{i}") for i in range(5)]
+    held = [claim(accept(session).turn_id) for session in sessions]
+    for _ in range(3):
+        additions = [
+            Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id), delta(h.turn_id)))
+            for h in held
+        ]
+        logged, refused = log.append_all(additions)
+        assert (len(logged), refused) == (10, set())
+    for session in sessions:
+        numbers = [event.number for event in log.since(session.pk, 0)]
+        assert numbers == list(range(1, 4 + 1 + 6))
+        session.refresh_from_db()
+        assert session.last_number == numbers[-1]
+
+
+def test_a_batch_that_is_written_again_is_written_once(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    addition = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=1, events=(delta(held.turn_id, "a"),))
+    first = log.append_all([addition])
+    assert log.append_all([addition], again=True) == first
+    assert kinds(session).count("text_delta") == 1
+
+
+def test_a_batch_of_many_turns_costs_few_queries(alice: User, django_assert_max_num_queries: object) -> None:
+    held = [claim(accept(open_session(alice.pk, f"s{i}")).turn_id) for i in range(20)]
+    additions = [
+        Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id),)) for h in held
+    ]
+    with django_assert_max_num_queries(6):  # type: ignore[operator]
+        log.append_all(additions)
+
+
+def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    calls = [read_call(name) for name in ("a", "b")]
+    tool_calls.request_tools(held, step("Looking."), calls)
+    assert status(held.turn_id) == TurnStatus.WAITING
+    assert tool_calls.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
+    change = tool_calls.record_tool_result(session.pk, "a", content="Error: no", failed=True)
+    assert change.ready == held.turn_id
+    assert status(held.turn_id) == TurnStatus.QUEUED
+    again = claim(held.turn_id)
+    assert (again.attempt, again.steps) == (2, 1)
+    history = prompt.history(held.turn_id)
+    assert [(m.role, m.content) for m in history[1:]] == [
+        ("assistant", "Looking."),
+        ("tool", '"B"'),
+        ("tool", "Error: no"),
+    ]
+    assert [call.id for call in history[1].tool_calls] == ["a", "b"]
+
+
+def test_a_tool_result_is_taken_once(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    tool_calls.request_tools(held, step(""), [read_call("a")])
+    tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
+    before = log.since(session.pk, 0)
+    with pytest.raises(ToolCallRefused) as twice:
+        tool_calls.record_tool_result(session.pk, "a", content="2", failed=False)
+    with pytest.raises(ToolCallRefused) as unknown:
+        tool_calls.record_tool_result(session.pk, "zzz", content="2", failed=False)
+    assert (twice.value.code, unknown.value.code) == ("tool_call_finished", "unknown_tool_call")
+    assert ToolCall.objects.get().result == "1"
+    assert log.since(session.pk, 0) == before
+
+
+def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
+    tool_calls.request_tools(claim(accept(session).turn_id), step(""), [read_call("a")])
+    foreign = open_session(bob.pk, "notes")
+    with pytest.raises(ToolCallRefused):
+        tool_calls.record_tool_result(foreign.pk, "a", content="1", failed=False)
+
+
+def test_providers_that_number_their_calls_from_zero_do_not_mix_them_up(session: Session) -> None:
+    for _ in range(2):
+        held = claim(accept(session).turn_id)
+        tool_calls.request_tools(held, step(""), [read_call("call_0")])
+        call_id = ToolCall.objects.get(turn=held.turn_id).call_id
+        tool_calls.record_tool_result(session.pk, call_id, content="1", failed=False)
+        attempts.complete(claim(held.turn_id), step("done"))
+    assert len(set(ToolCall.objects.values_list("call_id", flat=True))) == 2
+
+
+def test_a_turn_given_back_is_ready_for_another_worker(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    assert attempts.release(held).ready == held.turn_id
+    assert claim(held.turn_id).attempt == 2
+
+
+def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    for _ in range(2):
+        claim(turn_id)
+        assert turn_id not in recovery.lapsed()
+        expire(turn_id)
+        assert turn_id in recovery.lapsed()
+        assert recovery.recover(turn_id).ready == turn_id
+    claim(turn_id)
+    expire(turn_id)
+    recovery.recover(turn_id)
+    turn = Turn.objects.get(pk=turn_id)
+    assert (turn.status, turn.error_code) == (TurnStatus.FAILED, "too_many_attempts")
+    assert turn.error
+
+
+def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
+    turn_id = accept(session).turn_id
+    for i in range(4):
+        claim(turn_id)
+        expire(turn_id)
+        recovery.recover(turn_id)
+        call = read_call(str(i))
+        tool_calls.request_tools(claim(turn_id), step(""), [call])
+        tool_calls.record_tool_result(session.pk, str(i), content="1", failed=False)
+    assert status(turn_id) == TurnStatus.QUEUED
+
+
+def test_a_queued_turn_that_nobody_took_is_found_when_it_is_next_in_its_session(session: Session) -> None:
+    first, second = accept(session), accept(session)
+    assert recovery.untaken(10) == []
+    Turn.objects.update(queued_at=timezone.now() - recovery.TASK_PATIENCE)
+    assert recovery.untaken(10) == [first.turn_id]
+    attempts.complete(claim(first.turn_id), step())
+    assert recovery.untaken(10) == [second.turn_id]
+    assert recovery.untaken(0) == []
+    attempts.claim(second.turn_id, worker="w", model="m")
+    assert recovery.untaken(10) == []
+
+
+def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session: Session) -> None:
+    turn_id = accept(session).turn_id
+
+    def passes(seconds: int) -> None:
+        Turn.objects.filter(pk=turn_id).update(claimed_at=timezone.now() - timedelta(seconds=seconds))
+
+    claim(turn_id)
+    passes(100)
+    expire(turn_id)
+    recovery.recover(turn_id)
+    held = claim(turn_id)
+    passes(10)
+    tool_calls.request_tools(held, step(""), [read_call("a")])
+    passes(1000)
+    tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
+    assert round(claim(turn_id).worked.total_seconds()) == 110
+
+
+def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    behind = accept(session)
+    tool_calls.request_tools(held, step(""), [read_call("a")])
+    Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
+    assert recovery.lapsed() == [held.turn_id]
+    assert recovery.recover(held.turn_id).ready == behind.turn_id
+    assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
+    history = prompt.history(behind.turn_id)
+    assert [m.role for m in history] == ["user", "assistant", "tool", "user"]
+    assert history[2].content == prompt.NO_RESULT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -> None:
+    session = open_session(alice.pk, "race")
+    for _ in range(10):
+        turn_id = accept(session).turn_id
+
+        def race(name: str, turn_id: uuid.UUID = turn_id) -> Claimed | None:
+            try:
+                return attempts.claim(turn_id, worker=name, model="m")
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            won = [held for held in pool.map(race, "abcd") if held]
+        assert len(won) == 1
+        attempts.complete(won[0], step())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_messages_from_many_sockets_get_numbers_without_gaps(alice: User) -> None:
+    session = open_session(alice.pk, "crowd")
+
+    def send(i: int) -> Accepted:
+        try:
+            return accept(session, str(i))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(40)))
+    numbers = [event.number for event in log.since(session.pk, 0)]
+    assert numbers == list(range(1, 82))
+
+
+@contextmanager
+def frozen_inside_a_transaction(session: Session) -> Iterator[None]:
+    """Somebody has locked the session and does nothing more, for as long as this lasts."""
+    locked, thaw = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        try:
+            with suppress(OperationalError), transaction.atomic():
+                log.lock(session.pk)
+                locked.set()
+                thaw.wait(60)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(freeze)
+        assert locked.wait(10)
+        try:
+            yield
+        finally:
+            thaw.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_somebody_has_locked_does_not_hold_up_the_recovery_of_others(alice: User) -> None:
+    session = open_session(alice.pk, "locked")
+    held = claim(accept(session).turn_id)
+    expire(held.turn_id)
+    with frozen_inside_a_transaction(session):
+        started = time.monotonic()
+        assert recovery.recover(held.turn_id) == Change()
+        assert time.monotonic() - started < 2, "it waited for the lock"
+        assert recovery.lapsed() == [held.turn_id]
+    assert recovery.recover(held.turn_id).ready == held.turn_id
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("quick_locks")
+def test_who_freezes_inside_a_transaction_loses_it_before_others_give_up(alice: User) -> None:
+    session = open_session(alice.pk, "frozen")
+    with frozen_inside_a_transaction(session):
+        assert accept(session).number == 3
+
+
+def test_the_database_itself_refuses_impossible_turns(session: Session) -> None:
+    first, second = accept(session), accept(session)
+    claim(first.turn_id)
+    later = timezone.now()
+    impossible: list[dict[str, Any]] = [
+        {"status": "running", "lease_expires_at": later},
+        {"status": "running"},
+        {"status": "dreaming"},
+        {"status": "completed"},
+        {"finished_at": later},
+        {"status": "failed", "finished_at": later},
+    ]
+    for fields in impossible:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Turn.objects.filter(pk=second.turn_id).update(**fields)
+
+
+def test_only_one_module_writes_a_turns_status() -> None:
+    sources = Path(attempts.__file__).parents[1].rglob("*.py")
+    writers = {
+        path.name for path in sources if re.search(r"(update|create)\([^)]*\bstatus=", path.read_text(encoding="utf-8"))
+    }
+    assert writers == {"transitions.py"}
+
+
+def test_the_same_client_message_id_is_the_same_message(session: Session, bob: User) -> None:
+    first = inbox.accept_message(session.pk, "Hi", client_message_id="m1")
+    again = inbox.accept_message(session.pk, "Hi", client_message_id="m1")
+    assert (again.message_id, again.turn_id, again.number) == (first.message_id, first.turn_id, first.number)
+    assert again.repeated
+    assert not first.repeated
+    assert again.events == []
+    assert again.ready is None
+    assert Message.objects.count() == 1
+    other = open_session(bob.pk, "notes")
+    assert not inbox.accept_message(other.pk, "Hi", client_message_id="m1").repeated
+    assert not inbox.accept_message(session.pk, "Hi", client_message_id=None).repeated
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "waiting"])
+def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) -> None:
+    turn_id, behind = accept(session).turn_id, accept(session)
+    if state != "queued":
+        held = claim(turn_id)
+        log.append_all([addition(held, "Hel"), addition(held, "lo")])
+    if state == "waiting":
+        tool_calls.request_tools(held, step("Hello"), [read_call("a")])
+    change = attempts.cancel(session.pk, None)
+    assert status(turn_id) == TurnStatus.CANCELLED
+    assert change.ready == behind.turn_id
+    assert change.events[-1].kind == EventKind.TURN_CANCELLED
+    if state == "running":
+        partial = Message.objects.get(role="assistant")
+        assert (partial.content, partial.interrupted) == ("Hello", True)
+        before = log.since(session.pk, 0)
+        assert log.append_all([addition(held, " there")]) == ([], {held.key})
+        assert log.since(session.pk, 0) == before
+    if state == "waiting":
+        with pytest.raises(ToolCallRefused):
+            tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
+    assert [m.role for m in prompt.history(behind.turn_id)][-1] == "user"
+    with pytest.raises(NothingToCancel):
+        attempts.cancel(session.pk, turn_id)
+
+
+def addition(held: Claimed, text: str) -> Addition:
+    payload = {"turn_id": str(held.turn_id), "message_id": str(uuid.UUID(int=7)), "text": text}
+    event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=payload, attempt=held.attempt)
+    return Addition(session_id=held.session_id, turn_id=held.turn_id, attempt=held.attempt, events=(event,))
+
+
+def test_only_a_turn_of_this_session_can_be_cancelled(session: Session, bob: User) -> None:
+    foreign = accept(open_session(bob.pk, "notes"))
+    with pytest.raises(NothingToCancel):
+        attempts.cancel(session.pk, foreign.turn_id)
+    assert status(foreign.turn_id) == TurnStatus.QUEUED
+
+
+def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
+    first, second, third = accept(session), accept(session), accept(session)
+    attempts.cancel(session.pk, second.turn_id)
+    change = attempts.complete(claim(first.turn_id), step())
+    assert change.ready == third.turn_id
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("quick_locks")
+def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(alice: User) -> None:
+    session = open_session(alice.pk, "frozen")
+    turn_id = accept(session).turn_id
+    locked = threading.Event()
+
+    def freeze() -> None:
+        try:
+            with pytest.raises(DatabaseError), transaction.atomic():
+                log.lock(session.pk)
+                locked.set()
+                time.sleep(3)
+                log.lock(session.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(freeze)
+        locked.wait(10)
+        started = time.monotonic()
+        attempts.cancel(session.pk, None)
+        waited = time.monotonic() - started
+        frozen.result()
+    assert status(turn_id) == TurnStatus.CANCELLED
+    assert waited < 2, "0.7 s, and more on a busy machine; the frozen one would have kept it for 3"
+
+
+def test_a_long_conversation_is_made_to_fit_and_the_newest_request_stays(session: Session) -> None:
+    for i in range(12):
+        held = claim(accept(session, f"question {i} " + "lorem ipsum " * 200).turn_id)
+        attempts.complete(held, step(f"answer {i} " + "dolor sit " * 200))
+    held = claim(accept(session, "the newest").turn_id)
+    whole, _ = prompt.model_input(held.turn_id, "coder", Window(tokens=200_000))
+    fitted, _ = prompt.model_input(held.turn_id, "coder", Window(tokens=20_000))
+    assert len(whole) == 1 + 25
+    assert len(fitted) < len(whole)
+    assert fitted[-1].content == whole[-1].content == "the newest"
+    assert "Earlier in this conversation" in fitted[0].content
+    with pytest.raises(ModelContextTooLong):
+        prompt.model_input(held.turn_id, "coder", Window(tokens=9_000))
+
+
+def test_thoughts_are_kept_and_no_model_sees_them_again(session: Session) -> None:
+    held = claim(accept(session).turn_id)
+    attempts.fail(held, code="model_stalled", text="Silent.", step=Step(message_id=new_id(), text="", reasoning="Hm."))
+    assert Message.objects.get(role="assistant").reasoning == "Hm."
+    behind = claim(accept(session, "go on").turn_id)
+    assert [(m.role, m.content) for m in prompt.history(behind.turn_id)][1:] == [("user", "go on")]

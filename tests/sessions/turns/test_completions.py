@@ -1,0 +1,193 @@
+"""Requests that bring their whole conversation: what the model is shown, how they end, how long they are kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from agents.context import Window
+from agents.events import StepFinished
+from agents.loop import Limit
+from llm.errors import ModelBrokenToolCall, ModelError
+from llm.types import Image, ModelRequest, ToolCall, Usage
+from sessions import tasks
+from sessions.api.openai import requests
+from sessions.api.openai.errors import STATUS, DoorError
+from sessions.api.openai.requests import ChatRequest
+from sessions.api.openai.responses import Chunks, Whole
+from sessions.api.openai.turn_stream import Calls, End, Replaced, Text
+from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
+from sessions.results import Claimed, Step
+from sessions.turns import attempts, completions, inbox
+from sessions.turns.completions import Asked
+from sessions.turns.sessions import open_session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO: Any = {"role": "user", "content": "Hello."}
+TOOL = {"name": "weather", "description": "", "parameters": {"type": "object"}}
+
+
+def window(_: str) -> Window:
+    return Window(tokens=100_000)
+
+
+def held(user: User, **asked: Any) -> Claimed:
+    accepted = completions.accept(user.pk, Asked(**{"model": "scripted", "messages": [HELLO], **asked}))
+    claimed = attempts.claim(accepted.turn_id, worker="w", model="the server's")
+    assert claimed is not None
+    assert claimed.stateless
+    return claimed
+
+
+def finish(claimed: Claimed, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
+    """Let the model ask for tools; return the kinds of the events."""
+    asked = tuple(ToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
+    wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
+    usage = Usage(input_tokens=7, output_tokens=2, cached_tokens=3)
+    finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
+    step = Step(message_id=new_id(), text="", input_tokens=7, output_tokens=2)
+    return [event.kind for event in completions.finish(claimed, step, finished).events]
+
+
+def test_the_budgets_of_a_key_count_for_what_it_asks(alice: User) -> None:
+    key = uuid.uuid4()
+    budget = Budget.objects.create(api_key=key, limit=1)
+    accepted = completions.accept(alice.pk, Asked(model="scripted", messages=[HELLO]), api_key=key)
+    claimed = attempts.claim(accepted.turn_id, worker="w", model="the server's")
+    assert claimed
+    assert claimed.budgets == (budget.pk,)
+
+
+def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> None:
+    claimed = held(alice, model="openai/x", messages=[HELLO], options={"temperature": 1, "max_tokens": 5})
+    assert Turn.objects.get().model == "openai/x"
+    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    assert isinstance(request, ModelRequest)
+    assert (request.model, request.max_output_tokens, dict(request.options)) == ("openai/x", 5, {"temperature": 1})
+    assert [(message.role, message.content) for message in request.messages] == [("user", "Hello.")]
+
+
+def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -> None:
+    parts = [
+        {"type": "text", "text": "A"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "text", "text": "B"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/b.png", "detail": "low"}},
+    ]
+    tools = [
+        {"type": "function", "function": {"name": name, "strict": strict}} for name, strict in (("f", None), ("g", 0))
+    ]
+    messages = [{"role": "user", "name": "alice", "content": content} for content in (parts, parts[1:])]
+    asked = requests.chat(ChatRequest.model_validate({"model": "scripted", "messages": messages, "tools": tools}))
+    claimed = held(alice, messages=asked.messages, tools=asked.tools)
+    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    assert isinstance(request, ModelRequest)
+    first, second = request.messages
+    assert (first.name, first.content, second.content) == ("alice", "A\nB", "B")
+    a, b = Image("https://example.com/a.png", at=1), Image("https://example.com/b.png", detail="low")
+    assert (first.images, second.images) == ((a, b), (replace(a, at=0), b))
+    assert [tool.strict for tool in request.tools] == [None, False]
+
+
+def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
+    claimed = held(alice, tools=[TOOL])
+    assert finish(claimed, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
+    outcome = completions.outcome(claimed.turn_id)
+    assert (outcome.finish_reason, outcome.input_tokens, outcome.cached_tokens) == ("tool_calls", 7, 3)
+
+
+def test_an_id_that_the_conversation_has_is_not_used_again(alice: User) -> None:
+    before = [
+        HELLO,
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "call_0", "name": "weather", "arguments": {}}]},
+        {"role": "tool", "content": "rain", "tool_call_id": "call_0"},
+    ]
+    finish(held(alice, tools=[TOOL], messages=before), "weather")
+    (call,) = Message.objects.get(role="assistant").tool_calls
+    assert call["id"] != "call_0"
+
+
+def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: User) -> None:
+    claimed = held(alice, model="codelab/coder", agent="coder", tools=[TOOL])
+    assert finish(claimed, "rm", "weather", broken=["weather"])[-1] == EventKind.TURN_QUEUED
+    again = attempts.claim(claimed.turn_id, worker="w", model="m")
+    assert again is not None
+    request = completions.model_request(again.turn_id, again.agent, window)
+    assert isinstance(request, ModelRequest)
+    assert [message.role for message in request.messages] == ["system", "user", "assistant", "tool", "tool"]
+    results = [message.content for message in request.messages[-2:]]
+    assert results == ["Error: there is no tool `rm` here. There are: weather.", "Error: cannot be read"]
+    # With one that is there, the caller hears of that one alone.
+    assert finish(again, "rm", "weather")[-1] == EventKind.TURN_COMPLETED
+    calls = Message.objects.filter(role="assistant").order_by("-number")[0].tool_calls
+    assert [call["name"] for call in calls] == ["weather"]
+
+
+def test_half_a_call_is_never_handed_out(alice: User) -> None:
+    claimed = held(alice, tools=[TOOL])
+    finish(claimed, "weather", reason="length", broken=["weather"])
+    assert completions.outcome(claimed.turn_id).finish_reason == "length"
+    assert Message.objects.get(role="assistant").tool_calls == []
+    with pytest.raises(ModelBrokenToolCall):
+        finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
+
+
+def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:
+    kinds: list[type[ModelError]] = [ModelError, *ModelError.__subclasses__()]
+    codes = {kind.code for kind in kinds} | set(Limit)
+    codes |= {"budget_exhausted", "price_unknown", "provider_key_refused", "provider_key_unreadable", "tool_timed_out"}
+    assert codes == STATUS.keys()
+
+
+def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settings) -> None:
+    old, new, open_one = held(alice), held(alice), held(alice)
+    finish(old)
+    finish(new)
+    seen = open_session(alice.pk, "a session that people see")
+    long_ago = timezone.now() - timedelta(days=settings.CODELAB_COMPLETION_DAYS, minutes=1)
+    Session.objects.exclude(pk=new.session_id).update(updated_at=long_ago)
+    tasks.tidy()
+    assert set(Session.objects.values_list("pk", flat=True)) == {new.session_id, open_one.session_id, seen.pk}
+    assert Completion.objects.count() == 2
+
+
+def test_sessions_are_kept_for_as_long_as_the_operator_says(alice: User, settings: Settings) -> None:
+    settings.CODELAB_SESSION_DAYS = 30
+    old, used = open_session(alice.pk, "old"), open_session(alice.pk, "used")
+    waiting = open_session(alice.pk, "waiting")
+    inbox.accept_message(waiting.pk, "Still to be answered")
+    Session.objects.exclude(pk=used.pk).update(updated_at=timezone.now() - timedelta(days=30, minutes=1))
+    tasks.tidy()
+    assert set(Session.objects.values_list("pk", flat=True)) == {used.pk, waiting.pk}
+    assert not Session.objects.filter(pk=old.pk).exists()
+
+
+def test_what_a_dead_worker_has_said_is_not_said_twice() -> None:
+    end = End("stop", completions.Outcome(finish_reason="stop", input_tokens=1, output_tokens=1))
+    whole = Whole(uuid.uuid4(), "m")
+    for piece in (Text("one", "Hal"), Replaced(["one"]), Text("two", "Whole.")):
+        assert whole.read(piece) is None
+    answer = whole.read(end)
+    assert answer is not None
+    assert answer["choices"][0]["message"]["content"] == "Whole."
+    chunks = Chunks(uuid.uuid4(), "m", include_usage=False)
+    assert chunks.write(Replaced(["nothing of it was sent"])) == ""
+    chunks.write(Text("one", "Hal"))
+    with pytest.raises(DoorError) as caught:
+        chunks.write(Replaced(["one"]))
+    assert caught.value.code == "answer_restarted"
+
+
+def test_the_calls_of_a_stream_come_one_after_the_other() -> None:
+    calls = [{"id": str(i), "name": "f", "arguments": {}} for i in range(2)]
+    lines = Chunks(uuid.uuid4(), "m", include_usage=False).write(Calls(calls))
+    assert [line.count('"index":1,"') for line in lines.split("\n\n")] == [0, 0, 1, 1, 0]

@@ -1,0 +1,157 @@
+"""Pictures of a session: what is taken, what a message and a model are shown of it, and when it goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from sessions.api.rest import serializers
+from sessions.api.websocket.snapshot import snapshot
+from sessions.errors import ImageRefused, MessageRefused
+from sessions.models import Event, Image, Session, new_id
+from sessions.protocol import MAX_IMAGE_BYTES
+from sessions.results import Accepted, Step
+from sessions.turns import attempts, images, inbox
+from sessions.turns.sessions import delete_session, open_session
+from sessions.worker import prompt
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "images")
+
+
+def put(session: Session, number: int = 0, size: int = 0) -> Image:
+    return images.store(session.pk, PNG + b"%d" % number + bytes(size))
+
+
+def show(session: Session, *shown: Image, text: str = "Look.") -> Accepted:
+    return inbox.accept_message(session.pk, text, images=[image.pk for image in shown])
+
+
+def answer(accepted: Accepted) -> None:
+    held = attempts.claim(accepted.turn_id, worker="w", model="m")
+    assert held
+    attempts.complete(held, Step(message_id=new_id(), text="I see."))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (PNG + b"x", "image/png"),
+        (b"\xff\xd8\xff\xe0x", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "image/webp"),
+    ],
+)
+def test_a_picture_is_what_its_first_bytes_say(session: Session, data: bytes, kind: str) -> None:
+    assert images.store(session.pk, data).media_type == kind
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg></svg>", b"RIFF\x10\x00\x00\x00WAVE", b"\x89PNG", b"BM1234"])
+def test_what_no_model_reads_is_refused(session: Session, data: bytes) -> None:
+    with pytest.raises(ImageRefused) as caught:
+        images.store(session.pk, data)
+    assert caught.value.code == "invalid_image"
+    assert not session.images.exists()
+
+
+def test_the_largest_picture_is_taken_and_no_larger_one(session: Session) -> None:
+    put(session, size=MAX_IMAGE_BYTES - len(PNG) - 1)
+    with pytest.raises(ImageRefused) as caught:
+        put(session, size=MAX_IMAGE_BYTES - len(PNG))
+    assert caught.value.code == "image_too_large"
+
+
+def test_the_same_picture_again_is_the_same(session: Session, bob: User) -> None:
+    first = put(session)
+    assert put(session).pk == first.pk
+    assert put(session, 1).pk != first.pk
+    assert put(open_session(bob.pk, "images")).pk != first.pk, "nobody learns what others have"
+
+
+def test_a_message_shows_it_to_people_and_to_the_model(session: Session) -> None:
+    image = put(session)
+    accepted = show(session, image, image)
+    described = [{"image_id": str(image.pk), "media_type": "image/png", "bytes": len(PNG) + 1}]
+    (added,) = Event.objects.filter(session=session, kind="message_added")
+    assert added.payload["images"] == described
+    assert snapshot(session.pk)["messages"][0]["images"] == described
+    (said,) = serializers.history(session).messages
+    assert said.images is not None
+    assert [str(each.image_id) for each in said.images] == [str(image.pk)]
+    (message,) = prompt.history(accepted.turn_id)
+    assert [each.url for each in message.images] == ["data:image/png;base64,iVBORw0KGgow"]
+
+
+def test_it_is_shown_with_later_messages_too(session: Session) -> None:
+    answer(show(session, put(session)))
+    later = inbox.accept_message(session.pk, "And now?")
+    assert [len(message.images) for message in prompt.history(later.turn_id)] == [1, 0, 0]
+
+
+def test_a_message_without_pictures_says_nothing_of_them(session: Session) -> None:
+    accepted = inbox.accept_message(session.pk, "Hello.")
+    assert all("images" not in event.payload for event in accepted.events)
+    assert serializers.history(session).messages[0].images is None
+
+
+def test_a_picture_that_is_not_there_refuses_the_message_whole(session: Session, bob: User) -> None:
+    foreign = put(open_session(bob.pk, "images"))
+    mine = put(session)
+    for missing in (foreign, Image(pk=new_id())):
+        with pytest.raises(MessageRefused) as caught:
+            show(session, mine, missing)
+        assert caught.value.code == "image_not_found"
+    assert not session.messages.exists()
+    mine.refresh_from_db()
+    assert not mine.is_shown
+
+
+def test_only_so_many_are_shown_to_a_model_and_the_newest(session: Session) -> None:
+    for number in range(prompt.NEWEST // 5 + 1):
+        accepted = show(session, *(put(session, number * 5 + i) for i in range(5)), text=f"{number}")
+        answer(accepted)
+    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    assert [len(message.images) for message in shown] == [0, 5, 5, 5, 5]
+    assert shown[0].content == "0\n\n[5 of 5 images left out: they come again below, or there are newer ones.]"
+    assert shown[1].content == "1"
+
+
+def test_a_picture_is_given_to_a_model_once_and_with_the_newest_message(session: Session) -> None:
+    image, other = put(session, 1, MAX_IMAGE_BYTES - 100), put(session, 2)
+    for _ in range(5):
+        accepted = show(session, image, other)
+        answer(accepted)
+    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    assert [len(message.images) for message in shown] == [0, 0, 0, 0, 2]
+    assert all("2 of 2 images left out" in message.content for message in shown[:-1])
+
+
+def test_only_so_many_bytes_are_shown_to_a_model(session: Session) -> None:
+    for number in range(3):
+        accepted = show(session, put(session, number, MAX_IMAGE_BYTES - 100))
+        answer(accepted)
+    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    assert [len(message.images) for message in shown] == [0, 1, 1]
+
+
+def test_what_no_message_shows_goes_after_a_day(session: Session) -> None:
+    shown, _unused, again = put(session, 1), put(session, 2), put(session, 3)
+    show(session, shown)
+    Image.objects.update(uploaded_at=timezone.now() - timedelta(days=1, seconds=1))
+    new = put(session, 4)
+    assert put(session, 3).pk == again.pk
+    images.forget_unused()
+    assert set(session.images.values_list("pk", flat=True)) == {shown.pk, again.pk, new.pk}
+
+
+def test_it_goes_with_its_session(session: Session) -> None:
+    show(session, put(session))
+    delete_session(session.pk)
+    assert not Image.objects.exists()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from sessions.api.websocket.snapshot import snapshot
+from sessions.errors import MessageRefused, StaleAttempt
+from sessions.events import log
+from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.results import Accepted, Claimed, Step
+from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns.sessions import open_session
+from sessions.worker import prompt
+from tests.sessions.calls import read_call
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "queue")
+
+
+def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
+    return inbox.accept_message(session.pk, content, interrupt=interrupt)
+
+
+def claim(accepted: Accepted) -> Claimed:
+    held = attempts.claim(accepted.turn_id, worker="w", model="m")
+    assert held is not None
+    return held
+
+
+def answer(accepted: Accepted) -> Accepted | None:
+    """Answer a message; return nothing, or fail when it was not its turn."""
+    attempts.complete(claim(accepted), Step(message_id=new_id(), text="ok"))
+    return None
+
+
+def waiting(session: Session) -> list[str]:
+    return [message.content for message in inbox.waiting_messages(session.pk)]
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(MessageRefused) as caught:
+        (inbox.edit_message if len(arguments) == 3 else inbox.withdraw_message)(*arguments)  # type: ignore[arg-type]
+    return caught.value.code
+
+
+def test_a_message_that_waits_can_be_changed(session: Session) -> None:
+    first, second = say(session, "one"), say(session, "two")
+    claim(first)
+    change = inbox.edit_message(session.pk, second.message_id, "zwei")
+    assert [event.kind for event in change.events] == ["message_edited"]
+    assert waiting(session) == ["zwei"]
+    assert Message.objects.get(pk=second.message_id).content == "zwei"
+
+
+def test_a_message_that_waits_can_be_taken_back_and_is_seen_by_nobody_again(session: Session) -> None:
+    first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
+    held = claim(first)
+    change = inbox.withdraw_message(session.pk, second.message_id)
+    assert [event.kind for event in change.events] == ["message_withdrawn", "turn_cancelled"]
+    assert change.ready is None
+    assert attempts.complete(held, Step(message_id=new_id(), text="ok")).ready == third.turn_id
+    claim(third)
+    assert [m.content for m in prompt.history(third.turn_id)] == ["one", "ok", "three"]
+    assert "two" not in str(snapshot(session.pk))
+    assert Message.objects.get(pk=second.message_id).content == "two", "the record keeps it"
+    assert refusal(session.pk, second.message_id) == "message_not_found"
+
+
+def test_taking_back_the_next_one_makes_the_one_behind_it_ready(session: Session) -> None:
+    first, second = say(session, "one"), say(session, "two")
+    assert inbox.withdraw_message(session.pk, first.message_id).ready == second.turn_id
+
+
+def test_what_somebody_has_begun_to_answer_stays_as_it_is(session: Session) -> None:
+    accepted = say(session, "one")
+    held = claim(accepted)
+    for arguments in ((session.pk, accepted.message_id, "x"), (session.pk, accepted.message_id)):
+        assert refusal(*arguments) == "message_begun"
+    attempts.release(held)
+    assert refusal(session.pk, accepted.message_id, "x") == "message_begun", "text of it may have been shown"
+    answer(accepted)
+    assert refusal(session.pk, accepted.message_id) == "message_begun"
+
+
+def test_only_ones_own_messages_can_be_changed(session: Session, bob: User) -> None:
+    accepted = say(session, "one")
+    bobs = open_session(bob.pk, "queue")
+    assert refusal(bobs.pk, accepted.message_id, "x") == "message_not_found"
+    assert refusal(bobs.pk, accepted.message_id) == "message_not_found"
+    assert refusal(session.pk, new_id()) == "message_not_found"
+    assert waiting(session) == ["one"]
+
+
+def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Session) -> None:
+    first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
+    held = claim(first)
+    urgent = say(session, "now", interrupt=True)
+    assert [event.kind for event in urgent.events] == [
+        "turn_cancelled",
+        "message_added",
+        "turn_queued",
+        "queue_changed",
+    ]
+    assert urgent.ready == urgent.turn_id
+    assert Turn.objects.get(pk=first.turn_id).status == TurnStatus.CANCELLED
+    with pytest.raises(StaleAttempt):
+        attempts.complete(held, Step(message_id=new_id(), text="too late"))
+    assert waiting(session) == ["now", "two", "three"]
+    more_urgent = say(session, "at once", interrupt=True)
+    assert waiting(session) == ["at once", "now", "two", "three"]
+    for accepted in (more_urgent, urgent, second, third):
+        answer(accepted)
+    assert [event.number for event in log.since(session.pk, 0)] == list(range(1, Event.objects.count() + 1))
+
+
+def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
+    held = claim(say(session, "one"))
+    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [read_call("a")])
+    urgent = say(session, "now", interrupt=True)
+    answer(urgent)
+    assert ToolCall.objects.get().status == "unknown", "it is out with a client and may run all the same"
+
+
+def test_an_interrupt_of_nothing_is_a_message_like_any_other(session: Session) -> None:
+    accepted = say(session, "one", interrupt=True)
+    assert [event.kind for event in accepted.events] == ["agent_switched", "message_added", "turn_queued"]
+    answer(accepted)
+
+
+def test_an_interrupt_that_is_sent_twice_interrupts_once(session: Session) -> None:
+    claim(say(session, "one"))
+    first = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
+    held = claim(first)
+    again = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
+    assert (again.repeated, again.turn_id) == (True, first.turn_id)
+    attempts.complete(held, Step(message_id=new_id(), text="ok"))

@@ -1,0 +1,166 @@
+"""Who answers a message, where an orchestrator chooses."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from agents import routing
+from agents.context import Window
+from llm import calls as model_calls
+from llm.types import ToolCall as ModelToolCall
+from sessions.errors import StaleAttempt
+from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
+from sessions.results import Claimed, Step
+from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns.attempts import Choice
+from sessions.turns.current_agent import choose_agent
+from sessions.turns.sessions import delete_session, open_session
+from sessions.worker import agent_choice, prompt
+from tests.live.provider import Provider
+
+
+@pytest.fixture(autouse=True)
+def _several_agents(settings: Settings) -> None:
+    settings.CODELAB_AGENTS = "multi"
+
+
+@pytest.fixture
+def session(alice: User) -> Session:
+    return open_session(alice.pk, "reception")
+
+
+def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
+    held = attempts.claim(inbox.accept_message(session.pk, text, agent=agent).turn_id, worker="w", model="m")
+    assert held is not None
+    return held
+
+
+async def choice_of(asked: agent_choice.Question, held: Claimed) -> attempts.Choice:
+    try:
+        return await agent_choice.choose(asked, held, id)
+    finally:
+        # Connections to providers belong to the loop.
+        await model_calls.close()
+
+
+def decided(held: Claimed) -> Choice | None:
+    """Return the choice of another agent, if there is one to make."""
+    asked = agent_choice.question(held.turn_id)
+    choice = asyncio.run(choice_of(asked, held)) if agent_choice.is_open(asked) else None
+    return choice if choice and choice.route else None
+
+
+def chosen(held: Claimed) -> str:
+    """Choose as a worker does, and end the turn."""
+    if choice := decided(held):
+        held, change = attempts.assign(held, choice)
+        assert [event.kind for event in change.events] == ["agent_switched"]
+        assert change.events[0].payload["from_agent"] != held.agent
+    attempts.complete(held, Step(message_id=new_id(), text="ok"))
+    return held.agent
+
+
+def test_a_task_goes_to_the_agent_it_is_for_and_stays_there_until_another_comes(session: Session) -> None:
+    assert chosen(begin(session, "Напиши функцию, которая складывает числа")) == "coder"
+    assert chosen(begin(session, "and one that multiplies, please")) == "coder"
+    assert chosen(begin(session, "Explain how the event loop works")) == "ask"
+
+
+def test_a_greeting_is_answered_without_an_agent(session: Session) -> None:
+    asked = agent_choice.question(begin(session, "Привет!").turn_id)
+    assert agent_choice.own_reply(asked)
+    assert asked.current == "orchestrator"
+
+
+def test_the_choice_of_the_user_stays_until_the_orchestrator_is_chosen(session: Session) -> None:
+    assert chosen(begin(session, "Explain it", agent="debug")) == "debug"
+    assert chosen(begin(session, "Write a function that adds numbers")) == "debug"
+    choose_agent(session.pk, "orchestrator")
+    assert chosen(begin(session, "Write a function that adds numbers")) == "coder"
+
+
+def test_an_answer_to_a_question_stays_with_the_agent_that_asked(session: Session) -> None:
+    held = begin(session, "Write a function")
+    choice = decided(held)
+    assert choice
+    held, _ = attempts.assign(held, choice)
+    question = ModelToolCall(id="q", name="ask_followup_question", arguments={"question": "Which language?"})
+    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [question])
+    assert chosen(begin(session, "Explain it to me in Python")) == "coder"
+
+
+def test_an_attempt_that_lost_its_turn_chooses_nobody(session: Session) -> None:
+    held = begin(session, "Write a function")
+    choice = decided(held)
+    assert choice
+    attempts.cancel(session.pk, None)
+    with pytest.raises(StaleAttempt):
+        attempts.assign(held, choice)
+    session.refresh_from_db()
+    assert session.current_agent == "orchestrator"
+
+
+def calls() -> list[tuple[str, str, str, str, int]]:
+    rows = ModelCall.objects.order_by("pk").values_list("purpose", "agent", "outcome", "error_code", "output_tokens")
+    return list(rows)
+
+
+@pytest.fixture
+def provided_model(settings: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(routing, "TIMEOUT", 2.0)
+    settings.CODELAB_MODEL = "openai/fake"
+    model_calls.preload(settings.CODELAB_MODEL)
+
+
+# Real transactions, because nothing is held open while a model is asked. LiteLLM's import warns of things of its own.
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("wish", "end"),
+    [
+        ("tokens=2", ("ok", "", 5)),
+        ("status=429", ("failed", "model_rate_limited", 0)),
+        ("silent=30", ("failed", "model_timed_out", 0)),
+    ],
+)
+@pytest.mark.usefixtures("provided_model")
+def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end: tuple[str, str, int]) -> None:
+    held = begin(session, f"Write a function. {wish}")
+    choice = decided(held)
+    assert choice
+    assert choice.route
+    # What this model says names no agent: words decide.
+    assert choice.route.reason == routing.FALLBACK
+    attempts.assign(held, choice)
+    # Its COMMIT got through and only the answer was lost.
+    attempts.assign(held, choice)
+    assert calls() == [("routing", "orchestrator", *end)]
+
+
+def test_a_call_that_chooses_and_is_stopped_is_in_the_ledger(session: Session) -> None:
+    begin(session, "Write a function")
+    attempts.cancel(session.pk, None)
+    assert calls() == [("routing", "orchestrator", "cancelled", "", 0)]
+
+
+def test_a_turn_that_ends_while_its_agent_is_chosen_has_the_call(session: Session) -> None:
+    held = begin(session, "Write a function")
+    asked = Step(message_id=new_id(), text="", purpose=ModelCallPurpose.ROUTING, started_at=timezone.now())
+    attempts.fail(held, code="turn_timed_out", text="Too long.", step=asked)
+    assert calls() == [("routing", "orchestrator", "failed", "turn_timed_out", 0)]
+
+
+def test_a_session_that_was_deleted_stops_its_worker_without_a_fault(session: Session) -> None:
+    held = begin(session, "Write a function")
+    delete_session(session.pk)
+    for look in (agent_choice.question, lambda turn_id: prompt.model_input(turn_id, "coder", Window(tokens=128_000))):
+        with pytest.raises(StaleAttempt):
+            look(held.turn_id)
+    assert attempts.claim(held.turn_id, worker="w", model="m") is None

@@ -1,0 +1,235 @@
+"""On whose account a model is called: turns that a worker runs, against a provider over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from llm import calls, catalog
+from sessions.billing import provider_keys
+from sessions.database import in_thread
+from sessions.events.log import Attempt
+from sessions.models import (
+    Budget,
+    CompletionKind,
+    Event,
+    EventKind,
+    ModelCall,
+    ModelCallOutcome,
+    Session,
+    ToolCall,
+)
+from sessions.turns import attempts, completions, inbox, tool_calls
+from sessions.turns.completions import Asked
+from sessions.turns.sessions import open_session
+from sessions.worker import runner
+from sessions.worker.writer import Writer
+from tests.live.provider import Provider
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MODEL = "openai/fake"
+#: Reads for nothing, and takes a dollar for each token it says, ten at most. The provider counts five for an answer.
+CATALOG = f"""
+[models."{MODEL}"]
+max_output = 10
+prices = [{{ input = 0, output = 1000000 }}]
+"""
+
+
+class Worker:
+    """What a worker process has, without a process."""
+
+    def __init__(self) -> None:
+        self.writer = Writer()
+        self.leases: dict[Attempt, runner.Lease] = {}
+
+    async def run(self, turn_id: uuid.UUID) -> None:
+        await runner.advance(turn_id, worker="w", writer=self.writer, leases=self.leases)
+
+    async def answer(self, session: Session, text: str) -> uuid.UUID:
+        turn_id = await in_thread(lambda: inbox.accept_message(session.pk, text).turn_id)()
+        await self.run(turn_id)
+        return turn_id
+
+
+@pytest.fixture
+async def worker(
+    provider: Provider, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Worker]:
+    settings.CODELAB_MODEL, settings.CODELAB_AGENTS = MODEL, "single"
+    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(calls, "PAUSE", 0.01)
+    file = tmp_path / "models.toml"
+    file.write_text(CATALOG)
+    catalog.use([file])
+    it = Worker()
+    writing = asyncio.create_task(it.writer.run())
+    yield it
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await calls.close()
+    layer: Any = get_channel_layer()
+    await layer.flush()
+    catalog.use([])
+
+
+@pytest.fixture
+async def session(alice: User) -> Session:
+    return await in_thread(open_session)(alice.pk, "s")
+
+
+async def look[T](read: Callable[[], T]) -> T:
+    return await in_thread(read)()
+
+
+def ledger() -> list[tuple[Any, ...]]:
+    rows = ModelCall.objects.order_by("pk")
+    return list(rows.values_list("number", "outcome", "error_code", "input_tokens", "output_tokens", "cost", "own_key"))
+
+
+async def state(row: Budget) -> list[int]:
+    await look(row.refresh_from_db)
+    return [int(row.spent), int(row.reserved)]
+
+
+def failure() -> dict[str, Any]:
+    payload: dict[str, Any] = Event.objects.filter(kind=EventKind.TURN_FAILED).order_by("-number")[0].payload
+    return payload
+
+
+async def test_each_call_of_a_step_has_its_row(worker: Worker, session: Session) -> None:
+    await worker.answer(session, "tokens=2")
+    await worker.answer(session, "status=503")
+    failed = [(number, "failed", "model_unavailable", 0, 0, 0, False) for number in (1, 2, 3)]
+    assert await look(ledger) == [(1, "ok", "", 7, 5, 5, False), *failed]
+
+
+async def test_a_cut_answer_is_in_the_ledger_as_cut(worker: Worker, session: Session) -> None:
+    await worker.answer(session, "tokens=3 no_end=1")
+    ((_, outcome, code, read, said, _, _),) = await look(ledger)
+    assert (outcome, code) == ("truncated", "model_truncated")
+    assert read > 0
+    assert said > 0
+
+
+async def test_a_turn_ends_where_the_budget_does(worker: Worker, session: Session) -> None:
+    row = await look(lambda: Budget.objects.create(owner=session.owner, limit=14, period="day"))
+    await worker.answer(session, "tokens=2")
+    await worker.answer(session, "tokens=2")
+    assert len(await look(ledger)) == 1
+    told = await look(failure)
+    assert told["error_code"] == "budget_exhausted"
+    assert 0 < told["retry_after"] <= 24 * 60 * 60
+    assert await state(row) == [5, 0]
+
+
+async def test_64_turns_at_once_stay_within_one_budget(worker: Worker, alice: User, provider: Provider) -> None:
+    """Each may cost 10 dollars and costs 5, and the model is told to stop at 10."""
+    asked = len(provider.requests)
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=100))
+    sessions = await look(lambda: [open_session(alice.pk, f"crowd {number}") for number in range(64)])
+    await asyncio.gather(*(worker.answer(session, "tokens=2") for session in sessions))
+    answered = len(provider.requests) - asked
+    assert 10 <= answered <= 20
+    assert await state(row) == [5 * answered, 0]
+    assert all(request["max_completion_tokens"] == 10 for request in provider.requests[asked:])
+    refused = await look(lambda: Event.objects.filter(payload__error_code="budget_exhausted").count())
+    assert answered + refused == 64
+
+
+@pytest.mark.parametrize(("limit", "spent"), [(50, 9), (1, 0)])
+async def test_embeddings_are_within_the_budget(
+    worker: Worker, alice: User, tmp_path: Path, limit: int, spent: int
+) -> None:
+    file = tmp_path / "embeddings.toml"
+    file.write_text(f'[models."{MODEL}"]\nprices = [{{ input = 1000000, output = 0 }}]\n')
+    catalog.use([file])
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=limit))
+    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one", [7]])
+    accepted = await look(lambda: completions.accept(alice.pk, asked))
+    await worker.run(accepted.turn_id)
+    assert await state(row) == [spent, 0]
+    failed = await look(
+        lambda: list(Event.objects.filter(kind=EventKind.TURN_FAILED).values_list("payload", flat=True))
+    )
+    assert [payload["error_code"] for payload in failed] == ([] if spent else ["budget_exhausted"])
+
+
+async def test_the_choice_of_an_agent_is_within_the_budget(
+    worker: Worker, session: Session, settings: Settings
+) -> None:
+    settings.CODELAB_AGENTS = "multi"
+    await look(lambda: Budget.objects.create(owner=session.owner, limit=9))
+    await worker.answer(session, "Write a function. tokens=2")
+    assert (await look(failure))["error_code"] == "budget_exhausted"
+    assert await look(ledger) == []
+
+
+async def test_what_a_cancelled_call_took_is_known_when_its_worker_has_stopped(
+    worker: Worker, session: Session
+) -> None:
+    row = await look(lambda: Budget.objects.create(owner=session.owner, limit=1000))
+    running = asyncio.create_task(worker.answer(session, "tokens=500 rate=100"))
+    async with asyncio.timeout(20):
+        while not await look(Event.objects.filter(kind=EventKind.TEXT_DELTA).exists):  # noqa: ASYNC110 (in a database)
+            await asyncio.sleep(0.05)
+    await look(lambda: attempts.cancel(session.pk, None))
+    (lease,) = worker.leases.values()
+    lease.lost = True
+    lease.task.cancel()
+    await running
+    ((_, outcome, _, read, said, cost, _),) = await look(ledger)
+    assert outcome == ModelCallOutcome.CANCELLED
+    assert read > 0
+    assert cost == said > 0
+    assert await state(row) == [cost, 0]
+
+
+async def test_a_turn_may_cost_so_much(worker: Worker, session: Session, settings: Settings) -> None:
+    settings.CODELAB_TURN_DOLLARS = 4.0
+    turn_id = await worker.answer(session, "call=read_file")
+    call = await look(lambda: ToolCall.objects.get(turn=turn_id))
+    await look(lambda: tool_calls.record_tool_result(session.pk, call.call_id, content="x", failed=False))
+    await worker.run(turn_id)
+    assert (await look(failure))["error_code"] == "too_expensive"
+    assert len(await look(ledger)) == 1
+
+
+async def test_a_key_of_the_users_own_needs_no_budget(worker: Worker, session: Session) -> None:
+    row = await look(lambda: Budget.objects.create(owner=session.owner, limit=0))
+    await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", ""))
+    await worker.answer(session, "tokens=2")
+    assert await look(ledger) == [(1, "ok", "", 7, 5, 0, True)]
+    assert await state(row) == [0, 0]
+    await worker.answer(session, "status=401")
+    told = await look(failure)
+    assert told["error_code"] == "provider_key_refused"
+    assert "sk-of" not in str(told)
+
+
+async def test_a_key_of_the_users_own_is_for_embeddings_too(worker: Worker, alice: User) -> None:
+    row = await look(lambda: Budget.objects.create(owner=alice, limit=0))
+    await look(lambda: provider_keys.store(alice.pk, "openai", "sk-of-alice-1234", ""))
+    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
+    await worker.run((await look(lambda: completions.accept(alice.pk, asked))).turn_id)
+    assert await look(ledger) == [(1, "ok", "", 9, 0, 0, True)]
+    assert await state(row) == [0, 0]
+
+
+async def test_a_key_goes_to_no_private_address(worker: Worker, session: Session, provider: Provider) -> None:
+    asked = len(provider.requests)
+    base = provider.url.replace("http:", "https:")
+    await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", base))
+    await worker.answer(session, "tokens=2")
+    assert (await look(failure))["error_code"] == "model_address_refused"
+    assert len(provider.requests) == asked
