@@ -19,11 +19,12 @@ pytestmark = pytest.mark.live
 
 CHECK = "python3 -m unittest discover -s tests -t ."
 
+# Another length than the mended one: Python takes a module that has changed within a second for the one it compiled.
 BROKEN = '''"""Says hello."""
 
 
 def greet(name: str) -> str:
-    return f"Hello, {nmae}!"
+    return f"Hello, {nam}!"
 '''
 
 TEST = """import unittest
@@ -36,7 +37,7 @@ class GreetTest(unittest.TestCase):
         self.assertEqual(greet("Ada"), "Hello, Ada!")
 """
 
-MENDED = '<<<<<<< SEARCH\n    return f"Hello, {nmae}!"\n=======\n    return f"Hello, {name}!"\n>>>>>>> REPLACE'
+MENDED = '<<<<<<< SEARCH\n    return f"Hello, {nam}!"\n=======\n    return f"Hello, {name}!"\n>>>>>>> REPLACE'
 
 
 def call(tool: str, **arguments: Any) -> str:
