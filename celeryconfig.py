@@ -1,4 +1,4 @@
-"""Celery's settings. A task is a hint that carries one id; PostgreSQL knows what is to be done (docs/architecture.md).
+"""Celery's settings. A task is a hint with one id; PostgreSQL holds the work itself (docs/architecture.md).
 
 This module must not import Django, so that the command line starts fast.
 """
@@ -19,17 +19,17 @@ broker_url = _broker()
 broker_connection_retry_on_startup = True
 if broker_url.startswith(("redis", "unix")):
     broker_transport_options = {
-        # Without these `.delay()` hangs for as long as Redis is frozen (measured: over 45 s).
+        # Without these, `.delay()` hangs while Redis is frozen (measured: over 45 s).
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "health_check_interval": 5,
-        # Redis hands a task out again after this many seconds; harmless, because claiming a turn is a guarded UPDATE.
+        # Redis delivers a task again after this many seconds. Harmless: claiming a turn is a guarded UPDATE.
         "visibility_timeout": 3600,
     }
-    # A connection that is lost with unacknowledged tasks ends the whole worker (kombu 5.7.0 fails while it restores
-    # them), so no task is taken before a thread is free for it. Celery can do that with Redis alone.
+    # A connection lost with unacknowledged tasks ends the whole worker (kombu 5.7.0 fails while it restores them), so
+    # the worker reserves no task before a thread is free for it. Celery supports that with Redis only.
     worker_disable_prefetch = True
-# A hint that cannot be sent now is not worth waiting for: the sweeper finds the turn.
+# Sending is not retried: workers find a turn whose hint was lost (docs/reliability.md).
 task_publish_retry = False
 
 task_serializer = "json"
@@ -38,8 +38,8 @@ task_ignore_result = True
 result_backend = None
 task_default_queue = "turns"
 task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}, "codelab.identity.tasks.tidy": {"queue": "upkeep"}}
-# Acknowledged when it starts: the lease on the turn brings it back, not the broker. Late acknowledgement would add
-# nothing, and end the worker with a lost connection to Redis, as above.
+# Acknowledged at the start: the turn's lease brings it back, not the broker. Late acknowledgement would add nothing,
+# and a lost connection to Redis would end the worker, as above.
 task_acks_late = False
 worker_prefetch_multiplier = 1
 task_send_sent_event = True
@@ -53,7 +53,7 @@ beat_schedule = {
     "tidy": {
         "task": "sessions.tasks.tidy",
         "schedule": 30.0,
-        # Those that nobody took while the workers were away are of no use afterwards.
+        # Those sent while no worker was running are useless afterwards.
         "options": {"expires": 25},
     },
     "tidy identity": {

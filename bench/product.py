@@ -25,7 +25,7 @@ import psutil
 
 from bench.processes import SUPERVISOR
 from codelab.environment import PROJECT
-from codelab.local.system import LOOPBACK, free_port, tie_to_parent
+from codelab.local.operating_system import LOOPBACK, free_port, tie_to_parent
 
 #: What is not as it is by default, and why.
 SETTINGS = {

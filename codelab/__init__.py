@@ -1,1 +1,1 @@
-"""The Django project: settings, servers, wiring. It has no domain words; those live in sessions, agents and llm."""
+"""The Django project: settings, processes, URLs, identity. It wires the packages below and may import them all."""

@@ -1,4 +1,4 @@
-"""The project as a Django app, so that the Celery app and the system checks exist as soon as Django does."""
+"""The project as a Django app: it loads the Celery app and the system checks together with Django."""
 
 from __future__ import annotations
 

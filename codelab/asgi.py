@@ -1,4 +1,4 @@
-"""The ASGI entry: HTTP to Django, sockets to the sessions app. The web process must never load LiteLLM."""
+"""The ASGI application: HTTP goes to Django, WebSockets to `sessions`. The web process must never load LiteLLM."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from codelab.identity.request_credentials import of_socket, without_tokens  # no
 from codelab.openai_api import PREFIX, Handler  # noqa: E402
 from sessions.routing import websocket_urlpatterns  # noqa: E402
 
-_patient = Handler()
-_routes: Any = URLRouter(websocket_urlpatterns)
+_openai_handler = Handler()
+_socket_routes: Any = URLRouter(websocket_urlpatterns)
 
 
 async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Pass a socket on, with what is known about its caller."""
+    """Route a WebSocket, with its caller in the scope."""
     caller = IdentifiedCaller(of_socket(scope), opens_socket=True)
-    # Daphne takes the application's root from a header that any client can send.
-    more = {"root_path": "", "caller": caller, "subprotocols": without_tokens(scope["subprotocols"])}
-    await _routes({**scope, **more}, receive, send)
+    # Daphne takes `root_path` from a header that any client can send.
+    overrides = {"root_path": "", "caller": caller, "subprotocols": without_tokens(scope["subprotocols"])}
+    await _socket_routes({**scope, **overrides}, receive, send)
 
 
 async def request(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Pass a request on: those of the OpenAI-compatible door may be under way for long."""
-    handler: Any = _patient if scope["path"].startswith(PREFIX) else http
+    """Route an HTTP request. Those of the OpenAI-compatible API run long and have a handler of their own."""
+    handler: Any = _openai_handler if scope["path"].startswith(PREFIX) else http
     await handler(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""The Celery application; its settings are in the top-level celeryconfig."""
+"""The Celery application. Its settings are in the top-level `celeryconfig`."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ app.steps["worker"].add(DjangoStructLogInitStep)
 
 
 @setup_logging.connect
-def _keep_our_logging(**_: Any) -> None:
-    """Celery sets up logging of its own unless somebody listens to this signal."""
+def _keep_own_logging(**_: Any) -> None:
+    """Do nothing: with a receiver for this signal Celery does not set up its own logging."""

@@ -1,4 +1,4 @@
-"""Is this installation able to work? `/health` asks everything it depends on, `/live` touches nothing."""
+"""Health endpoints: `/health` and `/ready` check every dependency, `/live` checks none."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from sessions.database import in_thread
 from sessions.errors import BrokerUnavailable
 from sessions.models import Worker
 
-#: Seconds that a server may take to answer; the checks give up by themselves, with words of their own, and not the
-#: library after its time.
-PATIENCE = 2.0
-LONGEST = timedelta(seconds=3 * PATIENCE)
+#: After this long a check fails with a message of ours. The library's own timeout is longer, so that it never fires.
+CHECK_TIMEOUT_SECONDS = 2.0
+LIBRARY_TIMEOUT = timedelta(seconds=3 * CHECK_TIMEOUT_SECONDS)
 
 
 @dataclasses.dataclass
 class PostgreSQL(HealthCheck):  # type: ignore[misc]  # the library has no types
     """The database answers."""
 
-    timeout = LONGEST
+    timeout = LIBRARY_TIMEOUT
 
     async def run(self) -> None:
         """Raise ServiceUnavailable when it does not."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await in_thread(_select_one)()
         except Exception as error:
             raise ServiceUnavailable("PostgreSQL does not answer") from error
@@ -41,9 +40,9 @@ class PostgreSQL(HealthCheck):  # type: ignore[misc]  # the library has no types
 
 @dataclasses.dataclass
 class Redis(HealthCheck):  # type: ignore[misc]
-    """Redis answers, so that workers hear of turns and clients of tokens."""
+    """Redis answers."""
 
-    timeout = LONGEST
+    timeout = LIBRARY_TIMEOUT
 
     async def run(self) -> None:
         """Raise ServiceUnavailable when it does not."""
@@ -55,19 +54,19 @@ class Redis(HealthCheck):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class Workers(HealthCheck):  # type: ignore[misc]
-    """At least one worker has reported lately."""
+    """At least one worker has sent a heartbeat recently."""
 
-    timeout = LONGEST
+    timeout = LIBRARY_TIMEOUT
 
     async def run(self) -> None:
-        """Raise ServiceUnavailable when nobody has, or when nobody can tell."""
+        """Raise ServiceUnavailable when none has, or when PostgreSQL cannot say."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 alive = await in_thread(Worker.alive().exists)()
         except Exception as error:
             raise ServiceUnavailable("unknown: PostgreSQL does not answer") from error
         if not alive:
-            raise ServiceUnavailable("no worker has reported lately")
+            raise ServiceUnavailable(f"no worker heartbeat in the last {Worker.SILENCE.total_seconds():.0f} s")
 
 
 def _select_one() -> None:
@@ -76,18 +75,18 @@ def _select_one() -> None:
 
 
 class Health(HealthCheckView):  # type: ignore[misc]
-    """Answer with the state of every dependency; 503 when one of them fails."""
+    """The state of every dependency; 503 when one of them fails."""
 
     checks = (PostgreSQL, Redis, Workers)
 
     async def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        """Run the checks and answer in JSON, whatever the client would like best."""
+        """Run the checks and answer in JSON, whatever the Accept header says."""
         await super().get(request, *args, **kwargs)
         checks = {type(r.check).__name__.lower(): r.error.message if r.error else "ok" for r in self.results}
         return self.answer(all(text == "ok" for text in checks.values()), checks)
 
     def answer(self, healthy: bool, checks: dict[str, str]) -> JsonResponse:
-        """Answer as the original's guide does: its plugin would like "ok" better and asks nowhere."""
+        """Return the body that the original's guide documents."""
         body = {
             "status": "healthy" if healthy else "unhealthy",
             "service": "gateway",
@@ -98,15 +97,14 @@ class Health(HealthCheckView):  # type: ignore[misc]
 
 
 class Ready(Health):
-    """The same question with the answer that the original's plugin takes."""
+    """The same checks, with the body that the original's plugin expects."""
 
     def answer(self, healthy: bool, checks: dict[str, str]) -> JsonResponse:
-        """Say whether it is worth sending something."""
         if healthy:
             return JsonResponse({"status": "ready"})
         return JsonResponse({"status": "not ready", "checks": checks}, status=503)
 
 
 async def live(_request: HttpRequest) -> JsonResponse:
-    """Answer as long as the process can; for whoever decides whether to restart it."""
+    """Answer without checking anything: a liveness probe for process managers."""
     return JsonResponse({"status": "alive", "service": "gateway", "version": VERSION})

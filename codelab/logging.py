@@ -1,7 +1,7 @@
-"""Logging: structlog for our own lines and for everybody else's, JSON for machines or text for people.
+"""Logging: structlog renders our own lines and those of libraries, as JSON or as text.
 
-Every line carries the ids that are bound to its context (request, session, turn). Text of users and models, keys and
-tokens must never be logged; `redact` is the last fence against somebody else's library doing so.
+Every line carries the ids bound to its context (request, session, turn). Text of users and models, keys and tokens must
+never be logged; `redact` is the last defence against a library that does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REDACTED = "[redacted]"
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what looks like a secret, by the name of the field or by its shape."""
+    """Replace what looks like a secret by the name of its field or by its shape."""
     for name, value in event.items():
         if name != "event" and SECRET_NAMES.match(name):
             event[name] = REDACTED
@@ -34,7 +34,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Set up structlog and the standard library's logging; called once, from the settings."""
+    """Set up structlog and the standard library's logging. Called once, from the settings."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -42,11 +42,11 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.PositionalArgumentsFormatter(),
     ]
-    last: list[Processor]
+    renderers: list[Processor]
     if log_format == "json":
-        last = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        renderers = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
     else:
-        last = [redact, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+        renderers = [redact, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -56,7 +56,7 @@ def configure_logging(log_format: str, level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # Each of these logs a line per request, chunk or connection, some of them with addresses in it.
+    # Each of these logs a line for each request, chunk or connection, some with an address in it.
     chatty = (
         "httpx",
         "httpcore",
@@ -70,13 +70,13 @@ def configure_logging(log_format: str, level: str) -> None:
         "celery.worker.strategy",
     )
     quiet = {name: {"level": "WARNING"} for name in chatty}
-    # What these say is said by our own lines: a failed check is in the answer, a failed request in its last line.
+    # Our own lines cover these: a failed check is in the response, a failed request in its last line.
     quiet |= {
         name: {"level": "CRITICAL"} for name in ("health_check", "django.request", "django.security.DisallowedHost")
     }
-    # Flower asks workers that may not be up yet, and asks again.
+    # Flower warns about workers that are not up yet, and asks again.
     quiet["flower.inspector"] = {"level": "ERROR"}
-    # psycopg makes its logger louder than ours unless it has a level already.
+    # psycopg sets a level of its own unless its logger has one.
     quiet["psycopg"] = {"level": "ERROR" if level == "ERROR" else "WARNING"}
     config: dict[str, Any] = {
         "version": 1,
@@ -85,7 +85,7 @@ def configure_logging(log_format: str, level: str) -> None:
             "structlog": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
             }
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structlog"}},

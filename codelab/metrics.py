@@ -1,4 +1,4 @@
-"""`/metrics`: the figures of all processes of this machine together, in the format of Prometheus."""
+"""`/metrics`: the metrics of all processes on this machine, in the Prometheus format."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ logger = structlog.get_logger(__name__)
 
 
 def share_metrics(folder: Path | None) -> None:
-    """Keep counters in files below `folder`, for all processes; must run before the first metric is made."""
+    """Keep counters in files in `folder`, shared by all processes. Call it before the first metric is created."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        # The process id alone is not enough: in containers that share the folder every process may be number 1.
+        # The process id alone is not unique: in containers that share the folder every process may have id 1.
         process = f"{socket.gethostname().replace('_', '-')}-{os.getpid()}"
-        # A restarted container can have the name and the number of the one before it, and would go on with its gauges.
+        # A restarted container can have the same name and process id as before, and would continue its gauges.
         mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
         values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
 
 
 def metrics(_request: HttpRequest) -> HttpResponse:
-    """Answer a scrape; without the database the process's own figures still come."""
+    """Answer a scrape. Without the database it still contains the processes' own metrics."""
     from sessions.metrics import OpenTurns
 
     registry = CollectorRegistry()

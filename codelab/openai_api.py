@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from codelab.bodies import MAX_DOOR_BODY
+from codelab.body_limits import MAX_OPENAI_BODY_BYTES
 from codelab.environment import VERSION
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
@@ -51,8 +51,8 @@ async def caller(request: HttpRequest) -> AbstractBaseUser:
         await calling.permit(Use.CATALOG)
     request.caller = calling  # type: ignore[attr-defined]
     # Not before it is known who sends it. Django's own limit is that of the other endpoints.
-    body = request.read(MAX_DOOR_BODY + 1)
-    if len(body) > MAX_DOOR_BODY:
+    body = request.read(MAX_OPENAI_BODY_BYTES + 1)
+    if len(body) > MAX_OPENAI_BODY_BYTES:
         raise RequestDataTooBig
     request._body = body
     return user
@@ -121,7 +121,7 @@ def _error(error: Exception) -> DoorError:
         case HttpError():
             return DoorError(error.status_code, ErrorCode.INVALID_JSON, "The body is not a JSON object.")
         case RequestDataTooBig():
-            text = f"The body is larger than {MAX_DOOR_BODY // 1024**2} MiB."
+            text = f"The body is larger than {MAX_OPENAI_BODY_BYTES // 1024**2} MiB."
             return DoorError(413, ErrorCode.BODY_TOO_LARGE, text)
         case BrokerUnavailable():
             return DoorError(503, ErrorCode.BROKER_UNAVAILABLE, str(error), retry_after=2)

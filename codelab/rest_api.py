@@ -13,7 +13,7 @@ from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from codelab.bodies import MAX_BODY
+from codelab.body_limits import MAX_BODY_BYTES
 from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
 from codelab.identity.callers import IdentifiedCaller
@@ -92,7 +92,7 @@ def body_too_large(path: str) -> HttpResponse:
     """Answer a body that is larger than any path takes; the server asks for it, and no view was called."""
     if path.startswith(PREFIX):
         return openai_body_too_large()
-    return _answer(413, ErrorCode.BODY_TOO_LARGE, f"The body is larger than {MAX_BODY // 1024**2} MiB.")
+    return _answer(413, ErrorCode.BODY_TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES // 1024**2} MiB.")
 
 
 def _answer(status: int, code: str, text: str, **more: Any) -> JsonResponse:

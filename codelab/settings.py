@@ -1,4 +1,4 @@
-"""Django's settings, assembled from `codelab.environment`; there are no branches on the name of an environment."""
+"""Django's settings, assembled from `codelab.environment`. Nothing branches on the name of an environment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from llm import catalog
 
 
 def reveal(secret: SecretStr | None) -> str:
-    """Return the text of an optional secret, empty when it is not set."""
+    """Return the text of a secret, empty when it is not set."""
     return secret.get_secret_value() if secret else ""
 
 
 def split(text: str) -> list[str]:
-    """Return the parts of a list written with commas."""
+    """Return the items of a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -91,20 +91,20 @@ DATABASES = {
         "PASSWORD": unquote(_database.password or ""),
         "HOST": _database.hostname or "127.0.0.1",
         "PORT": str(_database.port or 5432),
-        # A connection goes back to the pool after each piece of work; the health check throws away those that a
-        # restart of PostgreSQL has closed.
+        # A connection returns to the pool after each piece of work; the health check discards those that a restart
+        # of PostgreSQL closed.
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            # What libpq understands may stand in the URL: …?sslmode=require
+            # The URL may contain any option of libpq: …?sslmode=require
             **dict(parse_qsl(_database.query)),
             "connect_timeout": 3,
-            # A statement or a lock that takes longer than this is a fault; nobody waits for it. Transactions take
-            # milliseconds: a process that freezes in one loses it, and its locks, before a client's frame that waits
-            # for them is refused (sessions.api.commands.PATIENCE).
+            # A statement or lock that takes longer is a fault. Transactions take milliseconds: a process that freezes
+            # in one loses it, and its locks, before a client's frame that waits for them is refused
+            # (sessions.api.commands.STORE_TIMEOUT_SECONDS).
             "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=2000",
-            # Whoever cannot get a connection answers within 3 s. `reconnect_timeout` is short because the pool waits
-            # ever longer between tries: after a minute without PostgreSQL it would sleep for another one.
+            # Without a connection a request is answered within 3 s. `reconnect_timeout` is short because the pool
+            # doubles its delay: after a minute without PostgreSQL it would sleep for another one.
             "pool": {"min_size": 1, "max_size": 20, "timeout": 2.5, "reconnect_timeout": 3, "max_idle": 60},
         },
     }
@@ -119,11 +119,11 @@ CHANNEL_LAYERS = {
             "hosts": [
                 {
                     "address": REDIS_URL,
-                    # redis-py 8 gives up a blocking read after 5 s by default, which ends idle sockets
-                    # (django/channels_redis#422); no limit at all would hang on a dead peer.
+                    # By default redis-py 8 ends a blocking read after 5 s, which ends idle sockets
+                    # (django/channels_redis#422). Without a limit a dead peer would block it.
                     "socket_timeout": 15,
                     "socket_connect_timeout": 3,
-                    # A closed connection is replaced at once, not after the library's pause of a second.
+                    # Reconnect at once, without the library's pause of a second.
                     "retry": Retry(NoBackoff(), 1),
                 }
             ]
@@ -137,9 +137,9 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = environment.data_dir / "static"
-# WhiteNoise complains of a folder that is not there.
+# WhiteNoise warns about a missing folder.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-# WhiteNoise serves the files of the apps themselves, so that nothing has to be collected before the first start.
+# WhiteNoise serves the apps' own files, so `make run` needs no collectstatic.
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -163,7 +163,7 @@ X_FRAME_OPTIONS = "DENY"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# The level of latency that matters here starts at a few milliseconds and ends with a long answer.
+# From a few milliseconds to a long answer.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, float("inf"))
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
@@ -171,15 +171,15 @@ share_metrics(environment.metrics_dir)
 
 LOGGING_CONFIG = None
 configure_logging(environment.log_format, environment.log_level)
-# One line a request is enough.
+# One line for each request is enough.
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
-# Request ids travel with a task. Its own lines about tasks are for debugging: turns log their life themselves.
+# Request ids travel with a task. Its lines about tasks are for debugging: turns log their own progress.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 BASE_DIR = PROJECT
 
-# What a proxy says of clients is believed where there must be one.
+# Forwarded addresses are trusted only where a proxy is required.
 CODELAB_BEHIND_PROXY = environment.https
 CODELAB_TOKEN_ISSUER = environment.token_issuer
 CODELAB_ACCESS_TOKEN_SECONDS = environment.access_token_seconds

@@ -1,4 +1,4 @@
-"""The paths of the service; those of the original stand beside the new ones (docs/protocol.md)."""
+"""The service's URLs: the original's beside the new ones (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codelab.rest_api import api, plugin_api
 from sessions.api.views import chat
 
 admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
-admin.site.index_title = "Sessions, turns and what became of them"
+admin.site.index_title = "Operations"
 
 handler404 = "codelab.rest_api.not_found"
 

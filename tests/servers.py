@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from codelab.local.servers import PostgresServer, RedisServer
+from codelab.local.embedded_servers import PostgresServer, RedisServer
 
 _cleanup = ExitStack()
 

@@ -1,7 +1,7 @@
-"""The secrets that `make run` makes up, and the database's tables and first users.
+"""The secrets that `make run` generates, and the database's tables and first users.
 
-Run as a program (`python -m codelab.local.accounts`) it prepares the database. That is a process of its own because
-Django reads its settings once, when it is imported, and the supervisor only later knows where the database is.
+Run as a program (`python -m codelab.local.accounts`) it prepares the database. It is a process of its own because
+Django reads its settings once, on import, when the supervisor does not know yet where the database is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from codelab.environment import environment
-from codelab.local.system import Problem, write_private
+from codelab.local.operating_system import StartupError, write_private
 
 CREDENTIALS = "credentials.json"
 ADMIN = "admin"
 DEMO = "demo"
-#: Argument that says: the passwords are new, give them to users that exist already as well.
+#: Argument: the passwords are new, so set them for existing users too.
 RESET = "--reset-passwords"
 
 
@@ -31,27 +31,27 @@ class Credentials:
     flower_password: str
     admin_password: str
     demo_password: str
-    #: A start came far enough to show the passwords. Until then they are new, to people and to the database.
+    #: Whether a start has shown the passwords. Until then they are new, to people and to the database.
     shown: bool = False
 
 
 def load_credentials(folder: Path) -> Credentials:
-    """Return the secrets kept in `folder`; make them up when there are none."""
+    """Return the secrets stored in `folder`; generate them when there are none."""
     path = folder / CREDENTIALS
     try:
         return Credentials(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         pass
     except (ValueError, TypeError) as error:
-        raise Problem(f"{path} cannot be read ({error}): repair it, or delete it for new passwords.") from error
+        raise StartupError(f"{path} cannot be read ({error}): repair it, or delete it for new passwords.") from error
     flower, admin, demo = (secrets.token_urlsafe(12) for _ in range(3))
-    made = Credentials(secrets.token_urlsafe(48), flower, admin, demo)
-    _save(folder, made)
-    return made
+    credentials = Credentials(secrets.token_urlsafe(48), flower, admin, demo)
+    _save(folder, credentials)
+    return credentials
 
 
 def mark_shown(folder: Path, credentials: Credentials) -> None:
-    """Remember that the passwords have been shown, so that later starts keep them out of scrollbacks and logs."""
+    """Record that the passwords were shown, so that later starts keep them out of scrollbacks and logs."""
     _save(folder, replace(credentials, shown=True))
 
 
@@ -60,7 +60,7 @@ def _save(folder: Path, credentials: Credentials) -> None:
 
 
 def prepare_database(credentials: Credentials, *, reset_passwords: bool) -> None:
-    """Bring the tables up to date and create the users "admin" and "demo" where they are missing."""
+    """Migrate the database and create the users "admin" and "demo" when they are missing."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
     import django
 

@@ -1,4 +1,4 @@
-"""What the servers of `make run` and of the tests have in common: a folder, a port, a password, a start and a stop."""
+"""The base class of the embedded servers: a folder, a port, a password, a start and a stop."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from codelab.local.system import (
+from codelab.local.operating_system import (
     LOOPBACK,
-    Problem,
+    StartupError,
     as_user,
     free_port,
     owner_for_servers,
@@ -24,11 +24,11 @@ from codelab.local.system import (
 )
 
 
-class Server:
-    """A server that keeps its data in `folder`; its port and password are remembered there, in server.json.
+class ManagedServer:
+    """A server that keeps its data in `folder`, with its port and password in server.json.
 
-    `durable=False` trades the safety of the data for speed, for tests. Either use it as a context manager, or call
-    `prepare` and run `command` yourself until `ready`.
+    `durable=False` trades the safety of the data for speed, for tests. Use it as a context manager, or call `prepare`
+    and run `command` yourself until `ready`.
     """
 
     name: ClassVar[str]
@@ -51,11 +51,11 @@ class Server:
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground; call `prepare` first."""
+        """Return the command that runs the server in the foreground. Call `prepare` first."""
         raise NotImplementedError
 
     def ready(self) -> bool:
-        """Tell whether the server answers with the password given to it."""
+        """Return whether the server accepts its password."""
         raise NotImplementedError
 
     def _stop_orphan(self) -> None:
@@ -68,22 +68,24 @@ class Server:
         return as_user(self._user, self.death_signal)
 
     def prepare(self) -> None:
-        """Make what `command` needs: data, password, port. Ends a server that a killed run left on this folder."""
+        """Create what `command` needs: data, password, port. End a server that a killed run left on this folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._user = owner_for_servers(self.folder)
         if self._user:
             os.chown(self.folder, *self._user)
         elif self.folder.stat().st_uid != os.geteuid():
-            raise Problem(f"{self.folder} belongs to another user: run as that user, or choose another data folder.")
+            raise StartupError(
+                f"{self.folder} belongs to another user: run as that user, or choose another data folder."
+            )
         state = self.folder / "server.json"
         try:
-            remembered: dict[str, Any] = json.loads(state.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = json.loads(state.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            remembered = {}
+            stored = {}
         except ValueError as error:
-            raise Problem(f"{state} cannot be read ({error}): repair it, or delete {self.folder}.") from error
-        self.password = remembered.get("password", "")
-        self.port = remembered.get("port", 0)
+            raise StartupError(f"{state} cannot be read ({error}): repair it, or delete {self.folder}.") from error
+        self.password = stored.get("password", "")
+        self.port = stored.get("port", 0)
         self._stop_orphan()
         if self._wanted_port:
             self.port = self._wanted_port
@@ -93,7 +95,7 @@ class Server:
         write_private(state, json.dumps({"port": self.port, "password": self.password}))
 
     def start(self, seconds: float = 60) -> None:
-        """Start the server and wait until it answers. It ends when the calling thread does."""
+        """Start the server and wait until it answers. It ends with the calling thread."""
         self.prepare()
         log = self.folder / "server.log"
         with log.open("ab") as output:
@@ -103,7 +105,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # It makes one system call and takes no lock, so threads of this process do not matter.
+                # Safe with threads: it makes one system call and takes no lock.
                 preexec_fn=tie_to_parent(self.death_signal),  # noqa: PLW1509
             )
         deadline = time.monotonic() + seconds
@@ -111,11 +113,11 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 lines = log.read_text(errors="replace").splitlines()[-10:]
-                raise Problem("\n".join([f"{self.name} did not start. The end of {log}:", *lines]))
+                raise StartupError("\n".join([f"{self.name} did not start. The end of {log}:", *lines]))
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop the server; does nothing when it is not running."""
+        """Stop the server if it is running."""
         if not self.process:
             return
         for signum, seconds in ((self.stop_signal, self.stop_seconds), (self.kill_signal, 5), (signal.SIGKILL, None)):

@@ -1,6 +1,6 @@
-"""What `make run` shows: the lines of all processes in one stream, each with its time and the name of its process.
+"""The output of `make run`: the lines of all processes in one stream, each with its time and process.
 
-Every process also gets a file of its own in the log folder, which keeps the run before this one as NAME.log.1.
+Every process also has a file in the log folder; the previous run is kept as NAME.log.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OWN_NAME = "codelab"
 
 
 class Output:
-    """Writes lines to the terminal, in a colour for each process, and to the log files."""
+    """Writes lines to the terminal, with a colour for each process, and to the log files."""
 
     def __init__(self, logs: Path, width: int = 10) -> None:
         self.logs = logs
@@ -29,14 +29,14 @@ class Output:
         self._files: dict[str, BinaryIO] = {}
 
     def line(self, name: str, text: str, *, on_screen: bool = True) -> None:
-        """Take one line of a process."""
+        """Write a line of a process."""
         if on_screen:
             if name not in self._colour_of:
                 self._colour_of[name] = next(self._colours)
             self._print(name, text, self._colour_of[name])
         if name not in self._files:
             self._files[name] = self._open(name)
-        with suppress(OSError):  # A full disk must not end the service that could still be read on the terminal.
+        with suppress(OSError):  # A full disk must not end the service; the terminal still works.
             self._files[name].write(f"{text}\n".encode())
             self._files[name].flush()
 
@@ -45,7 +45,7 @@ class Output:
         self._print(OWN_NAME, text, None)
 
     def block(self, lines: list[str]) -> None:
-        """Print lines as they are, for people to copy from."""
+        """Print lines without a prefix, so that people can copy them."""
         with suppress(OSError):
             print("\n".join(lines), flush=True)
 
@@ -55,7 +55,7 @@ class Output:
         self._files.clear()
 
     def _print(self, name: str, text: str, colour: str | None) -> None:
-        # The terminal may be gone (a closed window, `make run | head`); the processes are still to be stopped in order.
+        # The terminal may be gone (a closed window, `make run | head`); the processes must still be stopped in order.
         with suppress(OSError):
             self._printer.write(
                 Message(type="line", data=text, time=datetime.now().astimezone(), name=name, colour=colour)

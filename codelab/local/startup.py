@@ -1,4 +1,4 @@
-"""The steps of `make run`, from servers to the block of addresses at the end."""
+"""The steps of `make run`, from the servers to the summary of URLs at the end."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from codelab.environment import VERSION, Environment
 from codelab.local.accounts import ADMIN, CREDENTIALS, DEMO, RESET, Credentials, load_credentials, mark_shown
-from codelab.local.managed_server import Server
-from codelab.local.servers import PostgresServer, RedisServer
+from codelab.local.embedded_servers import PostgresServer, RedisServer
+from codelab.local.managed_server import ManagedServer
+from codelab.local.operating_system import StartupError
 from codelab.local.supervisor import Program, Supervisor, until
-from codelab.local.system import Problem
 
 #: The processes of the service, as arguments of `python -m codelab`.
 SERVICE = ("web", "worker", "beat", "flower")
-HEALTH_SECONDS = 60.0
-SERVER_SECONDS = 60.0
+HEALTH_TIMEOUT_SECONDS = 60.0
+SERVER_TIMEOUT_SECONDS = 60.0
 
 
 def address(host: str, port: int) -> str:
-    """Return host:port as a browser on this machine can use it."""
+    """Return host:port for a browser on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def describe_health(body: str) -> str:
-    """Return what /health complains about, from its JSON when it is JSON."""
+    """Return the body of /health as text for people, a line for each check when it is JSON."""
     try:
         checks = json.loads(body)
     except ValueError:
@@ -39,11 +39,13 @@ def describe_health(body: str) -> str:
         checks = checks["checks"]
     if not isinstance(checks, dict):
         return str(checks)[:1000]
-    return "\n".join(f"{name}: {said if isinstance(said, str) else json.dumps(said)}" for name, said in checks.items())
+    return "\n".join(
+        f"{name}: {state if isinstance(state, str) else json.dumps(state)}" for name, state in checks.items()
+    )
 
 
 class Startup:
-    """One start of the service: what was found, what was made up, and the programs that follow from it."""
+    """One start of the service: its settings, generated secrets, servers and programs."""
 
     def __init__(self, settings: Environment, supervisor: Supervisor, started_at: float) -> None:
         self.settings = settings
@@ -51,7 +53,7 @@ class Startup:
         self.started_at = started_at
         self.folder = settings.data_dir
         self.web = address(settings.host, settings.port)
-        self.health = "it has not answered yet"
+        self.health = "no answer yet"
         self.postgres = self.redis = None
         if not settings.database_url:
             self.postgres = PostgresServer(self.folder / "postgres", port=settings.postgres_port)
@@ -59,7 +61,7 @@ class Startup:
             self.redis = RedisServer(self.folder / "redis", port=settings.redis_port)
 
     async def __call__(self) -> None:
-        """Start everything and print where it is; raise `Problem` when something cannot be started."""
+        """Start everything and print the summary; raise `StartupError` when something cannot be started."""
         say, attempt = self.supervisor.output.say, self.supervisor.attempt
         credentials = load_credentials(self.folder)
         for server in (self.postgres, self.redis):
@@ -67,20 +69,22 @@ class Startup:
                 say(f"Starting {server.name}, data in {server.folder} …")
                 await self._start_server(server)
         self._set_environment(credentials)
-        say("Bringing the database up to date …")
-        # Passwords of users in somebody else's database are not ours to change.
+        say("Migrating the database …")
+        # In an external database the users' passwords are not ours to change.
         options = [RESET] if self.postgres and not credentials.shown else []
         command = [sys.executable, "-m", "codelab.local.accounts", *options]
         await self.supervisor.run(Program("database", command, on_screen=False))
         say(f"Starting {', '.join(SERVICE)} …")
         self.supervisor.start(*(Program(name, [sys.executable, "-m", "codelab", name]) for name in SERVICE))
-        if not await attempt(until(lambda: self._healthy() and self.supervisor.steady(), HEALTH_SECONDS)):
-            reasons = f"The service is not healthy after {HEALTH_SECONDS:.0f} s. http://{self.web}/health says:"
-            raise Problem(f"{reasons}\n{self.health}\nThe logs are in {self.supervisor.output.logs}.")
+        if not await attempt(until(lambda: self._healthy() and self.supervisor.steady(), HEALTH_TIMEOUT_SECONDS)):
+            reasons = (
+                f"The service is not healthy after {HEALTH_TIMEOUT_SECONDS:.0f} s. http://{self.web}/health reports:"
+            )
+            raise StartupError(f"{reasons}\n{self.health}\nThe logs are in {self.supervisor.output.logs}.")
         self.supervisor.output.block(self._summary(credentials))
         mark_shown(self.folder, credentials)
 
-    async def _start_server(self, server: Server) -> None:
+    async def _start_server(self, server: ManagedServer) -> None:
         await asyncio.to_thread(server.prepare)
         self.supervisor.start(
             Program(
@@ -93,30 +97,30 @@ class Startup:
                 on_screen=False,
             )
         )
-        if not await self.supervisor.attempt(until(server.ready, SERVER_SECONDS)):
-            raise Problem(f"{server.name} does not answer; its log is in {self.supervisor.output.logs}.")
+        if not await self.supervisor.attempt(until(server.ready, SERVER_TIMEOUT_SECONDS)):
+            raise StartupError(f"{server.name} does not answer; its log is in {self.supervisor.output.logs}.")
 
     def _set_environment(self, credentials: Credentials) -> None:
-        settings, made = self.settings, {"PYTHONUNBUFFERED": "1"}
+        settings, variables = self.settings, {"PYTHONUNBUFFERED": "1"}
         if self.postgres:
-            made["DATABASE_URL"] = self.postgres.url
+            variables["DATABASE_URL"] = self.postgres.url
         if self.redis:
-            made["REDIS_URL"] = self.redis.url
+            variables["REDIS_URL"] = self.redis.url
         if not settings.secret_key:
-            made["CODELAB_SECRET_KEY"] = credentials.secret_key
+            variables["CODELAB_SECRET_KEY"] = credentials.secret_key
         if not settings.flower_password:
-            made["FLOWER_PASSWORD"] = credentials.flower_password
+            variables["FLOWER_PASSWORD"] = credentials.flower_password
         if "CODELAB_OPEN_ACCESS_USER" not in os.environ:
-            made["CODELAB_OPEN_ACCESS_USER"] = DEMO
+            variables["CODELAB_OPEN_ACCESS_USER"] = DEMO
         if not os.environ.get("CODELAB_LOG_FORMAT"):
-            made["CODELAB_LOG_FORMAT"] = "text"
+            variables["CODELAB_LOG_FORMAT"] = "text"
         metrics = settings.metrics_dir or self.folder / "metrics"
-        made["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        variables["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         metrics.mkdir(parents=True, exist_ok=True)
-        # Values of processes that have ended would be counted on.
+        # Otherwise metrics of processes that have ended would still count.
         for old in metrics.glob("*.db"):
             old.unlink()
-        os.environ.update(made)
+        os.environ.update(variables)
 
     def _healthy(self) -> bool:
         host = self.settings.allowed_hosts.split(",")[0].strip().lstrip(".")
@@ -125,7 +129,7 @@ class Startup:
             headers["X-Forwarded-Proto"] = "https"
         request = Request(f"http://{self.web}/health", headers=headers | {"Accept": "application/json"})
         try:
-            # Without the proxies of the environment, which know nothing of this machine.
+            # Without the environment's proxies, which cannot reach this machine.
             with build_opener(ProxyHandler({})).open(request, timeout=5) as answer:
                 return bool(answer.status == 200)
         except HTTPError as error:
@@ -137,15 +141,15 @@ class Startup:
     def _summary(self, credentials: Credentials) -> list[str]:
         settings, web = self.settings, self.web
         flower = address(settings.flower_host, settings.flower_port)
-        kept = f"password in {self.folder / CREDENTIALS}"
+        stored = f"password in {self.folder / CREDENTIALS}"
 
-        def password(made_up: str) -> str:
-            return kept if credentials.shown else f"password {made_up}"
+        def password(generated: str) -> str:
+            return stored if credentials.shown else f"password {generated}"
 
         flower_password = "the password you set" if settings.flower_password else password(credentials.flower_password)
         model = settings.model
         if model == "scripted":
-            model = "scripted (the built-in demo; CODELAB_MODEL=openai/… and OPENAI_API_KEY=… for a real one)"
+            model = "scripted (built-in; CODELAB_MODEL=openai/… and OPENAI_API_KEY=… for a language model)"
         rows = [
             ("Chat", f"http://{web}/"),
             ("WebSocket", f"ws://{web}/ws/{{session}}"),
@@ -159,10 +163,10 @@ class Startup:
             ("Data, logs", str(self.folder)),
         ]
         seconds = time.monotonic() - self.started_at
-        once = (
+        notice = (
             []
             if credentials.shown
-            else [f"  The passwords are shown only now; they are kept in {self.folder / CREDENTIALS}."]
+            else [f"  The passwords are shown only this once; they are stored in {self.folder / CREDENTIALS}."]
         )
         return [
             "",
@@ -170,7 +174,7 @@ class Startup:
             "",
             *(f"  {name:<12}{text}" for name, text in rows),
             "",
-            *once,
+            *notice,
             "  Ctrl-C stops everything.",
             "",
         ]

@@ -1,7 +1,7 @@
-"""Keeps programs running: starts again what dies, stops everything in order, leaves nothing behind.
+"""Keeps programs running: restarts what dies, stops everything in order, leaves nothing behind.
 
-Honcho's own manager is not used because it ends everything as soon as one process ends. Here a killed worker, or a
-killed PostgreSQL, comes back by itself, as it does under a service manager.
+Honcho's own manager ends everything as soon as one process ends. Here a killed worker, or a killed PostgreSQL, is
+restarted, as under a service manager.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dataclasses import dataclass
 from signal import Signals
 
 from codelab.environment import PROJECT
+from codelab.local.operating_system import StartupError, tie_to_parent
 from codelab.local.output import Output
-from codelab.local.system import Problem, tie_to_parent
 
-FIRST_DELAY = 0.3
-LONGEST_DELAY = 10.0
-#: A program that has run for this many seconds is considered to have started well.
-SETTLED = 5.0
-#: Deaths of one program after which a start is given up.
-DEATHS_AT_START = 3
-#: A start is complete when every program has run for one second and none has died within three.
-STEADY_RUN, STEADY_PEACE = 1.0, 3.0
+MIN_RESTART_DELAY_SECONDS = 0.3
+MAX_RESTART_DELAY_SECONDS = 10.0
+#: A program that has run for this long has started well; its next restart is quick again.
+STARTED_WELL_SECONDS = 5.0
+#: Deaths of one program after which the start is abandoned.
+MAX_DEATHS_AT_START = 3
+#: The start is complete when every program has run for one second and none has died within three.
+STEADY_RUN_SECONDS, STEADY_PEACE_SECONDS = 1.0, 3.0
 #: An unfinished line longer than this is shown in pieces.
-LONGEST_LINE = 64 * 1024
+MAX_LINE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Program:
     command: Sequence[str]
     stop_signal: Signals = signal.SIGTERM
     stop_seconds: float = 10
-    #: Follows when `stop_signal` took too long.
+    #: Sent when `stop_signal` took too long.
     kill_signal: Signals = signal.SIGKILL
-    #: What the kernel sends when the supervisor is killed.
+    #: Sent by the kernel when the supervisor is killed.
     death_signal: Signals = signal.SIGKILL
     on_screen: bool = True
 
 
-def how_it_ended(code: int) -> str:
-    """Say in words what an exit code of a child means."""
+def describe_exit(code: int) -> str:
+    """Return a child's exit code in words."""
     return f"was ended by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 class Child:
-    """One program, its process of the moment, and the task that keeps it running."""
+    """One program, its current process, and the task that keeps it running."""
 
     def __init__(self, program: Program, output: Output, on_death: Callable[[Child], None]) -> None:
         self.program = program
@@ -68,7 +68,7 @@ class Child:
     async def run_once(self) -> int:
         """Run the program to its end and return its exit code."""
         program = self.program
-        # A pipe of our own: asyncio's would make `wait` wait for grandchildren that still hold it open.
+        # With asyncio's own pipe `wait` would wait for grandchildren that keep it open.
         reading, writing = os.pipe()
         try:
             self.process = await asyncio.create_subprocess_exec(
@@ -77,7 +77,7 @@ class Child:
                 stdout=writing,
                 stderr=writing,
                 cwd=PROJECT,
-                # A group of its own, so that a Ctrl-C in the terminal reaches the supervisor alone.
+                # A group of its own, so that Ctrl-C reaches only the supervisor.
                 start_new_session=True,
                 preexec_fn=tie_to_parent(program.death_signal),
             )
@@ -91,7 +91,7 @@ class Child:
         if self._stopping.is_set():
             self._signal(program.stop_signal)
         code = await self.process.wait()
-        # Whatever it has started ends with it.
+        # Its own children end with it.
         self._signal_group(signal.SIGKILL)
         self.process = None
         await asyncio.wait([copying], timeout=1)
@@ -106,21 +106,22 @@ class Child:
             code = await self.run_once()
             if self._stopping.is_set():
                 return
-            settled = time.monotonic() - self.started_at >= SETTLED
-            delay = FIRST_DELAY if settled else min(max(delay * 2, FIRST_DELAY), LONGEST_DELAY)
+            started_well = time.monotonic() - self.started_at >= STARTED_WELL_SECONDS
+            delay = 0.0 if started_well else delay * 2
+            delay = min(max(delay, MIN_RESTART_DELAY_SECONDS), MAX_RESTART_DELAY_SECONDS)
             self.deaths += 1
             self.died_at = time.monotonic()
-            self._output.say(f"{self.program.name} {how_it_ended(code)}; starting it again in {delay:.1f} s.")
+            self._output.say(f"{self.program.name} {describe_exit(code)}; restarting it in {delay:.1f} s.")
             self._on_death(self)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
     async def stop(self, running: asyncio.Task[None]) -> None:
-        """End the program and its group, by force if it does not listen, and wait for `running`."""
+        """End the program and its group, by force after a while, and wait for `running`."""
         self._stopping.set()
         self._signal(self.program.stop_signal)
         if not (await asyncio.wait([running], timeout=self.program.stop_seconds))[0]:
-            self._output.say(f"{self.program.name} does not stop; ending it by force.")
+            self._output.say(f"{self.program.name} does not stop; killing it.")
             self._signal_group(self.program.kill_signal)
             if not (await asyncio.wait([running], timeout=5))[0]:
                 self._signal_group(signal.SIGKILL)
@@ -153,9 +154,9 @@ class Child:
         )
         try:
             rest = b""
-            while data := await reader.read(LONGEST_LINE):
+            while data := await reader.read(MAX_LINE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
-                if len(rest) > LONGEST_LINE:
+                if len(rest) > MAX_LINE_BYTES:
                     lines, rest = [*lines, rest], b""
                 for line in lines:
                     self._show(line.decode(errors="replace").rstrip("\r"))
@@ -181,7 +182,7 @@ class Supervisor:
         self._stages.append([(child, asyncio.create_task(child.keep_running())) for child in children])
 
     async def run(self, program: Program) -> None:
-        """Run a program that does one thing, to its end; raise `Problem` when it fails."""
+        """Run a program to its end; raise `StartupError` when it fails."""
         child = Child(program, self.output, self._died)
         code = 0
 
@@ -192,59 +193,59 @@ class Supervisor:
         task = asyncio.create_task(once())
         stage = [(child, task)]
         self._stages.append(stage)
-        # Shielded, because when the start is cancelled it is `stop` that ends the program.
+        # Shielded: when the start is cancelled, `stop` ends the program.
         await asyncio.shield(task)
         self._stages.remove(stage)
         if code:
-            raise Problem("\n".join([f"{program.name} {how_it_ended(code)}. Its last lines:", *child.last_lines]))
+            raise StartupError("\n".join([f"{program.name} {describe_exit(code)}. Its last lines:", *child.last_lines]))
 
     async def attempt[T](self, step: Awaitable[T]) -> T:
-        """Wait for a step of the start, but raise `Problem` when a program keeps dying meanwhile."""
+        """Wait for a step of the start; raise `StartupError` when a program keeps dying meanwhile."""
         task = asyncio.ensure_future(step)
         hopeless = asyncio.create_task(self._hopeless.wait())
         try:
             await asyncio.wait([task, hopeless], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise Problem(self._reason)
+            raise StartupError(self._reason)
         finally:
             hopeless.cancel()
             task.cancel()
 
     def steady(self) -> bool:
-        """Tell whether everything runs and nothing has died just now."""
+        """Return whether everything runs and nothing has died recently."""
         now = time.monotonic()
         return all(
-            child.process and now - child.started_at > STEADY_RUN and now - child.died_at > STEADY_PEACE
+            child.process and now - child.started_at > STEADY_RUN_SECONDS and now - child.died_at > STEADY_PEACE_SECONDS
             for stage in self._stages
             for child, _ in stage
         )
 
     def started(self) -> None:
-        """From now on a program may die as often as it likes."""
+        """Note that the start is complete: from now on a program may die any number of times."""
         self._starting = False
 
     async def stop(self) -> None:
-        """End everything: the stages one after the other, the programs of a stage side by side."""
+        """End everything: stage after stage, the programs of a stage at the same time."""
         while self._stages:
             await asyncio.gather(*(child.stop(task) for child, task in self._stages[-1]))
             self._stages.pop()
 
     def kill(self) -> None:
-        """End everything at once, whatever is lost; `stop` still has to be awaited."""
+        """Kill everything at once, whatever is lost; `stop` still has to be awaited."""
         for stage in self._stages:
             for child, _ in stage:
                 child.kill()
 
     def _died(self, child: Child) -> None:
-        if self._starting and child.deaths >= DEATHS_AT_START and not self._reason:
+        if self._starting and child.deaths >= MAX_DEATHS_AT_START and not self._reason:
             head = f"{child.program.name} ended {child.deaths} times during the start. Its last lines:"
             self._reason = "\n".join([head, *child.last_lines])
             self._hopeless.set()
 
 
 async def until(probe: Callable[[], bool], seconds: float) -> bool:
-    """Ask a blocking `probe` again and again; tell whether it said yes in time."""
+    """Call a blocking `probe` until it returns true; return whether it did in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if await asyncio.to_thread(probe):
@@ -254,40 +255,40 @@ async def until(probe: Callable[[], bool], seconds: float) -> bool:
 
 
 async def supervise(supervisor: Supervisor, start: Callable[[], Awaitable[None]]) -> int:
-    """Run `start`, keep everything running until a signal says stop, and return the exit code."""
+    """Run `start`, keep everything running until a signal arrives, and return the exit code."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     starting = asyncio.ensure_future(start())
-    asked_at = 0.0
+    requested_at = 0.0
 
-    def asked_to_stop(signum: Signals) -> None:
-        nonlocal asked_at
+    def request_stop(signum: Signals) -> None:
+        nonlocal requested_at
         if not stopping.is_set():
-            asked_at = time.monotonic()
+            requested_at = time.monotonic()
             stopping.set()
             starting.cancel()
             supervisor.output.say("Stopping …")
-        # Not for SIGTERM: make and the group it runs in may both pass it on, so that it arrives twice.
-        elif signum == signal.SIGINT and time.monotonic() - asked_at > 0.5:
-            supervisor.output.say("Ending everything by force.")
+        # Not for SIGTERM: make and its process group may both pass it on, so that it arrives twice.
+        elif signum == signal.SIGINT and time.monotonic() - requested_at > 0.5:
+            supervisor.output.say("Killing everything.")
             supervisor.kill()
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, asked_to_stop, signum)
+        loop.add_signal_handler(signum, request_stop, signum)
     code = 0
     try:
         await starting
         supervisor.started()
         await stopping.wait()
-    except Problem as problem:
+    except StartupError as problem:
         supervisor.output.say(str(problem))
         code = 1
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
     finally:
-        # From here on a first Ctrl-C must not be taken for the second one.
+        # From here on a first Ctrl-C must not count as the second one.
         stopping.set()
-        asked_at = asked_at or time.monotonic()
+        requested_at = requested_at or time.monotonic()
         await supervisor.stop()
     return code

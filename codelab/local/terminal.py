@@ -1,7 +1,7 @@
-"""Takes the terminal over from make, so that Ctrl-C ends `make run` without an error.
+"""Takes over the terminal from make, so that Ctrl-C ends `make run` without an error.
 
-Ctrl-C reaches every process of the terminal's foreground group. GNU make would answer it with "*** Interrupt" and exit
-code 130 although everything was stopped in order. So the supervisor becomes the foreground group while it runs.
+Ctrl-C reaches every process of the terminal's foreground group. GNU make would print "*** Interrupt" and exit with code
+130 although everything stopped in order. So the supervisor becomes the foreground group while it runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _shares_the_foreground() -> bool:
 
 
 def _give_terminal_to(group: int) -> None:
-    # Whoever changes the foreground from the background is stopped by SIGTTOU unless it is ignored.
+    # A background process that changes the foreground group is stopped by SIGTTOU unless it ignores it.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         os.tcsetpgrp(sys.stdin.fileno(), group)
@@ -32,13 +32,13 @@ def _give_terminal_to(group: int) -> None:
 
 @contextmanager
 def own_foreground() -> Iterator[None]:
-    """Be the terminal's foreground group for a while; does nothing without a terminal that could be taken over."""
+    """Be the terminal's foreground group inside this context, if there is a terminal to take over."""
     if not _shares_the_foreground():
         yield
         return
     group = os.getpgrp()
-    # make and the shell do not learn of a Ctrl-Z here, so stopping would leave a dead terminal. A handler and not
-    # SIG_IGN, which the children would inherit.
+    # make and the shell would not notice a Ctrl-Z, so stopping would leave a dead terminal. Children would inherit
+    # SIG_IGN, so this is a handler.
     signal.signal(signal.SIGTSTP, lambda *_: None)
     os.setpgid(0, 0)
     try:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
-from codelab.local.servers import PostgresServer, RedisServer
+from codelab.local.embedded_servers import PostgresServer, RedisServer
 from tests.browser.tab import answers, conversation, opened, say, sent_frames
 from tests.live.service import Service, running
 

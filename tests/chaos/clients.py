@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import websockets
 
-from codelab.local.system import LOOPBACK
+from codelab.local.operating_system import LOOPBACK
 from tests.chaos.history import History
 
 ENDS = frozenset({"turn_completed", "turn_failed", "turn_cancelled"})

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from psycopg.rows import dict_row
 
-from codelab.local.system import LOOPBACK
+from codelab.local.operating_system import LOOPBACK
 from tests.chaos.history import Record
 from tests.chaos.stack import Stack
 

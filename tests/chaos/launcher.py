@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 
-from codelab.local.system import end_with_parent
+from codelab.local.operating_system import end_with_parent
 
 #: What a process spends most of its start on. Nothing here starts a thread, makes an id, opens a connection or reads
 #: settings when it is imported: children would share it.

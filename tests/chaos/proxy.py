@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from codelab.local.system import LOOPBACK
+from codelab.local.operating_system import LOOPBACK
 
 #: Chooses after how many bytes from the server a new connection is cut; None for never.
 type Budget = Callable[[], int | None]

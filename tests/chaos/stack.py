@@ -26,8 +26,8 @@ import psycopg
 from redis.asyncio import Redis
 
 from codelab.environment import PROJECT
-from codelab.local.servers import PostgresServer, RedisServer
-from codelab.local.system import LOOPBACK
+from codelab.local.embedded_servers import PostgresServer, RedisServer
+from codelab.local.operating_system import LOOPBACK
 from tests.chaos.edges import Armed
 from tests.chaos.history import History
 from tests.chaos.processes import Launcher, Process

@@ -1,4 +1,4 @@
-"""The files that deploy the service and help to develop it: they parse, fit their schemas and keep our own rules."""
+"""The files for deployment and development: they parse, match their schemas and follow our own rules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from codelab.environment import PROJECT, Environment
+from codelab.environment import PROJECT, VERSION, Environment
 from sessions.models import Worker
 
 LOCKS = ["base.txt", "dev.txt", "uv.txt"]
@@ -25,8 +26,12 @@ PROCESSES = {"web", "worker", "beat", "flower"}
 SETTINGS = {str(field.validation_alias) for field in Environment.model_fields.values()}
 
 
+def read(path: str) -> str:
+    return (PROJECT / path).read_text(encoding="utf-8")
+
+
 def load(path: str) -> dict[str, Any]:
-    text = (PROJECT / path).read_text(encoding="utf-8")
+    text = read(path)
     loaded = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
     assert isinstance(loaded, dict)
     return loaded
@@ -41,7 +46,7 @@ CI = load(".github/workflows/ci.yml")
 
 def instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions, each with its arguments as one line."""
-    text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    text = read("Dockerfile")
     lines = re.sub(r"\\\n", "", re.sub(r"(?m)^\s*#.*\n", "", text)).splitlines()
     return [(name.upper(), rest.strip()) for name, _, rest in (line.strip().partition(" ") for line in lines) if name]
 
@@ -52,7 +57,7 @@ def of(name: str) -> list[str]:
 
 def locked(lock: str) -> dict[str, list[tuple[Requirement, int]]]:
     """Return the packages of a lock, each with its requirements, one for a platform, and their numbers of hashes."""
-    text = (PROJECT / "requirements" / lock).read_text(encoding="utf-8")
+    text = read(f"requirements/{lock}")
     found: dict[str, list[tuple[Requirement, int]]] = {}
     for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n?", "", text)).splitlines():
         if line.strip():
@@ -93,9 +98,7 @@ def test_pre_commit_accepts_its_file() -> None:
 def test_the_image_has_stages_and_ends_as_an_ordinary_user() -> None:
     stages = of("FROM")
     assert len(stages) >= 2
-    assert {stage.split()[0] for stage in stages} == {
-        f"python:{(PROJECT / '.python-version').read_text().strip()}-slim"
-    }
+    assert {stage.split()[0] for stage in stages} == {f"python:{read('.python-version').strip()}-slim"}
     user = of("USER")[-1].partition(":")[0]
     assert user.isdigit()
     assert int(user) > 0
@@ -111,7 +114,7 @@ def test_the_image_installs_what_is_locked() -> None:
 
 def test_the_image_has_all_of_our_code() -> None:
     copied = {word.strip("./") for rest in of("COPY") if "--from" not in rest for word in rest.split()[:-1]}
-    ignore = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    ignore = read(".dockerignore").splitlines()
     packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests"}
     for name in packages | {"manage.py", "celeryconfig.py"}:
         assert name in copied
@@ -184,7 +187,7 @@ def test_ports_are_published_to_this_machine_only() -> None:
 
 
 def test_compose_holds_no_secret() -> None:
-    text = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
+    text = read("docker-compose.yml")
     secret = re.compile(r"^\s*\w*(PASSWORD|SECRET_KEY|API_KEY|_TOKEN):\s*(\S.*)$", re.MULTILINE)
     for _, value in secret.findall(text):
         assert re.match(r'\$\{\w+:\?|""$', value)
@@ -204,7 +207,7 @@ def test_every_setting_reaches_the_processes() -> None:
 
 def test_only_workers_get_the_providers_keys() -> None:
     assert [name for name, service in SERVICES.items() if "env_file" in service] == ["worker"]
-    secrets = set(re.findall(r"\$\{(\w+):\?", (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")))
+    secrets = set(re.findall(r"\$\{(\w+):\?", read("docker-compose.yml")))
     given = OURS["worker"]["environment"]
     assert {name for name in secrets if given.get(name) != ""} == {"CODELAB_SECRET_KEY"}
 
@@ -229,7 +232,7 @@ def test_web_and_workers_share_their_metrics() -> None:
 
 
 def targets() -> set[str]:
-    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    makefile = read("Makefile")
     return set(re.findall(r"(?m)^([a-z-]+):", makefile))
 
 
@@ -292,7 +295,26 @@ def test_pre_commit_runs_what_make_has() -> None:
     assert {words[1] for words in run} == {"check-types", "check-imports", "check-migrations"} <= targets()
 
 
-# ---------------------------------------------------------------- dependencies
+# ---------------------------------------------------------------- versions and dependencies
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == VERSION
+
+
+def test_the_workflow_tests_each_python_that_make_accepts() -> None:
+    usable = re.search(r"not \(3, (\d+)\) <= sys\.version_info\[:2\] < \(3, (\d+)\)", read("scripts/bootstrap.sh"))
+    assert usable
+    tested = CI["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert tested == [f"3.{minor}" for minor in range(int(usable[1]), int(usable[2]))]
+
+
+@pytest.mark.parametrize("path", ["codelab/web_server.py"])
+def test_overrides_of_private_names_were_read_at_the_locked_versions(path: str) -> None:
+    versions_read = re.findall(r"\b(autobahn|daphne|django|twisted) (\d+(?:\.\d+)+)", read(path))
+    assert versions_read
+    for package, version in versions_read:
+        assert versions("base.txt", package) == [Version(version)], package
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -350,15 +372,15 @@ def test_no_installed_package_takes_our_names(package: str) -> None:
 
 @pytest.mark.parametrize("name", ["base.in", "dev.in", "uv.in"])
 def test_every_dependency_is_explained(name: str) -> None:
-    explained = set(re.findall(r"[\w-]+", (PROJECT / "docs" / "dependencies.md").read_text(encoding="utf-8")))
-    for line in (PROJECT / "requirements" / name).read_text(encoding="utf-8").splitlines():
+    explained = set(re.findall(r"[\w-]+", read("docs/dependencies.md")))
+    for line in read(f"requirements/{name}").splitlines():
         if line and line[0] not in "#-":
             assert Requirement(line).name in explained
 
 
 def test_links_of_the_operators_pages_lead_somewhere() -> None:
     for name in ("deployment", "dependencies", "troubleshooting"):
-        text = (PROJECT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        text = read(f"docs/{name}.md")
         for file, anchor in re.findall(r"\]\((\w+\.md)(?:#([\w-]+))?\)", text):
-            headings = re.findall(r"(?m)^#+ (.+)$", (PROJECT / "docs" / file).read_text(encoding="utf-8"))
+            headings = re.findall(r"(?m)^#+ (.+)$", read(f"docs/{file}"))
             assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}

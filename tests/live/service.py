@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import psycopg
 import websockets
 
-from codelab.local.servers import PostgresServer
+from codelab.local.embedded_servers import PostgresServer
 
 PROJECT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "the admin's long password"

@@ -14,7 +14,7 @@ from http.client import HTTPResponse
 import httpx
 import pytest
 
-from codelab.bodies import MAX_BODY, MAX_DOOR_BODY
+from codelab.body_limits import MAX_BODY_BYTES, MAX_OPENAI_BODY_BYTES
 from tests.live.service import Service
 from tests.live.test_openai import key_of
 from tests.live.test_slow_readers import memory_of
@@ -59,7 +59,7 @@ def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_sent(service: Ser
 
 
 def test_a_client_that_asks_first_is_not_told_to_go_on(service: Service) -> None:
-    head = [f"Content-Length: {MAX_BODY + 1}", "Expect: 100-continue"]
+    head = [f"Content-Length: {MAX_BODY_BYTES + 1}", "Expect: 100-continue"]
     with asking(service, "/nowhere", *head) as connection:
         assert everything_of(connection).startswith(b"HTTP/1.1 413 ")
     head[0] = "Content-Length: 2"
@@ -74,7 +74,7 @@ def test_a_body_without_end_is_cut_and_others_are_served_meanwhile(service: Serv
             connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
             sent += len(PIECE)
             # What was sent before the answer could be read is on top: buffers of the kernel, on both sides.
-            assert sent < 4 * MAX_BODY
+            assert sent < 4 * MAX_BODY_BYTES
             if sent % 2**22 == 0:
                 assert service.get("/live")[0] == 200
                 memory.append(memory_of(service))
@@ -84,14 +84,14 @@ def test_a_body_without_end_is_cut_and_others_are_served_meanwhile(service: Serv
             for _ in range(1024):
                 connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
         memory.append(memory_of(service))
-    assert sent > MAX_BODY
+    assert sent > MAX_BODY_BYTES
     assert max(memory) - before < ROOM
 
 
-@pytest.mark.parametrize("head", [f"Content-Length: {MAX_BODY + 1}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("head", [f"Content-Length: {MAX_BODY_BYTES + 1}", "Transfer-Encoding: chunked"])
 def test_what_follows_a_refused_body_is_no_request(service: Service, head: str) -> None:
     follower = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    body = follower + b"x" * (MAX_BODY + 1 - len(follower))
+    body = follower + b"x" * (MAX_BODY_BYTES + 1 - len(follower))
     if head.startswith("Transfer"):
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     with asking(service, "/api/v1/message", head) as connection:
@@ -121,9 +121,9 @@ def padded(size: int) -> bytes:
 @pytest.mark.parametrize(
     ("size", "status", "code"),
     [
-        (MAX_DOOR_BODY, 404, "model_not_found"),
-        (MAX_DOOR_BODY + 1, 413, "body_too_large"),
-        (MAX_BODY + 1, 413, "body_too_large"),
+        (MAX_OPENAI_BODY_BYTES, 404, "model_not_found"),
+        (MAX_OPENAI_BODY_BYTES + 1, 413, "body_too_large"),
+        (MAX_BODY_BYTES + 1, 413, "body_too_large"),
     ],
 )
 def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
@@ -137,7 +137,7 @@ def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
 
 def test_nobody_takes_a_form_apart_before_it_is_known_who_sends_it(service: Service) -> None:
     # Millions of fields: hundreds of MB, and seconds in which nobody else is served.
-    form = b"".join(b"%x&" % i for i in range(MAX_DOOR_BODY // 8))
+    form = b"".join(b"%x&" % i for i in range(MAX_OPENAI_BODY_BYTES // 8))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
     def post() -> int:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import websockets
 
-from codelab.local.servers import PostgresServer, RedisServer
+from codelab.local.embedded_servers import PostgresServer, RedisServer
 from tests.live.service import Service, Socket, running
 
 pytestmark = pytest.mark.live

