@@ -1,6 +1,6 @@
-"""Workers: who runs turns, and who has fallen silent.
+"""Workers: which ones run turns, and which ones lost their heartbeat.
 
-What it shows is what the workers report of themselves; it never asks or stops one.
+Shows what the workers report; never contacts or stops one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils import timezone
 
-from sessions.admin.display import shown
+from sessions.admin.display import text_column
 from sessions.admin.pages import ReadOnlyAdmin
 from sessions.models import Worker
 
@@ -18,9 +18,8 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at")
     search_fields = ("name",)
     fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at")
-    the_name = shown("name")
+    the_name = text_column("name")
 
     @admin.display(description="alive", boolean=True)
     def is_alive(self, worker: Worker) -> bool:
-        """Say whether the worker reported lately."""
-        return worker.seen_at > timezone.now() - Worker.SILENCE
+        return worker.seen_at > timezone.now() - Worker.HEARTBEAT_TIMEOUT

@@ -87,7 +87,7 @@ def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None
 
 def _set_aside(budget: Budget, amount: Decimal) -> None:
     now = timezone.now()
-    begun = Period(budget.period).begins(now) or budget.period_start
+    begun = Period(budget.period).start(now) or budget.period_start
     spent = Case(When(period_start__lt=begun, then=Value(ZERO)), default=F("spent"))
     start = Case(When(period_start__lt=begun, then=Value(begun)), default=F("period_start"))
     # The row that counts is the one that is there when its lock is ours, not the one that was read.
@@ -102,7 +102,7 @@ def exhausted(budget: Budget, now: datetime) -> CallRefused:
     """Return the refusal of a call that a budget has no room for."""
     whose = "this session" if budget.session_id else "this API key" if budget.api_key else "you"
     text = f"The budget for {whose} has too little left for another model call"
-    until = Period(budget.period).ends(now)
+    until = Period(budget.period).end(now)
     if until is None:
         return CallRefused(ErrorCode.BUDGET_EXHAUSTED, f"{text}. Ask the operator of this server to raise it.")
     text = f"{text} until {until:%Y-%m-%d %H:%M} UTC. Wait until then, or ask the operator of this server to raise it."

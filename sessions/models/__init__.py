@@ -1,7 +1,7 @@
-"""What is stored: sessions, their messages, turns, tool and model calls, plans, events and budgets, and the workers.
+"""The database: sessions with their messages, turns, tool calls, plans and events; model calls, budgets and workers.
 
-Fields, constraints and names only; every change of a turn's state is in `sessions.turns`. Columns that came later have
-a default in the database, so that processes of the version before can go on writing while a new one is rolled out.
+Fields, constraints and names only; `sessions.turns` is the only writer of a turn's state. Columns that were added later
+have a default in the database, so that processes of the previous version can keep writing during a rollout.
 """
 
 from sessions.models.budgets import Budget, Period, Reservation

@@ -1,4 +1,4 @@
-"""What the OpenAI-compatible door was asked for, and how that ended."""
+"""Requests to the OpenAI-compatible API, and their results."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class CompletionKind(models.TextChoices):
 
 
 class Completion(models.Model):
-    """A request that brings its whole conversation: the model is shown this, and not what the session holds."""
+    """A request that carries its whole conversation. The model sees these messages, not those of the session."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     turn = models.OneToOneField(Turn, on_delete=models.CASCADE, related_name="completion")
     kind = models.CharField(max_length=16, choices=CompletionKind, default=CompletionKind.CHAT)
-    model = models.CharField(max_length=200, help_text="As the caller has named it.")
-    agent = models.CharField(max_length=64, blank=True, help_text="The agent that was asked; empty: the model itself.")
+    model = models.CharField(max_length=200, help_text="As the caller named it.")
+    agent = models.CharField(max_length=64, blank=True, help_text="Agent that answers. Empty: the model itself.")
     messages = models.JSONField(default=list, help_text="The conversation, or the texts to embed.")
-    tools = models.JSONField(default=list, help_text="What the caller can run.")
-    options = models.JSONField(default=dict, help_text="Further parameters of the model.")
-    result = models.JSONField(null=True, blank=True, help_text="The embeddings, each in base64.")
+    tools = models.JSONField(default=list, help_text="Tools that the caller can run.")
+    options = models.JSONField(default=dict, help_text="Other parameters of the request.")
+    result = models.JSONField(null=True, blank=True, help_text="The embeddings, each as base64.")
     finish_reason = models.CharField(max_length=32, blank=True)
     cached_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)

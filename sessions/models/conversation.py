@@ -15,11 +15,11 @@ from sessions.models.projects import Project
 
 
 class TurnStatus(models.TextChoices):
-    #: Accepted, waits for a worker or for earlier turns of its session.
+    #: Accepted; waits for a worker or for earlier turns of its session.
     QUEUED = "queued"
     #: A worker holds a lease on it.
     RUNNING = "running"
-    #: Waits for the client's tools or a person's decision; holds nothing but rows.
+    #: Waits for a client's tools or a user's decision; occupies no worker.
     WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -42,34 +42,34 @@ MODES = [(mode.value, mode.value) for mode in Mode]
 
 
 class Session(models.Model):
-    """A conversation, named by its owner's client."""
+    """A conversation between a user and agents."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
-    key = models.CharField(max_length=128, help_text="The name the client chose; unique for its owner.")
+    key = models.CharField(max_length=128, help_text="Name that the client chose. Unique per owner.")
     title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, blank=True, related_name="sessions")
     current_agent = models.CharField(max_length=64)
     pinned = models.BooleanField(
-        default=False, db_default=False, help_text="Its user has chosen the agent; no message is routed."
+        default=False, db_default=False, help_text="The user chose the agent, so messages are not routed."
     )
     mode = models.CharField(
         max_length=16,
         choices=MODES,
         default=Mode.ASK.value,
         db_default=Mode.ASK.value,
-        help_text="What its agents may do unasked.",
+        help_text="What agents may do without asking.",
     )
     client_tools = models.JSONField(
-        null=True, blank=True, help_text="The tools that its client says it can run; empty: those every client can."
+        null=True, blank=True, help_text="Tools that the client can run. Empty: those that every client can run."
     )
     client_plans = models.BooleanField(
-        default=False, db_default=False, help_text="One of its clients can show a plan and answer it."
+        default=False, db_default=False, help_text="A client of the session can show and answer plans."
     )
     hidden = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="It holds one request of the OpenAI-compatible door: lists leave it out, and it is deleted in time.",
+        help_text="Holds one request of the OpenAI-compatible API. Lists omit it, and it is deleted after a while.",
     )
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -97,18 +97,20 @@ class Turn(models.Model):
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns", db_index=False)
     status = models.CharField(max_length=16, choices=TurnStatus, default=TurnStatus.QUEUED)
     position = models.BigIntegerField(
-        help_text="Turns run in this order: by the number of the event that queued them, unless one was put first."
+        help_text="Turns run in this order: the number of the event that queued them, unless moved to the front."
     )
-    attempt = models.PositiveIntegerField(default=0, help_text="Grows with each claim; older attempts cannot write.")
+    attempt = models.PositiveIntegerField(
+        default=0, help_text="Increases with each claim; earlier attempts cannot write."
+    )
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
-    api_key = models.UUIDField(null=True, blank=True, help_text="The API key that began it, whose budgets count.")
-    worker = models.CharField(max_length=200, blank=True, help_text="Who runs it, or ran it last.")
+    api_key = models.UUIDField(null=True, blank=True, help_text="API key that started it. Budgets of this key apply.")
+    worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
-    lost_leases = models.PositiveIntegerField(default=0, help_text="Attempts in a row that ended without a word.")
-    steps = models.PositiveIntegerField(default=0, help_text="Model calls that finished.")
+    lost_leases = models.PositiveIntegerField(default=0, help_text="Consecutive attempts lost without a result.")
+    steps = models.PositiveIntegerField(default=0, help_text="Finished model calls.")
     plan_steps = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Those of them that were a part of a sub-task, which has a limit of its own."
+        default=0, db_default=0, help_text="Finished model calls of sub-tasks, which have their own limit."
     )
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
@@ -116,17 +118,17 @@ class Turn(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
-    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its newest attempt began.")
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
     worked = models.DurationField(
         default=timedelta,
         db_default=timedelta(),
-        help_text="Time its attempts took, without waiting for tools; in a plan, since the sub-task began.",
+        help_text="Duration of all attempts, without waiting for tools. In a plan: since the sub-task began.",
     )
     first_token_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     folded = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="Its pieces of text are few events now."
+        default=False, db_default=False, editable=False, help_text="Its text deltas were compacted into few events."
     )
 
     class Meta:
@@ -165,7 +167,7 @@ class Turn(models.Model):
 
 
 class Message(models.Model):
-    """One entry of the conversation, as the model and the people see it."""
+    """One entry of the conversation, as models and users see it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages", db_index=False)
@@ -177,28 +179,28 @@ class Message(models.Model):
         blank=True,
         related_name="messages",
         db_index=False,
-        help_text="The piece of a plan's work that it is a part of.",
+        help_text="Sub-task of a plan that it belongs to.",
     )
     role = models.CharField(max_length=16, choices=MessageRole)
     content = models.TextField(blank=True)
     reasoning = models.TextField(
         blank=True,
         db_default="",
-        help_text="What the model thought, where its provider shows it; no model sees it again.",
+        help_text="The model's reasoning, if the provider returns it. Never sent to a model.",
     )
-    tool_calls = models.JSONField(default=list, blank=True, help_text="Calls the assistant asked for in this message.")
-    tool_call_id = models.CharField(max_length=128, blank=True, help_text="The call that a tool message answers.")
-    images = models.JSONField(null=True, blank=True, help_text="The pictures that the user shows with it.")
+    tool_calls = models.JSONField(default=list, blank=True, help_text="Tool calls that the model requested.")
+    tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
+    images = models.JSONField(null=True, blank=True, help_text="Images that the user attached.")
     client_message_id = models.CharField(
-        max_length=128, blank=True, default="", help_text="The sender's own id; the same one again is the same message."
+        max_length=128, blank=True, default="", help_text="The sender's own id. A repeated id means the same message."
     )
-    interrupted = models.BooleanField(default=False, help_text="The turn ended before the model had said everything.")
+    interrupted = models.BooleanField(default=False, help_text="The turn ended before the answer was complete.")
     withdrawn = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Its sender took it back before it was answered; neither model nor clients see it.",
+        help_text="The sender withdrew it before it was answered. Models and clients do not see it.",
     )
-    number = models.BigIntegerField(help_text="Number of the event that announced it; orders the conversation.")
+    number = models.BigIntegerField(help_text="Number of the event that announced it. Orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -212,7 +214,7 @@ class Message(models.Model):
             ),
         ]
         indexes = [
-            # Most messages are a part of no plan.
+            # Most messages belong to no plan.
             models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask"),
         ]
 

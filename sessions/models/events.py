@@ -1,4 +1,4 @@
-"""The log of a session: what clients are told, in the order in which it became true."""
+"""The event log of a session: what clients receive, in the order in which it became true."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ class EventKind(models.TextChoices):
     TURN_CANCELLED = "turn_cancelled"
 
 
-#: Kinds that come in pieces: what a model says and what it thinks, before the message is whole.
+#: Kinds that carry pieces of a message while the model is still writing it.
 PIECES = (EventKind.TEXT_DELTA, EventKind.REASONING_DELTA)
 
 
 class Event(models.Model):
-    """One numbered fact of a session: what clients are told, in the order in which it became true."""
+    """One numbered fact of a session."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events", db_index=False)
     # Rows are many and written often: the unique (session, number) is the only index besides the key. In all models
     # an index of the session alone would repeat the beginning of a constraint's own.
-    # The session takes its events along; asking for those of a turn alone would read the whole table.
+    # Deleting a session deletes its events. A query by turn alone would read the whole table.
     turn = models.ForeignKey(
         Turn, on_delete=models.DO_NOTHING, related_name="events", null=True, db_index=False, db_constraint=False
     )
     number = models.BigIntegerField()
     first = models.BigIntegerField(
-        null=True, blank=True, help_text="For a folded event: it stands for the numbers from this one to its own."
+        null=True, blank=True, help_text="Of a compacted event: the first of the numbers that it replaces."
     )
     kind = models.CharField(max_length=32, choices=EventKind)
     payload = models.JSONField(default=dict)
-    attempt = models.PositiveIntegerField(default=0, help_text="The turn's attempt that wrote it; 0 for clients.")
+    attempt = models.PositiveIntegerField(default=0, help_text="Attempt of the turn that wrote it. 0: a client.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -70,7 +70,7 @@ class Event(models.Model):
             one_of("kind", EventKind, "event_kind_known"),
         ]
         indexes = [
-            # Few among all events, and asked for by whoever shows which agents a session had.
+            # Rare among all events; lists of a session's agents read only these.
             models.Index(
                 fields=["session", "number"],
                 condition=Q(kind=EventKind.AGENT_SWITCHED),

@@ -1,4 +1,4 @@
-"""What all models share: ids, and columns that keep within their choices.
+"""What all models share: ids, and constraints that limit columns to their choices.
 
 Ids are UUIDv7, so that they sort by time of creation and new rows land at the end of each index.
 """
@@ -18,5 +18,5 @@ def new_id() -> uuid.UUID:
 
 
 def one_of(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:
-    """Return a constraint that keeps a text column within its choices, also for writers other than Django."""
+    """Return a constraint that limits a text column to its choices, also for writers other than Django."""
     return models.CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)

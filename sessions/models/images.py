@@ -1,4 +1,4 @@
-"""Pictures that people show to a model."""
+"""Images that users attach to messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessions.models.fields import new_id, one_of
 
 
 class MediaType(models.TextChoices):
-    #: What providers of all kinds read.
+    #: All providers accept these.
     PNG = "image/png"
     JPEG = "image/jpeg"
     GIF = "image/gif"
@@ -19,16 +19,16 @@ class MediaType(models.TextChoices):
 
 
 class Image(models.Model):
-    """A picture that was put into a session, for its messages to show; the same picture is there once."""
+    """An image of a session, for its messages to show. A session stores the same image once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="images", db_index=False)
     media_type = models.CharField(max_length=16, choices=MediaType)
-    digest = models.CharField(max_length=64, help_text="SHA-256 of its bytes, in hexadecimal.")
-    size = models.PositiveIntegerField(help_text="Its bytes.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the bytes, in hexadecimal.")
+    size = models.PositiveIntegerField(help_text="In bytes.")
     data = models.BinaryField()
-    is_shown = models.BooleanField(default=False, help_text="A message shows it; otherwise it is deleted after a day.")
-    uploaded_at = models.DateTimeField(default=timezone.now, help_text="The last time it came.")
+    is_shown = models.BooleanField(default=False, help_text="A message shows it. Other images are deleted after a day.")
+    uploaded_at = models.DateTimeField(default=timezone.now, help_text="Time of the latest upload.")
 
     class Meta:
         constraints = [

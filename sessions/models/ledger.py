@@ -1,6 +1,6 @@
-"""The ledger: what was asked of which model, what it took and what it cost. It holds no words, only figures.
+"""The ledger of model calls: model, tokens, duration and cost. It holds figures only, no text of users or models.
 
-A row outlives its session: what was used counts against its user's limits also when the conversation is deleted.
+A row outlives its session: usage counts against the user's limits even after the conversation is deleted.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from sessions.models.fields import new_id, one_of
 
 class ModelCallOutcome(models.TextChoices):
     OK = "ok"
-    #: Before its model had said anything, or without a use for what it said.
+    #: The model sent nothing, or nothing that could be used.
     FAILED = "failed"
-    #: It was cut in the middle; what arrived was shown.
+    #: Cut off in the middle; clients have seen what arrived.
     TRUNCATED = "truncated"
-    #: Its user stopped the turn.
+    #: The user stopped the turn.
     CANCELLED = "cancelled"
-    #: Its worker went away, so another attempt asks again.
+    #: The worker was lost; another attempt repeats the call.
     LOST = "lost"
 
 
 class ModelCallPurpose(models.TextChoices):
-    #: A step of a turn: what its agent says and asks for.
+    #: A step of a turn: text and tool calls of its agent.
     STEP = "step"
-    #: Which agent is to answer.
+    #: The choice of the agent that answers.
     ROUTING = "routing"
 
 
 class ModelCall(models.Model):
-    """A request to a model. The row is written when the call has ended, in whatever way."""
+    """A request to a model. The row is written when the call has ended, with or without success."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(
@@ -44,29 +44,27 @@ class ModelCall(models.Model):
     turn = models.ForeignKey(Turn, on_delete=models.SET_NULL, null=True, blank=True, related_name="model_calls")
     purpose = models.CharField(max_length=16, choices=ModelCallPurpose, default=ModelCallPurpose.STEP)
     attempt = models.PositiveIntegerField()
-    step = models.PositiveIntegerField(help_text="Steps of the turn that had finished before.")
-    number = models.PositiveIntegerField(
-        default=1, db_default=1, help_text="Which call of the step it was: those before it failed."
-    )
+    step = models.PositiveIntegerField(help_text="Steps of the turn that were finished before.")
+    number = models.PositiveIntegerField(default=1, db_default=1, help_text="Try number within the step.")
     agent = models.CharField(max_length=64)
     model = models.CharField(max_length=200)
     outcome = models.CharField(max_length=16, choices=ModelCallOutcome)
     error_code = models.CharField(max_length=64, blank=True)
     has_tool_calls = models.BooleanField(default=False)
-    input_tokens = models.PositiveBigIntegerField(default=0, help_text="All that was read, cached tokens included.")
-    output_tokens = models.PositiveBigIntegerField(default=0, help_text="All that was said, reasoning included.")
+    input_tokens = models.PositiveBigIntegerField(default=0, help_text="All input, including cached tokens.")
+    output_tokens = models.PositiveBigIntegerField(default=0, help_text="All output, including reasoning.")
     cached_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
     estimated = models.BooleanField(
-        default=False, db_default=False, help_text="The provider told no count: it is a guess from the texts' length."
+        default=False, db_default=False, help_text="Estimated from text length; the provider reported no usage."
     )
     cost = models.DecimalField(
-        max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars; empty where no price is known."
+        max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars. Empty: the price is unknown."
     )
     own_key = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Its user has brought a key, and so pays for it; it costs us nothing.",
+        help_text="Made with the user's own key and at the user's expense.",
     )
     started_at = models.DateTimeField()
     duration = models.DurationField()
@@ -78,7 +76,7 @@ class ModelCall(models.Model):
             one_of("outcome", ModelCallOutcome, "model_call_outcome_known"),
             one_of("purpose", ModelCallPurpose, "model_call_purpose_known"),
         ]
-        # The ids begin with the time, so both are in the order of time.
+        # Ids begin with the time, so both indexes are in order of time.
         indexes = [
             models.Index(fields=["session", "id"], name="model_call_by_session"),
             models.Index(fields=["owner", "id"], name="model_call_by_owner"),

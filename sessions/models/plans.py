@@ -1,4 +1,4 @@
-"""Plans that models have proposed, and their sub-tasks: the rows behind the pure values of `agents.plans`."""
+"""Plans that models propose, and their sub-tasks: the rows behind the pure values of `agents.plans`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sessions.models.tools import ToolCall
 
 
 class PlanStatus(models.TextChoices):
-    #: Proposed; its approval waits for a person.
+    #: Proposed; waits for approval.
     DRAFT = "draft"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
-    #: Something failed, and nothing is left that can be done without it.
+    #: A sub-task failed, and all others are finished or depend on it.
     FAILED = "failed"
-    #: Rejected, never answered, replaced by another one, or stopped.
+    #: Rejected, expired, replaced by another plan, or stopped.
     CANCELLED = "cancelled"
 
 
@@ -26,7 +26,7 @@ ACTIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.IN_PROGRESS)
 
 
 class SubTaskStatus(models.TextChoices):
-    """The words of `agents.plans.Status`, as a column takes them."""
+    """`agents.plans.Status` as choices of a column."""
 
     PENDING = plans.Status.PENDING.value
     IN_PROGRESS = plans.Status.IN_PROGRESS.value
@@ -36,12 +36,12 @@ class SubTaskStatus(models.TextChoices):
 
 
 class Plan(models.Model):
-    """What an agent proposed to do in several sub-tasks, and how far it is."""
+    """Work that an agent proposed, divided into sub-tasks, and its progress."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="plans")
     call = models.OneToOneField(ToolCall, on_delete=models.CASCADE, related_name="plan", help_text="The proposal.")
-    agent = models.CharField(max_length=64, help_text="Who proposed it, and goes on when it is over.")
+    agent = models.CharField(max_length=64, help_text="Agent that proposed it and continues after it.")
     goal = models.TextField(blank=True)
     status = models.CharField(max_length=16, choices=PlanStatus, default=PlanStatus.DRAFT)
     approved_at = models.DateTimeField(null=True, blank=True)
@@ -72,19 +72,19 @@ class Plan(models.Model):
 
 
 class SubTask(models.Model):
-    """One piece of work of a plan, for one agent."""
+    """One piece of a plan's work, for one agent."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="subtasks", db_index=False)
-    key = models.CharField(max_length=100, help_text="The id that the model gave it.")
+    key = models.CharField(max_length=100, help_text="Id that the model chose.")
     position = models.PositiveIntegerField()
     description = models.TextField()
     agent = models.CharField(max_length=64)
-    dependencies = models.JSONField(default=list, help_text="Keys of those that must be done first.")
+    dependencies = models.JSONField(default=list, help_text="Keys of the sub-tasks that must be completed first.")
     estimated_time = models.CharField(max_length=100, blank=True)
     status = models.CharField(max_length=16, choices=SubTaskStatus, default=SubTaskStatus.PENDING)
-    result = models.TextField(blank=True, help_text="What its agent reported, or why it failed.")
-    steps = models.PositiveIntegerField(default=0, help_text="Model calls that finished.")
+    result = models.TextField(blank=True, help_text="Report of its agent, or why it failed.")
+    steps = models.PositiveIntegerField(default=0, help_text="Finished model calls.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

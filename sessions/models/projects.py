@@ -1,4 +1,4 @@
-"""The folders that people work on, for clients that have such a thing."""
+"""Folders that users work on, for clients that have projects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sessions.models.fields import new_id
 
 
 class Project(models.Model):
-    """A folder that somebody works on, with its sessions; only clients that have projects make them."""
+    """A folder that a user works on, with its sessions. Only clients that have projects create them."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="projects")

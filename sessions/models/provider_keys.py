@@ -1,4 +1,4 @@
-"""Keys of users for providers of models. Encrypted; no page, log line, event or answer ever shows one."""
+"""Users' own keys for model providers. Encrypted; no page, log line, event or response ever shows one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sessions.models.fields import new_id
 
 
 class ProviderKey(models.Model):
-    """A user's own key for a provider; it is used instead of this server's, and its user pays."""
+    """A user's own key for a provider. Replaces the server's key for calls of this user, who pays for them."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="provider_keys", db_index=False
     )
     provider = models.CharField(max_length=64)
-    api_base = models.CharField(max_length=500, blank=True, help_text="A server of its user's; empty: the provider's.")
+    api_base = models.CharField(max_length=500, blank=True, help_text="The user's own server. Empty: the provider's.")
     secret = models.TextField(help_text="Encrypted, see CODELAB_ENCRYPTION_KEY.")
     last_four = models.CharField(max_length=4, blank=True)
     updated_at = models.DateTimeField(auto_now=True)

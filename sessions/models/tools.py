@@ -1,4 +1,4 @@
-"""Tool calls, the approvals that some of them need, and the standing rules that answer for a person."""
+"""Tool calls, the approvals that some of them need, and the standing rules that answer for a user."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from sessions.models.fields import new_id, one_of
 
 
 class ToolCallStatus(models.TextChoices):
-    """The journal of a call: it is asked for, allowed, out with a client, and has one result at most."""
+    """The life of a call: requested, allowed, sent to a client, and finished with at most one result."""
 
-    #: A person must allow it first.
+    #: Waits for approval.
     ASKED = "asked"
-    #: It may run: out with the client, no result yet.
+    #: Allowed to run; the client has not sent a result yet.
     WAITING = "waiting"
     COMPLETED = "completed"
-    #: It ran and failed, or it was refused by a rule, a check or a person.
+    #: It ran and failed, or a rule or a check refused it.
     FAILED = "failed"
+    #: A user refused it, or did not answer in time.
     REJECTED = "rejected"
-    #: Its turn ended while it was out: nobody can know whether it ran.
+    #: The turn ended before the result came: whether it ran cannot be known.
     UNKNOWN = "unknown"
 
 
@@ -32,20 +33,20 @@ OPEN_CALLS = (ToolCallStatus.ASKED, ToolCallStatus.WAITING)
 class ApprovalStatus(models.TextChoices):
     PENDING = "pending"
     APPROVED = "approved"
-    #: Approved with other arguments than the model's.
+    #: Approved with arguments that the user changed.
     EDITED = "edited"
     REJECTED = "rejected"
-    #: Nobody answered in time.
+    #: Not answered in time.
     EXPIRED = "expired"
-    #: Its turn ended before anybody answered.
+    #: The turn ended before an answer.
     WITHDRAWN = "withdrawn"
 
 
 class Via(models.TextChoices):
-    """By which door an approval was answered."""
+    """How an approval was answered."""
 
     SOCKET = "socket"
-    #: The client asked its user itself and sent the result, as the original's editor does.
+    #: The client asked the user itself and sent the result, as the original's editor does.
     RESULT = "result"
     REST = "rest"
     ADMIN = "admin"
@@ -53,24 +54,24 @@ class Via(models.TextChoices):
 
 
 class ToolCall(models.Model):
-    """A tool that the model asked for; it runs in the client, and its result is taken once."""
+    """A tool call that the model requested. A client or the server runs it; its result is accepted once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="tool_calls")
-    call_id = models.CharField(max_length=128, help_text="The id that model and client use for it.")
+    call_id = models.CharField(max_length=128, help_text="Id that model and client use.")
     tool = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
-    agent = models.CharField(max_length=64, blank=True, db_default="", help_text="The agent that asked for it.")
+    agent = models.CharField(max_length=64, blank=True, db_default="", help_text="Agent that requested it.")
     requires_approval = models.BooleanField(default=True)
     rule = models.CharField(max_length=2200, blank=True, db_default="", help_text="What decided whether it may run.")
-    reason = models.TextField(blank=True, db_default="", help_text="Why a person is asked.")
-    digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of the tool and the arguments.")
+    reason = models.TextField(blank=True, db_default="", help_text="Why it needs approval.")
+    digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of tool and arguments.")
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
     offered_to = models.CharField(
-        max_length=128, blank=True, db_default="", help_text="The client that has it to run, or to ask its user about."
+        max_length=128, blank=True, db_default="", help_text="Client that should run it, or ask its user about it."
     )
-    offered_until = models.DateTimeField(null=True, blank=True, help_text="When another client may have it.")
-    result = models.TextField(blank=True, help_text="What the model was told, as JSON text or as an error.")
+    offered_until = models.DateTimeField(null=True, blank=True, help_text="After this, another client may get it.")
+    result = models.TextField(blank=True, help_text="What the model received: JSON or an error.")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -91,12 +92,12 @@ class ToolCall(models.Model):
 
 
 class Approval(models.Model):
-    """The question whether a call may run, and its one answer. It covers exactly what was shown: see `digest`."""
+    """The question whether a call may run, and its one answer. Covers exactly what was shown: see `digest`."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     call = models.OneToOneField(ToolCall, on_delete=models.CASCADE, related_name="approval")
     status = models.CharField(max_length=16, choices=ApprovalStatus, default=ApprovalStatus.PENDING)
-    digest = models.CharField(max_length=80, help_text="Hash of what was shown, or of the arguments it was edited to.")
+    digest = models.CharField(max_length=80, help_text="Hash of what was shown, or of the edited arguments.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
@@ -104,7 +105,7 @@ class Approval(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     via = models.CharField(max_length=16, choices=Via, blank=True)
-    feedback = models.TextField(blank=True, help_text="What the model was told with a rejection.")
+    feedback = models.TextField(blank=True, help_text="Sent to the model with a rejection.")
 
     class Meta:
         constraints = [
@@ -124,7 +125,7 @@ class Approval(models.Model):
 
 
 class PolicyRule(models.Model):
-    """A standing answer of a user, for one session or for all: always allow or always deny what fits its patterns."""
+    """A user's standing answer, for one session or for all: always allow or always deny matching calls."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="policy_rules")
@@ -133,7 +134,7 @@ class PolicyRule(models.Model):
     tool = models.CharField(max_length=1000, default="*")
     subject = models.CharField(max_length=1000, default="*", help_text="Paths, or the words of a command.")
     agent = models.CharField(max_length=1000, default="*")
-    folder = models.CharField(max_length=1000, default=".", help_text="Where a command that is allowed may run.")
+    folder = models.CharField(max_length=1000, default=".", help_text="Where an allowed command may run.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Which workers are alive."""
+"""Workers, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from django.utils import timezone
 
 
 class Worker(models.Model):
-    """A worker process that reports that it is alive; how /health and the admin know that somebody runs turns."""
+    """A worker process and its heartbeat, which /health and the admin read."""
 
     name = models.CharField(primary_key=True, max_length=200)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(db_index=True)
     running_turns = models.PositiveIntegerField(default=0)
 
-    #: A worker that has not been seen for this long is taken for dead.
-    SILENCE = timedelta(seconds=15)
+    #: A worker without a heartbeat for this long counts as dead.
+    HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
     class Meta:
         constraints = [
@@ -30,5 +30,5 @@ class Worker(models.Model):
 
     @classmethod
     def alive(cls) -> models.QuerySet[Worker]:
-        """Return the workers that reported lately."""
-        return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.SILENCE)
+        """Return the workers with a recent heartbeat."""
+        return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.HEARTBEAT_TIMEOUT)

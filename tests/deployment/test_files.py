@@ -215,7 +215,7 @@ def test_only_workers_get_the_providers_keys() -> None:
 def test_the_worker_is_asked_for_by_the_table_it_writes() -> None:
     question = python_of(OURS["worker"]["healthcheck"]["test"][1:])
     assert f"FROM {Worker._meta.db_table}" in question
-    assert f"interval '{Worker.SILENCE.total_seconds():.0f} seconds'" in question
+    assert f"interval '{Worker.HEARTBEAT_TIMEOUT.total_seconds():.0f} seconds'" in question
     assert {"name", "seen_at"} <= {field.column for field in Worker._meta.fields}
 
 

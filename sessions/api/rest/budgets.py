@@ -54,7 +54,7 @@ async def list_budgets(request: HttpRequest) -> BudgetList:
 
 def _budget(row: Budget) -> BudgetOut:
     now = timezone.now()
-    spent, period = row.spent_now(now), Period(row.period)
+    spent, period = row.spending(now), Period(row.period)
     return BudgetOut(
         id=row.pk,
         scope="session" if row.session else "api_key" if row.api_key else "user",
@@ -64,5 +64,5 @@ def _budget(row: Budget) -> BudgetOut:
         spent=float(spent),
         reserved=float(row.reserved),
         left=max(float(row.limit - spent - row.reserved), 0.0),
-        ends_at=period.ends(now),
+        ends_at=period.end(now),
     )

@@ -165,23 +165,23 @@ def test_a_new_period_begins_with_nothing_spent(session: Session, period: Period
     attempts.cancel(session.pk, held.turn_id)
     Budget.objects.update(period_start=timezone.now() - timedelta(days=32))
     row.refresh_from_db()
-    assert row.spent_now(timezone.now()) == 0
+    assert row.spending(timezone.now()) == 0
     budgets.reserve(begin(session), REQUEST)
     assert state(row) == (0, MOST)
-    assert row.period_start == period.begins(timezone.now())
+    assert row.period_start == period.start(timezone.now())
 
 
 def test_periods_begin_and_end_at_midnight_in_utc() -> None:
     now = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
-    assert (Period.DAY.begins(now), Period.DAY.ends(now)) == (
+    assert (Period.DAY.start(now), Period.DAY.end(now)) == (
         datetime(2026, 12, 31, tzinfo=UTC),
         datetime(2027, 1, 1, tzinfo=UTC),
     )
-    assert (Period.MONTH.begins(now), Period.MONTH.ends(now)) == (
+    assert (Period.MONTH.start(now), Period.MONTH.end(now)) == (
         datetime(2026, 12, 1, tzinfo=UTC),
         datetime(2027, 1, 1, tzinfo=UTC),
     )
-    assert Period.TOTAL.begins(now) is Period.TOTAL.ends(now) is None
+    assert Period.TOTAL.start(now) is Period.TOTAL.end(now) is None
 
 
 # What dies
