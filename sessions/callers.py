@@ -1,7 +1,7 @@
-"""Who is on the other side, as far as sessions need to know: a user, who may do some things and not others, for now.
+"""The sender of a request or the client of a socket, as far as sessions need to know: a user and what they may do.
 
-The project makes callers (`codelab.identity`); it puts one into the scope of each socket and, as `caller`, on each
-request of the API. Nothing here or in the rest of sessions knows about tokens, keys or cookies.
+`codelab.identity` creates callers. It puts one into the scope of each socket and, as `caller`, on each request of the
+API. No module of sessions knows about tokens, keys or cookies.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ class Use(StrEnum):
     READ = "read"
     #: Change anything: each frame and each request that does.
     WRITE = "write"
-    #: Begin a turn, besides sending the message that does.
+    #: Begin a turn. Sending its message counts as WRITE besides.
     TURN = "turn"
-    #: Put an image into a session.
+    #: Upload an image.
     IMAGE = "image"
-    #: Look at the models there are.
+    #: List the models.
     CATALOG = "catalog"
-    #: Ask a model or an agent without a session: a turn all the same.
+    #: Ask a model or an agent without a session. This is a turn, too.
     COMPLETION = "completion"
 
 
 class Caller(Protocol):
-    """Whoever opened a socket or sent a request."""
+    """The client that opened a socket or sent a request."""
 
     @property
     def api_key(self) -> UUID | None:
-        """The API key that the identified user came with, if it was one."""
+        """The API key that identified the user, if it was one."""
         ...
 
     async def identify(self, key: str | None = None) -> AbstractBaseUser:
-        """Return the user, who wants the session `key` if there is one. Raises Refusal; may ask the database."""
+        """Return the user, who opens the session `key` if one is given. Raises Refusal; may read the database."""
         ...
 
     async def permit(self, use: Use) -> None:
-        """Return when the identified user may do this now, and count it; raises Refusal."""
+        """Count the action and return. Raises Refusal if the identified user may not do it now."""
         ...
 
     async def ended(self) -> Refusal:
-        """Return as soon as the identified user is nobody any more: signed out, expired, revoked."""
+        """Wait until the credential of the identified user ends (signed out, expired or revoked), and return why."""
         ...
 
     async def opened(self, key: str) -> None:
-        """Take note that the identified user has opened the session `key` by a request."""
+        """Record that the identified user opened the session `key` with a request."""
         ...
 
 
 def caller_of(request: HttpRequest) -> Caller:
-    """Return who sent a request of the API."""
+    """Return the caller of an API request."""
     return cast(Caller, request.caller)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from django.utils.cache import add_never_cache_headers
 from codelab.identity import api_keys, token_families
 from codelab.identity.address import address_of
 from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, spaced
-from sessions.admin.display import shown
+from sessions.admin.display import text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin
 
@@ -51,7 +51,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     fields = ("user", "the_name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
     actions = ("revoke",)
     autocomplete_fields = ("user",)
-    the_name = shown("name")
+    the_name = text_column("name")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever may, may make a key for any user."""
@@ -124,7 +124,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = ("kind", CreatedFilter)
     search_fields = ("user__username", "address")
     fields = ("id", "created_at", "kind", "user", "the_client", "address", "detail")
-    the_client = shown("client_id")
+    the_client = text_column("client_id")
 
 
 @admin.register(Client)

@@ -1,11 +1,10 @@
 """The admin, for operators: what happened in a session, and which turns failed and why.
 
-It only shows. `sessions.turns` is the one writer of what happens in a session, so nothing can be added or changed here
-but budgets; a superuser may delete a whole session, and approvals that wait can be answered. Tables have millions of
-rows: a page must never count or search a whole one, so lists are ordered by their time-sorted ids, counts stop at a
-bound, and texts are not searched.
+Read-only, because `sessions.turns` is the only writer of sessions. Exceptions: operators manage budgets and answer
+pending approvals, and a superuser may delete a session. Tables have millions of rows, and a page must never count or
+search a whole table: lists are in order of their time-sorted ids, counts stop at a bound, and texts are not searched.
 
-This module says which rows have pages, and nothing else: Django imports it by its name when it starts.
+This module only registers the pages: Django imports it by its name when it starts.
 """
 
 from __future__ import annotations

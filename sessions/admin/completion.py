@@ -1,4 +1,4 @@
-"""Requests of the OpenAI-compatible door: what was asked of which model or agent, and how it ended."""
+"""Requests to the OpenAI-compatible API: their model or agent, their content and how they ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import badge, block, conversation_link, pretty, shortened, shown
+from sessions.admin.display import badge, block, conversation_link, pretty, shorten, text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Completion
@@ -20,50 +20,53 @@ class CompletionAdmin(SearchableAdmin):
     list_select_related = ("turn__session__owner",)
     sortable_by = ("created",)
     fields = (
-        *("id", "conversation_of", "owner_of", "turn_of", "kind", "the_model", "the_agent", "asked", "offered"),
-        *("the_options", "state", "finish_reason", "cached_tokens", "reasoning_tokens", "created_at"),
+        *("id", "conversation_of", "owner_of", "turn_of", "kind", "the_model", "the_agent"),
+        *(
+            "messages_block",
+            "tools_block",
+            "options_block",
+            "state",
+            "finish_reason",
+            "cached_tokens",
+            "reasoning_tokens",
+            "created_at",
+        ),
     )
-    the_model = shown("model")
-    the_agent = shown("agent")
+    the_model = text_column("model")
+    the_agent = text_column("agent")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Completion]:
-        """Leave out what may be megabytes; the page of a row reads it."""
+        """Defer columns that may hold megabytes; only the page of a row reads them."""
         rows: QuerySet[Completion] = super().get_queryset(request)
         return rows.defer("messages", "tools", "options", "result")
 
     @admin.display(description="session")
     def conversation_of(self, row: Completion) -> SafeString:
-        """Return a link to the answer."""
         return conversation_link(row.turn.session)
 
     @admin.display(description="owner")
     def owner_of(self, row: Completion) -> str:
-        """Return who asked."""
-        return shortened(row.turn.session.owner.get_username())
+        return shorten(row.turn.session.owner.get_username())
 
     @admin.display(description="status")
     def state(self, row: Completion) -> SafeString:
-        """Return the status of the turn that answers."""
         return badge(row.turn.status)
 
     @admin.display(description="messages")
-    def asked(self, row: Completion) -> SafeString:
-        """Return the conversation as it was sent, images shortened."""
-        return block(pretty([_without_data(each) for each in row.messages]))
+    def messages_block(self, row: Completion) -> SafeString:
+        return block(pretty([_with_short_images(each) for each in row.messages]))
 
     @admin.display(description="tools")
-    def offered(self, row: Completion) -> SafeString:
-        """Return the tools that the caller can run."""
+    def tools_block(self, row: Completion) -> SafeString:
         return block(pretty(row.tools) if row.tools else "")
 
     @admin.display(description="options")
-    def the_options(self, row: Completion) -> SafeString:
-        """Return the further parameters."""
+    def options_block(self, row: Completion) -> SafeString:
         return block(pretty(row.options) if row.options else "")
 
 
-def _without_data(message: object) -> object:
-    """Return a message with the beginnings of its images, which nobody can read as text."""
+def _with_short_images(message: object) -> object:
+    """Return the message with only the beginning of each image's data."""
     if not isinstance(message, dict) or "images" not in message:
         return message
-    return {**message, "images": [{**image, "url": shortened(image["url"])} for image in message["images"]]}
+    return {**message, "images": [{**image, "url": shorten(image["url"])} for image in message["images"]]}

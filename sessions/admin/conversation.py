@@ -1,7 +1,7 @@
-"""A session as people read it, from its first word to its last: what the operators come for.
+"""A session as a conversation, from its first message to its last.
 
-Some turns at a time, with all they hold, in as many queries for many as for one. It never shows a text of any length,
-nor one that is not made safe to look at; the page of the row has what is left out.
+Shows a page of turns with everything that belongs to them, in the same number of queries for one turn as for many.
+Long texts are cut, and control characters are escaped; the page of the row has the whole text.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from sessions.admin.display import pictures_of, pretty, pretty_text, seconds, shortened, visible
+from sessions.admin.display import escape_controls, format_duration, image_links, pretty, pretty_text, shorten
 from sessions.models import Message, MessageRole, Session, ToolCall, Turn
 
 TURNS_PER_PAGE = 100
-#: Characters of one text that the conversation shows; the rest is a click away.
-SHOWN_CHARACTERS = 20_000
+#: Longest text that the conversation shows whole; the page of the row has the rest.
+MAX_TEXT_CHARACTERS = 20_000
 
 
 def conversation_page(site: AdminSite, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-    """Show a session from its first word to its last, some turns a page; without a number, the newest page."""
-    shown = (Session, Turn, Message, ToolCall)
-    if not all(site.get_model_admin(model).has_view_permission(request) for model in shown):
+    """Return the page of a session with TURNS_PER_PAGE turns; without a page number, the newest ones."""
+    models = (Session, Turn, Message, ToolCall)
+    if not all(site.get_model_admin(model).has_view_permission(request) for model in models):
         raise PermissionDenied
     session = get_object_or_404(Session.objects.select_related("owner"), pk=session_id)
     pages = Paginator(session.turns.order_by("position"), TURNS_PER_PAGE)
@@ -36,61 +36,61 @@ def conversation_page(site: AdminSite, request: HttpRequest, session_id: uuid.UU
     context = {
         **site.each_context(request),
         "opts": Session._meta,
-        "title": shortened(session),
+        "title": shorten(session),
         "session": session,
         "page": page,
         "numbers": pages.get_elided_page_range(page.number),
-        "turns": turns_shown(list(page)),
+        "turns": turn_views(list(page)),
     }
     return TemplateResponse(request, "admin/agent_sessions/session/conversation.html", context)
 
 
 @dataclass(frozen=True, slots=True)
-class ShownText:
-    """A text made safe to look at, and how much of it was left out."""
+class TextView:
+    """A text for display, and how many of its characters are not shown."""
 
     text: str
-    left_out: int = 0
+    hidden_characters: int = 0
 
     @classmethod
-    def of(cls, text: str, layout: Any = visible) -> ShownText:
-        """Cut what is too long for a page; the page of the row has it all."""
-        if len(text) > SHOWN_CHARACTERS:
-            return cls(visible(text[:SHOWN_CHARACTERS]), len(text) - SHOWN_CHARACTERS)
+    def of(cls, text: str, layout: Any = escape_controls) -> TextView:
+        """Return a view of the text, cut if it is too long for the page."""
+        if len(text) > MAX_TEXT_CHARACTERS:
+            return cls(escape_controls(text[:MAX_TEXT_CHARACTERS]), len(text) - MAX_TEXT_CHARACTERS)
         return cls(layout(text))
 
 
 @dataclass(frozen=True, slots=True)
-class ShownCall:
-    """A tool call; without a row where the turn ended before there was one."""
+class CallView:
+    """A tool call. It has no row if the turn ended before the call was stored."""
 
     tool: str
-    arguments: ShownText
+    arguments: TextView
     row: ToolCall | None = None
-    result: ShownText | None = None
-    took: str = "–"
+    result: TextView | None = None
+    duration: str = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class ShownMessage:
+class MessageView:
     row: Message
-    content: ShownText
-    reasoning: ShownText
-    calls: list[ShownCall]
-    #: Links to the pictures that it shows.
-    pictures: str
+    content: TextView
+    reasoning: TextView
+    calls: list[CallView]
+    #: Links to its images.
+    images: str
 
 
 @dataclass(frozen=True, slots=True)
-class ShownTurn:
+class TurnView:
     row: Turn
     facts: list[tuple[str, object]]
-    messages: list[ShownMessage]
+    messages: list[MessageView]
     error: str
 
 
-def turns_shown(turns: list[Turn]) -> list[ShownTurn]:
-    """Return the turns with all they hold, in two queries however many there are."""
+def turn_views(turns: list[Turn]) -> list[TurnView]:
+    """Return the turns with their messages and calls. Two queries for any number of turns."""
     messages: dict[uuid.UUID, list[Message]] = {turn.pk: [] for turn in turns}
     for message in Message.objects.filter(turn__in=turns).order_by("number"):
         messages[message.turn_id].append(message)
@@ -98,43 +98,43 @@ def turns_shown(turns: list[Turn]) -> list[ShownTurn]:
     for call in ToolCall.objects.filter(turn__in=turns):
         calls[call.turn_id][call.call_id] = call
     return [
-        ShownTurn(turn, facts_of(turn), messages_shown(messages[turn.pk], calls[turn.pk]), visible(turn.error))
+        TurnView(turn, turn_facts(turn), message_views(messages[turn.pk], calls[turn.pk]), escape_controls(turn.error))
         for turn in turns
     ]
 
 
-def facts_of(turn: Turn) -> list[tuple[str, object]]:
-    """Return what an operator wants to know of a turn at a glance."""
+def turn_facts(turn: Turn) -> list[tuple[str, object]]:
+    """Return the facts in the heading of a turn."""
     return [
-        ("Model", visible(turn.model) or "–"),
+        ("Model", escape_controls(turn.model) or "–"),
         ("Tokens", f"{turn.input_tokens} in, {turn.output_tokens} out"),
-        ("First token after", seconds(turn.created_at, turn.first_token_at)),
-        ("Duration", seconds(turn.created_at, turn.finished_at)),
+        ("First token after", format_duration(turn.created_at, turn.first_token_at)),
+        ("Duration", format_duration(turn.created_at, turn.finished_at)),
         ("Attempt", turn.attempt),
-        ("Worker", visible(turn.worker) or "–"),
+        ("Worker", escape_controls(turn.worker) or "–"),
     ]
 
 
-def messages_shown(messages: list[Message], calls: dict[str, ToolCall]) -> list[ShownMessage]:
-    """Return a turn's messages; the result of a tool stands with its call and not once more as a message."""
+def message_views(messages: list[Message], calls: dict[str, ToolCall]) -> list[MessageView]:
+    """Return a turn's messages. The result of a tool is part of its call, not a message of its own."""
     return [
-        ShownMessage(
+        MessageView(
             row,
-            content=ShownText.of(row.content),
-            reasoning=ShownText.of(row.reasoning),
-            calls=[call_shown(call, calls) for call in row.tool_calls],
-            pictures=pictures_of(row) if row.images else "",
+            content=TextView.of(row.content),
+            reasoning=TextView.of(row.reasoning),
+            calls=[call_view(call, calls) for call in row.tool_calls],
+            images=image_links(row) if row.images else "",
         )
         for row in messages
         if not (row.role == MessageRole.TOOL and row.tool_call_id in calls)
     ]
 
 
-def call_shown(call: dict[str, Any], rows: dict[str, ToolCall]) -> ShownCall:
-    """Return a call as the model asked for it, with what became of it."""
+def call_view(call: dict[str, Any], rows: dict[str, ToolCall]) -> CallView:
+    """Return a call as the model requested it, with its result."""
     row = rows.get(call["id"])
-    tool, arguments = visible(call["name"]), ShownText.of(pretty(call["arguments"]))
+    tool, arguments = escape_controls(call["name"]), TextView.of(pretty(call["arguments"]))
     if row is None:
-        return ShownCall(tool, arguments)
-    result = ShownText.of(row.result, pretty_text) if row.result else None
-    return ShownCall(tool, arguments, row, result, seconds(row.created_at, row.finished_at))
+        return CallView(tool, arguments)
+    result = TextView.of(row.result, pretty_text) if row.result else None
+    return CallView(tool, arguments, row, result, format_duration(row.created_at, row.finished_at))

@@ -1,7 +1,7 @@
-"""How values look: texts, JSON, times, statuses and links, the same on every page of the admin.
+"""Formats texts, JSON, times, statuses and links for all pages of the admin.
 
-What users, models and clients write passes through here before it is shown. It never asks the database, and never
-marks as safe HTML what somebody else wrote.
+All text of users, models and clients passes through here. No function reads the database or marks foreign text as safe
+HTML.
 """
 
 from __future__ import annotations
@@ -21,71 +21,73 @@ from django.utils.timesince import timesince
 
 from sessions.models import Image, Message, Session
 
-# Characters that do not show, or that make other text show in another order: an operator has to see that they are
-# there. C0 and DEL have pictures in Unicode; overrides and isolates of direction, and C1, are named.
-_UNSEEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_UNSEEN |= {code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+# Characters that are invisible or change the order of the text around them; an operator has to see them. C0 and DEL
+# have symbols in Unicode; C1, and overrides and isolates of direction, are shown by number.
+_CONTROL_CHARACTERS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
+_CONTROL_CHARACTERS |= {
+    code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 
 
-def visible(text: object) -> str:
-    """Return the text with its control characters made visible and harmless."""
-    return str(text).replace("\r\n", "\n").translate(_UNSEEN)
+def escape_controls(text: object) -> str:
+    """Return the text with its control characters replaced by visible ones."""
+    return str(text).replace("\r\n", "\n").translate(_CONTROL_CHARACTERS)
 
 
-def shortened(text: object, length: int = 80) -> str:
-    """Return the beginning of the text on one line."""
-    line = " ".join(visible(str(text)[: length + 1]).split())
+def shorten(text: object, length: int = 80) -> str:
+    """Return the beginning of the text as one line."""
+    line = " ".join(escape_controls(str(text)[: length + 1]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def pretty(value: object) -> str:
-    """Return JSON for people."""
-    return visible(json.dumps(value, indent=2, ensure_ascii=False))
+    """Return the value as indented JSON."""
+    return escape_controls(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def pretty_text(text: str) -> str:
-    """Return the text, laid out when it is JSON."""
+    """Return the text, indented if it is JSON."""
     try:
         return pretty(json.loads(text))
     except ValueError:
-        return visible(text)
+        return escape_controls(text)
 
 
-def pictures_of(message: Message) -> SafeString | str:
-    """Return links to the pictures that a message shows, without reading them."""
-    shown = [Image(pk=each["image_id"]) for each in message.images or ()]
-    return format_html_join(", ", "{}", ((link(image, f"image {n}"),) for n, image in enumerate(shown, 1))) or "–"
+def image_links(message: Message) -> SafeString | str:
+    """Return links to the images of a message, without reading them."""
+    images = [Image(pk=each["image_id"]) for each in message.images or ()]
+    return format_html_join(", ", "{}", ((link(image, f"image {n}"),) for n, image in enumerate(images, 1))) or "–"
 
 
 def block(text: str) -> SafeString:
-    """Return a text as it was written, blanks and line ends included."""
+    """Return a block that keeps the text's spaces and line ends."""
     return format_html('<pre class="verbatim">{}</pre>', text) if text else SafeString("–")
 
 
-def seconds(start: datetime | None, end: datetime | None) -> str:
+def format_duration(start: datetime | None, end: datetime | None) -> str:
     """Return the time between two moments, or a dash."""
     if start is None or end is None:
         return "–"
-    passed = (end - start).total_seconds()
-    if passed < 1:
-        return f"{passed * 1000:.0f} ms"
-    return f"{passed:.1f} s" if passed < 120 else str(timedelta(seconds=round(passed)))
+    seconds = (end - start).total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
 
 
 def age(moment: datetime) -> SafeString:
-    """Return how long ago something was, with the moment itself for those who point at it."""
-    passed = (timezone.now() - moment).total_seconds()
-    text = f"{passed:.0f} seconds" if passed < 60 else timesince(moment, depth=1)
-    return format_html('<time class="age" title="{}">{} ago</time>', exact(moment), text)
+    """Return how long ago a moment was; its title is the exact time."""
+    seconds = (timezone.now() - moment).total_seconds()
+    text = f"{seconds:.0f} seconds" if seconds < 60 else timesince(moment, depth=1)
+    return format_html('<time class="age" title="{}">{} ago</time>', format_utc(moment), text)
 
 
-def exact(moment: datetime) -> str:
-    """Return a moment as logs write it."""
+def format_utc(moment: datetime) -> str:
+    """Return a moment in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def badge(status: str) -> SafeString:
-    """Return a status as coloured text; the colours are in admin.css."""
+    """Return a status as coloured text (admin.css has the colours)."""
     return format_html('<span class="state state-{}">{}</span>', status, status)
 
 
@@ -96,16 +98,16 @@ def link(row: Model, text: object) -> SafeString:
 
 
 def conversation_link(session: Session) -> SafeString:
-    """Return a link to the conversation, with the session's name as text."""
+    """Return a link to the conversation; its text is the session's title or key."""
     url = reverse("admin:agent_sessions_session_conversation", args=[session.pk])
-    return format_html('<a href="{}"><bdi>{}</bdi></a>', url, shortened(session, 60))
+    return format_html('<a href="{}"><bdi>{}</bdi></a>', url, shorten(session, 60))
 
 
-def shown(column: str) -> Callable[[Any, Any], SafeString]:
-    """Return a method for lists and pages that shows a column of foreign text."""
+def text_column(column: str) -> Callable[[Any, Any], SafeString]:
+    """Return an admin method that shows a column of foreign text."""
 
     @admin.display(description=column.replace("_", " "))
     def show(_admin: Any, row: Any) -> SafeString:
-        return format_html("<bdi>{}</bdi>", visible(getattr(row, column)) or "–")
+        return format_html("<bdi>{}</bdi>", escape_controls(getattr(row, column)) or "–")
 
     return show

@@ -1,6 +1,6 @@
-"""Events: what clients were told, number by number, for whoever has to find out what a client saw.
+"""Events: what clients received, number by number, for operators who have to find out what a client saw.
 
-The largest of the tables, indexed by session and number only: no link here asks it for a turn without its session.
+The largest table, indexed by session and number only: every link that names a turn also names its session.
 """
 
 from __future__ import annotations
@@ -12,37 +12,35 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import block, exact, pretty, shortened
+from sessions.admin.display import block, format_utc, pretty, shorten
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Event
 
 
 class EventAdmin(SearchableAdmin):
-    list_display = ("number", "kind", "summary", "conversation_of", "owner_of", "turn_of", "attempt", "at")
+    list_display = ("number", "kind", "summary", "conversation_of", "owner_of", "turn_of", "attempt", "time")
     list_filter = ("kind", CreatedFilter)
     list_select_related = ("session__owner",)
     sortable_by = ()
     fields = (
-        *("id", "conversation_of", "owner_of", "turn_of", "first", "number", "kind", "attempt", "shown_payload"),
+        *("id", "conversation_of", "owner_of", "turn_of", "first", "number", "kind", "attempt", "payload_block"),
         "created_at",
     )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow the link from a turn."""
+        """Allow the filters that links from a turn use."""
         return lookup in ("session", "turn") or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     @admin.display(description="created (UTC)")
-    def at(self, event: Event) -> str:
-        """Return when it happened; among events, the distance to the next one matters."""
-        return exact(event.created_at)
+    def time(self, event: Event) -> str:
+        # Not an age: the time between two events matters.
+        return format_utc(event.created_at)
 
     @admin.display(description="payload")
     def summary(self, event: Event) -> SafeString:
-        """Return how the payload begins."""
-        return format_html("<bdi>{}</bdi>", shortened(json.dumps(event.payload, ensure_ascii=False)))
+        return format_html("<bdi>{}</bdi>", shorten(json.dumps(event.payload, ensure_ascii=False)))
 
     @admin.display(description="payload")
-    def shown_payload(self, event: Event) -> SafeString:
-        """Return the payload."""
+    def payload_block(self, event: Event) -> SafeString:
         return block(pretty(event.payload))

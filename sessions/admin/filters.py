@@ -1,6 +1,6 @@
-"""What lists can be narrowed down to: an age, or a value that the newest rows have.
+"""Filters of lists: by age, or by a value that recent rows have.
 
-Choices are worked out each time a list is shown, so working them out must never read or count a whole table.
+Every view of a list computes the choices, so this must never read or count a whole table.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from sessions.admin.display import shortened
+from sessions.admin.display import shorten
 
-#: Newest rows whose values a filter offers: a DISTINCT over the whole table would read all of it.
-SAMPLED_ROWS = 2_000
+#: Newest rows whose values a filter offers. DISTINCT would read the whole table.
+MAX_SAMPLED_ROWS = 2_000
 
 
 class CreatedFilter(admin.SimpleListFilter):
-    """By age, through the ids: they begin with the time, and unlike `created_at` they have an index."""
+    """Filters by age, by ids: they begin with the time and, unlike `created_at`, have an index."""
 
     title = "created"
     parameter_name = "created"
     ages = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1), "month": timedelta(30)}
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        """Offer the ages."""
+        """Return the ages."""
         return [(name, f"In the last {name}") for name in self.ages]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows that are younger."""
+        """Return the rows younger than the chosen age."""
         age = self.ages.get(self.value() or "")
         if age is None:
             return queryset
@@ -42,16 +42,16 @@ class CreatedFilter(admin.SimpleListFilter):
 
 
 class RecentValuesFilter(admin.SimpleListFilter):
-    """By one of the values that the newest rows have in a column."""
+    """Filters by a value that recent rows have in a column."""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        """Offer what there is."""
+        """Return the distinct values of the newest rows."""
         newest = model_admin.model._default_manager.order_by("-pk")
-        values = set(newest.values_list(self.parameter_name, flat=True)[:SAMPLED_ROWS])
-        return [(value, shortened(value)) for value in sorted(values | {self.value() or ""}) if value]
+        values = set(newest.values_list(self.parameter_name, flat=True)[:MAX_SAMPLED_ROWS])
+        return [(value, shorten(value)) for value in sorted(values | {self.value() or ""}) if value]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the rows with the value."""
+        """Return the rows with the chosen value."""
         return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 

@@ -1,4 +1,4 @@
-"""Pictures of sessions. Lists say what there is; only the page of one reads its bytes, and shows it."""
+"""Images of sessions. Only the page of an image reads its bytes, and shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sessions.models import Image
 
 
 class ImageAdmin(SearchableAdmin):
-    list_display = ("uploaded", "conversation_of", "owner_of", "media_type", "bytes", "is_shown")
+    list_display = ("upload_age", "conversation_of", "owner_of", "media_type", "bytes", "is_shown")
     list_filter = ("media_type", "is_shown")
     list_select_related = ("session__owner",)
     sortable_by = ()
@@ -27,22 +27,20 @@ class ImageAdmin(SearchableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:
-        """Leave the bytes out."""
+        """Defer the bytes."""
         rows: QuerySet[Image] = super().get_queryset(request)
         return rows.defer("data")
 
     @admin.display(description="uploaded")
-    def uploaded(self, image: Image) -> SafeString:
-        """Return how long ago it came."""
+    def upload_age(self, image: Image) -> SafeString:
         return age(image.uploaded_at)
 
     @admin.display(description="size")
     def bytes(self, image: Image) -> str:
-        """Return how large it is."""
         return filesizeformat(image.size)
 
-    @admin.display(description="picture")
+    @admin.display(description="image")
     def picture(self, image: Any) -> SafeString:
-        """Show it; a browser runs nothing that is in an image of these types."""
+        # Browsers run no code in images of these types.
         data = b64encode(image.data).decode()
-        return format_html('<img class="picture" src="data:{};base64,{}" alt="The picture">', image.media_type, data)
+        return format_html('<img class="picture" src="data:{};base64,{}" alt="The image">', image.media_type, data)

@@ -1,6 +1,6 @@
-"""The ledger of model calls: what was asked of which model, how long it took and what it cost.
+"""The ledger of model calls: model, tokens, duration and cost.
 
-A row stays when its session is deleted; it holds no words of it.
+A row outlives its session and holds no text of it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import badge, conversation_link, seconds, shortened, shown
+from sessions.admin.display import badge, conversation_link, format_duration, shorten, text_column
 from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import ModelCall
@@ -18,7 +18,7 @@ class ModelCallAdmin(SearchableAdmin):
     id_paths = ("pk", "session", "turn")
     list_display = (
         *("created", "the_model", "purpose", "the_agent", "state", "error_code", "conversation_of", "owner_of"),
-        *("turn_of", "tokens", "dollars", "first_token", "took"),
+        *("turn_of", "tokens", "dollars", "first_token", "call_duration"),
     )
     list_filter = ("outcome", "purpose", CreatedFilter, ModelFilter, ErrorCodeFilter, "has_tool_calls")
     list_select_related = ("owner", "session")
@@ -26,43 +26,37 @@ class ModelCallAdmin(SearchableAdmin):
     fields = (
         *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "purpose", "the_agent", "the_model"),
         *("number", "state", "error_code", "has_tool_calls", "input_tokens", "cached_tokens", "output_tokens"),
-        *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "took", "started_at", "created_at"),
+        *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "call_duration", "started_at"),
+        "created_at",
     )
-    the_model = shown("model")
-    the_agent = shown("agent")
+    the_model = text_column("model")
+    the_agent = text_column("agent")
 
     @admin.display(description="session")
     def conversation_of(self, row: ModelCall) -> SafeString | str:
-        """Return a link to the conversation that the call was made for, as long as it is there."""
         return conversation_link(row.session) if row.session else "deleted"
 
     @admin.display(description="owner")
     def owner_of(self, row: ModelCall) -> str:
-        """Return for whom the model was asked."""
-        return shortened(row.owner.get_username())
+        return shorten(row.owner.get_username())
 
     @admin.display(description="outcome")
     def state(self, call: ModelCall) -> SafeString:
-        """Return how it ended."""
         return badge(call.outcome)
 
     @admin.display(description="tokens in / out")
     def tokens(self, call: ModelCall) -> str:
-        """Return how many tokens went in and out."""
         return f"{call.input_tokens} / {call.output_tokens}"
 
-    @admin.display(description="cost, US dollars")
+    @admin.display(description="cost (US dollars)")
     def dollars(self, call: ModelCall) -> str:
-        """Return what it cost, as far as there is a price."""
         return "–" if call.cost is None else f"{call.cost:f}"
 
     @admin.display(description="first token after")
     def first_token(self, call: ModelCall) -> str:
-        """Return how long the model was silent."""
         after = call.first_token_after
-        return "–" if after is None else seconds(call.started_at, call.started_at + after)
+        return "–" if after is None else format_duration(call.started_at, call.started_at + after)
 
-    @admin.display(description="took")
-    def took(self, call: ModelCall) -> str:
-        """Return how long it took."""
-        return seconds(call.started_at, call.started_at + call.duration)
+    @admin.display(description="duration")
+    def call_duration(self, call: ModelCall) -> str:
+        return format_duration(call.started_at, call.started_at + call.duration)

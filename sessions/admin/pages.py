@@ -1,7 +1,6 @@
-"""What all lists and pages of rows have in common: they are for reading, stay quick, and are found by an id or session.
+"""The base of all lists and pages of rows: read-only, fast, and searched by id or session.
 
-The columns of each kind of row are elsewhere. Nothing here gives a permission to write, counts all rows of a table, or
-searches the words of a conversation.
+Nothing here grants a permission to write, counts all rows of a table, or searches the text of a conversation.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import age, conversation_link, link, shortened
+from sessions.admin.display import age, conversation_link, link, shorten
 from sessions.models import Session, Turn
 
 if TYPE_CHECKING:
@@ -25,92 +24,89 @@ if TYPE_CHECKING:
 else:
     Admin = admin.ModelAdmin
 
-#: Rows of a list that are counted and can be paged to; who looks for older ones filters.
-COUNTED_ROWS = 10_000
+#: Rows of a list that are counted and can be paged to. Filters reach older ones.
+MAX_COUNTED_ROWS = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
-    """Counts a bounded number of rows, because PostgreSQL has to read all that it counts."""
+    """Counts a bounded number of rows, because PostgreSQL reads every row that it counts."""
 
     @cached_property
     def count(self) -> int:
-        """Return the number of rows that can be paged through."""
+        """Return the number of rows that can be paged to."""
         rows = self.object_list
         if not isinstance(rows, QuerySet):
             return len(rows)
-        return rows.order_by().values("pk")[:COUNTED_ROWS].count()
+        return rows.order_by().values("pk")[:MAX_COUNTED_ROWS].count()
 
 
 class ReadOnlyAdmin(Admin):
-    """Shows rows, the newest first, and changes none."""
+    """Shows rows, newest first, and changes none."""
 
     ordering = ("-pk",)
     list_per_page = 50
     paginator = BoundedPaginator
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count the whole table, once for each choice
+    show_facets = admin.ShowFacets.NEVER  # facets count the whole table, once per choice
     actions: Sequence[Any] | None = None
 
     class Media:
         css = {"all": ["sessions/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Rows are made by `sessions.turns.attempts` alone."""
+        """Return False: only `sessions.turns` creates rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What happened stays as it was."""
+        """Return False: history does not change."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A part of a session cannot go without the rest."""
+        """Return False: a session is deleted as a whole."""
         return False
 
     @admin.display(description="created", ordering="pk")
     def created(self, row: Any) -> SafeString:
-        """Return the age; the ids sort by it."""
         return age(row.created_at)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Return what the page of a row shows: all of it is for reading, also what is no column."""
+        """Return all fields, including those that are not columns."""
         return [str(name) for name in self.fields or ()]
 
 
 class SearchableAdmin(ReadOnlyAdmin):
-    """Finds rows by an id, or by their session. The words of a conversation are not searched: they have no index."""
+    """Finds rows by id or by session. The text of a conversation has no index and is not searched."""
 
     #: Columns that hold an id and have an index.
     id_paths: Sequence[str] = ("pk", "session")
     session_path = "session"
-    search_fields = ("pk",)  # Django shows the box when there is one
-    search_help_text = "An id of a row or of its session, a part of the session's key, or the name of its owner."
+    search_fields = ("pk",)  # Django shows the search box if this is not empty
+    search_help_text = "Id of a row or its session, part of the session's key, or name of its owner."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look an id up by index, and anything else among the sessions, which are few beside their rows."""
+        """Find an id by index, and other terms among the sessions, which are few compared with their rows."""
         term = search_term.strip()
         if not term:
             return queryset, False
         try:
-            wanted = uuid.UUID(term)
+            row_id = uuid.UUID(term)
         except ValueError:
             sessions = Session.objects.filter(Q(key__icontains=term) | Q(owner__username__iexact=term))
             return queryset.filter(**{f"{self.session_path}__in": sessions.values("pk")}), False
-        ids: list[Any] = [(path, wanted) for path in self.id_paths]
+        ids: list[Any] = [(path, row_id) for path in self.id_paths]
         return queryset.filter(Q.create(ids, connector=Q.OR)), False
 
     @admin.display(description="session")
     def conversation_of(self, row: Any) -> SafeString | str:
-        """Return a link to the conversation that the row is a part of."""
         return conversation_link(row.session)
 
     @admin.display(description="owner")
     def owner_of(self, row: Any) -> str:
-        """Return whose session the row belongs to."""
-        return shortened(row.session.owner.get_username())
+        return shorten(row.session.owner.get_username())
 
     @admin.display(description="turn")
     def turn_of(self, row: Any) -> SafeString | str:
-        """Return a link to the row's turn, without reading the turn."""
+        # Without reading the turn.
         return link(Turn(pk=row.turn_id), "turn") if row.turn_id else "–"

@@ -1,6 +1,6 @@
-"""The list of sessions, and the page of one: the way in to conversations.
+"""The list of sessions, which leads to their conversations, and the page of a session.
 
-The only rows that can be deleted, and only here; never one with an open turn, and never by loading all its events.
+A superuser may delete sessions, except those with an open turn. Deleting never loads a session's events.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from sessions.admin.conversation import conversation_page
-from sessions.admin.display import age, badge, conversation_link, shortened, shown
+from sessions.admin.display import age, badge, conversation_link, shorten, text_column
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
@@ -25,70 +25,65 @@ from sessions.turns.sessions import delete_session
 class SessionAdmin(SearchableAdmin):
     id_paths, session_path = ("pk",), "pk"
     ordering = ("-updated_at",)
-    sortable_by = ("created", "used")
+    sortable_by = ("created", "last_use")
     list_display_links = None
     list_display = (
         "name",
         "owner",
         "newest_turn",
-        "turns_so_far",
+        "turn_count",
         "tokens",
         "current_agent",
         "created",
-        "used",
+        "last_use",
     )
     list_filter = (CreatedFilter, AgentFilter)
     list_select_related = ("owner",)
-    search_help_text = "An id, a part of the key, or the name of the owner."
+    search_help_text = "Id, part of the key, or name of the owner."
     fields = ("id", "owner", "the_key", "the_title", "current_agent", "last_number", "created_at", "updated_at")
-    the_key = shown("key")
-    the_title = shown("title")
+    the_key = text_column("key")
+    the_title = text_column("title")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        """Add what the list says of turns; PostgreSQL works it out for the rows of one page only."""
+        """Add the figures about turns. PostgreSQL computes them for the rows of one page only."""
         turns = Turn.objects.filter(session=OuterRef("pk"))
-        together = turns.order_by().values("session")
-        tokens = together.annotate(tokens=Sum("input_tokens") + Sum("output_tokens"))
+        by_session = turns.order_by().values("session")
+        tokens = by_session.annotate(tokens=Sum("input_tokens") + Sum("output_tokens"))
         sessions: QuerySet[Session] = super().get_queryset(request)
         return sessions.annotate(
             newest_status=Subquery(turns.order_by("-position").values("status")[:1]),
-            turn_count=Subquery(together.annotate(count=Count("pk")).values("count")),
+            turn_count=Subquery(by_session.annotate(count=Count("pk")).values("count")),
             token_count=Subquery(tokens.values("tokens")),
         )
 
     @admin.display(description="session")
     def name(self, session: Session) -> SafeString:
-        """Return a link to what operators come for; the page of the row is one click further."""
         return conversation_link(session)
 
     @admin.display(description="last used", ordering="updated_at")
-    def used(self, session: Session) -> SafeString:
-        """Return when something last happened in it."""
+    def last_use(self, session: Session) -> SafeString:
         return age(session.updated_at)
 
     @admin.display(description="newest turn")
     def newest_turn(self, session: Any) -> SafeString | str:
-        """Return the status of the newest turn."""
         return badge(session.newest_status) if session.newest_status else "–"
 
     @admin.display(description="turns")
-    def turns_so_far(self, session: Any) -> int:
-        """Return how many turns there are."""
+    def turn_count(self, session: Any) -> int:
         return session.turn_count or 0
 
     @admin.display(description="tokens")
     def tokens(self, session: Any) -> int:
-        """Return how many tokens went in and out."""
         return session.token_count or 0
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A superuser may delete a session with all that belongs to it, as people have a right to ask for."""
+        """Return whether the user is a superuser. Users have a right to ask for deletion."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Count what would go, where Django would load and list every event; a session at work may not go."""
+        """Return counts instead of every object, which Django would load, and protect sessions with open turns."""
         ids = [session.pk for session in objs]
         counts = {
             "turns": Turn.objects.filter(session__in=ids).count(),
@@ -96,23 +91,23 @@ class SessionAdmin(SearchableAdmin):
             "events": Event.objects.filter(session__in=ids).count(),
         }
         open_turns = Turn.objects.filter(session__in=ids, status__in=OPEN_STATUSES)[:10]
-        return [shortened(session) for session in objs], counts, set(), [str(turn) for turn in open_turns]
+        return [shorten(session) for session in objs], counts, set(), [str(turn) for turn in open_turns]
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
-        """Delete it as its owner would; whoever follows it finds out at its next look at the log, within 30 s."""
+        """Delete a session as its owner would. Its clients notice at their next read of the log, within 30 s."""
         delete_session(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Delete them, one after the other."""
+        """Delete the sessions, one after another."""
         for session_id in list(queryset.values_list("pk", flat=True)):
             delete_session(session_id)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the conversation."""
+        """Add the page of the conversation."""
         view = self.admin_site.admin_view(self.conversation)
         name = "agent_sessions_session_conversation"
         return [path("<uuid:session_id>/conversation/", view, name=name), *super().get_urls()]
 
     def conversation(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-        """Show what was said in a session."""
+        """Return the page of a session's conversation."""
         return conversation_page(self.admin_site, request, session_id)

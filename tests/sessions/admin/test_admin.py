@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from llm.types import ToolCall as ModelToolCall
-from sessions.admin.conversation import SHOWN_CHARACTERS
+from sessions.admin.conversation import MAX_TEXT_CHARACTERS
 from sessions.events import log
 from sessions.events.log import Addition, NewEvent
 from sessions.models import (
@@ -215,7 +215,7 @@ def test_a_long_conversation_has_pages_and_opens_at_its_end(
 
 def test_a_very_long_text_is_cut_and_says_so(operator: Client, alice: User) -> None:
     session = open_session(alice.pk, "long text")
-    inbox.accept_message(session.pk, "x" * (SHOWN_CHARACTERS + 123))
+    inbox.accept_message(session.pk, "x" * (MAX_TEXT_CHARACTERS + 123))
 
     assert "123 more characters" in body(operator, conversation_path(session))
 
