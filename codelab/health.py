@@ -66,7 +66,9 @@ class Workers(HealthCheck):  # type: ignore[misc]
         except Exception as error:
             raise ServiceUnavailable("unknown: PostgreSQL does not answer") from error
         if not alive:
-            raise ServiceUnavailable(f"no worker heartbeat in the last {Worker.SILENCE.total_seconds():.0f} s")
+            raise ServiceUnavailable(
+                f"no worker heartbeat in the last {Worker.HEARTBEAT_TIMEOUT.total_seconds():.0f} s"
+            )
 
 
 def _select_one() -> None:
