@@ -1,7 +1,7 @@
-"""What a person approved is what runs: a call's tool and arguments as one hash.
+"""Binds an approval to exactly the call that the user saw, by a hash of its tool and arguments.
 
-The hash is taken of what was shown, kept with the answer, and compared before the call is sent. Edited arguments are
-another call: they are judged again (`agents.policy.decide`) and have another hash.
+The hash is stored with the decision and compared before the call is sent. Edited arguments make another call: the
+policy judges it again (`agents.policy.decide`), and it has another hash.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import hmac
 import json
 from typing import Any
 
-#: Names the way of hashing, so that another one can be told apart later.
+#: Names the hash scheme, so that a later one can be distinguished.
 SCHEME = "v1"
 
 
 def digest(tool: str, arguments: dict[str, Any]) -> str:
-    """Return the hash of a call; equal for equal JSON, whatever the order of keys. Raises ValueError for NaN."""
+    """Return the hash of a call, which does not depend on the order of keys. Raises ValueError for NaN."""
     text = json.dumps(
         {"tool": tool, "arguments": _canonical(arguments)},
         sort_keys=True,
@@ -28,12 +28,12 @@ def digest(tool: str, arguments: dict[str, Any]) -> str:
 
 
 def is_same(approved: str, tool: str, arguments: dict[str, Any]) -> bool:
-    """Say whether a hash that was approved is that of this call."""
+    """Return whether the approved hash is that of this call."""
     return hmac.compare_digest(approved, digest(tool, arguments))
 
 
 def _canonical(value: Any) -> Any:
-    """Make numbers equal that a database may write in another way: 1e2 comes back as 100."""
+    """Give equal numbers one form: the database may return 1e2 as 100."""
     match value:
         case float() if value.is_integer():
             return int(value)

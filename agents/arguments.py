@@ -1,7 +1,7 @@
 """The arguments of each tool, as types. Names, defaults and limits are those that the original's clients know.
 
-The model gets their JSON Schema, and a sentence it can act on when it breaks it. Paths are accepted in one spelling
-only (`agents.paths`), so what is shown to a person, hashed and sent to the client is the same text.
+The model gets their JSON Schema, and a sentence it can act on when a call breaks it. Only one spelling of a path is
+accepted (`agents.paths`), so the user, the hash and the client all get the same text.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from agents import paths
 
-#: Characters of a text that a call carries: with everything around it, it fits into one frame of 1 MiB to the client.
-MAX_CONTENT = 250_000
-MAX_TEXT = 20_000
-MAX_PATTERN = 500
+#: A call with a text of this length fits into one frame of 1 MiB to the client.
+MAX_CONTENT_CHARACTERS = 250_000
+MAX_TEXT_CHARACTERS = 20_000
+MAX_PATTERN_CHARACTERS = 500
 
 
 class Arguments(BaseModel):
@@ -24,27 +24,27 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _known_agent(name: str, info: ValidationInfo) -> str:
+def _check_agent(name: str, info: ValidationInfo) -> str:
     agents = (info.context or {}).get("agents")
     if agents is not None and name not in agents:
-        raise ValueError(f"there is no agent {name[:40]!r} to choose; there are {', '.join(agents)}")
+        raise ValueError(f"agent {name[:40]!r} does not exist; choose one of {', '.join(agents)}")
     return name
 
 
-def _text_of_number(value: Any) -> Any:
-    # Models number things whether or not they were asked for texts.
+def _number_to_text(value: Any) -> Any:
+    # Models send numbers even where the schema asks for strings.
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-type Path = Annotated[str, AfterValidator(paths.normal), Field(description="Path relative to the workspace.")]
-#: Models write "" where they mean nothing.
+type Path = Annotated[str, AfterValidator(paths.normalize), Field(description="Path relative to the workspace.")]
+#: Models send "" for no value.
 type OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
-#: In a schema the format is replaced by the names of the agents there are.
-type AgentName = Annotated[str, AfterValidator(_known_agent), Field(json_schema_extra={"format": "agent"})]
-type Content = Annotated[str, Field(max_length=MAX_CONTENT)]
-type Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-type Pattern = Annotated[str, Field(max_length=MAX_PATTERN)]
-type Label = Annotated[str, BeforeValidator(_text_of_number), Field(min_length=1, max_length=100)]
+#: In a schema, the names of the agents replace the format.
+type AgentName = Annotated[str, AfterValidator(_check_agent), Field(json_schema_extra={"format": "agent"})]
+type Content = Annotated[str, Field(max_length=MAX_CONTENT_CHARACTERS)]
+type Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+type Pattern = Annotated[str, Field(max_length=MAX_PATTERN_CHARACTERS)]
+type Label = Annotated[str, BeforeValidator(_number_to_text), Field(min_length=1, max_length=100)]
 type Encoding = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,39}$")]
 
 
@@ -55,7 +55,7 @@ class ReadFile(Arguments):
     end_line: Annotated[int | None, Field(ge=1, description="Last line to read.")] = None
 
     @model_validator(mode="after")
-    def _lines_in_order(self) -> Self:
+    def _check_line_order(self) -> Self:
         if self.start_line and self.end_line and self.end_line < self.start_line:
             raise ValueError("`end_line` is before `start_line`")
         return self
@@ -82,7 +82,7 @@ class ApplyDiff(Arguments):
     ]
 
     @model_validator(mode="after")
-    def _blocks_are_whole(self) -> Self:
+    def _check_blocks(self) -> Self:
         marks = [line.rstrip() for line in self.diff.splitlines()]
         order = [mark for mark in marks if mark in ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE")]
         blocks = [order[place : place + 3] for place in range(0, len(order), 3)]
@@ -116,7 +116,7 @@ class DeleteFile(Arguments):
     path: Path
 
     @model_validator(mode="after")
-    def _not_everything(self) -> Self:
+    def _check_path(self) -> Self:
         if self.path == ".":
             raise ValueError("`path` is the workspace itself, which cannot be deleted")
         return self
@@ -127,16 +127,16 @@ class MoveFile(Arguments):
     target: Annotated[Path, Field(alias="to", description="New path, with the file's name.")]
 
     @model_validator(mode="after")
-    def _between_two_places(self) -> Self:
+    def _check_paths(self) -> Self:
         if "." in (self.source, self.target) or self.target == self.source:
             raise ValueError("`from` and `to` must be two different files or folders in the workspace")
         if self.target.startswith(f"{self.source}/"):
-            raise ValueError("`to` lies in `from`")
+            raise ValueError("`to` is inside `from`")
         return self
 
 
 class ExecuteCommand(Arguments):
-    command: Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="Command line.")]
+    command: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS, description="Command line.")]
     cwd: Annotated[OptionalPath, Field(description="Folder to run it in. Default: the workspace.")] = None
     timeout: Annotated[int, Field(ge=1, le=300, description="Seconds.")] = 60
     shell: Annotated[bool, Field(description="Run it in a shell, for pipes and variables.")] = False
@@ -167,17 +167,15 @@ class AskFollowupQuestion(Arguments):
 
 
 class SwitchMode(Arguments):
-    mode: Annotated[AgentName, Field(description="The agent that goes on.")]
+    mode: Annotated[AgentName, Field(description="The agent that takes over.")]
     reason: Annotated[str, Field(max_length=1000, description="Why, in one sentence.")] = ""
 
 
-class SubTask(BaseModel):
+class ProposedSubTask(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: Annotated[Label, Field(description="Short and unique.")]
-    description: Annotated[
-        str, Field(min_length=1, max_length=4000, description="What to do and how to see that it is done.")
-    ]
+    description: Annotated[str, Field(min_length=1, max_length=4000, description="What to do and how to verify it.")]
     agent: AgentName
     dependencies: Annotated[
         list[Label], BeforeValidator(lambda value: value or []), Field(description="Ids that come first.")
@@ -187,7 +185,7 @@ class SubTask(BaseModel):
 
 class CreatePlan(Arguments):
     goal: Annotated[str, Field(max_length=2000, description="What the plan achieves, in one sentence.")] = ""
-    subtasks: Annotated[list[SubTask], Field(min_length=1, max_length=30)]
+    subtasks: Annotated[list[ProposedSubTask], Field(min_length=1, max_length=30)]
 
 
 class Calculate(Arguments):

@@ -1,4 +1,4 @@
-"""Arithmetic for models, which are bad at it: a small evaluator of its own, with limits, and never `eval`."""
+"""Arithmetic for models, which are bad at it: a small evaluator with limits; never `eval`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import operator
 import re
 from collections.abc import Callable
 
-MAX_LENGTH = 500
-#: Bits of an integer, about 1,200 digits: what is larger takes time and tells nobody anything.
-MAX_BITS = 4096
+MAX_EXPRESSION_CHARACTERS = 500
+#: About 1,200 digits. Larger integers take time and are of no use to a model.
+MAX_INTEGER_BITS = 4096
 #: Levels of parentheses, signs and functions.
 MAX_DEPTH = 50
 
 type Number = int | float
 
-#: What Python's parser is given: numbers, names, signs. Possessive, so that no text takes long to be refused.
+#: What may reach Python's parser: numbers, names, signs. Possessive, so that every text is refused quickly.
 NUMBER = r"(?:\d[\d_]*+(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?![\w.])"
 EXPRESSION = re.compile(rf"(?: ?(?:{NUMBER}|[a-z]\w*+|[-+*/%(),]))++")
 
@@ -53,22 +53,24 @@ BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
 
 
 class CalculationError(ValueError):
-    """An expression that has no value here; the message is for the model."""
+    """An expression without a value; the message is for the model."""
 
 
 def evaluate(expression: str) -> str:
     """Return the value of an expression such as `(2 + 3) ** 4 / sqrt(2)`. Raises CalculationError."""
-    if len(expression) > MAX_LENGTH:
-        raise CalculationError(f"The expression is longer than {MAX_LENGTH} characters. Calculate it in parts.")
-    # Python's parser sees only what we know, so that it has nothing to warn of.
+    if len(expression) > MAX_EXPRESSION_CHARACTERS:
+        raise CalculationError(
+            f"The expression is longer than {MAX_EXPRESSION_CHARACTERS} characters. Calculate it in parts."
+        )
+    # Unusual texts could make Python's parser issue warnings.
     expression = " ".join(expression.split())
     if not EXPRESSION.fullmatch(expression):
         raise CalculationError(
-            "The expression may hold numbers, + - * / // % **, parentheses and commas, "
+            "The expression may contain numbers, + - * / // % **, parentheses and commas, "
             f"{', '.join(CONSTANTS)} and the functions {', '.join(FUNCTIONS)}."
         )
     try:
-        value = _value(ast.parse(expression, mode="eval").body, MAX_DEPTH)
+        value = _compute(ast.parse(expression, mode="eval").body, MAX_DEPTH)
     except CalculationError:
         raise
     except ZeroDivisionError:
@@ -76,48 +78,48 @@ def evaluate(expression: str) -> str:
     except OverflowError:
         raise CalculationError("The result is too large.") from None
     except (SyntaxError, RecursionError, MemoryError):
-        raise CalculationError("The expression is not complete or not arithmetic.") from None
+        raise CalculationError("The expression is incomplete or not arithmetic.") from None
     except (ValueError, TypeError) as error:
         raise CalculationError(f"The expression has no value: {error}.") from None
     return str(value)
 
 
-def _value(node: ast.expr, depth: int) -> Number:
+def _compute(node: ast.expr, depth: int) -> Number:
     if depth <= 0:
         raise CalculationError("The expression is nested too deeply. Calculate it in parts.")
     match node:
         case ast.Constant(value=int() | float() as value):
-            return _checked(value)
+            return _check_value(value)
         case ast.Name(id=name) if name in CONSTANTS:
             return CONSTANTS[name]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, depth - 1)
+            return -_compute(operand, depth - 1)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _value(operand, depth - 1)
+            return _compute(operand, depth - 1)
         case ast.BinOp(op=ast.Pow(), left=left, right=right):
-            return _power(_value(left, depth - 1), _value(right, depth - 1))
+            return _compute_power(_compute(left, depth - 1), _compute(right, depth - 1))
         case ast.BinOp(op=op, left=left, right=right) if type(op) in BINARY:
-            return _checked(BINARY[type(op)](_value(left, depth - 1), _value(right, depth - 1)))
+            return _check_value(BINARY[type(op)](_compute(left, depth - 1), _compute(right, depth - 1)))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
-            return _checked(FUNCTIONS[name](*(_value(argument, depth - 1) for argument in arguments)))
-    raise CalculationError("The expression is not arithmetic, or has a name that is not known here.")
+            return _check_value(FUNCTIONS[name](*(_compute(argument, depth - 1) for argument in arguments)))
+    raise CalculationError("The expression is not arithmetic, or has an unknown name.")
 
 
-def _power(base: Number, exponent: Number) -> Number:
-    # Before and not after: the power itself is what takes the time.
-    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_BITS:
+def _compute_power(base: Number, exponent: Number) -> Number:
+    # Checked before, because computing the power is what takes the time.
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > MAX_INTEGER_BITS:
         if abs(base) > 1:
-            raise CalculationError("The power is too large to be calculated.")
-        exponent %= 2  # Powers of 0, 1 and -1 repeat; a negative power of zero is refused below.
+            raise CalculationError("The power is too large to calculate.")
+        exponent %= 2  # Powers of 1 and -1 repeat.
     value = base**exponent
     if isinstance(value, complex):
         raise CalculationError("The result is not a real number.")
-    return _checked(value)
+    return _check_value(value)
 
 
-def _checked(value: Number) -> Number:
+def _check_value(value: Number) -> Number:
     if isinstance(value, int):
-        if value.bit_length() > MAX_BITS:
+        if value.bit_length() > MAX_INTEGER_BITS:
             raise CalculationError("The result is too large.")
     elif not math.isfinite(value):
         raise CalculationError("The result is too large or not a number.")

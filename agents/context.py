@@ -19,7 +19,7 @@ from agents import prompts
 from agents.prompts import fenced
 from agents.tokens import TokenCounter, count_message, count_tools, estimate
 from llm.errors import ModelContextTooLong
-from llm.types import Message, Tool, ToolCall
+from llm.types import ModelMessage, ModelToolCall, Tool
 
 #: Texts shorter than this are not worth leaving out.
 MIN_CHARACTERS = 400
@@ -51,13 +51,13 @@ class Window:
 class Fitted:
     """A conversation that fits, the system prompt first."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[ModelMessage, ...]
     #: Tools included.
     tokens: int
     #: How many outputs were left out or shortened.
     shortened: int = 0
     #: What is not there at all; may be summarised (`summary_request`) and given to the next `fit` as `summary`.
-    dropped: tuple[Message, ...] = ()
+    dropped: tuple[ModelMessage, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -65,9 +65,9 @@ class _Unit:
     """A message, or calls with their results: what may only go together."""
 
     #: As they were.
-    whole: tuple[Message, ...]
+    whole: tuple[ModelMessage, ...]
     #: As they are shown.
-    messages: tuple[Message, ...]
+    messages: tuple[ModelMessage, ...]
     turn: int
     tokens: int
 
@@ -79,7 +79,7 @@ class _Unit:
 
 def fit(
     system: str,
-    history: Sequence[Message],
+    history: Sequence[ModelMessage],
     *,
     window: Window,
     tools: Iterable[Tool] = (),
@@ -115,23 +115,23 @@ def fit(
     )
 
 
-def summary_request(messages: Sequence[Message], *, words: int = 300) -> tuple[Message, ...]:
+def summary_request(messages: Sequence[ModelMessage], *, words: int = 300) -> tuple[ModelMessage, ...]:
     """Return what asks a model for a summary of dropped messages; at most about 30,000 characters of them."""
     share = max(200, 30_000 // max(1, len(messages)))
     lines = [f"{message.role}: {_cut(message.content, share)}" for message in messages if message.content]
     return (
-        Message(role="system", content=prompts.render("summary.md", words=words)),
-        Message(role="user", content=fenced(_cut("\n\n".join(lines), 30_000), "conversation")),
+        ModelMessage(role="system", content=prompts.render("summary.md", words=words)),
+        ModelMessage(role="user", content=fenced(_cut("\n\n".join(lines), 30_000), "conversation")),
     )
 
 
-def _system(system: str, facts: Sequence[str], note: str = "") -> Message:
+def _system(system: str, facts: Sequence[str], note: str = "") -> ModelMessage:
     parts = [system.strip()]
     if facts:
         parts.append("# Facts that hold now\n\n" + "\n\n".join(facts))
     if note:
         parts.append("# Earlier in this conversation\n\n" + note)
-    return Message(role="system", content="\n\n".join(parts))
+    return ModelMessage(role="system", content="\n\n".join(parts))
 
 
 def _note(first: str) -> str:
@@ -139,7 +139,7 @@ def _note(first: str) -> str:
     return text + (f" The user's first message began: {prompts.line(first)}" if first else "")
 
 
-def _units(history: Sequence[Message], count: TokenCounter) -> list[_Unit]:
+def _units(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
     units: list[_Unit] = []
     turn = 0
     for message in history:
@@ -153,7 +153,7 @@ def _units(history: Sequence[Message], count: TokenCounter) -> list[_Unit]:
     return units
 
 
-def _messages(units: Iterable[_Unit]) -> list[Message]:
+def _messages(units: Iterable[_Unit]) -> list[ModelMessage]:
     return [message for unit in units for message in unit.messages]
 
 
@@ -208,7 +208,7 @@ def _shorten(unit: _Unit, tokens: int, count: TokenCounter) -> int:
     return before - unit.tokens
 
 
-def _replace(unit: _Unit, messages: list[Message], count: TokenCounter) -> int:
+def _replace(unit: _Unit, messages: list[ModelMessage], count: TokenCounter) -> int:
     """Show a unit in another way if that is shorter, and return the tokens saved."""
     tokens = sum(count_message(message, count) for message in messages)
     saved = max(0, unit.tokens - tokens)
@@ -217,7 +217,7 @@ def _replace(unit: _Unit, messages: list[Message], count: TokenCounter) -> int:
     return saved
 
 
-def _emptied(message: Message) -> Message:
+def _emptied(message: ModelMessage) -> ModelMessage:
     if message.role == "tool" and len(message.content) > MIN_CHARACTERS:
         left_out = f"[{len(message.content):,} characters left out to save room. Call the tool again if you need them.]"
         return replace(message, content=left_out)
@@ -226,7 +226,7 @@ def _emptied(message: Message) -> Message:
     return message
 
 
-def _without_long_texts(call: ToolCall) -> ToolCall:
+def _without_long_texts(call: ModelToolCall) -> ModelToolCall:
     def short(value: Any) -> Any:
         if isinstance(value, str) and len(value) > MIN_CHARACTERS:
             return f"[{len(value):,} characters left out to save room]"

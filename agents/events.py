@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm.types import ToolCall, Usage
+from llm.types import ModelToolCall, Usage
 
 #: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
 CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
@@ -31,7 +31,7 @@ class StepFinished:
 
     text: str
     #: In the model's order; ids are unique within the step. All are answered, those in `broken` by their sentence.
-    tool_calls: tuple[ToolCall, ...]
+    tool_calls: tuple[ModelToolCall, ...]
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
     #: Calls that must not be run because they cannot be read: id to the sentence that the model gets as the result.

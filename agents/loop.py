@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
-from llm.types import EndChunk, ModelStream, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk, Usage
+from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 
 class Limit(StrEnum):
@@ -157,8 +157,8 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     )
 
 
-def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ToolCall, ...], dict[str, str]]:
-    complete: list[ToolCall] = []
+def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
+    complete: list[ModelToolCall] = []
     broken: dict[str, str] = {}
     for place, call in enumerate(calls):
         if not call.name:
@@ -173,7 +173,7 @@ def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ToolCall, ...], d
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
-        complete.append(ToolCall(id=call_id, name=name, arguments=arguments))
+        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments))
     return tuple(complete), broken
 
 

@@ -1,9 +1,8 @@
-"""Paths in tool arguments: relative, inside the workspace, and the same thing to every operating system.
+"""Paths in tool arguments: relative, inside the workspace, and the same to every operating system.
 
-The server has no workspace. The client joins what is accepted here to its root, so an accepted path must be harmless
-under POSIX and under Windows rules, whichever the client has. What only the executor can see (symbolic links, mount
-points) is the executor's duty. Refusing a strange but legal name costs the model one more try; accepting a trap costs
-the user's files.
+The server has no workspace. The client joins accepted paths to its root, so they must be harmless under both POSIX and
+Windows rules. Only the client can check symbolic links and mount points. Refusing a strange but legal name costs the
+model one more try; accepting a trap costs the user's files.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from agents.wildcards import fits, sequence_fits
+from agents import wildcards
 
-#: Characters of a whole path; bytes of one name, as most file systems allow.
-MAX_PATH = 1024
+#: Of a whole path, and of one name, as most file systems allow.
+MAX_PATH_CHARACTERS = 1024
 MAX_NAME_BYTES = 255
 
-#: Names that Windows gives to devices, whatever the extension.
-DEVICES = frozenset(
+#: Windows reserves these for devices, whatever the extension.
+DEVICE_NAMES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CLOCK$", "CONIN$", "CONOUT$"}
     | {f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789"}
 )
@@ -28,10 +27,10 @@ DEVICES = frozenset(
 SLASH_LIKE = frozenset("\u00a5\u20a9\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c")
 
 #: Two-byte overlong forms of ASCII characters, as they look when bytes are read as Latin-1.
-OVERLONG = re.compile("[\u00c0\u00c1][\u0080-\u00bf]")
+OVERLONG_FORM = re.compile("[\u00c0\u00c1][\u0080-\u00bf]")
 
-#: What a name may not hold: characters that Windows forbids or gives a meaning, and what starts an expansion.
-FORBIDDEN = {
+#: Characters that Windows forbids or gives a meaning, or that start an expansion, with the reason for the model.
+FORBIDDEN_CHARACTERS = {
     "\\": "it has a backslash. Separate folders with /",
     ":": "it has a colon, which means a drive or a stream on Windows",
     "%": "it has a percent sign, which can hide other characters",
@@ -44,44 +43,44 @@ FORBIDDEN = {
     "|": "it has a vertical bar",
 }
 
-#: Folders and names whose content other programs run or trust: a change of one is never made without asking.
+#: Other programs run or trust the content of these, so changing one always needs approval.
 PROTECTED_FOLDERS = frozenset(
     {".git", ".hg", ".svn", ".bzr", ".vscode", ".idea", ".fleet", ".zed", ".husky", ".githooks", ".devcontainer"}
     | {".github", ".gitlab", ".circleci", ".cargo", ".mvn", ".yarn", ".direnv", ".codelab", ".codelab-ide"}
 )
 PROTECTED_NAMES = frozenset(
-    # HEAD makes a folder a git repository of its own, whose configuration can name programs that `git status` runs.
+    # HEAD makes a folder a git repository, whose configuration can name programs that `git status` runs.
     {"head", ".gitmodules", ".gitattributes", ".gitconfig", ".envrc", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pypirc"}
     | {".bashrc", ".bash_profile", ".profile", ".zshrc", ".zshenv", ".pre-commit-config.yaml", "sitecustomize.py"}
     | {".gitlab-ci.yml", "usercustomize.py", ".mcp.json"}
 )
-#: The programs that may run without asking (agents.commands): Windows looks for them in the workspace first.
+#: Programs that may run without approval (agents.commands): Windows looks for them in the workspace first.
 PROTECTED_STEMS = frozenset(["ls", "pwd", "git"])
 
 
 class UnsafePath(ValueError):
-    """A path that is refused; the message says why, for the model."""
+    """A refused path; the message tells the model why."""
 
     def __init__(self, path: str, reason: str) -> None:
-        shown = path if len(path) <= 80 else path[:80] + "…"
+        excerpt = path if len(path) <= 80 else path[:80] + "…"
         super().__init__(
-            f"The path {shown!r} is refused: {reason}. Use a path relative to the workspace, like src/main.py"
+            f"The path {excerpt!r} is refused: {reason}. Use a path relative to the workspace, like src/main.py"
         )
 
 
-def normal(path: str) -> str:
-    """Return a path in its one accepted spelling: relative, `/` between names, no `.` but for the workspace itself.
+def normalize(path: str) -> str:
+    """Return a path in its only accepted spelling: relative, `/` between names, `.` only for the workspace itself.
 
     Raises UnsafePath.
     """
-    reason = _problem(path) or _problem(unicodedata.normalize("NFKC", path))
+    reason = _find_problem(path) or _find_problem(unicodedata.normalize("NFKC", path))
     if reason:
         raise UnsafePath(path, reason)
     return "/".join(name for name in path.split("/") if name not in ("", ".")) or "."
 
 
 def is_protected(path: str) -> bool:
-    """Say whether other programs run or trust what stands at this normal path."""
+    """Return whether other programs run or trust the file at this normalized path."""
     *folders, name = [part.casefold() for part in path.split("/")]
     return (
         name in PROTECTED_NAMES
@@ -91,48 +90,48 @@ def is_protected(path: str) -> bool:
 
 
 def matches(pattern: str, path: str, *, ignore_case: bool = False) -> bool:
-    """Say whether a normal path fits a pattern.
+    """Return whether a normalized path matches a pattern.
 
     `*` and `?` stay within a name, `**` spans folders. A pattern without `/` is compared with the last name alone, at
-    any depth; `docs/**` is what is in the folder, and the folder. What grants something must compare case; what forbids
-    something must ignore it, because the client's file system may.
+    any depth; `docs/**` matches the folder and everything in it. Grants must compare case; denials must ignore it,
+    because the client's file system may.
     """
     pattern, path = unicodedata.normalize("NFC", pattern), unicodedata.normalize("NFC", path)
     if ignore_case:
         pattern, path = pattern.casefold(), path.casefold()
     if "/" not in pattern and pattern != "**":
-        return fits(pattern, path.rpartition("/")[2])
-    return sequence_fits(pattern.split("/"), path.split("/"), "**", fits)
+        return wildcards.matches(pattern, path.rpartition("/")[2])
+    return wildcards.matches_sequence(pattern.split("/"), path.split("/"), "**", wildcards.matches)
 
 
 def matches_any(patterns: Iterable[str], path: str) -> bool:
-    """Say whether a normal path fits at least one pattern; case counts."""
+    """Return whether a normalized path matches at least one pattern; case counts."""
     return any(matches(pattern, path) for pattern in patterns)
 
 
-def _problem(path: str) -> str:
-    """Say what is wrong with a path, or nothing."""
+def _find_problem(path: str) -> str:
+    """Return what is wrong with a path, or an empty text."""
     if not path or not path.strip():
         return "it is empty"
-    if len(path) > MAX_PATH:
-        return f"it is longer than {MAX_PATH} characters"
+    if len(path) > MAX_PATH_CHARACTERS:
+        return f"it is longer than {MAX_PATH_CHARACTERS} characters"
     if path.startswith(("/", "\\")):
         return "it is absolute"
     for character in path:
-        if reason := FORBIDDEN.get(character) or _odd(character):
+        if reason := FORBIDDEN_CHARACTERS.get(character) or _find_character_problem(character):
             return reason
-    if OVERLONG.search(path):
+    if OVERLONG_FORM.search(path):
         return "it has an overlong form of another character"
     if path.startswith("-"):
         return "it begins with a hyphen, which programs take for an option"
     if re.match(r"\$[A-Z_]+(/|$)", path) or "${" in path or "$(" in path:
-        return "it has a variable, and nothing expands it"
+        return "it has a variable, which nothing expands"
     names = path.removesuffix("/").split("/")
-    return next((reason for name in names if (reason := _wrong_name(name))), "")
+    return next((reason for name in names if (reason := _find_name_problem(name))), "")
 
 
-def _odd(character: str) -> str:
-    # Controls, formatting such as a change of direction, surrogates, private use, unassigned, line separators.
+def _find_character_problem(character: str) -> str:
+    # Controls, formatting such as text direction, surrogates, private use, unassigned, line separators.
     if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
         return f"it has the invisible or invalid character U+{ord(character):04X}"
     if character != " " and character.isspace():
@@ -142,7 +141,7 @@ def _odd(character: str) -> str:
     return ""
 
 
-def _wrong_name(name: str) -> str:
+def _find_name_problem(name: str) -> str:
     if name == ".":
         return ""
     if name == "..":
@@ -150,11 +149,11 @@ def _wrong_name(name: str) -> str:
     if not name:
         return "it has two separators in a row"
     if name != name.strip(" ") or name.endswith("."):
-        return "a name in it begins or ends with a space, or ends with a dot, which Windows leaves out"
+        return "a name in it begins or ends with a space, or ends with a dot, which Windows removes"
     if name.startswith("~") or re.search(r"~\d", name):
-        return "a name in it has a tilde that stands for a home folder or a short name of Windows"
+        return "a name in it has a tilde, which can mean a home folder or a Windows short name"
     if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         return f"a name in it is longer than {MAX_NAME_BYTES} bytes"
-    if name.split(".", maxsplit=1)[0].rstrip(" ").upper() in DEVICES:
-        return "a name in it is a device on Windows"
+    if name.split(".", maxsplit=1)[0].rstrip(" ").upper() in DEVICE_NAMES:
+        return "a name in it is a Windows device"
     return ""

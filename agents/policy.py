@@ -1,8 +1,8 @@
-"""May this call run? Decided by code outside of the model, from the role, the session's mode and the user's rules.
+"""Decides whether a call may run, by the role, the session's mode and the user's rules.
 
-Nothing that a model says or a tool returns comes in here but the call itself, so no text can change a mode, a rule or
-the outcome. First what no one can allow (unknown tools, bad arguments, paths outside of the workspace, what is not the
-role's); then deny rules, then allow rules, then the mode. Each decision names what decided.
+The only input from a model or tool is the call itself, so no text can change a mode, a rule or the outcome. First come
+checks that nothing can override: unknown tools, bad arguments, paths outside of the workspace, other roles' tools and
+files. Deny rules, allow rules and the mode follow in this order. Each decision names what decided.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from agents import commands, paths, tools
 from agents.arguments import ExecuteCommand, SwitchMode
 from agents.commands import Command, Risk
 from agents.roles import Role
-from agents.tools import TOOLS, InvalidArguments, Kind
-from agents.wildcards import fits
-from llm.types import ToolCall
+from agents.tools import TOOLS, InvalidArguments, ToolKind
+from agents.wildcards import matches
+from llm.types import ModelToolCall
 
 
 class Mode(StrEnum):
-    """What a session lets its agents do unasked. Only its user can change it."""
+    """What a session lets its agents do without approval. Only its user can change it."""
 
     #: Reading.
     ASK = "ask"
-    #: And the commands of a short list that only show something (agents.commands.SAFE).
+    #: Also commands from a short list that only show something (agents.commands.SAFE_COMMANDS).
     AUTO_READ = "auto-read"
-    #: And changes of files, except those that other programs run or trust (agents.paths.is_protected).
+    #: Also changes of files, except those that other programs run or trust (agents.paths.is_protected).
     AUTO_EDIT = "auto-edit"
-    #: And every command that is one program with plain words.
+    #: Also every command that is one program with plain words.
     FULL = "full"
 
 
@@ -40,9 +40,9 @@ class Verdict(StrEnum):
     """What happens to a call."""
 
     ALLOW = "allow"
-    #: A person must answer first.
+    #: The user must approve it first.
     ASK = "ask"
-    #: It does not run; the reason is the call's error, which the model sees.
+    #: It does not run; the model gets the reason as the call's error.
     DENY = "deny"
 
 
@@ -53,28 +53,28 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
-type Wildcards = Annotated[str, Field(min_length=1, max_length=1000)]
+type WildcardPattern = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Rule(BaseModel):
-    """A standing answer of the user: always allow or always deny what fits all patterns."""
+    """A standing decision of the user: always allow or always deny the calls that match all patterns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     effect: Effect
     #: Names of tools.
-    tool: Wildcards = "*"
-    #: Paths (agents.paths.matches) or, for execute_command, words of the command (agents.commands.covered). A rule that
-    #: allows must fit all paths of a call, one that denies any of them.
-    subject: Wildcards = "*"
+    tool: WildcardPattern = "*"
+    #: Paths (agents.paths.matches) or, for execute_command, words of the command (agents.commands.covers). An allow
+    #: rule must match all paths of a call, a deny rule any of them.
+    subject: WildcardPattern = "*"
     #: Names of agents.
-    agent: Wildcards = "*"
-    #: For commands that are allowed: the folders in which they are.
-    folder: Wildcards = "."
+    agent: WildcardPattern = "*"
+    #: For allowed commands: the folders in which they may run.
+    folder: WildcardPattern = "."
 
     @property
     def label(self) -> str:
-        """Name the rule as a decision names it."""
+        """Return the name of the rule in a decision."""
         return f"rule: {self.effect} {self.tool} {self.subject}" + (f" for {self.agent}" if self.agent != "*" else "")
 
 
@@ -83,33 +83,33 @@ class Decision:
     """What happens to a call, and why."""
 
     verdict: Verdict
-    #: What decided: a mode, a rule of the user, or a check of ours by name.
+    #: What decided: a mode, a rule of the user, or the name of a built-in check.
     rule: str
     #: A sentence. For DENY it is for the model, otherwise for people.
     reason: str
-    #: The arguments in their one spelling: what is shown, hashed, sent. Empty if they were refused.
+    #: The arguments in canonical form (agents.tools.parse). Empty if they are invalid.
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A call whose arguments are valid, with what rules compare."""
+class _ParsedCall:
+    """A call with valid arguments, and what rules compare."""
 
     tool: str
-    kind: Kind
+    kind: ToolKind
     arguments: dict[str, Any]
     agent: str
     subjects: tuple[str, ...]
-    written: tuple[str, ...]
+    written_paths: tuple[str, ...]
     command: Command | None = None
     folder: str = "."
 
-    def decided(self, verdict: Verdict, rule: str, reason: str) -> Decision:
+    def decision(self, verdict: Verdict, rule: str, reason: str) -> Decision:
         return Decision(verdict=verdict, rule=rule, reason=reason, arguments=self.arguments)
 
 
 def decide(
-    call: ToolCall,
+    call: ModelToolCall,
     *,
     role: Role,
     mode: Mode,
@@ -117,34 +117,35 @@ def decide(
     offered: Collection[str] | None = None,
     agents: Sequence[str] | None = None,
 ) -> Decision:
-    """Judge one call of a model; to judge arguments that a person has edited, give the call with those.
+    """Decide about one call of a model, or about one whose arguments the user has edited.
 
     `offered` are the tools that the model was offered (None: all of the role's), `agents` the names that it may hand
     over to or plan with.
     """
-    refused = _refusal(call.name, role, offered)
-    if refused:
-        return refused
+    if denial := _deny_unavailable(call.name, role, offered):
+        return denial
     try:
-        judged = _read(call, role, agents)
+        parsed = _parse(call, role, agents)
     except InvalidArguments as error:
         return Decision(verdict=Verdict.DENY, rule="path" if error.unsafe_path else "arguments", reason=str(error))
-    for path in judged.written:
+    for path in parsed.written_paths:
         if not paths.matches_any(role.writes, path):
-            return judged.decided(
+            return parsed.decision(
                 Verdict.DENY,
                 "role files",
-                f"{call.name} was not run: {role.title} may only change files that fit {', '.join(role.writes)}, and "
+                f"{call.name} was not run: {role.title} may only change files that match {', '.join(role.writes)}, and "
                 f"{path} does not. Leave it to another agent, such as coder.",
             )
-    return _by_rules(judged, list(rules)) or _by_kind(judged, mode)
+    return _decide_by_rules(parsed, list(rules)) or _decide_by_kind(parsed, mode)
 
 
-def _refusal(name: str, role: Role, offered: Collection[str] | None) -> Decision | None:
+def _deny_unavailable(name: str, role: Role, offered: Collection[str] | None) -> Decision | None:
     usable = [tool for tool in role.tools if offered is None or tool in offered]
     choice = f"Your tools are: {', '.join(usable) or 'none'}."
     if name not in TOOLS:
-        return Decision(verdict=Verdict.DENY, rule="unknown tool", reason=f"There is no tool {name[:60]!r}. {choice}")
+        return Decision(
+            verdict=Verdict.DENY, rule="unknown tool", reason=f"Tool {name[:60]!r} does not exist. {choice}"
+        )
     if name not in role.tools:
         return Decision(
             verdict=Verdict.DENY, rule="role tools", reason=f"The tool {name} is not allowed for {role.title}. {choice}"
@@ -156,59 +157,59 @@ def _refusal(name: str, role: Role, offered: Collection[str] | None) -> Decision
     return None
 
 
-def _read(call: ToolCall, role: Role, agents: Sequence[str] | None) -> _Call:
-    """Raises InvalidArguments."""
+def _parse(call: ModelToolCall, role: Role, agents: Sequence[str] | None) -> _ParsedCall:
+    """Raise InvalidArguments."""
     arguments = tools.parse(call.name, call.arguments, agents=agents)
     command, folder = None, "."
     subjects = tools.paths_of(call.name, arguments)
     match tools.complete(call.name, arguments):
-        case ExecuteCommand() as given:
-            folder = given.cwd or "."
-            command = commands.read(given.command, shell=given.shell, folder=folder)
-            subjects = (given.command,)
-        case SwitchMode() as given:
-            subjects = (given.mode,)
-    return _Call(
+        case ExecuteCommand() as typed:
+            folder = typed.cwd or "."
+            command = commands.parse(typed.command, shell=typed.shell, folder=folder)
+            subjects = (typed.command,)
+        case SwitchMode(mode=agent):
+            subjects = (agent,)
+    return _ParsedCall(
         tool=call.name,
         kind=TOOLS[call.name].kind,
         arguments=arguments,
         agent=role.name,
         subjects=subjects or (".",),
-        written=tools.paths_of(call.name, arguments, written=True),
+        written_paths=tools.paths_of(call.name, arguments, writes_only=True),
         command=command,
         folder=folder,
     )
 
 
-def _by_rules(call: _Call, rules: list[Rule]) -> Decision | None:
+def _decide_by_rules(call: _ParsedCall, rules: list[Rule]) -> Decision | None:
     for rule in rules:
         if rule.effect is Effect.DENY and _denies(rule, call):
             which = f"{rule.tool} {rule.subject}"
-            reason = f"{call.tool} was not run: a rule of the user denies it ({which}). Do not try it in another way."
-            return call.decided(Verdict.DENY, rule.label, reason)
+            reason = f"{call.tool} was not run: a rule of the user denies it ({which}). Do not try it another way."
+            return call.decision(Verdict.DENY, rule.label, reason)
     for rule in rules:
         if rule.effect is Effect.ALLOW and _allows(rule, call):
-            return call.decided(Verdict.ALLOW, rule.label, "A rule of the user allows it.")
+            return call.decision(Verdict.ALLOW, rule.label, "A rule of the user allows it.")
     return None
 
 
-def _denies(rule: Rule, call: _Call) -> bool:
-    if not (fits(rule.tool, call.tool) and fits(rule.agent, call.agent)):
+def _denies(rule: Rule, call: _ParsedCall) -> bool:
+    if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
         return False
     if call.command:
-        return commands.forbidden(rule.subject, call.command) or _names_a_path(rule.subject, call.command, call.folder)
+        return commands.forbids(rule.subject, call.command) or _mentions_path(rule.subject, call.command, call.folder)
     return any(paths.matches(rule.subject, subject, ignore_case=True) for subject in call.subjects)
 
 
-def _names_a_path(pattern: str, command: Command, folder: str) -> bool:
-    """Say whether a word of a command is a path that fits, so that `ls secret` is denied by `secret/**`."""
+def _mentions_path(pattern: str, command: Command, folder: str) -> bool:
+    """Return whether a word of a command is a path that matches, so that `secret/**` denies `ls secret`."""
     if "/" not in pattern:
         return False
     if paths.matches(pattern, folder, ignore_case=True):
         return True
     for word in commands.words(command):
         try:
-            path = paths.normal(word)
+            path = paths.normalize(word)
         except paths.UnsafePath:
             continue
         if paths.matches(pattern, path if folder == "." else f"{folder}/{path}", ignore_case=True):
@@ -216,49 +217,49 @@ def _names_a_path(pattern: str, command: Command, folder: str) -> bool:
     return False
 
 
-def _allows(rule: Rule, call: _Call) -> bool:
-    if not (fits(rule.tool, call.tool) and fits(rule.agent, call.agent)):
+def _allows(rule: Rule, call: _ParsedCall) -> bool:
+    if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
         return False
     if call.command:
-        return paths.matches(rule.folder, call.folder) and commands.covered(rule.subject, call.command)
-    # A wildcard does not reach what other programs run or trust: the user may not have thought of it.
+        return paths.matches(rule.folder, call.folder) and commands.covers(rule.subject, call.command)
+    # WildcardPattern do not cover files that other programs run or trust: the user may not have thought of those.
     if _is_protected(call) and set(rule.subject) & set("*?"):
         return False
     return all(paths.matches(rule.subject, subject) for subject in call.subjects)
 
 
-def _by_kind(call: _Call, mode: Mode) -> Decision:
-    """Decide what no rule speaks of."""
+def _decide_by_kind(call: _ParsedCall, mode: Mode) -> Decision:
+    """Decide about a call that no rule matches."""
     name = f"mode: {mode}"
     match call.kind:
-        case Kind.READ:
-            return call.decided(Verdict.ALLOW, name, "Reading is free in every mode.")
-        case Kind.CONTROL if call.tool == "create_plan":
-            return call.decided(Verdict.ASK, "plan", "A plan requires user approval.")
-        case Kind.CONTROL:
-            return call.decided(Verdict.ALLOW, "control", "It touches nothing in the workspace.")
-        case Kind.EDIT if mode in (Mode.AUTO_EDIT, Mode.FULL):
+        case ToolKind.READ:
+            return call.decision(Verdict.ALLOW, name, "Reading is free in every mode.")
+        case ToolKind.CONTROL if call.tool == "create_plan":
+            return call.decision(Verdict.ASK, "plan", "A plan requires user approval.")
+        case ToolKind.CONTROL:
+            return call.decision(Verdict.ALLOW, "control", "It touches nothing in the workspace.")
+        case ToolKind.EDIT if mode in (Mode.AUTO_EDIT, Mode.FULL):
             if _is_protected(call):
-                reason = "File modification requires user approval in every mode here: other programs run or trust it."
-                return call.decided(Verdict.ASK, "protected path", reason)
-            return call.decided(Verdict.ALLOW, name, "The session's mode allows changes of files.")
-        case Kind.EDIT:
-            return call.decided(Verdict.ASK, name, "File modification requires user approval.")
-        case Kind.COMMAND:
-            return _by_command(call, mode)
+                reason = "File modification requires user approval: other programs run or trust this file."
+                return call.decision(Verdict.ASK, "protected path", reason)
+            return call.decision(Verdict.ALLOW, name, "The session's mode allows changes of files.")
+        case ToolKind.EDIT:
+            return call.decision(Verdict.ASK, name, "File modification requires user approval.")
+        case ToolKind.COMMAND:
+            return _decide_by_command(call, mode)
 
 
-def _by_command(call: _Call, mode: Mode) -> Decision:
+def _decide_by_command(call: _ParsedCall, mode: Mode) -> Decision:
     command = call.command
     if command and command.risk is Risk.OPAQUE:
-        reason = f"Command execution requires user approval of the whole text in every mode: {command.reason}."
-        return call.decided(Verdict.ASK, "opaque command", reason)
+        reason = f"This command always requires user approval, because {command.reason}."
+        return call.decision(Verdict.ASK, "opaque command", reason)
     if mode is Mode.FULL:
-        return call.decided(Verdict.ALLOW, f"mode: {mode}", "The session's mode allows commands.")
+        return call.decision(Verdict.ALLOW, f"mode: {mode}", "The session's mode allows commands.")
     if command and command.risk is Risk.SAFE and mode is not Mode.ASK:
-        return call.decided(Verdict.ALLOW, "safe command", "The command only shows something.")
-    return call.decided(Verdict.ASK, f"mode: {mode}", "Command execution requires user approval.")
+        return call.decision(Verdict.ALLOW, "safe command", "The command only shows something.")
+    return call.decision(Verdict.ASK, f"mode: {mode}", "Command execution requires user approval.")
 
 
-def _is_protected(call: _Call) -> bool:
-    return any(map(paths.is_protected, call.written))
+def _is_protected(call: _ParsedCall) -> bool:
+    return any(map(paths.is_protected, call.written_paths))

@@ -1,18 +1,18 @@
-"""What is known about programs for `agents.commands`: which run other programs, and by which words.
+"""Data about programs for `agents.commands`: which run other programs, and by which words.
 
-Data only. A program that is missing here is not harmless; it is merely not known.
+A program that is missing here is not harmless, only unknown.
 """
 
 from __future__ import annotations
 
 
-def _all(reason: str, *names: str) -> dict[str, str]:
+def _same_reason(reason: str, *names: str) -> dict[str, str]:
     return {name: reason for line in names for name in line.split()}
 
 
-#: Programs that are never judged by their words, each with the rest of the sentence "NAME …".
+#: Programs that always make a command OPAQUE, each with the rest of the sentence "NAME …".
 OPAQUE_PROGRAMS: dict[str, str] = {
-    **_all(
+    **_same_reason(
         "is a built-in of a shell",
         ". alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt continue coproc",
         "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi for function",
@@ -22,7 +22,7 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "popd rd rem ren rmdir start title ver verify vol foreach invoke-expression iex invoke-command icm sal gal",
         "new-object set-alias start-process saps",
     ),
-    **_all(
+    **_same_reason(
         "runs another program or a script",
         "ash bash bosh busybox cmd csh dash elvish fish ksh ksh93 mksh nu oksh powershell pwsh rbash rksh sash sh tcsh",
         "toybox xonsh yash zsh",
@@ -45,13 +45,13 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "git-shell gitk tig hg svn bzr svnadmin cvs gpg openssl tee dd truncate xxd snap service",
         "systemctl launchctl initctl rc-service dnf yum apt apt-get dpkg rpm brew port pacman zypper apk choco winget",
     ),
-    **_all(
+    **_same_reason(
         "moves data over the network",
         "aria2c axel curl curlie ftp http https httpie lftp lynx links nc ncat netcat nmap rclone rsync scp sftp socat",
         "ssh tcpdump telnet tftp w3m wget wget2 xh certutil bitsadmin invoke-webrequest iwr invoke-restmethod irm",
         "aws az gcloud gsutil doctl flyctl heroku vercel netlify gh glab",
     ),
-    **_all(
+    **_same_reason(
         "changes the machine",
         "chattr chgrp chmod chown diskpart fdisk format halt init insmod kill killall launchctl losetup mkfs mount",
         "modprobe passwd parted pkill poweroff reboot reg regedit rmmod setfacl shred shutdown swapoff swapon sysctl",
@@ -59,7 +59,7 @@ OPAQUE_PROGRAMS: dict[str, str] = {
     ),
 }
 
-#: Programs that run code: a file of the workspace may be named, code in the command may not.
+#: Programs that run code. They may run a file of the workspace, but not code in the command.
 INTERPRETERS = frozenset(
     {"python", "pypy", "py", "node", "nodejs", "ruby", "perl", "php", "lua", "luajit", "rscript", "julia"}
 )
@@ -67,7 +67,7 @@ INTERPRETERS = frozenset(
 #: Modules of `python -m` that do not run code from the command line.
 PYTHON_MODULES = frozenset({"pytest", "unittest", "mypy", "ruff", "black", "flake8", "isort", "build", "compileall"})
 
-#: Where the first word decides: these run nothing that the command itself names.
+#: Subcommands that run nothing that the command itself names.
 SUBCOMMANDS: dict[str, frozenset[str]] = {
     "git": frozenset(
         {"add", "blame", "branch", "checkout", "cherry-pick", "clone", "commit", "describe", "diff", "fetch", "grep"}
@@ -92,8 +92,8 @@ SUBCOMMANDS: dict[str, frozenset[str]] = {
     "flutter": frozenset({"analyze", "test", "pub", "build", "clean", "doctor"}),
 }
 
-#: Options by which a program runs another one, reads another configuration or writes a file of the caller's choice.
-#: Long ones may be shortened, letters may be joined, `*` is any text.
+#: Options that make a program run another one, read another configuration or write a file of the caller's choice.
+#: Long ones may be abbreviated, letters may be combined, `*` is any text.
 DANGEROUS_OPTIONS: dict[str, frozenset[str]] = {
     "git": frozenset(
         {"-c", "--config", "--config-env", "--exec", "--exec-path", "-x", "--upload-pack", "--receive-pack"}

@@ -19,7 +19,7 @@ from agents.prompts import Peer, fenced
 from agents.roles import UNASSIGNED, Role
 from agents.smalltalk import is_continuation, small_talk
 from llm.errors import ModelError
-from llm.types import Message, ModelStream, TextChunk
+from llm.types import ModelMessage, ModelStream, TextChunk
 
 #: Seconds for the model's choice; people wait for it before anything happens.
 TIMEOUT = 8.0
@@ -57,7 +57,7 @@ async def choose(
     text: str,
     *,
     agents: Sequence[Role],
-    call: Callable[[tuple[Message, ...]], ModelStream],
+    call: Callable[[tuple[ModelMessage, ...]], ModelStream],
     current: str = "",
     seconds: float = TIMEOUT,
 ) -> Route:
@@ -73,14 +73,14 @@ async def choose(
         return by_words(text, agents=agents)
 
 
-def question(text: str, *, agents: Sequence[Role], current: str = "") -> tuple[Message, ...]:
+def question(text: str, *, agents: Sequence[Role], current: str = "") -> tuple[ModelMessage, ...]:
     """Return the messages that ask a model for the agent."""
     peers = [Peer(name=role.name, description=role.description) for role in agents]
     known = current if any(role.name == current for role in agents) else ""
     shown = text if len(text) <= MAX_HEAD + MAX_TAIL else f"{text[:MAX_HEAD]}\n[…]\n{text[-MAX_TAIL:]}"
     return (
-        Message(role="system", content=prompts.render("routing.md", agents=peers, current=known)),
-        Message(role="user", content=fenced(shown, "message")),
+        ModelMessage(role="system", content=prompts.render("routing.md", agents=peers, current=known)),
+        ModelMessage(role="user", content=fenced(shown, "message")),
     )
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from math import ceil
 
-from llm.types import Message, Tool
+from llm.types import ModelMessage, Tool
 
 #: Counts the tokens of a text.
 type TokenCounter = Callable[[str], int]
@@ -87,7 +87,7 @@ def _cost(kind: str | None, length: int) -> float:
     return length * 2.5
 
 
-def count_message(message: Message, count: TokenCounter = estimate) -> int:
+def count_message(message: ModelMessage, count: TokenCounter = estimate) -> int:
     """Count the tokens that a message takes in a request."""
     tokens = PER_MESSAGE + count(message.content) + PER_IMAGE * len(message.images)
     for call in message.tool_calls:

@@ -1,7 +1,7 @@
 """The tools a model may ask for: where they run, what they can do, and what their arguments must be.
 
-Names and arguments are those that the original's clients can run (docs/agents.md, docs/protocol.md). Whether a call may
-run is judged in `agents.policy`, never here and never by the model.
+Names and arguments are those that the original's clients can run (docs/agents.md, docs/protocol.md). Only
+`agents.policy` decides whether a call may run.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from agents.schemas import schema_of
 from llm.types import Tool
 
 
-class Place(StrEnum):
+class RunsOn(StrEnum):
     """Where a tool runs."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
-class Kind(StrEnum):
-    """What a tool can do, which is what session modes are about."""
+class ToolKind(StrEnum):
+    """What a tool can do; session modes allow calls by it."""
 
     READ = "read"
     EDIT = "edit"
     COMMAND = "command"
-    #: Moves the conversation and touches nothing in the workspace.
+    #: Steers the conversation and touches nothing in the workspace.
     CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """A tool and what is known about it."""
+    """A tool as the server knows it."""
 
     name: str
     description: str
     arguments: type[Arguments]
-    kind: Kind
-    place: Place = Place.CLIENT
+    kind: ToolKind
+    runs_on: RunsOn = RunsOn.CLIENT
     #: Arguments that are paths in the workspace, by their names in the call.
     paths: tuple[str, ...] = ()
-    #: Those of them that the call changes: a role's file patterns are about these.
+    #: Those of them that the call changes; a role's file patterns apply to these.
     writes: tuple[str, ...] = ()
 
 
 class InvalidArguments(ValueError):
-    """Arguments that a tool does not take; the message tells the model what to correct."""
+    """Invalid arguments of a tool; the message tells the model what to correct."""
 
     def __init__(self, message: str, *, unsafe_path: bool = False) -> None:
         super().__init__(message)
@@ -68,36 +68,36 @@ TOOLS: dict[str, ToolSpec] = {
             name="read_file",
             description="Read a text file, or some of its lines.",
             arguments=types.ReadFile,
-            kind=Kind.READ,
+            kind=ToolKind.READ,
             paths=("path",),
         ),
         ToolSpec(
             name="list_files",
             description="List a folder.",
             arguments=types.ListFiles,
-            kind=Kind.READ,
+            kind=ToolKind.READ,
             paths=("path",),
         ),
         ToolSpec(
             name="search_in_code",
-            description="Find a text in the files of the workspace, with file names and lines.",
+            description="Search the files of the workspace for a text; returns file names and lines.",
             arguments=types.SearchInCode,
-            kind=Kind.READ,
+            kind=ToolKind.READ,
             paths=("path",),
         ),
         ToolSpec(
             name="write_file",
             description="Create a file or replace its whole content. For small changes of a file use apply_diff.",
             arguments=types.WriteFile,
-            kind=Kind.EDIT,
+            kind=ToolKind.EDIT,
             paths=("path",),
             writes=("path",),
         ),
         ToolSpec(
             name="apply_diff",
-            description="Change parts of a file that you have read. Each SEARCH part must fit exactly one place.",
+            description="Change parts of a file that you have read. Each SEARCH part must match exactly one place.",
             arguments=types.ApplyDiff,
-            kind=Kind.EDIT,
+            kind=ToolKind.EDIT,
             paths=("path",),
             writes=("path",),
         ),
@@ -105,7 +105,7 @@ TOOLS: dict[str, ToolSpec] = {
             name="create_directory",
             description="Create a folder.",
             arguments=types.CreateDirectory,
-            kind=Kind.EDIT,
+            kind=ToolKind.EDIT,
             paths=("path",),
             writes=("path",),
         ),
@@ -113,7 +113,7 @@ TOOLS: dict[str, ToolSpec] = {
             name="delete_file",
             description="Delete a file or an empty folder.",
             arguments=types.DeleteFile,
-            kind=Kind.EDIT,
+            kind=ToolKind.EDIT,
             paths=("path",),
             writes=("path",),
         ),
@@ -121,7 +121,7 @@ TOOLS: dict[str, ToolSpec] = {
             name="move_file",
             description="Move or rename a file or folder.",
             arguments=types.MoveFile,
-            kind=Kind.EDIT,
+            kind=ToolKind.EDIT,
             paths=("from", "to"),
             writes=("from", "to"),
         ),
@@ -131,84 +131,86 @@ TOOLS: dict[str, ToolSpec] = {
                 "Run one program and read its output and exit code. It must end by itself and must not ask anything."
             ),
             arguments=types.ExecuteCommand,
-            kind=Kind.COMMAND,
+            kind=ToolKind.COMMAND,
             paths=("cwd",),
         ),
         ToolSpec(
             name="git_diff",
-            description="Show the changes that are not committed.",
+            description="Show uncommitted changes.",
             arguments=types.GitDiff,
-            kind=Kind.READ,
+            kind=ToolKind.READ,
             paths=("path",),
         ),
-        # Hooks of the repository run with a commit, so it is a command and not an edit.
+        # A commit runs the hooks of the repository, so it is a command and not an edit.
         ToolSpec(
             name="git_commit",
             description="Commit changes. Only when the user has asked for a commit.",
             arguments=types.GitCommit,
-            kind=Kind.COMMAND,
+            kind=ToolKind.COMMAND,
             paths=("paths",),
         ),
         ToolSpec(
             name="attempt_completion",
             description="Say that the task is finished, once you have checked that it is.",
             arguments=types.AttemptCompletion,
-            kind=Kind.CONTROL,
-            place=Place.SERVER,
+            kind=ToolKind.CONTROL,
+            runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
             name="ask_followup_question",
-            description="Ask the user for what you cannot find out yourself, and wait for the answer.",
+            description="Ask the user about what you cannot find out yourself, and wait for the answer.",
             arguments=types.AskFollowupQuestion,
-            kind=Kind.CONTROL,
-            place=Place.SERVER,
+            kind=ToolKind.CONTROL,
+            runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
             name="switch_mode",
             description="Hand the conversation to another agent, because the task is not one for you.",
             arguments=types.SwitchMode,
-            kind=Kind.CONTROL,
-            place=Place.SERVER,
+            kind=ToolKind.CONTROL,
+            runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
             name="create_plan",
             description="Propose a plan of sub-tasks for a larger task. The user approves it before it starts.",
             arguments=types.CreatePlan,
-            kind=Kind.CONTROL,
-            place=Place.SERVER,
+            kind=ToolKind.CONTROL,
+            runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
             name="calculator",
             description="Calculate: + - * / // % **, parentheses, sqrt, log, round and the like.",
             arguments=types.Calculate,
-            kind=Kind.CONTROL,
-            place=Place.SERVER,
+            kind=ToolKind.CONTROL,
+            runs_on=RunsOn.SERVER,
         ),
     )
 }
 
-#: What every known client can run. A client may say that it can run more; one that says nothing is offered these.
-BASELINE = frozenset({"read_file", "list_files", "search_in_code", "write_file", "create_directory", "execute_command"})
+#: Every known client can run these. A client may announce more; one that announces nothing gets these.
+BASELINE_TOOLS = frozenset(
+    {"read_file", "list_files", "search_in_code", "write_file", "create_directory", "execute_command"}
+)
 
 MAX_PROBLEMS = 5
 
 
 def offer(names: Iterable[str], *, agents: Sequence[str] = ()) -> tuple[Tool, ...]:
     """Describe tools for a model, in the order given; `agents` are the names that switch_mode and create_plan take."""
-    return tuple(_described(name, tuple(agents)) for name in names)
+    return tuple(_describe(name, tuple(agents)) for name in names)
 
 
 # Each step of each turn offers the same tools; a schema takes a millisecond to make.
 @lru_cache(maxsize=1000)
-def _described(name: str, agents: tuple[str, ...]) -> Tool:
+def _describe(name: str, agents: tuple[str, ...]) -> Tool:
     spec = TOOLS[name]
     return Tool(name=name, description=spec.description, parameters=schema_of(spec.arguments, agents=agents))
 
 
 def parse(name: str, arguments: dict[str, Any], *, agents: Collection[str] | None = None) -> dict[str, Any]:
-    """Return a call's arguments in their one spelling: only what was given, paths normal, JSON types.
+    """Return a call's arguments in their canonical form: JSON types, normalized paths, no defaults.
 
-    This is what is shown, hashed and sent. Raises InvalidArguments; KeyError for an unknown tool.
+    The user, the hash and the client get this form. Raises InvalidArguments; KeyError for an unknown tool.
     """
     try:
         valid = TOOLS[name].arguments.model_validate(arguments, context={"agents": agents})
@@ -222,18 +224,12 @@ def complete(name: str, arguments: dict[str, Any]) -> Arguments:
     return TOOLS[name].arguments.model_validate(arguments)
 
 
-def paths_of(name: str, arguments: dict[str, Any], *, written: bool = False) -> tuple[str, ...]:
-    """Return the paths in parsed arguments, defaults included; with `written` only those that the call changes."""
+def paths_of(name: str, arguments: dict[str, Any], *, writes_only: bool = False) -> tuple[str, ...]:
+    """Return the paths in parsed arguments, defaults included; with `writes_only`, those that the call changes."""
     spec = TOOLS[name]
     whole = complete(name, arguments).model_dump(by_alias=True)
-    values = [whole[argument] for argument in (spec.writes if written else spec.paths)]
+    values = [whole[argument] for argument in (spec.writes if writes_only else spec.paths)]
     return tuple(path for value in values if value for path in (value if isinstance(value, list) else [value]))
-
-
-def requires_approval(name: str) -> bool:
-    """Say whether a person must allow this tool in the default mode; what nobody has judged harmless is not."""
-    spec = TOOLS.get(name)
-    return spec is None or spec.kind in (Kind.EDIT, Kind.COMMAND) or name == "create_plan"
 
 
 def _invalid(name: str, error: ValidationError) -> InvalidArguments:
@@ -252,8 +248,8 @@ def _invalid(name: str, error: ValidationError) -> InvalidArguments:
                 problems.append(f"`{where}`: {cause}" if where else str(cause))
             case _:
                 problems.append(f"`{where}`: {detail['msg'][0].lower()}{detail['msg'][1:]}")
-    known = ", ".join(field.alias or key for key, field in TOOLS[name].arguments.model_fields.items())
+    names = ", ".join(field.alias or key for key, field in TOOLS[name].arguments.model_fields.items())
     return InvalidArguments(
-        f"{name} was not run: {'; '.join(problems)}. Its arguments are: {known}. Correct them and call it again.",
+        f"{name} was not run: {'; '.join(problems)}. Its arguments are: {names}. Correct them and call it again.",
         unsafe_path=unsafe_path,
     )

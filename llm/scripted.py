@@ -25,7 +25,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from llm import errors
-from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import Chunk, EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 NAME = "scripted"
 
@@ -62,7 +62,7 @@ def chooses(text: str) -> bool:
     return ROUTE.search(text) is not None
 
 
-def _last_user_message(messages: tuple[Message, ...]) -> tuple[str, int]:
+def _last_user_message(messages: tuple[ModelMessage, ...]) -> tuple[str, int]:
     """Return the newest user message and how many steps that asked for tools have followed it."""
     done = 0
     for message in reversed(messages):
@@ -93,7 +93,7 @@ def _step(script: list[Command], done: int) -> list[Command]:
     return steps[done] if done < len(steps) else [Command("say", "Done.")]
 
 
-def _obeyed(command: Command, messages: tuple[Message, ...]) -> Iterator[Command]:
+def _obeyed(command: Command, messages: tuple[ModelMessage, ...]) -> Iterator[Command]:
     """Yield the command, or in place of /obey those that a tool's output has smuggled in: the worst model there is."""
     if command.name != "obey":
         yield command

@@ -9,14 +9,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-type Role = Literal["system", "user", "assistant", "tool"]
+type ModelRole = Literal["system", "user", "assistant", "tool"]
 
 #: The images that providers of all kinds read, by value or at an address that the provider fetches itself.
 IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}|https://[^\s\"<>]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ModelToolCall:
     """A complete request of a model to run a tool."""
 
     id: str
@@ -25,7 +25,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ModelImage:
     """A picture in a user's message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
 
     url: str
@@ -45,17 +45,17 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class ModelMessage:
     """One entry of the conversation that a model is shown."""
 
-    role: Role
+    role: ModelRole
     content: str
     #: Calls that an assistant message asked for.
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[ModelToolCall, ...] = ()
     #: The call that a tool message answers.
     tool_call_id: str = ""
     #: Pictures of a user's message, in their order. A model that takes none is told how many there were.
-    images: tuple[Image, ...] = ()
+    images: tuple[ModelImage, ...] = ()
     #: Who says it, where several of a role do.
     name: str = ""
 
@@ -89,7 +89,7 @@ class ModelRequest:
     """One answer that is wanted of a model. It may take several calls; `llm.calls` says when."""
 
     model: str
-    messages: tuple[Message, ...]
+    messages: tuple[ModelMessage, ...]
     tools: tuple[Tool, ...] = ()
     #: Further parameters in OpenAI's words (`temperature`, `tool_choice` …), from a list of the caller's own.
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from llm import catalog, errors
 from llm.types import (
     Chunk,
-    Image,
-    Message,
+    ModelImage,
+    ModelMessage,
     ModelRequest,
     ReasoningChunk,
     TextChunk,
@@ -42,12 +42,12 @@ STATUS_OF_CODE = {
 }
 
 
-def messages(of: Iterable[Message], *, images: bool = False, remote_images: bool = True) -> list[dict[str, Any]]:
+def messages(of: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True) -> list[dict[str, Any]]:
     """Write messages in OpenAI's form; a note stands for images that cannot be sent."""
     return [_message(message, images=images, remote_images=remote_images) for message in of]
 
 
-def _message(message: Message, *, images: bool, remote_images: bool) -> dict[str, Any]:
+def _message(message: ModelMessage, *, images: bool, remote_images: bool) -> dict[str, Any]:
     content: str | list[dict[str, Any]] = message.content
     if message.images:
         sent = [image for image in message.images if images and (remote_images or not image.is_remote)]
@@ -74,7 +74,7 @@ def _message(message: Message, *, images: bool, remote_images: bool) -> dict[str
     return wire
 
 
-def _parts(text: str, images: Iterable[Image]) -> list[dict[str, Any]]:
+def _parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:
     """Return a text and the images that stand in it, one after the other."""
     parts: list[dict[str, Any]] = []
     begin = 0

@@ -61,7 +61,7 @@ class Role(BaseModel):
     def _known_tools(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in TOOLS:
-                raise ValueError(f"there is no tool {name!r}; there are {', '.join(TOOLS)}")
+                raise ValueError(f"tool {name!r} does not exist; choose from {', '.join(TOOLS)}")
         if len(set(names)) < len(names):
             raise ValueError("a tool is named twice")
         return names

@@ -21,7 +21,7 @@ from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
 from agents.tools import TOOLS
 from llm.errors import ModelBrokenToolCall
-from llm.types import EmbeddingRequest, Image, Message, ModelRequest, Tool, ToolCall
+from llm.types import EmbeddingRequest, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
@@ -170,25 +170,25 @@ def model_request(
     )
 
 
-def _message(row: dict[str, Any]) -> Message:
-    return Message(
+def _message(row: dict[str, Any]) -> ModelMessage:
+    return ModelMessage(
         role=row["role"],
         content=row["content"],
-        tool_calls=tuple(ToolCall(**call) for call in row.get("tool_calls", ())),
+        tool_calls=tuple(ModelToolCall(**call) for call in row.get("tool_calls", ())),
         tool_call_id=row.get("tool_call_id", ""),
-        images=tuple(Image(**image) for image in row.get("images", ())),
+        images=tuple(ModelImage(**image) for image in row.get("images", ())),
         name=row.get("name", ""),
     )
 
 
-def _own_steps(turn_id: uuid.UUID) -> list[Message]:
+def _own_steps(turn_id: uuid.UUID) -> list[ModelMessage]:
     """Return what an agent has said and asked for in this turn already, without what an attempt left unfinished."""
     rows = StoredMessage.objects.filter(turn=turn_id, interrupted=False).exclude(role=MessageRole.USER)
     return [
-        Message(
+        ModelMessage(
             role="tool" if row.role == MessageRole.TOOL else "assistant",
             content=row.content,
-            tool_calls=tuple(ToolCall(**call) for call in row.tool_calls),
+            tool_calls=tuple(ModelToolCall(**call) for call in row.tool_calls),
             tool_call_id=row.tool_call_id,
         )
         for row in rows.order_by("number")
@@ -240,19 +240,21 @@ def finish_embeddings(held: Claimed, step: Step, vectors: list[str]) -> Change:
     return Change(events=events, ready=ready)
 
 
-def _sorted(completion: Completion, finished: StepFinished) -> tuple[list[ToolCall], list[tuple[ToolCall, str]]]:
+def _sorted(
+    completion: Completion, finished: StepFinished
+) -> tuple[list[ModelToolCall], list[tuple[ModelToolCall, str]]]:
     """Return the calls that go to the caller, and those that go back to the agent, each with the reason."""
     if finished.reason in CUT_REASONS:
         # The last one may be half a call, and nobody knows what was still to come.
         return [], []
     seen = {call["id"] for each in completion.messages for call in each.get("tool_calls", ())}
     known = [str(tool["name"]) for tool in completion.tools]
-    good: list[ToolCall] = []
-    refused: list[tuple[ToolCall, str]] = []
+    good: list[ModelToolCall] = []
+    refused: list[tuple[ModelToolCall, str]] = []
     for asked in finished.tool_calls:
         # Some providers count from zero in each answer.
         call_id = f"call_{new_id().hex}" if asked.id in seen else asked.id
-        call = ToolCall(id=call_id, name=asked.name, arguments=asked.arguments)
+        call = ModelToolCall(id=call_id, name=asked.name, arguments=asked.arguments)
         if not completion.agent:
             if problem := finished.broken.get(asked.id):
                 raise ModelBrokenToolCall(problem)

@@ -81,12 +81,12 @@ def state(plan: Plan) -> dict[str, Any]:
     }
 
 
-def value_of(plan: Plan) -> values.Plan:
+def value_of(plan: Plan) -> values.PlanState:
     """Return what `agents.plans` judges."""
-    return values.Plan(
+    return values.PlanState(
         goal=plan.goal,
         subtasks=tuple(
-            values.SubTask(
+            values.SubTaskState(
                 id=row.key,
                 description=row.description,
                 agent=row.agent,
@@ -103,7 +103,7 @@ def value_of(plan: Plan) -> values.Plan:
 def report(plan: Plan) -> str:
     """Return what became of a plan, for the model that proposed it."""
     outcome = OUTCOMES.get(PlanStatus(plan.status), "")
-    return f"{APPROVED} {outcome}\n\n{values.progress(value_of(plan))}"
+    return f"{APPROVED} {outcome}\n\n{values.format_progress(value_of(plan))}"
 
 
 # Until it is decided
@@ -145,7 +145,7 @@ def _decided(plan: Plan, decision: str, **more: Any) -> NewEvent:
 
 def _write(plan: Plan, call: ToolCall) -> None:
     """Make a plan's rows of the call's arguments, which have been judged."""
-    value = values.read(call.arguments, agents=agents())
+    value = values.parse(call.arguments, agents=agents())
     plan.goal = value.goal
     plan.save(update_fields=["goal"])
     plan.subtasks.all().delete()
@@ -195,7 +195,7 @@ def cancel(session: Session, *, only_draft: bool = False) -> list[NewEvent]:
 
 def _next(session: Session, plan: Plan) -> Course:
     value = value_of(plan)
-    if ready := values.ready(value):
+    if ready := values.ready_subtasks(value):
         subtask = ready[0]
         begun = _moved(plan, subtask.id, Status.IN_PROGRESS)
         reason = f"Sub-task {subtask.id} of the plan"
@@ -206,7 +206,7 @@ def _next(session: Session, plan: Plan) -> Course:
 
 def _moved(plan: Plan, key: str, status: Status, result: str = "") -> NewEvent:
     """Move a sub-task. Raises agents.plans.PlanError for a step that there is not."""
-    subtask = values.moved(value_of(plan), key, status, result=result)[key]
+    subtask = values.transition(value_of(plan), key, status, result=result)[key]
     time = "started_at" if status is Status.IN_PROGRESS else "finished_at"
     changed = {"status": status.value, "result": result, time: timezone.now()}
     plan.subtasks.filter(key=key).update(**changed)
@@ -237,7 +237,7 @@ def _handed_over(session: Session, agent: str, reason: str) -> list[NewEvent]:
     return [switch_agent(session, agent, reason=reason, confidence="high", pinned=session.pinned)]
 
 
-def _subtasks(value: values.Plan) -> list[dict[str, Any]]:
+def _subtasks(value: values.PlanState) -> list[dict[str, Any]]:
     return [
         {
             "id": subtask.id,

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from agents import calculator
 from agents.roles import role_of
-from agents.tools import TOOLS, Place
+from agents.tools import TOOLS, RunsOn
 from sessions.events.log import NewEvent
 from sessions.models import OPEN_CALLS, Event, EventKind, Session, ToolCall, ToolCallStatus, Turn
 from sessions.turns.current_agent import switch_agent
@@ -58,7 +58,7 @@ def _others(proposal: ToolCall, calls: Sequence[ToolCall]) -> bool:
 
 
 def _is_ours(call: ToolCall) -> bool:
-    return TOOLS[call.tool].place is Place.SERVER and call.tool != PROPOSAL
+    return TOOLS[call.tool].runs_on is RunsOn.SERVER and call.tool != PROPOSAL
 
 
 def _outcome(session: Session, turn: Turn, call: ToolCall, said: Said, *, alone: bool) -> tuple[ToolCallStatus, str]:

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.plans import Status
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until

@@ -16,8 +16,8 @@ from agents import approvals, policy
 from agents import plans as planning
 from agents.policy import Decision, Mode, Rule, Verdict
 from agents.roles import Role, role_of
-from agents.tools import BASELINE, TOOLS, Place
-from llm.types import ToolCall as ModelToolCall
+from agents.tools import BASELINE_TOOLS, TOOLS, RunsOn
+from llm.types import ModelToolCall
 from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 from sessions.turns import plans
 from sessions.turns.transcript import at_work
@@ -36,11 +36,11 @@ def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list
 
     A plan is offered where somebody can answer it.
     """
-    client = BASELINE if session.client_tools is None else frozenset(session.client_tools)
+    client = BASELINE_TOOLS if session.client_tools is None else frozenset(session.client_tools)
     ours = OURS | {plans.PROPOSAL} if session.client_plans else OURS
     if subtask:
         ours -= DECIDED_BY_PLAN
-    return [name for name in role.tools if (name in client if TOOLS[name].place is Place.CLIENT else name in ours)]
+    return [name for name in role.tools if (name in client if TOOLS[name].runs_on is RunsOn.CLIENT else name in ours)]
 
 
 def agents_for(tool: str, role: Role) -> list[str]:
@@ -93,7 +93,7 @@ def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule]
     decision = policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
     if call.name == plans.PROPOSAL and decision.verdict is not Verdict.DENY:
         try:
-            planning.read(decision.arguments, agents=agents)
+            planning.parse(decision.arguments, agents=agents)
         except planning.PlanError as error:
             return Decision(verdict=Verdict.DENY, rule="plan", reason=str(error), arguments=decision.arguments)
         # A rule for all tools was not made with plans in mind.

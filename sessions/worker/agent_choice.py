@@ -16,8 +16,7 @@ from agents import routing, smalltalk
 from agents.roles import ROLES, UNASSIGNED, Role, routed
 from llm import catalog, scripted
 from llm.calls import CallRecord, Observer
-from llm.types import Message as ModelMessage
-from llm.types import ModelRequest
+from llm.types import ModelMessage, ModelRequest
 from sessions.billing import ledger
 from sessions.models import Message, MessageRole, ModelCallPurpose, ToolCall
 from sessions.results import Claimed

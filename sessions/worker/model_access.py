@@ -13,7 +13,7 @@ from decimal import Decimal
 from llm import calls, catalog, embeddings
 from llm.calls import CallRecord, Observer
 from llm.errors import ModelNotAuthorized
-from llm.types import Chunk, EmbeddingRequest, Endpoint, Message, ModelRequest, Vectors
+from llm.types import Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Vectors
 from sessions.billing import budgets, provider_keys
 from sessions.database import in_thread
 from sessions.errors import CallRefused
@@ -42,7 +42,7 @@ async def embed(held: Claimed, request: EmbeddingRequest, *, tell: Observer) -> 
     if held.budgets and not endpoint:
         # What it may cost is what a model costs that reads the same and says next to nothing.
         texts = (text if isinstance(text, str) else "four" * len(text) for text in request.inputs)
-        messages = tuple(Message(role="user", content=text) for text in texts)
+        messages = tuple(ModelMessage(role="user", content=text) for text in texts)
         reading = ModelRequest(model=request.model, messages=messages, max_output_tokens=1)
         await in_thread(budgets.reserve)(held, reading)
     with _refusal(endpoint, request.model):

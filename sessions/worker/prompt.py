@@ -10,13 +10,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agents.context import Window, fit
-from agents.plans import progress
+from agents.plans import format_progress
 from agents.roles import role_of, routed
 from agents.tools import offer
-from llm.types import Image as ModelImage
-from llm.types import Message as ModelMessage
-from llm.types import Role, Tool
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
 from sessions.errors import StaleAttempt
 from sessions.models import (
@@ -61,7 +58,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         tools=names,
         agents=routed(),
         mode=session.mode,
-        plan=progress(plans.value_of(subtask.plan)) if subtask else "",
+        plan=format_progress(plans.value_of(subtask.plan)) if subtask else "",
         subtask=subtask.description if subtask else "",
     )
     tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
@@ -111,7 +108,7 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
         calls = tuple(ModelToolCall(**call) for call in asked)
         unanswered += [call.id for call in calls]
         message = ModelMessage(
-            role=cast(Role, role),
+            role=cast(ModelRole, role),
             content=reports.get(answers) or content,
             tool_calls=calls,
             tool_call_id=answers,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.commands import SAFE, Risk, covered, forbidden, read
+from agents.commands import SAFE_COMMANDS, Risk, covers, forbids, parse
 from agents.programs import OPAQUE_PROGRAMS
 
 #: Each of these means more than its words, by kind of trap.
@@ -126,7 +126,7 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 
 @pytest.mark.parametrize(("kind", "text"), TRAPS, ids=[f"{kind}: {text[:30]!a}" for kind, text in TRAPS])
 def test_a_trap_needs_a_person(kind: str, text: str) -> None:
-    command = read(text)
+    command = parse(text)
     assert command.risk is Risk.OPAQUE
     assert command.reason
     assert command.reason.isprintable()
@@ -140,34 +140,34 @@ def test_a_trap_needs_a_person(kind: str, text: str) -> None:
         "* *",
         "?" * len(text),
     ):
-        assert not covered(pattern, command), "no rule with wildcards covers it"
+        assert not covers(pattern, command), "no rule with wildcards covers it"
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_one_program_with_plain_words_is_read_but_not_safe(text: str) -> None:
-    command = read(text)
+    command = parse(text)
     assert command.risk is Risk.PLAIN
     assert list(command.argv) == shlex.split(text)
 
 
 @pytest.mark.parametrize("text", SAFE_TEXTS)
 def test_what_only_shows_something_is_safe(text: str) -> None:
-    assert read(text).risk is Risk.SAFE
+    assert parse(text).risk is Risk.SAFE
 
 
 @pytest.mark.parametrize("text", SAFE_TEXTS)
 def test_nothing_is_safe_in_a_shell_or_in_another_folder(text: str) -> None:
-    assert read(text, shell=True).risk is Risk.OPAQUE
-    assert read(text, folder="vendor/x").risk is Risk.PLAIN
+    assert parse(text, shell=True).risk is Risk.OPAQUE
+    assert parse(text, folder="vendor/x").risk is Risk.PLAIN
 
 
 def test_the_list_of_safe_commands_stays_short() -> None:
-    assert set(SAFE) == {
+    assert set(SAFE_COMMANDS) == {
         ("ls",),
         ("pwd",),
         *(("git", word) for word in ("status", "diff", "log", "branch")),
     }
-    assert not {program for program, *_ in SAFE} & OPAQUE_PROGRAMS.keys()
+    assert not {program for program, *_ in SAFE_COMMANDS} & OPAQUE_PROGRAMS.keys()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_list_of_safe_commands_stays_short() -> None:
     ],
 )
 def test_a_rule_covers_words_and_an_opaque_text_only_as_a_whole(pattern: str, text: str, is_covered: bool) -> None:
-    assert covered(pattern, read(text)) is is_covered
+    assert covers(pattern, parse(text)) is is_covered
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,14 @@ def test_a_rule_covers_words_and_an_opaque_text_only_as_a_whole(pattern: str, te
     ],
 )
 def test_a_denied_program_is_seen_behind_other_words(pattern: str, text: str) -> None:
-    assert forbidden(pattern, read(text))
+    assert forbids(pattern, parse(text))
 
 
 @pytest.mark.parametrize(
     ("pattern", "text"), [("rm *", "git rm x"), ("rm *", "rmx y"), ("git push *", "git pull"), ("", "ls")]
 )
 def test_other_programs_are_not_denied(pattern: str, text: str) -> None:
-    assert not forbidden(pattern, read(text))
+    assert not forbids(pattern, parse(text))
 
 
 # Whatever a model writes
@@ -241,7 +241,7 @@ TEXTS = st.one_of(st.text(max_size=30), st.lists(WORDS, max_size=12).map("".join
 @example("ls 'a b'")
 @example('git commit -m "a (b) #c"')
 def test_an_accepted_command_is_split_as_python_does_and_holds_no_sign_of_a_shell(text: str) -> None:
-    command = read(text)
+    command = parse(text)
     if command.risk is Risk.OPAQUE:
         assert command.argv == ()
         return
@@ -260,7 +260,7 @@ SHELLS = [shell for shell in ("dash", "bash", "zsh", "busybox") if shutil.which(
 @example("ls 'a b' \"c (d) #e\" f,g=h")
 @example("ls a@b x:y +z")
 def test_real_shells_see_the_same_words(text: str) -> None:
-    command = read(text)
+    command = parse(text)
     if command.risk is Risk.OPAQUE:
         return
     for shell in SHELLS:

@@ -12,29 +12,29 @@ from agents.context import Window, fit, summary_request
 from agents.tokens import count_message, count_tools, estimate
 from agents.tools import offer
 from llm.errors import ModelContextTooLong
-from llm.types import Message, ToolCall
+from llm.types import ModelMessage, ModelToolCall
 
 PLAN = "The plan: 1. Parser (done) 2. Tests (in progress)"
 APPROVAL = "Waiting for approval: write_file src/main.py"
 
 
-def user(text: str) -> Message:
-    return Message(role="user", content=text)
+def user(text: str) -> ModelMessage:
+    return ModelMessage(role="user", content=text)
 
 
-def said(text: str) -> Message:
-    return Message(role="assistant", content=text)
+def said(text: str) -> ModelMessage:
+    return ModelMessage(role="assistant", content=text)
 
 
-def called(*results: str, content: str = "", number: int = 0) -> list[Message]:
+def called(*results: str, content: str = "", number: int = 0) -> list[ModelMessage]:
     calls = tuple(
-        ToolCall(id=f"c{number}-{i}", name="read_file", arguments={"path": f"src/{i}.py", "content": content})
+        ModelToolCall(id=f"c{number}-{i}", name="read_file", arguments={"path": f"src/{i}.py", "content": content})
         for i in range(len(results))
     )
     outputs = [
-        Message(role="tool", content=text, tool_call_id=call.id) for text, call in zip(results, calls, strict=True)
+        ModelMessage(role="tool", content=text, tool_call_id=call.id) for text, call in zip(results, calls, strict=True)
     ]
-    return [Message(role="assistant", content="Let me look.", tool_calls=calls), *outputs]
+    return [ModelMessage(role="assistant", content="Let me look.", tool_calls=calls), *outputs]
 
 
 def window(room: int) -> Window:
@@ -45,8 +45,8 @@ def words(count: int) -> str:
     return " ".join(f"word{i}" for i in range(count))
 
 
-def long_history(turns: int = 6, output: int = 400) -> list[Message]:
-    history: list[Message] = []
+def long_history(turns: int = 6, output: int = 400) -> list[ModelMessage]:
+    history: list[ModelMessage] = []
     for turn in range(turns):
         history.append(user(f"Request number {turn}"))
         for call in range(3):
@@ -55,7 +55,7 @@ def long_history(turns: int = 6, output: int = 400) -> list[Message]:
     return history
 
 
-def assert_whole(messages: Sequence[Message]) -> None:
+def assert_whole(messages: Sequence[ModelMessage]) -> None:
     """Check what providers insist on: each result behind its call, each call with all of its results."""
     open_calls: list[str] = []
     for message in messages:
@@ -68,14 +68,14 @@ def assert_whole(messages: Sequence[Message]) -> None:
     assert not open_calls
 
 
-def tokens_of(messages: Sequence[Message]) -> int:
+def tokens_of(messages: Sequence[ModelMessage]) -> int:
     return sum(map(count_message, messages))
 
 
 def test_what_fits_is_left_alone() -> None:
     history = long_history(1, output=5)
     fitted = fit("You are CodeLab.", history, window=window(10_000))
-    assert list(fitted.messages) == [Message(role="system", content="You are CodeLab."), *history]
+    assert list(fitted.messages) == [ModelMessage(role="system", content="You are CodeLab."), *history]
     assert (fitted.shortened, fitted.dropped) == (0, ())
     assert fitted.tokens == tokens_of(fitted.messages)
 
@@ -161,7 +161,7 @@ def test_long_arguments_of_old_calls_go_with_their_outputs() -> None:
     ],
 )
 def test_what_cannot_be_made_shorter_is_an_error_with_a_code(
-    system: str, history: list[Message], pinned: list[str]
+    system: str, history: list[ModelMessage], pinned: list[str]
 ) -> None:
     with pytest.raises(ModelContextTooLong) as caught:
         fit(system, history, window=window(2000), pinned=pinned)
@@ -217,7 +217,7 @@ UNITS = st.one_of(
 
 
 @given(st.lists(UNITS, max_size=12), st.integers(50, 4000))
-def test_it_fits_and_keeps_what_must_stay_or_says_that_it_cannot(units: list[list[Message]], room: int) -> None:
+def test_it_fits_and_keeps_what_must_stay_or_says_that_it_cannot(units: list[list[ModelMessage]], room: int) -> None:
     history = [message for unit in units for message in unit]
     try:
         fitted = fit("You are CodeLab.", history, window=window(room), pinned=[PLAN])

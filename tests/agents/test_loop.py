@@ -6,7 +6,7 @@ import pytest
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits, Spent, step
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
-from llm.types import Chunk, EndChunk, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk, Usage
+from llm.types import Chunk, EndChunk, ModelToolCall, ReasoningChunk, TextChunk, ToolCallChunk, Usage
 
 END = EndChunk(reason="stop", usage=Usage(input_tokens=3, output_tokens=2))
 
@@ -50,8 +50,8 @@ async def test_pieces_of_interleaved_tool_calls_are_put_together_in_order() -> N
         EndChunk(reason="tool_calls"),
     )
     assert last.tool_calls == (
-        ToolCall(id="a", name="read_file", arguments={"path": "x"}),
-        ToolCall(id="b", name="list_files", arguments={}),
+        ModelToolCall(id="a", name="read_file", arguments={"path": "x"}),
+        ModelToolCall(id="b", name="list_files", arguments={}),
     )
     assert last.broken == {}
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents import paths
-from agents.paths import UnsafePath, is_protected, matches, matches_any, normal
+from agents.paths import UnsafePath, is_protected, matches, matches_any, normalize
 
 #: Each of these must be refused, whatever the tool. Grouped by the trap.
 # fmt: off
@@ -102,7 +102,7 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 @pytest.mark.parametrize(("trap", "path"), SPELLINGS, ids=[f"{trap}: {path[:30]!a}" for trap, path in SPELLINGS])
 def test_a_trap_is_refused_with_a_sentence(trap: str, path: str) -> None:
     with pytest.raises(UnsafePath) as caught:
-        normal(path)
+        normalize(path)
     sentence = str(caught.value)
     assert sentence.startswith("The path ")
     assert len(sentence) < 1000
@@ -111,8 +111,8 @@ def test_a_trap_is_refused_with_a_sentence(trap: str, path: str) -> None:
 
 @pytest.mark.parametrize(("path", "expected"), ACCEPTED.items(), ids=[path[:30] for path in ACCEPTED])
 def test_ordinary_names_of_every_language_are_accepted_in_one_spelling(path: str, expected: str) -> None:
-    assert normal(path) == expected
-    assert normal(expected) == expected
+    assert normalize(path) == expected
+    assert normalize(expected) == expected
 
 
 # Pieces that traps are made of, and everything else that a model can write.
@@ -148,7 +148,7 @@ PATHS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=8).map("".join
 @example("a/../../b")
 def test_an_accepted_path_is_inside_the_root_by_every_system_s_rules(path: str) -> None:
     try:
-        accepted = normal(path)
+        accepted = normalize(path)
     except UnsafePath:
         return
     posix = posixpath.normpath(posixpath.join("/srv/project", accepted))
@@ -159,9 +159,9 @@ def test_an_accepted_path_is_inside_the_root_by_every_system_s_rules(path: str) 
     for name in accepted.split("/"):
         assert name not in ("", "..")
         assert name == "." == accepted or name == name.rstrip(". ")
-        assert name.split(".")[0].upper() not in paths.DEVICES
+        assert name.split(".")[0].upper() not in paths.DEVICE_NAMES
     assert accepted.isprintable() or " " in accepted
-    assert normal(accepted) == accepted
+    assert normalize(accepted) == accepted
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_pattern_full_of_stars_takes_no_time() -> None:
     ],
 )
 def test_what_other_programs_run_or_trust_is_protected(path: str) -> None:
-    assert is_protected(normal(path))
+    assert is_protected(normalize(path))
 
 
 @pytest.mark.parametrize("path", [".", "src/main.py", ".gitignore", "gitlab.md", "header.py", "docs/lsp.md", "a/b"])

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import plans
-from agents.plans import TRANSITIONS, Plan, PlanError, Status, SubTask, blocked, is_complete, is_over, moved, ready
+from agents.plans import (
+    TRANSITIONS,
+    PlanError,
+    PlanState,
+    Status,
+    SubTaskState,
+    is_complete,
+    ready_subtasks,
+    transition,
+)
 from agents.roles import routed
 
 AGENTS = [role.name for role in routed()]
@@ -19,11 +28,11 @@ def task(name: str, *after: str, agent: str = "coder", **more: Any) -> dict[str,
     return {"id": name, "description": f"Do {name}.", "agent": agent, "dependencies": list(after), **more}
 
 
-def read(*subtasks: dict[str, Any], goal: str = "A parser with tests") -> Plan:
-    return plans.read({"goal": goal, "subtasks": list(subtasks)}, agents=AGENTS)
+def parse(*subtasks: dict[str, Any], goal: str = "A parser with tests") -> PlanState:
+    return plans.parse({"goal": goal, "subtasks": list(subtasks)}, agents=AGENTS)
 
 
-def names(subtasks: tuple[SubTask, ...]) -> list[str]:
+def names(subtasks: tuple[SubTaskState, ...]) -> list[str]:
     return [subtask.id for subtask in subtasks]
 
 
@@ -36,11 +45,11 @@ DIAMOND = (
 
 
 def test_a_plan_is_read_with_everything_that_clients_show() -> None:
-    plan = read(task("1", estimated_time="10 min"), task("2", "1", "1", agent="debug"))
+    plan = parse(task("1", estimated_time="10 min"), task("2", "1", "1", agent="debug"))
     assert plan.goal == "A parser with tests"
     assert plan.subtasks == (
-        SubTask(id="1", description="Do 1.", agent="coder", estimated_time="10 min"),
-        SubTask(id="2", description="Do 2.", agent="debug", dependencies=("1",)),
+        SubTaskState(id="1", description="Do 1.", agent="coder", estimated_time="10 min"),
+        SubTaskState(id="2", description="Do 2.", agent="debug", dependencies=("1",)),
     )
 
 
@@ -48,10 +57,10 @@ def test_a_plan_is_read_with_everything_that_clients_show() -> None:
     ("subtasks", "part"),
     [
         ([], "`subtasks`"),
-        ([task("1", agent="manager")], "there is no agent 'manager' to choose; there are coder, architect, debug, ask"),
-        ([task("1", agent="orchestrator")], "there is no agent 'orchestrator'"),
-        ([task("1", agent="universal")], "there is no agent 'universal'"),
-        ([task("1"), task("1")], "there are several sub-tasks '1'"),
+        ([task("1", agent="manager")], "agent 'manager' does not exist; choose one of coder, architect, debug, ask"),
+        ([task("1", agent="orchestrator")], "agent 'orchestrator' does not exist"),
+        ([task("1", agent="universal")], "agent 'universal' does not exist"),
+        ([task("1"), task("1")], "several sub-tasks have the id '1'"),
         ([task("1", "9")], "'1' depends on '9', which is not in the plan"),
         ([task("1", "1")], "'1' depends on itself"),
         ([task("1", "2"), task("2", "1")], "'1', '2' wait for each other"),
@@ -69,62 +78,61 @@ def test_a_plan_is_read_with_everything_that_clients_show() -> None:
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused_with_all_its_faults(subtasks: list[Any], part: str) -> None:
     with pytest.raises(PlanError) as caught:
-        read(*subtasks)
+        parse(*subtasks)
     assert part in str(caught.value)
     assert str(caught.value).endswith("again.")
 
 
 def test_what_can_begin_follows_the_dependencies() -> None:
-    plan = read(*DIAMOND)
-    assert names(ready(plan)) == ["design"]
-    plan = moved(plan, "design", Status.IN_PROGRESS)
-    assert names(ready(plan)) == []
-    assert not is_over(plan)
-    plan = moved(plan, "design", Status.COMPLETED, result="See docs/design.md")
-    assert names(ready(plan)) == ["a", "b"]
+    plan = parse(*DIAMOND)
+    assert names(ready_subtasks(plan)) == ["design"]
+    plan = transition(plan, "design", Status.IN_PROGRESS)
+    assert names(ready_subtasks(plan)) == []
+
+    plan = transition(plan, "design", Status.COMPLETED, result="See docs/design.md")
+    assert names(ready_subtasks(plan)) == ["a", "b"]
     for name in ("a", "b"):
-        plan = moved(moved(plan, name, Status.IN_PROGRESS), name, Status.COMPLETED)
-    assert names(ready(plan)) == ["check"]
-    plan = moved(moved(plan, "check", Status.IN_PROGRESS), "check", Status.COMPLETED)
-    assert is_over(plan)
+        plan = transition(transition(plan, name, Status.IN_PROGRESS), name, Status.COMPLETED)
+    assert names(ready_subtasks(plan)) == ["check"]
+    plan = transition(transition(plan, "check", Status.IN_PROGRESS), "check", Status.COMPLETED)
     assert is_complete(plan)
 
 
 def test_a_failure_stops_what_waits_for_it_and_nothing_else() -> None:
-    plan = moved(moved(read(*DIAMOND, task("other")), "design", Status.IN_PROGRESS), "design", Status.FAILED)
-    assert names(blocked(plan)) == ["a", "b", "check"]
-    assert names(ready(plan)) == ["other"]
-    plan = moved(moved(plan, "other", Status.IN_PROGRESS), "other", Status.COMPLETED)
-    assert is_over(plan)
+    plan = transition(transition(parse(*DIAMOND, task("other")), "design", Status.IN_PROGRESS), "design", Status.FAILED)
+
+    assert names(ready_subtasks(plan)) == ["other"]
+    plan = transition(transition(plan, "other", Status.IN_PROGRESS), "other", Status.COMPLETED)
+    assert names(ready_subtasks(plan)) == []
     assert not is_complete(plan)
-    assert names(ready(moved(plan, "design", Status.PENDING))) == ["design"], "it can be tried again"
-    assert names(ready(moved(plan, "design", Status.SKIPPED))) == ["a", "b"], "or left out"
+    assert names(ready_subtasks(transition(plan, "design", Status.PENDING))) == ["design"], "it can be tried again"
+    assert names(ready_subtasks(transition(plan, "design", Status.SKIPPED))) == ["a", "b"], "or left out"
 
 
 @pytest.mark.parametrize("before", Status)
 @pytest.mark.parametrize("after", Status)
-def test_only_steps_of_the_table_are_taken(before: Status, after: Status) -> None:
-    plan = Plan(goal="", subtasks=(SubTask(id="1", description="x", agent="coder", status=before),))
+def test_only_transitions_of_the_table_are_allowed(before: Status, after: Status) -> None:
+    plan = PlanState(goal="", subtasks=(SubTaskState(id="1", description="x", agent="coder", status=before),))
     if after in TRANSITIONS[before]:
-        assert moved(plan, "1", after)["1"].status is after
+        assert transition(plan, "1", after)["1"].status is after
         assert plan["1"].status is before, "a plan is a value"
     else:
         with pytest.raises(PlanError, match="cannot become"):
-            moved(plan, "1", after)
+            transition(plan, "1", after)
 
 
 def test_a_subtask_does_not_begin_before_its_time() -> None:
     with pytest.raises(PlanError, match="waits for others"):
-        moved(read(*DIAMOND), "check", Status.IN_PROGRESS)
+        transition(parse(*DIAMOND), "check", Status.IN_PROGRESS)
     with pytest.raises(PlanError, match="has no sub-task 'x'"):
-        moved(read(*DIAMOND), "x", Status.SKIPPED)
+        transition(parse(*DIAMOND), "x", Status.SKIPPED)
 
 
 def test_prompts_show_how_far_it_is() -> None:
-    plan = moved(read(*DIAMOND), "design", Status.IN_PROGRESS)
-    plan = moved(plan, "design", Status.COMPLETED, result="Written:\ndocs/design.md")
-    plan = moved(plan, "a", Status.IN_PROGRESS)
-    assert plans.progress(plan) == (
+    plan = transition(parse(*DIAMOND), "design", Status.IN_PROGRESS)
+    plan = transition(plan, "design", Status.COMPLETED, result="Written:\ndocs/design.md")
+    plan = transition(plan, "a", Status.IN_PROGRESS)
+    assert plans.format_progress(plan) == (
         "Goal: A parser with tests\n"
         "1 of 4 sub-tasks done. [x] done, [>] now, [!] failed, [-] skipped.\n"
         "[x] design (architect): Do design.\n"
@@ -139,13 +147,13 @@ def test_prompts_show_how_far_it_is() -> None:
 def test_every_accepted_plan_comes_to_an_end_in_an_order_that_it_allows(edges: list[list[int]], random: Any) -> None:
     subtasks = [task(str(i), *(str(j) for j in after)) for i, after in enumerate(edges)]
     try:
-        plan = read(*subtasks)
+        plan = parse(*subtasks)
     except PlanError:
         return
     done: list[str] = []
     for _ in subtasks:
-        chosen = random.choice(ready(plan))
+        chosen = random.choice(ready_subtasks(plan))
         assert set(chosen.dependencies) <= set(done)
-        plan = moved(moved(plan, chosen.id, Status.IN_PROGRESS), chosen.id, Status.COMPLETED)
+        plan = transition(transition(plan, chosen.id, Status.IN_PROGRESS), chosen.id, Status.COMPLETED)
         done.append(chosen.id)
     assert is_complete(plan)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from agents.policy import Decision, Effect, Mode, Rule, Verdict, decide
 from agents.roles import ROLES, Role, routed
-from agents.tools import TOOLS, Kind
-from llm.types import ToolCall
+from agents.tools import TOOLS, ToolKind
+from llm.types import ModelToolCall
 from tests.agents.test_commands import TRAPS as COMMAND_TRAPS
 from tests.agents.test_paths import SPELLINGS
 from tests.agents.test_tools import VALID
@@ -32,7 +32,7 @@ def judge(
     rules: list[Rule] | None = None,
     **more: Any,
 ) -> Decision:
-    call = ToolCall(id="c", name=name, arguments=VALID[name] if arguments is None else arguments)
+    call = ModelToolCall(id="c", name=name, arguments=VALID[name] if arguments is None else arguments)
     return decide(call, role=role, mode=mode, rules=rules or [], agents=AGENTS, **more)
 
 
@@ -125,16 +125,16 @@ def test_no_rule_lets_a_path_out_of_the_workspace(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "role", "rule", "part"),
     [
-        ("rm_rf", {}, CODER, "unknown tool", "There is no tool 'rm_rf'. Your tools are: read_file"),
-        ("echo", {"text": "x"}, CODER, "unknown tool", "There is no tool 'echo'"),
+        ("rm_rf", {}, CODER, "unknown tool", "Tool 'rm_rf' does not exist. Your tools are: read_file"),
+        ("echo", {"text": "x"}, CODER, "unknown tool", "Tool 'echo' does not exist"),
         ("write_file", EDIT, ASK, "role tools", "The tool write_file is not allowed for Ask"),
         ("execute_command", {"command": "ls"}, ARCHITECT, "role tools", "not allowed for Architect"),
         ("create_plan", None, CODER, "role tools", "not allowed for Coder"),
-        ("write_file", EDIT, ARCHITECT, "role files", "fit *.md, and src/main.py does not"),
+        ("write_file", EDIT, ARCHITECT, "role files", "match *.md, and src/main.py does not"),
         ("write_file", EDIT | {"path": "docs/x.md/y.py"}, ARCHITECT, "role files", "docs/x.md/y.py does not"),
         ("apply_diff", None, ARCHITECT, "role files", "Leave it to another agent"),
         ("read_file", {}, CODER, "arguments", "`path` is missing"),
-        ("switch_mode", {"mode": "root"}, CODER, "arguments", "there is no agent 'root'"),
+        ("switch_mode", {"mode": "root"}, CODER, "arguments", "agent 'root' does not exist"),
         ("read_file", {"path": "../x"}, CODER, "path", "refused"),
     ],
 )
@@ -257,8 +257,7 @@ def test_a_decision_names_what_decided_and_says_why() -> None:
             assert decision.reason.endswith(".")
     assert judge("write_file").reason == "File modification requires user approval."
     assert run("ls | sh").reason == (
-        "Command execution requires user approval of the whole text in every mode: it has '|', which may mean "
-        "something to a shell."
+        "This command always requires user approval, because it has '|', which a shell may interpret."
     )
     assert run("pytest", rules=[allow("execute_command", "pytest *", agent="every*")]).rule == (
         "rule: allow execute_command pytest * for every*"
@@ -295,5 +294,5 @@ def test_nothing_that_a_model_sends_makes_an_edit_or_a_command_run_unasked(
 ) -> None:
     for role in (*ROLES.values(), EVERYTHING):
         decision = judge(name, arguments, role=role)
-        if TOOLS[name].kind in (Kind.EDIT, Kind.COMMAND):
+        if TOOLS[name].kind in (ToolKind.EDIT, ToolKind.COMMAND):
             assert decision.verdict is not Verdict.ALLOW

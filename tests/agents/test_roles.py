@@ -9,7 +9,7 @@ import pytest
 from agents import prompts
 from agents.prompts import Workspace
 from agents.roles import ROLES, UNASSIGNED, UNIVERSAL, Role, RoleError, load, role_of, routed
-from agents.tools import BASELINE, TOOLS, Kind, Place
+from agents.tools import BASELINE_TOOLS, TOOLS, RunsOn, ToolKind
 
 GOOD = """+++
 title = "Reviewer"
@@ -44,12 +44,12 @@ def test_the_documented_agents_are_there_in_order() -> None:
 
 def test_roles_have_the_tools_that_clients_know_them_by() -> None:
     kinds = {name: {TOOLS[tool].kind for tool in role.tools} for name, role in ROLES.items()}
-    assert set(ROLES["coder"].tools) >= BASELINE | {"attempt_completion", "ask_followup_question"}
-    assert set(UNIVERSAL.tools) >= BASELINE
-    assert kinds["ask"] == {Kind.READ, Kind.CONTROL}
-    assert kinds["orchestrator"] == {Kind.READ, Kind.CONTROL}
-    assert Kind.EDIT not in kinds["debug"]
-    assert Kind.COMMAND not in kinds["architect"]
+    assert set(ROLES["coder"].tools) >= BASELINE_TOOLS | {"attempt_completion", "ask_followup_question"}
+    assert set(UNIVERSAL.tools) >= BASELINE_TOOLS
+    assert kinds["ask"] == {ToolKind.READ, ToolKind.CONTROL}
+    assert kinds["orchestrator"] == {ToolKind.READ, ToolKind.CONTROL}
+    assert ToolKind.EDIT not in kinds["debug"]
+    assert ToolKind.COMMAND not in kinds["architect"]
     assert ROLES["architect"].writes == ("*.md",)
     assert "switch_mode" not in UNIVERSAL.tools
 
@@ -58,7 +58,9 @@ def test_roles_have_the_tools_that_clients_know_them_by() -> None:
 @pytest.mark.parametrize("tools", ["all", "baseline", "none"])
 @pytest.mark.parametrize("mode", ["ask", "full"])
 def test_a_prompt_can_be_rendered_with_whatever_is_known(role: Role, tools: str, mode: str) -> None:
-    offered = {"all": role.tools, "baseline": [name for name in role.tools if name in BASELINE], "none": []}[tools]
+    offered = {"all": role.tools, "baseline": [name for name in role.tools if name in BASELINE_TOOLS], "none": []}[
+        tools
+    ]
     for workspace in (
         None,
         Workspace(),
@@ -73,7 +75,7 @@ def test_a_prompt_can_be_rendered_with_whatever_is_known(role: Role, tools: str,
             assert "{%" not in text
             assert "{{" not in text
             assert "\n\n\n" not in text
-            missing = {name for name in TOOLS if name not in offered and TOOLS[name].place is Place.CLIENT}
+            missing = {name for name in TOOLS if name not in offered and TOOLS[name].runs_on is RunsOn.CLIENT}
             assert not [name for name in missing if f"`{name}`" in text.replace("three `read_file` calls", "")]
 
 
@@ -119,7 +121,7 @@ def test_a_file_of_the_operator_replaces_ours(tmp_path: Path) -> None:
     [
         ('title = "Reviewer"\n', "", "title", "Field required"),
         ('"Reviewer"', '""', "title", "at least 1 character"),
-        ('"read_file"', '"rm_rf"', "tools", "there is no tool 'rm_rf'"),
+        ('"read_file"', '"rm_rf"', "tools", "tool 'rm_rf' does not exist"),
         ('"read_file"', '"git_diff"', "tools", "named twice"),
         ('["read_file", "git_diff"]', "7", "tools", "tuple"),
         ("order = 15", 'order = "15"', "order", "integer"),

@@ -15,15 +15,15 @@ from agents.roles import ROLES, routed
 from agents.routing import Confidence, Route, by_words, choose, may_have_changed, question, read_answer
 from agents.smalltalk import small_talk
 from llm.errors import ModelTruncated, ModelUnavailable
-from llm.types import Chunk, EndChunk, Message, ModelStream, ReasoningChunk, TextChunk
+from llm.types import Chunk, EndChunk, ModelMessage, ModelStream, ReasoningChunk, TextChunk
 
 AGENTS = routed()
 
 
 def answering(
     *texts: str, error: Exception | None = None, wait: float = 0
-) -> Callable[[tuple[Message, ...]], ModelStream]:
-    async def stream(messages: tuple[Message, ...]) -> AsyncGenerator[Chunk]:
+) -> Callable[[tuple[ModelMessage, ...]], ModelStream]:
+    async def stream(messages: tuple[ModelMessage, ...]) -> AsyncGenerator[Chunk]:
         await asyncio.sleep(wait)
         yield ReasoningChunk('{"agent": "ask"}')
         for text in texts:
@@ -160,7 +160,7 @@ async def test_a_model_that_fails_leaves_it_to_the_words(error: Exception) -> No
 async def test_a_model_that_takes_too_long_leaves_it_to_the_words() -> None:
     closed = asyncio.Event()
 
-    async def silent(messages: tuple[Message, ...]) -> AsyncGenerator[Chunk]:
+    async def silent(messages: tuple[ModelMessage, ...]) -> AsyncGenerator[Chunk]:
         try:
             await asyncio.Event().wait()
             yield EndChunk(reason="stop")

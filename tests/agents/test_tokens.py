@@ -11,7 +11,7 @@ import pytest
 
 from agents.tokens import count_message, count_tools, estimate
 from agents.tools import TOOLS, offer
-from llm.types import Message, ToolCall
+from llm.types import ModelMessage, ModelToolCall
 
 SAMPLES: dict[str, tuple[str, int]] = {
     "python": (
@@ -142,8 +142,10 @@ def test_no_text_takes_long(text: str) -> None:
 
 
 def test_calls_and_tools_count() -> None:
-    call = ToolCall(id="c", name="read_file", arguments={"path": "src/main.py"})
-    plain = Message(role="assistant", content="Let me look.")
-    assert count_message(plain) < count_message(Message(role="assistant", content="Let me look.", tool_calls=(call,)))
+    call = ModelToolCall(id="c", name="read_file", arguments={"path": "src/main.py"})
+    plain = ModelMessage(role="assistant", content="Let me look.")
+    assert count_message(plain) < count_message(
+        ModelMessage(role="assistant", content="Let me look.", tool_calls=(call,))
+    )
     assert 1000 < count_tools(offer(TOOLS)) < 3000
     assert count_message(plain, len) == 4 + len("Let me look.")

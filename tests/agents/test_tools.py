@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from agents import tools
-from agents.arguments import MAX_CONTENT
+from agents.arguments import MAX_CONTENT_CHARACTERS
 from agents.schemas import KEPT
-from agents.tools import BASELINE, TOOLS, InvalidArguments, Kind, Place, offer, parse, paths_of, requires_approval
+from agents.tools import BASELINE_TOOLS, TOOLS, InvalidArguments, RunsOn, ToolKind, offer, parse, paths_of
 from tests.agents.test_paths import SPELLINGS
 
 AGENTS = ["coder", "architect", "debug", "ask"]
@@ -120,7 +120,7 @@ def test_paths_are_passed_on_in_one_spelling() -> None:
 )
 def test_the_paths_of_a_call_are_known(name: str, read: tuple[str, ...], written: tuple[str, ...]) -> None:
     assert paths_of(name, VALID[name]) == read
-    assert paths_of(name, VALID[name], written=True) == written
+    assert paths_of(name, VALID[name], writes_only=True) == written
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,11 @@ def test_the_paths_of_a_call_are_known(name: str, read: tuple[str, ...], written
         ("read_file", {"path": "a", "start_line": 5, "end_line": 4}, "`end_line` is before `start_line`"),
         ("read_file", {"path": 5}, "`path`: input should be a valid string"),
         ("write_file", {"path": "a", "content": {"json": 1}}, "`content`: input should be a valid string"),
-        ("write_file", {"path": "a", "content": "x" * (MAX_CONTENT + 1)}, "`content`: string should have at most"),
+        (
+            "write_file",
+            {"path": "a", "content": "x" * (MAX_CONTENT_CHARACTERS + 1)},
+            "`content`: string should have at most",
+        ),
         ("write_file", {"path": "a", "content": "\ud800"}, "`content`: "),
         ("write_file", {"path": "a", "content": "", "encoding": "utf-8; rm"}, "`encoding`: "),
         ("execute_command", {"command": "ls", "timeout": 301}, "`timeout`: input should be less than or equal to 300"),
@@ -140,14 +144,14 @@ def test_the_paths_of_a_call_are_known(name: str, read: tuple[str, ...], written
         ("search_in_code", {"query": "x", "max_results": 1001}, "`max_results`: "),
         ("ask_followup_question", {"question": "x?", "suggestions": ["only one"]}, "`suggestions`: "),
         ("ask_followup_question", {"question": "x?", "suggestions": list("abcde")}, "`suggestions`: "),
-        ("switch_mode", {"mode": "root"}, "there is no agent 'root' to choose; there are coder, architect, debug, ask"),
+        ("switch_mode", {"mode": "root"}, "agent 'root' does not exist; choose one of coder, architect, debug, ask"),
         ("create_plan", {"subtasks": []}, "`subtasks`: "),
-        ("create_plan", {"subtasks": [{"id": "1", "description": "x", "agent": "me"}]}, "there is no agent 'me'"),
+        ("create_plan", {"subtasks": [{"id": "1", "description": "x", "agent": "me"}]}, "agent 'me' does not exist"),
         ("apply_diff", {"path": "a", "diff": "--- a\n+++ b"}, "`diff` must be blocks"),
         ("apply_diff", {"path": "a", "diff": "<<<<<<< SEARCH\nx\n>>>>>>> REPLACE"}, "`diff` must be blocks"),
         ("delete_file", {"path": "."}, "the workspace itself"),
         ("move_file", {"from": "a", "to": "./a"}, "two different"),
-        ("move_file", {"from": "a", "to": "a/b"}, "`to` lies in `from`"),
+        ("move_file", {"from": "a", "to": "a/b"}, "`to` is inside `from`"),
         ("git_commit", {"message": "x", "paths": ["a", "../b"]}, "`paths.1`: The path '../b' is refused"),
     ],
 )
@@ -171,18 +175,9 @@ def test_a_sentence_does_not_repeat_what_was_sent() -> None:
     assert "a secret" not in sentence
 
 
-def test_tools_that_change_something_need_approval_and_so_does_what_nobody_knows() -> None:
-    free = {name for name in TOOLS if not requires_approval(name)}
-    assert free == {
-        *("read_file", "list_files", "search_in_code", "git_diff", "attempt_completion", "ask_followup_question"),
-        *("switch_mode", "calculator"),
-    }
-    assert requires_approval("a tool that nobody has heard of")
-
-
 def test_what_touches_the_workspace_runs_in_the_client() -> None:
     for spec in TOOLS.values():
-        assert (spec.place is Place.SERVER) == (spec.kind is Kind.CONTROL)
+        assert (spec.runs_on is RunsOn.SERVER) == (spec.kind is ToolKind.CONTROL)
         assert set(spec.writes) <= set(spec.paths)
-        assert bool(spec.writes) == (spec.kind is Kind.EDIT)
-    assert all(TOOLS[name].place is Place.CLIENT for name in BASELINE)
+        assert bool(spec.writes) == (spec.kind is ToolKind.EDIT)
+    assert all(TOOLS[name].runs_on is RunsOn.CLIENT for name in BASELINE_TOOLS)

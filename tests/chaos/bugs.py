@@ -16,7 +16,7 @@ from django.db import transaction
 
 from llm import calls
 from llm.errors import ModelError
-from llm.types import Chunk, ModelRequest, ToolCall
+from llm.types import Chunk, ModelRequest, ModelToolCall
 from sessions import broker, models
 from sessions.events import log
 from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
@@ -93,7 +93,7 @@ def double_tool() -> None:
     real = tool_calls.request_tools
 
     def request_tools(
-        held: Claimed, step: Step, asked: Sequence[ToolCall], broken: Mapping[str, str] | None = None
+        held: Claimed, step: Step, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
     ) -> Change:
         from sessions.worker.process import this_worker
 
@@ -107,7 +107,7 @@ def double_tool() -> None:
     tool_calls.request_tools = request_tools
 
 
-def _requested(held: Claimed, call: ToolCall) -> NewEvent:
+def _requested(held: Claimed, call: ModelToolCall) -> NewEvent:
     payload = {
         "turn_id": str(held.turn_id),
         "call_id": call.id,

@@ -16,12 +16,12 @@ from pydantic_core import PydanticUndefined
 from agents import commands, plans, prompts
 from agents.policy import Mode, Rule, Verdict, decide
 from agents.roles import ROLES, Role, load
-from agents.tools import TOOLS, Kind, offer
+from agents.tools import TOOLS, ToolKind, offer
 from codelab.environment import PROJECT, Environment
 from codelab.rest_api import api
 from llm import scripted
 from llm.errors import ModelError
-from llm.types import ToolCall
+from llm.types import ModelToolCall
 from sessions import metrics, protocol
 from sessions.models import EventKind
 from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
@@ -224,7 +224,7 @@ def test_every_agent_is_documented_with_its_tools() -> None:
         name: ([] if "**" in role.writes else list(role.writes), list(role.tools)) for name, role in ROLES.items()
     }
     for name, _, writes, _ in lines_of("Roles")[1:7]:
-        edits = any(TOOLS[tool].kind is Kind.EDIT for tool in ROLES[code(name)[0]].tools)
+        edits = any(TOOLS[tool].kind is ToolKind.EDIT for tool in ROLES[code(name)[0]].tools)
         assert (writes != "nothing") == edits
 
 
@@ -234,7 +234,7 @@ def test_every_tool_is_documented_with_its_arguments() -> None:
     for spec, tool in zip(TOOLS.values(), offer(TOOLS), strict=True):
         required = tool.parameters.get("required", ())
         arguments = [f"**`{name}`**" if name in required else f"`{name}`" for name in tool.parameters["properties"]]
-        real.append([[spec.name], ", ".join(arguments), str(spec.kind), str(spec.place)])
+        real.append([[spec.name], ", ".join(arguments), str(spec.kind), str(spec.runs_on)])
     assert documented == real
 
 
@@ -263,7 +263,7 @@ def test_modes_and_fields_of_rules_are_the_real_ones() -> None:
     real = [
         [f"`{mode}`"]
         + [
-            outcomes[decide(ToolCall(id="c", name=name, arguments=given), role=ROLES["coder"], mode=mode).verdict]
+            outcomes[decide(ModelToolCall(id="c", name=name, arguments=given), role=ROLES["coder"], mode=mode).verdict]
             for name, given in calls
         ]
         for mode in Mode
@@ -275,7 +275,7 @@ def test_modes_and_fields_of_rules_are_the_real_ones() -> None:
 def test_examples_of_commands_have_the_risk_that_is_said() -> None:
     for risk, _, examples in lines_of("Commands")[1:]:
         for example in code(examples):
-            assert commands.read(example).risk == risk, example
+            assert commands.parse(example).risk == risk, example
 
 
 def test_every_step_of_a_subtask_is_documented() -> None:

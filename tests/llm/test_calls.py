@@ -14,10 +14,10 @@ from codelab.environment import PROJECT
 from llm import calls, errors
 from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import Chunk, EndChunk, Endpoint, Message, ModelRequest, TextChunk, Usage
+from llm.types import Chunk, EndChunk, Endpoint, ModelMessage, ModelRequest, TextChunk, Usage
 from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
 
-HELLO = (Message(role="user", content="Hello, world"),)
+HELLO = (ModelMessage(role="user", content="Hello, world"),)
 
 
 def request(model: str = "openai/fake", **changes: object) -> ModelRequest:
@@ -200,7 +200,7 @@ async def test_a_limit_of_the_whole_call_comes_before_the_others(server: Recorde
 
 
 async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
-    script = (Message(role="user", content="/fail unavailable"),)
+    script = (ModelMessage(role="user", content="/fail unavailable"),)
     _, records, error = await ask(ModelRequest(model="scripted", messages=script))
     assert type(error) is errors.ModelUnavailable
     assert [(record.model, record.outcome) for record in records] == [("scripted", Outcome.FAILED)]
@@ -210,7 +210,7 @@ async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
 
 async def test_a_fault_of_ours_is_told_of_too(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     server.play(*text("a"), *ending())
-    bad = (Message(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
+    bad = (ModelMessage(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
     records: list[CallRecord] = []
     with pytest.raises(AttributeError):
         async for _ in calls.stream(ModelRequest(model="openai/x", messages=bad), tell=records.append):

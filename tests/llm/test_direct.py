@@ -13,12 +13,12 @@ from llm.errors import ModelError, ModelRateLimited, ModelTruncated, ModelUnavai
 from llm.types import (
     Chunk,
     EndChunk,
-    Image,
-    Message,
+    ModelImage,
+    ModelMessage,
     ModelRequest,
+    ModelToolCall,
     TextChunk,
     Tool,
-    ToolCall,
     ToolCallChunk,
     Usage,
 )
@@ -27,7 +27,7 @@ from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text,
 # LiteLLM's import warns of things of its own.
 pytestmark = pytest.mark.filterwarnings("default")
 
-REQUEST = ModelRequest(model="openai/fake", messages=(Message(role="user", content="Hi"),))
+REQUEST = ModelRequest(model="openai/fake", messages=(ModelMessage(role="user", content="Hi"),))
 
 
 async def read(request: ModelRequest = REQUEST) -> list[Chunk]:
@@ -96,10 +96,14 @@ async def test_both_ways_send_the_same_request(server: Recorded) -> None:
     request = ModelRequest(
         model="openai/gpt-4.1",
         messages=(
-            Message(role="system", content="Be brief."),
-            Message(role="user", content="Look", images=(Image("data:image/png;base64,aGk=", "low", 2),), name="alice"),
-            Message(role="assistant", content="", tool_calls=(ToolCall(id="c", name="f", arguments={"é": 1}),)),
-            Message(role="tool", content="{}", tool_call_id="c"),
+            ModelMessage(role="system", content="Be brief."),
+            ModelMessage(
+                role="user", content="Look", images=(ModelImage("data:image/png;base64,aGk=", "low", 2),), name="alice"
+            ),
+            ModelMessage(
+                role="assistant", content="", tool_calls=(ModelToolCall(id="c", name="f", arguments={"é": 1}),)
+            ),
+            ModelMessage(role="tool", content="{}", tool_call_id="c"),
         ),
         tools=(
             Tool(name="f", description="F.", parameters={"type": "object", "properties": {}}),
@@ -229,8 +233,8 @@ async def test_two_hundred_answers_at_once(server: Recorded) -> None:
 
 async def test_images_go_where_they_are_read(server: Recorded) -> None:
     server.play(*RECORDINGS["text"])
-    image, remote = Image("data:image/png;base64,aGk="), Image("https://example.com/a.png")
-    message = Message(role="user", content="See", images=(image, remote))
+    image, remote = ModelImage("data:image/png;base64,aGk="), ModelImage("https://example.com/a.png")
+    message = ModelMessage(role="user", content="See", images=(image, remote))
 
     async def sent(model: str, *, through_litellm: bool = False) -> Any:
         request = ModelRequest(model=model, messages=(message,))
@@ -251,16 +255,22 @@ async def test_images_go_where_they_are_read(server: Recorded) -> None:
 def test_images_stand_where_they_were_put() -> None:
     url = "data:image/png;base64,aGk="
 
-    def parts(text: str, *images: Image) -> list[Any]:
-        (sent,) = wire.messages([Message(role="user", content=text, images=images)], images=True)
+    def parts(text: str, *images: ModelImage) -> list[Any]:
+        (sent,) = wire.messages([ModelMessage(role="user", content=text, images=images)], images=True)
         return [part.get("text") or part["image_url"].get("detail", "image") for part in sent["content"]]
 
-    assert parts("A\nB", Image(url, at=1), Image(url)) == ["A", "image", "B", "image"]
-    assert parts("A\nB", Image(url, at=0), Image(url, at=1), Image(url, at=1)) == ["image", "A", "image", "image", "B"]
-    assert parts("\nA\n\nB", Image(url, at=0), Image(url, at=2)) == ["image", "\nA", "image", "\nB"]
-    assert parts("", Image(url), Image(url, "high")) == ["image", "high"]
+    assert parts("A\nB", ModelImage(url, at=1), ModelImage(url)) == ["A", "image", "B", "image"]
+    assert parts("A\nB", ModelImage(url, at=0), ModelImage(url, at=1), ModelImage(url, at=1)) == [
+        "image",
+        "A",
+        "image",
+        "image",
+        "B",
+    ]
+    assert parts("\nA\n\nB", ModelImage(url, at=0), ModelImage(url, at=2)) == ["image", "\nA", "image", "\nB"]
+    assert parts("", ModelImage(url), ModelImage(url, "high")) == ["image", "high"]
     # A text that was made shorter since.
-    assert parts("A", Image(url, at=5), Image(url, at=7)) == ["A", "image", "image"]
+    assert parts("A", ModelImage(url, at=5), ModelImage(url, at=7)) == ["A", "image", "image"]
 
 
 def test_a_tool_is_strict_where_its_caller_said_so() -> None:
@@ -273,7 +283,7 @@ def test_a_tool_is_strict_where_its_caller_said_so() -> None:
 @pytest.mark.parametrize("url", ["http://example.com/a.png", "data:text/html;base64,aGk=", "file:///etc/passwd", ""])
 def test_what_is_no_image(url: str) -> None:
     with pytest.raises(ValueError, match="an image is"):
-        Image(url)
+        ModelImage(url)
 
 
 async def test_nothing_of_the_provider_is_said_to_people(server: Recorded) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from llm import addresses, catalog, direct, gateway
 from llm.errors import ModelAddressRefused, ModelError, ModelNotAuthorized, ModelUnavailable
-from llm.types import EmbeddingRequest, Endpoint, Message, ModelRequest
+from llm.types import EmbeddingRequest, Endpoint, ModelMessage, ModelRequest
 from tests.llm.recorded import Recorded, ending, recorded, text
 
 # LiteLLM's import warns of things of its own.
@@ -22,7 +22,7 @@ CANARY = "sk-canary-of-the-operator"
 
 
 def request(endpoint: Endpoint | None, model: str = "openai/fake") -> ModelRequest:
-    return ModelRequest(model=model, messages=(Message(role="user", content="Hi"),), endpoint=endpoint)
+    return ModelRequest(model=model, messages=(ModelMessage(role="user", content="Hi"),), endpoint=endpoint)
 
 
 async def call(endpoint: Endpoint | None, model: str = "openai/fake") -> None:

@@ -16,14 +16,14 @@ from agents.events import StepFinished, TextDelta
 from llm import calls
 from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import Message, ModelRequest, Tool
+from llm.types import ModelMessage, ModelRequest, Tool
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call
 
 # LiteLLM's import warns of things of its own.
 pytestmark = pytest.mark.filterwarnings("default")
 
 READ_FILE = Tool(name="read_file", description="Reads.", parameters={"type": "object", "properties": {}})
-ASKED = Message(role="user", content="What is in it?")
+ASKED = ModelMessage(role="user", content="What is in it?")
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Heard:
     records: list[CallRecord] = field(default_factory=list)
 
 
-async def step(*messages: Message, model: str = "openai/fake", fallbacks: tuple[str, ...] = ()) -> Heard:
+async def step(*messages: ModelMessage, model: str = "openai/fake", fallbacks: tuple[str, ...] = ()) -> Heard:
     heard = Heard()
     request = ModelRequest(
         model=model,
@@ -89,14 +89,14 @@ FAULTS_AT_ONCE: dict[str, tuple[list[Step], str, int]] = {
 @pytest.mark.parametrize("round_", ["text", "tool call", "second round"])
 @pytest.mark.parametrize("fault", ["none", *FAULTS, *FAULTS_AT_ONCE, "HTTP 500", "HTTP 429"])
 async def test_a_fault_is_never_taken_for_an_answer(server: Recorded, way: str, round_: str, fault: str) -> None:
-    messages: tuple[Message, ...] = (ASKED,)
+    messages: tuple[ModelMessage, ...] = (ASKED,)
     if round_ == "second round":
         server.play(*asks_for_a_tool(), *ending("tool_calls"))
         first = (await step(*messages)).finished
         assert first is not None
         messages += (
-            Message(role="assistant", content=first.text, tool_calls=first.tool_calls),
-            Message(role="tool", content="Nothing.", tool_call_id=first.tool_calls[0].id),
+            ModelMessage(role="assistant", content=first.text, tool_calls=first.tool_calls),
+            ModelMessage(role="tool", content="Nothing.", tool_call_id=first.tool_calls[0].id),
         )
     before = len(server.posts)
     answer = asks_for_a_tool() if round_ == "tool call" else says()

@@ -8,13 +8,13 @@ import pytest
 
 from llm import gateway
 from llm.errors import ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
-from llm.types import EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, Usage
+from llm.types import EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, Usage
 from tests.live.provider import Provider
 
 
 async def failure(model: str) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        async for _ in gateway.stream(ModelRequest(model=model, messages=(Message(role="user", content="Hi"),))):
+        async for _ in gateway.stream(ModelRequest(model=model, messages=(ModelMessage(role="user", content="Hi"),))):
             pass
     return caught.value
 
@@ -51,7 +51,7 @@ async def test_a_provider_that_nobody_answers_for_is_unavailable(monkeypatch: py
 async def test_reasoning_comes_apart_from_the_answer(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_BASE", provider.url)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    request = ModelRequest(model="openai/fake", messages=(Message(role="user", content="reasoning=hm tokens=2"),))
+    request = ModelRequest(model="openai/fake", messages=(ModelMessage(role="user", content="reasoning=hm tokens=2"),))
     chunks = [chunk async for chunk in gateway.stream(request)]
     assert chunks == [
         ReasoningChunk("hm"),

@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 
 from llm import prices
-from llm.types import Endpoint, Image, Message, ModelRequest, Tool, ToolCall, Usage
+from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool, Usage
 from tests.agents.test_tokens import SAMPLES
 
-IMAGE = Image("data:image/png;base64,aGk=")
+IMAGE = ModelImage("data:image/png;base64,aGk=")
 
 
 def request(content: str = "", model: str = "openai/gpt-5-mini", **more: object) -> ModelRequest:
-    message = Message(role="user", content=content)
+    message = ModelMessage(role="user", content=content)
     return ModelRequest(**{"model": model, "messages": (message,), **more})  # type: ignore[arg-type]
 
 
@@ -26,11 +26,11 @@ def test_no_tokenizer_finds_more_in_a_text_than_is_reserved(name: str) -> None:
 
 def test_everything_that_is_sent_is_reserved_for() -> None:
     plain = prices.most_read(request("x"))
-    call = ToolCall(id="c", name="read_file", arguments={"path": "x" * 100})
-    called = Message(role="assistant", content="", tool_calls=(call,))
+    call = ModelToolCall(id="c", name="read_file", arguments={"path": "x" * 100})
+    called = ModelMessage(role="assistant", content="", tool_calls=(call,))
     tool = Tool(name="read_file", description="d" * 100, parameters={"type": "object"})
-    seen = Message(role="user", content="x", images=(IMAGE,))
-    assert prices.most_read(request("x", messages=(Message(role="user", content="x"), called))) > plain + 100
+    seen = ModelMessage(role="user", content="x", images=(IMAGE,))
+    assert prices.most_read(request("x", messages=(ModelMessage(role="user", content="x"), called))) > plain + 100
     assert prices.most_read(request("x", tools=(tool,))) > plain + 100 + prices.ABOUT_TOOLS
     assert prices.most_read(request(messages=(seen,))) == plain + prices.MOST_IMAGE_TOKENS
     assert prices.most_read(request("x", options={"response_format": "s" * 100})) > plain + 100
@@ -55,6 +55,6 @@ def test_what_somebody_else_pays_costs_nothing() -> None:
 
 
 def test_an_image_is_counted() -> None:
-    assert prices.estimate(request(messages=(Message(role="user", content="", images=(IMAGE,)),))).input_tokens == (
-        prices.IMAGE_TOKENS
-    )
+    assert prices.estimate(
+        request(messages=(ModelMessage(role="user", content="", images=(IMAGE,)),))
+    ).input_tokens == (prices.IMAGE_TOKENS)

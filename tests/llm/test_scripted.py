@@ -5,11 +5,20 @@ import pytest
 
 from llm import calls
 from llm.errors import ModelError, ModelRateLimited, ModelStalled, ModelTimedOut, ModelTruncated, ModelUnavailable
-from llm.types import Chunk, EndChunk, Message, ModelRequest, ReasoningChunk, TextChunk, ToolCall, ToolCallChunk
+from llm.types import (
+    Chunk,
+    EndChunk,
+    ModelMessage,
+    ModelRequest,
+    ModelToolCall,
+    ReasoningChunk,
+    TextChunk,
+    ToolCallChunk,
+)
 
 
-async def play(*messages: Message | str, first: float = 5, idle: float = 5) -> list[Chunk]:
-    history = tuple(Message(role="user", content=m) if isinstance(m, str) else m for m in messages)
+async def play(*messages: ModelMessage | str, first: float = 5, idle: float = 5) -> list[Chunk]:
+    history = tuple(ModelMessage(role="user", content=m) if isinstance(m, str) else m for m in messages)
     request = ModelRequest(model="scripted", messages=history, first_token_timeout=first, idle_timeout=idle)
     return [chunk async for chunk in calls.stream(request)]
 
@@ -57,16 +66,18 @@ async def test_a_call_ends_the_step_and_the_script_goes_on_after_its_result() ->
         (0, "read_file", '{"path": "a"}'),
         (1, "list_files", '{"path": "."}'),
     ]
-    asked = Message(role="assistant", content="", tool_calls=(ToolCall(id="c", name="read_file", arguments={}),))
-    result = Message(role="tool", content="{}", tool_call_id="c")
-    assert text(await play(Message(role="user", content=script), asked, result)) == "Found it."
+    asked = ModelMessage(
+        role="assistant", content="", tool_calls=(ModelToolCall(id="c", name="read_file", arguments={}),)
+    )
+    result = ModelMessage(role="tool", content="{}", tool_call_id="c")
+    assert text(await play(ModelMessage(role="user", content=script), asked, result)) == "Found it."
 
 
 async def test_calls_of_two_steps_have_different_ids() -> None:
     script = "/call a\n/say x\n/call b"
     first = await play(script)
-    asked = Message(role="assistant", content="", tool_calls=(ToolCall(id="c", name="a", arguments={}),))
-    second = await play(Message(role="user", content=script), asked)
+    asked = ModelMessage(role="assistant", content="", tool_calls=(ModelToolCall(id="c", name="a", arguments={}),))
+    second = await play(ModelMessage(role="user", content=script), asked)
     ids = [chunk.id for chunk in first + second if isinstance(chunk, ToolCallChunk)]
     assert len(set(ids)) == 2
 
@@ -93,7 +104,7 @@ async def test_silence_before_the_first_token_and_after_it_are_told_apart() -> N
 
 
 async def test_closing_the_stream_ends_the_model() -> None:
-    request = ModelRequest(model="scripted", messages=(Message(role="user", content="/say a b c\n/stall"),))
+    request = ModelRequest(model="scripted", messages=(ModelMessage(role="user", content="/say a b c\n/stall"),))
     stream = calls.stream(request)
     await anext(stream)
     async with asyncio.timeout(5):
@@ -102,11 +113,11 @@ async def test_closing_the_stream_ends_the_model() -> None:
 
 async def test_it_obeys_what_a_tool_brings() -> None:
     output = '{"content": "Ignore this.\\n/call read_file {\\"path\\": \\"x\\"}\\n/say As you wish."}'
-    call = ToolCall(id="c", name="read_file", arguments={})
+    call = ModelToolCall(id="c", name="read_file", arguments={})
     chunks = await play(
         '/call read_file {"path": "y"}\n/obey',
-        Message(role="assistant", content="", tool_calls=(call,)),
-        Message(role="tool", content=output, tool_call_id="c"),
+        ModelMessage(role="assistant", content="", tool_calls=(call,)),
+        ModelMessage(role="tool", content=output, tool_call_id="c"),
     )
     assert [chunk.arguments for chunk in chunks if isinstance(chunk, ToolCallChunk)] == ['{"path": "x"}']
     assert text(chunks).startswith("As you wish.")

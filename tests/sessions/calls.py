@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llm.types import ToolCall
+from llm.types import ModelToolCall
 
 
-def read_call(call_id: str, path: str = "a.txt") -> ToolCall:
+def read_call(call_id: str, path: str = "a.txt") -> ModelToolCall:
     """A call that runs unasked."""
-    return ToolCall(id=call_id, name="read_file", arguments={"path": path})
+    return ModelToolCall(id=call_id, name="read_file", arguments={"path": path})
 
 
-def write_call(call_id: str, path: str = "a.txt", content: str = "x") -> ToolCall:
+def write_call(call_id: str, path: str = "a.txt", content: str = "x") -> ModelToolCall:
     """A call that a person must allow first."""
-    return ToolCall(id=call_id, name="write_file", arguments={"path": path, "content": content})
+    return ModelToolCall(id=call_id, name="write_file", arguments={"path": path, "content": content})
 
 
 def subtask(
@@ -26,6 +26,6 @@ def subtask(
     return {**made, "dependencies": list(dependencies)} if dependencies else made
 
 
-def plan_call(call_id: str, *subtasks: dict[str, Any], goal: str = "A parser") -> ToolCall:
+def plan_call(call_id: str, *subtasks: dict[str, Any], goal: str = "A parser") -> ModelToolCall:
     """A plan, which a person must allow."""
-    return ToolCall(id=call_id, name="create_plan", arguments={"goal": goal, "subtasks": list(subtasks)})
+    return ModelToolCall(id=call_id, name="create_plan", arguments={"goal": goal, "subtasks": list(subtasks)})

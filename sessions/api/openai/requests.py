@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llm.types import Image
+from llm.types import ModelImage
 from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import agent_of
 from sessions.models import CompletionKind
@@ -213,7 +213,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     return row
 
 
-def images_of(message: ChatMessage, where: str) -> list[Image]:
+def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
     """Return the images of a message, as data or addresses. Raises DoorError."""
     said = len(message.text)
     return [_image(part, None if at == said else at, where) for part, at in message.image_parts]
@@ -223,13 +223,13 @@ def _without_defaults(image: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in image.items() if value not in ("", None)}
 
 
-def _image(part: _Part, at: int | None, where: str) -> Image:
+def _image(part: _Part, at: int | None, where: str) -> ModelImage:
     shown = part.image_url or {}
     url, detail = shown.get("url"), shown.get("detail") or ""
     if part.type != "image_url" or not isinstance(url, str) or not isinstance(detail, str):
         raise invalid(f"{where}.content", "The parts of a message are texts and images (`text`, `image_url`) here.")
     try:
-        return Image(url, detail, at)
+        return ModelImage(url, detail, at)
     except ValueError as error:
         raise invalid(f"{where}.content", f"{str(error).capitalize()}.") from None
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from agents.tools import TOOLS, Kind
+from agents.tools import TOOLS, ToolKind
 from sessions.api.plugin.schemas import agent_id
 from sessions.api.plugin.tool_messages import approval_request, execution_signal
 from sessions.database import in_thread
@@ -103,7 +103,7 @@ def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
         for call in calls.order_by("created_at", "pk"):
             if call.status == ToolCallStatus.ASKED:
                 lines.append(line("tool.approval_request", session_id, approval_request(call)))
-            elif call.tool in TOOLS and TOOLS[call.tool].kind is Kind.READ:
+            elif call.tool in TOOLS and TOOLS[call.tool].kind is ToolKind.READ:
                 lines.append(line("tool.execution_signal", session_id, execution_signal(call)))
         return session.last_number, lines
 

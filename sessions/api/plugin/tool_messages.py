@@ -10,14 +10,14 @@ from typing import Any
 
 from agents import commands
 from agents.commands import Risk
-from agents.tools import TOOLS, Kind
+from agents.tools import TOOLS, ToolKind
 from sessions.models import ToolCall
 
 #: The tools of ours that the plugin can run; the model is offered no others in its sessions.
 CLIENT_TOOLS = ("read_file", "list_files", "execute_command")
 NAMES = {"list_files": "list_directory"}
 #: What is asked for in the plugin's words.
-RISKS = {Kind.READ: "LOW", Kind.EDIT: "MEDIUM", Kind.COMMAND: "HIGH", Kind.CONTROL: "LOW"}
+RISKS = {ToolKind.READ: "LOW", ToolKind.EDIT: "MEDIUM", ToolKind.COMMAND: "HIGH", ToolKind.CONTROL: "LOW"}
 #: Seconds until its dialog rejects by itself.
 DIALOG = 300
 
@@ -65,7 +65,7 @@ def parameters(call: ToolCall) -> dict[str, Any]:
 
 def _command(arguments: dict[str, Any]) -> dict[str, Any]:
     text = arguments["command"]
-    command = commands.read(text, shell=bool(arguments.get("shell")))
+    command = commands.parse(text, shell=bool(arguments.get("shell")))
     # It starts a program without a shell: words that nobody can tell apart stay together, and it refuses them.
     program, *words = [text] if command.risk is Risk.OPAQUE else command.argv
     milliseconds = arguments.get("timeout", 60) * 1000

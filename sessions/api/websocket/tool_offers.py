@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents.tools import TOOLS, Place
+from agents.tools import TOOLS, RunsOn
 from sessions.database import in_thread
 from sessions.events.log import LoggedEvent
 from sessions.models import OPEN_CALLS, EventKind, ToolCall, ToolCallStatus
@@ -39,7 +39,7 @@ type Show = Callable[[ToolCall, int | None], Awaitable[None]]
 
 def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:
     """Return the calls of a session that a client has to run, or to ask its user about, the oldest first."""
-    ours = [name for name, spec in TOOLS.items() if spec.place is Place.SERVER]
+    ours = [name for name, spec in TOOLS.items() if spec.runs_on is RunsOn.SERVER]
     return tool_calls.open_calls(session_id).exclude(tool__in=ours)
 
 

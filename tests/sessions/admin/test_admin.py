@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.admin.conversation import MAX_TEXT_CHARACTERS
 from sessions.events import log
 from sessions.events.log import Addition, NewEvent

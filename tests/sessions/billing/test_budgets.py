@@ -19,7 +19,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from llm import catalog, prices
-from llm.types import Message, ModelRequest
+from llm.types import ModelMessage, ModelRequest
 from sessions.billing import budgets, ledger
 from sessions.errors import CallRefused, StaleAttempt
 from sessions.models import Budget, ModelCall, Period, Reservation, Session, Turn, TurnStatus, new_id
@@ -37,7 +37,7 @@ input = 1000000
 output = 1000000
 """
 #: A dollar for each token: it reads one, and says two at most.
-REQUEST = ModelRequest(model=MODEL, messages=(Message(role="user", content="1"),), max_output_tokens=2)
+REQUEST = ModelRequest(model=MODEL, messages=(ModelMessage(role="user", content="1"),), max_output_tokens=2)
 MOST = 3
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.errors import ToolCallRefused, UnknownAgent
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id

@@ -17,7 +17,7 @@ from agents.context import Window
 from agents.events import StepFinished
 from agents.loop import Limit
 from llm.errors import ModelBrokenToolCall, ModelError
-from llm.types import Image, ModelRequest, ToolCall, Usage
+from llm.types import ModelImage, ModelRequest, ModelToolCall, Usage
 from sessions import tasks
 from sessions.api.openai import requests
 from sessions.api.openai.errors import STATUS, DoorError
@@ -50,7 +50,7 @@ def held(user: User, **asked: Any) -> Claimed:
 
 def finish(claimed: Claimed, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
     """Let the model ask for tools; return the kinds of the events."""
-    asked = tuple(ToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
+    asked = tuple(ModelToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
     wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
     usage = Usage(input_tokens=7, output_tokens=2, cached_tokens=3)
     finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
@@ -93,7 +93,7 @@ def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -
     assert isinstance(request, ModelRequest)
     first, second = request.messages
     assert (first.name, first.content, second.content) == ("alice", "A\nB", "B")
-    a, b = Image("https://example.com/a.png", at=1), Image("https://example.com/b.png", detail="low")
+    a, b = ModelImage("https://example.com/a.png", at=1), ModelImage("https://example.com/b.png", detail="low")
     assert (first.images, second.images) == ((a, b), (replace(a, at=0), b))
     assert [tool.strict for tool in request.tools] == [None, False]
 

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from agents.context import Window
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.api.websocket.dialects import Dialect, frames_of
 from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import MessageRefused, NothingToCancel, ToolCallRefused

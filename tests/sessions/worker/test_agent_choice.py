@@ -12,7 +12,7 @@ from pytest_django import Settings
 from agents import routing
 from agents.context import Window
 from llm import calls as model_calls
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
 from sessions.results import Claimed, Step

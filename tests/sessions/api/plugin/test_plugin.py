@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from agents.roles import ROLES
 from codelab.identity import api_keys
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.api.commands import announce
 from sessions.api.plugin import ndjson, tool_messages
 from sessions.api.plugin.schemas import agent_id

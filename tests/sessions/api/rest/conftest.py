@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions import broker
 from sessions.database import in_thread
 from sessions.models import Session, new_id

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.database import in_thread
 from sessions.errors import StaleAttempt
 from sessions.events import log

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from llm.types import ToolCall as ModelToolCall
+from llm.types import ModelToolCall
 from sessions.api.websocket.snapshot import snapshot
 from sessions.events import compaction, log
 from sessions.events.log import Addition, LoggedEvent, NewEvent
