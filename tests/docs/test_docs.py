@@ -26,33 +26,7 @@ from sessions import metrics, protocol
 from sessions.models import EventKind
 from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
 from sessions.turns.transitions import TRANSITIONS
-
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
-FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(PROJECT))
-
-
-def read(path: str) -> str:
-    return (PROJECT / path).read_text(encoding="utf-8")
-
-
-def prose(page: Path) -> str:
-    return FENCE.sub("", page.read_text(encoding="utf-8"))
-
-
-def rows(text: str, column: int = 0) -> set[str]:
-    """Return what stands as code in a column of the text's tables."""
-    cells = (line.strip("|").split("|") for line in text.splitlines() if line.startswith("|"))
-    return {name for row in cells if len(row) > column for name in re.findall(r"`([^`]+)`", row[column])}
-
-
-def section(path: str, title: str) -> str:
-    found = re.search(rf"^(#+) {re.escape(title)}$(.*?)(?=^#{{1,2}} |\Z)", read(path), re.MULTILINE | re.DOTALL)
-    assert found, f"{path} has no section {title}"
-    return found[2]
+from tests.docs.pages import PAGES, code, name_of, prose, read, rows, section
 
 
 def test_every_request_of_the_rest_api_is_described() -> None:
@@ -212,10 +186,6 @@ def lines_of(title: str) -> list[list[str]]:
     """Return the cells of the rows of a section of docs/agents.md."""
     found = [line.strip().strip("|") for line in section("docs/agents.md", title).splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.split(" | ")] for line in found if not line.startswith(" ---")]
-
-
-def code(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
 
 
 def test_every_agent_is_documented_with_its_tools() -> None:
