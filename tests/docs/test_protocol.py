@@ -13,8 +13,8 @@ from pydantic_core import PydanticUndefined
 
 from agents.policy import Mode, Verdict, decide
 from agents.roles import ROLES
-from agents.tools import BASELINE, TOOLS, InvalidArguments, parse
-from llm.types import ToolCall
+from agents.tools import BASELINE_TOOLS, TOOLS, InvalidArguments, parse
+from llm.types import ModelToolCall
 from sessions import protocol
 from sessions.protocol import ClientFrame, Hello, ServerFrame, ToolResult
 from tests.clients.workspace import Workspace
@@ -70,16 +70,16 @@ def arguments_of(name: str) -> list[str]:
 
 
 def requires_approval(name: str) -> bool:
-    call = ToolCall(id="c", name=name, arguments=CALLS[name])
+    call = ModelToolCall(id="c", name=name, arguments=CALLS[name])
     return decide(call, role=ROLES["universal"], mode=Mode.ASK).verdict is Verdict.ASK
 
 
 def test_every_tool_of_a_client_is_documented_with_arguments_and_approval() -> None:
     rows = table(part(PAGE, "Tools that the client runs"))
     documented = {code(name)[0]: (re.sub(r" \([^)]*\)+", "", text).split(", "), asks) for name, text, asks in rows}
-    of_clients = [name for name, spec in TOOLS.items() if str(spec.place) == "client"]
+    of_clients = [name for name, spec in TOOLS.items() if spec.runs_on == "client"]
     assert documented == {name: (arguments_of(name), "yes" if requires_approval(name) else "no") for name in of_clients}
-    assert set(list(documented)[:6]) == BASELINE
+    assert set(list(documented)[:6]) == BASELINE_TOOLS
 
 
 def fields(cell: str) -> dict[str, set[str]]:
@@ -143,7 +143,8 @@ def test_the_format_of_apply_diff_is_the_documented_one() -> None:
         assert refused(diff) == sentence
     assert refused("")
     assert refused(example + "x" * 250_000)
-    assert TOOLS["apply_diff"].description.endswith("Each SEARCH part must fit exactly one place.")
+    told = TOOLS["apply_diff"].description.split(". ")[-1]
+    assert f'"{told}"' in part(PAGE, "The format of apply_diff")
 
 
 @pytest.mark.parametrize("lines", ["print('nowhere')", 'print("Hi")\n'])
