@@ -28,7 +28,7 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
     from sessions.events import compaction, log
     from sessions.events.log import Addition, NewEvent
     from sessions.models import EventKind, Session, new_id
-    from sessions.results import Step
+    from sessions.results import StepResult
     from sessions.turns import attempts, inbox
     from sessions.turns.sessions import open_session
 
@@ -36,25 +36,28 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
     for _ in range(turns):
         accepted = inbox.accept_message(session.pk, QUESTION)
         # At once: workers look for turns that nobody has taken for two seconds.
-        held = attempts.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
-        assert held, "somebody else has taken the turn"
+        claimed = attempts.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
+        assert claimed, "a worker has claimed the turn"
+        claim, _ = claimed
         message_id = new_id()
         texts = [WORD % i for i in range(pieces)] or [QUESTION]
         if pieces:
-            payload = {"turn_id": str(held.turn_id), "message_id": str(message_id)}
+            payload = {"turn_id": str(claim.turn_id), "message_id": str(message_id)}
             events = tuple(
                 NewEvent(
                     kind=EventKind.TEXT_DELTA,
-                    turn_id=held.turn_id,
-                    attempt=held.attempt,
+                    turn_id=claim.turn_id,
+                    attempt=claim.attempt,
                     payload=payload | {"text": text},
                 )
                 for text in texts
             )
-            log.append_all([Addition(session_id=session.pk, turn_id=held.turn_id, attempt=held.attempt, events=events)])
-        attempts.complete(held, Step(message_id=message_id, text="".join(texts)))
+            log.append_all(
+                [Addition(session_id=session.pk, turn_id=claim.turn_id, attempt=claim.attempt, events=events)]
+            )
+        attempts.complete(claim, StepResult(message_id=message_id, text="".join(texts)))
         if fold:
-            compaction.fold(held.turn_id)
+            compaction.fold(claim.turn_id)
     return Session.objects.get(pk=session.pk).last_number
 
 

@@ -14,13 +14,23 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from enum import Enum, StrEnum
+from enum import Enum
 
 from llm import catalog, errors, prices, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
-from llm.types import Chunk, EndChunk, ModelRequest, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import (
+    CallOutcome,
+    CallRecord,
+    Chunk,
+    EndChunk,
+    ModelRequest,
+    Observer,
+    ReasoningChunk,
+    TextChunk,
+    ToolCallChunk,
+    Usage,
+)
 
 #: Seconds before the second call of a model, about; twice that before the third.
 PAUSE = 0.4
@@ -55,46 +65,6 @@ AFTER: dict[type[ModelError], Then] = {
 UNTOLD = (errors.ModelTruncated, errors.ModelTimedOut, errors.ModelStalled, errors.ModelTookTooLong)
 
 
-class Outcome(StrEnum):
-    """How a call ended."""
-
-    COMPLETED = "completed"
-    #: Before the first output.
-    FAILED = "failed"
-    #: After it: what arrived was shown.
-    TRUNCATED = "truncated"
-    #: Its caller went away.
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """One call of a model that has ended."""
-
-    #: LiteLLM's name of the model that was called.
-    model: str
-    #: Which call of the request it was, from 1, over all models.
-    attempt: int
-    outcome: Outcome
-    #: The code of the ModelError; empty without one.
-    error_code: str
-    #: For the worker's log alone: the provider's own words.
-    detail: str
-    usage: Usage
-    #: US dollars that this server owes for it; None where the price is unknown.
-    cost: Decimal | None
-    #: It went to an endpoint of the caller's own, who pays for it.
-    own_endpoint: bool
-    started_at: datetime
-    #: Seconds.
-    duration: float
-    #: Seconds from the start to the first piece of content; None where none came.
-    time_to_first_token: float | None
-
-
-#: Is told of each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
-type Observer = Callable[[CallRecord], object]
-
 #: Is asked before each call, with the model that is to be called as the request's; returns what may be sent. What it
 #: raises ends the request, and is raised to its caller.
 type Permission = Callable[[ModelRequest], Awaitable[ModelRequest]]
@@ -106,12 +76,12 @@ class _Call:
 
     request: ModelRequest
     attempt: int
-    tell: Observer
+    observe: Observer
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
     first_at: float | None = None
     said: int = 0
-    told: bool = False
+    has_ended: bool = False
 
     def hear(self, chunk: Chunk) -> Chunk:
         """Note a chunk; complete the end marker with an estimate where the provider told no count."""
@@ -122,7 +92,7 @@ class _Call:
                 self.said += len(chunk.name) + len(chunk.arguments.encode(errors="replace"))
             case EndChunk():
                 chunk = replace(chunk, usage=chunk.usage or self.estimate())
-                self.end(Outcome.COMPLETED, usage=chunk.usage)
+                self.end(CallOutcome.COMPLETED, usage=chunk.usage)
                 return chunk
         if self.first_at is None:
             self.first_at = time.monotonic()
@@ -131,17 +101,17 @@ class _Call:
     def fail(self, error: ModelError) -> None:
         """Note that the call has failed."""
         if self.first_at is not None:
-            self.end(Outcome.TRUNCATED, error=error, usage=self.estimate())
+            self.end(CallOutcome.TRUNCATED, error=error, usage=self.estimate())
         else:
-            self.end(Outcome.FAILED, error=error, usage=self.estimate() if isinstance(error, UNTOLD) else None)
+            self.end(CallOutcome.FAILED, error=error, usage=self.estimate() if isinstance(error, UNTOLD) else None)
 
-    def end(self, outcome: Outcome, *, error: ModelError | None = None, usage: Usage | None = None) -> None:
-        """Tell of the call, the first time that this is called."""
-        if self.told:
+    def end(self, outcome: CallOutcome, *, error: ModelError | None = None, usage: Usage | None = None) -> None:
+        """Report the call to its observer, once."""
+        if self.has_ended:
             return
-        self.told = True
+        self.has_ended = True
         usage = usage or Usage()
-        self.tell(
+        self.observe(
             CallRecord(
                 model=self.request.model,
                 attempt=self.attempt,
@@ -184,7 +154,7 @@ async def close() -> None:
     await direct.close()
 
 
-def _tell_nobody(record: CallRecord) -> None:
+def _ignore(record: CallRecord) -> None:
     pass
 
 
@@ -193,7 +163,7 @@ async def _permit_all(request: ModelRequest) -> ModelRequest:
 
 
 async def stream(
-    request: ModelRequest, *, tell: Observer = _tell_nobody, permit: Permission = _permit_all
+    request: ModelRequest, *, observe: Observer = _ignore, permit: Permission = _permit_all
 ) -> AsyncGenerator[Chunk]:
     """Call a model, or those that stand in for it, and yield the chunks of the answer, the last one an EndChunk.
 
@@ -207,22 +177,22 @@ async def stream(
         tries = 1 if catalog.is_scripted(model) else request.tries
         for remaining in reversed(range(tries)):
             attempt += 1
-            call = _Call(await permit(replace(request, model=model, fallbacks=())), attempt, tell)
+            call = _Call(await permit(replace(request, model=model, fallbacks=())), attempt, observe)
             try:
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:
                         yield call.hear(chunk)
-                if call.told:
+                if call.has_ended:
                     return
                 failed: ModelError = errors.ModelTruncated("the stream ended without an end marker")
             except ModelError as error:
                 failed = error
             except Exception:
-                call.end(Outcome.FAILED)
+                call.end(CallOutcome.FAILED)
                 raise
             except BaseException:
                 # Cancelled, or closed: the provider may go on for a while, and wants to be paid for what it read.
-                call.end(Outcome.CANCELLED, usage=call.estimate())
+                call.end(CallOutcome.CANCELLED, usage=call.estimate())
                 raise
             call.fail(failed)
             then = AFTER.get(type(failed), Then.END)

@@ -13,35 +13,35 @@ import time
 from datetime import UTC, datetime
 
 from llm import catalog, errors, prices
-from llm.calls import UNTOLD, CallRecord, Observer, Outcome
+from llm.calls import UNTOLD
 from llm.errors import ModelError
-from llm.types import EmbeddingRequest, Usage, Vectors
+from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Observer, Usage, Vectors
 
 #: Numbers of a vector of the built-in model.
 SCRIPTED_DIMENSIONS = 16
 
 
-async def embed(request: EmbeddingRequest, *, tell: Observer) -> Vectors:
+async def embed(request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Return the vectors of texts. Raises ModelError."""
     started_at, began = datetime.now(UTC), time.monotonic()
     # Also for a call that was cancelled: the provider may have worked on it, and wants to be paid.
-    outcome, error_code, detail, usage = Outcome.CANCELLED, "", "", _estimate(request)
+    outcome, error_code, detail, usage = CallOutcome.CANCELLED, "", "", _estimate(request)
     try:
         async with asyncio.timeout(request.call_timeout):
             found = await _vectors(request)
         if len(found.vectors) != len(request.inputs):
             raise errors.ModelTruncated(f"{len(found.vectors)} vectors for {len(request.inputs)} texts")
-        outcome, usage = Outcome.COMPLETED, found.usage if found.usage.input_tokens else usage
+        outcome, usage = CallOutcome.COMPLETED, found.usage if found.usage.input_tokens else usage
     except TimeoutError:
-        outcome, error_code = Outcome.FAILED, errors.ModelTimedOut.code
+        outcome, error_code = CallOutcome.FAILED, errors.ModelTimedOut.code
         raise errors.ModelTimedOut("no embeddings in time") from None
     except ModelError as error:
-        outcome, error_code, detail = Outcome.FAILED, error.code, error.detail
+        outcome, error_code, detail = CallOutcome.FAILED, error.code, error.detail
         if not isinstance(error, UNTOLD):
             usage = Usage()
         raise
     finally:
-        tell(
+        observe(
             CallRecord(
                 model=request.model,
                 attempt=1,

@@ -5,9 +5,15 @@ from __future__ import annotations
 import base64
 import re
 import struct
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Literal
+
+from uuid_utils.compat import uuid7
 
 type ModelRole = Literal["system", "user", "assistant", "tool"]
 
@@ -196,3 +202,53 @@ def unpacked(vector: str) -> list[float]:
     """Return the numbers of a packed vector."""
     data = base64.b64decode(vector)
     return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+class CallOutcome(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    #: Before the first output.
+    FAILED = "failed"
+    #: After it: what arrived was shown.
+    TRUNCATED = "truncated"
+    #: Its caller went away.
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call of a model that has ended."""
+
+    #: LiteLLM's name of the model that was called.
+    model: str
+    #: Which call of the request it was, from 1, over all models.
+    attempt: int
+    outcome: CallOutcome
+    #: The code of the ModelError; empty without one.
+    error_code: str
+    #: For the worker's log alone: the provider's own words.
+    detail: str
+    usage: Usage
+    #: US dollars that this server owes for it; None where the price is unknown.
+    cost: Decimal | None
+    #: It went to an endpoint of the caller's own, who pays for it.
+    own_endpoint: bool
+    started_at: datetime
+    #: Seconds.
+    duration: float
+    #: Seconds from the start to the first piece of content; None where none came.
+    time_to_first_token: float | None
+    #: Makes a record that is written twice recognisable. Sorts by the time of the call's end.
+    id: uuid.UUID = field(default_factory=uuid7)
+
+    @property
+    def first_token_at(self) -> datetime | None:
+        """When the first piece of content came."""
+        if self.time_to_first_token is None:
+            return None
+        return self.started_at + timedelta(seconds=self.time_to_first_token)
+
+
+#: Receives each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
+type Observer = Callable[[CallRecord], object]

@@ -1,14 +1,19 @@
-"""What the verbs of `sessions.turns.attempts` take and return: plain values, and the reasons for which they refuse."""
+"""What verbs of turns take and return: plain values without behaviour.
+
+They name what was committed or what a worker holds. Nothing here reads or writes.
+"""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 
+from agents.loop import Spent
+from agents.routing import Route
+from llm.types import CallRecord, Usage
 from sessions.events.log import Attempt, LoggedEvent
-from sessions.models import ModelCallOutcome, ModelCallPurpose, new_id
+from sessions.models import ModelCallPurpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,35 +33,31 @@ class Accepted(Change):
     turn_id: uuid.UUID
     #: Number of the event that queued the turn.
     number: int
-    #: The message had been taken before, under the same id of the client's.
+    #: The client sent the message before, under the same `client_message_id`.
     repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed(Change):
-    """A turn that this attempt now holds."""
+class Claim:
+    """A turn that one attempt holds, and what its next step depends on."""
 
     session_id: uuid.UUID
     turn_id: uuid.UUID
     attempt: int
-    agent: str
-    #: Model calls that finished and count: those of the sub-task that is at work, or those of no sub-task.
-    steps: int
-    #: Nothing has been said yet, and no plan has chosen who answers.
-    first: bool
-    #: What earlier attempts and steps of the turn, or of its sub-task, took, without waiting for tools.
-    worked: timedelta
-    #: An earlier attempt has shown text of this step, which is said again from its beginning.
-    again: bool
     owner_id: int
-    #: Those that its model calls count against.
+    agent: str
+    #: What earlier steps of the turn used. In a plan: what the sub-task used, except for the cost.
+    spent: Spent
+    #: No step has finished, and no plan has chosen the agent.
+    is_first_step: bool
+    #: An earlier attempt has shown text of this step, which starts again.
+    is_repeat: bool
+    #: The turn answers one request of the OpenAI-compatible API (`sessions.turns.completions`).
+    is_completion: bool = False
+    #: Budgets that pay for its model calls, in the order of their ids.
     budgets: tuple[uuid.UUID, ...] = ()
-    #: Providers that its user has a key for.
+    #: Providers for which the user has stored a key.
     own_keys: frozenset[str] = frozenset()
-    #: US dollars that the turn has cost so far; 0 where nobody asks.
-    dollars: float = 0.0
-    #: What the model is shown came with a request (`sessions.turns.completions`); no conversation goes on behind it.
-    stateless: bool = False
 
     @property
     def key(self) -> Attempt:
@@ -65,51 +66,32 @@ class Claimed(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What one call of a model took, as the worker saw it that made it; goes into the ledger."""
+class AgentChoice:
+    """Which agent answers, and the model call that chose it."""
 
-    purpose: ModelCallPurpose = ModelCallPurpose.STEP
-    #: Another one than the turn's; empty: the turn's.
-    model: str = ""
-    #: When the model was asked; None when it was not.
-    started_at: datetime | None = None
-    first_token_at: datetime | None = None
-    #: None: now, when it is written down.
-    ended_at: datetime | None = None
-    #: All that was read and said; of it, what the provider had cached, and what was thought.
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    #: The provider told no count, so that these are guessed.
-    estimated: bool = False
-    #: US dollars; None where no price is known.
-    cost: Decimal | None = None
-    #: With a key of its user's.
-    own_key: bool = False
-    #: Which call of its request it was, from 1.
-    number: int = 1
-    outcome: ModelCallOutcome = ModelCallOutcome.OK
-    #: Why it failed; empty: it did not.
-    error_code: str = ""
-    #: Its row in the ledger, so that a write that is tried again is recognised.
-    call_id: uuid.UUID = field(default_factory=new_id)
+    #: None: the session keeps its agent.
+    route: Route | None = None
+    #: Empty: no model was called.
+    calls: tuple[CallRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step(Used):
-    """What a finished or interrupted model call said, to be stored with the turn's next state.
-
-    What it took is what the last call of its request took.
-    """
+class StepResult:
+    """What a step said and which model calls it took. A verb stores it together with the turn's next state."""
 
     message_id: uuid.UUID
     text: str
     reasoning: str = ""
-    #: The calls before the last one: they failed before they had said anything.
-    failed: tuple[Used, ...] = ()
+    #: In the order in which they were made. Only the last one can have succeeded.
+    calls: tuple[CallRecord, ...] = ()
+    purpose: ModelCallPurpose = ModelCallPurpose.STEP
 
     @property
-    def calls(self) -> tuple[Used, ...]:
-        """All calls that were made, in their order; none where no model was asked."""
-        return (*self.failed, self) if self.started_at else ()
+    def usage(self) -> Usage:
+        """Tokens of the last call; the calls before it failed and count for the ledger only."""
+        return self.calls[-1].usage if self.calls else Usage()
+
+    @property
+    def first_token_at(self) -> datetime | None:
+        """When the last call's first token came."""
+        return self.calls[-1].first_token_at if self.calls else None

@@ -24,7 +24,7 @@ from sessions.errors import CallRefused, StaleAttempt
 from sessions.events import log
 from sessions.models import Budget, Period, Reservation, Session, Turn, TurnStatus
 from sessions.protocol import ErrorCode
-from sessions.results import Claimed
+from sessions.results import Claim
 
 ZERO = Decimal()
 #: Digits that are kept of an amount, as the columns have them.
@@ -48,7 +48,7 @@ def of_turn(session: Session, turn: Turn) -> tuple[uuid.UUID, ...]:
     return tuple(pk for (pk,) in rows(_OF_TURN, session.owner_id, session.pk, turn.api_key))
 
 
-def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None:
+def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
     """Set aside what one call of the request's model may cost, besides `spent`, what earlier calls of it have cost.
 
     In all budgets of the attempt or in none; again for the same attempt it replaces what was set aside before. Raises
@@ -70,18 +70,18 @@ def reserve(held: Claimed, request: ModelRequest, spent: Decimal = ZERO) -> None
     }
     with transaction.atomic():
         try:
-            log.lock(held.session_id)
+            log.lock(claim.session_id)
         except Session.DoesNotExist:
             raise StaleAttempt("the session was deleted") from None
-        if not Turn.objects.filter(pk=held.turn_id, status=TurnStatus.RUNNING, attempt=held.attempt).exists():
-            raise StaleAttempt(f"attempt {held.attempt} is over")
-        mine = Reservation.objects.filter(turn=held.turn_id, attempt=held.attempt)
+        if not Turn.objects.filter(pk=claim.turn_id, status=TurnStatus.RUNNING, attempt=claim.attempt).exists():
+            raise StaleAttempt(f"attempt {claim.attempt} is over")
+        mine = Reservation.objects.filter(turn=claim.turn_id, attempt=claim.attempt)
         before = dict(mine.values_list("budget", "amount"))
         # Budgets that were deleted since the turn was claimed are none.
-        for budget in Budget.objects.filter(pk__in=held.budgets).order_by("pk"):
+        for budget in Budget.objects.filter(pk__in=claim.budgets).order_by("pk"):
             _set_aside(budget, amount - before.get(budget.pk, ZERO))
             Reservation.objects.update_or_create(
-                budget=budget, turn_id=held.turn_id, attempt=held.attempt, defaults=fields
+                budget=budget, turn_id=claim.turn_id, attempt=claim.attempt, defaults=fields
             )
 
 

@@ -89,6 +89,11 @@ class Session(models.Model):
     def __str__(self) -> str:
         return self.title or self.key
 
+    @property
+    def is_completion(self) -> bool:
+        """Whether it holds one request of the OpenAI-compatible API and no conversation goes on in it."""
+        return self.hidden
+
 
 class Turn(models.Model):
     """One run of an agent: from a user's message to the answer, over as many model calls and attempts as it takes."""

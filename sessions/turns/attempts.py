@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents import routing
+from agents.loop import Spent
 from agents.plans import Status
-from agents.roles import UNASSIGNED
 from sessions import metrics
 from sessions.billing import budgets, ledger, provider_keys
 from sessions.database import atomic_until, rows
@@ -31,11 +30,12 @@ from sessions.models import (
     EventKind,
     MessageRole,
     ModelCallOutcome,
+    ModelCallPurpose,
     Session,
     Turn,
     TurnStatus,
 )
-from sessions.results import Change, Claimed, Step, Used
+from sessions.results import AgentChoice, Change, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.current_agent import switch_agent
 from sessions.turns.transcript import at_work, shown_texts, store_step
@@ -46,7 +46,7 @@ from sessions.turns.transitions import (
     event,
     first_open,
     go_on,
-    lock_held,
+    lock_claim,
     move,
     next_in,
 )
@@ -55,8 +55,8 @@ from sessions.turns.transitions import (
 LEASE = timedelta(seconds=12)
 
 
-def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
-    """Take a queued turn that is next in its session; None when there is nothing to do, which is a normal outcome."""
+def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
+    """Claim a queued turn that is next in its session. None is a normal outcome: there is nothing to do."""
     found = rows("SELECT session_id FROM agent_sessions_turn WHERE id = %s", turn_id)
     if not found:
         return None
@@ -70,14 +70,14 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED:
             return None
         attempt = turn.attempt + 1
-        # Who asks for a model by its name has given it to the turn.
-        model = (turn.model if session.hidden else "") or model
+        # A completion names its model; the request has stored it with the turn.
+        model = (turn.model if session.is_completion else "") or model
         subtask = at_work(session)
         given_up = plans.give_up(session, subtask)
         if given_up:
             subtask = at_work(session)
         if subtask and not turn.attempt:
-            # Sent while the plan is under way, it is for whoever is at work.
+            # A message that was sent while the plan is carried out is for the agent at work.
             turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
         if given_up:
             turn.worked = timedelta()
@@ -97,30 +97,32 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> Claimed | None:
         if limits and turn.attempt:
             budgets.settle_earlier(turn)
         dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
-        # What an attempt before this one had shown and not finished will be said again, as another message.
+        # The step starts again, so clients replace what an earlier attempt has shown of it.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
         events = log.append(session, [*given_up, event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
-    return Claimed(
-        events=events,
+    claim = Claim(
         session_id=session.pk,
         turn_id=turn_id,
         attempt=attempt,
-        agent=session.current_agent,
-        steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
-        first=not turn.steps and subtask is None,
-        worked=turn.worked,
-        again=bool(replaced),
         owner_id=session.owner_id,
+        agent=session.current_agent,
+        spent=Spent(
+            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+            seconds=turn.worked.total_seconds(),
+            dollars=dollars,
+        ),
+        is_first_step=not turn.steps and subtask is None,
+        is_repeat=bool(replaced),
+        is_completion=session.is_completion,
         budgets=limits,
         own_keys=own_keys,
-        dollars=dollars,
-        stateless=session.hidden,
     )
+    return claim, Change(events=events)
 
 
-def renew(held: Iterable[Attempt]) -> set[Attempt]:
+def renew(leases: Iterable[Attempt]) -> set[Attempt]:
     """Prolong the leases of the given attempts; return those that no longer hold their turn."""
-    attempts = set(held)
+    attempts = set(leases)
     with transaction.atomic():
         rows = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
         turns = rows.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
@@ -129,34 +131,36 @@ def renew(held: Iterable[Attempt]) -> set[Attempt]:
     return attempts - kept
 
 
-def complete(held: Claimed, step: Step) -> Change:
+def complete(claim: Claim, result: StepResult) -> Change:
     """Store the answer and end the turn, or the sub-task that it was in. Raises StaleAttempt."""
     with transaction.atomic():
-        session, turn = lock_held(held)
+        session, turn = lock_claim(claim)
         subtask = at_work(session)
-        fields = counted(turn, step, subtask)
-        course = plans.finish(session, subtask, Status.COMPLETED, step.text) if subtask else None
-        # What ends the turn is said to the user, whoever says it.
-        events = store_step(session, turn, step, subtask=subtask if course and course.goes_on else None)
-        ledger.record(held, session, turn, step)
+        fields = counted(turn, result, subtask)
+        course = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
+        # The text that ends the turn is for the user, whichever agent wrote it.
+        events = store_step(session, turn, result, subtask=subtask if course and course.goes_on else None)
+        ledger.record(claim, session, turn, result.calls, purpose=result.purpose)
         moved, ready = go_on(session, turn, fields, course)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events + moved, ready=ready)
 
 
-def fail(held: Claimed, *, code: str, text: str, step: Step | None = None, retry_after: int | None = None) -> Change:
+def fail(
+    claim: Claim, *, code: str, text: str, result: StepResult | None = None, retry_after: int | None = None
+) -> Change:
     """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt.
 
     After `retry_after` seconds it is worth another try.
     """
     with transaction.atomic():
-        session, turn = lock_held(held)
+        session, turn = lock_claim(claim)
         events: list[LoggedEvent] = []
-        if step and (step.text or step.reasoning):
-            events += store_step(session, turn, step, interrupted=True, subtask=at_work(session))
-        if step:
-            ledger.record(held, session, turn, step, error_code=code)
+        if result and (result.text or result.reasoning):
+            events += store_step(session, turn, result, interrupted=True, subtask=at_work(session))
+        if result:
+            ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code)
         events += end_as_failed(session, turn, code, text, retry_after)
         ready = next_in(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
@@ -185,41 +189,33 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
     return Change(events=events, ready=ready)
 
 
-def release(held: Claimed, step: Step | None = None) -> Change:
+def release(claim: Claim, result: StepResult | None = None) -> Change:
     """Give a running turn back unfinished, because this worker is going away; another one starts its step again.
 
-    `step` says which model calls there were. Raises StaleAttempt.
+    `result` has the model calls that it made. Raises StaleAttempt.
     """
     with transaction.atomic():
-        session, turn = lock_held(held)
-        if step:
-            ledger.record(held, session, turn, step, outcome=ModelCallOutcome.LOST)
+        session, turn = lock_claim(claim)
+        if result:
+            ledger.record(claim, session, turn, result.calls, purpose=result.purpose, outcome=ModelCallOutcome.LOST)
         else:
-            ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
+            ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
         move(turn, TurnStatus.QUEUED)
-        events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, held.attempt)])
+        events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, claim.attempt)])
     return Change(events=events, ready=turn.pk)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Who is to answer, and what it took to find out."""
-
-    #: None: the agent that the session is with.
-    route: routing.Route | None = None
-    #: None: no model was asked.
-    used: Used | None = None
-
-
-def assign(held: Claimed, choice: Choice) -> tuple[Claimed, Change]:
-    """Store the choice; return the attempt as it goes on and what to publish. Raises StaleAttempt."""
+def assign_agent(claim: Claim, choice: AgentChoice) -> tuple[Claim, Change]:
+    """Store which agent takes the turn; return the claim with that agent. Raises StaleAttempt."""
     route = choice.route
     with transaction.atomic():
-        session, turn = lock_held(held)
-        if choice.used:
-            ledger.record(replace(held, agent=UNASSIGNED), session, turn, choice.used)
+        session, turn = lock_claim(claim)
+        if choice.calls:
+            ledger.record(claim, session, turn, choice.calls, purpose=ModelCallPurpose.ROUTING)
         if route is None:
-            return held, Change()
-        new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)
-        events = log.append(session, [replace(new, attempt=held.attempt)])
-    return replace(held, agent=route.agent), Change(events=events)
+            return claim, Change()
+        switched = switch_agent(
+            session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk
+        )
+        events = log.append(session, [replace(switched, attempt=claim.attempt)])
+    return replace(claim, agent=route.agent), Change(events=events)

@@ -40,10 +40,10 @@ from sessions.models import (
 )
 from sessions.models import Message as StoredMessage
 from sessions.protocol import MAX_MESSAGE_LENGTH
-from sessions.results import Accepted, Change, Claimed, Step
+from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns.current_agent import is_single_agent
 from sessions.turns.transcript import give_title, message_added, store_message, store_result, store_step
-from sessions.turns.transitions import counted, event, go_on, lock_held, move
+from sessions.turns.transitions import counted, event, go_on, lock_claim, move
 
 #: What an agent gets as the result of a call that nobody can run.
 NO_SUCH_TOOL = "Error: there is no tool `{}` here. There are: {}."
@@ -128,7 +128,7 @@ def _last_words(asked: Asked) -> str:
     return next((str(each["content"]) for each in reversed(asked.messages) if each["role"] == MessageRole.USER), "")
 
 
-def held_completion(turn_id: uuid.UUID) -> Completion:
+def claimed_completion(turn_id: uuid.UUID) -> Completion:
     """Return the request of a turn that a worker holds. Raises StaleAttempt when it was deleted."""
     completion = Completion.objects.filter(turn=turn_id).first()
     if completion is None:
@@ -140,7 +140,7 @@ def model_request(
     turn_id: uuid.UUID, agent: str, window_of: Callable[[str], Window]
 ) -> ModelRequest | EmbeddingRequest:
     """Return what a turn asks of which model. Raises StaleAttempt, and ModelContextTooLong for an agent."""
-    completion = held_completion(turn_id)
+    completion = claimed_completion(turn_id)
     if completion.kind == CompletionKind.EMBEDDINGS:
         inputs = tuple(completion.messages)
         return EmbeddingRequest(model=completion.model, inputs=inputs, **completion.options)
@@ -195,23 +195,23 @@ def _own_steps(turn_id: uuid.UUID) -> list[ModelMessage]:
     ]
 
 
-def finish(held: Claimed, step: Step, finished: StepFinished) -> Change:
+def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
     """Store what the model said, and end the turn: also when it asks for tools, which are the caller's to run.
 
     Where all that an agent asks for are tools that the caller has not, the turn goes on with errors as their results.
     Raises StaleAttempt, and ModelBrokenToolCall where a model's own words would have to be mended.
     """
     with transaction.atomic():
-        session, turn = lock_held(held)
+        session, turn = lock_claim(claim)
         completion = turn.completion
         calls, refused = _sorted(completion, finished)
         shown = calls or [call for call, _ in refused]
         wire = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in shown]
-        events = store_step(session, turn, step, tool_calls=wire)
-        ledger.record(held, session, turn, step, has_tool_calls=bool(finished.tool_calls))
+        events = store_step(session, turn, result, tool_calls=wire)
+        ledger.record(claim, session, turn, result.calls, has_tool_calls=bool(finished.tool_calls))
         completion.cached_tokens += finished.usage.cached_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens
-        fields = counted(turn, step)
+        fields = counted(turn, result)
         if refused and not calls:
             for call, why in refused:
                 events += store_result(session, turn.pk, call.id, why)
@@ -229,13 +229,13 @@ def finish(held: Claimed, step: Step, finished: StepFinished) -> Change:
     return Change(events=events, ready=ready)
 
 
-def finish_embeddings(held: Claimed, step: Step, vectors: list[str]) -> Change:
+def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> Change:
     """Store embeddings, each packed, and end the turn. Raises StaleAttempt."""
     with transaction.atomic():
-        session, turn = lock_held(held)
-        ledger.record(held, session, turn, step)
+        session, turn = lock_claim(claim)
+        ledger.record(claim, session, turn, result.calls)
         Completion.objects.filter(turn=turn).update(result=vectors, finish_reason="stop")
-        events, ready = go_on(session, turn, counted(turn, step), None)
+        events, ready = go_on(session, turn, counted(turn, result), None)
     metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 

@@ -69,7 +69,7 @@ def recover(turn_id: uuid.UUID) -> Change:
         ready: uuid.UUID | None = None
         match turn.status:
             case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
-                ledger.record_cut_off(session, turn, ModelCallOutcome.LOST)
+                ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
                 if turn.lost_leases + 1 >= LOST_LEASES_LIMIT:
                     ended = ErrorCode.TOO_MANY_ATTEMPTS
                     text = f"The answer was begun {LOST_LEASES_LIMIT} times and each time its worker went away."

@@ -39,15 +39,15 @@ from sessions.models import (
     new_id,
 )
 from sessions.protocol import ErrorCode
-from sessions.results import Change, Claimed, Step
+from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans, server_tools
 from sessions.turns.tool_policy import judge, questions
 from sessions.turns.transcript import at_work, make_call_ids_unique, store_result, store_step
-from sessions.turns.transitions import counted, event, go_on, lock_held, move
+from sessions.turns.transitions import counted, event, go_on, lock_claim, move
 
 
 def request_tools(
-    held: Claimed, step: Step, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+    claim: Claim, result: StepResult, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
 ) -> Change:
     """Store the step and its tool calls. Raises StaleAttempt.
 
@@ -55,15 +55,15 @@ def request_tools(
     and ends when the model said that it is done or asked the user something. In a plan being done ends the sub-task.
     """
     with transaction.atomic():
-        session, turn = lock_held(held)
+        session, turn = lock_claim(claim)
         subtask = at_work(session)
-        calls = judge(session, held.agent, asked, broken or {}, subtask)
+        calls = judge(session, claim.agent, asked, broken or {}, subtask)
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
-        events = store_step(session, turn, step, tool_calls=wire, subtask=subtask)
+        events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
-        ledger.record(held, session, turn, step, has_tool_calls=True)
+        ledger.record(claim, session, turn, result.calls, has_tool_calls=True)
         said = server_tools.answer(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(questions(calls))
@@ -72,7 +72,7 @@ def request_tools(
         for call in calls:
             if not _is_open(call):
                 events += _store_result(session, call, subtask)
-        fields = counted(turn, step, subtask)
+        fields = counted(turn, result, subtask)
         ready = _go_on(session, turn, events, said, fields=fields, waits=any(map(_is_open, calls)), subtask=subtask)
     if events[-1].kind == EventKind.TURN_COMPLETED:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -204,7 +204,7 @@ def _go_on(
     course = plans.finish(session, done, Status.COMPLETED, said.last_words) if done else None
     # In the middle of a plan they are a report to the agents that come next.
     if said.last_words and not (course and course.goes_on):
-        events += store_step(session, turn, Step(message_id=new_id(), text=said.last_words))
+        events += store_step(session, turn, StepResult(message_id=new_id(), text=said.last_words))
     moved, ready = go_on(session, turn, fields, course)
     events += moved
     return ready

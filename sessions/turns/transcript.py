@@ -25,7 +25,7 @@ from sessions.models import (
     new_id,
 )
 from sessions.protocol import MAX_CALL_ID_LENGTH
-from sessions.results import Step
+from sessions.results import StepResult
 
 _AT_WORK = """
     SELECT subtask.* FROM agent_sessions_subtask AS subtask
@@ -59,7 +59,7 @@ def store_message(message: Message, event: LoggedEvent) -> None:
 def store_step(
     session: Session,
     turn: Turn,
-    step: Step,
+    result: StepResult,
     *,
     tool_calls: list[dict[str, Any]] | None = None,
     interrupted: bool = False,
@@ -70,14 +70,14 @@ def store_step(
     With `subtask` it is a part of that one's work, and not of the conversation with the user.
     """
     more: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
-    if step.reasoning:
-        more["reasoning"] = step.reasoning
+    if result.reasoning:
+        more["reasoning"] = result.reasoning
     if interrupted:
         more["interrupted"] = True
-    added = message_added(step.message_id, turn.pk, MessageRole.ASSISTANT, step.text, **more, **part_of(subtask))
+    added = message_added(result.message_id, turn.pk, MessageRole.ASSISTANT, result.text, **more, **part_of(subtask))
     events = log.append(session, [added])
     message = Message(
-        id=step.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=step.text, **more
+        id=result.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=result.text, **more
     )
     message.subtask = subtask
     store_message(message, events[0])
@@ -125,8 +125,8 @@ def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
     subtask = at_work(session)
     for shown in shown_texts(session, turn):
         reasoning = shown.get("reasoning", "")
-        step = Step(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
-        events += store_step(session, turn, step, interrupted=True, subtask=subtask)
+        result = StepResult(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
+        events += store_step(session, turn, result, interrupted=True, subtask=subtask)
     return events
 
 

@@ -35,7 +35,7 @@ from sessions.models import (
     Turn,
     TurnStatus,
 )
-from sessions.results import Claimed, Step
+from sessions.results import Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.transcript import store_shown
 
@@ -77,29 +77,29 @@ def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
         raise StaleAttempt(f"{turn.status} → {to}")
 
 
-def lock_held(held: Claimed) -> tuple[Session, Turn]:
+def lock_claim(claim: Claim) -> tuple[Session, Turn]:
     """Return the session, locked, and the turn that the attempt holds. Raises StaleAttempt."""
     try:
-        session = log.lock(held.session_id)
+        session = log.lock(claim.session_id)
     except Session.DoesNotExist:
         raise StaleAttempt("the session was deleted") from None
-    (turn,) = Turn.objects.raw(_TURN, [held.turn_id])
-    if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
-        raise StaleAttempt(f"attempt {held.attempt} is over")
+    (turn,) = Turn.objects.raw(_TURN, [claim.turn_id])
+    if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
+        raise StaleAttempt(f"attempt {claim.attempt} is over")
     return session, turn
 
 
-def counted(turn: Turn, step: Step, subtask: SubTask | None = None) -> dict[str, Any]:
+def counted(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> dict[str, Any]:
     """Count a finished step for the sub-task that it was in; return the fields of the turn that it changes."""
     if subtask:
         SubTask.objects.filter(pk=subtask.pk).update(steps=F("steps") + 1)
     return {
         "steps": turn.steps + 1,
         "plan_steps": turn.plan_steps + bool(subtask),
-        "first_token_at": turn.first_token_at or step.first_token_at,
+        "first_token_at": turn.first_token_at or result.first_token_at,
         "lost_leases": 0,
-        "input_tokens": turn.input_tokens + step.input_tokens,
-        "output_tokens": turn.output_tokens + step.output_tokens,
+        "input_tokens": turn.input_tokens + result.usage.input_tokens,
+        "output_tokens": turn.output_tokens + result.usage.output_tokens,
     }
 
 
@@ -126,7 +126,7 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     """
     _close_calls(turn)
     if turn.status == TurnStatus.RUNNING:
-        ledger.record_cut_off(session, turn, ModelCallOutcome.CANCELLED)
+        ledger.record_unseen(session, turn, ModelCallOutcome.CANCELLED)
     events = store_shown(session, turn)
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)

@@ -15,15 +15,12 @@ from django.conf import settings
 from agents import routing, smalltalk
 from agents.roles import ROLES, UNASSIGNED, Role, routed
 from llm import catalog, scripted
-from llm.calls import CallRecord, Observer
-from llm.types import ModelMessage, ModelRequest
-from sessions.billing import ledger
-from sessions.models import Message, MessageRole, ModelCallPurpose, ToolCall
-from sessions.results import Claimed
-from sessions.turns.attempts import Choice
+from llm.types import CallRecord, ModelMessage, ModelRequest, Observer
+from sessions.models import Message, MessageRole, ToolCall
+from sessions.results import AgentChoice, Claim
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import model_access
-from sessions.worker.prompt import held_turn
+from sessions.worker.prompt import claimed_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +42,9 @@ class Question:
         return (ROLES[UNASSIGNED], *routed()) if self.plans else routed()
 
 
-def question(turn_id: uuid.UUID) -> Question:
+def read_question(turn_id: uuid.UUID) -> Question:
     """Return what the choice of an agent for a turn depends on."""
-    session = held_turn(turn_id).session
+    session = claimed_turn(turn_id).session
     message = Message.objects.filter(turn=turn_id, role=MessageRole.USER).order_by("number").first()
     last = ToolCall.objects.filter(turn__session=session).exclude(turn=turn_id).order_by("-created_at").first()
     return Question(
@@ -59,43 +56,44 @@ def question(turn_id: uuid.UUID) -> Question:
     )
 
 
-def own_reply(asked: Question) -> str:
+def own_reply(question: Question) -> str:
     """Return what the orchestrator says itself, or nothing: a greeting needs no agent and no model."""
-    if is_single_agent() or asked.pinned or asked.current != UNASSIGNED:
+    if is_single_agent() or question.pinned or question.current != UNASSIGNED:
         return ""
-    return smalltalk.small_talk(asked.text)
+    return smalltalk.small_talk(question.text)
 
 
-def is_open(asked: Question) -> bool:
+def is_open(question: Question) -> bool:
     """Say whether somebody else may have to answer than the agent that the session is with."""
-    if is_single_agent() or asked.pinned:
+    if is_single_agent() or question.pinned:
         return False
-    return routing.may_have_changed(asked.text, current=asked.current, agents=asked.agents, answering=asked.answering)
+    return routing.may_have_changed(
+        question.text, current=question.current, agents=question.agents, answering=question.answering
+    )
 
 
-async def choose(asked: Question, held: Claimed, tell: Observer) -> Choice:
-    """Choose the agent for a turn's first step, where that is open. `tell` is told of the model call, if there is one.
+async def choose(question: Question, claim: Claim, observe: Observer) -> AgentChoice:
+    """Choose the agent for a turn's first step. `observe` receives the model call, if there is one.
 
     Raises CallRefused and StaleAttempt.
     """
-    agents = asked.agents
-    if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(asked.text):
-        route, used = routing.by_words(asked.text, agents=agents), None
+    agents = question.agents
+    calls: list[CallRecord] = []
+
+    def collect(call: CallRecord) -> None:
+        calls.append(call)
+        observe(call)
+
+    if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(question.text):
+        route = routing.by_words(question.text, agents=agents)
     else:
-        made: list[CallRecord] = []
-
-        def note(call: CallRecord) -> None:
-            made.append(call)
-            tell(call)
-
         route = await routing.choose(
-            asked.text,
+            question.text,
             agents=agents,
-            call=lambda messages: model_access.stream(held, _request(messages), tell=note),
-            current=asked.current,
+            call=lambda messages: model_access.stream(claim, _request(messages), observe=collect),
+            current=question.current,
         )
-        used = ledger.used(made[0], ModelCallPurpose.ROUTING) if made else None
-    return Choice(route=None if route.agent == asked.current else route, used=used)
+    return AgentChoice(route=None if route.agent == question.current else route, calls=tuple(calls))
 
 
 def _request(messages: tuple[ModelMessage, ...]) -> ModelRequest:

@@ -11,48 +11,47 @@ from dataclasses import replace
 from decimal import Decimal
 
 from llm import calls, catalog, embeddings
-from llm.calls import CallRecord, Observer
 from llm.errors import ModelNotAuthorized
-from llm.types import Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Vectors
+from llm.types import CallRecord, Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Observer, Vectors
 from sessions.billing import budgets, provider_keys
 from sessions.database import in_thread
 from sessions.errors import CallRefused
 from sessions.protocol import ErrorCode
-from sessions.results import Claimed
+from sessions.results import Claim
 
 
-async def stream(held: Claimed, request: ModelRequest, *, tell: Observer) -> AsyncGenerator[Chunk]:
+async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
     """Call a model for a turn (`llm.calls.stream`). Raises ModelError, CallRefused and StaleAttempt."""
-    endpoint = await _own(held, request.model)
+    endpoint = await _own(claim, request.model)
     if endpoint:
-        chunks = calls.stream(replace(request, endpoint=endpoint, fallbacks=()), tell=tell)
-    elif held.budgets:
-        chunks = _within_budgets(held, request, tell)
+        chunks = calls.stream(replace(request, endpoint=endpoint, fallbacks=()), observe=observe)
+    elif claim.budgets:
+        chunks = _within_budgets(claim, request, observe)
     else:
-        chunks = calls.stream(request, tell=tell)
+        chunks = calls.stream(request, observe=observe)
     with _refusal(endpoint, request.model):
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
 
 
-async def embed(held: Claimed, request: EmbeddingRequest, *, tell: Observer) -> Vectors:
+async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Have embeddings made for a turn (`llm.embeddings.embed`). Raises ModelError, CallRefused and StaleAttempt."""
-    endpoint = await _own(held, request.model)
-    if held.budgets and not endpoint:
+    endpoint = await _own(claim, request.model)
+    if claim.budgets and not endpoint:
         # What it may cost is what a model costs that reads the same and says next to nothing.
         texts = (text if isinstance(text, str) else "four" * len(text) for text in request.inputs)
         messages = tuple(ModelMessage(role="user", content=text) for text in texts)
         reading = ModelRequest(model=request.model, messages=messages, max_output_tokens=1)
-        await in_thread(budgets.reserve)(held, reading)
+        await in_thread(budgets.reserve)(claim, reading)
     with _refusal(endpoint, request.model):
-        return await embeddings.embed(replace(request, endpoint=endpoint), tell=tell)
+        return await embeddings.embed(replace(request, endpoint=endpoint), observe=observe)
 
 
-async def _own(held: Claimed, model: str) -> Endpoint | None:
+async def _own(claim: Claim, model: str) -> Endpoint | None:
     """Return what a user's own key for a model's provider is good for, if there is one. Raises CallRefused."""
     provider = model.partition("/")[0]
-    return await in_thread(provider_keys.endpoint)(held.owner_id, provider) if provider in held.own_keys else None
+    return await in_thread(provider_keys.endpoint)(claim.owner_id, provider) if provider in claim.own_keys else None
 
 
 @contextmanager
@@ -67,18 +66,18 @@ def _refusal(endpoint: Endpoint | None, model: str) -> Iterator[None]:
         raise CallRefused(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
 
 
-def _within_budgets(held: Claimed, request: ModelRequest, tell: Observer) -> AsyncGenerator[Chunk]:
+def _within_budgets(claim: Claim, request: ModelRequest, observe: Observer) -> AsyncGenerator[Chunk]:
     spent = Decimal()
 
-    def note(call: CallRecord) -> None:
+    def add_cost(call: CallRecord) -> None:
         nonlocal spent
         spent += call.cost or 0
-        tell(call)
+        observe(call)
 
     async def permit(call: ModelRequest) -> ModelRequest:
         # What was reserved is the most that the answer can cost only where the model is told to stop there.
         call = replace(call, max_output_tokens=call.max_output_tokens or catalog.find(call.model).max_output)
-        await in_thread(budgets.reserve)(held, call, spent)
+        await in_thread(budgets.reserve)(claim, call, spent)
         return call
 
-    return calls.stream(request, tell=note, permit=permit)
+    return calls.stream(request, observe=add_cost, permit=permit)

@@ -121,7 +121,7 @@ class WorkerProcess:
 
     def _let_go(self, attempt: Attempt) -> None:
         if lease := self.leases.get(attempt):
-            lease.lost = True
+            lease.is_lost = True
             lease.task.cancel()
 
     async def _listen(self) -> None:

@@ -49,7 +49,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
 
     Raises ModelContextTooLong.
     """
-    turn = held_turn(turn_id)
+    turn = claimed_turn(turn_id)
     session = turn.session
     role = role_of(agent)
     subtask = at_work(session)
@@ -65,7 +65,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     return fit(prompt, _conversation(turn, subtask), window=window, tools=tools).messages, tools
 
 
-def held_turn(turn_id: uuid.UUID) -> Turn:
+def claimed_turn(turn_id: uuid.UUID) -> Turn:
     """Return a turn that a worker holds, with its session. Raises StaleAttempt when the session was deleted."""
     for turn in Turn.objects.raw(_TURN, [turn_id]):
         (turn.session,) = Session.objects.raw(_SESSION, [turn.session_id])
@@ -82,7 +82,7 @@ def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMe
     In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
     messages of later turns are not there yet.
     """
-    return _conversation(held_turn(turn_id), subtask)
+    return _conversation(claimed_turn(turn_id), subtask)
 
 
 def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:

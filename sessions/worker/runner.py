@@ -1,7 +1,7 @@
-"""Runs one step of a turn in a worker: claim it, call the model, stream what it says, store the outcome.
+"""Runs one step of a turn: choose the agent, query the model, store what it said and asked for.
 
-Decides nothing that `lifecycle` or `agents` decide. It may be cancelled, and its process may be killed, at any point:
-what counts is in the database, and another attempt goes on from there.
+The verbs in `sessions.turns` decide what a step leads to, and `agents` judges. A step may be cancelled, and its process
+may be killed, at any point: the truth is in the database, and another attempt goes on from there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from django.db import Error as DatabaseError
 from agents import loop
 from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
-from agents.loop import Limit, Limits, Spent
+from agents.loop import Limit, Limits
 from agents.roles import role_of
 from llm import catalog
-from llm.calls import CallRecord
 from llm.errors import ModelError
-from llm.types import EmbeddingRequest, ModelRequest
+from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import in_thread
@@ -34,7 +33,7 @@ from sessions.errors import CallRefused, StaleAttempt
 from sessions.events.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, Session, new_id
 from sessions.protocol import ErrorCode
-from sessions.results import Change, Claimed, Step, Used
+from sessions.results import Change, Claim, StepResult
 from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice, model_access, prompt
@@ -42,127 +41,237 @@ from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds a step's outcome waits for a database that is away; another attempt has the turn before they are over.
-PATIENCE = 60.0
+#: How long a step's end waits for a database that is away. By then another attempt has the turn.
+STORE_TIMEOUT_SECONDS = 60.0
+STORE_RETRY_SECONDS = 0.5
+#: Characters of a provider's own words that are logged.
+MAX_DETAIL_LENGTH = 500
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A turn that this process holds, with the task that runs it."""
+    """A turn that this process has claimed, with the task that runs it."""
 
-    held: Claimed
     task: asyncio.Task[None]
-    #: Somebody else has the turn now: stop and write nothing.
-    lost: bool = False
+    #: Another attempt has the turn: stop, and write nothing.
+    is_lost: bool = False
 
 
 @dataclass(slots=True)
-class _Said:
-    """What the model has said so far in this step."""
+class Draft:
+    """What the model has said in this step so far, and the calls that have ended."""
 
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
-    #: What the model calls are for, and those that have ended.
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
     calls: list[CallRecord] = field(default_factory=list)
 
-    def step(self) -> Step:
-        used = [ledger.fields_of(call, self.purpose) for call in self.calls]
-        return Step(
+    def result(self) -> StepResult:
+        """Return what a verb stores of the step."""
+        return StepResult(
             message_id=self.message_id,
             text="".join(self.texts),
             reasoning="".join(self.thoughts),
-            failed=tuple(Used(**fields) for fields in used[:-1]),
-            **(used[-1] if used else {}),
+            calls=tuple(self.calls),
+            purpose=self.purpose,
         )
 
-    def note(self, call: CallRecord) -> None:
-        """Take note of a model call that has ended."""
+    def add_call(self, call: CallRecord) -> None:
+        """Take a model call that has ended, count its tokens, and log why it failed."""
         self.calls.append(call)
-        _note_call(call)
+        metrics.model_tokens.labels(model=call.model, direction="input").inc(call.usage.input_tokens)
+        metrics.model_tokens.labels(model=call.model, direction="output").inc(call.usage.output_tokens)
+        if call.error_code:
+            logger.warning(
+                "model_call_failed",
+                model=call.model,
+                call=call.attempt,
+                outcome=str(call.outcome),
+                error_code=call.error_code,
+                detail=call.detail[:MAX_DETAIL_LENGTH],
+            )
 
 
 async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
     """Run the turn's next step, if it is due, and return the turn that became ready by it, if any.
 
-    `leases` shows what is held as long as it is held.
+    `leases` has the turn as long as this process holds it.
     """
-    held = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
+    claimed = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
     task = asyncio.current_task()
-    if held is None or task is None:
+    if claimed is None or task is None:
         return None
+    claim, change = claimed
     with structlog.contextvars.bound_contextvars(
-        session_id=str(held.session_id), turn_id=str(turn_id), attempt=held.attempt
+        session_id=str(claim.session_id), turn_id=str(turn_id), attempt=claim.attempt
     ):
-        logger.info("turn_started", steps=held.steps)
-        writer.publish(held.events)
-        leases[held.key] = lease = Lease(held, task)
-        said = _Said()
+        logger.info("turn_started", steps=claim.spent.steps)
+        writer.publish(change.events)
+        leases[claim.key] = lease = Lease(task)
+        step = StepRun(claim, writer)
         try:
-            change = await _outcome(lease, writer, said)
+            change = await step.run_or_release(lease)
         except StaleAttempt as error:
             logger.info("turn_lost", reason=str(error))
-            await _mend(held, said)
+            await step.correct_ledger()
             return None
         finally:
-            del leases[held.key]
-            writer.forget(held, said.message_id)
+            del leases[claim.key]
+            writer.forget(claim, step.draft.message_id)
         writer.publish(change.events)
         return change.ready
 
 
-async def _outcome(lease: Lease, writer: Writer, said: _Said) -> Change:
-    """Run the step and store how it ended, or give it back when its task is cancelled. Raises StaleAttempt."""
-    try:
-        return await _ended(lease.held, writer, said)
-    except asyncio.CancelledError:
-        # Wherever it came: also while the end was being stored.
-        if lease.lost:
-            raise StaleAttempt("the lease was lost") from None
-        # The process is going away. What was said is shown already; the step starts again somewhere else.
-        logger.info("turn_parked")
-        return await in_thread(attempts.release)(lease.held, said.step())
+class StepRun:
+    """One step of one attempt at a turn."""
+
+    def __init__(self, claim: Claim, writer: Writer) -> None:
+        self.claim, self.writer = claim, writer
+        self.draft = Draft()
+
+    async def run_or_release(self, lease: Lease) -> Change:
+        """Run the step, or give the turn back when the task is cancelled, at whatever point. Raises StaleAttempt."""
+        try:
+            return await self.run()
+        except asyncio.CancelledError:
+            if lease.is_lost:
+                raise StaleAttempt("the lease was lost") from None
+            # The process is shutting down. Clients have seen the text; another worker repeats the step.
+            logger.info("turn_parked")
+            return await in_thread(attempts.release)(self.claim, self.draft.result())
+
+    async def run(self) -> Change:
+        """Take the step and store how it ended, whatever happens. Raises StaleAttempt."""
+        limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
+        if limit := limits.reached(self.claim.spent):
+            return await self.fail(limit, limit.sentence)
+        try:
+            async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds):
+                reply = await self.choose_agent() or await self.query(await self.build_request())
+            return await self.store(reply)
+        except StaleAttempt:
+            raise
+        except ModelError as error:
+            logger.warning("model_failed", error_code=error.code, detail=error.detail[:MAX_DETAIL_LENGTH])
+            seconds = None if error.retry_after is None else math.ceil(error.retry_after)
+            return await self.fail(error.code, str(error), retry_after=seconds)
+        except CallRefused as error:
+            return await self.fail(error.code, str(error), retry_after=error.retry_after)
+        except TimeoutError:
+            return await self.fail(Limit.TIME, Limit.TIME.sentence)
+        except Exception:
+            error_id = new_id()
+            logger.exception("turn_crashed", error_id=str(error_id))
+            text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
+            return await self.fail(ErrorCode.INTERNAL_ERROR, text)
+
+    async def choose_agent(self) -> StepFinished | None:
+        """In a turn's first step, choose the agent; return the orchestrator's own reply when it needs no model."""
+        if not self.claim.is_first_step or is_single_agent():
+            return None
+        question = await _committed(agent_choice.read_question, self.claim.turn_id)
+        if reply := agent_choice.own_reply(question):
+            self._say(reply)
+            return StepFinished(text=reply, tool_calls=())
+        if not agent_choice.is_open(question):
+            return None
+        self.draft.purpose = ModelCallPurpose.ROUTING
+        choice = await agent_choice.choose(question, self.claim, self.draft.add_call)
+        self.claim, change = await _committed(attempts.assign_agent, self.claim, choice)
+        self.draft.purpose, self.draft.calls = ModelCallPurpose.STEP, []
+        self.writer.publish(change.events)
+        if route := choice.route:
+            logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
+        return None
+
+    async def build_request(self) -> ModelRequest | EmbeddingRequest:
+        """Return the request: the agent's prompt, conversation and tools, or what the caller of a completion sent."""
+        claim = self.claim
+        if claim.is_completion:
+            request = await _committed(completions.model_request, claim.turn_id, claim.agent, _window)
+            if isinstance(request, EmbeddingRequest):
+                return request
+        else:
+            model, fallbacks = role_of(claim.agent).models_with(settings.CODELAB_MODEL)
+            messages, tools = await _committed(prompt.model_input, claim.turn_id, claim.agent, _window(model))
+            request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
+        return replace(
+            request,
+            tries=settings.CODELAB_MODEL_TRIES,
+            first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
+            idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
+            call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
+        )
+
+    async def query(self, request: ModelRequest | EmbeddingRequest) -> StepFinished | Vectors:
+        """Call the model and show what it says as it comes. Raises ModelError, CallRefused and StaleAttempt."""
+        if isinstance(request, EmbeddingRequest):
+            return await model_access.embed(self.claim, request, observe=self.draft.add_call)
+        started, is_silent = time.monotonic(), True
+        chunks = model_access.stream(self.claim, request, observe=self.draft.add_call)
+        async with aclosing(loop.step(chunks)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text):
+                        self._say(text)
+                    case ReasoningDelta(text):
+                        self.writer.write(self.claim, EventKind.REASONING_DELTA, self.draft.message_id, text)
+                        self.draft.thoughts.append(text)
+                    case StepFinished():
+                        return event
+                if is_silent:
+                    is_silent = False
+                    metrics.first_token_time.observe(time.monotonic() - started)
+                if self.writer.is_stale(self.claim):
+                    raise StaleAttempt("a write was refused")
+        raise AssertionError("a step ends with StepFinished or an error")
+
+    def _say(self, text: str) -> None:
+        self.writer.write(self.claim, EventKind.TEXT_DELTA, self.draft.message_id, text)
+        self.draft.texts.append(text)
+
+    async def store(self, reply: StepFinished | Vectors) -> Change:
+        """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
+        await self.writer.flushed()
+        claim, result = self.claim, self.draft.result()
+        if isinstance(reply, Vectors):
+            change = await _committed(completions.finish_embeddings, claim, result, reply.packed())
+        elif claim.is_completion:
+            change = await _committed(completions.finish, claim, result, reply)
+            logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
+        elif reply.tool_calls:
+            change = await _committed(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
+            logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
+        else:
+            change = await _committed(attempts.complete, claim, result)
+            logger.info("turn_completed", output_tokens=result.usage.output_tokens)
+        return change
+
+    async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:
+        """End the turn as failed, with a sentence for people. Raises StaleAttempt."""
+        await self.writer.flushed()
+        change = await _committed(
+            attempts.fail, self.claim, code=code, text=text, result=self.draft.result(), retry_after=retry_after
+        )
+        logger.info("turn_failed", error_code=str(code))
+        return change
+
+    async def correct_ledger(self) -> None:
+        """Record the calls that were made after all. The turn went on without this attempt and waits for nothing."""
+        try:
+            await in_thread(ledger.correct)(self.claim, self.draft.result())
+        except (DatabaseError, Session.DoesNotExist) as error:
+            logger.warning("ledger_not_mended", error=type(error).__name__)
 
 
-async def _ended(held: Claimed, writer: Writer, said: _Said) -> Change:
-    """Run the step and store how it ended, whatever happens. Raises StaleAttempt."""
-    limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
-    spent = Spent(steps=held.steps, seconds=held.worked.total_seconds(), dollars=held.dollars)
-    try:
-        if limit := limits.reached(spent):
-            return await _fail(held, writer, said, limit, limit.sentence)
-        async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - spent.seconds):
-            held, finished = await _received(held, writer, said)
-            if finished is None:
-                request = await _request(held)
-                if isinstance(request, EmbeddingRequest):
-                    return await _embed(held, said, request)
-                finished = await _model_call(held, writer, said, request)
-        return await _finish(held, writer, said, finished)
-    except StaleAttempt:
-        raise
-    except ModelError as error:
-        logger.warning("model_failed", error_code=error.code, detail=error.detail[:500])
-        seconds = None if error.retry_after is None else math.ceil(error.retry_after)
-        return await _fail(held, writer, said, error.code, str(error), retry_after=seconds)
-    except CallRefused as refusal:
-        return await _fail(held, writer, said, refusal.code, str(refusal), retry_after=refusal.retry_after)
-    except TimeoutError:
-        return await _fail(held, writer, said, Limit.TIME, Limit.TIME.sentence)
-    except Exception:
-        error_id = new_id()
-        logger.exception("turn_crashed", error_id=str(error_id))
-        text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
-        return await _fail(held, writer, said, ErrorCode.INTERNAL_ERROR, text)
+async def _committed[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a verb, again and again while the database is away: an answer must not be lost for that.
 
-
-async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Use the database, again and again while it is away: an answer must not be lost because it could not be stored.
-
-    If a COMMIT got through and only its answer was lost, the next try finds the turn moved on and raises StaleAttempt.
+    If a COMMIT succeeded and only its confirmation was lost, the next try finds the turn moved on and raises
+    StaleAttempt.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STORE_TIMEOUT_SECONDS
     while True:
         try:
             return await in_thread(verb)(*args, **kwargs)
@@ -170,124 +279,10 @@ async def _stored[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwarg
             if time.monotonic() > deadline:
                 raise
             logger.warning("not_stored_yet", error=type(error).__name__)
-            await asyncio.sleep(0.5)
-
-
-async def _received(held: Claimed, writer: Writer, said: _Said) -> tuple[Claimed, StepFinished | None]:
-    """Choose who answers, in a turn's first step; return the attempt as it goes on, and the reply if it is there."""
-    if not held.first or is_single_agent():
-        return held, None
-    asked = await _stored(agent_choice.question, held.turn_id)
-    if reply := agent_choice.own_reply(asked):
-        writer.write(held, EventKind.TEXT_DELTA, said.message_id, reply)
-        said.texts.append(reply)
-        return held, StepFinished(text=reply, tool_calls=())
-    if not agent_choice.is_open(asked):
-        return held, None
-    said.purpose = ModelCallPurpose.ROUTING
-    choice = await agent_choice.choose(asked, held, said.note)
-    held, change = await _stored(attempts.assign, held, choice)
-    said.purpose, said.calls = ModelCallPurpose.STEP, []
-    writer.publish(change.events)
-    if route := choice.route:
-        logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
-    return held, None
-
-
-async def _request(held: Claimed) -> ModelRequest | EmbeddingRequest:
-    if held.stateless:
-        return await _stored(completions.model_request, held.turn_id, held.agent, _window)
-    preferred, fallbacks = role_of(held.agent).models_with(settings.CODELAB_MODEL)
-    messages, tools = await _stored(prompt.model_input, held.turn_id, held.agent, _window(preferred))
-    return ModelRequest(
-        model=preferred,
-        fallbacks=fallbacks,
-        messages=messages,
-        tools=tools,
-    )
-
-
-async def _embed(held: Claimed, said: _Said, request: EmbeddingRequest) -> Change:
-    found = await model_access.embed(held, request, tell=said.note)
-    return await _stored(completions.finish_embeddings, held, said.step(), found.packed())
-
-
-async def _model_call(held: Claimed, writer: Writer, said: _Said, request: ModelRequest) -> StepFinished:
-    request = replace(
-        request,
-        tries=settings.CODELAB_MODEL_TRIES,
-        first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
-        idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
-        call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
-    )
-    started, silent = time.monotonic(), True
-    async with aclosing(loop.step(model_access.stream(held, request, tell=said.note))) as events:
-        async for event in events:
-            match event:
-                case TextDelta(text):
-                    writer.write(held, EventKind.TEXT_DELTA, said.message_id, text)
-                    said.texts.append(text)
-                case ReasoningDelta(text):
-                    writer.write(held, EventKind.REASONING_DELTA, said.message_id, text)
-                    said.thoughts.append(text)
-                case StepFinished():
-                    return event
-            if silent:
-                silent = False
-                metrics.first_token_time.observe(time.monotonic() - started)
-            if writer.is_stale(held):
-                raise StaleAttempt("a write was refused")
-    raise AssertionError("a step ends with StepFinished or an error")
+            await asyncio.sleep(STORE_RETRY_SECONDS)
 
 
 def _window(model: str) -> Window:
-    known = catalog.find(model)
-    # Models that think a lot may say as much as they read; no answer needs more than a quarter of the window here.
-    return Window(tokens=known.window, answer=min(known.max_output, known.window // 4))
-
-
-def _note_call(call: CallRecord) -> None:
-    """Count the tokens of a model call, and say why it failed: another one may have stood in for it."""
-    metrics.model_tokens.labels(model=call.model, direction="input").inc(call.usage.input_tokens)
-    metrics.model_tokens.labels(model=call.model, direction="output").inc(call.usage.output_tokens)
-    if call.error_code:
-        logger.warning(
-            "model_call_failed",
-            model=call.model,
-            call=call.attempt,
-            outcome=str(call.outcome),
-            error_code=call.error_code,
-            detail=call.detail[:500],
-        )
-
-
-async def _finish(held: Claimed, writer: Writer, said: _Said, finished: StepFinished) -> Change:
-    await writer.flushed()
-    step = said.step()
-    if held.stateless:
-        change = await _stored(completions.finish, held, step, finished)
-        logger.info("completion_step_finished", tool_calls=len(finished.tool_calls), goes_on=bool(change.ready))
-    elif asked := finished.tool_calls:
-        change = await _stored(tool_calls.request_tools, held, step, asked, finished.broken)
-        logger.info("tools_requested", tool_calls=len(asked), goes_on=bool(change.ready))
-    else:
-        change = await _stored(attempts.complete, held, step)
-        logger.info("turn_completed", output_tokens=step.output_tokens)
-    return change
-
-
-async def _fail(
-    held: Claimed, writer: Writer, said: _Said, code: str, text: str, *, retry_after: int | None = None
-) -> Change:
-    await writer.flushed()
-    change = await _stored(attempts.fail, held, code=code, text=text, step=said.step(), retry_after=retry_after)
-    logger.info("turn_failed", error_code=str(code))
-    return change
-
-
-async def _mend(held: Claimed, said: _Said) -> None:
-    """Say in the ledger what calls there were after all. The turn went on without it: nobody waits for this."""
-    try:
-        await in_thread(ledger.mend)(held, said.step())
-    except (DatabaseError, Session.DoesNotExist) as error:
-        logger.warning("ledger_not_mended", error=type(error).__name__)
+    entry = catalog.find(model)
+    # Models that reason may write as much as they read; here no answer needs more than a quarter of the window.
+    return Window(tokens=entry.window, answer=min(entry.max_output, entry.window // 4))

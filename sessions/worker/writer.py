@@ -22,7 +22,7 @@ from sessions.database import in_log_thread
 from sessions.events import hub, log
 from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import PIECES, EventKind
-from sessions.results import Claimed
+from sessions.results import Claim
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ BACKLOG = 100
 class _Pending:
     """What one turn has said since the last commit."""
 
-    held: Claimed
+    claim: Claim
     texts: dict[Stream, list[str]] = field(default_factory=dict)
 
 
@@ -59,10 +59,10 @@ class Writer:
         self._committed.set()
         self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=BACKLOG)
 
-    def write(self, held: Claimed, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
+    def write(self, claim: Claim, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
         """Take a piece of a message; it is committed and shown within milliseconds, in order."""
         stream = (kind, message_id)
-        pending = self._pending.setdefault(held.key, _Pending(held))
+        pending = self._pending.setdefault(claim.key, _Pending(claim))
         pending.texts.setdefault(stream, []).append(text)
         if stream not in self._started:
             self._started.add(stream)
@@ -74,9 +74,9 @@ class Writer:
         if events and not self._publishing.full():
             self._publishing.put_nowait(events)
 
-    def is_stale(self, held: Claimed) -> bool:
+    def is_stale(self, claim: Claim) -> bool:
         """Say whether a write of this attempt was refused; then the attempt has lost its turn."""
-        return held.key in self._stale
+        return claim.key in self._stale
 
     async def flushed(self) -> None:
         """Wait until everything taken so far is committed or refused."""
@@ -84,10 +84,10 @@ class Writer:
         self._hurry.set()
         await batch.wait()
 
-    def forget(self, held: Claimed, message_id: uuid.UUID) -> None:
+    def forget(self, claim: Claim, message_id: uuid.UUID) -> None:
         """Drop what is remembered of an attempt that has ended."""
         self._started.difference_update((kind, message_id) for kind in PIECES)
-        self._stale.discard(held.key)
+        self._stale.discard(claim.key)
 
     async def run(self) -> None:
         """Commit for ever; cancel to end, after `flushed`."""
@@ -113,10 +113,10 @@ class Writer:
         self._committed, self._collected = self._collected, asyncio.Event()
         return [
             Addition(
-                session_id=entry.held.session_id,
-                turn_id=entry.held.turn_id,
-                attempt=entry.held.attempt,
-                events=tuple(_delta(entry.held, stream, "".join(texts)) for stream, texts in entry.texts.items()),
+                session_id=entry.claim.session_id,
+                turn_id=entry.claim.turn_id,
+                attempt=entry.claim.attempt,
+                events=tuple(_delta(entry.claim, stream, "".join(texts)) for stream, texts in entry.texts.items()),
             )
             for entry in pending.values()
         ]
@@ -147,12 +147,12 @@ class Writer:
             await hub.publish(events)
 
 
-def _delta(held: Claimed, stream: Stream, text: str) -> NewEvent:
+def _delta(claim: Claim, stream: Stream, text: str) -> NewEvent:
     kind, message_id = stream
     return NewEvent(
         kind=kind,
-        turn_id=held.turn_id,
-        attempt=held.attempt,
-        payload={"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text}
-        | ({"again": True} if held.again else {}),
+        turn_id=claim.turn_id,
+        attempt=claim.attempt,
+        payload={"turn_id": str(claim.turn_id), "message_id": str(message_id), "text": text}
+        | ({"again": True} if claim.is_repeat else {}),
     )

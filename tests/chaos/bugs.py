@@ -16,12 +16,12 @@ from django.db import transaction
 
 from llm import calls
 from llm.errors import ModelError
-from llm.types import Chunk, ModelRequest, ModelToolCall
+from llm.types import Chunk, ModelRequest, ModelToolCall, Observer
 from sessions import broker, models
 from sessions.events import log
 from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, Turn
-from sessions.results import Accepted, Change, Claimed, Step
+from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
 
 
@@ -29,8 +29,8 @@ def no_fencing() -> None:
     """Let an attempt write although another one has its turn."""
     real_renew = attempts.renew
 
-    def lock_held_by_anybody(held: Claimed) -> tuple[Session, Turn]:
-        return log.lock(held.session_id), Turn.objects.get(pk=held.turn_id)
+    def lock_unfenced(claim: Claim) -> tuple[Session, Turn]:
+        return log.lock(claim.session_id), Turn.objects.get(pk=claim.turn_id)
 
     def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
         logged = []
@@ -39,12 +39,12 @@ def no_fencing() -> None:
                 logged += log.append(log.lock(addition.session_id), addition.events)
         return logged, set()
 
-    def renew(held: Iterable[Attempt]) -> set[Attempt]:
-        real_renew(held)
+    def renew(leases: Iterable[Attempt]) -> set[Attempt]:
+        real_renew(leases)
         return set()
 
-    vars(attempts)["lock_held"] = lock_held_by_anybody
-    vars(tool_calls)["lock_held"] = lock_held_by_anybody
+    vars(attempts)["lock_claim"] = lock_unfenced
+    vars(tool_calls)["lock_claim"] = lock_unfenced
     attempts.renew, log.append_all = renew, append_all
 
 
@@ -62,11 +62,11 @@ def retry_after_output() -> None:
     real = calls.stream
 
     async def stream(
-        request: ModelRequest, *, tell: calls.Observer = print, permit: calls.Permission | None = None
+        request: ModelRequest, *, observe: Observer = print, permit: calls.Permission | None = None
     ) -> AsyncGenerator[Chunk]:
         for last in (False, True):
             try:
-                async with aclosing(real(request, tell=tell, permit=permit or calls._permit_all)) as chunks:
+                async with aclosing(real(request, observe=observe, permit=permit or calls._permit_all)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -93,29 +93,29 @@ def double_tool() -> None:
     real = tool_calls.request_tools
 
     def request_tools(
-        held: Claimed, step: Step, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+        claim: Claim, result: StepResult, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
     ) -> Change:
         from sessions.worker.process import this_worker
 
         with transaction.atomic():
-            events = log.append(log.lock(held.session_id), [_requested(held, call) for call in asked])
+            events = log.append(log.lock(claim.session_id), [_requested(claim, call) for call in asked])
         worker = this_worker()
         worker.loop.call_soon_threadsafe(worker.writer.publish, events)
         time.sleep(0.5)
-        return real(held, step, asked, broken)
+        return real(claim, result, asked, broken)
 
     tool_calls.request_tools = request_tools
 
 
-def _requested(held: Claimed, call: ModelToolCall) -> NewEvent:
+def _requested(claim: Claim, call: ModelToolCall) -> NewEvent:
     payload = {
-        "turn_id": str(held.turn_id),
+        "turn_id": str(claim.turn_id),
         "call_id": call.id,
         "tool": call.name,
         "arguments": call.arguments,
         "requires_approval": False,
     }
-    return transitions.event(EventKind.TOOL_CALL_REQUESTED, held.turn_id, payload, held.attempt)
+    return transitions.event(EventKind.TOOL_CALL_REQUESTED, claim.turn_id, payload, claim.attempt)
 
 
 def ack_before_commit() -> None:

@@ -12,9 +12,8 @@ import pytest
 
 from codelab.environment import PROJECT
 from llm import calls, errors
-from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import Chunk, EndChunk, Endpoint, ModelMessage, ModelRequest, TextChunk, Usage
+from llm.types import CallOutcome, CallRecord, Chunk, EndChunk, Endpoint, ModelMessage, ModelRequest, TextChunk, Usage
 from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
 
 HELLO = (ModelMessage(role="user", content="Hello, world"),)
@@ -28,7 +27,7 @@ async def ask(wanted: ModelRequest) -> tuple[list[Chunk], list[CallRecord], Mode
     records: list[CallRecord] = []
     chunks: list[Chunk] = []
     try:
-        async for chunk in calls.stream(wanted, tell=records.append):
+        async for chunk in calls.stream(wanted, observe=records.append):
             chunks.append(chunk)  # noqa: PERF401 (what came before a failure counts)
     except ModelError as error:
         return chunks, records, error
@@ -51,12 +50,12 @@ async def test_a_call_that_went_well_is_told_of(server: Recorded) -> None:
 async def test_it_is_told_of_before_its_end_marker_is_passed_on(server: Recorded) -> None:
     server.play(*text("a"), *ending())
     records: list[CallRecord] = []
-    async with aclosing(calls.stream(request(), tell=records.append)) as chunks:
+    async with aclosing(calls.stream(request(), observe=records.append)) as chunks:
         async for chunk in chunks:
             assert bool(records) == isinstance(chunk, EndChunk)
             if isinstance(chunk, EndChunk):
                 break
-    assert [record.outcome for record in records] == [Outcome.COMPLETED]
+    assert [record.outcome for record in records] == [CallOutcome.COMPLETED]
 
 
 async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
@@ -73,7 +72,7 @@ async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
 async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out: str, shown: int) -> None:
     server.play(*text("a")[:shown], b": silence\n\n", 30.0)
     records: list[CallRecord] = []
-    stream = calls.stream(request(), tell=records.append)
+    stream = calls.stream(request(), observe=records.append)
     under_way = server.silent if not shown else asyncio.Event()
 
     async def read() -> None:
@@ -98,7 +97,7 @@ async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out:
         await task
     await asyncio.wait_for(server.left.wait(), 5)
     (record,) = records
-    assert (record.outcome, record.error_code) == (Outcome.CANCELLED, "")
+    assert (record.outcome, record.error_code) == (CallOutcome.CANCELLED, "")
     assert record.usage == Usage(input_tokens=3, output_tokens=shown, estimated=True)
     assert (record.time_to_first_token is not None) == bool(shown)
     assert len(server.posts) == 1
@@ -111,12 +110,12 @@ async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch
     records: list[CallRecord] = []
     told = asyncio.Event()
 
-    def tell(record: CallRecord) -> None:
+    def observe(record: CallRecord) -> None:
         records.append(record)
         told.set()
 
     async def read() -> None:
-        async for _ in calls.stream(request(), tell=tell):
+        async for _ in calls.stream(request(), observe=observe):
             pass
 
     task = asyncio.create_task(read())
@@ -126,12 +125,12 @@ async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [record.outcome for record in records] == [Outcome.FAILED]
+    assert [record.outcome for record in records] == [CallOutcome.FAILED]
 
 
 async def test_what_was_never_begun_is_no_call(server: Recorded) -> None:
     records: list[CallRecord] = []
-    stream = calls.stream(request(), tell=records.append)
+    stream = calls.stream(request(), observe=records.append)
     await stream.aclose()
     assert (records, server.posts) == ([], [])
 
@@ -190,7 +189,7 @@ async def test_a_whole_call_has_a_limit(server: Recorded) -> None:
     chunks, (record,), error = await ask(request(call_timeout=0.6, idle_timeout=0.5))
     assert type(error) is errors.ModelTookTooLong
     assert 2 < len(chunks) < 60
-    assert (record.outcome, record.error_code) == (Outcome.TRUNCATED, "model_took_too_long")
+    assert (record.outcome, record.error_code) == (CallOutcome.TRUNCATED, "model_took_too_long")
 
 
 async def test_a_limit_of_the_whole_call_comes_before_the_others(server: Recorded) -> None:
@@ -203,7 +202,7 @@ async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
     script = (ModelMessage(role="user", content="/fail unavailable"),)
     _, records, error = await ask(ModelRequest(model="scripted", messages=script))
     assert type(error) is errors.ModelUnavailable
-    assert [(record.model, record.outcome) for record in records] == [("scripted", Outcome.FAILED)]
+    assert [(record.model, record.outcome) for record in records] == [("scripted", CallOutcome.FAILED)]
     _, (record,), _ = await ask(ModelRequest(model="scripted", messages=HELLO))
     assert record.cost == 0
 
@@ -213,9 +212,9 @@ async def test_a_fault_of_ours_is_told_of_too(server: Recorded, monkeypatch: pyt
     bad = (ModelMessage(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
     records: list[CallRecord] = []
     with pytest.raises(AttributeError):
-        async for _ in calls.stream(ModelRequest(model="openai/x", messages=bad), tell=records.append):
+        async for _ in calls.stream(ModelRequest(model="openai/x", messages=bad), observe=records.append):
             pass
-    assert [record.outcome for record in records] == [Outcome.FAILED]
+    assert [record.outcome for record in records] == [CallOutcome.FAILED]
 
 
 async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server: Recorded) -> None:
@@ -243,4 +242,4 @@ async def test_a_reset_connection_is_tried_again(server: Recorded) -> None:
     server.play(RESET).play(RESET).play(*text("a"), *ending())
     _, records, error = await ask(request())
     assert error is None
-    assert [record.outcome for record in records] == [Outcome.FAILED, Outcome.FAILED, Outcome.COMPLETED]
+    assert [record.outcome for record in records] == [CallOutcome.FAILED, CallOutcome.FAILED, CallOutcome.COMPLETED]

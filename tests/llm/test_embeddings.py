@@ -10,9 +10,8 @@ from decimal import Decimal
 import pytest
 
 from llm import embeddings
-from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import EmbeddingRequest, Endpoint, Usage
+from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Endpoint, Usage
 from tests.llm.recorded import Recorded
 
 REQUEST = EmbeddingRequest(model="openai/text-embedding-3-small", inputs=("eight by", (1, 2, 3)))
@@ -27,18 +26,18 @@ async def told(server: Recorded, request: EmbeddingRequest = REQUEST) -> CallRec
     records: list[CallRecord] = []
     with_error = False
     try:
-        await embeddings.embed(request, tell=records.append)
+        await embeddings.embed(request, observe=records.append)
     except ModelError:
         with_error = True
     (record,) = records
-    assert with_error == (record.outcome != Outcome.COMPLETED)
+    assert with_error == (record.outcome != CallOutcome.COMPLETED)
     return record
 
 
 async def test_it_is_told_of_with_what_the_provider_counts(server: Recorded) -> None:
     server.play(answer(usage={"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}), content_type="application/json")
     record = await told(server)
-    assert (record.outcome, record.usage.input_tokens, str(record.cost)) == (Outcome.COMPLETED, 1_000_000, "0.02")
+    assert (record.outcome, record.usage.input_tokens, str(record.cost)) == (CallOutcome.COMPLETED, 1_000_000, "0.02")
     record = await told(server, replace(REQUEST, endpoint=Endpoint(api_key="sk-alice")))
     assert (record.own_endpoint, record.cost) == (True, Decimal())
 
@@ -52,21 +51,21 @@ async def test_a_count_that_is_not_told_is_estimated(server: Recorded, vectors: 
 async def test_what_the_provider_refused_has_cost_nothing(server: Recorded) -> None:
     server.refuse(429)
     record = await told(server)
-    assert (record.outcome, record.error_code, record.usage) == (Outcome.FAILED, "model_rate_limited", Usage())
+    assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_rate_limited", Usage())
 
 
 async def test_what_came_too_late_may_have_to_be_paid(server: Recorded) -> None:
     server.play(30.0)
     record = await told(server, replace(REQUEST, call_timeout=0.5))
-    assert (record.outcome, record.error_code, record.usage) == (Outcome.FAILED, "model_timed_out", ESTIMATE)
+    assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_timed_out", ESTIMATE)
 
 
 async def test_what_was_cancelled_may_have_to_be_paid(server: Recorded) -> None:
     server.play(30.0)
     records: list[CallRecord] = []
-    task = asyncio.create_task(embeddings.embed(REQUEST, tell=records.append))
+    task = asyncio.create_task(embeddings.embed(REQUEST, observe=records.append))
     await asyncio.wait_for(server.silent.wait(), 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [(record.outcome, record.usage) for record in records] == [(Outcome.CANCELLED, ESTIMATE)]
+    assert [(record.outcome, record.usage) for record in records] == [(CallOutcome.CANCELLED, ESTIMATE)]

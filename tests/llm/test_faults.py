@@ -14,9 +14,8 @@ import pytest
 from agents import loop
 from agents.events import StepFinished, TextDelta
 from llm import calls
-from llm.calls import CallRecord, Outcome
 from llm.errors import ModelError
-from llm.types import ModelMessage, ModelRequest, Tool
+from llm.types import CallOutcome, CallRecord, ModelMessage, ModelRequest, Tool
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call
 
 # LiteLLM's import warns of things of its own.
@@ -48,7 +47,7 @@ async def step(*messages: ModelMessage, model: str = "openai/fake", fallbacks: t
         call_timeout=30,
     )
     try:
-        async with aclosing(loop.step(calls.stream(request, tell=heard.records.append))) as events:
+        async with aclosing(loop.step(calls.stream(request, observe=heard.records.append))) as events:
             async for each in events:
                 match each:
                     case TextDelta(piece):
@@ -125,7 +124,7 @@ async def test_a_fault_is_never_taken_for_an_answer(server: Recorded, way: str, 
         assert [(call.name, call.arguments) for call in heard.finished.tool_calls] == (
             [("read_file", {"path": "a"})] if round_ == "tool call" else []
         )
-        assert heard.records[0].outcome == Outcome.COMPLETED
+        assert heard.records[0].outcome == CallOutcome.COMPLETED
         assert (heard.records[0].usage.input_tokens, heard.records[0].usage.output_tokens) == (7, 5)
     else:
         assert heard.finished is None
@@ -135,7 +134,7 @@ async def test_a_fault_is_never_taken_for_an_answer(server: Recorded, way: str, 
     else:
         assert heard.shown == ""
     if code in {"model_truncated", "model_stalled"}:
-        assert heard.records[0].outcome == Outcome.TRUNCATED
+        assert heard.records[0].outcome == CallOutcome.TRUNCATED
         assert heard.records[0].usage.estimated
 
 
@@ -147,7 +146,7 @@ async def test_what_is_shown_is_of_one_attempt(server: Recorded, way: str, k: in
     heard = await step(ASKED)
     if k == 0:
         assert heard.shown == "".join(f"b{piece}" for piece in pieces)
-        assert [record.outcome for record in heard.records] == [Outcome.FAILED, Outcome.COMPLETED]
+        assert [record.outcome for record in heard.records] == [CallOutcome.FAILED, CallOutcome.COMPLETED]
     else:
         assert heard.shown == "".join(f"a{piece}" for piece in pieces[:k])
         assert heard.error == "model_truncated"
@@ -169,9 +168,9 @@ async def test_two_dead_models_and_a_third(server: Recorded, way: str) -> None:
     assert server.models == ["a", "a", "a", "b", "b", "b", "c"]
     assert heard.shown == "One two three four."
     assert [(record.model, record.attempt, record.outcome) for record in heard.records] == [
-        *(("openai/a", attempt, Outcome.FAILED) for attempt in (1, 2, 3)),
-        *(("openai/b", attempt, Outcome.FAILED) for attempt in (4, 5, 6)),
-        ("openai/c", 7, Outcome.COMPLETED),
+        *(("openai/a", attempt, CallOutcome.FAILED) for attempt in (1, 2, 3)),
+        *(("openai/b", attempt, CallOutcome.FAILED) for attempt in (4, 5, 6)),
+        ("openai/c", 7, CallOutcome.COMPLETED),
     ]
 
 

@@ -33,7 +33,7 @@ HOLD = timedelta(minutes=10)
 async def session_of(owner_id: int, key: str) -> Session:
     """Return the caller's session. Raises DoorError; somebody else's looks exactly like a missing one."""
     session = await in_thread(owned_session)(owner_id, key)
-    if session is None or session.hidden:
+    if session is None or session.is_completion:
         text = f"You have no session `{key[:MAX_KEY_LENGTH]}`."
         raise DoorError(404, ErrorCode.SESSION_NOT_FOUND, text, param="X-CodeLab-Session")
     return session

@@ -53,12 +53,13 @@ from sessions.models import (
     new_id,
 )
 from sessions.protocol import ClientFrame
-from sessions.results import Step
+from sessions.results import StepResult
 from sessions.routing import websocket_urlpatterns
-from sessions.turns import attempts, completions, images, inbox, tool_calls
+from sessions.turns import completions, images, inbox, tool_calls
 from sessions.turns.completions import Asked
 from sessions.turns.sessions import open_session
 from tests.codelab.identity.conftest import Caller, receive
+from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("loop")]
@@ -269,14 +270,11 @@ def session(alice: User) -> Session:
     """A session of Alice with an answer, a tool that waits, and a turn that can be cancelled."""
     session = open_session(alice.pk, "alices")
     accepted = inbox.accept_message(session.pk, CANARY)
-    claimed = attempts.claim(accepted.turn_id, worker="w", model="m")
-    assert claimed
+    claimed = story.claim(accepted.turn_id)
     # A name that a row can know.
     waiting = inbox.accept_message(session.pk, CANARY)
     Message.objects.filter(pk=waiting.message_id).update(id=MESSAGE)
-    now = timezone.now()
-    step = Step(message_id=new_id(), text="x", started_at=now, first_token_at=now, input_tokens=1, output_tokens=1)
-    tool_calls.request_tools(claimed, step, [read_call("alices-call"), write_call("alices-question")])
+    tool_calls.request_tools(claimed, story.step("x"), [read_call("alices-call"), write_call("alices-question")])
     PolicyRule.objects.create(id=RULE["values"]["rule_id"], owner=alice, effect="deny", tool="none", subject=CANARY)
     provider_keys.store(alice.pk, PROVIDER["provider"], CANARY, "")
     Budget.objects.create(session=session, limit=1)
@@ -290,9 +288,10 @@ def _project(alice: User) -> None:
     project = Project.objects.create(id=PROJECT["values"]["project_id"], owner=alice, name=CANARY)
     chat = open_session(alice.pk, CHAT["values"]["session_id"])
     Session.objects.filter(pk=chat.pk).update(id=chat.key, project=project)
-    claimed = attempts.claim(inbox.accept_message(uuid.UUID(chat.key), CANARY).turn_id, worker="w", model="m")
-    assert claimed
-    tool_calls.request_tools(claimed, Step(message_id=new_id(), text="x"), [read_call("read"), write_call("write")])
+    claimed = story.claim(inbox.accept_message(uuid.UUID(chat.key), CANARY).turn_id)
+    tool_calls.request_tools(
+        claimed, StepResult(message_id=new_id(), text="x"), [read_call("read"), write_call("write")]
+    )
     Approval.objects.filter(call__call_id="write").delete()
     ToolCall.objects.filter(call_id="read").update(id=CALL)
     ToolCall.objects.filter(call_id="write").update(id=QUESTION)

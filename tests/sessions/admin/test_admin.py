@@ -30,10 +30,11 @@ from sessions.models import (
     Worker,
     new_id,
 )
-from sessions.results import Claimed, Step
+from sessions.results import Claim, StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import Asked
 from sessions.turns.sessions import open_session
+from tests.sessions import story
 from tests.sessions.calls import write_call
 
 LISTS = ("session", "turn", "message", "toolcall", "modelcall", "event", "worker")
@@ -57,15 +58,12 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def claim(turn_id: uuid.UUID) -> Claimed:
-    claimed = attempts.claim(turn_id, worker=f"worker {NASTY}", model=f"model {NASTY}")
-    assert claimed is not None
-    return claimed
+def claim(turn_id: uuid.UUID) -> Claim:
+    return story.claim(turn_id, worker=f"worker {NASTY}", model=f"model {NASTY}")
 
 
-def step(text: str) -> Step:
-    now = timezone.now()
-    return Step(message_id=new_id(), text=text, started_at=now, first_token_at=now, input_tokens=30, output_tokens=4)
+def step(text: str) -> StepResult:
+    return story.step(text)
 
 
 def converse(owner: User, key: str, *, turns: int = 1) -> Session:
@@ -78,7 +76,7 @@ def converse(owner: User, key: str, *, turns: int = 1) -> Session:
         tool_calls.record_tool_result(session.pk, call.id, content=f'"result {NASTY}"', failed=False)
         attempts.complete(claim(accepted.turn_id), step(f"answer {number}"))
         failing = inbox.accept_message(session.pk, "and then?")
-        attempts.fail(claim(failing.turn_id), code="model_cut", text=f"failed {NASTY}", step=step("half an answer"))
+        attempts.fail(claim(failing.turn_id), code="model_cut", text=f"failed {NASTY}", result=step("half an answer"))
     alive = {"started_at": session.created_at, "seen_at": timezone.now()}
     Worker.objects.get_or_create(name=f"worker {NASTY}", defaults=alive)
     return session

@@ -19,13 +19,14 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from llm import catalog, prices
-from llm.types import ModelMessage, ModelRequest
+from llm.types import CallOutcome, CallRecord, ModelMessage, ModelRequest
 from sessions.billing import budgets, ledger
 from sessions.errors import CallRefused, StaleAttempt
 from sessions.models import Budget, ModelCall, Period, Reservation, Session, Turn, TurnStatus, new_id
-from sessions.results import Claimed, Step, Used
+from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, recovery
 from sessions.turns.sessions import delete_session, open_session
+from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -61,18 +62,17 @@ def budget(limit: int, **scope: Any) -> Budget:
     return Budget.objects.create(limit=limit, **scope)
 
 
-def begin(session: Session, **more: Any) -> Claimed:
+def begin(session: Session, **more: Any) -> Claim:
     return again(inbox.accept_message(session.pk, "Hi", **more).turn_id)
 
 
-def again(turn_id: uuid.UUID) -> Claimed:
-    held = attempts.claim(turn_id, worker="w", model=MODEL)
-    assert held
-    return held
+def again(turn_id: uuid.UUID) -> Claim:
+    return story.claim(turn_id, model=MODEL)
 
 
-def paid(dollars: int, **more: Any) -> Step:
-    return Step(message_id=new_id(), text="x", model=MODEL, started_at=timezone.now(), cost=Decimal(dollars), **more)
+def paid(dollars: int, *earlier: CallRecord, tokens: tuple[int, int] = (0, 0)) -> StepResult:
+    call = story.model_call(model=MODEL, tokens=tokens, cost=dollars, attempt=1 + len(earlier))
+    return story.step("x", *earlier, call)
 
 
 def state(row: Budget) -> tuple[int, int]:
@@ -80,13 +80,13 @@ def state(row: Budget) -> tuple[int, int]:
     return int(row.spent), int(row.reserved)
 
 
-def refusal(held: Claimed, request: ModelRequest = REQUEST) -> CallRefused:
+def refusal(held: Claim, request: ModelRequest = REQUEST) -> CallRefused:
     with pytest.raises(CallRefused) as caught:
         budgets.reserve(held, request)
     return caught.value
 
 
-def expire(held: Claimed) -> None:
+def expire(held: Claim) -> None:
     Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -110,8 +110,8 @@ def test_a_second_call_of_an_attempt_replaces_what_was_reserved_and_counts_the_f
     assert state(row) == (0, MOST)
     budgets.reserve(held, REQUEST, Decimal(1))
     assert state(row) == (0, MOST + 1)
-    failed = Used(model=MODEL, started_at=timezone.now(), cost=Decimal(1), error_code="model_truncated")
-    attempts.complete(held, paid(2, failed=(failed,), number=2))
+    failed = story.model_call(model=MODEL, cost=1, outcome=CallOutcome.TRUNCATED, error_code="model_truncated")
+    attempts.complete(held, paid(2, failed))
     assert state(row) == (3, 0)
     assert list(ModelCall.objects.order_by("number").values_list("number", "cost")) == [
         (1, Decimal(1)),
@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_refused_in_all_budgets_together(session: Session) 
     assert (error.code, error.retry_after) == ("budget_exhausted", None)
     assert "this session" in str(error)
     assert state(large) == state(small) == (0, 0)
-    change = attempts.fail(held, code=error.code, text=str(error), step=Step(message_id=new_id(), text=""))
+    change = attempts.fail(held, code=error.code, text=str(error), result=StepResult(message_id=new_id(), text=""))
     assert change.events[-1].payload["error_code"] == "budget_exhausted"
     assert not ModelCall.objects.exists()
 
@@ -202,7 +202,7 @@ def test_a_dead_worker_gives_back_all_but_what_its_model_has_read(session: Sessi
     with pytest.raises(StaleAttempt):
         budgets.reserve(held, REQUEST)
     # And it says what its call took.
-    ledger.mend(held, paid(3, input_tokens=1, output_tokens=2))
+    ledger.correct(held, paid(3, tokens=(1, 2)))
     assert state(row) == (3, 0)
     lost.refresh_from_db()
     assert (lost.outcome, lost.cost, lost.output_tokens, lost.estimated) == ("lost", Decimal(3), 2, False)
@@ -224,7 +224,7 @@ def test_a_cancelled_call_counts_in_full_until_its_worker_says_what_it_took(sess
     budgets.reserve(held, REQUEST)
     attempts.cancel(session.pk, held.turn_id)
     assert state(row) == (MOST, 0)
-    ledger.mend(held, paid(2))
+    ledger.correct(held, paid(2))
     assert state(row) == (2, 0)
     assert list(ModelCall.objects.values_list("outcome", "cost")) == [("cancelled", Decimal(2))]
 
@@ -234,7 +234,7 @@ def test_a_call_that_was_cancelled_before_it_was_made_costs_nothing(session: Ses
     held = begin(session)
     budgets.reserve(held, REQUEST)
     attempts.cancel(session.pk, held.turn_id)
-    ledger.mend(held, Step(message_id=new_id(), text=""))
+    ledger.correct(held, StepResult(message_id=new_id(), text=""))
     assert state(row) == (0, 0)
 
 
@@ -254,7 +254,7 @@ def test_a_deleted_session_leaves_nothing_reserved(session: Session) -> None:
     delete_session(session.pk)
     assert state(row) == (MOST, 0)
     with pytest.raises(Session.DoesNotExist):
-        ledger.mend(held, paid(2))
+        ledger.correct(held, paid(2))
 
 
 def test_a_budget_that_is_deleted_holds_nothing_up(session: Session) -> None:
@@ -309,7 +309,11 @@ class Crowd:
                 in_database(budgets.reserve, held, REQUEST)
             except CallRefused as error:
                 in_database(
-                    attempts.fail, held, code=error.code, text=str(error), step=Step(message_id=new_id(), text="")
+                    attempts.fail,
+                    held,
+                    code=error.code,
+                    text=str(error),
+                    result=StepResult(message_id=new_id(), text=""),
                 )
                 with self._lock:
                     self.refused += 1
@@ -321,12 +325,12 @@ class Crowd:
                     in_database(attempts.complete, held, paid(3))
                     return
                 case "fails":
-                    in_database(attempts.fail, held, code="model_unavailable", text="x", step=paid(0))
+                    in_database(attempts.fail, held, code="model_unavailable", text="x", result=paid(0))
                     return
                 case "cancelled":
                     self.cost(2)
                     in_database(attempts.cancel, session.pk, turn_id)
-                    in_database(ledger.mend, held, paid(2))
+                    in_database(ledger.correct, held, paid(2))
                     return
                 case "parks":
                     self.cost(1)

@@ -10,9 +10,10 @@ from django.utils import timezone
 from sessions.events import compaction, log
 from sessions.events.log import Addition, LoggedEvent, NewEvent
 from sessions.models import PIECES, Event, EventKind, Session, Turn, new_id
-from sessions.results import Claimed, Step
+from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox
 from sessions.turns.sessions import open_session
+from tests.sessions import story
 
 
 @pytest.fixture
@@ -20,13 +21,11 @@ def session(alice: User) -> Session:
     return open_session(alice.pk, "folding")
 
 
-def begin(session: Session) -> Claimed:
-    held = attempts.claim(inbox.accept_message(session.pk, "x").turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def begin(session: Session) -> Claim:
+    return story.claim(inbox.accept_message(session.pk, "x").turn_id)
 
 
-def stream(held: Claimed, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:
+def stream(held: Claim, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:
     for text in texts:
         payload = {"turn_id": str(held.turn_id), "message_id": str(message_id), "text": text}
         event = NewEvent(kind=kind, turn_id=held.turn_id, attempt=held.attempt, payload=payload)
@@ -34,11 +33,11 @@ def stream(held: Claimed, message_id: uuid.UUID, *texts: str, kind: EventKind = 
         log.append_all([addition])
 
 
-def answered(session: Session, *texts: str) -> Claimed:
+def answered(session: Session, *texts: str) -> Claim:
     """A turn that has ended, with these pieces of text."""
     held, message_id = begin(session), new_id()
     stream(held, message_id, *texts)
-    attempts.complete(held, Step(message_id=message_id, text="".join(texts)))
+    attempts.complete(held, StepResult(message_id=message_id, text="".join(texts)))
     return held
 
 
@@ -78,7 +77,7 @@ def test_what_happened_in_between_stays_in_between(session: Session) -> None:
     stream(held, message_id, "a", "b")
     behind = inbox.accept_message(session.pk, "behind")
     stream(held, message_id, "c", "d")
-    attempts.complete(held, Step(message_id=message_id, text="abcd"))
+    attempts.complete(held, StepResult(message_id=message_id, text="abcd"))
     compaction.fold(held.turn_id)
     assert spelled_out(log.since(session.pk, 0)) == [(5, 6, "ab"), (9, 10, "cd")]
     assert [event.number for event in log.since(session.pk, 6)][:2] == [7, 8]
@@ -113,11 +112,10 @@ def test_the_pieces_of_an_attempt_that_was_replaced_stay_its_own(session: Sessio
     held, first, second = begin(session), new_id(), new_id()
     stream(held, first, "a", "b")
     attempts.release(held)
-    again = attempts.claim(held.turn_id, worker="w", model="m")
-    assert again is not None
-    assert again.again
+    again = story.claim(held.turn_id)
+    assert again.is_repeat
     stream(again, second, "c", "d")
-    attempts.complete(again, Step(message_id=second, text="cd"))
+    attempts.complete(again, StepResult(message_id=second, text="cd"))
     compaction.fold(held.turn_id)
     assert [text for *_, text in spelled_out(log.since(session.pk, 0))] == ["ab", "cd"]
     assert Event.objects.filter(kind="text_delta").count() == 2
@@ -127,7 +125,7 @@ def test_what_was_thought_and_what_was_said_are_folded_apart(session: Session) -
     held, message_id = begin(session), new_id()
     stream(held, message_id, "Hm, ", "let me see", kind=EventKind.REASONING_DELTA)
     stream(held, message_id, "It ", "is ", "so")
-    attempts.complete(held, Step(message_id=message_id, text="It is so", reasoning="Hm, let me see"))
+    attempts.complete(held, StepResult(message_id=message_id, text="It is so", reasoning="Hm, let me see"))
     assert compaction.fold(held.turn_id) == 3
     pieces = [event for event in log.since(session.pk, 0) if event.kind in PIECES]
     assert [(event.kind, event.payload["text"]) for event in pieces] == [

@@ -13,12 +13,13 @@ from llm.types import ModelToolCall
 from sessions.errors import ToolCallRefused, UnknownAgent
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
-from sessions.results import Claimed, Step
+from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Answer
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 
 
@@ -27,19 +28,17 @@ def session(alice: User) -> Session:
     return open_session(alice.pk, "approvals")
 
 
-def begin(session: Session) -> Claimed:
+def begin(session: Session) -> Claim:
     return again(inbox.accept_message(session.pk, "Do it.").turn_id)
 
 
-def again(turn_id: Any) -> Claimed:
-    held = attempts.claim(turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def again(turn_id: Any) -> Claim:
+    return story.claim(turn_id)
 
 
-def ask(session: Session, *calls: ModelToolCall, text: str = "") -> Claimed:
+def ask(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
     held = begin(session)
-    tool_calls.request_tools(held, Step(message_id=new_id(), text=text), calls)
+    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=text), calls)
     return held
 
 
@@ -53,11 +52,11 @@ def refusal(session: Session, call_id: str, **more: Any) -> str:
     return caught.value.code
 
 
-def status(held: Claimed) -> str:
+def status(held: Claim) -> str:
     return Turn.objects.get(pk=held.turn_id).status
 
 
-def results(held: Claimed) -> list[tuple[str, str]]:
+def results(held: Claim) -> list[tuple[str, str]]:
     return [(m.tool_call_id, m.content) for m in prompt.history(held.turn_id) if m.role == "tool"]
 
 
@@ -170,7 +169,7 @@ def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) ->
         ModelToolCall(id="bad", name="write_file", arguments={"path": 1}),
         ModelToolCall(id="half", name="write_file", arguments={}),
     ]
-    step = Step(message_id=new_id(), text="Let me see.")
+    step = StepResult(message_id=new_id(), text="Let me see.")
     change = tool_calls.request_tools(held, step, calls, {"half": "Error: write_file was not run: it is cut."})
     assert change.ready == held.turn_id
     assert status(held) == TurnStatus.QUEUED
@@ -179,7 +178,7 @@ def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) ->
     answers = dict(results(held))
     assert set(answers) == {"up", "no", "bad", "half"}
     assert all(text.startswith("Error: ") for text in answers.values())
-    assert again(held.turn_id).steps == 1
+    assert again(held.turn_id).spent.steps == 1
 
 
 def test_a_refused_call_waits_with_the_others_and_is_answered_with_them(session: Session) -> None:
@@ -208,7 +207,7 @@ def test_modes_and_rules_decide_and_are_named(session: Session, alice: User, bob
 def test_the_last_words_end_the_turn(session: Session) -> None:
     held = begin(session)
     done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "All tests pass."})
-    change = tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [done])
+    change = tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [done])
     assert status(held) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "All tests pass."
     behind = begin(session)
@@ -220,7 +219,7 @@ def test_a_question_to_the_user_ends_the_turn_with_the_question(session: Session
     held = begin(session)
     arguments = {"question": "Which one?", "suggestions": ["left", "right"]}
     question = ModelToolCall(id="q", name="ask_followup_question", arguments=arguments)
-    change = tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [question])
+    change = tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [question])
     assert status(held) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "Which one?\n1. left\n2. right"
 
@@ -239,14 +238,14 @@ def test_a_model_calculates_and_hands_over_without_any_client(session: Session) 
         ModelToolCall(id="s", name="switch_mode", arguments={"mode": "coder", "reason": "It is code."}),
         read_call("r"),
     ]
-    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), calls)
+    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), calls)
     session.refresh_from_db()
     assert session.current_agent == "coder"
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
     held = again(held.turn_id)
     assert held.agent == "coder"
     total = ModelToolCall(id="c", name="calculator", arguments={"expr": "6 * 7"})
-    assert tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [total]).ready == held.turn_id
+    assert tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [total]).ready == held.turn_id
     assert dict(results(held))["c"] == "42"
 
 

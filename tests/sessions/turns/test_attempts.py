@@ -23,10 +23,11 @@ from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRefused
 from sessions.events import log
 from sessions.events.log import HOLD, Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.results import Accepted, Change, Claimed, Step
+from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
 from sessions.turns.sessions import open_session, owned_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call
 
 
@@ -45,14 +46,12 @@ def accept(session: Session, content: str = "Hi") -> Accepted:
     return inbox.accept_message(session.pk, content)
 
 
-def claim(turn_id: uuid.UUID) -> Claimed:
-    claimed = attempts.claim(turn_id, worker="w", model="scripted")
-    assert claimed is not None
-    return claimed
+def claim(turn_id: uuid.UUID) -> Claim:
+    return story.claim(turn_id, model="scripted")
 
 
-def step(text: str = "Hello", tokens: int = 0) -> Step:
-    return Step(message_id=new_id(), text=text, input_tokens=tokens * 3, output_tokens=tokens)
+def step(text: str = "Hello", tokens: int = 0) -> StepResult:
+    return story.step(text, story.model_call(tokens=(tokens * 3, tokens)))
 
 
 def kinds(session: Session) -> list[str]:
@@ -133,7 +132,7 @@ def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> N
 
 def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> None:
     held = claim(accept(session).turn_id)
-    attempts.fail(held, code="model_truncated", text="Cut off.", step=step("Hal"))
+    attempts.fail(held, code="model_truncated", text="Cut off.", result=step("Hal"))
     turn = Turn.objects.get(pk=held.turn_id)
     assert (turn.status, turn.error_code, turn.error) == (TurnStatus.FAILED, "model_truncated", "Cut off.")
     partial = Message.objects.get(role="assistant")
@@ -141,7 +140,7 @@ def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> Non
     assert kinds(session)[-2:] == ["message_added", "turn_failed"]
 
 
-STALE: list[Callable[[Claimed], object]] = [
+STALE: list[Callable[[Claim], object]] = [
     lambda held: attempts.complete(held, step()),
     lambda held: attempts.fail(held, code="x", text="x"),
     lambda held: attempts.release(held),
@@ -150,7 +149,7 @@ STALE: list[Callable[[Claimed], object]] = [
 
 
 @pytest.mark.parametrize("write", STALE)
-def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claimed], object]) -> None:
+def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claim], object]) -> None:
     old = claim(accept(session).turn_id)
     expire(old.turn_id)
     recovery.recover(old.turn_id)
@@ -167,7 +166,7 @@ def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write:
 
 
 @pytest.mark.parametrize("write", STALE)
-def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claimed], object]) -> None:
+def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claim], object]) -> None:
     held = claim(accept(session).turn_id)
     attempts.complete(held, step())
     before = log.since(session.pk, 0)
@@ -225,7 +224,7 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
     assert change.ready == held.turn_id
     assert status(held.turn_id) == TurnStatus.QUEUED
     again = claim(held.turn_id)
-    assert (again.attempt, again.steps) == (2, 1)
+    assert (again.attempt, again.spent.steps) == (2, 1)
     history = prompt.history(held.turn_id)
     assert [(m.role, m.content) for m in history[1:]] == [
         ("assistant", "Looking."),
@@ -327,7 +326,7 @@ def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session:
     tool_calls.request_tools(held, step(""), [read_call("a")])
     passes(1000)
     tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
-    assert round(claim(turn_id).worked.total_seconds()) == 110
+    assert round(claim(turn_id).spent.seconds) == 110
 
 
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
@@ -349,9 +348,10 @@ def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -
     for _ in range(10):
         turn_id = accept(session).turn_id
 
-        def race(name: str, turn_id: uuid.UUID = turn_id) -> Claimed | None:
+        def race(name: str, turn_id: uuid.UUID = turn_id) -> Claim | None:
             try:
-                return attempts.claim(turn_id, worker=name, model="m")
+                claimed = attempts.claim(turn_id, worker=name, model="m")
+                return claimed and claimed[0]
             finally:
                 connection.close()
 
@@ -486,7 +486,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         attempts.cancel(session.pk, turn_id)
 
 
-def addition(held: Claimed, text: str) -> Addition:
+def addition(held: Claim, text: str) -> Addition:
     payload = {"turn_id": str(held.turn_id), "message_id": str(uuid.UUID(int=7)), "text": text}
     event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=payload, attempt=held.attempt)
     return Addition(session_id=held.session_id, turn_id=held.turn_id, attempt=held.attempt, events=(event,))
@@ -551,7 +551,9 @@ def test_a_long_conversation_is_made_to_fit_and_the_newest_request_stays(session
 
 def test_thoughts_are_kept_and_no_model_sees_them_again(session: Session) -> None:
     held = claim(accept(session).turn_id)
-    attempts.fail(held, code="model_stalled", text="Silent.", step=Step(message_id=new_id(), text="", reasoning="Hm."))
+    attempts.fail(
+        held, code="model_stalled", text="Silent.", result=StepResult(message_id=new_id(), text="", reasoning="Hm.")
+    )
     assert Message.objects.get(role="assistant").reasoning == "Hm."
     behind = claim(accept(session, "go on").turn_id)
     assert [(m.role, m.content) for m in prompt.history(behind.turn_id)][1:] == [("user", "go on")]

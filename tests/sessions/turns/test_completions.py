@@ -24,11 +24,12 @@ from sessions.api.openai.errors import STATUS, DoorError
 from sessions.api.openai.requests import ChatRequest
 from sessions.api.openai.responses import Chunks, Whole
 from sessions.api.openai.turn_stream import Calls, End, Replaced, Text
-from sessions.models import Budget, Completion, EventKind, Message, Session, Turn, new_id
-from sessions.results import Claimed, Step
-from sessions.turns import attempts, completions, inbox
+from sessions.models import Budget, Completion, EventKind, Message, Session, Turn
+from sessions.results import Claim
+from sessions.turns import completions, inbox
 from sessions.turns.completions import Asked
 from sessions.turns.sessions import open_session
+from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,21 +41,21 @@ def window(_: str) -> Window:
     return Window(tokens=100_000)
 
 
-def held(user: User, **asked: Any) -> Claimed:
+def held(user: User, **asked: Any) -> Claim:
     accepted = completions.accept(user.pk, Asked(**{"model": "scripted", "messages": [HELLO], **asked}))
-    claimed = attempts.claim(accepted.turn_id, worker="w", model="the server's")
+    claimed = story.claim(accepted.turn_id, model="the server's")
     assert claimed is not None
-    assert claimed.stateless
+    assert claimed.is_completion
     return claimed
 
 
-def finish(claimed: Claimed, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
+def finish(claimed: Claim, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
     """Let the model ask for tools; return the kinds of the events."""
     asked = tuple(ModelToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
     wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
     usage = Usage(input_tokens=7, output_tokens=2, cached_tokens=3)
     finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
-    step = Step(message_id=new_id(), text="", input_tokens=7, output_tokens=2)
+    step = story.step("", story.model_call(tokens=(7, 2)))
     return [event.kind for event in completions.finish(claimed, step, finished).events]
 
 
@@ -62,7 +63,7 @@ def test_the_budgets_of_a_key_count_for_what_it_asks(alice: User) -> None:
     key = uuid.uuid4()
     budget = Budget.objects.create(api_key=key, limit=1)
     accepted = completions.accept(alice.pk, Asked(model="scripted", messages=[HELLO]), api_key=key)
-    claimed = attempts.claim(accepted.turn_id, worker="w", model="the server's")
+    claimed = story.claim(accepted.turn_id, model="the server's")
     assert claimed
     assert claimed.budgets == (budget.pk,)
 
@@ -119,7 +120,7 @@ def test_an_id_that_the_conversation_has_is_not_used_again(alice: User) -> None:
 def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: User) -> None:
     claimed = held(alice, model="codelab/coder", agent="coder", tools=[TOOL])
     assert finish(claimed, "rm", "weather", broken=["weather"])[-1] == EventKind.TURN_QUEUED
-    again = attempts.claim(claimed.turn_id, worker="w", model="m")
+    again = story.claim(claimed.turn_id)
     assert again is not None
     request = completions.model_request(again.turn_id, again.agent, window)
     assert isinstance(request, ModelRequest)

@@ -13,10 +13,11 @@ from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import ImageRefused, MessageRefused
 from sessions.models import Event, Image, Session, new_id
 from sessions.protocol import MAX_IMAGE_BYTES
-from sessions.results import Accepted, Step
+from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, images, inbox
 from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import prompt
+from tests.sessions import story
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -35,9 +36,8 @@ def show(session: Session, *shown: Image, text: str = "Look.") -> Accepted:
 
 
 def answer(accepted: Accepted) -> None:
-    held = attempts.claim(accepted.turn_id, worker="w", model="m")
-    assert held
-    attempts.complete(held, Step(message_id=new_id(), text="I see."))
+    held = story.claim(accepted.turn_id)
+    attempts.complete(held, StepResult(message_id=new_id(), text="I see."))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import MessageRefused, StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.results import Accepted, Claimed, Step
+from sessions.results import Accepted, Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call
 
 
@@ -23,15 +24,13 @@ def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
     return inbox.accept_message(session.pk, content, interrupt=interrupt)
 
 
-def claim(accepted: Accepted) -> Claimed:
-    held = attempts.claim(accepted.turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def claim(accepted: Accepted) -> Claim:
+    return story.claim(accepted.turn_id)
 
 
 def answer(accepted: Accepted) -> Accepted | None:
     """Answer a message; return nothing, or fail when it was not its turn."""
-    attempts.complete(claim(accepted), Step(message_id=new_id(), text="ok"))
+    attempts.complete(claim(accepted), StepResult(message_id=new_id(), text="ok"))
     return None
 
 
@@ -60,7 +59,7 @@ def test_a_message_that_waits_can_be_taken_back_and_is_seen_by_nobody_again(sess
     change = inbox.withdraw_message(session.pk, second.message_id)
     assert [event.kind for event in change.events] == ["message_withdrawn", "turn_cancelled"]
     assert change.ready is None
-    assert attempts.complete(held, Step(message_id=new_id(), text="ok")).ready == third.turn_id
+    assert attempts.complete(held, StepResult(message_id=new_id(), text="ok")).ready == third.turn_id
     claim(third)
     assert [m.content for m in prompt.history(third.turn_id)] == ["one", "ok", "three"]
     assert "two" not in str(snapshot(session.pk))
@@ -106,7 +105,7 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
     assert urgent.ready == urgent.turn_id
     assert Turn.objects.get(pk=first.turn_id).status == TurnStatus.CANCELLED
     with pytest.raises(StaleAttempt):
-        attempts.complete(held, Step(message_id=new_id(), text="too late"))
+        attempts.complete(held, StepResult(message_id=new_id(), text="too late"))
     assert waiting(session) == ["now", "two", "three"]
     more_urgent = say(session, "at once", interrupt=True)
     assert waiting(session) == ["at once", "now", "two", "three"]
@@ -117,7 +116,7 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
 
 def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
     held = claim(say(session, "one"))
-    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [read_call("a")])
+    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [read_call("a")])
     urgent = say(session, "now", interrupt=True)
     answer(urgent)
     assert ToolCall.objects.get().status == "unknown", "it is out with a client and may run all the same"
@@ -135,4 +134,4 @@ def test_an_interrupt_that_is_sent_twice_interrupts_once(session: Session) -> No
     held = claim(first)
     again = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
     assert (again.repeated, again.turn_id) == (True, first.turn_id)
-    attempts.complete(held, Step(message_id=new_id(), text="ok"))
+    attempts.complete(held, StepResult(message_id=new_id(), text="ok"))

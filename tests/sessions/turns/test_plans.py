@@ -33,12 +33,13 @@ from sessions.models import (
     Via,
     new_id,
 )
-from sessions.results import Change, Claimed, Step
+from sessions.results import Change, Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, plans, recovery, tool_calls
 from sessions.turns.approvals import Answer
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import note_plans, open_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask
 
 WINDOW = Window(tokens=1_000_000)
@@ -53,25 +54,23 @@ def session(alice: User) -> Session:
     return session
 
 
-def claim(turn_id: Any) -> Claimed:
-    held = attempts.claim(turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def claim(turn_id: Any) -> Claim:
+    return story.claim(turn_id)
 
 
-def begin(session: Session, text: str = "Make a parser.") -> Claimed:
+def begin(session: Session, text: str = "Make a parser.") -> Claim:
     return claim(inbox.accept_message(session.pk, text).turn_id)
 
 
-def step(text: str = "") -> Step:
-    return Step(message_id=new_id(), text=text, input_tokens=2, output_tokens=1)
+def step(text: str = "") -> StepResult:
+    return story.step(text, story.model_call(tokens=(2, 1)))
 
 
-def ask(held: Claimed, *calls: ModelToolCall, text: str = "") -> Change:
+def ask(held: Claim, *calls: ModelToolCall, text: str = "") -> Change:
     return tool_calls.request_tools(held, step(text), calls)
 
 
-def propose(session: Session, *subtasks: dict[str, Any]) -> Claimed:
+def propose(session: Session, *subtasks: dict[str, Any]) -> Claim:
     held = begin(session)
     ask(held, plan_call("p", *(subtasks or TWO)))
     return held
@@ -84,14 +83,14 @@ def decide(session: Session, decision: str = "approve", *, plan: Plan | None = N
     return approvals.decide_plan(session.pk, str(plan.pk), answer)
 
 
-def approved(session: Session, *subtasks: dict[str, Any]) -> Claimed:
+def approved(session: Session, *subtasks: dict[str, Any]) -> Claim:
     """Return the attempt that does the first sub-task."""
     held = propose(session, *subtasks)
     assert decide(session).ready == held.turn_id
     return claim(held.turn_id)
 
 
-def done(held: Claimed, report: str = "Done.") -> Change:
+def done(held: Claim, report: str = "Done.") -> Change:
     return ask(held, ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": report}))
 
 
@@ -114,13 +113,13 @@ def statuses(session: Session) -> dict[str, str]:
     return dict(SubTask.objects.filter(plan__session=session).order_by("position").values_list("key", "status"))
 
 
-def seen(held: Claimed) -> list[tuple[str, str]]:
+def seen(held: Claim) -> list[tuple[str, str]]:
     """What the model is given after its instructions."""
     messages, _ = prompt.model_input(held.turn_id, held.agent, WINDOW)
     return [(message.role, message.content) for message in messages[1:]]
 
 
-def offered(held: Claimed) -> list[str]:
+def offered(held: Claim) -> list[str]:
     return [tool.name for tool in prompt.model_input(held.turn_id, held.agent, WINDOW)[1]]
 
 
@@ -427,7 +426,7 @@ def test_independent_sub_tasks_go_on_and_those_that_wait_for_a_failure_do_not(se
     fail_at_work(session)
     held = claim(held.turn_id)
     assert statuses(session) == {"a": "failed", "b": "pending", "c": "pending", "d": "in_progress"}
-    assert held.steps == 0
+    assert held.spent.steps == 0
     assert seen(held) == [("user", "Do d.")]
     change = done(held)
     # Something failed, so the proposer has the word, in the same turn.
@@ -461,19 +460,19 @@ def test_a_sub_task_has_twenty_steps_and_the_turn_counts_none_of_them(session: S
     held = approved(session, TWO[0])
     for number in range(plans.STEP_LIMIT):
         assert held.agent == "coder"
-        assert held.steps == number
+        assert held.spent.steps == number
         ask(held, read_call(f"r{number}"))
         tool_calls.record_tool_result(session.pk, f"r{number}", content="{}", failed=False)
         held = claim(held.turn_id)
     assert statuses(session) == {"write": "failed"}
-    assert (held.agent, held.steps, held.first) == ("architect", 1, False)
+    assert (held.agent, held.spent.steps, held.is_first_step) == ("architect", 1, False)
 
 
 def test_each_sub_task_has_its_own_time(session: Session) -> None:
     held = approved(session)
     Turn.objects.update(claimed_at=timezone.now() - timedelta(seconds=100))
     done(held)
-    assert claim(held.turn_id).worked < timedelta(seconds=50)
+    assert claim(held.turn_id).spent.seconds < 50
 
 
 def test_a_question_ends_the_turn_and_the_answer_goes_on_with_the_sub_task(session: Session) -> None:
@@ -483,7 +482,7 @@ def test_a_question_ends_the_turn_and_the_answer_goes_on_with_the_sub_task(sessi
     assert change.events[-1].kind == "turn_completed"
     assert statuses(session) == {"write": "in_progress", "check": "pending"}
     answer = begin(session, "LL(1)")
-    assert (answer.agent, answer.first) == ("coder", False), "nobody is chosen anew"
+    assert (answer.agent, answer.is_first_step) == ("coder", False), "nobody is chosen anew"
     assert [role for role, _ in seen(answer)] == ["user", "assistant", "tool", "user"]
     assert seen(answer)[-1] == ("user", "LL(1)")
     done(answer)
@@ -497,7 +496,7 @@ def test_a_question_ends_the_turn_and_the_answer_goes_on_with_the_sub_task(sessi
 def test_after_a_failed_turn_the_next_message_goes_on(session: Session) -> None:
     held = approved(session)
     waiting = inbox.accept_message(session.pk, "And hurry.")
-    change = attempts.fail(held, code="model_error", text="No.", step=step("Half a"))
+    change = attempts.fail(held, code="model_error", text="No.", result=step("Half a"))
     assert change.ready == waiting.turn_id
     assert Plan.objects.get().status == "in_progress"
     held = claim(waiting.turn_id)

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
 from pytest_django import Settings
 
 from agents import routing
@@ -15,13 +14,13 @@ from llm import calls as model_calls
 from llm.types import ModelToolCall
 from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
-from sessions.results import Claimed, Step
+from sessions.results import AgentChoice, Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
-from sessions.turns.attempts import Choice
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import agent_choice, prompt
 from tests.live.provider import Provider
+from tests.sessions import story
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +33,11 @@ def session(alice: User) -> Session:
     return open_session(alice.pk, "reception")
 
 
-def begin(session: Session, text: str, agent: str | None = None) -> Claimed:
-    held = attempts.claim(inbox.accept_message(session.pk, text, agent=agent).turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def begin(session: Session, text: str, agent: str | None = None) -> Claim:
+    return story.claim(inbox.accept_message(session.pk, text, agent=agent).turn_id)
 
 
-async def choice_of(asked: agent_choice.Question, held: Claimed) -> attempts.Choice:
+async def choice_of(asked: agent_choice.Question, held: Claim) -> AgentChoice:
     try:
         return await agent_choice.choose(asked, held, id)
     finally:
@@ -48,20 +45,20 @@ async def choice_of(asked: agent_choice.Question, held: Claimed) -> attempts.Cho
         await model_calls.close()
 
 
-def decided(held: Claimed) -> Choice | None:
+def decided(held: Claim) -> AgentChoice | None:
     """Return the choice of another agent, if there is one to make."""
-    asked = agent_choice.question(held.turn_id)
+    asked = agent_choice.read_question(held.turn_id)
     choice = asyncio.run(choice_of(asked, held)) if agent_choice.is_open(asked) else None
     return choice if choice and choice.route else None
 
 
-def chosen(held: Claimed) -> str:
+def chosen(held: Claim) -> str:
     """Choose as a worker does, and end the turn."""
     if choice := decided(held):
-        held, change = attempts.assign(held, choice)
+        held, change = attempts.assign_agent(held, choice)
         assert [event.kind for event in change.events] == ["agent_switched"]
         assert change.events[0].payload["from_agent"] != held.agent
-    attempts.complete(held, Step(message_id=new_id(), text="ok"))
+    attempts.complete(held, StepResult(message_id=new_id(), text="ok"))
     return held.agent
 
 
@@ -72,7 +69,7 @@ def test_a_task_goes_to_the_agent_it_is_for_and_stays_there_until_another_comes(
 
 
 def test_a_greeting_is_answered_without_an_agent(session: Session) -> None:
-    asked = agent_choice.question(begin(session, "Привет!").turn_id)
+    asked = agent_choice.read_question(begin(session, "Привет!").turn_id)
     assert agent_choice.own_reply(asked)
     assert asked.current == "orchestrator"
 
@@ -88,9 +85,9 @@ def test_an_answer_to_a_question_stays_with_the_agent_that_asked(session: Sessio
     held = begin(session, "Write a function")
     choice = decided(held)
     assert choice
-    held, _ = attempts.assign(held, choice)
+    held, _ = attempts.assign_agent(held, choice)
     question = ModelToolCall(id="q", name="ask_followup_question", arguments={"question": "Which language?"})
-    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [question])
+    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [question])
     assert chosen(begin(session, "Explain it to me in Python")) == "coder"
 
 
@@ -100,7 +97,7 @@ def test_an_attempt_that_lost_its_turn_chooses_nobody(session: Session) -> None:
     assert choice
     attempts.cancel(session.pk, None)
     with pytest.raises(StaleAttempt):
-        attempts.assign(held, choice)
+        attempts.assign_agent(held, choice)
     session.refresh_from_db()
     assert session.current_agent == "orchestrator"
 
@@ -138,9 +135,9 @@ def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end
     assert choice.route
     # What this model says names no agent: words decide.
     assert choice.route.reason == routing.FALLBACK
-    attempts.assign(held, choice)
+    attempts.assign_agent(held, choice)
     # Its COMMIT got through and only the answer was lost.
-    attempts.assign(held, choice)
+    attempts.assign_agent(held, choice)
     assert calls() == [("routing", "orchestrator", *end)]
 
 
@@ -152,15 +149,18 @@ def test_a_call_that_chooses_and_is_stopped_is_in_the_ledger(session: Session) -
 
 def test_a_turn_that_ends_while_its_agent_is_chosen_has_the_call(session: Session) -> None:
     held = begin(session, "Write a function")
-    asked = Step(message_id=new_id(), text="", purpose=ModelCallPurpose.ROUTING, started_at=timezone.now())
-    attempts.fail(held, code="turn_timed_out", text="Too long.", step=asked)
+    asked = story.step("", story.model_call(tokens=(0, 0)), purpose=ModelCallPurpose.ROUTING)
+    attempts.fail(held, code="turn_timed_out", text="Too long.", result=asked)
     assert calls() == [("routing", "orchestrator", "failed", "turn_timed_out", 0)]
 
 
 def test_a_session_that_was_deleted_stops_its_worker_without_a_fault(session: Session) -> None:
     held = begin(session, "Write a function")
     delete_session(session.pk)
-    for look in (agent_choice.question, lambda turn_id: prompt.model_input(turn_id, "coder", Window(tokens=128_000))):
+    for look in (
+        agent_choice.read_question,
+        lambda turn_id: prompt.model_input(turn_id, "coder", Window(tokens=128_000)),
+    ):
         with pytest.raises(StaleAttempt):
             look(held.turn_id)
     assert attempts.claim(held.turn_id, worker="w", model="m") is None

@@ -185,7 +185,7 @@ async def test_what_a_cancelled_call_took_is_known_when_its_worker_has_stopped(
             await asyncio.sleep(0.05)
     await look(lambda: attempts.cancel(session.pk, None))
     (lease,) = worker.leases.values()
-    lease.lost = True
+    lease.is_lost = True
     lease.task.cancel()
     await running
     ((_, outcome, _, read, said, cost, _),) = await look(ledger)

@@ -13,10 +13,11 @@ from django.utils import timezone
 from sessions.database import in_thread
 from sessions.events import log
 from sessions.models import EventKind, Turn, new_id
-from sessions.results import Claimed
+from sessions.results import Claim
 from sessions.turns import attempts, inbox, recovery
 from sessions.turns.sessions import open_session
 from sessions.worker.writer import Writer
+from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,13 +33,11 @@ async def writer() -> AsyncIterator[Writer]:
     await layer.flush()
 
 
-def claimed(turn_id: uuid.UUID) -> Claimed:
-    held = attempts.claim(turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def claimed(turn_id: uuid.UUID) -> Claim:
+    return story.claim(turn_id)
 
 
-def texts(held: Claimed) -> list[str]:
+def texts(held: Claim) -> list[str]:
     events = log.since(held.session_id, 0)
     return [event.payload["text"] for event in events if event.kind == EventKind.TEXT_DELTA]
 

@@ -162,8 +162,10 @@ async def test_a_tool_is_asked_for_approved_run_and_answered(as_alice: Http) -> 
         assert (await event())["type"] == "agent_switched"
         assert (await event())["type"] == "message_received"
         turn_id = (await rows(lambda: Turn.objects.get())).pk
-        held = await in_thread(again)(turn_id)
-        announce(held)
+        claimed = await in_thread(attempts.claim)(turn_id, worker="w", model="m")
+        assert claimed
+        held, change = claimed
+        announce(change)
         assert (await event())["type"] == "task_started"
         announce(await in_thread(tool_calls.request_tools)(held, step("Let me see."), [COMMAND]))
         said = await event()

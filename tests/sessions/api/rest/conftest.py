@@ -11,15 +11,15 @@ import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
 
 from llm.types import ModelToolCall
 from sessions import broker
 from sessions.database import in_thread
-from sessions.models import Session, new_id
-from sessions.results import Claimed, Step
-from sessions.turns import attempts, inbox, tool_calls
+from sessions.models import Session
+from sessions.results import Claim, StepResult
+from sessions.turns import inbox, tool_calls
 from sessions.turns.sessions import open_session
+from tests.sessions import story
 
 
 @pytest.fixture
@@ -79,31 +79,20 @@ async def rows[T](read: Callable[[], T]) -> T:
     return await in_thread(read)()
 
 
-def step(text: str = "", *, tokens: tuple[int, int] = (30, 4), **more: Any) -> Step:
+def step(text: str = "", *, tokens: tuple[int, int] = (30, 4), **more: Any) -> StepResult:
     """A model call that has just ended."""
-    now = timezone.now()
-    return Step(
-        message_id=new_id(),
-        text=text,
-        started_at=now,
-        first_token_at=now,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        **more,
-    )
+    return story.step(text, story.model_call(tokens=tokens, **more))
 
 
-def begin(session: Session, text: str = "Do it.") -> Claimed:
+def begin(session: Session, text: str = "Do it.") -> Claim:
     return again(inbox.accept_message(session.pk, text).turn_id)
 
 
-def again(turn_id: Any) -> Claimed:
-    held = attempts.claim(turn_id, worker="w", model="m")
-    assert held is not None
-    return held
+def again(turn_id: Any) -> Claim:
+    return story.claim(turn_id)
 
 
-def ask_for(session: Session, *calls: ModelToolCall, text: str = "") -> Claimed:
+def ask_for(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
     """A turn that waits for these calls."""
     held = begin(session)
     tool_calls.request_tools(held, step(text), calls)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from sessions.database import in_thread
 from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, Session, Turn, Via, new_id
-from sessions.results import Step
+from sessions.results import StepResult
 from sessions.turns import approvals, attempts, recovery, tool_calls
 from sessions.turns.approvals import Answer
 from sessions.turns.sessions import open_session
@@ -33,7 +33,7 @@ def _work(session: Session) -> None:
     tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
     tool_calls.record_tool_result(session.pk, "r", content="Error: no", failed=True)
     attempts.complete(again(held.turn_id), step("Done.", tokens=(50, 6), cost=Decimal("0.0025")))
-    attempts.fail(begin(session), code="model_stalled", text="It fell silent.", step=step("Half"))
+    attempts.fail(begin(session), code="model_stalled", text="It fell silent.", result=step("Half"))
 
 
 async def test_each_model_call_is_counted_as_the_benchmark_client_reads_it(as_alice: Http, alice: User) -> None:
@@ -139,7 +139,9 @@ def test_a_turn_that_is_stopped_while_it_waits_asked_no_model(alice: User) -> No
 
 def test_a_step_that_never_asked_its_model_leaves_no_row(alice: User) -> None:
     session = open_session(alice.pk, "s")
-    attempts.fail(begin(session), code="too_many_steps", text="Enough.", step=Step(message_id=new_id(), text=""))
+    attempts.fail(
+        begin(session), code="too_many_steps", text="Enough.", result=StepResult(message_id=new_id(), text="")
+    )
     assert outcomes() == []
 
 

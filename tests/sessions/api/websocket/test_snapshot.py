@@ -30,7 +30,7 @@ from sessions.models import (
     Via,
     new_id,
 )
-from sessions.results import Claimed, Step
+from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import note_plans, open_session
@@ -132,7 +132,7 @@ class Conversation(RuleBasedStateMachine):
         note_plans(self.session.pk, True)
         # Who can propose plans.
         choose_agent(self.session.pk, "architect")
-        self.held: Claimed | None = None
+        self.held: Claim | None = None
         self.message_id = new_id()
 
     def active(self) -> Turn | None:
@@ -159,9 +159,8 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def claim(self) -> None:
         turn = self.session.turns.filter(status=TurnStatus.QUEUED).order_by("position").first()
-        held = attempts.claim(turn.pk, worker="w", model="m") if turn else None
-        if held:
-            self.held, self.message_id = held, new_id()
+        if turn and (claimed := attempts.claim(turn.pk, worker="w", model="m")):
+            self.held, self.message_id = claimed[0], new_id()
 
     @precondition(lambda self: self.held is not None)
     @rule(text=st.text("xyz", min_size=1, max_size=3), kind=st.sampled_from(PIECES))
@@ -173,10 +172,10 @@ class Conversation(RuleBasedStateMachine):
         addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
         log.append_all([addition])
 
-    def shown(self) -> Step:
+    def shown(self) -> StepResult:
         state = snapshot(self.session.pk)
         shown = [t for t in state["texts"] if t["message_id"] == str(self.message_id)] or [{"text": ""}]
-        return Step(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
+        return StepResult(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
 
     @precondition(lambda self: self.held is not None)
     @rule(how=st.sampled_from(["complete", "fail", "tools", "plan", "exhausted", "done", "refused", "release", "lose"]))
@@ -190,7 +189,7 @@ class Conversation(RuleBasedStateMachine):
             case "complete":
                 attempts.complete(held, self.shown())
             case "fail":
-                attempts.fail(held, code="model_error", text="No.", step=self.shown())
+                attempts.fail(held, code="model_error", text="No.", result=self.shown())
             case "tools":
                 # One that runs unasked, one that a person must allow, one that nobody may run.
                 calls = [

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from sessions.api.websocket import tool_offers
 from sessions.models import Session, ToolCall, new_id
-from sessions.results import Step
-from sessions.turns import attempts, inbox, tool_calls
+from sessions.results import StepResult
+from sessions.turns import inbox, tool_calls
 from sessions.turns.sessions import open_session
+from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 
 
@@ -21,9 +22,8 @@ from tests.sessions.calls import read_call, write_call
 def session(alice: User) -> Session:
     """A session with a call that may run and one that a person must allow."""
     session = open_session(alice.pk, "offers")
-    held = attempts.claim(inbox.accept_message(session.pk, "x").turn_id, worker="w", model="m")
-    assert held
-    tool_calls.request_tools(held, Step(message_id=new_id(), text=""), [read_call("read"), write_call("write")])
+    held = story.claim(inbox.accept_message(session.pk, "x").turn_id)
+    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [read_call("read"), write_call("write")])
     return session
 
 

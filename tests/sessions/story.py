@@ -1,0 +1,57 @@
+"""What happens to a session, told in short: a worker claims a turn, a model is called, a step ends."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from llm.types import CallOutcome, CallRecord, Usage
+from sessions.models import Session, new_id
+from sessions.results import Claim, StepResult
+from sessions.turns import attempts, inbox
+
+
+def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
+    """Claim a turn that is due."""
+    claimed = attempts.claim(turn_id, worker=worker, model=model)
+    assert claimed is not None, "the turn is not due"
+    return claimed[0]
+
+
+def begin(session: Session, text: str = "Do it.", **options: Any) -> Claim:
+    """Send a message and claim its turn."""
+    return claim(inbox.accept_message(session.pk, text, **options).turn_id)
+
+
+def model_call(
+    *,
+    model: str = "m",
+    tokens: tuple[int, int] = (30, 4),
+    cost: int | None = None,
+    attempt: int = 1,
+    outcome: CallOutcome = CallOutcome.COMPLETED,
+    error_code: str = "",
+    own_endpoint: bool = False,
+) -> CallRecord:
+    """A call of a model that has just ended."""
+    return CallRecord(
+        model=model,
+        attempt=attempt,
+        outcome=outcome,
+        error_code=error_code,
+        detail="",
+        usage=Usage(input_tokens=tokens[0], output_tokens=tokens[1]),
+        cost=None if cost is None else Decimal(cost),
+        own_endpoint=own_endpoint,
+        started_at=timezone.now(),
+        duration=0.1,
+        time_to_first_token=0.05,
+    )
+
+
+def step(text: str = "", *calls: CallRecord, **fields: Any) -> StepResult:
+    """A step that said this, with one model call where none is given."""
+    return StepResult(message_id=new_id(), text=text, calls=calls or (model_call(),), **fields)
