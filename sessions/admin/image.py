@@ -43,4 +43,4 @@ class ImageAdmin(SearchableAdmin):
     def picture(self, image: Any) -> SafeString:
         # Browsers run no code in images of these types.
         data = b64encode(image.data).decode()
-        return format_html('<img class="picture" src="data:{};base64,{}" alt="The image">', image.media_type, data)
+        return format_html('<img class="image" src="data:{};base64,{}" alt="The image">', image.media_type, data)

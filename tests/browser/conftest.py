@@ -1,4 +1,4 @@
-"""A browser for the tests of pages, and what it complained of."""
+"""A browser for the tests of pages, and the errors that it reports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.browser.tab import opened
+from tests.browser.tab import open_tab
 from tests.live.service import Service
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-# Not longer than a module: Playwright keeps an event loop running, in which no asynchronous test can run.
+# Per module: Playwright keeps an event loop running, in which no asynchronous test can run.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -26,7 +26,7 @@ def browser() -> Iterator[Browser]:
             warnings.warn(text, stacklevel=1)
         pytest.skip(text)
     with sync_playwright() as playwright:
-        # As root, in containers, Chromium has no sandbox to use; these tests open nothing but this service.
+        # Chromium has no sandbox as root in containers; these tests open only this service.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What browsers complained of; a test fails when there is anything in it at its end."""
+    """Errors and warnings of the browser. A test fails if any are left at its end."""
     return []
 
 
@@ -42,19 +42,19 @@ def complaints() -> list[str]:
 def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
     context = browser.new_context()
     context.set_default_timeout(20_000)
-    context.on("console", lambda message: note(complaints, message))
+    context.on("console", lambda message: record(complaints, message))
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     yield context
     context.close()
     assert complaints == []
 
 
-def note(complaints: list[str], message: ConsoleMessage) -> None:
-    # Violations of the Content-Security-Policy are told of in the console, too.
+def record(complaints: list[str], message: ConsoleMessage) -> None:
+    # These include violations of the Content-Security-Policy.
     if message.type in ("error", "warning"):
         complaints.append(message.text)
 
 
 @pytest.fixture
 def page(context: BrowserContext, service: Service) -> Page:
-    return opened(context, service.url)
+    return open_tab(context, service.url)

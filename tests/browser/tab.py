@@ -1,4 +1,4 @@
-"""A tab with the chat page, as whoever uses it sees it."""
+"""A tab with the chat page, as its user sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Locator, Page, WebSocket, expect
 
 
-def opened(context: BrowserContext, url: str) -> Page:
+def open_tab(context: BrowserContext, url: str) -> Page:
     page = context.new_page()
     page.goto(url)
     expect(page.locator("#connection")).to_have_text("Connected")
@@ -30,12 +30,12 @@ def answers(page: Page) -> Locator:
 
 
 def conversation(page: Page) -> list[str]:
-    """What the log says, without its times."""
+    """Return the texts of the conversation without times."""
     return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
 
 
 def sent_frames(page: Page) -> list[dict[str, Any]]:
-    """A list that will have every frame that the page sends from now on."""
+    """Return a list that receives every frame that the page sends from now on."""
     frames: list[dict[str, Any]] = []
 
     def listen(socket: WebSocket) -> None:

@@ -8,13 +8,13 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expect
 
-from tests.browser.tab import answers, box, conversation, opened, say, sent_frames
+from tests.browser.tab import answers, box, conversation, open_tab, say, sent_frames
 from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
 
-#: A PNG of one dot.
-DOT = base64.b64decode(
+#: A PNG of one pixel.
+PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 
@@ -70,12 +70,12 @@ def test_an_answer_is_stopped_and_the_conversation_goes_on(page: Page) -> None:
     assert answers(page).first.inner_text() == text
 
 
-def test_a_tool_is_answered_once(page: Page) -> None:
+def test_a_tool_call_is_answered_once(page: Page) -> None:
     say(page, TOOL)
     card = page.locator(".card.tool")
     expect(card).to_contain_text("read_file")
     expect(card).to_contain_text('"path": "README.md"')
-    expect(page.get_by_text("Waiting for the result of the tool.")).to_be_visible()
+    expect(page.get_by_text("Waiting for the tool's result.")).to_be_visible()
 
     card.get_by_label("Result").fill("# The file")
     card.get_by_role("button", name="Send result").click()
@@ -86,12 +86,12 @@ def test_a_tool_is_answered_once(page: Page) -> None:
     expect(page.locator("#progress")).to_be_hidden()
 
 
-def test_a_tool_is_refused(page: Page) -> None:
+def test_a_tool_call_is_rejected(page: Page) -> None:
     say(page, TOOL)
-    page.get_by_role("button", name="Refuse").click()
+    page.get_by_role("button", name="Reject").click()
 
     expect(answers(page).last).to_have_text("Thank you.")
-    expect(page.locator(".card.tool")).to_contain_text("refused")
+    expect(page.locator(".card.tool")).to_contain_text("rejected")
 
 
 def test_a_reloaded_page_shows_the_same_conversation(page: Page) -> None:
@@ -124,7 +124,7 @@ def key_of(page: Page) -> str:
     return str(page.evaluate("decodeURIComponent(location.hash.slice(1))"))
 
 
-def test_the_list_keeps_up_with_what_others_write(page: Page, service: Service) -> None:
+def test_the_session_list_shows_changes_by_other_clients(page: Page, service: Service) -> None:
     current = page.locator("#session-list [aria-current=page]")
     say(page, "/say one")
     expect(current).to_contain_text("2 messages")
@@ -134,17 +134,17 @@ def test_the_list_keeps_up_with_what_others_write(page: Page, service: Service) 
         answer = service.post("/api/v1/message", {"session_id": session_id, "message": "/say two", "wait": True})
         assert answer[0] == 200
     expect(current).to_contain_text("4 messages")
-    # Nobody tells this page of a session that it does not follow; it looks by itself.
+    # The page receives no events of this session; it polls the list.
     elsewhere = page.locator(f"#session-list a[href='#{key}-elsewhere']")
     expect(elsewhere).to_contain_text("2 messages", timeout=20_000)
     page.request.patch(f"{service.url}/api/v1/sessions/{key}", data={"title": "Counting"})
     expect(current).to_contain_text("Counting")
 
 
-def test_a_session_that_is_deleted_is_left_alone(page: Page, context: BrowserContext, service: Service) -> None:
+def test_a_deleted_session_is_not_created_again(page: Page, context: BrowserContext, service: Service) -> None:
     say(page, "/tokens 500 20")
     expect(answers(page)).to_contain_text("t3 ")
-    other = opened(context, page.url)
+    other = open_tab(context, page.url)
     path = f"{service.url}/api/v1/sessions/{key_of(page)}"
     frames = sent_frames(page)
     assert page.request.delete(path).ok
@@ -153,7 +153,7 @@ def test_a_session_that_is_deleted_is_left_alone(page: Page, context: BrowserCon
         expect(tab.locator("#deleted")).to_be_visible()
         expect(tab.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
     say(page, "/say to nobody")
-    # As long as a page that reconnects would have taken, and more.
+    # Longer than the delay before a reconnect.
     page.wait_for_timeout(3000)
     assert frames == []
     assert page.request.get(path).status == 404
@@ -168,7 +168,7 @@ def test_a_session_that_is_deleted_is_left_alone(page: Page, context: BrowserCon
 def test_two_tabs_show_the_same_stream(page: Page, context: BrowserContext) -> None:
     say(page, "/say first")
     expect(answers(page)).to_have_text("first")
-    other = opened(context, page.url)
+    other = open_tab(context, page.url)
     expect(answers(other)).to_have_text("first")
 
     say(page, "/tokens 40 40")
@@ -180,20 +180,20 @@ def test_two_tabs_show_the_same_stream(page: Page, context: BrowserContext) -> N
     assert conversation(other) == conversation(page)
 
 
-def test_a_page_that_is_opened_during_a_stream_ends_with_the_whole_answer(page: Page, context: BrowserContext) -> None:
+def test_a_page_opened_during_a_stream_shows_the_whole_answer(page: Page, context: BrowserContext) -> None:
     say(page, "/tokens 60 30")
     expect(answers(page)).to_contain_text("t9 ")
 
-    other = opened(context, page.url)
+    other = open_tab(context, page.url)
 
     expect(answers(other)).to_contain_text("t0 t1 ")
-    # The first page is in the background now, where browsers draw when they like.
+    # The first page is in the background now, where browsers may draw late.
     for tab in (other, page):
         expect(answers(tab)).to_have_text("".join(f"t{i} " for i in range(60)))
     assert conversation(other) == conversation(page)
 
 
-def test_an_interrupted_connection_loses_and_doubles_nothing(
+def test_a_broken_connection_loses_and_repeats_nothing(
     page: Page, context: BrowserContext, complaints: list[str]
 ) -> None:
     say(page, "/say before")
@@ -216,7 +216,7 @@ def test_an_interrupted_connection_loses_and_doubles_nothing(
     said = ["/say before", "/tokens 30 30", "/say without a connection"]
     expect(page.locator(".message.user .body")).to_have_text(said)
     expect(page.locator("#waiting")).to_be_hidden()
-    # A browser complains of each try to connect that fails.
+    # Browsers report each failed connection.
     complaints[:] = [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text]
 
 
@@ -224,10 +224,10 @@ def waiting(page: Page, text: str) -> Locator:
     return page.get_by_label("Waiting", exact=True).get_by_role("listitem").filter(has_text=text)
 
 
-def test_messages_that_wait_are_edited_withdrawn_and_answered_in_order(page: Page, context: BrowserContext) -> None:
+def test_waiting_messages_are_edited_withdrawn_and_answered_in_order(page: Page, context: BrowserContext) -> None:
     say(page, "/say Wait.\n/wait 600")
     expect(answers(page)).to_have_text("Wait.")
-    other = opened(context, page.url)
+    other = open_tab(context, page.url)
     for text in ("/say one", "/say two", "/say three"):
         say(page, text)
     expect(page.locator("#queue li .body")).to_have_text(["/say one", "/say two", "/say three"])
@@ -255,7 +255,7 @@ def test_messages_that_wait_are_edited_withdrawn_and_answered_in_order(page: Pag
     assert conversation(page) == conversation(other)
 
 
-def test_a_message_interrupts_the_answer_and_goes_before_those_that_wait(page: Page) -> None:
+def test_a_message_interrupts_the_answer_and_runs_before_waiting_messages(page: Page) -> None:
     interrupt = page.get_by_role("button", name="Stop and send")
     say(page, "/tokens 500 20")
     expect(answers(page)).to_contain_text("t1 ")
@@ -296,22 +296,22 @@ def test_an_edit_that_comes_too_late_is_not_lost(page: Page) -> None:
 
     expect(answers(page)).to_have_text("as it was")
     expect(box(page)).to_have_value("/say changed")
-    expect(page.locator("#notice")).to_contain_text("waits no longer")
+    expect(page.locator("#notice")).to_contain_text("already being answered")
 
 
-def test_a_message_that_the_server_refuses_can_be_written_again(page: Page) -> None:
+def test_a_message_that_the_server_rejects_can_be_edited(page: Page) -> None:
     text = "x" * 100_001
     say(page, text)
     expect(page.locator("#queue li")).to_contain_text("content")
 
-    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("button", name="Edit").click()
 
     expect(page.locator("#waiting")).to_be_hidden()
     expect(box(page)).to_have_value(text)
     box(page).fill("")
 
 
-def test_what_people_and_models_write_is_text(page: Page) -> None:
+def test_text_of_users_and_models_is_never_html(page: Page) -> None:
     evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
     say(page, f"/say {evil}")
     expect(answers(page)).to_have_text(evil)
@@ -325,8 +325,8 @@ def test_what_people_and_models_write_is_text(page: Page) -> None:
     assert page.locator("#log img, #log script, #log b, #log i").count() == 0
 
 
-def test_code_is_set_apart_when_the_answer_is_complete(page: Page) -> None:
-    # The demo model quotes what it was told.
+def test_code_blocks_appear_when_the_answer_is_complete(page: Page) -> None:
+    # The built-in model quotes the message.
     say(page, "See\n```python\nif  a < b:\n    pass\n```\nthere")
 
     expect(answers(page).locator("pre")).to_have_text("if  a < b:\n    pass")
@@ -356,7 +356,7 @@ def test_an_example_is_put_into_the_box(page: Page) -> None:
     expect(box(page)).to_be_focused()
 
 
-def test_a_phone_shows_everything(page: Page) -> None:
+def test_the_page_fits_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     say(page, f'/say {"long" * 100}\n/call list_files {{"path": "."}}')
     expect(page.locator(".card.tool")).to_be_visible()
@@ -392,15 +392,15 @@ def test_the_policy_allows_nothing_but_files_of_this_server(page: Page, service:
     assert "ws:" not in policy
 
 
-def test_pictures_are_sent_with_a_message_and_shown(page: Page) -> None:
+def test_images_are_sent_with_a_message_and_shown(page: Page) -> None:
     frames = sent_frames(page)
     page.reload()
-    picture = FilePayload(name="dot.png", mimeType="image/png", buffer=DOT)
-    page.locator("#picture-files").set_input_files([picture])
+    image = FilePayload(name="dot.png", mimeType="image/png", buffer=PIXEL)
+    page.locator("#image-files").set_input_files([image])
     attached = page.get_by_label("Images to send")
     expect(attached.locator("img")).to_have_count(1)
-    other = FilePayload(name="other.png", mimeType="image/png", buffer=DOT + b"\0")
-    page.locator("#picture-files").set_input_files([other])
+    other = FilePayload(name="other.png", mimeType="image/png", buffer=PIXEL + b"\0")
+    page.locator("#image-files").set_input_files([other])
     expect(attached.locator("img")).to_have_count(2)
     attached.get_by_role("button", name="Remove image 2").click()
     expect(attached.locator("img")).to_have_count(1)
@@ -410,17 +410,17 @@ def test_pictures_are_sent_with_a_message_and_shown(page: Page) -> None:
     (sent,) = [frame for frame in frames if frame["type"] == "user_message"]
     assert len(sent["images"]) == 1
     for _ in range(2):
-        shown = page.locator(".message.user .pictures img")
-        expect(shown).to_have_count(1)
-        # It has come, and it is a picture.
-        expect(shown).to_have_js_property("naturalWidth", 1)
+        images = page.locator(".message.user .images img")
+        expect(images).to_have_count(1)
+        # Loaded, and an image.
+        expect(images).to_have_js_property("naturalWidth", 1)
         page.reload()
 
 
-def test_what_is_no_picture_is_not_sent_and_nothing_is_lost(page: Page, complaints: list[str]) -> None:
+def test_a_file_that_is_not_an_image_is_rejected_and_the_text_is_kept(page: Page, complaints: list[str]) -> None:
     box(page).fill("/say Still here.")
-    fake = FilePayload(name="fake.png", mimeType="image/png", buffer=b"no picture")
-    page.locator("#picture-files").set_input_files([fake])
+    fake = FilePayload(name="fake.png", mimeType="image/png", buffer=b"no image")
+    page.locator("#image-files").set_input_files([fake])
     expect(page.locator("#notice")).to_contain_text("fake.png: This is no PNG, JPEG, GIF or WebP")
     expect(page.get_by_label("Images to send")).to_be_hidden()
     box(page).press("Enter")

@@ -1,4 +1,4 @@
-"""Plans on the chat page: a card that asks, and then shows how far each sub-task is."""
+"""Plans on the chat page: a card that asks for approval, and then shows the progress of each sub-task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from websockets.sync.client import connect
 
-from tests.browser.tab import answers, opened, say
+from tests.browser.tab import answers, open_tab, say
 from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def page(page: Page, service: Service) -> Page:
-    """A session with the agent that proposes plans; the page itself has nothing to choose one with."""
+    """A session with the agent that proposes plans. The page itself cannot choose one."""
     key = unquote(page.url.partition("#")[2])
     with connect(f"ws://127.0.0.1:{service.port}/ws/{key}", proxy=None) as socket:
         socket.send(json.dumps({"type": "switch_agent", "agent_type": "architect"}))
@@ -30,7 +30,7 @@ def propose(page: Page, *subtasks: dict[str, Any], afterwards: str = "/say Then 
     say(page, f"/call create_plan {json.dumps({'goal': 'Greet everybody', 'subtasks': subtasks})}\n{afterwards}")
     card = page.locator(".card.plan")
     expect(card).to_contain_text("needs approval")
-    expect(page.get_by_text("Waiting for your answer to the plan.")).to_be_visible()
+    expect(page.get_by_text("Waiting for your decision on the plan.")).to_be_visible()
     return card
 
 
@@ -43,12 +43,12 @@ def states(card: Locator) -> list[str]:
     return card.locator(".subtasks .badge").all_inner_texts()
 
 
-def test_a_plan_is_approved_and_shows_how_far_it_is(page: Page, context: BrowserContext) -> None:
+def test_an_approved_plan_shows_its_progress(page: Page, context: BrowserContext) -> None:
     card = propose(page, GREET, SLOW, LAST)
     expect(card).to_contain_text("Greet everybody")
     expect(card.locator("li").first).to_contain_text("coder · 1 min")
     expect(card.locator("li").last).to_contain_text("after look")
-    other = opened(context, page.url)
+    other = open_tab(context, page.url)
 
     card.get_by_role("button", name="Approve").click()
 
@@ -88,7 +88,7 @@ def test_a_plan_is_edited_before_it_is_approved(page: Page) -> None:
     expect(card.locator("li").first).to_contain_text("/say Good morning.")
 
 
-def test_a_plan_is_rejected_with_what_should_be_different(page: Page) -> None:
+def test_a_plan_is_rejected_with_feedback(page: Page) -> None:
     card = propose(page, GREET)
     card.get_by_role("button", name="Reject").click()
     card.get_by_label("What should be different").fill("Greet nobody.")
@@ -100,7 +100,7 @@ def test_a_plan_is_rejected_with_what_should_be_different(page: Page) -> None:
     expect(card.get_by_role("button")).to_have_count(0)
 
 
-def test_a_stop_stops_the_plan(page: Page) -> None:
+def test_stop_cancels_the_plan(page: Page) -> None:
     card = propose(page, SLOW, GREET)
     card.get_by_role("button", name="Approve").click()
     expect(card.locator(".subtasks .badge")).to_have_text(["working…", "to do"])

@@ -1,4 +1,4 @@
-"""The chat page's reducer (`state.js`), run in a browser: a snapshot and the events after it are the session."""
+"""The chat page's reducer (`state.js`), run in a browser: a snapshot and later events equal all events."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tests.live.service import Frame, Service
 
 pytestmark = pytest.mark.browser
 
-FOLD = """async ([snapshot, events]) => {
-  const { apply, fromSnapshot, NOTHING } = await import("/static/sessions/state.js");
+REPLAY = """async ([snapshot, events]) => {
+  const { apply, fromSnapshot, EMPTY_STATE } = await import("/static/sessions/state.js");
   const freeze = (value) => {
     if (value && typeof value === "object") Object.values(Object.freeze(value)).forEach(freeze);
     return value;
   };
-  return events.reduce((state, event) => apply(freeze(state), event), snapshot ? fromSnapshot(snapshot) : NOTHING);
+  return events.reduce((state, event) => apply(freeze(state), event), snapshot ? fromSnapshot(snapshot) : EMPTY_STATE);
 }"""
 ENDS = {"turn_completed", "turn_failed", "turn_cancelled"}
 
 
-def fold(page: Page, events: list[Frame], snapshot: dict[str, Any] | None = None) -> dict[str, Any]:
-    return dict(page.evaluate(FOLD, [snapshot, events]))
+def replay(page: Page, events: list[Frame], snapshot: dict[str, Any] | None = None) -> dict[str, Any]:
+    return dict(page.evaluate(REPLAY, [snapshot, events]))
 
 
-def known(state: dict[str, Any]) -> dict[str, Any]:
-    """What a snapshot tells, too: not how turns ended, nor the numbers of messages and which turns are over."""
+def snapshot_part(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a state that a snapshot has: no ends of turns, numbers of messages or finished turns."""
     messages = [{key: value for key, value in one.items() if key != "number"} for one in state["messages"]]
     messages.sort(key=lambda one: state["order"].index(one["turn_id"]))
     order = [turn for turn in state["order"] if turn in {one["turn_id"] for one in messages}]
@@ -56,12 +56,12 @@ def started(turn: str, attempt: int = 1, *replaces: str) -> tuple[str, dict[str,
     return "turn_started", {"turn_id": turn, "attempt": attempt, "model": "m", "replaces": list(replaces)}
 
 
-def said(turn: str, text: str, message_id: str = "a") -> tuple[str, dict[str, Any]]:
+def text_delta(turn: str, text: str, message_id: str = "a") -> tuple[str, dict[str, Any]]:
     return "text_delta", {"turn_id": turn, "message_id": message_id, "text": text}
 
 
 class Follower:
-    """A client of `codelab.v2` that keeps all events of a session."""
+    """A client of `codelab.v2` that collects all events of a session."""
 
     def __init__(self, service: Service, key: str) -> None:
         self.url = f"ws://127.0.0.1:{service.port}/ws/{key}"
@@ -86,7 +86,7 @@ class Follower:
         self.send({"type": "user_message", "content": content})
 
     def plan(self, snapshots: list[dict[str, Any]]) -> None:
-        """Have a plan proposed, edited and carried out, with a snapshot of each of its moments."""
+        """Propose, edit and run a plan, and take a snapshot of each stage."""
         self.send({"type": "switch_agent", "agent_type": "architect"})
         wait: dict[str, Any] = {"id": "a", "description": '/call read_file {"path": "x"}\n/say a', "agent": "coder"}
         subtasks = [wait, {"id": "b", "description": "/say b", "agent": "ask", "dependencies": ["a"]}]
@@ -104,7 +104,7 @@ class Follower:
         self.until("turn_completed")
 
     def until(self, *kinds: str) -> None:
-        """Follow until one of these kinds has happened."""
+        """Collect events until one of these kinds."""
         while True:
             frame = json.loads(self.socket.recv(20))
             if frame["type"] == "event":
@@ -120,7 +120,7 @@ class Follower:
         return [event for event in self.events if event["number"] <= number]
 
 
-def test_all_events_are_the_snapshot_and_those_after_it(page: Page, service: Service) -> None:
+def test_a_snapshot_and_later_events_equal_all_events(page: Page, service: Service) -> None:
     with Follower(service, "reduced").connected() as follower:
         snapshots = []
         follower.say(
@@ -175,34 +175,36 @@ def test_all_events_are_the_snapshot_and_those_after_it(page: Page, service: Ser
         whole = follower.up_to(last["number"])
         for snapshot in snapshots:
             before = follower.up_to(snapshot["number"])
-            assert known(fold(page, before)) == known(fold(page, [], snapshot))
+            assert snapshot_part(replay(page, before)) == snapshot_part(replay(page, [], snapshot))
             after = whole[len(before) :]
-            assert known(fold(page, after, snapshot)) == known(fold(page, [], last))
-    assert known(fold(page, whole)) == known(fold(page, [], last))
+            assert snapshot_part(replay(page, after, snapshot)) == snapshot_part(replay(page, [], last))
+    assert snapshot_part(replay(page, whole)) == snapshot_part(replay(page, [], last))
 
 
-def test_what_an_attempt_had_begun_to_say_is_said_again(page: Page) -> None:
-    begun = [message("t", "hi"), queued("t"), started("t"), said("t", "one "), said("t", "two")]
-    state = fold(page, events(*begun))
+def test_a_new_attempt_replaces_the_text_of_the_previous_one(page: Page) -> None:
+    begun = [message("t", "hi"), queued("t"), started("t"), text_delta("t", "one "), text_delta("t", "two")]
+    state = replay(page, events(*begun))
     assert [text["text"] for text in state["texts"].values()] == ["one two"]
 
-    again = [*begun, queued("t"), started("t", 2, "a"), said("t", "one", "b")]
-    state = fold(page, events(*again))
+    again = [*begun, queued("t"), started("t", 2, "a"), text_delta("t", "one", "b")]
+    state = replay(page, events(*again))
     assert [(text["message_id"], text["text"]) for text in state["texts"].values()] == [("b", "one")]
 
 
-def test_a_turn_ends_and_tells_why(page: Page) -> None:
+def test_a_failed_turn_keeps_its_error(page: Page) -> None:
     failed = {"turn_id": "t", "error": "No.", "error_code": "model_error"}
-    state = fold(page, events(message("t", "hi"), queued("t"), started("t"), said("t", "x"), ("turn_failed", failed)))
+    state = replay(
+        page, events(message("t", "hi"), queued("t"), started("t"), text_delta("t", "x"), ("turn_failed", failed))
+    )
     assert (state["turns"], state["texts"]) == ({}, {})
     assert state["ends"] == {"t": {"status": "failed", "error": "No.", "code": "model_error"}}
 
 
-def test_the_queue_is_edited_withdrawn_and_put_in_another_order(page: Page) -> None:
+def test_waiting_messages_are_edited_withdrawn_and_reordered(page: Page) -> None:
     turns = [fact for turn in "abc" for fact in (message(turn, turn), queued(turn))]
     edited = ("message_edited", {"message_id": "user b", "turn_id": "b", "content": "new"})
     moved = ("queue_changed", {"turn_ids": ["a", "c", "b"]})
-    state = fold(page, events(*turns, started("a"), edited, moved))
+    state = replay(page, events(*turns, started("a"), edited, moved))
     assert state["order"] == ["a", "c", "b"]
     assert [one["content"] for one in state["messages"]] == ["a", "new", "c"]
 
@@ -210,12 +212,12 @@ def test_the_queue_is_edited_withdrawn_and_put_in_another_order(page: Page) -> N
         ("message_withdrawn", {"message_id": "user c", "turn_id": "c"}),
         ("turn_cancelled", {"turn_id": "c"}),
     ]
-    state = fold(page, events(*turns, started("a"), edited, moved, *withdrawn))
+    state = replay(page, events(*turns, started("a"), edited, moved, *withdrawn))
     assert [one["content"] for one in state["messages"]] == ["a", "new"]
     assert set(state["turns"]) == {"a", "b"}
 
 
-def test_a_kind_that_is_not_known_only_counts(page: Page) -> None:
-    state = fold(page, events(message("t", "hi"), ("of the future", {})))
+def test_an_unknown_kind_only_advances_the_number(page: Page) -> None:
+    state = replay(page, events(message("t", "hi"), ("of the future", {})))
     assert state["number"] == 2
     assert len(state["messages"]) == 1

@@ -1,4 +1,4 @@
-"""Two tabs on one session while processes of the service are killed: neither may miss, repeat or lose anything."""
+"""Two tabs on one session while processes of the service are killed: neither may lose or repeat anything."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
 from codelab.local.embedded_servers import PostgresServer, RedisServer
-from tests.browser.tab import answers, conversation, opened, say, sent_frames
+from tests.browser.tab import answers, conversation, open_tab, say, sent_frames
 from tests.live.service import Service, running
 
 pytestmark = pytest.mark.browser
 
 TOKENS = "".join(f"t{i} " for i in range(100))
-#: Notes in the page whether it ever shows anything but one beginning of TOKENS.
+#: Records in the page whether it ever shows anything but one prefix of TOKENS.
 WATCH = """(whole) => {
   window.wrong = [];
   const look = () => {
@@ -33,7 +33,7 @@ WATCH = """(whole) => {
 
 
 class Fragile:
-    """A service of which any process may be killed."""
+    """A service whose processes may be killed."""
 
     def __init__(self, service: Service, postgres: PostgresServer, redis: RedisServer) -> None:
         self.service, self.url = service, service.url
@@ -47,7 +47,7 @@ class Fragile:
         assert server.process is not None
         main = psutil.Process(server.process.pid)
         for process in (main, *main.children(recursive=True)):
-            # The children end by themselves, once the first of them are gone.
+            # Children end by themselves when the first of them are gone.
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         server.process.wait()
@@ -63,7 +63,7 @@ class Fragile:
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
     folder: Path = tmp_path_factory.mktemp("fragile")
     with (
-        # What was committed must survive a kill, so this one writes to the disk before it says so.
+        # Commits must survive a kill, so this server writes them to the disk.
         PostgresServer(folder / "postgres", durable=True) as postgres,
         RedisServer(folder / "redis", durable=False) as redis,
         running(folder, postgres=postgres.url, redis=redis.url) as service,
@@ -76,8 +76,8 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
 def test_two_tabs_lose_nothing_when_processes_are_killed(
     fragile: Fragile, context: BrowserContext, complaints: list[str], victims: list[str]
 ) -> None:
-    page = opened(context, fragile.url)
-    other = opened(context, page.url)
+    page = open_tab(context, fragile.url)
+    other = open_tab(context, page.url)
     tabs = (page, other)
     for tab in tabs:
         tab.evaluate(WATCH, TOKENS)
@@ -92,23 +92,23 @@ def test_two_tabs_lose_nothing_when_processes_are_killed(
         fragile.start(name)
 
     for tab in tabs:
-        # A killed worker's lease of 15 s, a sweep of 5 s, and a machine that others use as well.
+        # The lease of a killed worker, recovery, and a busy machine.
         expect(answers(tab)).to_have_text([TOKENS, "after it"], timeout=120_000)
         expect(tab.locator(".message.user .body")).to_have_text(["/tokens 100 20", "/say after it"])
         expect(tab.locator("#connection")).to_have_text("Connected", timeout=30_000)
         expect(tab.locator("#waiting")).to_be_hidden()
         assert tab.evaluate("window.wrong") == []
     assert conversation(page) == conversation(other)
-    forgive(complaints)
+    drop_expected(complaints)
 
 
-def forgive(complaints: list[str]) -> None:
-    """A browser complains of each try to connect, and of each list of sessions, that fails."""
-    known = re.compile(r"ERR_CONNECTION|ERR_EMPTY_RESPONSE|status of 50[0-9]|WebSocket connection to")
-    complaints[:] = [text for text in complaints if not known.search(text)]
+def drop_expected(complaints: list[str]) -> None:
+    """Drop the reports of failed connections and failed requests for the session list."""
+    expected = re.compile(r"ERR_CONNECTION|ERR_EMPTY_RESPONSE|status of 50[0-9]|WebSocket connection to")
+    complaints[:] = [text for text in complaints if not expected.search(text)]
 
 
-def test_a_reload_in_the_middle_goes_on_where_the_page_was(page: Page) -> None:
+def test_a_reload_during_an_answer_resumes_where_the_page_was(page: Page) -> None:
     say(page, "/say before\n/fail rate_limited")
     expect(page.locator(".card.error")).to_be_visible()
     say(page, "/tokens 100 30")

@@ -1,32 +1,31 @@
-/** The page around a session: which one is open, the box to write in, and how the connection is. */
+/** The page around a session: the open session, the message box and the connection. */
 
-import { DELETED } from "./connection.js";
-import { Listing } from "./listing.js";
-import { keepState, outboxes } from "./memory.js";
+import { Attachments } from "./attachments.js";
+import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN } from "./connection.js";
+import { SessionList } from "./listing.js";
+import { outboxes, saveState } from "./memory.js";
 import { outline } from "./outline.js";
-import { Pictures } from "./pictures.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark } from "./render.js";
 import { Session } from "./session.js";
 import { ToolCard } from "./toolcard.js";
 
-const PROGRESS = {
+const PROGRESS_TEXTS = {
   working: "Working…",
-  waiting: "Waiting for the result of the tool.",
-  deciding: "Waiting for your answer to the plan.",
+  waiting: "Waiting for the tool's result.",
+  deciding: "Waiting for your decision on the plan.",
 };
-const CONNECTION = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
-const REFUSALS = { 4401: "Not signed in", [DELETED]: "Deleted" };
-const NOT_SIGNED_IN = 4401;
-const KEYS = "Enter sends, Shift + Enter makes a new line.";
-const KEYS_WHILE_ANSWERING = "Enter sends, Shift + Enter makes a new line, Ctrl + Enter stops the answer and sends.";
+const STATE_TEXTS = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
+const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: "Not signed in", [CLOSE_DELETED]: "Deleted" };
+const KEYS_TEXT = "Enter to send, Shift + Enter for a new line.";
+const KEYS_WHILE_ANSWERING_TEXT = "Enter to send, Shift + Enter for a new line, Ctrl + Enter to stop the answer and send.";
 
 const find = (id) => document.getElementById(id);
 const box = find("message");
 const scroller = find("scroller");
-const open = new Map(); // sessions with a connection, by key: the one that is shown, and those with messages to send
-let chat = null; // the session that is shown
+const sessions = new Map(); // connected ones, by key: the open session, and those with messages to send
+let chat = null; // the open session
 let isDrawn = true;
 let atBottom = true;
 let lastTop = 0;
@@ -42,14 +41,14 @@ const actions = {
     chat.discard(id);
     box.focus();
   },
-  takeBack(id, text, images) {
+  reopen(id, text, images) {
     chat.discard(id);
-    rescue(text);
-    pictures.put(images);
+    putIntoBox(text);
+    attachments.addUploads(images);
   },
-  rescue(text) {
-    notify("This message waits no longer. What you wrote stands in the box.");
-    rescue(text);
+  keepEdit(text) {
+    notify("This message is already being answered. Your edit is back in the message box.");
+    putIntoBox(text);
   },
 };
 const VIEWS = {
@@ -61,42 +60,42 @@ const VIEWS = {
   waiting: (item) => new WaitingMessage(item, chat.key, actions),
   unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };
-const pictures = new Pictures(find("pictures"), { onChange: boxChanged, onNotice: notify });
+const attachments = new Attachments(find("attachments"), { onChange: boxChanged, onNotice: notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
-const listing = new Listing(find("session-list"), find("no-sessions"), {
+const listing = new SessionList(find("session-list"), find("no-sessions"), {
   current: () => chat.key,
   onNotSignedIn() {
     chat.close();
-    connectionChanged("refused", NOT_SIGNED_IN);
+    connectionChanged("refused", CLOSE_NOT_SIGNED_IN);
   },
 });
 
 function start() {
   addEventListener("hashchange", openFromAddress);
-  addEventListener("pagehide", () => chat.isDeleted || keepState(chat.key, chat.state));
+  addEventListener("pagehide", () => chat.isDeleted || saveState(chat.key, chat.state));
   find("composer").addEventListener("submit", (event) => {
     event.preventDefault();
     sendMessage();
   });
   box.addEventListener("keydown", (event) => {
-    // Enter that ends the composition of a word, as in Japanese, is not meant for us.
+    // With an input method, as for Japanese, Enter ends a word and does not send.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     sendMessage({ interrupt: event.ctrlKey || event.metaKey });
   });
   box.addEventListener("input", boxChanged);
-  find("add-picture").addEventListener("click", () => find("picture-files").click());
-  find("picture-files").addEventListener("change", ({ target }) => {
-    pictures.add(target.files);
-    target.value = ""; // so that the same file can be chosen again
+  find("add-image").addEventListener("click", () => find("image-files").click());
+  find("image-files").addEventListener("change", ({ target }) => {
+    attachments.add(target.files);
+    target.value = ""; // or the same file could not be chosen again
     box.focus();
   });
-  box.addEventListener("paste", (event) => pictures.add(event.clipboardData.files) && event.preventDefault());
+  box.addEventListener("paste", (event) => attachments.add(event.clipboardData.files) && event.preventDefault());
   find("composer").addEventListener("dragover", (event) => event.preventDefault());
   find("composer").addEventListener("drop", (event) => {
     event.preventDefault();
-    pictures.add(event.dataTransfer.files);
+    attachments.add(event.dataTransfer.files);
   });
   find("scripts")?.addEventListener("click", ({ target }) => target.dataset.script && write(target.dataset.script));
   find("new-session").addEventListener("click", newSession);
@@ -106,16 +105,16 @@ function start() {
     box.focus();
   });
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
-  find("newest").addEventListener("click", () => follow(true));
+  find("newest").addEventListener("click", () => followEnd(true));
   find("stop").addEventListener("click", () => {
     chat.stop();
     box.focus();
   });
   find("interrupt").addEventListener("click", () => sendMessage({ interrupt: true }));
-  scroller.addEventListener("scroll", noteScroll, { passive: true });
-  new ResizeObserver(() => follow()).observe(scroller);
+  scroller.addEventListener("scroll", handleScroll, { passive: true });
+  new ResizeObserver(() => followEnd()).observe(scroller);
   openFromAddress();
-  // What was written in other sessions before this page was loaded again, and is still to be sent.
+  // Messages in other sessions that were not sent before the page was reloaded.
   for (const [key, entries] of Object.entries(outboxes())) {
     if (entries.some((entry) => !entry.refusal)) sessionOf(key).start();
   }
@@ -150,47 +149,47 @@ function newSession() {
 
 function openSession(key) {
   if (chat?.key === key) return;
-  const left = chat;
+  const previous = chat;
   notify("");
   find("sign-in").hidden = true;
   find("deleted").hidden = true;
   chat = sessionOf(key);
   chat.start();
-  pictures.show(key);
-  if (left) closeIfDone(left);
-  // Set without adding an entry or an event for it: "back" leaves the page instead of walking through new sessions.
+  attachments.reset(key);
+  if (previous) closeIfDone(previous);
+  // No new history entry: "back" leaves the page instead of going through new sessions.
   if (keyInAddress() !== key) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
   log.clear();
   queue.clear();
   connectionChanged(chat.connectionState);
   showSessions(false);
   draw();
-  follow(true);
-  listing.look();
+  followEnd(true);
+  listing.refresh();
 }
 
 function sessionOf(key) {
-  if (open.has(key)) return open.get(key);
+  if (sessions.has(key)) return sessions.get(key);
   const session = new Session(key, {
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
-    onEvent: (event) => listing.happened(event),
-    onNotice: (text, frame) => session === chat && notice(text, frame),
+    onEvent: (event) => listing.handleEvent(event),
+    onNotice: (text, frame) => session === chat && showNotice(text, frame),
     onState: (name, code) => session === chat && connectionChanged(name, code),
   });
-  open.set(key, session);
+  sessions.set(key, session);
   return session;
 }
 
-/** A session that is not shown is left when all that was written in it has been taken. */
+/** Disconnect from a session that is not open, once all its messages are sent. */
 function closeIfDone(session) {
   if (session === chat || !session.outbox.isDone) return;
   session.close();
-  open.delete(session.key);
+  sessions.delete(session.key);
 }
 
-function showSessions(shown) {
-  document.body.classList.toggle("listing", shown);
-  find("sessions-toggle").setAttribute("aria-expanded", shown);
+function showSessions(isOpen) {
+  document.body.classList.toggle("listing", isOpen);
+  find("sessions-toggle").setAttribute("aria-expanded", isOpen);
 }
 
 // The connection
@@ -198,13 +197,13 @@ function showSessions(shown) {
 function connectionChanged(name, code) {
   const status = find("connection");
   status.dataset.state = name;
-  const text = REFUSALS[code] ?? CONNECTION[name];
+  const text = CLOSE_TEXTS[code] ?? STATE_TEXTS[name];
   if (status.textContent !== text) status.textContent = text;
-  if (code === DELETED) {
+  if (code === CLOSE_DELETED) {
     find("deleted").hidden = false;
-    if (chat.unsent.length) rescue(chat.unsent.join("\n"));
+    if (chat.unsent.length) putIntoBox(chat.unsent.join("\n"));
   }
-  if (code !== NOT_SIGNED_IN) return;
+  if (code !== CLOSE_NOT_SIGNED_IN) return;
   find("sign-in-link").search = new URLSearchParams({ next: `/${location.hash}` });
   find("sign-in").hidden = false;
 }
@@ -213,12 +212,12 @@ function connectionChanged(name, code) {
 
 function sendMessage({ interrupt = false } = {}) {
   const text = box.value;
-  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || pictures.isUploading) return;
+  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || attachments.isUploading) return;
   notify("");
-  const images = pictures.take();
-  chat.say(text, { images, interrupt: interrupt && find("composer").classList.contains("answering") });
+  const images = attachments.take();
+  chat.sendMessage(text, { images, interrupt: interrupt && find("composer").classList.contains("answering") });
   write("");
-  follow(true);
+  followEnd(true);
 }
 
 function write(text) {
@@ -228,20 +227,20 @@ function write(text) {
 }
 
 function boxChanged() {
-  // `rows` and not a height: the policy of this page allows no inline styles.
+  // Not a height: the Content-Security-Policy allows no inline styles.
   box.rows = Math.min(box.value.split("\n").length, 8);
-  box.placeholder = pictures.ids.length ? "Say what is to be done with it" : "Write a message";
-  find("send").disabled = pictures.isUploading;
+  box.placeholder = attachments.ids.length ? "Say what to do with it" : "Write a message";
+  find("send").disabled = attachments.isUploading;
   find("interrupt").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
 }
 
-function notice(text, frame) {
+function showNotice(text, frame) {
   notify(text);
-  // What was written must not be lost with the message that it was to change.
-  if (frame.type === "edit_message") rescue(frame.content);
+  // A rejected edit must not be lost.
+  if (frame.type === "edit_message") putIntoBox(frame.content);
 }
 
-function rescue(text) {
+function putIntoBox(text) {
   write(box.value.trim() ? `${box.value}\n${text}` : text);
 }
 
@@ -250,7 +249,7 @@ function notify(text) {
   find("notice").hidden = !text;
 }
 
-// What the session looks like
+// Drawing
 
 function drawSoon() {
   if (!isDrawn) return;
@@ -260,36 +259,36 @@ function drawSoon() {
 
 function draw() {
   isDrawn = true;
-  const shown = outline(chat.state, chat.outbox, { isOpen: chat.isOpen });
-  log.show(shown.conversation);
-  queue.show(shown.queue);
-  find("waiting").hidden = shown.queue.length === 0;
-  find("welcome").hidden = shown.conversation.length + shown.queue.length > 0;
+  const view = outline(chat.state, chat.outbox, { isOpen: chat.isOpen });
+  log.show(view.conversation);
+  queue.show(view.queue);
+  find("waiting").hidden = view.queue.length === 0;
+  find("welcome").hidden = view.conversation.length + view.queue.length > 0;
   find("older").hidden = !chat.state.olderMessages;
   const line = find("progress");
-  line.hidden = !shown.progress;
-  line.dataset.kind = shown.progress;
-  // Setting the same text again would be read out again.
-  const text = PROGRESS[shown.progress] ?? "";
+  line.hidden = !view.progress;
+  line.dataset.kind = view.progress;
+  // Setting the same text again would make screen readers repeat it.
+  const text = PROGRESS_TEXTS[view.progress] ?? "";
   if (line.textContent !== text) line.textContent = text;
-  find("stop").hidden = !shown.isAnswering;
-  find("composer").classList.toggle("answering", shown.isAnswering);
-  find("keys").textContent = shown.isAnswering ? KEYS_WHILE_ANSWERING : KEYS;
+  find("stop").hidden = !view.isAnswering;
+  find("composer").classList.toggle("answering", view.isAnswering);
+  find("keys").textContent = view.isAnswering ? KEYS_WHILE_ANSWERING_TEXT : KEYS_TEXT;
   boxChanged();
-  follow();
+  followEnd();
 }
 
-// Scrolling along, but only for those who are at the end
+// Following the end of the conversation, unless the user has scrolled up
 
-function follow(force = false) {
+function followEnd(force = false) {
   atBottom ||= force;
   if (atBottom) scroller.scrollTop = scroller.scrollHeight;
   find("newest").hidden = atBottom;
 }
 
-function noteScroll() {
+function handleScroll() {
   const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
-  // Only a person scrolls up. Text that came in since the last frame makes the end far away too.
+  // Only the user scrolls up. New text also increases the distance to the end.
   if (isNear || scroller.scrollTop < lastTop) atBottom = isNear;
   lastTop = scroller.scrollTop;
   find("newest").hidden = atBottom;

@@ -1,24 +1,24 @@
-/** The socket of one session, in `codelab.v2`: opened again whenever it breaks, until the server says never. */
+/** The socket of one session, in `codelab.v2`. It reconnects after each failure, until a close code is final. */
 
 const PROTOCOL = "codelab.v2";
-// Close codes after which trying again cannot help: not signed in, foreign origin, impossible name of a session. A session
-// that was deleted would only be made again, empty.
-export const DELETED = 4410;
-const REFUSALS = new Set([4401, 4403, 4404, DELETED]);
-// The server is told to end, and another one is about to take its place.
-const RESTARTING = 1012;
-// Milliseconds before another try: chosen at random between the shortest and a longest that grows, so that after a
-// restart of the server not everybody comes back in the same moment.
-const SHORTEST = 500;
-const LONGEST = 5000;
-// A socket that lived shorter than this did not prove that the server is well, so the delay goes on growing.
-const STABLE = 5000;
-// A server that has not answered after this is not there, whatever the socket says; it gives itself 3 s.
-const SILENCE = 10_000;
+// Close codes after which a retry cannot help: not signed in, foreign origin, invalid session name, and deleted (the
+// server would create the session again, empty).
+export const CLOSE_NOT_SIGNED_IN = 4401;
+export const CLOSE_DELETED = 4410;
+const FINAL_CLOSE_CODES = new Set([CLOSE_NOT_SIGNED_IN, 4403, 4404, CLOSE_DELETED]);
+// The server restarts, and its successor is about to be ready.
+const CLOSE_RESTARTING = 1012;
+// The delay is random, below a bound that grows: all clients must not come back at once after a restart.
+const MIN_RETRY_DELAY_MS = 500;
+const MAX_RETRY_DELAY_MS = 5000;
+// A shorter connection does not prove that the server is healthy, so the delay keeps growing.
+const STABLE_AFTER_MS = 5000;
+// A server that does not answer within this time is gone, even if the socket is open. The server itself takes 3 s at most.
+const ANSWER_TIMEOUT_MS = 10_000;
 
 export class Connection {
   /**
-   * `after()` is the number of the last event that is known; `onFrame(frame)` gets all that follows, `welcome` first.
+   * `after()` returns the number of the last known event. `onFrame(frame)` receives all frames after it, `welcome` first.
    * `onState(name, code)`: connecting, open, waiting or refused.
    */
   constructor(key, { after, onFrame, onState }) {
@@ -26,11 +26,11 @@ export class Connection {
     url.protocol = url.protocol.replace("http", "ws");
     Object.assign(this, { url, after, onFrame, onState });
     this.failures = 0;
-    this.ended = new AbortController();
-    const { signal } = this.ended;
-    addEventListener("online", () => this.#hurry(), { signal });
-    addEventListener("offline", () => this.again(), { signal });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#hurry(), { signal });
+    this.abortController = new AbortController();
+    const { signal } = this.abortController;
+    addEventListener("online", () => this.#reconnectNow(), { signal });
+    addEventListener("offline", () => this.reconnect(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow(), { signal });
     this.#open();
   }
 
@@ -38,76 +38,77 @@ export class Connection {
     this.socket.send(JSON.stringify(frame));
   }
 
-  /** Expect word from the server; a socket that stays silent is given up. Each frame that comes ends the wait. */
+  /** Reconnect unless a frame comes in time. */
   expectAnswer() {
-    clearTimeout(this.patience);
-    this.patience = setTimeout(() => this.again(), SILENCE);
+    clearTimeout(this.answerTimer);
+    this.answerTimer = setTimeout(() => this.reconnect(), ANSWER_TIMEOUT_MS);
   }
 
-  /** Give this socket up, and come back with another. */
-  again(code = 0) {
-    this.#closed(this.socket, code);
+  /** Abandon this socket and open another. */
+  reconnect(code = 0) {
+    this.#handleClose(this.socket, code);
   }
 
-  /** End it for good. */
+  /** Close for good. */
   close() {
-    this.ended.abort();
-    clearTimeout(this.planned);
+    this.abortController.abort();
+    clearTimeout(this.retryTimer);
     const { socket } = this;
-    this.#forget();
+    this.#detach();
     socket?.close();
   }
 
   #open() {
-    clearTimeout(this.planned);
-    this.planned = null;
+    clearTimeout(this.retryTimer);
+    this.retryTimer = null;
     this.onState("connecting");
     const socket = new WebSocket(this.url, PROTOCOL);
     this.socket = socket;
-    // Also for a server that does not even open the socket.
+    // The server may not even open the socket.
     this.expectAnswer();
     socket.onopen = () => socket === this.socket && this.send({ type: "hello", after: this.after(), plans: true });
-    socket.onmessage = ({ data }) => socket === this.socket && this.#take(JSON.parse(data));
-    socket.onclose = ({ code }) => this.#closed(socket, code);
+    socket.onmessage = ({ data }) => socket === this.socket && this.#handleFrame(JSON.parse(data));
+    socket.onclose = ({ code }) => this.#handleClose(socket, code);
   }
 
-  #take(frame) {
-    clearTimeout(this.patience);
+  #handleFrame(frame) {
+    clearTimeout(this.answerTimer);
     if (frame.type === "welcome") {
-      this.isWelcome = true;
-      this.proof = setTimeout(() => (this.failures = 0), STABLE);
+      this.hasWelcome = true;
+      this.stableTimer = setTimeout(() => (this.failures = 0), STABLE_AFTER_MS);
       this.onFrame(frame);
       this.onState("open");
-    } else if (this.isWelcome) this.onFrame(frame);
-    else if (frame.error_code === "storage_unavailable") this.again();
-    // Any other word before the welcome is a refusal, and its close code follows.
+    } else if (this.hasWelcome) this.onFrame(frame);
+    else if (frame.error_code === "storage_unavailable") this.reconnect();
+    // Any other frame before `welcome` is a refusal; its close code follows.
     else this.expectAnswer();
   }
 
-  #closed(socket, code) {
-    // A socket that was given up closes late, sometimes after its successor has opened.
+  #handleClose(socket, code) {
+    // An abandoned socket closes late, sometimes after its successor has opened.
     if (!socket || socket !== this.socket) return;
-    this.#forget();
+    this.#detach();
     socket.close();
-    if (REFUSALS.has(code)) this.onState("refused", code);
-    else this.#wait(code);
+    if (FINAL_CLOSE_CODES.has(code)) this.onState("refused", code);
+    else this.#scheduleReconnect(code);
   }
 
-  #forget() {
+  #detach() {
     this.socket = null;
-    this.isWelcome = false;
-    clearTimeout(this.proof);
-    clearTimeout(this.patience);
+    this.hasWelcome = false;
+    clearTimeout(this.stableTimer);
+    clearTimeout(this.answerTimer);
   }
 
-  #wait(code) {
-    if (code === RESTARTING) this.failures = 0;
-    const longest = Math.min(2 * SHORTEST * 2 ** this.failures++, LONGEST);
-    this.planned = setTimeout(() => this.#open(), SHORTEST + Math.random() * (longest - SHORTEST));
+  #scheduleReconnect(code) {
+    if (code === CLOSE_RESTARTING) this.failures = 0;
+    const bound = Math.min(2 * MIN_RETRY_DELAY_MS * 2 ** this.failures++, MAX_RETRY_DELAY_MS);
+    const delay = MIN_RETRY_DELAY_MS + Math.random() * (bound - MIN_RETRY_DELAY_MS);
+    this.retryTimer = setTimeout(() => this.#open(), delay);
     this.onState("waiting", code);
   }
 
-  #hurry() {
-    if (this.planned) this.#open();
+  #reconnectNow() {
+    if (this.retryTimer) this.#open();
   }
 }

@@ -1,38 +1,38 @@
 /**
- * What a tab keeps through a reload: what it has written and the server has not acknowledged, and the state of the
- * session that was open, with its number. Each user has a memory of their own. A browser that keeps nothing is no fault.
+ * What a tab keeps through a reload, per user: frames that the server has not acknowledged, and the state of the open
+ * session. The page also works in a browser that stores nothing.
  */
 
-// A page of another version may not understand what this one has stored.
-const VERSION = 2;
+// Pages of another version may not understand the format.
+const FORMAT_VERSION = 2;
 
-const place = (name) => `codelab.${VERSION}.${document.body.dataset.user}.${name}`;
+const storageKey = (name) => `codelab.${FORMAT_VERSION}.${document.body.dataset.user}.${name}`;
 
 /** Return {session key: entries}. */
 export function outboxes() {
   return read("outboxes") ?? {};
 }
 
-export function keepOutbox(key, entries) {
+export function saveOutbox(key, entries) {
   const { [key]: _, ...others } = outboxes();
   write("outboxes", entries.length ? { ...others, [key]: entries } : others);
 }
 
-export function keepState(key, state) {
+export function saveState(key, state) {
   write("state", { key, state });
 }
 
-/** Return the state that was kept for this session, once, or undefined. */
+/** Return the saved state of this session and delete it, or return undefined. */
 export function takeState(key) {
-  const kept = read("state");
-  if (kept?.key !== key) return undefined;
-  sessionStorage.removeItem(place("state"));
-  return kept.state;
+  const entry = read("state");
+  if (entry?.key !== key) return undefined;
+  sessionStorage.removeItem(storageKey("state"));
+  return entry.state;
 }
 
 function read(name) {
   try {
-    return JSON.parse(sessionStorage.getItem(place(name)));
+    return JSON.parse(sessionStorage.getItem(storageKey(name)));
   } catch {
     return null;
   }
@@ -40,9 +40,9 @@ function read(name) {
 
 function write(name, value) {
   try {
-    sessionStorage.setItem(place(name), JSON.stringify(value));
+    sessionStorage.setItem(storageKey(name), JSON.stringify(value));
   } catch {
-    // No room, or forbidden.
-    sessionStorage.removeItem(place(name));
+    // Full or forbidden.
+    sessionStorage.removeItem(storageKey(name));
   }
 }

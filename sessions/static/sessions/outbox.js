@@ -1,18 +1,17 @@
 /**
- * What the user has asked for and the server has not acknowledged yet, kept through reloads. It is sent one at a time,
- * so that a refusal can only mean the entry that is under way, and again on each new socket until its outcome is known.
+ * Frames that the server has not acknowledged yet, kept through reloads. They are sent one at a time, so that an error
+ * can only mean the frame in flight, and again on each new socket until their outcome is known.
  *
- * An entry: `id`, the `frame` to send, `after` (the newest event when it was written), `then` (a frame to send when
- * this one has been taken), `sent`, `resting` while it is not sent again yet, `number` of the event that shows it, and
- * `refusal` ({code, text}).
+ * An entry: `id`; the `frame`; `after`, the newest event when it was written; `then`, a frame to send once this one is
+ * accepted; `sent`; `isDelayed` until its retry; `number` of the event that shows it; and `refusal` ({code, text}).
  */
 
-import { keepOutbox, outboxes } from "./memory.js";
+import { outboxes, saveOutbox } from "./memory.js";
 
 const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
 
-// Which event shows that a frame was taken. A message is acknowledged by name instead.
-const SHOWS = {
+// The event that confirms a frame. A message is acknowledged by id instead.
+const CONFIRMATIONS = {
   edit_message: (frame, kind, payload) =>
     kind === "message_edited" && payload.message_id === frame.message_id && payload.content === frame.content,
   withdraw_message: (frame, kind, payload) => kind === "message_withdrawn" && payload.message_id === frame.message_id,
@@ -22,8 +21,8 @@ const SHOWS = {
   cancel: (frame, kind, payload) => TURN_ENDS.has(kind) && payload.turn_id === frame.turn_id,
 };
 
-// Refusals that can only mean one type of frame, and come late when its event was faster.
-const CONCERNS = {
+// Errors that can only mean these types of frames. They come late if the event was faster.
+const FRAME_TYPES = {
   nothing_to_cancel: ["cancel"],
   message_begun: ["edit_message", "withdraw_message"],
   message_not_found: ["edit_message", "withdraw_message"],
@@ -41,7 +40,7 @@ export class Outbox {
     this.restart();
   }
 
-  /** Messages that the conversation does not show yet. */
+  /** Return the messages that the conversation does not show yet. */
   get messages() {
     return this.entries.filter((entry) => entry.frame.type === "user_message");
   }
@@ -59,87 +58,87 @@ export class Outbox {
     const id = randomId();
     if (frame.type === "user_message") frame = { ...frame, client_message_id: id };
     this.entries.push({ id, frame, after, then });
-    this.#keep();
+    this.#save();
   }
 
   remove(id) {
     this.entries = this.entries.filter((entry) => entry.id !== id);
-    if (this.underWay?.id === id) this.underWay = null;
-    this.#keep();
+    if (this.inFlight?.id === id) this.inFlight = null;
+    this.#save();
   }
 
-  /** Forget everything: there is nobody to send it to. */
+  /** Remove everything: the session is gone. */
   clear() {
     this.entries = [];
-    this.underWay = null;
-    this.#keep();
+    this.inFlight = null;
+    this.#save();
   }
 
-  /** Take the next entry to send, if there is one and none is under way. */
+  /** Return the next entry to send, now in flight; null if there is none, or another one is in flight. */
   next() {
-    if (this.underWay) return null;
-    let held = false; // messages never overtake each other
+    if (this.inFlight) return null;
+    let isBlocked = false; // messages never overtake each other
     for (const entry of this.entries) {
       const isMessage = entry.frame.type === "user_message";
-      if (entry.refusal || entry.number || (isMessage && held)) continue;
-      if (!entry.resting) {
-        this.underWay = entry;
+      if (entry.refusal || entry.number || (isMessage && isBlocked)) continue;
+      if (!entry.isDelayed) {
+        this.inFlight = entry;
         entry.sent = true;
-        this.#keep();
+        this.#save();
         return entry;
       }
-      held ||= isMessage;
+      isBlocked ||= isMessage;
     }
     return null;
   }
 
-  /** On a new socket everything is sent again whose outcome is not known. */
+  /** Send everything whose outcome is unknown again, on a new socket. */
   restart() {
-    this.underWay = null;
-    for (const entry of this.entries) delete entry.resting;
+    this.inFlight = null;
+    for (const entry of this.entries) delete entry.isDelayed;
   }
 
-  /** The server has stored a message; it is shown by the event before `number`. */
-  accepted({ client_message_id, number }) {
+  /** Record that the server stored a message, which the event `number` shows. */
+  markStored({ client_message_id, number }) {
     const entry = this.entries.find((one) => one.id === client_message_id);
     if (!entry) return;
     entry.number = number;
-    if (this.underWay === entry) this.underWay = null;
-    this.#keep();
+    if (this.inFlight === entry) this.inFlight = null;
+    this.#save();
   }
 
-  /** An event has happened: what it shows needs not be sent any more. */
-  happened({ kind, payload }) {
-    for (const entry of this.entries.filter(({ frame }) => SHOWS[frame.type]?.(frame, kind, payload))) this.taken(entry);
+  /** Complete the frames that this event confirms. */
+  handleEvent({ kind, payload }) {
+    for (const entry of this.entries.filter(({ frame }) => CONFIRMATIONS[frame.type]?.(frame, kind, payload))) this.complete(entry);
   }
 
-  /** All events up to this number are known. */
-  reached(number) {
+  /** Remove the messages that events up to this number show. */
+  removeThrough(number) {
     for (const entry of this.entries.filter((one) => one.number <= number)) this.remove(entry.id);
   }
 
-  /** Remove an entry that was taken, and put what was to follow in its place. */
-  taken({ id, then, after }) {
+  /** Remove an entry that was accepted, and add its next frame. */
+  complete({ id, then, after }) {
     this.remove(id);
     if (then) this.add(then, { after });
   }
 
-  /** Return the entry that a refusal means, which is then no longer under way; null when it comes too late for any. */
-  refused(code) {
-    const entry = this.underWay;
-    const types = CONCERNS[code];
+  /** Return the entry that an error means, no longer in flight; null if the error comes too late. */
+  takeFailed(code) {
+    const entry = this.inFlight;
+    const types = FRAME_TYPES[code];
     if (!entry || (types && !types.includes(entry.frame.type))) return null;
-    this.underWay = null;
+    this.inFlight = null;
     return entry;
   }
 
-  keepRefusal(entry, refusal) {
+  setRefusal(entry, refusal) {
     entry.refusal = refusal;
-    this.#keep();
+    this.#save();
   }
 
-  #keep() {
-    keepOutbox(this.key, this.entries);
+  #save() {
+    saveOutbox(this.key, this.entries);
   }
 }
 

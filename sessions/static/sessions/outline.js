@@ -1,19 +1,19 @@
 /**
- * What the page has to show of a session, from its state and what is still to be sent. Pure: plain values in and out.
+ * What the page shows of a session, from its state and its outbox. Pure: plain values in and out.
  *
- * A turn that waits behind another is in the queue, and in the conversation from the moment in which it is next.
+ * A turn that waits behind another is in the queue; when it is next, it moves to the conversation.
  */
 
 import { openTurns } from "./state.js";
 
 const LABELS = { user: "You", assistant: "Assistant", system: "System" };
-const REFUSED = "Error: Refused by the user";
+const REJECTION = "Error: Refused by the user";
 
-export const STOPPED = "Stopped.";
-const INTERRUPTED = "Interrupted: this is not the whole answer.";
-const UNSENT = "Not sent yet. It will be, as soon as the server can take it.";
+const STOPPED_TEXT = "Stopped.";
+const INTERRUPTED_TEXT = "Interrupted: this answer is incomplete.";
+const UNSENT_TEXT = "Not sent yet. We'll send it when you're back online.";
 
-/** Return {conversation, queue, progress, isAnswering}; each item has a `key` that stays and a `type`. */
+/** Return {conversation, queue, progress, isAnswering}. Each item has a stable `key` and a `type`. */
 export function outline(state, outbox, { isOpen }) {
   const [current, ...waiting] = openTurns(state);
   const results = new Map(state.messages.filter((one) => one.tool_call_id).map((one) => [one.tool_call_id, one.content]));
@@ -24,7 +24,7 @@ export function outline(state, outbox, { isOpen }) {
     .flatMap((id) => turnItems(id, byTurn.get(id), { state, outbox, results }));
   const queue = waiting.flatMap((id) => byTurn.get(id)).map((message) => waitingItem(message, outbox));
   for (const item of unsentMessages(state, outbox).map((entry) => unsentItem(entry, isOpen))) {
-    // All is well: it will be part of the conversation before anybody has looked.
+    // Nothing delays it: it is part of the conversation within moments.
     if (!current && !item.note) conversation.push({ ...item, type: "message" });
     else queue.push(item);
   }
@@ -39,34 +39,34 @@ function turnItems(id, messages, { state, outbox, results }) {
   }
   if (end?.status === "failed") items.push({ key: `end ${id}`, type: "error", text: end.error, code: end.code });
   if (end?.status === "cancelled" && !messages.some((message) => message.interrupted)) {
-    items.push({ key: `end ${id}`, type: "remark", text: STOPPED });
+    items.push({ key: `end ${id}`, type: "remark", text: STOPPED_TEXT });
   }
   return items;
 }
 
 function messageItems(message, end, { state, outbox, results }) {
   const calls = message.tool_calls ?? [];
-  if (message.tool_call_id) return []; // shown by its card
-  const remark = message.interrupted ? (end?.status === "cancelled" ? STOPPED : INTERRUPTED) : "";
-  const said = message.content || message.reasoning || !calls.length ? [messageItem(message, { remark })] : [];
-  return [...said, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
+  if (message.tool_call_id) return []; // its card shows it
+  const remark = message.interrupted ? (end?.status === "cancelled" ? STOPPED_TEXT : INTERRUPTED_TEXT) : "";
+  const texts = message.content || message.reasoning || !calls.length ? [messageItem(message, { remark })] : [];
+  return [...texts, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
 function messageItem({ message_id, role, content, subtask_id, reasoning = "", images }, more) {
   const name = LABELS[role] ?? role;
   const label = subtask_id ? `${name} · ${subtask_id}` : name;
-  return { key: message_id, type: "message", role, label, text: content, reasoning, images: idsOf(images), time: timeOf(message_id), ...more };
+  return { key: message_id, type: "message", role, label, text: content, reasoning, images: imageIds(images), time: timeOfId(message_id), ...more };
 }
 
 function toolItem({ id, name, arguments: args }, turn, { state, outbox, results }) {
   const plan = state.plans[id];
-  // Another key than a tool's: it may have been drawn before it was known to be a plan.
+  // Not the key of a tool: the call may be on the page already, from before it was known to be a plan.
   if (plan) return { ...plan, key: `plan ${id}`, type: "plan", isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
   const item = { key: `tool ${id}`, type: "tool", id, tool: name, args, approval: false };
   if (results.has(id)) {
     const result = results.get(id);
-    const failed = result === REFUSED ? "refused" : result.startsWith("Error: ") && "failed";
-    return { ...item, status: failed || "done", result };
+    const failure = result === REJECTION ? "rejected" : result.startsWith("Error: ") && "failed";
+    return { ...item, status: failure || "done", result };
   }
   if (!state.turns[turn]) return { ...item, status: "closed" };
   if (outbox.find("tool_result", { call_id: id })) return { ...item, status: "sending" };
@@ -77,35 +77,35 @@ function waitingItem({ message_id, content, images }, outbox) {
   const edit = outbox.find("edit_message", { message_id });
   const isLeaving = Boolean(outbox.find("withdraw_message", { message_id }));
   const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : "";
-  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, images: idsOf(images), note, isFixed: isLeaving };
+  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, images: imageIds(images), note, isFixed: isLeaving };
 }
 
-/** Messages of this tab that the state does not have. Their acknowledgement may have been lost, or be on its way. */
+/** Return messages of this tab that the state lacks. Their acknowledgement may be lost or on its way. */
 function unsentMessages(state, outbox) {
   const isShown = ({ frame, after }) =>
     state.messages.some((one) => one.role === "user" && one.number > after && one.content === frame.content);
   return outbox.messages.filter((entry) => entry.refusal || !isShown(entry));
 }
 
-function unsentItem({ id, frame, sent, resting, refusal }, isOpen) {
-  const note = refusal?.text ?? (isOpen && !resting ? "" : UNSENT);
-  // What may have reached the server can be withdrawn only after the server has said so.
+function unsentItem({ id, frame, sent, isDelayed, refusal }, isOpen) {
+  const note = refusal?.text ?? (isOpen && !isDelayed ? "" : UNSENT_TEXT);
+  // What may have reached the server can only be withdrawn there.
   const canDiscard = Boolean(refusal) || !sent;
   return { key: id, type: "unsent", id, role: "user", label: LABELS.user, text: frame.content, images: frame.images ?? [], note, canDiscard };
 }
 
 function progressOf(state, current) {
   if (!current) return "";
-  const isAsked = Object.values(state.plans).some((plan) => plan.status === "draft");
-  if (state.turns[current].status === "waiting") return isAsked ? "deciding" : "waiting";
+  const isPlanPending = Object.values(state.plans).some((plan) => plan.status === "draft");
+  if (state.turns[current].status === "waiting") return isPlanPending ? "deciding" : "waiting";
   return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";
 }
 
-function idsOf(images = []) {
+function imageIds(images = []) {
   return images.map((image) => image.image_id);
 }
 
-/** Ids are UUIDs of version 7, which begin with the milliseconds of their making. */
-function timeOf(id) {
+/** Return when the id was made: UUIDs of version 7 begin with milliseconds. */
+function timeOfId(id) {
   return id[14] === "7" ? parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined;
 }

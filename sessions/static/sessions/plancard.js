@@ -1,4 +1,4 @@
-/** A plan that the model proposes: a question while it waits for its answer, then how far each sub-task is. */
+/** A plan that the model proposes: first a question, after the decision the progress of each sub-task. */
 
 import { button, element } from "./render.js";
 
@@ -16,10 +16,10 @@ const SUBTASK_BADGES = {
   failed: ["failed", "failed"],
   skipped: ["stopped", ""],
 };
-const LONGEST = 400; // characters of a report; all of it is in the conversation
+const MAX_REPORT_CHARACTERS = 400; // the conversation has the whole report
 
 export class PlanCard {
-  /** `decide(fields)` sends the answer: {decision, modified_subtasks or feedback}. */
+  /** `decide(fields)` sends {decision, modified_subtasks or feedback}. */
   constructor({ goal }, decide) {
     this.decide = decide;
     this.badge = element("span", { class: "badge" });
@@ -28,7 +28,7 @@ export class PlanCard {
     this.goal = element("p", { class: "body", dir: "auto" });
     const title = element("h3", { class: "heading" }, "Plan", this.badge);
     this.node = element("article", { class: "card plan" }, title, this.goal, this.list, this.rest);
-    this.fields = new Map(); // textareas of descriptions that are being edited, by sub-task
+    this.fields = new Map(); // textareas for descriptions, by sub-task
   }
 
   update({ goal, status, subtasks, isSending }) {
@@ -36,29 +36,29 @@ export class PlanCard {
     if (this.goal.textContent !== goal) this.goal.textContent = goal;
     this.goal.hidden = !goal;
     const isDraft = status === "draft";
-    if (subtasks !== this.subtasks) this.#show(subtasks);
+    if (subtasks !== this.subtasks) this.#showSubtasks(subtasks);
     const kind = !isDraft ? "" : isSending ? "sending" : "asking";
     if (kind === this.kind) return;
     this.kind = kind;
-    if (!isDraft && this.fields.size) this.#show(subtasks, false);
+    if (!isDraft && this.fields.size) this.#showSubtasks(subtasks, false);
     if (kind === "asking") this.rest.replaceChildren(...(this.form ?? this.#choice()));
     else this.rest.replaceChildren(...(kind ? ["Sending…"] : []));
   }
 
-  #show(subtasks, isEdited = false) {
+  #showSubtasks(subtasks, isEditable = false) {
     this.subtasks = subtasks;
     this.fields.clear();
-    this.list.replaceChildren(...subtasks.map((subtask) => this.#row(subtask, isEdited)));
+    this.list.replaceChildren(...subtasks.map((subtask) => this.#row(subtask, isEditable)));
   }
 
-  #row({ id, description, agent, dependencies, estimated_time: time, status, result }, isEdited) {
+  #row({ id, description, agent, dependencies, estimated_time: time, status, result }, isEditable) {
     const badge = element("span", { class: "badge" });
     showBadge(badge, SUBTASK_BADGES[status]);
     const facts = [agent, dependencies.length && `after ${dependencies.join(", ")}`, time].filter(Boolean).join(" · ");
     const head = element("div", { class: "heading" }, element("code", {}, id), element("span", {}, facts), badge);
-    const body = isEdited ? this.#field(id, description) : element("p", { class: "body", dir: "auto" }, description);
+    const body = isEditable ? this.#field(id, description) : element("p", { class: "body", dir: "auto" }, description);
     const row = element("li", { "data-status": status }, head, body);
-    if (result) row.append(element("p", { class: "result", dir: "auto" }, shortened(result)));
+    if (result) row.append(element("p", { class: "result", dir: "auto" }, shorten(result)));
     return row;
   }
 
@@ -80,13 +80,13 @@ export class PlanCard {
   }
 
   #edit() {
-    this.#show(this.subtasks, true);
-    const approve = button("Approve as edited", "primary", () => this.decide({ decision: "edit", modified_subtasks: this.#edited() }));
-    this.#ask([element("div", { class: "buttons" }, approve, this.#back())]);
+    this.#showSubtasks(this.subtasks, true);
+    const approve = button("Approve as edited", "primary", () => this.decide({ decision: "edit", modified_subtasks: this.#subtasksFromForm() }));
+    this.#showForm([element("div", { class: "buttons" }, approve, this.#back())]);
     this.fields.values().next().value.focus();
   }
 
-  #edited() {
+  #subtasksFromForm() {
     return this.subtasks.map(({ status, result, ...subtask }) => ({
       ...subtask,
       description: this.fields.get(subtask.id).value,
@@ -99,20 +99,20 @@ export class PlanCard {
     const reject = button("Reject the plan", "primary", () => {
       this.decide({ decision: "reject", ...(field.value.trim() && { feedback: field.value }) });
     });
-    this.#ask([field, element("div", { class: "buttons" }, reject, this.#back())]);
+    this.#showForm([field, element("div", { class: "buttons" }, reject, this.#back())]);
     field.focus();
   }
 
   #back() {
     return button("Back", "quiet", () => {
       this.form = null;
-      this.#show(this.subtasks);
+      this.#showSubtasks(this.subtasks);
       this.rest.replaceChildren(...this.#choice());
     });
   }
 
-  /** Kept, so that an answer that the server refuses can be mended. */
-  #ask(form) {
+  /** Show a form. It is kept, so that a decision that the server rejects can be corrected. */
+  #showForm(form) {
     this.form = form;
     this.rest.replaceChildren(...form);
   }
@@ -123,6 +123,6 @@ function showBadge(badge, [label, kind]) {
   badge.className = `badge ${kind}`;
 }
 
-function shortened(text) {
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
+function shorten(text) {
+  return text.length > MAX_REPORT_CHARACTERS ? `${text.slice(0, MAX_REPORT_CHARACTERS)} …` : text;
 }

@@ -1,17 +1,17 @@
-/** Messages that are not in the conversation yet: those that wait for their turn, and those that are still to be sent. */
+/** Messages that are not in the conversation yet: those that wait for their turn, and those that are not sent. */
 
-import { button, element, strip } from "./render.js";
+import { button, element, imageStrip } from "./render.js";
 
-/** A message that waits: it can be edited, withdrawn and answered before all others. */
+/** A message that waits for its turn. The user can edit it, withdraw it, or have it answered first. */
 export class WaitingMessage {
-  /** `actions`: edit(id, text), withdraw(id), answerNow(id), and rescue(text) for what can no longer be saved. */
+  /** `actions`: edit(id, text), withdraw(id), answerNow(id), and keepEdit(text) for an edit that comes too late. */
   constructor({ id, images }, session, actions) {
     Object.assign(this, { id, actions });
     this.body = element("div", { class: "body", dir: "auto" });
     this.note = element("p", { class: "remark" });
     this.editButton = button("Edit", "link", () => this.#edit());
     const now = button("Answer now", "link", () => actions.answerNow(id));
-    now.title = "Stops the answer that is being given";
+    now.title = "Stops the current answer";
     this.buttons = element(
       "div",
       { class: "buttons" },
@@ -19,7 +19,7 @@ export class WaitingMessage {
       button("Withdraw", "link", () => actions.withdraw(id)),
       now,
     );
-    this.node = element("li", {}, this.body, strip(session, images), this.note, this.buttons);
+    this.node = element("li", {}, this.body, imageStrip(session, images), this.note, this.buttons);
   }
 
   update({ text, note, isFixed }) {
@@ -31,7 +31,7 @@ export class WaitingMessage {
   }
 
   leave() {
-    if (this.form && this.field.value !== this.text) this.actions.rescue(this.field.value);
+    if (this.form && this.field.value !== this.text) this.actions.keepEdit(this.field.value);
     this.#close();
   }
 
@@ -72,19 +72,19 @@ export class WaitingMessage {
   }
 }
 
-/** A message that the server has not acknowledged, or has refused. */
+/** A message that the server has not acknowledged or has rejected. */
 export class UnsentMessage {
-  /** `actions`: discard(id), takeBack(id, text, images). */
+  /** `actions`: discard(id), reopen(id, text, images). */
   constructor({ id, text, images }, session, actions) {
     const body = element("div", { class: "body", dir: "auto" }, text);
     this.note = element("p", { class: "remark" });
     this.buttons = element(
       "div",
       { class: "buttons" },
-      button("Take back", "link", () => actions.takeBack(id, text, images)),
+      button("Edit", "link", () => actions.reopen(id, text, images)),
       button("Discard", "link", () => actions.discard(id)),
     );
-    this.node = element("li", {}, body, strip(session, images), this.note, this.buttons);
+    this.node = element("li", {}, body, imageStrip(session, images), this.note, this.buttons);
   }
 
   update({ note, canDiscard }) {

@@ -1,4 +1,4 @@
-/** Nodes of the conversation. Text from people and models only ever becomes text nodes. */
+/** Nodes of the conversation. Text of users and models only becomes text nodes, never HTML. */
 
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -8,9 +8,8 @@ export function element(name, attributes = {}, ...children) {
 }
 
 /**
- * Children of a node, one for each item, in their order. `make(item)` returns a view with a `node`, `update(item)` and
- * perhaps `leave()`; it stays as long as there is an item with its key, so that what somebody is reading or writing
- * stays, too.
+ * Children of a node, one per item, in order. `make(item)` returns a view with a `node`, `update(item)` and perhaps
+ * `leave()`. A view stays as long as an item has its key, so that selections and half-written forms survive.
  */
 export class List {
   constructor(node, make) {
@@ -31,12 +30,12 @@ export class List {
       view.node.remove();
       this.views.delete(key);
     }
-    let place = this.node.firstChild;
+    let next = this.node.firstChild;
     for (const item of items) {
       const view = this.views.get(item.key) ?? this.#add(item);
       view.update(item);
-      if (view.node === place) place = place.nextSibling;
-      else this.node.insertBefore(view.node, place);
+      if (view.node === next) next = next.nextSibling;
+      else this.node.insertBefore(view.node, next);
     }
   }
 
@@ -47,26 +46,26 @@ export class List {
   }
 }
 
-/** A message: an article with a heading line, what the model thought, a body and perhaps a remark. */
+/** A message: an article with a heading, perhaps the reasoning, a body and perhaps a remark. */
 export class Message {
   constructor({ role, label, time, images = [] }, session) {
     this.body = element("div", { class: "body", dir: "auto" });
     this.heading = heading(label, time);
-    this.node = element("article", { class: `message ${role}` }, this.heading, this.body, strip(session, images));
+    this.node = element("article", { class: `message ${role}` }, this.heading, this.body, imageStrip(session, images));
   }
 
   update({ label, text, reasoning = "", busy = false, remark = "" }) {
-    // Whose work it is a part of is known when it is complete.
+    // The sub-task is known when the message is complete.
     if (this.heading.firstChild.data !== label) this.heading.firstChild.data = label;
-    if (reasoning !== (this.reasoning ?? "")) this.#think(reasoning);
-    // Open while there is nothing else to read; whoever opens or closes it is not contradicted.
-    if (this.thoughts && !this.text && text) this.thoughts.open = false;
-    if (text !== this.text || busy !== this.busy) this.#say(text, busy);
-    if (remark !== (this.remark ?? "")) this.#remark(remark);
+    if (reasoning !== (this.reasoning ?? "")) this.#setReasoning(reasoning);
+    // Open while there is nothing else to read. Later only the user opens or closes it.
+    if (this.details && !this.text && text) this.details.open = false;
+    if (text !== this.text || busy !== this.busy) this.#setText(text, busy);
+    if (remark !== (this.remark ?? "")) this.#setRemark(remark);
   }
 
-  #say(text, busy) {
-    // Read out when it is complete, not word by word; and code is set apart then.
+  #setText(text, busy) {
+    // Screen readers read it when it is complete, not word by word. Code blocks appear then, too.
     if (busy) this.node.setAttribute("aria-busy", "true");
     else this.node.removeAttribute("aria-busy");
     if (!busy) showText(this.body, text);
@@ -75,18 +74,18 @@ export class Message {
     Object.assign(this, { text, busy });
   }
 
-  #think(reasoning) {
-    if (!this.thoughts) {
+  #setReasoning(reasoning) {
+    if (!this.details) {
       const text = element("div", { class: "thoughts", dir: "auto" });
-      this.thoughts = element("details", { class: "reasoning" }, element("summary", {}, "Thoughts"), text);
-      this.thoughts.open = !this.text;
-      this.body.before(this.thoughts);
+      this.details = element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), text);
+      this.details.open = !this.text;
+      this.body.before(this.details);
     }
-    this.thoughts.lastChild.textContent = reasoning;
+    this.details.lastChild.textContent = reasoning;
     this.reasoning = reasoning;
   }
 
-  #remark(remark) {
+  #setRemark(remark) {
     this.line?.remove();
     this.line = remark && new Remark({ text: remark }).node;
     if (remark) this.node.append(this.line);
@@ -94,19 +93,19 @@ export class Message {
   }
 }
 
-export const pictureAddress = (key, id = "") => `/api/v1/sessions/${encodeURIComponent(key)}/images${id && `/${id}`}`;
+export const imageUrl = (key, id = "") => `/api/v1/sessions/${encodeURIComponent(key)}/images${id && `/${id}`}`;
 
-/** Pictures of a session, small, each a link to the whole of it; nothing where there are none. */
-export function strip(key, ids) {
+/** Return small images of a session, each a link to the full image; an empty string if there are none. */
+export function imageStrip(key, ids) {
   if (!ids.length) return "";
-  const links = ids.map((id, place) => {
-    const src = pictureAddress(key, id);
-    return element("a", { href: src, target: "_blank", rel: "noopener" }, element("img", { src, alt: `Image ${place + 1}` }));
+  const links = ids.map((id, index) => {
+    const src = imageUrl(key, id);
+    return element("a", { href: src, target: "_blank", rel: "noopener" }, element("img", { src, alt: `Image ${index + 1}` }));
   });
-  return element("div", { class: "pictures" }, ...links);
+  return element("div", { class: "images" }, ...links);
 }
 
-/** A line about what became of a message or of its answer. */
+/** A line about the outcome of a message or an answer. */
 export class Remark {
   constructor({ text }) {
     this.node = element("p", { class: "remark" }, text);
@@ -120,7 +119,7 @@ export class ErrorCard {
     this.node = element(
       "article",
       { class: "card error" },
-      element("h3", { class: "heading" }, "This did not work"),
+      element("h3", { class: "heading" }, "Something went wrong"),
       element("p", { class: "body", dir: "auto" }, text),
       element("p", { class: "code" }, code),
     );
@@ -129,22 +128,22 @@ export class ErrorCard {
   update() {}
 }
 
-/** Show a whole text, code between ``` fences as blocks. */
+/** Show a complete text, with code between ``` fences as blocks. */
 function showText(body, text) {
   body.replaceChildren(...blocks(text).map(({ code, language, text: part }) => (code ? codeBlock(language, part) : part)));
 }
 
 function blocks(text) {
-  const found = [{ code: false, lines: [] }];
+  const parts = [{ code: false, lines: [] }];
   for (const line of text.split("\n")) {
-    const last = found.at(-1);
+    const last = parts.at(-1);
     const fence = last.code ? /^\s*```\s*$/.test(line) : /^\s*```[^`]*$/.test(line);
-    if (fence) found.push({ code: !last.code, language: line.trim().slice(3), lines: [] });
+    if (fence) parts.push({ code: !last.code, language: line.trim().slice(3), lines: [] });
     else last.lines.push(line);
   }
-  return found
+  return parts
     .map(({ lines, ...rest }) => ({ ...rest, text: lines.join("\n") }))
-    .filter(({ code, text }) => code || text.trim() || found.length === 1);
+    .filter(({ code, text }) => code || text.trim() || parts.length === 1);
 }
 
 function codeBlock(language, text) {

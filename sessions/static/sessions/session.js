@@ -1,41 +1,43 @@
-/** One session as this tab knows it: its state, what is still to be sent, and the connection that brings both on. */
+/** One session in this tab: its state, its outbox and its connection. */
 
-import { Connection, DELETED } from "./connection.js";
+import { CLOSE_DELETED, Connection } from "./connection.js";
 import { takeState } from "./memory.js";
 import { Outbox } from "./outbox.js";
-import { apply, fromSnapshot, NOTHING, openTurns } from "./state.js";
+import { apply, EMPTY_STATE, fromSnapshot, openTurns } from "./state.js";
 
-// Refusals that pass by themselves; nothing was stored, and the same is sent again.
-const PASSING = new Set(["storage_unavailable", "broker_unavailable"]);
-// Refusals that are told by a close code right afterwards.
-const CLOSING = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames", "session_deleted"]);
-// Refusals that mean: it is done already, or has become pointless. Nobody needs to hear of them.
-const POINTLESS = new Set([
+// Temporary errors: nothing was stored, and the same frame is sent again.
+const RETRYABLE_CODES = new Set(["storage_unavailable", "broker_unavailable"]);
+// Errors that a close code follows.
+const CLOSING_CODES = new Set(["not_signed_in", "origin_not_allowed", "invalid_session_key", "too_many_frames", "session_deleted"]);
+// Errors about frames that are done already or no longer matter. The user need not see them.
+const OBSOLETE_CODES = new Set([
   ...["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"],
   ...["approval_decided", "unknown_plan"],
 ]);
-const SOCKET_TOO_BIG = 1009;
+const CLOSE_TOO_BIG = 1009;
+const MIN_RETRY_DELAY_MS = 500;
+const MAX_RETRY_DELAY_MS = 5000;
 
 export class Session {
   /**
-   * `onChange()` is told of every change, `onEvent(event)` of every event, `onNotice(text)` of what did not work,
-   * `onState(name, code)` of the connection.
+   * `onChange()` follows every change, `onEvent(event)` every event, `onNotice(text, frame)` every rejected frame, and
+   * `onState(name, code)` the connection.
    */
   constructor(key, { onChange, onEvent, onNotice, onState }) {
     Object.assign(this, { key, onChange, onEvent, onNotice, onState });
-    this.state = takeState(key) ?? NOTHING;
+    this.state = takeState(key) ?? EMPTY_STATE;
     this.outbox = new Outbox(key);
     this.gapAt = null; // number after which events were missing
-    this.isDeleted = false; // the server has it no more: nothing is sent, and nothing will come
-    this.unsent = []; // what was written for it and can no longer be sent
+    this.isDeleted = false; // on the server: nothing is sent or received any more
+    this.unsent = []; // texts that can no longer be sent
   }
 
-  /** Connect; does nothing when it has been done. */
+  /** Connect, if not done yet. */
   start() {
     this.connection ??= new Connection(this.key, {
       after: () => this.#after(),
-      onFrame: (frame) => this.#take(frame),
-      onState: (name, code) => this.#connectionChanged(name, code),
+      onFrame: (frame) => this.#handleFrame(frame),
+      onState: (name, code) => this.#handleState(name, code),
     });
   }
 
@@ -43,12 +45,12 @@ export class Session {
     return this.connectionState === "open";
   }
 
-  /** Send a message; `images` are ids of pictures that this session has. */
-  say(content, { images = [], interrupt = false } = {}) {
-    this.#add({ type: "user_message", content, ...shown(images), ...(interrupt && { interrupt }) });
+  /** Send a message; `images` are ids of images of this session. */
+  sendMessage(content, { images = [], interrupt = false } = {}) {
+    this.#add({ type: "user_message", content, ...imageFields(images), ...(interrupt && { interrupt }) });
   }
 
-  /** Stop what is being answered. */
+  /** Stop the current answer. */
   stop() {
     const [turn_id] = openTurns(this.state);
     if (turn_id && !this.outbox.find("cancel", { turn_id })) this.#add({ type: "cancel", turn_id });
@@ -58,7 +60,7 @@ export class Session {
     this.#add({ type: "tool_result", call_id, ...fields });
   }
 
-  /** Answer a plan: {decision, modified_subtasks or feedback}. */
+  /** Decide on a plan: {decision, modified_subtasks or feedback}. */
   decide(plan_id, fields) {
     this.#add({ type: "plan_decision", plan_id, ...fields });
   }
@@ -71,17 +73,17 @@ export class Session {
     this.#add({ type: "withdraw_message", message_id });
   }
 
-  /** Stop what is being answered and answer this waiting message: it is withdrawn and said again with priority. */
+  /** Stop the current answer and answer this message: withdraw it, and send it again with priority. */
   answerNow(message_id) {
     const { content, images = [] } = this.state.messages.find((message) => message.message_id === message_id);
-    const again = { type: "user_message", content, ...shown(images.map((image) => image.image_id)), interrupt: true };
+    const again = { type: "user_message", content, ...imageFields(images.map((image) => image.image_id)), interrupt: true };
     this.#add({ type: "withdraw_message", message_id }, again);
   }
 
-  /** Forget a message that was refused, or never sent. */
+  /** Remove a message that was rejected or never sent. */
   discard(id) {
     this.outbox.remove(id);
-    this.#changed();
+    this.#update();
   }
 
   close() {
@@ -92,10 +94,10 @@ export class Session {
   #add(frame, then) {
     if (this.isDeleted) return;
     this.outbox.add(frame, { after: this.state.number, then });
-    this.#changed();
+    this.#update();
   }
 
-  #changed() {
+  #update() {
     this.#send();
     this.onChange();
   }
@@ -108,19 +110,19 @@ export class Session {
   }
 
   #after() {
-    // Twice nothing fits: what is known here is not what the server has.
-    return this.gapAt === this.state.number && this.gapTwice ? undefined : this.state.number;
+    // The same gap twice: this state is not the server's, so ask for a snapshot.
+    return this.gapAt === this.state.number && this.isGapRepeated ? undefined : this.state.number;
   }
 
-  #connectionChanged(name, code) {
+  #handleState(name, code) {
     this.connectionState = name;
     if (name === "waiting") {
-      // Only what was under way can have been too big for the socket, and it would be again.
-      if (code === SOCKET_TOO_BIG) this.#refused({ error_code: "frame_too_large", content: "This is too long to be sent." });
+      // Only the frame in flight can have been too big, and it would be again.
+      if (code === CLOSE_TOO_BIG) this.#handleError({ error_code: "frame_too_large", content: "Your message is too long to send." });
       this.outbox.restart();
     }
     if (name === "open") this.#send();
-    if (code === DELETED) {
+    if (code === CLOSE_DELETED) {
       this.isDeleted = true;
       this.unsent = this.outbox.messages.filter((entry) => !entry.number).map(({ frame }) => frame.content);
       this.outbox.clear();
@@ -129,57 +131,57 @@ export class Session {
     this.onChange();
   }
 
-  #take(frame) {
-    if (frame.type === "welcome") this.#welcome(frame);
-    else if (frame.type === "event") this.#event(frame);
-    else if (frame.type === "accepted") this.outbox.accepted(frame);
-    else if (frame.type === "error") this.#refused(frame);
-    this.outbox.reached(this.state.number);
-    this.#changed();
+  #handleFrame(frame) {
+    if (frame.type === "welcome") this.#handleWelcome(frame);
+    else if (frame.type === "event") this.#handleEvent(frame);
+    else if (frame.type === "accepted") this.outbox.markStored(frame);
+    else if (frame.type === "error") this.#handleError(frame);
+    this.outbox.removeThrough(this.state.number);
+    this.#update();
   }
 
-  #welcome({ mode, snapshot }) {
+  #handleWelcome({ mode, snapshot }) {
     if (mode !== "snapshot") return;
     this.state = fromSnapshot(snapshot);
     this.gapAt = null;
   }
 
-  #event(event) {
+  #handleEvent(event) {
     const { number } = this.state;
     if (event.number <= number) return;
     if ((event.first ?? event.number) !== number + 1) {
-      this.gapTwice = this.gapAt === number;
+      this.isGapRepeated = this.gapAt === number;
       this.gapAt = number;
-      this.connection.again();
+      this.connection.reconnect();
       return;
     }
     this.state = apply(this.state, event);
-    this.outbox.happened(event);
+    this.outbox.handleEvent(event);
     this.onEvent(event);
   }
 
-  #refused({ error_code: code, content: text }) {
-    if (CLOSING.has(code)) return;
-    const entry = this.outbox.refused(code);
+  #handleError({ error_code: code, content: text }) {
+    if (CLOSING_CODES.has(code)) return;
+    const entry = this.outbox.takeFailed(code);
     if (!entry) return;
-    if (PASSING.has(code)) this.#rest(entry);
-    else if (entry.frame.type === "user_message") this.outbox.keepRefusal(entry, { code, text });
-    else if (code === "message_not_found" && entry.then) this.outbox.taken(entry);
+    if (RETRYABLE_CODES.has(code)) this.#retryLater(entry);
+    else if (entry.frame.type === "user_message") this.outbox.setRefusal(entry, { code, text });
+    else if (code === "message_not_found" && entry.then) this.outbox.complete(entry);
     else {
       this.outbox.remove(entry.id);
-      if (!POINTLESS.has(code)) this.onNotice(text, entry.frame);
+      if (!OBSOLETE_CODES.has(code)) this.onNotice(text, entry.frame);
     }
   }
 
-  #rest(entry) {
-    entry.resting = true;
+  #retryLater(entry) {
+    entry.isDelayed = true;
     setTimeout(() => {
-      delete entry.resting;
-      this.#changed();
-    }, 500 + Math.random() * 4500);
+      delete entry.isDelayed;
+      this.#update();
+    }, MIN_RETRY_DELAY_MS + Math.random() * (MAX_RETRY_DELAY_MS - MIN_RETRY_DELAY_MS));
   }
 }
 
-function shown(images) {
+function imageFields(images) {
   return images.length ? { images } : {};
 }

@@ -1,4 +1,4 @@
-/** A tool that the model asks for: a form while it waits for its result, a record of the result afterwards. */
+/** A tool call of the model: a form until it has a result, then the result. */
 
 import { button, element } from "./render.js";
 
@@ -6,21 +6,21 @@ const BADGES = {
   waiting: ["waiting", ""],
   approval: ["needs approval", "attention"],
   sending: ["sending…", ""],
-  done: ["result sent", "done"],
+  done: ["done", "done"],
   failed: ["failed", "failed"],
-  refused: ["refused", "failed"],
+  rejected: ["rejected", "failed"],
   closed: ["closed", ""],
 };
-let forms = 0;
+let formCount = 0;
 
 export class ToolCard {
-  /** `answer(fields)` sends the result of the tool, or why there is none. */
+  /** `answer(fields)` sends the result of the tool, or an error. */
   constructor({ tool, args }, answer) {
     this.answer = answer;
     this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
     const title = element("h3", { class: "heading" }, "Tool ", element("code", {}, tool), this.badge);
-    this.node = element("article", { class: "card tool" }, title, shownArguments(args), this.rest);
+    this.node = element("article", { class: "card tool" }, title, argumentsNode(args), this.rest);
   }
 
   update({ status, approval, result }) {
@@ -30,34 +30,34 @@ export class ToolCard {
     if (status === this.status) return;
     this.status = status;
     if (status === "waiting") this.rest.replaceChildren(...(this.form ??= this.#form()));
-    else this.rest.replaceChildren(...(result ? [folded("Result", prettyText(result))] : []));
+    else this.rest.replaceChildren(...(result ? [foldable("Result", prettyText(result))] : []));
   }
 
   #form() {
-    const field = element("textarea", { rows: "2", id: `result-${++forms}`, spellcheck: "false" });
+    const field = element("textarea", { rows: "2", id: `result-${++formCount}`, spellcheck: "false" });
     return [
-      element("label", { for: field.id }, "Result, as JSON or as plain text"),
+      element("label", { for: field.id }, "Result (JSON or plain text)"),
       field,
       element(
         "div",
         { class: "buttons" },
         button("Send result", "primary", () => this.answer(resultFields(field.value))),
-        button("Refuse", "quiet", () => this.answer({ error: "Refused by the user" })),
+        button("Reject", "quiet", () => this.answer({ error: "Refused by the user" })),
       ),
     ];
   }
 }
 
-function shownArguments(args) {
+function argumentsNode(args) {
   const text = pretty(args);
-  return text.length > 600 ? folded("Arguments", text) : block("Arguments", text);
+  return text.length > 600 ? foldable("Arguments", text) : block("Arguments", text);
 }
 
 function block(label, text) {
   return element("pre", { dir: "ltr", tabindex: "0", "aria-label": label }, text);
 }
 
-function folded(label, text) {
+function foldable(label, text) {
   const details = element("details", {}, element("summary", {}, label), block(label, text));
   details.open = text.length <= 300;
   return details;
@@ -66,7 +66,7 @@ function folded(label, text) {
 function resultFields(text) {
   try {
     const result = JSON.parse(text);
-    // The service takes null for "no result"; a person who types it means the word.
+    // The service reads null as "no result"; a user who types it means the word.
     return { result: result ?? { output: text } };
   } catch {
     return { result: { output: text } };

@@ -1,4 +1,4 @@
-"""The admin shows everything, changes nothing, and asks few questions of the database however much there is."""
+"""The admin shows everything, changes nothing, and needs few queries for any number of rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
 
 @pytest.fixture(scope="module", autouse=True)
 def _urls() -> None:
-    """Import all URLs before the first request: whoever has locked a session, as these tests have, is given 0.7 s."""
+    """Import all URLs before the first request: transactions that lock a session, as here, have 0.7 s."""
     reverse("admin:index")
 
 
@@ -67,7 +67,7 @@ def step(text: str) -> StepResult:
 
 
 def converse(owner: User, key: str, *, turns: int = 1) -> Session:
-    """A session with a tool that was used, an answer, and a failure after half an answer, in each turn."""
+    """Create a session; per round, a tool call with an answer, and a failure after half an answer."""
     session = open_session(owner.pk, key)
     for number in range(turns):
         accepted = inbox.accept_message(session.pk, f"question {number} {NASTY}")
@@ -97,7 +97,7 @@ def body(client: Client, path: str) -> str:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_asks_as_much_of_one_session_as_of_many(
+def test_a_list_needs_no_more_queries_for_many_sessions(
     operator: Client, alice: User, name: str, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for number in range(5):
@@ -111,11 +111,11 @@ def test_a_list_asks_as_much_of_one_session_as_of_many(
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_the_page_of_a_row_shows_it_and_changes_nothing(operator: Client, alice: User, name: str) -> None:
+def test_the_page_of_a_row_is_read_only(operator: Client, alice: User, name: str) -> None:
     converse(alice, f"session {NASTY}")
     models: dict[str, Any] = dict(zip(LISTS, (Session, Turn, Message, ToolCall, ModelCall, Event, Worker), strict=True))
     for row in models[name].objects.all():
-        # The name of a worker holds characters that the admin quotes in paths.
+        # The admin quotes some characters of a worker's name in paths.
         pk = "".join(f"_{ord(c):02X}" if c in ':/_#?;@&=+$,"[]<>%\n\\' else c for c in str(row.pk))
         page = body(operator, path_of(name, f"{pk}/change/"))
         assert "<script>alert" not in page
@@ -137,7 +137,7 @@ def test_a_conversation_reads_from_top_to_bottom(operator: Client, alice: User) 
     assert "60 in, 8 out" in page
 
 
-def test_a_cancelled_turn_shows_what_it_had_said(operator: Client, alice: User) -> None:
+def test_a_cancelled_turn_shows_its_partial_answer(operator: Client, alice: User) -> None:
     session = open_session(alice.pk, "cancelled")
     held = claim(inbox.accept_message(session.pk, "Hi").turn_id)
     said = {"turn_id": str(held.turn_id), "message_id": str(new_id()), "text": "half a word"}
@@ -179,7 +179,7 @@ def test_the_page_of_a_request_shows_its_images_shortened(operator: Client, alic
     assert url not in text
 
 
-def test_what_users_and_models_write_is_harmless(operator: Client, alice: User) -> None:
+def test_text_of_users_and_models_is_escaped(operator: Client, alice: User) -> None:
     page = body(operator, conversation_path(converse(alice, f"notes {NASTY}")))
 
     assert "<script>alert" not in page
@@ -235,7 +235,7 @@ def test_search_finds_by_id_key_and_owner(operator: Client, alice: User, bob: Us
     assert found not in body(operator, path_of(name, f"?q={new_id()}"))
 
 
-def test_filters(operator: Client, alice: User) -> None:
+def test_filters_narrow_a_list(operator: Client, alice: User) -> None:
     converse(alice, "notes")
 
     assert "model_cut" in body(operator, path_of("turn", "?error_code=model_cut&created=hour&status__exact=failed"))
@@ -254,7 +254,7 @@ def test_the_filter_by_age_goes_by_the_time_in_the_id(operator: Client, alice: U
     assert str(old) not in body(operator, path_of("turn", "?created=hour"))
 
 
-def test_only_a_superuser_deletes_a_session_and_never_one_at_work(operator: Client, alice: User) -> None:
+def test_only_a_superuser_deletes_a_session_and_never_one_with_open_turns(operator: Client, alice: User) -> None:
     session = converse(alice, "notes")
     at_work = open_session(alice.pk, "at work")
     inbox.accept_message(at_work.pk, "Hi")
@@ -272,7 +272,7 @@ def test_only_a_superuser_deletes_a_session_and_never_one_at_work(operator: Clie
     assert signed_in(staff).post(path_of("session", f"{at_work.pk}/delete/"), {"post": "yes"}).status_code == 403
 
 
-def test_staff_see_what_they_may(alice: User) -> None:
+def test_staff_see_only_what_their_permissions_allow(alice: User) -> None:
     session = converse(alice, "notes")
     staff = User.objects.create_user("staff", password="a long password of staff", is_staff=True)
     client = signed_in(staff)
@@ -283,14 +283,14 @@ def test_staff_see_what_they_may(alice: User) -> None:
     )
     client = signed_in(staff)
 
-    # A session is called by the beginning of its first message.
+    # The title of a session is the beginning of its first message.
     assert "question 0" in body(client, path_of("session"))
     assert client.get(conversation_path(session)).status_code == 403
     staff.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     assert "answer 0" in body(signed_in(staff), conversation_path(session))
 
 
-def test_others_are_sent_to_sign_in(alice: User) -> None:
+def test_users_who_are_not_staff_are_sent_to_sign_in(alice: User) -> None:
     session = open_session(alice.pk, "notes")
 
     for client in (Client(), signed_in(alice)):
@@ -299,11 +299,11 @@ def test_others_are_sent_to_sign_in(alice: User) -> None:
         assert response["Location"].startswith("/admin/login/")
 
 
-def test_a_conversation_that_is_not_there(operator: Client) -> None:
+def test_an_unknown_conversation_is_not_found(operator: Client) -> None:
     assert operator.get(path_of("session", f"{new_id()}/conversation/")).status_code == 404
 
 
-def test_an_operator_answers_what_waits_and_only_once(operator: Client, alice: User) -> None:
+def test_an_operator_answers_a_pending_approval_once(operator: Client, alice: User) -> None:
     session = open_session(alice.pk, "approvals")
     held = claim(inbox.accept_message(session.pk, "write").turn_id)
     tool_calls.request_tools(held, step(""), [write_call("w")])
@@ -319,7 +319,7 @@ def test_an_operator_answers_what_waits_and_only_once(operator: Client, alice: U
     assert "waits for no decision" in answer.content.decode()
 
 
-def test_whoever_may_only_look_answers_nothing(alice: User) -> None:
+def test_staff_with_view_permissions_only_cannot_answer_approvals(alice: User) -> None:
     session = open_session(alice.pk, "approvals")
     held = claim(inbox.accept_message(session.pk, "write").turn_id)
     tool_calls.request_tools(held, step(""), [write_call("w")])
