@@ -35,7 +35,7 @@ class SignInForm(AuthenticationForm):
         seconds = locked_for(self.cleaned_data.get("username") or "", address)
         if seconds:
             return ValidationError(f"Too many failed attempts. Try again in {seconds} seconds.", code="locked")
-        return ValidationError("There is no user with this name and password.", code="invalid_login")
+        return ValidationError("Wrong username or password.", code="invalid_login")
 
 
 class SignIn(LoginView):

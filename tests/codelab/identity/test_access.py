@@ -574,7 +574,7 @@ def test_a_user_signs_in_on_the_page_and_out_again(alice: User) -> None:
     form = {"username": "alice", "password": "wrong", "next": "/"}
     token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"].value}
     assert browser.post("/login", form).status_code == 403, "without a CSRF token"
-    assert "no user with this name and password" in browser.post("/login", {**form, **token}).content.decode()
+    assert "Wrong username or password" in browser.post("/login", {**form, **token}).content.decode()
     form["password"] = "a long password of alice"
     assert browser.post("/login", {**form, **token, "next": "https://evil.example/"})["Location"] == "/"
     assert browser.get("/api/v1/sessions").status_code == 200
