@@ -1,11 +1,11 @@
-"""Fits a conversation into a model's window. What must stay stays; a call is never parted from its results.
+"""Fits a conversation into a model's window, without separating calls from their results.
 
-Kept always: the system prompt, pinned facts (the plan, open approvals), the newest message of the user and the newest
-calls with their results. What goes first is what a tool can bring back: old outputs. Then old turns, with a note. It is
-one pass that only ever makes things shorter: either the result fits, or ModelContextTooLong says that it cannot.
+The system prompt, pinned facts (the plan, open approvals), the user's newest message and the newest calls with their
+results always stay. Old outputs go first, because tools can produce them again; then old turns, with a note. One pass
+only ever shortens: either the result fits, or ModelContextTooLong is raised.
 
-The same history always gives the same result, and more history gives the same beginning for a while (STEPS), so that a
-provider's prompt cache stays useful.
+The same history always gives the same result, and a longer history has the same beginning for a while
+(CUTS_PER_WINDOW), so that a provider's prompt cache stays useful.
 """
 
 from __future__ import annotations
@@ -16,65 +16,65 @@ from math import ceil
 from typing import Any
 
 from agents import prompts
-from agents.prompts import fenced
+from agents.prompts import fence
 from agents.tokens import TokenCounter, count_message, count_tools, estimate
 from llm.errors import ModelContextTooLong
 from llm.types import ModelMessage, ModelToolCall, Tool
 
-#: Texts shorter than this are not worth leaving out.
-MIN_CHARACTERS = 400
+#: Shorter texts are not worth leaving out.
+MIN_OMITTED_CHARACTERS = 400
 
-#: The newest messages, or calls with their results, whose outputs go last.
-RECENT = 3
+#: The outputs of this many newest units go last.
+RECENT_UNITS = 3
 
-#: Room is made in this many steps of the window, not token by token.
-STEPS = 4
+#: Each cut makes room for a quarter of the window, not for single tokens.
+CUTS_PER_WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """How much a model reads at once, in tokens."""
+    """How many tokens a model reads at once."""
 
     tokens: int
     #: Kept free for the answer.
     answer: int = 8192
-    #: Kept free because an estimate may be too small; 0 with a count of the model's own.
+    #: The part kept free because an estimate may be too small; 0 with the model's own counter.
     margin: float = 0.1
 
     @property
     def room(self) -> int:
-        """Return what a request may take."""
+        """Return how many tokens a request may take."""
         return int((self.tokens - self.answer) * (1 - self.margin))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class FittedConversation:
     """A conversation that fits, the system prompt first."""
 
     messages: tuple[ModelMessage, ...]
     #: Tools included.
     tokens: int
     #: How many outputs were left out or shortened.
-    shortened: int = 0
-    #: What is not there at all; may be summarised (`summary_request`) and given to the next `fit` as `summary`.
-    dropped: tuple[ModelMessage, ...] = ()
+    shortened_outputs: int = 0
+    #: May be summarized (`summary_request`) and given to the next `fit` as `summary`.
+    dropped_messages: tuple[ModelMessage, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class _Unit:
-    """A message, or calls with their results: what may only go together."""
+    """A message, or calls with their results, which must stay together."""
 
-    #: As they were.
-    whole: tuple[ModelMessage, ...]
-    #: As they are shown.
+    original: tuple[ModelMessage, ...]
+    #: As the model gets them.
     messages: tuple[ModelMessage, ...]
     turn: int
     tokens: int
 
     @property
-    def shortened(self) -> int:
-        """Count the outputs that are not whole."""
-        return sum(shown.content != was.content for shown, was in zip(self.messages, self.whole, strict=True))
+    def shortened_outputs(self) -> int:
+        """Return how many outputs are not complete."""
+        pairs = zip(self.messages, self.original, strict=True)
+        return sum(message.content != original.content for message, original in pairs)
 
 
 def fit(
@@ -86,46 +86,46 @@ def fit(
     pinned: Iterable[str] = (),
     summary: str = "",
     count: TokenCounter = estimate,
-) -> Fitted:
-    """Return the conversation as a model is to see it. `history` has no system message; its order stays.
+) -> FittedConversation:
+    """Return the conversation for a model. `history` has no system message; its order stays.
 
-    `pinned` are facts that stay whatever goes; `summary` stands for what is dropped. Raises ModelContextTooLong.
+    `pinned` are facts that always stay; `summary` replaces dropped messages. Raises ModelContextTooLong.
     """
     facts = [fact for fact in pinned if fact]
-    units = _units(history, count)
-    around = count_tools(tools, count)
-    before = around + count_message(_system(system, facts), count)
+    units = _group(history, count)
+    tool_tokens = count_tools(tools, count)
+    fixed = tool_tokens + count_message(_system_message(system, facts), count)
     room = window.room
-    total = before + sum(unit.tokens for unit in units)
+    total = fixed + sum(unit.tokens for unit in units)
     if total <= room:
-        return Fitted(messages=(_system(system, facts), *_messages(units)), tokens=total)
+        return FittedConversation(messages=(_system_message(system, facts), *_messages(units)), tokens=total)
 
     first = next((message.content for message in history if message.role == "user"), "")
-    note = summary or _note(first)
-    before = around + count_message(_system(system, facts, note), count)
-    step = max(1, room // STEPS)
-    target = total - ceil((total - room) / step) * step - before
-    kept, dropped = _made_shorter(units, room=room - before, target=target, count=count)
-    head = _system(system, facts, note if dropped else "")
-    return Fitted(
-        messages=(head, *_messages(kept)),
-        tokens=around + count_message(head, count) + sum(unit.tokens for unit in kept),
-        shortened=sum(unit.shortened for unit in kept),
-        dropped=tuple(_messages(dropped)),
+    note = summary or _omission_note(first)
+    fixed = tool_tokens + count_message(_system_message(system, facts, note), count)
+    step = max(1, room // CUTS_PER_WINDOW)
+    target = total - ceil((total - room) / step) * step - fixed
+    units, dropped = _shorten_history(units, room=room - fixed, target=target, count=count)
+    head = _system_message(system, facts, note if dropped else "")
+    return FittedConversation(
+        messages=(head, *_messages(units)),
+        tokens=tool_tokens + count_message(head, count) + sum(unit.tokens for unit in units),
+        shortened_outputs=sum(unit.shortened_outputs for unit in units),
+        dropped_messages=tuple(_messages(dropped)),
     )
 
 
 def summary_request(messages: Sequence[ModelMessage], *, words: int = 300) -> tuple[ModelMessage, ...]:
-    """Return what asks a model for a summary of dropped messages; at most about 30,000 characters of them."""
+    """Return the messages that ask a model to summarize dropped ones, about 30,000 characters of them at most."""
     share = max(200, 30_000 // max(1, len(messages)))
-    lines = [f"{message.role}: {_cut(message.content, share)}" for message in messages if message.content]
+    lines = [f"{message.role}: {_truncate(message.content, share)}" for message in messages if message.content]
     return (
         ModelMessage(role="system", content=prompts.render("summary.md", words=words)),
-        ModelMessage(role="user", content=fenced(_cut("\n\n".join(lines), 30_000), "conversation")),
+        ModelMessage(role="user", content=fence(_truncate("\n\n".join(lines), 30_000), "conversation")),
     )
 
 
-def _system(system: str, facts: Sequence[str], note: str = "") -> ModelMessage:
+def _system_message(system: str, facts: Sequence[str], note: str = "") -> ModelMessage:
     parts = [system.strip()]
     if facts:
         parts.append("# Facts that hold now\n\n" + "\n\n".join(facts))
@@ -134,19 +134,19 @@ def _system(system: str, facts: Sequence[str], note: str = "") -> ModelMessage:
     return ModelMessage(role="system", content="\n\n".join(parts))
 
 
-def _note(first: str) -> str:
+def _omission_note(first: str) -> str:
     text = "Older messages were left out to save room. What they changed is in the workspace; look there."
-    return text + (f" The user's first message began: {prompts.line(first)}" if first else "")
+    return text + (f" The user's first message began: {prompts.flatten(first)}" if first else "")
 
 
-def _units(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
+def _group(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
     units: list[_Unit] = []
     turn = 0
     for message in history:
         tokens = count_message(message, count)
         turn += message.role == "user"
         if message.role == "tool" and units:
-            units[-1].whole = units[-1].messages = (*units[-1].whole, message)
+            units[-1].original = units[-1].messages = (*units[-1].original, message)
             units[-1].tokens += tokens
         else:
             units.append(_Unit((message,), (message,), turn, tokens))
@@ -157,59 +157,65 @@ def _messages(units: Iterable[_Unit]) -> list[ModelMessage]:
     return [message for unit in units for message in unit.messages]
 
 
-def _made_shorter(
+def _shorten_history(
     units: list[_Unit], *, room: int, target: int, count: TokenCounter
 ) -> tuple[list[_Unit], list[_Unit]]:
-    """Return what stays, in at most `room` tokens, and what goes. Raises ModelContextTooLong."""
+    """Return the units that stay, in at most `room` tokens, and the dropped ones. Raises ModelContextTooLong."""
     total = sum(unit.tokens for unit in units)
     current = units[-1].turn if units else 0
-    gone: set[_Unit] = set()
+    dropped: set[_Unit] = set()
 
-    for unit in units[:-RECENT]:
+    for unit in units[:-RECENT_UNITS]:
         if total <= target:
             break
-        total -= _replace(unit, [_emptied(message) for message in unit.whole], count)
+        total -= _omit_outputs(unit, count)
     for turn in sorted({unit.turn for unit in units} - {current}):
         if total <= target:
             break
         of_turn = [unit for unit in units if unit.turn == turn]
-        gone.update(of_turn)
+        dropped.update(of_turn)
         total -= sum(unit.tokens for unit in of_turn)
     # Only this turn is left. Its first message and its newest unit stay.
     middle = [unit for unit in units[:-1] if unit.turn == current and unit.messages[0].role != "user"]
     for unit in middle:
         if total <= room:
             break
-        total -= _replace(unit, [_emptied(message) for message in unit.whole], count)
+        total -= _omit_outputs(unit, count)
     for unit in middle:
         if total <= room:
             break
-        gone.add(unit)
+        dropped.add(unit)
         total -= unit.tokens
     if total > room and units:
-        total -= _shorten(units[-1], units[-1].tokens - (total - room), count)
+        total -= _truncate_outputs(units[-1], units[-1].tokens - (total - room), count)
     if total > room:
         raise ModelContextTooLong(f"{total} tokens cannot be made to fit into {room}")
-    return [unit for unit in units if unit not in gone], [unit for unit in units if unit in gone]
+    return [unit for unit in units if unit not in dropped], [unit for unit in units if unit in dropped]
 
 
-def _shorten(unit: _Unit, tokens: int, count: TokenCounter) -> int:
-    """Cut the outputs of a unit to what fits into so many tokens, as far as possible; return the tokens saved."""
+def _omit_outputs(unit: _Unit, count: TokenCounter) -> int:
+    """Replace long texts of a unit with notes if that is shorter; return the tokens saved."""
+    return _replace_if_shorter(unit, [_without_long_texts(message) for message in unit.original], count)
+
+
+def _truncate_outputs(unit: _Unit, tokens: int, count: TokenCounter) -> int:
+    """Cut the outputs of a unit until it fits into so many tokens, as far as possible; return the tokens saved."""
     before = unit.tokens
-    share = max((len(message.content) for message in unit.whole if message.role == "tool"), default=0)
-    # Characters and tokens are not in proportion everywhere in a text, so it may take another look.
-    while unit.tokens > tokens and share > MIN_CHARACTERS:
-        share = max(MIN_CHARACTERS, int(share * max(tokens, 0) / unit.tokens * 0.9))
-        cut = [
-            replace(message, content=_cut(message.content, share)) if message.role == "tool" else _emptied(message)
-            for message in unit.whole
+    share = max((len(message.content) for message in unit.original if message.role == "tool"), default=0)
+    # Tokens per character vary within a text, so one round may not be enough.
+    while unit.tokens > tokens and share > MIN_OMITTED_CHARACTERS:
+        share = max(MIN_OMITTED_CHARACTERS, int(share * max(tokens, 0) / unit.tokens * 0.9))
+        messages = [
+            replace(message, content=_truncate(message.content, share))
+            if message.role == "tool"
+            else _without_long_texts(message)
+            for message in unit.original
         ]
-        _replace(unit, cut, count)
+        _replace_if_shorter(unit, messages, count)
     return before - unit.tokens
 
 
-def _replace(unit: _Unit, messages: list[ModelMessage], count: TokenCounter) -> int:
-    """Show a unit in another way if that is shorter, and return the tokens saved."""
+def _replace_if_shorter(unit: _Unit, messages: list[ModelMessage], count: TokenCounter) -> int:
     tokens = sum(count_message(message, count) for message in messages)
     saved = max(0, unit.tokens - tokens)
     if saved:
@@ -217,26 +223,26 @@ def _replace(unit: _Unit, messages: list[ModelMessage], count: TokenCounter) -> 
     return saved
 
 
-def _emptied(message: ModelMessage) -> ModelMessage:
-    if message.role == "tool" and len(message.content) > MIN_CHARACTERS:
-        left_out = f"[{len(message.content):,} characters left out to save room. Call the tool again if you need them.]"
-        return replace(message, content=left_out)
+def _without_long_texts(message: ModelMessage) -> ModelMessage:
+    if message.role == "tool" and len(message.content) > MIN_OMITTED_CHARACTERS:
+        note = f"[{len(message.content):,} characters left out to save room. Call the tool again if you need them.]"
+        return replace(message, content=note)
     if message.tool_calls:
-        return replace(message, tool_calls=tuple(_without_long_texts(call) for call in message.tool_calls))
+        return replace(message, tool_calls=tuple(_without_long_arguments(call) for call in message.tool_calls))
     return message
 
 
-def _without_long_texts(call: ModelToolCall) -> ModelToolCall:
-    def short(value: Any) -> Any:
-        if isinstance(value, str) and len(value) > MIN_CHARACTERS:
+def _without_long_arguments(call: ModelToolCall) -> ModelToolCall:
+    def shorten(value: Any) -> Any:
+        if isinstance(value, str) and len(value) > MIN_OMITTED_CHARACTERS:
             return f"[{len(value):,} characters left out to save room]"
         return value
 
-    return replace(call, arguments={name: short(value) for name, value in call.arguments.items()})
+    return replace(call, arguments={name: shorten(value) for name, value in call.arguments.items()})
 
 
-def _cut(text: str, characters: int) -> str:
-    """Keep the begin and the end of a text."""
+def _truncate(text: str, characters: int) -> str:
+    """Keep the beginning and the end of a text."""
     if len(text) <= characters:
         return text
     head, tail = characters * 2 // 3, characters // 3

@@ -1,4 +1,4 @@
-"""What an agent can say while it works on one step."""
+"""The events of one step of an agent."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass, field
 
 from llm.types import ModelToolCall, Usage
 
-#: End markers that mean "I had more to say": the provider cut the answer, so the last tool call may be half a call.
+#: End markers of an answer that the provider cut, so that its last tool call may be incomplete.
 CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer, to be shown at once."""
+    """A piece of the answer, for clients to show at once."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of what the model thinks. To be shown apart from the answer, and never sent back as a part of it."""
+    """A piece of the model's reasoning. Clients show it apart from the answer; no model gets it back."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
-    """The whole of one model call; always the last event of a step. Tool calls mean that the turn goes on later."""
+    """The complete answer of one model call; always the last event of a step. With tool calls, the turn continues."""
 
     text: str
-    #: In the model's order; ids are unique within the step. All are answered, those in `broken` by their sentence.
+    #: In the model's order; ids are unique within the step. All get a result, those in `broken` the sentence there.
     tool_calls: tuple[ModelToolCall, ...]
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
-    #: Calls that must not be run because they cannot be read: id to the sentence that the model gets as the result.
-    #: Their `arguments` are empty.
+    #: Unreadable calls, which must not run: id to the sentence that the model gets as the result. Their `arguments` are
+    #: empty.
     broken: Mapping[str, str] = field(default_factory=dict)
     #: The provider's own end marker.
     reason: str = field(default="", compare=False)

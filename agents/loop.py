@@ -1,6 +1,6 @@
-"""One step of an agent: one model call, assembled; and the limits on how many steps there may be.
+"""Assembles one step of an agent from the chunks of a model call, and checks the limits of a turn.
 
-The caller decides what a step leads to and writes it down. Nothing is run here.
+Runs no tool and stores nothing: the caller decides what follows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, Text
 
 
 class Limit(StrEnum):
-    """What a turn can run out of; the value is the error code, `sentence` is for people."""
+    """A limit of a turn. The value is the error code."""
 
     STEPS = "too_many_steps"
     COST = "too_expensive"
@@ -25,7 +25,7 @@ class Limit(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """Say what happened and what to do."""
+        """Return what happened and what to do, for users."""
         return {
             Limit.STEPS: "The model asked for tools too many times in one turn. Send a smaller request.",
             Limit.COST: "The turn cost as much as this server allows for one. Send a smaller request.",
@@ -35,7 +35,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a turn has used so far, summed over its attempts. Waiting for people and clients does not count."""
+    """What a turn has used so far, in all its attempts. Waiting for users and clients does not count."""
 
     steps: int = 0
     dollars: float = 0.0
@@ -44,7 +44,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much one turn may use: the only place that stops a model that asks for tools for ever."""
+    """How much one turn may use. Nothing else stops a model that asks for tools forever."""
 
     #: Model calls.
     steps: int = 50
@@ -54,7 +54,7 @@ class Limits:
     seconds: float | None = None
 
     def reached(self, spent: Spent) -> Limit | None:
-        """Say what has run out before another model call, if anything."""
+        """Return the limit that forbids another model call, if any."""
         if spent.steps >= self.steps:
             return Limit.STEPS
         if self.dollars is not None and spent.dollars >= self.dollars:
@@ -64,36 +64,32 @@ class Limits:
         return None
 
 
-#: Model calls in one turn.
-MAX_STEPS = Limits().steps
-
-
 @dataclass(slots=True)
-class _Text:
-    """A text in pieces, with nothing that neither PostgreSQL nor UTF-8 can hold: NUL, and halves of surrogate pairs.
+class _TextBuffer:
+    """A text in pieces, without what PostgreSQL or UTF-8 cannot hold: NUL, and halves of surrogate pairs.
 
-    One piece that cannot be stored would hold up all streams of a worker. Providers do cut a pair in two.
+    One piece that cannot be stored would block all streams of a worker. Providers do cut a pair in two.
     """
 
     pieces: list[str] = field(default_factory=list)
-    half: str = ""
+    half_pair: str = ""
 
-    def take(self, piece: str) -> str:
-        """Add a piece and return what of it can be shown now."""
-        if not piece.isascii() or self.half:
-            piece, self.half = self.half + piece, ""
+    def append(self, piece: str) -> str:
+        """Add a piece and return the text that is complete now."""
+        if not piece.isascii() or self.half_pair:
+            piece, self.half_pair = self.half_pair + piece, ""
             if "\ud800" <= piece[-1] <= "\udbff":
-                piece, self.half = piece[:-1], piece[-1]
+                piece, self.half_pair = piece[:-1], piece[-1]
             piece = piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         piece = piece.replace("\x00", "\ufffd")
         self.pieces.append(piece)
         return piece
 
-    def end(self) -> str:
-        """Return what is shown at last: half a pair at the end of everything stays half."""
-        if not self.half:
+    def flush(self) -> str:
+        """Return the rest: a replacement character if the text ended with half a pair."""
+        if not self.half_pair:
             return ""
-        self.half = ""
+        self.half_pair = ""
         self.pieces.append("\ufffd")
         return "\ufffd"
 
@@ -101,13 +97,13 @@ class _Text:
         return "".join(self.pieces)
 
 
-def _storable(text: str) -> str:
-    whole = _Text()
-    return whole.take(text) + whole.end()
+def _make_storable(text: str) -> str:
+    buffer = _TextBuffer()
+    return buffer.append(text) + buffer.flush()
 
 
 @dataclass(slots=True)
-class _Call:
+class _PartialCall:
     """A tool call while its pieces arrive."""
 
     id: str = ""
@@ -118,38 +114,37 @@ class _Call:
 async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     """Turn the chunks of one model call into events, the last one StepFinished.
 
-    Raises `llm.errors.ModelError`: a stream without its end marker is a failure and never half an answer, and a call
-    without a name cannot even be answered. A call whose arguments cannot be read is the model's to correct: it stands
-    in `StepFinished.broken`.
+    Raises `llm.errors.ModelError` for a stream without its end marker, and for a call without a name, because no result
+    could be assigned to it. Calls with unreadable arguments are in `StepFinished.broken`, for the model to correct.
     """
-    said, thought = _Text(), _Text()
-    calls: dict[int, _Call] = {}
+    answer, reasoning = _TextBuffer(), _TextBuffer()
+    calls: dict[int, _PartialCall] = {}
     end: EndChunk | None = None
     async for chunk in chunks:
         match chunk:
             case TextChunk(text):
-                if piece := said.take(text):
+                if piece := answer.append(text):
                     yield TextDelta(piece)
             case ReasoningChunk(text):
-                if piece := thought.take(text):
+                if piece := reasoning.append(text):
                     yield ReasoningDelta(piece)
             case ToolCallChunk():
-                call = calls.setdefault(chunk.index, _Call())
+                call = calls.setdefault(chunk.index, _PartialCall())
                 call.id = call.id or chunk.id
                 call.name = call.name or chunk.name
                 call.arguments += chunk.arguments
             case EndChunk():
                 end = chunk
-    if rest := said.end():
+    if rest := answer.flush():
         yield TextDelta(rest)
-    if rest := thought.end():
+    if rest := reasoning.flush():
         yield ReasoningDelta(rest)
     if end is None:
         raise ModelTruncated("no end marker")
-    tool_calls, broken = _complete([calls[index] for index in sorted(calls)], cut=end.reason in CUT_REASONS)
+    tool_calls, broken = _complete_calls([calls[index] for index in sorted(calls)], is_cut=end.reason in CUT_REASONS)
     yield StepFinished(
-        text=str(said),
-        reasoning=str(thought),
+        text=str(answer),
+        reasoning=str(reasoning),
         tool_calls=tool_calls,
         broken=broken,
         usage=end.usage or Usage(),
@@ -157,19 +152,19 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     )
 
 
-def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
+def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
     complete: list[ModelToolCall] = []
     broken: dict[str, str] = {}
     for place, call in enumerate(calls):
         if not call.name:
             raise ModelBrokenToolCall("a tool call without a name")
         # Some providers send no ids, or the same one for all calls of an answer.
-        taken = {other.id for other in complete}
-        name = _storable(call.name)
-        call_id = next(wished for wished in _ids(_storable(call.id), place) if wished not in taken)
-        # A cut answer may end after a piece that happens to be whole JSON, so even that is not trusted.
-        arguments, problem = _arguments(call.arguments)
-        if cut and place == len(calls) - 1:
+        other_ids = {other.id for other in complete}
+        name = _make_storable(call.name)
+        call_id = next(each for each in _possible_ids(_make_storable(call.id), place) if each not in other_ids)
+        # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
+        arguments, problem = _parse_arguments(call.arguments)
+        if is_cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
@@ -177,24 +172,24 @@ def _complete(calls: list[_Call], *, cut: bool) -> tuple[tuple[ModelToolCall, ..
     return tuple(complete), broken
 
 
-def _ids(wished: str, place: int) -> list[str]:
-    base = wished or f"call_{place}"
+def _possible_ids(preferred: str, place: int) -> list[str]:
+    base = preferred or f"call_{place}"
     return [base, *(f"{base}_{number}" for number in range(place, place + place + 1))]
 
 
-def _arguments(text: str) -> tuple[dict[str, Any], str]:
-    """Return the arguments, or none and what is wrong with them."""
+def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
+    """Return the arguments and an empty text, or no arguments and the problem."""
     try:
-        arguments = json.loads(text or "{}", parse_constant=_refuse)
+        arguments = json.loads(text or "{}", parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):
         return {}, "its arguments must be one JSON object. Send the whole call again"
-    if _storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
-        # Not mended as a text is: what runs must be what was asked for.
+    if _make_storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
+        # Not repaired as a text is: only what the model asked for may run.
         return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"
     return arguments, ""
 
 
-def _refuse(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")

@@ -1,7 +1,7 @@
-"""JSON Schemas of arguments as every provider takes them: no references, no unions with null, no rare keywords.
+"""JSON Schemas of arguments that every provider accepts: no references, no unions with null, no rare keywords.
 
-Providers refuse or ignore different parts of JSON Schema; what is left here is what all of them read. The rest is
-still checked when a call arrives.
+Providers refuse or ignore different parts of JSON Schema. Constraints that are left out here are still checked when a
+call arrives.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-KEPT = frozenset(
+PORTABLE_KEYWORDS = frozenset(
     {"type", "description", "enum", "items", "properties", "required"}
     | {"minimum", "maximum"}
     | {"minItems", "maxItems"}
@@ -20,35 +20,36 @@ KEPT = frozenset(
 
 
 def schema_of(model: type[BaseModel], *, agents: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a model's schema; where it takes an agent, the names given are the choice."""
-    whole = model.model_json_schema(by_alias=True)
-    return _simple(whole, whole.get("$defs", {}), agents)
+    """Return a model's schema, in which `agents` are the choices for every agent's name."""
+    schema = model.model_json_schema(by_alias=True)
+    return _simplify(schema, schema.get("$defs", {}), agents)
 
 
-def _simple(node: dict[str, Any], definitions: dict[str, Any], agents: Sequence[str]) -> dict[str, Any]:
-    node = _resolved(node, definitions)
-    simple = {key: value for key, value in node.items() if key in KEPT}
+def _simplify(node: dict[str, Any], definitions: dict[str, Any], agents: Sequence[str]) -> dict[str, Any]:
+    node = _resolve(node, definitions)
+    simple = {key: value for key, value in node.items() if key in PORTABLE_KEYWORDS}
     if node.get("format") == "agent" and agents:
         simple["enum"] = list(agents)
     default = node.get("default")
     if default not in (None, "", []):
         simple["description"] = f"{simple.get('description', '')} Default: {json.dumps(default)}.".strip()
     if "items" in simple:
-        simple["items"] = _simple(simple["items"], definitions, agents)
+        simple["items"] = _simplify(simple["items"], definitions, agents)
     if "properties" in simple:
-        simple["properties"] = {name: _simple(each, definitions, agents) for name, each in simple["properties"].items()}
+        properties = simple["properties"].items()
+        simple["properties"] = {name: _simplify(each, definitions, agents) for name, each in properties}
     return simple
 
 
-def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Put what a reference or an optional value stands for in its place; what stands beside it wins."""
+def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Replace a reference or an optional value with its target; keywords beside it take precedence."""
     while True:
         if "$ref" in node:
-            beside = {key: value for key, value in node.items() if key != "$ref"}
-            node = {**definitions[node["$ref"].rpartition("/")[2]], **beside}
+            siblings = {key: value for key, value in node.items() if key != "$ref"}
+            node = {**definitions[node["$ref"].rpartition("/")[2]], **siblings}
         elif "anyOf" in node or "allOf" in node:
-            word = "anyOf" if "anyOf" in node else "allOf"
-            (meant,) = [choice for choice in node[word] if choice.get("type") != "null"]
-            node = {**meant, **{key: value for key, value in node.items() if key != word}}
+            keyword = "anyOf" if "anyOf" in node else "allOf"
+            (target,) = [choice for choice in node[keyword] if choice.get("type") != "null"]
+            node = {**target, **{key: value for key, value in node.items() if key != keyword}}
         else:
             return node

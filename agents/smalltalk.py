@@ -1,10 +1,10 @@
-"""What needs no agent: greetings, thanks and the like, which the orchestrator answers itself, and a bare "go on"."""
+"""Messages that need no agent: greetings and thanks, which the orchestrator answers itself, and a bare "go on"."""
 
 from __future__ import annotations
 
 import re
 
-from agents.keywords import words_of
+from agents.keywords import split_words
 
 RUSSIAN = re.compile("[а-яё]", re.IGNORECASE)
 
@@ -25,16 +25,16 @@ who are you|what are you|what can you do|what do you do|help|help me
 
 
 def _phrases(text: str) -> frozenset[str]:
-    return frozenset(" ".join(words_of(phrase)) for phrase in text.split("|"))
+    return frozenset(" ".join(split_words(phrase)) for phrase in text.split("|"))
 
 
 REPLIES = {
     "en": (
         (_phrases(GREETINGS), "Hello! What would you like to do?"),
-        (_phrases(THANKS), "You are welcome! Tell me when there is more to do."),
+        (_phrases(THANKS), "You're welcome! Let me know when there is more to do."),
         (
             _phrases(ABILITIES),
-            "I am CodeLab, an assistant inside your editor. I can write and change code, design and plan, find the "
+            "I'm CodeLab, an assistant inside your editor. I can write and change code, design and plan, find the "
             "causes of errors, and explain code. What would you like to do?",
         ),
     ),
@@ -50,15 +50,15 @@ REPLIES = {
 }
 
 
-def small_talk(text: str) -> str:
-    """Return the orchestrator's own reply to a message that is a greeting, thanks or the like and nothing more."""
+def reply_to(text: str) -> str:
+    """Return the orchestrator's own reply to a message that is only small talk, or an empty text."""
     if len(text) > 80:
         return ""
-    # In parts, because "Hi! How are you?" is two phrases; every one must be small talk, and the last is answered.
-    parts = [" ".join(words) for part in re.split(r"[.,!?;:\n…]+", text) if (words := words_of(part))]
-    replies = REPLIES["ru" if RUSSIAN.search(text) else "en"]
-    found = [next((reply for phrases, reply in replies if part in phrases), "") for part in parts]
-    return found[-1] if found and all(found) else ""
+    # "Hi! How are you?" is two phrases. Every one must be small talk, and the reply answers the last.
+    parts = [" ".join(words) for part in re.split(r"[.,!?;:\n…]+", text) if (words := split_words(part))]
+    language = REPLIES["ru" if RUSSIAN.search(text) else "en"]
+    replies = [next((reply for phrases, reply in language if part in phrases), "") for part in parts]
+    return replies[-1] if replies and all(replies) else ""
 
 
 CONTINUATIONS = _phrases("""
@@ -70,5 +70,5 @@ yes|yes please|yep|yeah|ok|okay|sure|go|go on|go ahead|continue|proceed|next|do 
 
 
 def is_continuation(text: str) -> bool:
-    """Say whether a message only tells the agent to go on, or answers it in a word."""
-    return " ".join(words_of(text)) in CONTINUATIONS
+    """Return whether a message only tells the agent to go on, or answers it in a word."""
+    return " ".join(split_words(text)) in CONTINUATIONS

@@ -1,7 +1,7 @@
-"""Prompts are files here and in `agents/roles`, written in Jinja2; this renders them.
+"""Renders prompts: Jinja2 files in this folder and in `agents/roles`.
 
-Unknown names are errors (StrictUndefined), and templates run in a sandbox: a role may come from a folder of the
-operator's. What users and workspaces say is only ever a value, never a template.
+Unknown names are errors (StrictUndefined), and templates run in a sandbox, because an operator may add roles. Texts of
+users and workspaces are only ever values, never templates.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, n
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-#: Characters of a fact in one line, and of a longer text, such as the project's own rules.
-MAX_LINE = 300
-MAX_BLOCK = 20_000
+#: Of a fact on one line, and of a longer text, such as the project's own rules.
+MAX_LINE_CHARACTERS = 300
+MAX_BLOCK_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """What is known about the user's project and machine; all of it may be missing, none of it is trusted."""
+    """Facts about the user's project and machine. All of them may be missing, none of them is trusted."""
 
     name: str = ""
     system: str = ""
@@ -37,53 +37,53 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """An agent as another one sees it."""
+    """Another agent, as a prompt describes it."""
 
     name: str
     description: str
 
 
-#: What a role's template may use.
+#: The names that a role's template may use.
 VARIABLES = frozenset({"role", "tools", "agents", "workspace", "writes", "mode", "plan", "subtask"})
 
 
-def line(text: object) -> str:
+def flatten(text: object) -> str:
     """Put a fact on one line, so that it cannot look like a part of the prompt."""
     flat = " ".join(str(text).split())
-    return flat if len(flat) <= MAX_LINE else flat[:MAX_LINE] + " …"
+    return flat if len(flat) <= MAX_LINE_CHARACTERS else flat[:MAX_LINE_CHARACTERS] + " …"
 
 
-def fenced(text: str, tag: str) -> str:
-    """Put a longer text between marks that it cannot close."""
-    inside = re.sub(rf"<(/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK], flags=re.IGNORECASE).strip()
+def fence(text: str, tag: str) -> str:
+    """Put a longer text between tags that it cannot close."""
+    inside = re.sub(rf"<(/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK_CHARACTERS], flags=re.IGNORECASE).strip()
     return f"<{tag}>\n{inside}\n</{tag}>"
 
 
 _environment = ImmutableSandboxedEnvironment(
     loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
     undefined=StrictUndefined,
-    # Prompts are no HTML; what must not be misread is put on one line or between marks.
+    # Prompts are not HTML. `flatten` and `fence` protect them from the values.
     autoescape=False,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_environment.filters.update(line=line, fenced=fenced)
-# Jinja2's own globals (range, cycler, namespace …) are not needed, and a name that is none should be an error.
+_environment.filters.update(line=flatten, fenced=fence)
+# Without Jinja2's own globals (range, cycler, namespace …), every name that is not a variable is an error.
 _environment.globals.clear()
 
 
 @cache
-def compiled(source: str) -> Template:
+def compile_template(source: str) -> Template:
     """Return a role's template. Raises jinja2.TemplateError."""
     return _environment.from_string(source)
 
 
-def problem(source: str) -> str:
-    """Say what is wrong with a role's template, or nothing: syntax, unknown names, includes and filters."""
+def find_problem(source: str) -> str:
+    """Return what is wrong with a role's template: its syntax, names, includes or filters. Empty if nothing is."""
     try:
         unknown = find_undeclared_variables(tree := _environment.parse(source)) - VARIABLES
-        compiled(source)
+        compile_template(source)
         for include in tree.find_all(nodes.Include):
             if isinstance(include.template, nodes.Const):
                 _environment.get_template(str(include.template.value))
@@ -91,15 +91,15 @@ def problem(source: str) -> str:
         line = getattr(error, "lineno", None)
         return f"{error.message or error}" + (f" (line {line} of the prompt)" if line else "")
     if unknown:
-        return f"it uses {', '.join(sorted(unknown))}, but there is only {', '.join(sorted(VARIABLES))}"
+        return f"it uses {', '.join(sorted(unknown))}, but only {', '.join(sorted(VARIABLES))} exist"
     return ""
 
 
 def render(name: str, **values: Any) -> str:
     """Render one of the prompts of this folder, such as `routing.md`."""
-    return tidy(_environment.get_template(name).render(**values))
+    return collapse_blank_lines(_environment.get_template(name).render(**values))
 
 
-def tidy(text: str) -> str:
-    """Leave out the empty lines that conditions leave behind."""
+def collapse_blank_lines(text: str) -> str:
+    """Remove the empty lines that conditions leave behind."""
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -1,7 +1,7 @@
-"""The agents as data: each is one file of this folder, and a new one is a new file.
+"""The agents as data: each is one file of this folder.
 
-A file `NAME.md` begins with its facts in TOML between two lines `+++`; the rest is its prompt, a Jinja2 template
-(`agents.prompts`). All files are read and checked when this is imported: a broken one stops the process at its start.
+A file `NAME.md` begins with facts in TOML between two lines `+++`; the rest is its prompt, a Jinja2 template
+(`agents.prompts`). Importing this module reads and checks all files, so a broken one stops the process at its start.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from agents import prompts
 from agents.prompts import Peer, Workspace
 from agents.tools import TOOLS
 
-#: What the original's clients show before a session has an agent.
+#: The original's clients show this agent before a session has one.
 UNASSIGNED = "orchestrator"
 
-BUILT_IN = Path(__file__).parent
+BUILT_IN_FOLDER = Path(__file__).parent
 
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-KEYWORD = re.compile(r"\w[\w '-]*\w\*?")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+KEYWORD_PATTERN = re.compile(r"\w[\w '-]*\w\*?")
 
 type Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n]+$")]
 
@@ -36,55 +36,55 @@ class Role(BaseModel):
 
     #: The name of the file.
     name: str
-    #: What people see.
+    #: The name that users see.
     title: Annotated[Line, Field(max_length=40)]
     emoji: Annotated[str, Field(max_length=8)] = "🤖"
-    #: For people, for other agents, and for the model that chooses between agents.
+    #: For users, other agents, and the model that chooses between agents.
     description: Line
     #: Names of the tools that it may ask for; the policy refuses all others.
     tools: Annotated[tuple[str, ...], Field(strict=False)]
     #: Patterns of the files that it may change (agents.paths.matches).
     writes: Annotated[tuple[Line, ...], Field(strict=False)] = ("**",)
-    #: Models it prefers, the best first; empty: the server's.
+    #: Preferred models, the best first; empty: the server's.
     models: Annotated[tuple[Line, ...], Field(strict=False)] = ()
-    #: Words of messages that are for it, where no model can be asked; `*` at the end for any ending (agents.routing).
+    #: Words in messages for it, used if no model answers; `*` at the end for any ending (agents.keywords).
     keywords: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    #: Whether messages and sub-tasks may be given to it, and other agents may hand over to it.
+    #: Whether it may get messages and sub-tasks, and other agents may hand over to it.
     routed: bool = True
-    #: Smaller numbers come first where agents are listed, and win where keywords are equal.
+    #: Smaller numbers come first in lists of agents, and win if keywords tie.
     order: int = 100
     #: The template of its prompt.
     prompt: Annotated[str, Field(min_length=1)]
 
     @field_validator("tools")
     @classmethod
-    def _known_tools(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_tools(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in TOOLS:
                 raise ValueError(f"tool {name!r} does not exist; choose from {', '.join(TOOLS)}")
         if len(set(names)) < len(names):
-            raise ValueError("a tool is named twice")
+            raise ValueError("a tool is listed twice")
         return names
 
     @field_validator("keywords")
     @classmethod
-    def _keywords_of_letters(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_keywords(cls, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
-            if not KEYWORD.fullmatch(word) or word != word.lower():
-                raise ValueError(f"{word!r} is no keyword: small letters, and at most one * at the end")
+            if not KEYWORD_PATTERN.fullmatch(word) or word != word.lower():
+                raise ValueError(f"{word!r} is not a keyword: use lower case, and at most one * at the end")
             if word.endswith("*") and len(word) < 5:
-                raise ValueError(f"{word!r} would fit too many words; give at least four letters before the *")
+                raise ValueError(f"{word!r} would match too many words; give at least four letters before the *")
         return words
 
     @field_validator("prompt")
     @classmethod
-    def _working_template(cls, source: str) -> str:
-        if problem := prompts.problem(source):
+    def _check_template(cls, source: str) -> str:
+        if problem := prompts.find_problem(source):
             raise ValueError(problem)
         return source
 
     def models_with(self, default: str) -> tuple[str, tuple[str, ...] | None]:
-        """Return the model to ask, and those that stand in for it; None: those that the catalog names."""
+        """Return the model to ask and its fallbacks; None: those of the catalog."""
         preferred, *others = dict.fromkeys((*self.models, default))
         return preferred, tuple(others) or None
 
@@ -98,8 +98,8 @@ class Role(BaseModel):
         plan: str = "",
         subtask: str = "",
     ) -> str:
-        """Render the system prompt. `tools` are those really offered, `agents` those it may hand over to."""
-        text = prompts.compiled(self.prompt).render(
+        """Render the system prompt. `tools` are those that the model gets, `agents` those it may hand over to."""
+        text = prompts.compile_template(self.prompt).render(
             role={"name": self.name, "title": self.title, "description": self.description},
             tools=list(tools),
             agents=[Peer(name=each.name, description=each.description) for each in agents if each.name != self.name],
@@ -109,11 +109,11 @@ class Role(BaseModel):
             plan=plan,
             subtask=subtask,
         )
-        return prompts.tidy(text)
+        return prompts.collapse_blank_lines(text)
 
 
 class RoleError(Exception):
-    """A role's file cannot be used; the message names the file, the field and what to mend."""
+    """A role's file is not valid; the message names the file, the field and the problem."""
 
     def __init__(self, file: Path, field: str, reason: str) -> None:
         super().__init__(f"The role in {file} cannot be used: {field}: {reason}.")
@@ -122,22 +122,22 @@ class RoleError(Exception):
 
 
 def load(*folders: Path) -> dict[str, Role]:
-    """Read the roles of this folder and of others, by name, in order. A later file replaces one of the same name.
+    """Return the roles of this folder and of others, by name, in their order. A later file replaces one of its name.
 
     Raises RoleError.
     """
-    found: dict[str, Role] = {}
-    for folder in (BUILT_IN, *folders):
+    roles: dict[str, Role] = {}
+    for folder in (BUILT_IN_FOLDER, *folders):
         if not folder.is_dir():
             raise RoleError(folder, "folder", "it does not exist")
         for file in sorted(folder.glob("*.md")):
-            found[file.stem] = _read(file)
-    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+            roles[file.stem] = _load_file(file)
+    return dict(sorted(roles.items(), key=lambda item: (item[1].order, item[0])))
 
 
-def _read(file: Path) -> Role:
-    if not NAME.fullmatch(file.stem):
-        raise RoleError(file, "name", "a role is named by small letters, digits, - and _, at most 32")
+def _load_file(file: Path) -> Role:
+    if not NAME_PATTERN.fullmatch(file.stem):
+        raise RoleError(file, "name", "use at most 32 lower-case letters, digits, - and _")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -149,9 +149,9 @@ def _read(file: Path) -> Role:
         facts: dict[str, Any] = tomllib.loads(parts[1])
     except tomllib.TOMLDecodeError as error:
         raise RoleError(file, "header", str(error)) from None
-    for given in ("name", "prompt"):
-        if given in facts:
-            raise RoleError(file, given, "it is not given in the header")
+    for field in ("name", "prompt"):
+        if field in facts:
+            raise RoleError(file, field, "it does not belong in the header")
     try:
         return Role.model_validate({**facts, "name": file.stem, "prompt": parts[2].strip()})
     except ValidationError as error:
@@ -165,10 +165,10 @@ UNIVERSAL = ROLES["universal"]
 
 
 def role_of(name: str) -> Role:
-    """Return a role by its name; a session without one gets the universal agent."""
+    """Return a role by its name, or the universal agent for an unknown name."""
     return ROLES.get(name, UNIVERSAL)
 
 
-def routed(roles: Mapping[str, Role] = ROLES) -> tuple[Role, ...]:
-    """Return the agents that may be given a message or a sub-task, in order."""
+def routed_roles(roles: Mapping[str, Role] = ROLES) -> tuple[Role, ...]:
+    """Return the agents that may get a message or a sub-task, in order."""
     return tuple(role for role in roles.values() if role.routed)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents import plans as values
 from agents.plans import Status
-from agents.roles import routed
+from agents.roles import routed_roles
 from sessions.events.log import NewEvent
 from sessions.models import (
     ACTIVE_PLANS,
@@ -60,7 +60,7 @@ class Course:
 
 def agents() -> list[str]:
     """Return the names of the agents that a sub-task may be given to."""
-    return [role.name for role in routed()]
+    return [role.name for role in routed_roles()]
 
 
 def active(session: Session) -> Plan | None:

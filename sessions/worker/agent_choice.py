@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from agents import routing, smalltalk
-from agents.roles import ROLES, UNASSIGNED, Role, routed
+from agents.roles import ROLES, UNASSIGNED, Role, routed_roles
 from llm import catalog, scripted
 from llm.types import CallRecord, ModelMessage, ModelRequest, Observer
 from sessions.models import Message, MessageRole, ToolCall
@@ -39,7 +39,7 @@ class Question:
     @property
     def agents(self) -> tuple[Role, ...]:
         """Return the agents to choose from."""
-        return (ROLES[UNASSIGNED], *routed()) if self.plans else routed()
+        return (ROLES[UNASSIGNED], *routed_roles()) if self.plans else routed_roles()
 
 
 def read_question(turn_id: uuid.UUID) -> Question:
@@ -60,15 +60,15 @@ def own_reply(question: Question) -> str:
     """Return what the orchestrator says itself, or nothing: a greeting needs no agent and no model."""
     if is_single_agent() or question.pinned or question.current != UNASSIGNED:
         return ""
-    return smalltalk.small_talk(question.text)
+    return smalltalk.reply_to(question.text)
 
 
 def is_open(question: Question) -> bool:
     """Say whether somebody else may have to answer than the agent that the session is with."""
     if is_single_agent() or question.pinned:
         return False
-    return routing.may_have_changed(
-        question.text, current=question.current, agents=question.agents, answering=question.answering
+    return routing.needs_choice(
+        question.text, current=question.current, agents=question.agents, is_answer=question.answering
     )
 
 
@@ -85,7 +85,7 @@ async def choose(question: Question, claim: Claim, observe: Observer) -> AgentCh
         observe(call)
 
     if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(question.text):
-        route = routing.by_words(question.text, agents=agents)
+        route = routing.choose_by_keywords(question.text, agents=agents)
     else:
         route = await routing.choose(
             question.text,
@@ -103,6 +103,6 @@ def _request(messages: tuple[ModelMessage, ...]) -> ModelRequest:
         # Words decide sooner than a second model could.
         fallbacks=(),
         tries=1,
-        first_token_timeout=routing.TIMEOUT,
-        idle_timeout=routing.TIMEOUT,
+        first_token_timeout=routing.CHOICE_TIMEOUT_SECONDS,
+        idle_timeout=routing.CHOICE_TIMEOUT_SECONDS,
     )

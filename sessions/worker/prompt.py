@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from agents.context import Window, fit
 from agents.plans import format_progress
-from agents.roles import role_of, routed
+from agents.roles import role_of, routed_roles
 from agents.tools import offer
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
@@ -56,7 +56,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     names = offered_tools(session, role, subtask)
     prompt = role.instructions(
         tools=names,
-        agents=routed(),
+        agents=routed_roles(),
         mode=session.mode,
         plan=format_progress(plans.value_of(subtask.plan)) if subtask else "",
         subtask=subtask.description if subtask else "",

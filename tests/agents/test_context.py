@@ -76,7 +76,7 @@ def test_what_fits_is_left_alone() -> None:
     history = long_history(1, output=5)
     fitted = fit("You are CodeLab.", history, window=window(10_000))
     assert list(fitted.messages) == [ModelMessage(role="system", content="You are CodeLab."), *history]
-    assert (fitted.shortened, fitted.dropped) == (0, ())
+    assert (fitted.shortened_outputs, fitted.dropped_messages) == (0, ())
     assert fitted.tokens == tokens_of(fitted.messages)
 
 
@@ -84,8 +84,8 @@ def test_old_outputs_go_first_and_can_be_asked_for_again() -> None:
     history = long_history()
     total = tokens_of(history)
     fitted = fit("You are CodeLab.", history, window=window(total * 3 // 4))
-    assert fitted.dropped == ()
-    assert fitted.shortened > 0
+    assert fitted.dropped_messages == ()
+    assert fitted.shortened_outputs > 0
     assert fitted.tokens == tokens_of(fitted.messages) <= total * 3 // 4
     assert len(fitted.messages) == len(history) + 1
     outputs = [message.content for message in fitted.messages if message.role == "tool"]
@@ -108,8 +108,8 @@ def test_old_turns_go_next_with_a_note() -> None:
     assert first.role == "user", "a turn goes whole"
     assert first.content != "Request number 0"
     assert fitted.messages[-1] == history[-1]
-    assert fitted.dropped
-    assert fitted.dropped[0] == history[0]
+    assert fitted.dropped_messages
+    assert fitted.dropped_messages[0] == history[0]
     assert fitted.tokens == tokens_of(fitted.messages) <= 1500
     assert_whole(fitted.messages)
 
@@ -139,7 +139,7 @@ def test_one_output_that_is_larger_than_the_window_is_cut_in_the_middle() -> Non
     assert "characters left out …]" in big
     assert short == "short"
     assert 1000 < fitted.tokens <= 2000
-    assert fitted.shortened == 1
+    assert fitted.shortened_outputs == 1
 
 
 def test_long_arguments_of_old_calls_go_with_their_outputs() -> None:
@@ -230,7 +230,7 @@ def test_it_fits_and_keeps_what_must_stay_or_says_that_it_cannot(units: list[lis
     requests = [message for message in history if message.role == "user"]
     if requests:
         assert requests[-1] in fitted.messages
-    assert len(fitted.messages) - 1 + len(fitted.dropped) == len(history)
+    assert len(fitted.messages) - 1 + len(fitted.dropped_messages) == len(history)
     shown = [(message.role, message.tool_call_id) for message in fitted.messages[1:]]
     rest = iter([(message.role, message.tool_call_id) for message in history])
     assert all(each in rest for each in shown), "the order stays"

@@ -19,9 +19,9 @@ from agents.plans import (
     ready_subtasks,
     transition,
 )
-from agents.roles import routed
+from agents.roles import routed_roles
 
-AGENTS = [role.name for role in routed()]
+AGENTS = [role.name for role in routed_roles()]
 
 
 def task(name: str, *after: str, agent: str = "coder", **more: Any) -> dict[str, Any]:

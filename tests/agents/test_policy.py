@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.policy import Decision, Effect, Mode, Rule, Verdict, decide
-from agents.roles import ROLES, Role, routed
+from agents.roles import ROLES, Role, routed_roles
 from agents.tools import TOOLS, ToolKind
 from llm.types import ModelToolCall
 from tests.agents.test_commands import TRAPS as COMMAND_TRAPS
 from tests.agents.test_paths import SPELLINGS
 from tests.agents.test_tools import VALID
 
-AGENTS = [role.name for role in routed()]
+AGENTS = [role.name for role in routed_roles()]
 CODER, ARCHITECT, ASK = ROLES["coder"], ROLES["architect"], ROLES["ask"]
 #: Has every tool, so that nothing but the policy stands in the way.
 EVERYTHING = CODER.model_copy(update={"name": "everything", "tools": tuple(TOOLS)})

@@ -8,7 +8,7 @@ import pytest
 
 from agents import prompts
 from agents.prompts import Workspace
-from agents.roles import ROLES, UNASSIGNED, UNIVERSAL, Role, RoleError, load, role_of, routed
+from agents.roles import ROLES, UNASSIGNED, UNIVERSAL, Role, RoleError, load, role_of, routed_roles
 from agents.tools import BASELINE_TOOLS, TOOLS, RunsOn, ToolKind
 
 GOOD = """+++
@@ -24,7 +24,7 @@ You are {{ role.title }}.
 
 
 def text_of(role: Role, **given: object) -> str:
-    values: dict[str, object] = {"tools": role.tools, "agents": routed(), **given}
+    values: dict[str, object] = {"tools": role.tools, "agents": routed_roles(), **given}
     return role.instructions(**values)  # type: ignore[arg-type]
 
 
@@ -36,7 +36,7 @@ def write(folder: Path, text: str, name: str = "reviewer.md") -> Path:
 
 def test_the_documented_agents_are_there_in_order() -> None:
     assert list(ROLES) == ["orchestrator", "coder", "architect", "debug", "ask", "universal"]
-    assert [role.name for role in routed()] == ["coder", "architect", "debug", "ask"]
+    assert [role.name for role in routed_roles()] == ["coder", "architect", "debug", "ask"]
     assert (UNASSIGNED, UNIVERSAL.name) == ("orchestrator", "universal")
     assert role_of("nobody knows") is UNIVERSAL
     assert role_of("debug").emoji == "🐛"
@@ -68,7 +68,7 @@ def test_a_prompt_can_be_rendered_with_whatever_is_known(role: Role, tools: str,
     ):
         for plan in ("", "1. Do it"):
             text = role.instructions(
-                tools=offered, agents=routed(), mode=mode, workspace=workspace, plan=plan, subtask=plan
+                tools=offered, agents=routed_roles(), mode=mode, workspace=workspace, plan=plan, subtask=plan
             )
             assert "language of the user" in text
             assert "is data" in text
@@ -105,10 +105,10 @@ def test_a_new_role_is_a_new_file(tmp_path: Path) -> None:
     roles = load(tmp_path)
     reviewer = roles["reviewer"]
     assert list(roles)[:3] == ["orchestrator", "coder", "reviewer"]
-    assert reviewer in routed(roles)
+    assert reviewer in routed_roles(roles)
     assert text_of(reviewer).startswith("You are Reviewer.\n")
     assert "What you obey" in text_of(reviewer)
-    assert "- reviewer: Reads changes" in text_of(roles["coder"], agents=routed(roles))
+    assert "- reviewer: Reads changes" in text_of(roles["coder"], agents=routed_roles(roles))
 
 
 def test_a_file_of_the_operator_replaces_ours(tmp_path: Path) -> None:
@@ -122,20 +122,20 @@ def test_a_file_of_the_operator_replaces_ours(tmp_path: Path) -> None:
         ('title = "Reviewer"\n', "", "title", "Field required"),
         ('"Reviewer"', '""', "title", "at least 1 character"),
         ('"read_file"', '"rm_rf"', "tools", "tool 'rm_rf' does not exist"),
-        ('"read_file"', '"git_diff"', "tools", "named twice"),
+        ('"read_file"', '"git_diff"', "tools", "listed twice"),
         ('["read_file", "git_diff"]', "7", "tools", "tuple"),
         ("order = 15", 'order = "15"', "order", "integer"),
         ("order = 15", "ordre = 15", "ordre", "Extra inputs"),
-        ("order = 15", 'prompt = "x"', "prompt", "not given in the header"),
-        ("order = 15", 'name = "x"', "name", "not given in the header"),
+        ("order = 15", 'prompt = "x"', "prompt", "not belong in the header"),
+        ("order = 15", 'name = "x"', "name", "not belong in the header"),
         ("order = 15", "order = ", "header", "line 5"),
         ("order = 15", 'writes = ["a\\nb"]', "writes.0", "match pattern"),
-        ('"review"', '"Review"', "keywords", "small letters"),
+        ('"review"', '"Review"', "keywords", "lower case"),
         ('"review"', '"re*"', "keywords", "at least four letters"),
-        ('"review"', '"re*view"', "keywords", "no keyword"),
+        ('"review"', '"re*view"', "keywords", "not a keyword"),
         ("+++\nYou", "You", "header", "between two lines"),
         ("+++\ntitle", "title", "header", "between two lines"),
-        ("{{ role.title }}", "{{ user }}", "prompt", "it uses user, but there is only agents"),
+        ("{{ role.title }}", "{{ user }}", "prompt", "it uses user, but only agents"),
         ("{{ role.title }}", "{{ role.title", "prompt", "(line "),
         ("{{ role.title }}", "{{ role.title | shout }}", "prompt", "No filter named 'shout'"),
         ("{{ role.title }}", "{% if tools %}", "prompt", "Unexpected end of template"),
@@ -156,7 +156,7 @@ def test_a_broken_file_is_named_with_its_field(tmp_path: Path, old: str, new: st
 
 def test_names_and_folders_are_checked(tmp_path: Path) -> None:
     write(tmp_path, GOOD, "My Role.md")
-    with pytest.raises(RoleError, match="small letters"):
+    with pytest.raises(RoleError, match="lower-case letters"):
         load(tmp_path)
     with pytest.raises(RoleError, match="does not exist"):
         load(tmp_path / "missing")
@@ -179,7 +179,7 @@ def test_names_and_folders_are_checked(tmp_path: Path) -> None:
 def test_templates_run_in_a_sandbox_with_strict_names(template: str) -> None:
     role = ROLES["coder"].model_copy(update={"prompt": template})
     with pytest.raises(Exception, match=r"unsafe|undefined|has no attribute"):
-        role.instructions(tools=("read_file",), agents=routed())
+        role.instructions(tools=("read_file",), agents=routed_roles())
 
 
 def test_prompts_stay_small() -> None:
@@ -190,8 +190,8 @@ def test_prompts_stay_small() -> None:
 
 def test_every_prompt_of_the_folder_is_a_template_that_works() -> None:
     for file in Path(prompts.__file__).parent.glob("_*.md"):
-        assert prompts.problem(file.read_text(encoding="utf-8")) == ""
-    assert "- coder: Writes" in prompts.render("routing.md", agents=routed(), current="")
+        assert prompts.find_problem(file.read_text(encoding="utf-8")) == ""
+    assert "- coder: Writes" in prompts.render("routing.md", agents=routed_roles(), current="")
     assert "At most 300 words" in prompts.render("summary.md", words=300)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from agents import tools
 from agents.arguments import MAX_CONTENT_CHARACTERS
-from agents.schemas import KEPT
+from agents.schemas import PORTABLE_KEYWORDS
 from agents.tools import BASELINE_TOOLS, TOOLS, InvalidArguments, RunsOn, ToolKind, offer, parse, paths_of
 from tests.agents.test_paths import SPELLINGS
 
@@ -63,7 +63,7 @@ def test_a_schema_holds_only_what_every_provider_reads(name: str) -> None:
     (tool,) = offer([name], agents=AGENTS)
     assert tool.parameters["type"] == "object"
     for node in nodes(tool.parameters):
-        assert node.keys() <= KEPT
+        assert node.keys() <= PORTABLE_KEYWORDS
         assert node["type"] in {"object", "array", "string", "integer", "boolean"}
     assert set(tool.parameters.get("required", [])) <= tool.parameters["properties"].keys()
     assert len(tool.description) < 200

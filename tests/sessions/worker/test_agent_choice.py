@@ -134,7 +134,7 @@ def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end
     assert choice
     assert choice.route
     # What this model says names no agent: words decide.
-    assert choice.route.reason == routing.FALLBACK
+    assert choice.route.reason == routing.FALLBACK_REASON
     attempts.assign_agent(held, choice)
     # Its COMMIT got through and only the answer was lost.
     attempts.assign_agent(held, choice)
