@@ -57,7 +57,7 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
             )
         attempts.complete(claim, StepResult(message_id=message_id, text="".join(texts)))
         if fold:
-            compaction.fold(claim.turn_id)
+            compaction.compact(claim.turn_id)
     return Session.objects.get(pk=session.pk).last_number
 
 

@@ -24,7 +24,7 @@ logger = structlog.get_logger(__name__)
 _BROKER = ThreadPoolExecutor(max_workers=4, thread_name_prefix="broker")
 
 #: Seconds Redis may take to answer; it takes a fraction of a millisecond, but the whole machine may be busy.
-PATIENCE = 2.0
+PING_TIMEOUT_SECONDS = 2.0
 
 
 async def require_broker() -> None:
@@ -42,7 +42,7 @@ async def require_broker() -> None:
 
 async def _answers(loop: asyncio.AbstractEventLoop) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PING_TIMEOUT_SECONDS):
             await _client(loop).ping()
     except (RedisError, OSError, TimeoutError):
         return False
@@ -59,10 +59,10 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
     # The ordinary pool refuses whoever comes when all its connections are busy; this one lets them wait.
     pool = redis.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        socket_timeout=PING_TIMEOUT_SECONDS,
+        socket_connect_timeout=PING_TIMEOUT_SECONDS,
         max_connections=4,
-        timeout=PATIENCE,
+        timeout=PING_TIMEOUT_SECONDS,
         # A connection that a restart of Redis has closed is replaced at once; the library's own pause before it tries
         # again is longer than our patience.
         retry=Retry(NoBackoff(), 1),
@@ -70,7 +70,7 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
-def send(turn_id: uuid.UUID) -> None:
+def enqueue_turn(turn_id: uuid.UUID) -> None:
     """Tell the workers of a turn. Never raises: where the broker is away, the sweeper finds the turn."""
     try:
         current_app.send_task("sessions.tasks.advance_turn", (str(turn_id),), retry=False)
@@ -78,10 +78,10 @@ def send(turn_id: uuid.UUID) -> None:
         logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
 
 
-async def send_soon(turn_id: uuid.UUID | None) -> None:
+async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
     """Tell the workers of a turn, if any, without holding up the event loop."""
     if turn_id is not None:
-        await in_broker_thread(send, turn_id)
+        await in_broker_thread(enqueue_turn, turn_id)
 
 
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -25,7 +25,7 @@ _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 
 #: Seconds after which a connection is looked at before it is used again.
-RESTED = 1.0
+MAX_UNCHECKED_SECONDS = 1.0
 
 _used = threading.local()
 
@@ -56,7 +56,7 @@ def _with_connection[R](function: Callable[[], R]) -> R:
     To take one from the pool, and to have it looked at, costs more than most of what is done with it. So that is done
     only when it has not been used for a moment; after an error it is thrown away.
     """
-    if time.monotonic() - getattr(_used, "at", 0.0) > RESTED and not connection.is_usable():
+    if time.monotonic() - getattr(_used, "at", 0.0) > MAX_UNCHECKED_SECONDS and not connection.is_usable():
         connection.close()
     again = False
     while True:

@@ -19,13 +19,13 @@ from sessions import broker
 from sessions.events import compaction
 from sessions.models import Session
 from sessions.turns import images, recovery
-from sessions.turns.sessions import delete_session, outdated
+from sessions.turns.sessions import delete_session, expired_sessions
 from sessions.worker.process import this_worker
 
 logger = structlog.get_logger(__name__)
 
 #: Seconds that one run of `tidy` takes at most; the next one goes on.
-TIDY_TIME = 20.0
+TIDY_TIMEOUT_SECONDS = 20.0
 
 
 @shared_task(name="sessions.tasks.advance_turn")
@@ -38,7 +38,7 @@ def advance_turn(turn_id: str) -> None:
         logger.warning("turn_not_run", turn_id=turn_id, error=type(error).__name__)
         return
     if ready:
-        broker.send(ready)
+        broker.enqueue_turn(ready)
 
 
 @shared_task(name="sessions.tasks.tidy")
@@ -47,15 +47,15 @@ def tidy() -> None:
 
     Nothing waits for this.
     """
-    deadline = time.monotonic() + TIDY_TIME
+    deadline = time.monotonic() + TIDY_TIMEOUT_SECONDS
     try:
-        recovery.forget_workers()
-        images.forget_unused()
-        for session_id in outdated(limit=100):
+        recovery.delete_gone_workers()
+        images.delete_unused()
+        for session_id in expired_sessions(limit=100):
             with suppress(Session.DoesNotExist):
                 delete_session(session_id)
-        while (turns := compaction.unfolded(limit=50)) and time.monotonic() < deadline:
-            saved = sum(compaction.fold(turn_id) for turn_id in turns)
+        while (turns := compaction.compactable_turns(limit=50)) and time.monotonic() < deadline:
+            saved = sum(compaction.compact(turn_id) for turn_id in turns)
             logger.info("turns_folded", turns=len(turns), rows_saved=saved)
     except DatabaseError as error:
         logger.warning("not_tidied", error=type(error).__name__)
@@ -74,12 +74,12 @@ def _start(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _park(**_: Any) -> None:
-    this_worker().park()
+    this_worker().drain()
 
 
 @worker_shutdown.connect
 def _hand_over(**_: Any) -> None:
     """Tell other workers of the turns given back; earlier this worker might take its own hints."""
-    this_worker().settle()
+    this_worker().wait_drained()
     for turn_id in this_worker().handed_over:
-        broker.send(turn_id)
+        broker.enqueue_turn(turn_id)

@@ -45,7 +45,7 @@ def bob(db: None) -> User:
 @pytest.fixture(autouse=True)
 def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests keep their locks: in one transaction, or in many threads, they pause longer than any process does."""
-    monkeypatch.setattr(log, "HOLD", "60s")
+    monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "60s")
 
 
 @pytest.fixture(scope="session", autouse=True)

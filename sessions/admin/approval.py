@@ -56,7 +56,7 @@ class ApprovalAdmin(SearchableAdmin):
         by = cast(AbstractBaseUser, request.user).pk
         count = 0
         for approval in chosen.select_related("call__turn"):
-            answer = approvals.Answer(approve=approve, by=by, via=Via.ADMIN)
+            answer = approvals.Decision(approve=approve, by=by, via=Via.ADMIN)
             try:
                 change = approvals.decide(approval.call.turn.session_id, approval.call.call_id, answer)
             except ToolCallRefused as error:
@@ -65,7 +65,7 @@ class ApprovalAdmin(SearchableAdmin):
             count += 1
             if change.ready:
                 # Not published: clients of a session with an open turn read the log every 2 s anyway.
-                broker.send(change.ready)
+                broker.enqueue_turn(change.ready)
         self.message_user(request, f"Approvals answered: {count}.")
 
     @admin.display(description="status")

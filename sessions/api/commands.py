@@ -16,8 +16,8 @@ from typing import Any
 from sessions import broker
 from sessions.broker import require_broker
 from sessions.database import in_thread
-from sessions.events.hub import publish
-from sessions.events.pubsub import WORKERS, tell
+from sessions.events.hub import publish_events
+from sessions.events.pubsub import WORKERS, publish
 from sessions.models import EventKind, Session, Via
 from sessions.protocol import (
     Cancel,
@@ -135,15 +135,15 @@ def announce(change: Change) -> None:
 
 
 async def _tell(change: Change) -> None:
-    await broker.send_soon(change.ready)
-    await publish(change.events)
+    await broker.enqueue_turn_soon(change.ready)
+    await publish_events(change.events)
     for event in change.events:
         if event.kind == EventKind.TURN_CANCELLED:
             # Its worker would find out at its next write or sign of life; so it also lets a silent model go at once.
-            await tell(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
+            await publish(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
 
 
-def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Answer:
+def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Decision:
     """Return what a frame of either form says to a call that requires approval. Raises FrameError."""
     if isinstance(frame, HitlDecision):
         word, arguments = frame.decision, frame.modified_arguments
@@ -151,7 +151,7 @@ def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approval
         word, arguments = frame.action, frame.edited_arguments
     if word == "edit" and arguments is None:
         raise FrameError(ErrorCode.INVALID_FIELD, "An `edit` needs the arguments to run the call with.")
-    return approvals.Answer(
+    return approvals.Decision(
         approve=word != "reject",
         arguments=arguments if word == "edit" else None,
         feedback=frame.feedback or "",
@@ -160,7 +160,7 @@ def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approval
     )
 
 
-def _plan_answer(frame: PlanDecision, *, by: int) -> tuple[str, approvals.Answer]:
+def _plan_answer(frame: PlanDecision, *, by: int) -> tuple[str, approvals.Decision]:
     """Return which plan a frame answers, and what it says. Raises FrameError."""
     plan_id = frame.plan_id or (frame.approval_request_id or "").removeprefix(PLAN_APPROVAL)
     if not plan_id:
@@ -168,7 +168,7 @@ def _plan_answer(frame: PlanDecision, *, by: int) -> tuple[str, approvals.Answer
     edits = frame.decision in ("edit", "modify")
     if edits and frame.modified_subtasks is None:
         raise FrameError(ErrorCode.INVALID_FIELD, "An EDIT decision requires modified_subtasks.")
-    return plan_id, approvals.Answer(
+    return plan_id, approvals.Decision(
         approve=frame.decision != "reject",
         arguments={"subtasks": frame.modified_subtasks} if edits else None,
         feedback=frame.feedback or "",

@@ -35,7 +35,7 @@ _OF_TURN = """
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
+class Settlement:
     """What a call took that nobody saw the end of."""
 
     model: str
@@ -119,7 +119,7 @@ def settle(turn: Turn, cost: Decimal) -> None:
         reservation.delete()
 
 
-def settle_unseen(turn: Turn, *, at_most: bool) -> Paid | None:
+def settle_unseen(turn: Turn, *, at_most: bool) -> Settlement | None:
     """Settle for an attempt whose calls nobody can tell of; return what is taken for granted, if there was a budget.
 
     That is what was set aside `at_most`: its worker is alive and mends it (`correct`). Otherwise it is what the model
@@ -128,7 +128,7 @@ def settle_unseen(turn: Turn, *, at_most: bool) -> Paid | None:
     paid = None
     for reservation in _of_attempt(turn):
         cost = reservation.amount if at_most else reservation.input_cost
-        paid = Paid(reservation.model, reservation.input_tokens, cost)
+        paid = Settlement(reservation.model, reservation.input_tokens, cost)
         _count(reservation.budget_id, cost, reservation.amount)
         reservation.delete()
     return paid

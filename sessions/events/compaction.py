@@ -18,18 +18,18 @@ from django.utils import timezone
 from sessions.models import PIECES, Event, Turn
 
 #: How long after its end a turn is left alone: most clients that were away for a moment then get plain pieces.
-REST = timedelta(minutes=1)
+COMPACT_AFTER = timedelta(minutes=1)
 #: Longest text of a folded event, in characters; frames stay well below what clients take.
-MAX_TEXT = 32_000
+MAX_TEXT_LENGTH = 32_000
 
 
-def unfolded(limit: int) -> list[uuid.UUID]:
+def compactable_turns(limit: int) -> list[uuid.UUID]:
     """Return turns that ended a while ago and were not folded yet, oldest first."""
-    ended = Turn.objects.filter(folded=False, finished_at__lt=timezone.now() - REST)
+    ended = Turn.objects.filter(folded=False, finished_at__lt=timezone.now() - COMPACT_AFTER)
     return list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
 
 
-def fold(turn_id: uuid.UUID) -> int:
+def compact(turn_id: uuid.UUID) -> int:
     """Fold the pieces of a turn that has ended; return how many rows that saved. Does nothing a second time."""
     with transaction.atomic():
         ended = Turn.objects.filter(pk=turn_id, folded=False, finished_at__isnull=False)
@@ -55,7 +55,7 @@ def _runs(pieces: list[Event]) -> Iterator[list[Event]]:
     for piece in pieces:
         size = len(piece.payload["text"])
         follows = run and piece.number == run[-1].number + 1 and _message(piece) == _message(run[-1])
-        if run and not (follows and length + size <= MAX_TEXT):
+        if run and not (follows and length + size <= MAX_TEXT_LENGTH):
             yield run
             run, length = [], 0
         run.append(piece)

@@ -71,7 +71,7 @@ class Feed:
         return events
 
     async def __aiter__(self) -> AsyncGenerator[LoggedEvent]:
-        here = hub.here()
+        here = hub.current_hub()
         try:
             # Join first, read second: what is committed in between then arrives twice and not never.
             self._place = await here.join(self, patience=RETRY)
@@ -100,7 +100,7 @@ class Feed:
 
     async def _read(self) -> list[LoggedEvent]:
         try:
-            page = await in_thread(reads.news)(self.session_id, self.after)
+            page = await in_thread(reads.read_new)(self.session_id, self.after)
         except Exception as error:
             # The database is away: what it holds will still be there in a while.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)

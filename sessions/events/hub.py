@@ -22,21 +22,21 @@ import structlog
 from sessions.database import in_thread
 from sessions.events import reads
 from sessions.events.log import LoggedEvent
-from sessions.events.pubsub import SESSIONS, listen, tell
+from sessions.events.pubsub import SESSIONS, publish, subscribe
 
 logger = structlog.get_logger(__name__)
 
 #: Seconds of silence after which the log is looked at, while a turn is open and while none is.
-ACTIVE_LOOK, IDLE_LOOK = 2.0, 30.0
+ACTIVE_POLL_SECONDS, IDLE_POLL_SECONDS = 2.0, 30.0
 #: Seconds between two rounds of looks.
-ROUND = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 
 
 #: What there is of a session that is gone: enough to make its feeds look, and find that out.
 DELETED = (math.inf, False)
 
 
-class Follower(Protocol):
+class Subscriber(Protocol):
     """A feed, as the hub knows it."""
 
     session_id: uuid.UUID
@@ -49,7 +49,7 @@ class Follower(Protocol):
         """Read the log: something may have been missed."""
 
 
-class Place:
+class Subscription:
     """A feed's place in the hub."""
 
     __slots__ = ("active", "heard_at")
@@ -68,13 +68,13 @@ class Hub:
     """The feeds of one event loop."""
 
     def __init__(self) -> None:
-        self._feeds: dict[uuid.UUID, dict[Follower, Place]] = defaultdict(dict)
+        self._feeds: dict[uuid.UUID, dict[Subscriber, Subscription]] = defaultdict(dict)
         self._listening = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self, feed: Follower, *, patience: float) -> Place:
+    async def join(self, feed: Subscriber, *, patience: float) -> Subscription:
         """Have a feed told of its session from now on; waits for the layer so many seconds at most."""
-        place = self._feeds[feed.session_id][feed] = Place()
+        place = self._feeds[feed.session_id][feed] = Subscription()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_around())]
         if not self._listening.is_set():
@@ -85,7 +85,7 @@ class Hub:
                 logger.warning("layer_not_reached", group=SESSIONS)
         return place
 
-    def leave(self, feed: Follower) -> None:
+    def leave(self, feed: Subscriber) -> None:
         """Tell a feed nothing more."""
         feeds = self._feeds.get(feed.session_id, {})
         feeds.pop(feed, None)
@@ -101,7 +101,7 @@ class Hub:
         self._listening = asyncio.Event()
 
     async def _listen(self) -> None:
-        async for message in listen(SESSIONS):
+        async for message in subscribe(SESSIONS):
             if message is None:
                 self._listening.set()
                 for feeds in list(self._feeds.values()):
@@ -123,18 +123,18 @@ class Hub:
     async def _look_around(self) -> None:
         """Find feeds that the layer has told nothing for a while, and those of them that have missed something."""
         while True:
-            await asyncio.sleep(ROUND)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
             now = time.monotonic()
             due = {
                 session_id
                 for session_id, feeds in self._feeds.items()
                 for place in feeds.values()
-                if now - place.heard_at >= (ACTIVE_LOOK if place.active else IDLE_LOOK)
+                if now - place.heard_at >= (ACTIVE_POLL_SECONDS if place.active else IDLE_POLL_SECONDS)
             }
             if not due:
                 continue
             try:
-                found = await in_thread(reads.newest)(due)
+                found = await in_thread(reads.latest_numbers)(due)
             except Exception as error:
                 # The database is away: what it holds will still be there at the next look.
                 logger.warning("sessions_not_looked_at", sessions=len(due), error=type(error).__name__)
@@ -152,12 +152,12 @@ class Hub:
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
-def here() -> Hub:
+def current_hub() -> Hub:
     """Return the hub of the running event loop."""
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
 
 
-async def publish(events: Iterable[LoggedEvent]) -> None:
+async def publish_events(events: Iterable[LoggedEvent]) -> None:
     """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
     ordered = sorted(events, key=lambda event: (event.session_id, event.number))
     told = [
@@ -166,4 +166,4 @@ async def publish(events: Iterable[LoggedEvent]) -> None:
     ]
     if told:
         # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
-        await tell(SESSIONS, {"type": "session.events", "events": told})
+        await publish(SESSIONS, {"type": "session.events", "events": told})

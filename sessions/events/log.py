@@ -25,9 +25,9 @@ from sessions.database import rows
 from sessions.models import Event, EventKind, Session, new_id
 
 #: Events, and bytes of their payloads, read at a time; a client that was away for long gets them in several pieces.
-PAGE, PAGE_BYTES = 500, 256 * 1024
+MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
 #: How long whoever has locked a session may do nothing.
-HOLD = "700ms"
+IDLE_LOCK_TIMEOUT = "700ms"
 #: Goes from event to event until the page is full, so that it reads no more than it returns. Rows cannot be limited by
 #: their bytes in another way without unpacking all 500 first, and they may be 400 KB each.
 _PAGE = """
@@ -116,14 +116,14 @@ def lock(session_id: uuid.UUID) -> Session:
 
     Raises Session.DoesNotExist when it was deleted, which its owner may do at any time.
     """
-    for session in Session.objects.raw(_LOCK, [HOLD, session_id]):
+    for session in Session.objects.raw(_LOCK, [IDLE_LOCK_TIMEOUT, session_id]):
         return session
     raise Session.DoesNotExist
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
     """Return the session, locked, or None when somebody else has locked it, or it is gone."""
-    return next(iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [HOLD, session_id])), None)
+    return next(iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [IDLE_LOCK_TIMEOUT, session_id])), None)
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
@@ -143,7 +143,7 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     an uncertain COMMIT had written is then found by id and returned as it is.
     """
     with transaction.atomic():
-        locked = rows(_LOCK_ALL, HOLD, list({a.session_id for a in additions}))
+        locked = rows(_LOCK_ALL, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
         last = {session_id: number for session_id, number, _ in locked}
         # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
         held = set(rows(_HELD, [a.turn_id for a in additions]))
@@ -167,17 +167,17 @@ def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[l
     return logged + [event for event, _ in fresh], refused
 
 
-def since(session_id: uuid.UUID, after: int, limit: int = PAGE) -> Page:
+def since(session_id: uuid.UUID, after: int, limit: int = MAX_PAGE_EVENTS) -> Page:
     """Return the events with numbers above `after`, in order: `limit` at most, fewer when they are large.
 
     Exactly those: of an event that stands for several numbers only the part above `after` is returned.
     """
-    found = rows(_PAGE, after, session_id, PAGE_BYTES, limit)
+    found = rows(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
     page = Page(
         _part(LoggedEvent(session_id, number, kind, json.loads(payload), first), after)
         for number, kind, payload, first, _ in found
     )
-    page.more = bool(found) and (len(found) >= limit or found[-1][-1] >= PAGE_BYTES)
+    page.more = bool(found) and (len(found) >= limit or found[-1][-1] >= MAX_PAGE_BYTES)
     return page
 
 

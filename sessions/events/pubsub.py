@@ -18,10 +18,10 @@ logger = structlog.get_logger(__name__)
 #: The groups of all worker processes, and of all who follow sessions.
 WORKERS, SESSIONS = "workers", "sessions"
 #: Seconds before another try to reach the layer.
-RETRY = 1.0
+RETRY_DELAY_SECONDS = 1.0
 
 
-async def tell(group: str, message: dict[str, Any]) -> None:
+async def publish(group: str, message: dict[str, Any]) -> None:
     """Send a message to all who listen to a group; never raises."""
     layer: Any = get_channel_layer()
     try:
@@ -31,7 +31,7 @@ async def tell(group: str, message: dict[str, Any]) -> None:
         logger.warning("layer_not_reached", group=group, error=type(error).__name__)
 
 
-async def listen(group: str) -> AsyncIterator[dict[str, Any] | None]:
+async def subscribe(group: str) -> AsyncIterator[dict[str, Any] | None]:
     """Yield what is told to a group, for ever; None when it begins to listen: something may have been missed."""
     layer: Any = get_channel_layer()
     while True:
@@ -49,4 +49,4 @@ async def listen(group: str) -> AsyncIterator[dict[str, Any] | None]:
             raise
         except Exception as error:
             logger.warning("layer_failed", group=group, error=type(error).__name__)
-        await asyncio.sleep(RETRY)
+        await asyncio.sleep(RETRY_DELAY_SECONDS)

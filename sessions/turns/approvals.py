@@ -23,14 +23,14 @@ from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session,
 from sessions.protocol import ErrorCode
 from sessions.results import Change
 from sessions.turns import plans
-from sessions.turns.tool_calls import finish_call, open_call, settle
+from sessions.turns.tool_calls import finish_call, open_call, resolve_approval
 from sessions.turns.tool_policy import judge_edit
 
 REJECTED = "User rejected this operation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Decision:
     """What a person says to a call that waits for approval."""
 
     approve: bool
@@ -43,14 +43,14 @@ class Answer:
     via: Via
 
 
-def decide(session_id: uuid.UUID, call_id: str, answer: Answer, *, deadline: float = math.inf) -> Change:
+def decide(session_id: uuid.UUID, call_id: str, answer: Decision, *, deadline: float = math.inf) -> Change:
     """Answer the approval of a call. Raises ToolCallRefused when there is none to answer, and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
         return _decided(session, _asked(session, call_id), answer)
 
 
-def decide_plan(session_id: uuid.UUID, plan_id: str, answer: Answer, *, deadline: float = math.inf) -> Change:
+def decide_plan(session_id: uuid.UUID, plan_id: str, answer: Decision, *, deadline: float = math.inf) -> Change:
     """Answer the approval of a plan; of edited arguments the others stay as they are. Raises what `decide` raises."""
     with atomic_until(deadline):
         session = log.lock(session_id)
@@ -73,7 +73,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 
 def decide_all(
-    session_id: uuid.UUID, call_ids: Sequence[str] | None, answer: Answer, *, deadline: float = math.inf
+    session_id: uuid.UUID, call_ids: Sequence[str] | None, answer: Decision, *, deadline: float = math.inf
 ) -> Change:
     """Answer several approvals, or all that are pending: all of them or none. Raises what `decide` raises."""
     with atomic_until(deadline):
@@ -99,7 +99,7 @@ def expire(approval_id: uuid.UUID) -> Change:
             call = _asked(session, found[1])
         except (Session.DoesNotExist, ToolCallRefused):
             return Change()
-        events = settle(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
+        events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: nobody approved this in time, so it was not run."
         change = finish_call(session, call, ToolCallStatus.REJECTED, text)
         events += change.events
@@ -114,7 +114,7 @@ def pending(session_id: uuid.UUID) -> Any:
     return rows.select_related("call").order_by("created_at", "pk")
 
 
-def overdue() -> list[uuid.UUID]:
+def expired_approvals() -> list[uuid.UUID]:
     """Return approvals whose time is over."""
     late = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lt=timezone.now())
     return list(late.values_list("pk", flat=True)[:100])
@@ -127,10 +127,10 @@ def _asked(session: Session, call_id: str) -> ToolCall:
     return call
 
 
-def _decided(session: Session, call: ToolCall, answer: Answer) -> Change:
+def _decided(session: Session, call: ToolCall, answer: Decision) -> Change:
     by, via = answer.by, answer.via
     if not answer.approve:
-        events = settle(session, call, ApprovalStatus.REJECTED, via=via, by=by, feedback=answer.feedback)
+        events = resolve_approval(session, call, ApprovalStatus.REJECTED, via=via, by=by, feedback=answer.feedback)
         text = f"Error: {answer.feedback or REJECTED}"
         change = finish_call(session, call, ToolCallStatus.REJECTED, text)
         events += change.events
@@ -149,7 +149,7 @@ def _decided(session: Session, call: ToolCall, answer: Answer) -> Change:
         raise ToolCallRefused(ErrorCode.INVALID_ARGUMENTS, "The call is not the one that was shown.")
     call.status = ToolCallStatus.WAITING
     call.save(update_fields=["status", "arguments", "digest"])
-    events = settle(session, call, status, via=via, by=by)
+    events = resolve_approval(session, call, status, via=via, by=by)
     if call.tool != plans.PROPOSAL:
         return Change(events=events)
     change = finish_call(session, call, ToolCallStatus.COMPLETED, plans.APPROVED)

@@ -38,21 +38,21 @@ from sessions.models import (
 from sessions.results import AgentChoice, Change, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.current_agent import switch_agent
-from sessions.turns.transcript import at_work, shown_texts, store_step
+from sessions.turns.transcript import current_subtask, store_step, unfinished_texts
 from sessions.turns.transitions import (
-    counted,
+    count_step,
     end_as_cancelled,
     end_as_failed,
-    event,
-    first_open,
-    go_on,
+    finish_or_continue,
+    first_open_turn,
     lock_claim,
-    move,
-    next_in,
+    next_ready_turn,
+    transition,
+    turn_event,
 )
 
 #: How long a worker may keep a turn without renewing its lease.
-LEASE = timedelta(seconds=12)
+LEASE_DURATION = timedelta(seconds=12)
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
@@ -66,29 +66,29 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
             session = log.lock(found[0][0])
         except Session.DoesNotExist:
             return None
-        turn = first_open(session.pk)
+        turn = first_open_turn(session.pk)
         if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED:
             return None
         attempt = turn.attempt + 1
         # A completion names its model; the request has stored it with the turn.
         model = (turn.model if session.is_completion else "") or model
-        subtask = at_work(session)
+        subtask = current_subtask(session)
         given_up = plans.give_up(session, subtask)
         if given_up:
-            subtask = at_work(session)
+            subtask = current_subtask(session)
         if subtask and not turn.attempt:
             # A message that was sent while the plan is carried out is for the agent at work.
             turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
         if given_up:
             turn.worked = timedelta()
-        replaced = [shown["message_id"] for shown in shown_texts(session, turn)] if turn.attempt else []
-        move(
+        replaced = [shown["message_id"] for shown in unfinished_texts(session, turn)] if turn.attempt else []
+        transition(
             turn,
             TurnStatus.RUNNING,
             attempt=attempt,
             worker=worker,
             model=model,
-            lease_expires_at=now + LEASE,
+            lease_expires_at=now + LEASE_DURATION,
             started_at=turn.started_at or now,
             claimed_at=now,
             worked=turn.worked,
@@ -99,7 +99,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
         # The step starts again, so clients replace what an earlier attempt has shown of it.
         payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
-        events = log.append(session, [*given_up, event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+        events = log.append(session, [*given_up, turn_event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
     claim = Claim(
         session_id=session.pk,
         turn_id=turn_id,
@@ -127,7 +127,9 @@ def renew(leases: Iterable[Attempt]) -> set[Attempt]:
         rows = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
         turns = rows.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
         kept = attempts & set(turns.values_list("pk", "attempt"))
-        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in kept]).update(lease_expires_at=timezone.now() + LEASE)
+        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in kept]).update(
+            lease_expires_at=timezone.now() + LEASE_DURATION
+        )
     return attempts - kept
 
 
@@ -135,13 +137,13 @@ def complete(claim: Claim, result: StepResult) -> Change:
     """Store the answer and end the turn, or the sub-task that it was in. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_claim(claim)
-        subtask = at_work(session)
-        fields = counted(turn, result, subtask)
+        subtask = current_subtask(session)
+        fields = count_step(turn, result, subtask)
         course = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
         # The text that ends the turn is for the user, whichever agent wrote it.
         events = store_step(session, turn, result, subtask=subtask if course and course.goes_on else None)
         ledger.record(claim, session, turn, result.calls, purpose=result.purpose)
-        moved, ready = go_on(session, turn, fields, course)
+        moved, ready = finish_or_continue(session, turn, fields, course)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events + moved, ready=ready)
@@ -158,11 +160,11 @@ def fail(
         session, turn = lock_claim(claim)
         events: list[LoggedEvent] = []
         if result and (result.text or result.reasoning):
-            events += store_step(session, turn, result, interrupted=True, subtask=at_work(session))
+            events += store_step(session, turn, result, interrupted=True, subtask=current_subtask(session))
         if result:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code)
         events += end_as_failed(session, turn, code, text, retry_after)
-        ready = next_in(session)
+        ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
     return Change(events=events, ready=ready)
 
@@ -184,7 +186,7 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
                 raise NothingToCancel("There is no open turn to cancel.")
             return Change(events=log.append(session, stopped))
         events = end_as_cancelled(session, turn)
-        ready = next_in(session)
+        ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)
 
@@ -200,8 +202,10 @@ def release(claim: Claim, result: StepResult | None = None) -> Change:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, outcome=ModelCallOutcome.LOST)
         else:
             ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
-        move(turn, TurnStatus.QUEUED)
-        events = log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, claim.attempt)])
+        transition(turn, TurnStatus.QUEUED)
+        events = log.append(
+            session, [turn_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, claim.attempt)]
+        )
     return Change(events=events, ready=turn.pk)
 
 

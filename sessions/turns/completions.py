@@ -42,17 +42,17 @@ from sessions.models import Message as StoredMessage
 from sessions.protocol import MAX_MESSAGE_LENGTH
 from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns.current_agent import is_single_agent
-from sessions.turns.transcript import give_title, message_added, store_message, store_result, store_step
-from sessions.turns.transitions import counted, event, go_on, lock_claim, move
+from sessions.turns.transcript import give_title, message_event, store_message, store_result, store_step
+from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, transition, turn_event
 
 #: What an agent gets as the result of a call that nobody can run.
 NO_SUCH_TOOL = "Error: there is no tool `{}` here. There are: {}."
 #: How the key of a hidden session begins.
-KEY = "completion-"
+KEY_PREFIX = "completion-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CompletionRequest:
     """A request, checked and free of what cannot be stored; the fields are those of the row."""
 
     kind: CompletionKind = CompletionKind.CHAT
@@ -65,7 +65,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TurnResult:
     """How a turn ended, or what it has used so far."""
 
     finish_reason: str
@@ -76,7 +76,9 @@ class Outcome:
     result: Any = None
 
 
-def accept(owner_id: int, asked: Asked, *, api_key: uuid.UUID | None = None, deadline: float = math.inf) -> Accepted:
+def accept(
+    owner_id: int, asked: CompletionRequest, *, api_key: uuid.UUID | None = None, deadline: float = math.inf
+) -> Accepted:
     """Store a request and queue its turn, which the budgets of `api_key` count for.
 
     Raises TooLate; then nothing is stored.
@@ -89,14 +91,14 @@ def accept(owner_id: int, asked: Asked, *, api_key: uuid.UUID | None = None, dea
         session = Session.objects.create(
             id=session_id,
             owner_id=owner_id,
-            key=f"{KEY}{session_id}",
+            key=f"{KEY_PREFIX}{session_id}",
             hidden=True,
             current_agent=agent,
             # Only the orchestrator has somebody else chosen.
             pinned=agent != UNASSIGNED,
         )
         new = [
-            message_added(message_id, turn_id, MessageRole.USER, said),
+            message_event(message_id, turn_id, MessageRole.USER, said),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
         ]
         events = log.append(session, new)
@@ -121,7 +123,7 @@ def accept(owner_id: int, asked: Asked, *, api_key: uuid.UUID | None = None, dea
     )
 
 
-def _last_words(asked: Asked) -> str:
+def _last_words(asked: CompletionRequest) -> str:
     """Return what people see of a request: the newest of its user's texts."""
     if asked.kind == CompletionKind.EMBEDDINGS:
         return next((text for text in asked.messages if isinstance(text, str)), "")
@@ -211,17 +213,17 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
         ledger.record(claim, session, turn, result.calls, has_tool_calls=bool(finished.tool_calls))
         completion.cached_tokens += finished.usage.cached_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens
-        fields = counted(turn, result)
+        fields = count_step(turn, result)
         if refused and not calls:
             for call, why in refused:
                 events += store_result(session, turn.pk, call.id, why)
-            move(turn, TurnStatus.QUEUED, **fields)
-            queued = event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)
+            transition(turn, TurnStatus.QUEUED, **fields)
+            queued = turn_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, turn.attempt)
             events += log.append(session, [queued])
             ready: uuid.UUID | None = turn.pk
         else:
             completion.finish_reason = _reason(finished.reason, bool(calls))
-            moved, ready = go_on(session, turn, fields, None)
+            moved, ready = finish_or_continue(session, turn, fields, None)
             events += moved
         completion.save(update_fields=["finish_reason", "cached_tokens", "reasoning_tokens"])
     if ready != turn.pk:
@@ -235,7 +237,7 @@ def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> C
         session, turn = lock_claim(claim)
         ledger.record(claim, session, turn, result.calls)
         Completion.objects.filter(turn=turn).update(result=vectors, finish_reason="stop")
-        events, ready = go_on(session, turn, counted(turn, result), None)
+        events, ready = finish_or_continue(session, turn, count_step(turn, result), None)
     metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 
@@ -277,11 +279,11 @@ def _reason(told: str, calls: bool) -> str:
     return "stop"
 
 
-def outcome(turn_id: uuid.UUID) -> Outcome:
+def turn_result(turn_id: uuid.UUID) -> TurnResult:
     """Return how a turn of any session ended, and what it used. Raises Turn.DoesNotExist."""
     turn = Turn.objects.select_related("completion").get(pk=turn_id)
     completion: Completion | None = getattr(turn, "completion", None)
-    return Outcome(
+    return TurnResult(
         finish_reason=(completion and completion.finish_reason) or "stop",
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,

@@ -20,7 +20,7 @@ from sessions.models import (
 )
 from sessions.protocol import ErrorCode
 from sessions.results import Change
-from sessions.turns.transcript import at_work
+from sessions.turns.transcript import current_subtask
 
 
 def switch_agent(
@@ -50,10 +50,10 @@ def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None
 
     Raises UnknownAgent, MessageRefused while a plan decides who works, and TooLate.
     """
-    _require_agent(agent)
+    require_agent(agent)
     with atomic_until(deadline):
         session = log.lock(session_id)
-        if at_work(session):
+        if current_subtask(session):
             text = "A plan is being carried out and decides which agent works. Stop it first, or wait for its end."
             raise MessageRefused(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
@@ -69,7 +69,7 @@ def is_single_agent() -> bool:
     )
 
 
-def _first_agent(session: Session) -> list[NewEvent]:
+def first_agent(session: Session) -> list[NewEvent]:
     """Where nobody chooses, a session has its agent from its first message on."""
     if session.current_agent != UNASSIGNED or not is_single_agent():
         return []
@@ -77,6 +77,6 @@ def _first_agent(session: Session) -> list[NewEvent]:
     return [switch_agent(session, UNIVERSAL.name, reason=reason, confidence="high")]
 
 
-def _require_agent(name: str | None) -> None:
+def require_agent(name: str | None) -> None:
     if name is not None and name not in ROLES:
         raise UnknownAgent(f"There is no agent `{name[:64]}`. There are: {', '.join(ROLES)}.")

@@ -19,7 +19,7 @@ from sessions.models import Image, MediaType, Session
 from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode
 
 #: How long a picture waits for a message that shows it.
-UNUSED = timedelta(days=1)
+UNUSED_RETENTION = timedelta(days=1)
 
 
 def _media_type(data: bytes) -> MediaType | None:
@@ -35,7 +35,7 @@ def _media_type(data: bytes) -> MediaType | None:
     return None
 
 
-def require_picture(data: bytes) -> MediaType:
+def require_image(data: bytes) -> MediaType:
     """Return what kind of picture this is. Raises ImageRefused."""
     if len(data) > MAX_IMAGE_BYTES:
         text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
@@ -48,7 +48,7 @@ def require_picture(data: bytes) -> MediaType:
 
 def store(session_id: uuid.UUID, data: bytes) -> Image:
     """Put a picture into a session; the same one again is the same row. Commits. Raises ImageRefused."""
-    media_type = require_picture(data)
+    media_type = require_image(data)
     # Also where it was there already: the day after which it may go begins anew.
     came = {"uploaded_at": timezone.now()}
     # Without reading the bytes of one that is there, which are those that came.
@@ -61,12 +61,12 @@ def store(session_id: uuid.UUID, data: bytes) -> Image:
     return image
 
 
-def described(image: Image) -> dict[str, Any]:
+def image_fields(image: Image) -> dict[str, Any]:
     """Return how messages and events name a picture."""
     return {"image_id": str(image.pk), "media_type": str(image.media_type), "bytes": image.size}
 
 
-def of_message(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+def message_images(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     """Return what a message says of the pictures it shows, each once. The caller commits. Raises MessageRefused."""
     if not wanted:
         return []
@@ -79,9 +79,9 @@ def of_message(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[str, 
             f"There is no image `{missing}` in this session. Upload it first; one that no message shows goes in a day."
         )
         raise MessageRefused(ErrorCode.IMAGE_NOT_FOUND, text)
-    return [described(found[each]) for each in dict.fromkeys(wanted)]
+    return [image_fields(found[each]) for each in dict.fromkeys(wanted)]
 
 
-def forget_unused() -> None:
+def delete_unused() -> None:
     """Delete the pictures that came a while ago and that no message has ever shown."""
-    Image.objects.filter(is_shown=False, uploaded_at__lt=timezone.now() - UNUSED).delete()
+    Image.objects.filter(is_shown=False, uploaded_at__lt=timezone.now() - UNUSED_RETENTION).delete()

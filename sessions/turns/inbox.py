@@ -26,10 +26,10 @@ from sessions.models import (
 )
 from sessions.protocol import ErrorCode
 from sessions.results import Accepted, Change
-from sessions.turns.current_agent import _first_agent, _require_agent, switch_agent
-from sessions.turns.images import of_message
-from sessions.turns.transcript import at_work, give_title, message_added, store_message
-from sessions.turns.transitions import end_as_cancelled, event, move, next_in
+from sessions.turns.current_agent import first_agent, require_agent, switch_agent
+from sessions.turns.images import message_images
+from sessions.turns.transcript import current_subtask, give_title, message_event, store_message
+from sessions.turns.transitions import end_as_cancelled, next_ready_turn, transition, turn_event
 
 
 def accept_message(
@@ -50,23 +50,23 @@ def accept_message(
     are pictures of the session that it shows. The budgets of `api_key` count for the turn. Raises UnknownAgent,
     MessageRefused, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
     """
-    _require_agent(agent)
+    require_agent(agent)
     message_id, turn_id = new_id(), new_id()
     stopped: Turn | None = None
     with atomic_until(deadline):
         session = log.lock(session_id)
         if client_message_id and (known := _already_accepted(session, client_message_id)):
             return known
-        shown = {"images": pictures} if (pictures := of_message(session, images)) else {}
+        shown = {"images": pictures} if (pictures := message_images(session, images)) else {}
         events: list[LoggedEvent] = []
         if interrupt and (stopped := _under_way(session)):
             events += end_as_cancelled(session, stopped)
-        new = _first_agent(session)
+        new = first_agent(session)
         # A plan decides who works, until it is over.
-        if agent and agent != session.current_agent and at_work(session) is None:
+        if agent and agent != session.current_agent and current_subtask(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
         new += [
-            message_added(message_id, turn_id, MessageRole.USER, content, **shown),
+            message_event(message_id, turn_id, MessageRole.USER, content, **shown),
             NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
         ]
         events += log.append(session, new)
@@ -95,7 +95,7 @@ def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, 
         message.content = content
         message.save(update_fields=["content"])
         payload = {"message_id": str(message_id), "turn_id": str(message.turn_id), "content": content}
-        events = log.append(session, [event(EventKind.MESSAGE_EDITED, message.turn_id, payload)])
+        events = log.append(session, [turn_event(EventKind.MESSAGE_EDITED, message.turn_id, payload)])
     return Change(events=events)
 
 
@@ -110,14 +110,14 @@ def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: 
         message.withdrawn = True
         message.save(update_fields=["withdrawn"])
         turn = message.turn
-        move(turn, TurnStatus.CANCELLED)
+        transition(turn, TurnStatus.CANCELLED)
         payload = {"message_id": str(message_id), "turn_id": str(turn.pk)}
         new = [
-            event(EventKind.MESSAGE_WITHDRAWN, turn.pk, payload),
-            event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}),
+            turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, payload),
+            turn_event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}),
         ]
         events = log.append(session, new)
-        ready = next_in(session)
+        ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)
 

@@ -50,7 +50,7 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class NextStep:
     """What the end of a sub-task leads to."""
 
     events: list[NewEvent]
@@ -166,12 +166,12 @@ def _write(plan: Plan, call: ToolCall) -> None:
 # While it is carried out
 
 
-def finish(session: Session, subtask: SubTask, status: Status, result: str) -> Course:
+def finish(session: Session, subtask: SubTask, status: Status, result: str) -> NextStep:
     """End the sub-task that is at work, and begin the next one or end the plan."""
     text = result if len(result) <= RESULT_LENGTH else result[:RESULT_LENGTH] + " …"
     ended = _moved(subtask.plan, subtask.key, status, text)
     course = _next(session, subtask.plan)
-    return Course(events=[ended, *course.events], goes_on=course.goes_on)
+    return NextStep(events=[ended, *course.events], goes_on=course.goes_on)
 
 
 def give_up(session: Session, subtask: SubTask | None) -> list[NewEvent]:
@@ -193,15 +193,15 @@ def cancel(session: Session, *, only_draft: bool = False) -> list[NewEvent]:
     return events + _ended(session, plan, PlanStatus.CANCELLED)
 
 
-def _next(session: Session, plan: Plan) -> Course:
+def _next(session: Session, plan: Plan) -> NextStep:
     value = value_of(plan)
     if ready := values.ready_subtasks(value):
         subtask = ready[0]
         begun = _moved(plan, subtask.id, Status.IN_PROGRESS)
         reason = f"Sub-task {subtask.id} of the plan"
-        return Course(events=[begun, *_handed_over(session, subtask.agent, reason)], goes_on=True)
+        return NextStep(events=[begun, *_handed_over(session, subtask.agent, reason)], goes_on=True)
     status = PlanStatus.COMPLETED if values.is_complete(value) else PlanStatus.FAILED
-    return Course(events=_ended(session, plan, status), goes_on=status == PlanStatus.FAILED)
+    return NextStep(events=_ended(session, plan, status), goes_on=status == PlanStatus.FAILED)
 
 
 def _moved(plan: Plan, key: str, status: Status, result: str = "") -> NewEvent:

@@ -21,11 +21,11 @@ from sessions.turns.plans import PROPOSAL
 #: Times that agents may hand a conversation over in one turn.
 MAX_SWITCHES = 5
 
-ALONE = "Error: other tools of the same answer have not finished. Wait for their results, then call this again."
+MUST_BE_ALONE = "Error: other tools of the same answer have not finished. Wait for their results, then call this again."
 
 
 @dataclass(slots=True)
-class Said:
+class ToolOutcomes:
     """What came of the calls: events to tell of, and the words that end the turn, if it ends."""
 
     events: list[NewEvent] = field(default_factory=list)
@@ -35,14 +35,14 @@ class Said:
     asks: bool = False
 
 
-def answer(session: Session, turn: Turn, calls: Sequence[ToolCall]) -> Said:
+def run_server_tools(session: Session, turn: Turn, calls: Sequence[ToolCall]) -> ToolOutcomes:
     """Carry out the calls that are ours and allowed; sets their status, result and time, and stores nothing of them."""
-    said = Said()
+    said = ToolOutcomes()
     now = timezone.now()
     ours = [call for call in calls if call.status == ToolCallStatus.WAITING and _is_ours(call)]
     for call in calls:
         if call.tool == PROPOSAL and call.status == ToolCallStatus.ASKED and _others(call, calls):
-            call.status, call.result = ToolCallStatus.FAILED, ALONE
+            call.status, call.result = ToolCallStatus.FAILED, MUST_BE_ALONE
     others_open = any(call.status in OPEN_CALLS and call not in ours for call in calls)
     for call in ours:
         call.status, call.result = _outcome(session, turn, call, said, alone=not others_open)
@@ -61,7 +61,9 @@ def _is_ours(call: ToolCall) -> bool:
     return TOOLS[call.tool].runs_on is RunsOn.SERVER and call.tool != PROPOSAL
 
 
-def _outcome(session: Session, turn: Turn, call: ToolCall, said: Said, *, alone: bool) -> tuple[ToolCallStatus, str]:
+def _outcome(
+    session: Session, turn: Turn, call: ToolCall, said: ToolOutcomes, *, alone: bool
+) -> tuple[ToolCallStatus, str]:
     arguments = call.arguments
     match call.tool:
         case "calculator":
@@ -78,10 +80,12 @@ def _outcome(session: Session, turn: Turn, call: ToolCall, said: Said, *, alone:
             choices = [f"{number}. {text}" for number, text in enumerate(arguments.get("suggestions", []), 1)]
             said.last_words, said.asks = "\n".join([arguments["question"], *choices]), True
             return ToolCallStatus.COMPLETED, "The user was asked; the next message is the answer."
-    return ToolCallStatus.FAILED, ALONE
+    return ToolCallStatus.FAILED, MUST_BE_ALONE
 
 
-def _switched(session: Session, turn: Turn, arguments: dict[str, str], said: Said) -> tuple[ToolCallStatus, str]:
+def _switched(
+    session: Session, turn: Turn, arguments: dict[str, str], said: ToolOutcomes
+) -> tuple[ToolCallStatus, str]:
     earlier = Event.objects.filter(
         session=session, number__gt=turn.position, turn=turn, kind=EventKind.AGENT_SWITCHED
     ).count()

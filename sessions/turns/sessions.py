@@ -81,7 +81,7 @@ def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Chan
     return Change(events=events)
 
 
-def outdated(limit: int) -> list[uuid.UUID]:
+def expired_sessions(limit: int) -> list[uuid.UUID]:
     """Return sessions that nobody has used for as long as they are kept, the oldest first; none has an open turn."""
     now = timezone.now()
     old = Q(hidden=True, updated_at__lt=now - timedelta(days=settings.CODELAB_COMPLETION_DAYS))
@@ -101,11 +101,11 @@ def open_session(owner_id: int, key: str) -> Session:
     return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
 
 
-def note_tools(session_id: uuid.UUID, names: list[str]) -> None:
+def set_client_tools(session_id: uuid.UUID, names: list[str]) -> None:
     """Remember which tools the session's client can run; counts from the next step on."""
     Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
 
 
-def note_plans(session_id: uuid.UUID, shown: bool) -> None:
+def set_client_plans(session_id: uuid.UUID, shown: bool) -> None:
     """Remember whether the session's client can show a plan and answer it; counts from the next step on."""
     Session.objects.filter(pk=session_id).exclude(client_plans=shown).update(client_plans=shown)

@@ -41,9 +41,9 @@ from sessions.models import (
 from sessions.protocol import ErrorCode
 from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans, server_tools
-from sessions.turns.tool_policy import judge, questions
-from sessions.turns.transcript import at_work, make_call_ids_unique, store_result, store_step
-from sessions.turns.transitions import counted, event, go_on, lock_claim, move
+from sessions.turns.tool_policy import evaluate, new_approvals
+from sessions.turns.transcript import current_subtask, make_call_ids_unique, store_result, store_step
+from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, transition, turn_event
 
 
 def request_tools(
@@ -56,23 +56,23 @@ def request_tools(
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
-        subtask = at_work(session)
-        calls = judge(session, claim.agent, asked, broken or {}, subtask)
+        subtask = current_subtask(session)
+        calls = evaluate(session, claim.agent, asked, broken or {}, subtask)
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
         events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
         ledger.record(claim, session, turn, result.calls, has_tool_calls=True)
-        said = server_tools.answer(session, turn, calls)
+        said = server_tools.run_server_tools(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
-        Approval.objects.bulk_create(questions(calls))
-        new = [*said.events, *map(requested, filter(_is_open, calls)), *plans.propose(session, calls)]
+        Approval.objects.bulk_create(new_approvals(calls))
+        new = [*said.events, *map(request_event, filter(_is_open, calls)), *plans.propose(session, calls)]
         events += log.append(session, new)
         for call in calls:
             if not _is_open(call):
                 events += _store_result(session, call, subtask)
-        fields = counted(turn, result, subtask)
+        fields = count_step(turn, result, subtask)
         ready = _go_on(session, turn, events, said, fields=fields, waits=any(map(_is_open, calls)), subtask=subtask)
     if events[-1].kind == EventKind.TURN_COMPLETED:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -96,7 +96,7 @@ def record_tool_result(
         events: list[LoggedEvent] = []
         if call.status == ToolCallStatus.ASKED:
             status = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
-            events += settle(
+            events += resolve_approval(
                 session, call, status, via=Via.RESULT, by=session.owner_id, feedback=content if failed else ""
             )
             finish = ToolCallStatus.REJECTED if failed else ToolCallStatus.COMPLETED
@@ -121,7 +121,7 @@ def open_call(session: Session, call_id: str) -> ToolCall:
     return call
 
 
-def settle(
+def resolve_approval(
     session: Session, call: ToolCall, status: ApprovalStatus, *, via: Via, by: int | None, feedback: str = ""
 ) -> list[LoggedEvent]:
     """Answer the approval of a call that the caller has locked; return the event that tells of it."""
@@ -137,7 +137,7 @@ def settle(
         "tool": call.tool,
         "arguments": call.arguments,
     }
-    return log.append(session, [event(EventKind.APPROVAL_DECIDED, call.turn_id, payload)])
+    return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, payload)])
 
 
 def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, content: str) -> Change:
@@ -145,16 +145,16 @@ def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, conten
     call.status, call.result, call.finished_at = status, content, timezone.now()
     call.save(update_fields=["status", "result", "finished_at"])
     # No sub-task begins or ends while a call is open, so it is still the one that asked for this.
-    events = _store_result(session, call, at_work(session))
+    events = _store_result(session, call, current_subtask(session))
     turn = call.turn
     if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
         return Change(events=events)
-    move(turn, TurnStatus.QUEUED, waiting_since=None)
-    events += log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)})])
+    transition(turn, TurnStatus.QUEUED, waiting_since=None)
+    events += log.append(session, [turn_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)})])
     return Change(events=events, ready=turn.pk)
 
 
-def requested(call: ToolCall) -> NewEvent:
+def request_event(call: ToolCall) -> NewEvent:
     """Return the event that offers a call to the clients, or asks a person for it."""
     payload = {
         "turn_id": str(call.turn_id),
@@ -166,7 +166,7 @@ def requested(call: ToolCall) -> NewEvent:
         "rule": call.rule,
         "reason": call.reason,
     }
-    return event(EventKind.TOOL_CALL_REQUESTED, call.turn_id, payload, call.turn.attempt)
+    return turn_event(EventKind.TOOL_CALL_REQUESTED, call.turn_id, payload, call.turn.attempt)
 
 
 def _is_open(call: ToolCall) -> bool:
@@ -175,7 +175,7 @@ def _is_open(call: ToolCall) -> bool:
 
 def _store_result(session: Session, call: ToolCall, subtask: SubTask | None) -> list[LoggedEvent]:
     payload = {"turn_id": str(call.turn_id), "call_id": call.call_id, "status": str(call.status)}
-    finished = event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload)
+    finished = turn_event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload)
     return store_result(session, call.turn_id, call.call_id, call.result, subtask=subtask, behind=[finished])
 
 
@@ -183,7 +183,7 @@ def _go_on(
     session: Session,
     turn: Turn,
     events: list[LoggedEvent],
-    said: server_tools.Said,
+    said: server_tools.ToolOutcomes,
     *,
     fields: dict[str, Any],
     waits: bool,
@@ -193,19 +193,19 @@ def _go_on(
     name = {"turn_id": str(turn.pk)}
     attempt = turn.attempt
     if waits:
-        move(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
-        events += log.append(session, [event(EventKind.TURN_WAITING, turn.pk, name, attempt)])
+        transition(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
+        events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, name, attempt)])
         return None
     if said.last_words is None:
-        move(turn, TurnStatus.QUEUED, **fields)
-        events += log.append(session, [event(EventKind.TURN_QUEUED, turn.pk, name, attempt)])
+        transition(turn, TurnStatus.QUEUED, **fields)
+        events += log.append(session, [turn_event(EventKind.TURN_QUEUED, turn.pk, name, attempt)])
         return turn.pk
     done = None if said.asks else subtask
     course = plans.finish(session, done, Status.COMPLETED, said.last_words) if done else None
     # In the middle of a plan they are a report to the agents that come next.
     if said.last_words and not (course and course.goes_on):
         events += store_step(session, turn, StepResult(message_id=new_id(), text=said.last_words))
-    moved, ready = go_on(session, turn, fields, course)
+    moved, ready = finish_or_continue(session, turn, fields, course)
     events += moved
     return ready
 

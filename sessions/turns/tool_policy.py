@@ -20,14 +20,14 @@ from agents.tools import BASELINE_TOOLS, TOOLS, RunsOn
 from llm.types import ModelToolCall
 from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 from sessions.turns import plans
-from sessions.turns.transcript import at_work
+from sessions.turns.transcript import current_subtask
 
 #: How long a person has to answer; then the call is rejected.
-APPROVAL_PATIENCE = timedelta(hours=24)
+APPROVAL_TIMEOUT = timedelta(hours=24)
 #: Tools of ours that are carried out when a step is stored (`sessions.turns.tool_calls`).
-OURS = frozenset({"calculator", "attempt_completion", "ask_followup_question", "switch_mode"})
+SERVER_TOOLS = frozenset({"calculator", "attempt_completion", "ask_followup_question", "switch_mode"})
 #: Tools that a sub-task has not: its plan has decided who works, and on what.
-DECIDED_BY_PLAN = frozenset({"switch_mode", plans.PROPOSAL})
+PLANNING_TOOLS = frozenset({"switch_mode", plans.PROPOSAL})
 NOT_IN_A_PLAN = "{tool} was not run: the plan decides who works on what. Do your sub-task, or report what it lacks."
 
 
@@ -37,9 +37,9 @@ def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list
     A plan is offered where somebody can answer it.
     """
     client = BASELINE_TOOLS if session.client_tools is None else frozenset(session.client_tools)
-    ours = OURS | {plans.PROPOSAL} if session.client_plans else OURS
+    ours = SERVER_TOOLS | {plans.PROPOSAL} if session.client_plans else SERVER_TOOLS
     if subtask:
-        ours -= DECIDED_BY_PLAN
+        ours -= PLANNING_TOOLS
     return [name for name in role.tools if (name in client if TOOLS[name].runs_on is RunsOn.CLIENT else name in ours)]
 
 
@@ -48,7 +48,7 @@ def agents_for(tool: str, role: Role) -> list[str]:
     return [name for name in plans.agents() if name != role.name or tool == plans.PROPOSAL]
 
 
-def judge(
+def evaluate(
     session: Session,
     agent: str,
     calls: Sequence[ModelToolCall],
@@ -66,7 +66,7 @@ def judge(
     for call in calls:
         if call.id in broken:
             decision = Decision(verdict=Verdict.DENY, rule="arguments", reason=broken[call.id].removeprefix("Error: "))
-        elif subtask and call.name in DECIDED_BY_PLAN:
+        elif subtask and call.name in PLANNING_TOOLS:
             decision = Decision(verdict=Verdict.DENY, rule="plan", reason=NOT_IN_A_PLAN.format(tool=call.name))
         else:
             decision = _decide(call, role, session, rules, offered)
@@ -78,12 +78,14 @@ def judge_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -
     """Judge a call with arguments that a person has changed: what nobody may allow stays forbidden."""
     role = role_of(call.agent)
     changed = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
-    return _decide(changed, role, session, list(_rules(session)), offered_tools(session, role, at_work(session)))
+    return _decide(
+        changed, role, session, list(_rules(session)), offered_tools(session, role, current_subtask(session))
+    )
 
 
-def questions(calls: Sequence[ToolCall]) -> list[Approval]:
+def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     """Return an approval for each call that a person must allow; none is stored yet."""
-    expires_at = timezone.now() + APPROVAL_PATIENCE
+    expires_at = timezone.now() + APPROVAL_TIMEOUT
     asked = [call for call in calls if call.status == ToolCallStatus.ASKED]
     return [Approval(call=call, digest=call.digest, expires_at=expires_at) for call in asked]
 

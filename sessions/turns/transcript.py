@@ -34,17 +34,17 @@ _AT_WORK = """
 """
 
 
-def at_work(session: Session) -> SubTask | None:
+def current_subtask(session: Session) -> SubTask | None:
     """Return the sub-task that is being done, where a plan is being carried out: what is said now is a part of it."""
     return next(iter(SubTask.objects.raw(_AT_WORK, [session.pk])), None)
 
 
-def part_of(subtask: SubTask | None) -> dict[str, str]:
+def subtask_fields(subtask: SubTask | None) -> dict[str, str]:
     """Return how events name the sub-task that a message is a part of."""
     return {"subtask_id": subtask.key} if subtask else {}
 
 
-def message_added(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
+def message_event(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
     """Return the event that announces a message."""
     payload = {"message_id": str(message_id), "turn_id": str(turn_id), "role": str(role), "content": content, **more}
     return NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=turn_id, payload=payload)
@@ -74,7 +74,9 @@ def store_step(
         more["reasoning"] = result.reasoning
     if interrupted:
         more["interrupted"] = True
-    added = message_added(result.message_id, turn.pk, MessageRole.ASSISTANT, result.text, **more, **part_of(subtask))
+    added = message_event(
+        result.message_id, turn.pk, MessageRole.ASSISTANT, result.text, **more, **subtask_fields(subtask)
+    )
     events = log.append(session, [added])
     message = Message(
         id=result.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=result.text, **more
@@ -96,13 +98,15 @@ def store_result(
     """Store what a model is told of a call that it asked for, `behind` other events."""
     message = Message(id=new_id(), session=session, turn_id=turn_id, role=MessageRole.TOOL, content=content)
     message.tool_call_id, message.subtask = call_id, subtask
-    added = message_added(message.pk, turn_id, MessageRole.TOOL, content, tool_call_id=call_id, **part_of(subtask))
+    added = message_event(
+        message.pk, turn_id, MessageRole.TOOL, content, tool_call_id=call_id, **subtask_fields(subtask)
+    )
     events = log.append(session, [*behind, added])
     store_message(message, events[-1])
     return events
 
 
-def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
+def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
     """Return what a turn's present attempt has shown of messages that are not stored yet, with any `reasoning`."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))
     deltas = Event.objects.filter(
@@ -119,11 +123,11 @@ def shown_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
     ]
 
 
-def store_shown(session: Session, turn: Turn) -> list[LoggedEvent]:
+def store_unfinished(session: Session, turn: Turn) -> list[LoggedEvent]:
     """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
     events = []
-    subtask = at_work(session)
-    for shown in shown_texts(session, turn):
+    subtask = current_subtask(session)
+    for shown in unfinished_texts(session, turn):
         reasoning = shown.get("reasoning", "")
         result = StepResult(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
         events += store_step(session, turn, result, interrupted=True, subtask=subtask)

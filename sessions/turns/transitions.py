@@ -37,7 +37,7 @@ from sessions.models import (
 )
 from sessions.results import Claim, StepResult
 from sessions.turns import plans
-from sessions.turns.transcript import store_shown
+from sessions.turns.transcript import store_unfinished
 
 TRANSITIONS = {
     TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED},
@@ -59,7 +59,7 @@ _FIRST_OPEN = """
 """
 
 
-def move(turn: Turn, to: TurnStatus, **fields: Any) -> None:
+def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     """The one guarded UPDATE: from the state and attempt that were read, or StaleAttempt."""
     if to not in TRANSITIONS[TurnStatus(turn.status)]:
         raise StaleAttempt(f"{turn.status} → {to}")
@@ -89,7 +89,7 @@ def lock_claim(claim: Claim) -> tuple[Session, Turn]:
     return session, turn
 
 
-def counted(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> dict[str, Any]:
+def count_step(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> dict[str, Any]:
     """Count a finished step for the sub-task that it was in; return the fields of the turn that it changes."""
     if subtask:
         SubTask.objects.filter(pk=subtask.pk).update(steps=F("steps") + 1)
@@ -103,20 +103,20 @@ def counted(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> d
     }
 
 
-def go_on(
-    session: Session, turn: Turn, fields: dict[str, Any], course: plans.Course | None
+def finish_or_continue(
+    session: Session, turn: Turn, fields: dict[str, Any], course: plans.NextStep | None
 ) -> tuple[list[LoggedEvent], uuid.UUID | None]:
     """Move a running turn, locked, to its end, or to its next step where a plan goes on; return what is ready now."""
     name = {"turn_id": str(turn.pk)}
     new = course.events if course else []
     if course and course.goes_on:
         # Each sub-task has its own time.
-        move(turn, TurnStatus.QUEUED, worked=timedelta(), **fields)
-        return log.append(session, [*new, event(EventKind.TURN_QUEUED, turn.pk, name, turn.attempt)]), turn.pk
-    move(turn, TurnStatus.COMPLETED, **fields)
+        transition(turn, TurnStatus.QUEUED, worked=timedelta(), **fields)
+        return log.append(session, [*new, turn_event(EventKind.TURN_QUEUED, turn.pk, name, turn.attempt)]), turn.pk
+    transition(turn, TurnStatus.COMPLETED, **fields)
     payload = {**name, "input_tokens": fields["input_tokens"], "output_tokens": fields["output_tokens"]}
-    events = log.append(session, [*new, event(EventKind.TURN_COMPLETED, turn.pk, payload, turn.attempt)])
-    return events, next_in(session)
+    events = log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, payload, turn.attempt)])
+    return events, next_ready_turn(session)
 
 
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
@@ -127,12 +127,12 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     _close_calls(turn)
     if turn.status == TurnStatus.RUNNING:
         ledger.record_unseen(session, turn, ModelCallOutcome.CANCELLED)
-    events = store_shown(session, turn)
+    events = store_unfinished(session, turn)
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)
-    move(turn, TurnStatus.CANCELLED)
+    transition(turn, TurnStatus.CANCELLED)
     payload = {"turn_id": str(turn.pk)}
-    return events + log.append(session, [*new, event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
+    return events + log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
 
 
 def end_as_failed(
@@ -144,11 +144,11 @@ def end_as_failed(
     """
     _close_calls(turn)
     new = plans.cancel(session, only_draft=True)
-    move(turn, TurnStatus.FAILED, error_code=code, error=text)
+    transition(turn, TurnStatus.FAILED, error_code=code, error=text)
     payload: dict[str, Any] = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
     if retry_after is not None:
         payload["retry_after"] = retry_after
-    return log.append(session, [*new, event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+    return log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
 
 
 def _close_calls(turn: Turn) -> None:
@@ -161,17 +161,17 @@ def _close_calls(turn: Turn) -> None:
     turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(status=ToolCallStatus.UNKNOWN, **closed)
 
 
-def first_open(session_id: uuid.UUID) -> Turn | None:
+def first_open_turn(session_id: uuid.UUID) -> Turn | None:
     """Return the session's turn that is under way, or the one that is next."""
     return next(iter(Turn.objects.raw(_FIRST_OPEN, [session_id])), None)
 
 
-def next_in(session: Session) -> uuid.UUID | None:
+def next_ready_turn(session: Session) -> uuid.UUID | None:
     """Return the session's next turn when it is queued and nothing before it is open."""
-    first = first_open(session.pk)
+    first = first_open_turn(session.pk)
     return first.pk if first and first.status == TurnStatus.QUEUED else None
 
 
-def event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
+def turn_event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
     """Return an event of a turn."""
     return NewEvent(kind=kind, turn_id=turn_id, payload=payload, attempt=attempt)

@@ -23,7 +23,7 @@ from llm import calls
 from sessions import broker
 from sessions.database import in_thread
 from sessions.events.log import Attempt
-from sessions.events.pubsub import WORKERS, listen
+from sessions.events.pubsub import WORKERS, subscribe
 from sessions.models import Worker
 from sessions.results import Change
 from sessions.turns import approvals, attempts, recovery
@@ -33,11 +33,11 @@ from sessions.worker.writer import Writer
 logger = structlog.get_logger(__name__)
 
 #: Seconds between two signs of life: leases are renewed and the worker's row is touched.
-HEARTBEAT = 3.0
+HEARTBEAT_INTERVAL_SECONDS = 3.0
 #: Seconds between two looks for turns that were left behind.
-LOOK = 1.0
+RECOVERY_INTERVAL_SECONDS = 1.0
 #: Seconds that a process which is told to end waits for turns that it took without a task.
-FAREWELL = 5.0
+SHUTDOWN_GRACE_SECONDS = 5.0
 
 
 class WorkerProcess:
@@ -50,7 +50,7 @@ class WorkerProcess:
         #: Turns that it runs at once, at most.
         self._room = current_app.conf.worker_concurrency or 1
         self._taken: set[asyncio.Task[None]] = set()
-        self._parked = False
+        self._is_draining = False
         #: Turns for other workers to take, once this one takes none itself.
         self.handed_over: list[uuid.UUID] = []
         self._started_at = timezone.now()
@@ -64,25 +64,25 @@ class WorkerProcess:
 
     async def _advance(self, turn_id: uuid.UUID) -> uuid.UUID | None:
         ready: uuid.UUID | None = turn_id
-        if not self._parked:
+        if not self._is_draining:
             ready = await runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
-        if self._parked and ready:
+        if self._is_draining and ready:
             self.handed_over.append(ready)
             return None
         return ready
 
-    def park(self) -> None:
+    def drain(self) -> None:
         """Give all turns back, because the process is told to end; what others may take, they take at once."""
-        self._parked = True
+        self._is_draining = True
         self.loop.call_soon_threadsafe(self._cancel_all)
 
-    def settle(self) -> None:
+    def wait_drained(self) -> None:
         """Wait until the turns that were taken without a task are given back; Celery waits for those of its own."""
-        asyncio.run_coroutine_threadsafe(self._settled(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self._wait_drained(), self.loop).result()
 
-    async def _settled(self) -> None:
+    async def _wait_drained(self) -> None:
         if self._taken:
-            await asyncio.wait(self._taken, timeout=FAREWELL)
+            await asyncio.wait(self._taken, timeout=SHUTDOWN_GRACE_SECONDS)
         await calls.close()
 
     def _cancel_all(self) -> None:
@@ -117,7 +117,7 @@ class WorkerProcess:
                 lost = set()
             for attempt in lost:
                 self._let_go(attempt)
-            await asyncio.sleep(HEARTBEAT)
+            await asyncio.sleep(HEARTBEAT_INTERVAL_SECONDS)
 
     def _let_go(self, attempt: Attempt) -> None:
         if lease := self.leases.get(attempt):
@@ -126,7 +126,7 @@ class WorkerProcess:
 
     async def _listen(self) -> None:
         """Let turns go that were stopped; what is missed here is found by the heartbeat."""
-        async for message in listen(WORKERS):
+        async for message in subscribe(WORKERS):
             stopped = message and message["turn_id"]
             for attempt in [attempt for attempt in self.leases if str(attempt[0]) == stopped]:
                 logger.info("turn_stopped", turn_id=stopped, attempt=attempt[1])
@@ -136,8 +136,8 @@ class WorkerProcess:
         """Find turns that were left behind: bring them on, and run them here as far as there is room."""
         while True:
             # Not all workers at the same moment.
-            await asyncio.sleep(LOOK * random.uniform(0.8, 1.2))
-            if self._parked:
+            await asyncio.sleep(RECOVERY_INTERVAL_SECONDS * random.uniform(0.8, 1.2))
+            if self._is_draining:
                 continue
             try:
                 room = max(self._room - len(self.leases), 0)
@@ -158,7 +158,7 @@ class WorkerProcess:
     async def _take(self, turn_id: uuid.UUID) -> None:
         logger.info("turn_taken_without_task", turn_id=str(turn_id))
         try:
-            await broker.send_soon(await self._advance(turn_id))
+            await broker.enqueue_turn_soon(await self._advance(turn_id))
         except DatabaseError as error:
             # It is still queued, or its lease will run out: somebody looks again.
             logger.warning("turn_not_run", turn_id=str(turn_id), error=type(error).__name__)
@@ -174,9 +174,9 @@ class WorkerProcess:
 
 
 def _left_behind(room: int) -> tuple[list[Change], list[uuid.UUID]]:
-    changes = [recovery.recover(turn_id) for turn_id in recovery.lapsed()]
-    changes += [approvals.expire(approval_id) for approval_id in approvals.overdue()]
-    return changes, recovery.untaken(room) if room else []
+    changes = [recovery.recover(turn_id) for turn_id in recovery.expired_turns()]
+    changes += [approvals.expire(approval_id) for approval_id in approvals.expired_approvals()]
+    return changes, recovery.unclaimed_turns(room) if room else []
 
 
 @cache

@@ -26,7 +26,7 @@ from sessions.models import (
 )
 from sessions.turns import plans
 from sessions.turns.tool_policy import agents_for, offered_tools
-from sessions.turns.transcript import at_work
+from sessions.turns.transcript import current_subtask
 
 # Every step needs them; to put the join together takes the ORM longer than to run both.
 _TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
@@ -52,7 +52,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     turn = claimed_turn(turn_id)
     session = turn.session
     role = role_of(agent)
-    subtask = at_work(session)
+    subtask = current_subtask(session)
     names = offered_tools(session, role, subtask)
     prompt = role.instructions(
         tools=names,
@@ -96,7 +96,7 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
     proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, *_ in found for call in asked)
     reports = _reports(turn.session_id) if proposed and not subtask else {}
     shown = [images for *_, images in found if images]
-    pictures = iter(for_model(shown) if shown else ())
+    pictures = iter(load_images(shown) if shown else ())
     for role, content, asked, answers, images in found:
         if role == MessageRole.TOOL:
             unanswered.remove(answers)
@@ -138,21 +138,21 @@ def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
 
 
 #: Pictures, and bytes of them, that a model is shown at most, the newest first: what providers of all kinds take.
-NEWEST, NEWEST_BYTES = 20, 12 * 1024 * 1024
+MAX_IMAGES_SHOWN, MAX_IMAGE_BYTES_SHOWN = 20, 12 * 1024 * 1024
 
 
-def for_model(shown: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:
+def load_images(shown: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:
     """Return what a model is shown of the pictures of messages, which are named oldest first, message by message.
 
     Each picture once, in the newest message that shows it, and of all of them the newest.
     """
     places: dict[str, int] = {}
-    room = NEWEST_BYTES
+    room = MAX_IMAGE_BYTES_SHOWN
     for place, image in _newest_first(shown):
         if image["image_id"] in places:
             continue
         room -= image["bytes"]
-        if room < 0 or len(places) == NEWEST:
+        if room < 0 or len(places) == MAX_IMAGES_SHOWN:
             break
         places[image["image_id"]] = place
     rows = Image.objects.filter(pk__in=places).values_list("pk", "media_type", "data")

@@ -31,11 +31,11 @@ type Stream = tuple[EventKind, uuid.UUID]
 
 #: Seconds between the beginnings of two commits, at least and at most. Between them it is four times what a commit
 #: takes, so that a busy machine gets fewer and larger ones; a stream that is alone never waits.
-SHORTEST, LONGEST = 0.02, 0.25
+MIN_COMMIT_INTERVAL_SECONDS, MAX_COMMIT_INTERVAL_SECONDS = 0.02, 0.25
 #: Seconds before another try when the database did not take a batch.
-RETRY = 0.25
+RETRY_DELAY_SECONDS = 0.25
 #: Batches of events that wait to be published; beyond that they are left to the readers' own look at the log.
-BACKLOG = 100
+MAX_UNPUBLISHED_BATCHES = 100
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Writer:
         # Set when the batch that is being collected, or the one before it, is committed.
         self._collected, self._committed = asyncio.Event(), asyncio.Event()
         self._committed.set()
-        self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=BACKLOG)
+        self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=MAX_UNPUBLISHED_BATCHES)
 
     def write(self, claim: Claim, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
         """Take a piece of a message; it is committed and shown within milliseconds, in order."""
@@ -106,7 +106,7 @@ class Writer:
                 await self._commit(self._take())
                 self._committed.set()
                 took = time.monotonic() - began
-                next_at = began + min(max(SHORTEST, 4 * took), LONGEST)
+                next_at = began + min(max(MIN_COMMIT_INTERVAL_SECONDS, 4 * took), MAX_COMMIT_INTERVAL_SECONDS)
 
     def _take(self) -> list[Addition]:
         pending, self._pending = self._pending, {}
@@ -130,7 +130,7 @@ class Writer:
             except DatabaseError as error:
                 # Safe to repeat, also when the COMMIT got through and only its answer was lost: see `append_all`.
                 logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(RETRY_DELAY_SECONDS)
                 again = True
         self._stale |= refused
         metrics.events_written.inc(len(logged))
@@ -144,7 +144,7 @@ class Writer:
             events = await self._publishing.get()
             while not self._publishing.empty():
                 events += self._publishing.get_nowait()
-            await hub.publish(events)
+            await hub.publish_events(events)
 
 
 def _delta(claim: Claim, stream: Stream, text: str) -> NewEvent:

@@ -51,10 +51,10 @@ def no_fencing() -> None:
 def no_outbox() -> None:
     """Rely on the task alone: nobody looks for turns that no worker was told of."""
 
-    def untaken(limit: int) -> list[uuid.UUID]:
+    def unclaimed_turns(limit: int) -> list[uuid.UUID]:
         return []
 
-    recovery.untaken = untaken
+    recovery.unclaimed_turns = unclaimed_turns
 
 
 def retry_after_output() -> None:
@@ -115,7 +115,7 @@ def _requested(claim: Claim, call: ModelToolCall) -> NewEvent:
         "arguments": call.arguments,
         "requires_approval": False,
     }
-    return transitions.event(EventKind.TOOL_CALL_REQUESTED, claim.turn_id, payload, claim.attempt)
+    return transitions.turn_event(EventKind.TOOL_CALL_REQUESTED, claim.turn_id, payload, claim.attempt)
 
 
 def ack_before_commit() -> None:
@@ -151,7 +151,7 @@ def ack_before_commit() -> None:
                 images=images,
                 api_key=api_key,
             )
-            broker.send(turn_id)
+            broker.enqueue_turn(turn_id)
 
         threading.Timer(1, store).start()
         return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)

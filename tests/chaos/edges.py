@@ -24,7 +24,10 @@ TRANSACTIONS = {
     "worker": ("claim", "append_all", "request_tools", "complete", "recover"),
 }
 #: What is told after a commit, and may be lost.
-HINTS = {"web": ("send.before", "send.after", "publish.before"), "worker": ("send.before", "publish.before")}
+HINTS = {
+    "web": ("enqueue_turn.before", "enqueue_turn.after", "publish.before"),
+    "worker": ("enqueue_turn.before", "publish.before"),
+}
 
 
 def all_edges() -> list[str]:
@@ -93,19 +96,19 @@ def install(kind: str, folder: Path) -> None:
         (attempts, "complete"),
         (recovery, "recover"),
         (log, "append_all"),
-        (broker, "send"),
+        (broker, "enqueue_turn"),
     )
     for module, name in homes:
         setattr(module, name, _around(getattr(module, name), name, passing))
     # The last write of the transactions above, called through the module.
     vars(log)["_write"] = _then(log._write, passing)
-    publish = hub.publish
+    publish = hub.publish_events
 
     async def publish_unless_killed(events: Any) -> None:
         passing("publish.before")
         await publish(events)
 
-    hub.publish = publish_unless_killed
+    hub.publish_events = publish_unless_killed
 
 
 def _around[**P, R](function: Callable[P, R], name: str, passing: Callable[[str], None]) -> Callable[P, R]:

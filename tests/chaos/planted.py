@@ -44,8 +44,8 @@ def _prepare(kind: str) -> None:
         from sessions.turns import attempts
         from sessions.worker import process
 
-        attempts.LEASE = timedelta(seconds=lease)
-        process.HEARTBEAT = lease / 4
+        attempts.LEASE_DURATION = timedelta(seconds=lease)
+        process.HEARTBEAT_INTERVAL_SECONDS = lease / 4
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
-from sessions.database import RESTED, in_log_thread, rows
+from sessions.database import MAX_UNCHECKED_SECONDS, in_log_thread, rows
 from sessions.events import log
 from sessions.turns.sessions import open_session
 
@@ -31,7 +31,7 @@ async def test_a_connection_stays_open() -> None:
 async def test_a_connection_that_was_cut_while_it_rested_is_replaced_unseen() -> None:
     pid = await in_log_thread(backend)()
     await in_log_thread(_cut)(pid)
-    await asyncio.sleep(RESTED * 1.1)
+    await asyncio.sleep(MAX_UNCHECKED_SECONDS * 1.1)
     assert await in_log_thread(backend)() != pid
 
 
@@ -43,7 +43,7 @@ async def test_a_connection_that_fails_is_thrown_away() -> None:
 
 
 async def test_who_is_only_slow_in_a_transaction_does_it_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "HOLD", "100ms")
+    monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "100ms")
     pauses = [1.0, 0.0]
 
     def rename() -> str:
@@ -59,7 +59,7 @@ async def test_who_is_only_slow_in_a_transaction_does_it_again(alice: User, monk
 
 
 async def test_who_is_slow_again_is_told(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "HOLD", "100ms")
+    monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "100ms")
     session_id = (await in_log_thread(open_session)(alice.pk, "s")).pk
     pauses = [1.0, 1.0, 0.0]
 

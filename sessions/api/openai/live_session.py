@@ -92,7 +92,7 @@ def _picture(url: str) -> bytes:
     except ValueError:
         raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
     try:
-        images.require_picture(data)
+        images.require_image(data)
     except ImageRefused as error:
         raise invalid("messages", str(error), error.code) from None
     return data

@@ -17,7 +17,7 @@ from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import agent_of
 from sessions.models import CompletionKind
 from sessions.protocol import MAX_CALL_ID_LENGTH
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 
 #: Parameters that are passed to the model as they are.
 OPTIONS = (
@@ -154,7 +154,7 @@ class EmbeddingRequest(_Read):
         return list(self.input)
 
 
-def chat(request: ChatRequest) -> Asked:
+def chat(request: ChatRequest) -> CompletionRequest:
     """Return what a request for an answer means. Raises DoorError."""
     agent = agent_of(request.model)
     require_supported(request)
@@ -162,7 +162,7 @@ def chat(request: ChatRequest) -> Asked:
     options = {name: extra[name] for name in OPTIONS if extra.get(name) is not None}
     if limit := request.max_completion_tokens or request.max_tokens:
         options["max_tokens"] = limit
-    return Asked(
+    return CompletionRequest(
         model=request.model,
         agent=agent,
         messages=[storable(_message(each, place)) for place, each in enumerate(request.messages)],
@@ -171,7 +171,7 @@ def chat(request: ChatRequest) -> Asked:
     )
 
 
-def embeddings(request: EmbeddingRequest) -> Asked:
+def embeddings(request: EmbeddingRequest) -> CompletionRequest:
     """Return what a request for embeddings means. Raises DoorError."""
     if agent_of(request.model):
         raise invalid("model", "An agent makes no embeddings; name a model for that.")
@@ -179,7 +179,9 @@ def embeddings(request: EmbeddingRequest) -> Asked:
     if not 0 < len(inputs) <= MAX_INPUTS or not all(inputs):
         raise invalid("input", f"Send 1 to {MAX_INPUTS} texts at once, none of them empty.")
     options = {"dimensions": request.dimensions} if request.dimensions else {}
-    return Asked(kind=CompletionKind.EMBEDDINGS, model=request.model, messages=storable(inputs), options=dict(options))
+    return CompletionRequest(
+        kind=CompletionKind.EMBEDDINGS, model=request.model, messages=storable(inputs), options=dict(options)
+    )
 
 
 def require_supported(request: ChatRequest) -> None:

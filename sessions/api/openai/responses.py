@@ -10,7 +10,7 @@ from typing import Any
 from llm.types import unpacked
 from sessions.api.openai.errors import AGAIN, DoorError
 from sessions.api.openai.turn_stream import Calls, End, Piece, Replaced, Text
-from sessions.turns.completions import Outcome
+from sessions.turns.completions import TurnResult
 
 DONE = "data: [DONE]\n\n"
 #: Keeps proxies and impatient clients from taking silence for the end.
@@ -100,7 +100,7 @@ class Whole:
                 return self._answer(reason, outcome)
         return None
 
-    def _answer(self, reason: str, outcome: Outcome) -> dict[str, Any]:
+    def _answer(self, reason: str, outcome: TurnResult) -> dict[str, Any]:
         text = "".join("".join(texts) for texts in self._texts.values())
         thought = "".join("".join(texts) for texts in self._thoughts.values())
         message: dict[str, Any] = {
@@ -123,7 +123,7 @@ class Whole:
         }
 
 
-def embeddings(outcome: Outcome, model: str, *, packed: bool) -> dict[str, Any]:
+def embeddings(outcome: TurnResult, model: str, *, packed: bool) -> dict[str, Any]:
     """Return an answer of embeddings, as numbers or packed as they are stored."""
     vectors = [vector if packed else unpacked(vector) for vector in outcome.result]
     return {
@@ -134,7 +134,7 @@ def embeddings(outcome: Outcome, model: str, *, packed: bool) -> dict[str, Any]:
     }
 
 
-def usage(outcome: Outcome) -> dict[str, Any]:
+def usage(outcome: TurnResult) -> dict[str, Any]:
     """Return what was used, as OpenAI counts it."""
     return {
         "prompt_tokens": outcome.input_tokens,

@@ -15,7 +15,7 @@ from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import EventKind, MessageRole
 from sessions.protocol import ErrorCode
 from sessions.turns import completions
-from sessions.turns.completions import Outcome
+from sessions.turns.completions import TurnResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class End:
     """The last piece."""
 
     reason: str
-    outcome: Outcome
+    outcome: TurnResult
 
 
 type Piece = Text | Replaced | Calls | End
@@ -127,7 +127,7 @@ class Answer:
             raise of_turn(payload, again=not self.in_session)
         if kind == EventKind.TURN_CANCELLED:
             raise DoorError(400, ErrorCode.CANCELLED, "Somebody has stopped this turn.")
-        outcome = await in_thread(completions.outcome)(self.turn_id)
+        outcome = await in_thread(completions.turn_result)(self.turn_id)
         if outcome.finish_reason == "tool_calls":
             yield Calls(self._calls)
         yield End(outcome.finish_reason, outcome)
@@ -143,4 +143,4 @@ class Answer:
     async def _handed(self, calls: list[dict[str, Any]]) -> AsyncGenerator[Piece]:
         self.over = True
         yield Calls(calls)
-        yield End("tool_calls", await in_thread(completions.outcome)(self.turn_id))
+        yield End("tool_calls", await in_thread(completions.turn_result)(self.turn_id))

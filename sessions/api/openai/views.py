@@ -29,7 +29,7 @@ from sessions.errors import NothingToCancel, Refusal
 from sessions.models import Session, new_id
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
 from sessions.turns import attempts, completions
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 
 logger = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> Jso
     return JsonResponse(await _while_signed_in(_embedded(answer, body), caller_of(request)))
 
 
-async def _ask(request: HttpRequest, asked: Asked, writable: asyncio.Event | None = None) -> Answer:
+async def _ask(request: HttpRequest, asked: CompletionRequest, writable: asyncio.Event | None = None) -> Answer:
     """Store a request of its own."""
     caller = caller_of(request)
     await caller.permit(Use.COMPLETION)

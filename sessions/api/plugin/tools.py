@@ -17,7 +17,7 @@ from sessions.errors import ToolCallRefused
 from sessions.models import Via
 from sessions.results import Change
 from sessions.turns import approvals, tool_calls
-from sessions.turns.approvals import Answer
+from sessions.turns.approvals import Decision
 
 router = Router()
 
@@ -73,7 +73,7 @@ async def _decide(
 ) -> Change:
     require_clean(feedback)
     call = await call_of(request, project_id, approval_id)
-    answer = Answer(approve=approve, feedback=feedback, by=owner(request).pk, via=Via.REST)
+    answer = Decision(approve=approve, feedback=feedback, by=owner(request).pk, via=Via.REST)
     async with patience() as deadline:
         try:
             change = await take(approvals.decide, call.turn.session_id, call.call_id, answer, deadline=deadline)

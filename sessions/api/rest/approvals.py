@@ -17,7 +17,7 @@ from sessions.errors import ToolCallRefused
 from sessions.models import Approval, Via
 from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode
 from sessions.turns import approvals
-from sessions.turns.approvals import Answer
+from sessions.turns.approvals import Decision
 
 router = Router(tags=["approvals"])
 
@@ -116,7 +116,7 @@ async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> D
 
 
 async def _store(
-    request: HttpRequest, session_id: str, decision: str, call_ids: list[str] | None, answer: Answer
+    request: HttpRequest, session_id: str, decision: str, call_ids: list[str] | None, answer: Decision
 ) -> Decided:
     require_clean(answer.feedback, *(call_ids or ()), *_texts(answer.arguments))
     async with patience() as deadline:
@@ -130,8 +130,8 @@ async def _store(
     return Decided(session_id=session.key, decision=decision, call_ids=decided, count=len(decided))
 
 
-def _answer(request: HttpRequest, *, approve: bool, feedback: str, arguments: dict[str, Any] | None = None) -> Answer:
-    return Answer(approve=approve, arguments=arguments, feedback=feedback, by=owner(request).pk, via=Via.REST)
+def _answer(request: HttpRequest, *, approve: bool, feedback: str, arguments: dict[str, Any] | None = None) -> Decision:
+    return Decision(approve=approve, arguments=arguments, feedback=feedback, by=owner(request).pk, via=Via.REST)
 
 
 def _said(body: DecisionIn | BatchIn) -> str:

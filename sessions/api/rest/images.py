@@ -42,14 +42,14 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
     # One byte more than is allowed tells that there is more. Django's own limit is that of the other endpoints.
     data = request.read(MAX_IMAGE_BYTES + 1)
     try:
-        images.require_picture(data)
+        images.require_image(data)
     except ImageRefused as error:
         raise ApiError(413 if error.code == ErrorCode.IMAGE_TOO_LARGE else 400, error.code, str(error)) from None
     await caller_of(request).permit(Use.IMAGE)
     async with patience():
         session = await in_thread(open_session)(owner(request).pk, session_id)
         image = await in_thread(images.store)(session.pk, data)
-    return ImageOut(**images.described(image))
+    return ImageOut(**images.image_fields(image))
 
 
 @router.get(PATH + "/{image_id}", response={200: bytes, **ERRORS})

@@ -37,7 +37,7 @@ from sessions.protocol import (
     UserMessage,
 )
 from sessions.results import Accepted, Change
-from sessions.turns.sessions import note_plans, note_tools, open_session
+from sessions.turns.sessions import open_session, set_client_plans, set_client_tools
 
 logger = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await self.caller.permit(Use.CONNECTION)
             session = await in_thread(open_session)(user.pk, self.key)
             if self.dialect.plans:
-                await in_thread(note_plans)(session.pk, True)
+                await in_thread(set_client_plans)(session.pk, True)
             structlog.contextvars.bind_contextvars(session_id=str(session.pk))
             self.session = session
             self.watching = asyncio.create_task(self.watch())
@@ -244,10 +244,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if not self.dialect.events:
             raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
         if hello.tools is not None:
-            await in_thread(note_tools)(session.pk, hello.tools)
+            await in_thread(set_client_tools)(session.pk, hello.tools)
             self.runner = hello.client_id or self.runner
         if hello.plans is not None:
-            await in_thread(note_plans)(session.pk, hello.plans)
+            await in_thread(set_client_plans)(session.pk, hello.plans)
         if after is not None and await in_thread(reads.can_replay)(session.pk, after):
             frame = protocol.Welcome(mode="replay", after=after)
         else:

@@ -15,7 +15,7 @@ from django.db.models.functions import Cast
 from sessions.events import log
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
 from sessions.turns import plans
-from sessions.turns.transcript import part_of, shown_texts
+from sessions.turns.transcript import subtask_fields, unfinished_texts
 
 #: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
 #: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
@@ -35,7 +35,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             "messages": messages,
             "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
             "turns": [_turn_state(turn) for turn in turns],
-            "texts": [text for turn in turns for text in shown_texts(session, turn)],
+            "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,
         }
@@ -76,7 +76,7 @@ def message_state(message: Message) -> dict[str, Any]:
         state["interrupted"] = True
     # Of a user's message it is found out later, and its event does not say so.
     if message.role != MessageRole.USER:
-        state |= part_of(message.subtask)
+        state |= subtask_fields(message.subtask)
     return state
 
 

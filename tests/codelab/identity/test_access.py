@@ -56,7 +56,7 @@ from sessions.protocol import ClientFrame
 from sessions.results import StepResult
 from sessions.routing import websocket_urlpatterns
 from sessions.turns import completions, images, inbox, tool_calls
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.codelab.identity.conftest import Caller, receive
 from tests.sessions import story
@@ -478,7 +478,7 @@ def rows(session: Session, people: dict[str, Caller]) -> dict[type[Model], Model
     Worker.objects.create(name="w", started_at=now, seen_at=now)
     Group.objects.create(name="group")
     PolicyRule.objects.create(owner=session.owner, effect="deny", subject=CANARY)
-    completions.accept(session.owner_id, Asked(model="scripted", messages=[USER]))
+    completions.accept(session.owner_id, CompletionRequest(model="scripted", messages=[USER]))
     call = ToolCall.objects.order_by("pk")[0]
     plan = Plan.objects.create(id=ID.format(4), session=session, call=call, agent="architect", goal=CANARY)
     SubTask.objects.create(plan=plan, key="a", position=0, description=CANARY, agent="coder")

@@ -32,7 +32,7 @@ from sessions.models import (
 )
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import write_call
@@ -171,7 +171,7 @@ def test_the_page_of_a_message_shows_the_id_its_client_gave_it(operator: Client,
 def test_the_page_of_a_request_shows_its_images_shortened(operator: Client, alice: User) -> None:
     url = f"data:image/png;base64,{'A' * 4000}"
     row = {"role": "user", "content": "See", "images": [{"url": url, "detail": "low", "at": 0}]}
-    completions.accept(alice.pk, Asked(model="scripted", messages=[row]))
+    completions.accept(alice.pk, CompletionRequest(model="scripted", messages=[row]))
     page = operator.get(reverse("admin:agent_sessions_completion_change", args=[Completion.objects.get().pk]))
     text = page.content.decode()
     assert "data:image/png" in text

@@ -52,7 +52,7 @@ def spelled_out(events: list[LoggedEvent]) -> list[tuple[int, int, str]]:
 def test_pieces_become_one_event_that_stands_for_their_numbers(session: Session) -> None:
     held = answered(session, "Grüße, ", "😀", " und ", "mehr")
     before = log.since(session.pk, 0)
-    assert compaction.fold(held.turn_id) == 3
+    assert compaction.compact(held.turn_id) == 3
     after = log.since(session.pk, 0)
     assert spelled_out(after) == [(5, 8, "Grüße, 😀 und mehr")]
     assert [e for e in after if e.kind != "text_delta"] == [e for e in before if e.kind != "text_delta"]
@@ -64,7 +64,7 @@ def test_whoever_comes_back_in_the_middle_gets_exactly_the_rest(session: Session
     texts = ["Grüße, ", "😀", " und ", "mehr"]
     held = answered(session, *texts)
     before = log.since(session.pk, number)
-    compaction.fold(held.turn_id)
+    compaction.compact(held.turn_id)
     after = log.since(session.pk, number)
     assert "".join(text for *_, text in spelled_out(after)) == "".join(texts[number - 4 :])
     assert "".join(text for *_, text in spelled_out(before)) == "".join(texts[number - 4 :])
@@ -78,16 +78,16 @@ def test_what_happened_in_between_stays_in_between(session: Session) -> None:
     behind = inbox.accept_message(session.pk, "behind")
     stream(held, message_id, "c", "d")
     attempts.complete(held, StepResult(message_id=message_id, text="abcd"))
-    compaction.fold(held.turn_id)
+    compaction.compact(held.turn_id)
     assert spelled_out(log.since(session.pk, 0)) == [(5, 6, "ab"), (9, 10, "cd")]
     assert [event.number for event in log.since(session.pk, 6)][:2] == [7, 8]
     assert behind.number == 8
 
 
 def test_long_texts_are_folded_into_events_of_bounded_size(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "MAX_TEXT", 10)
+    monkeypatch.setattr(compaction, "MAX_TEXT_LENGTH", 10)
     held = answered(session, *["12345"] * 7)
-    compaction.fold(held.turn_id)
+    compaction.compact(held.turn_id)
     assert [(first, last) for first, last, _ in spelled_out(log.since(session.pk, 0))] == [
         (5, 6),
         (7, 8),
@@ -99,13 +99,15 @@ def test_long_texts_are_folded_into_events_of_bounded_size(session: Session, mon
 def test_only_turns_that_ended_a_while_ago_are_folded_and_once(session: Session) -> None:
     held = answered(session, "a", "b")
     running = begin(session)
-    assert compaction.unfolded(10) == []
-    Turn.objects.filter(pk=held.turn_id).update(finished_at=timezone.now() - compaction.REST - timedelta(seconds=1))
-    assert compaction.unfolded(10) == [held.turn_id]
-    assert compaction.fold(running.turn_id) == 0
-    assert compaction.fold(held.turn_id) == 1
-    assert compaction.fold(held.turn_id) == 0
-    assert compaction.unfolded(10) == []
+    assert compaction.compactable_turns(10) == []
+    Turn.objects.filter(pk=held.turn_id).update(
+        finished_at=timezone.now() - compaction.COMPACT_AFTER - timedelta(seconds=1)
+    )
+    assert compaction.compactable_turns(10) == [held.turn_id]
+    assert compaction.compact(running.turn_id) == 0
+    assert compaction.compact(held.turn_id) == 1
+    assert compaction.compact(held.turn_id) == 0
+    assert compaction.compactable_turns(10) == []
 
 
 def test_the_pieces_of_an_attempt_that_was_replaced_stay_its_own(session: Session) -> None:
@@ -116,7 +118,7 @@ def test_the_pieces_of_an_attempt_that_was_replaced_stay_its_own(session: Sessio
     assert again.is_repeat
     stream(again, second, "c", "d")
     attempts.complete(again, StepResult(message_id=second, text="cd"))
-    compaction.fold(held.turn_id)
+    compaction.compact(held.turn_id)
     assert [text for *_, text in spelled_out(log.since(session.pk, 0))] == ["ab", "cd"]
     assert Event.objects.filter(kind="text_delta").count() == 2
 
@@ -126,7 +128,7 @@ def test_what_was_thought_and_what_was_said_are_folded_apart(session: Session) -
     stream(held, message_id, "Hm, ", "let me see", kind=EventKind.REASONING_DELTA)
     stream(held, message_id, "It ", "is ", "so")
     attempts.complete(held, StepResult(message_id=message_id, text="It is so", reasoning="Hm, let me see"))
-    assert compaction.fold(held.turn_id) == 3
+    assert compaction.compact(held.turn_id) == 3
     pieces = [event for event in log.since(session.pk, 0) if event.kind in PIECES]
     assert [(event.kind, event.payload["text"]) for event in pieces] == [
         ("reasoning_delta", "Hm, let me see"),

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from sessions.database import in_thread
 from sessions.events import feed, hub, log
 from sessions.events.feed import Feed
-from sessions.events.hub import publish
+from sessions.events.hub import publish_events
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, Session
 from sessions.turns import inbox
@@ -67,7 +67,7 @@ async def until(numbers: list[int], last: int, seconds: float = 10) -> None:
 async def test_what_was_missed_comes_first_then_what_happens(session: Session) -> None:
     await in_thread(accept)(session)
     async with following(session, after=1) as (_, numbers):
-        await publish(await in_thread(accept)(session))
+        await publish_events(await in_thread(accept)(session))
         await until(numbers, 5)
     assert numbers == [2, 3, 4, 5]
 
@@ -75,7 +75,7 @@ async def test_what_was_missed_comes_first_then_what_happens(session: Session) -
 async def test_what_the_layer_lost_is_read_from_the_log(session: Session) -> None:
     async with following(session) as (_, numbers):
         await in_thread(accept)(session)
-        await publish(await in_thread(accept)(session))
+        await publish_events(await in_thread(accept)(session))
         await until(numbers, 5)
     assert numbers == [1, 2, 3, 4, 5]
 
@@ -84,7 +84,7 @@ async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session
     async with following(session) as (_, numbers):
         first, second = await in_thread(accept)(session), await in_thread(accept)(session)
         for events in (second, first, first, second, first[:1], second[-1:]):
-            await publish(events)
+            await publish_events(events)
         await until(numbers, 5)
         await asyncio.sleep(0.2)
     assert numbers == [1, 2, 3, 4, 5]
@@ -94,7 +94,7 @@ async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(sess
     async with following(session) as (_, numbers):
         events = [event for _ in range(3) for event in await in_thread(accept)(session)]
         # Two batches of a writer, told in one message, and between them what a web process had committed.
-        await publish([*events[:3], *events[5:]])
+        await publish_events([*events[:3], *events[5:]])
         await until(numbers, 7)
         await asyncio.sleep(0.2)
     assert numbers == [1, 2, 3, 4, 5, 6, 7]
@@ -103,8 +103,8 @@ async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(sess
 async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "ACTIVE_LOOK", 0.1)
-    monkeypatch.setattr(hub, "ROUND", 0.1)
+    monkeypatch.setattr(hub, "ACTIVE_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(hub, "POLL_INTERVAL_SECONDS", 0.1)
     async with following(session) as (it, numbers):
         await in_thread(accept)(session)
         it.look()
@@ -140,14 +140,14 @@ async def test_a_reader_that_does_not_read_gets_nothing_and_keeps_little_and_mis
     writable = asyncio.Event()
     async with following(session, writable=writable) as (it, numbers):
         for _ in range(10):
-            await publish(await in_thread(accept)(session, "x" * 50_000))
+            await publish_events(await in_thread(accept)(session, "x" * 50_000))
         await asyncio.sleep(0.2)
         assert numbers == []
         assert sum(len(events) for events in it._arrived) * 50_000 <= feed.ROOM
         writable.set()
         await until(numbers, 21)
         writable.clear()
-        await publish(await in_thread(accept)(session))
+        await publish_events(await in_thread(accept)(session))
         await asyncio.sleep(0.2)
         assert numbers[-1] == 21
         writable.set()
@@ -158,7 +158,7 @@ async def test_a_reader_that_does_not_read_gets_nothing_and_keeps_little_and_mis
 async def test_events_of_another_session_never_arrive(session: Session, bob: User) -> None:
     other = await in_thread(open_session)(bob.pk, "feed")
     async with following(session) as (_, numbers):
-        await publish(await in_thread(accept)(other))
+        await publish_events(await in_thread(accept)(other))
         await asyncio.sleep(0.3)
     assert numbers == []
 

@@ -15,7 +15,7 @@ from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, tool_calls
-from sessions.turns.approvals import Answer
+from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
@@ -43,7 +43,7 @@ def ask(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
 
 
 def decide(session: Session, call_id: str, *, approve: bool = True, **more: Any) -> Any:
-    return approvals.decide(session.pk, call_id, Answer(approve=approve, by=session.owner_id, via=Via.REST, **more))
+    return approvals.decide(session.pk, call_id, Decision(approve=approve, by=session.owner_id, via=Via.REST, **more))
 
 
 def refusal(session: Session, call_id: str, **more: Any) -> str:
@@ -127,7 +127,7 @@ def test_a_client_that_asks_its_user_itself_answers_with_the_result(
 
 def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> None:
     held = ask(session, write_call("a"), write_call("b"), read_call("c"))
-    yes = Answer(approve=True, by=session.owner_id, via=Via.REST)
+    yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     with pytest.raises(ToolCallRefused):
         approvals.decide_all(session.pk, ["a", "c"], yes)
     assert set(Approval.objects.values_list("status", flat=True)) == {"pending"}
@@ -141,9 +141,9 @@ def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> 
 
 def test_nobody_answers_in_time(session: Session) -> None:
     held = ask(session, write_call("w"))
-    assert approvals.overdue() == []
+    assert approvals.expired_approvals() == []
     Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    (late,) = approvals.overdue()
+    (late,) = approvals.expired_approvals()
     assert approvals.expire(late).ready == held.turn_id
     assert approvals.expire(late).events == []
     assert results(held) == [("w", "Error: nobody approved this in time, so it was not run.")]

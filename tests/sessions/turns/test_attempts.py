@@ -21,7 +21,7 @@ from llm.errors import ModelContextTooLong
 from sessions.database import TooLate
 from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRefused
 from sessions.events import log
-from sessions.events.log import HOLD, Addition, NewEvent
+from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
@@ -34,7 +34,7 @@ from tests.sessions.calls import read_call
 @pytest.fixture
 def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have locks end as early as in a real process."""
-    monkeypatch.setattr(log, "HOLD", HOLD)
+    monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", IDLE_LOCK_TIMEOUT)
 
 
 @pytest.fixture
@@ -275,9 +275,9 @@ def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Sess
     turn_id = accept(session).turn_id
     for _ in range(2):
         claim(turn_id)
-        assert turn_id not in recovery.lapsed()
+        assert turn_id not in recovery.expired_turns()
         expire(turn_id)
-        assert turn_id in recovery.lapsed()
+        assert turn_id in recovery.expired_turns()
         assert recovery.recover(turn_id).ready == turn_id
     claim(turn_id)
     expire(turn_id)
@@ -301,14 +301,14 @@ def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
 
 def test_a_queued_turn_that_nobody_took_is_found_when_it_is_next_in_its_session(session: Session) -> None:
     first, second = accept(session), accept(session)
-    assert recovery.untaken(10) == []
-    Turn.objects.update(queued_at=timezone.now() - recovery.TASK_PATIENCE)
-    assert recovery.untaken(10) == [first.turn_id]
+    assert recovery.unclaimed_turns(10) == []
+    Turn.objects.update(queued_at=timezone.now() - recovery.TASK_TIMEOUT)
+    assert recovery.unclaimed_turns(10) == [first.turn_id]
     attempts.complete(claim(first.turn_id), step())
-    assert recovery.untaken(10) == [second.turn_id]
-    assert recovery.untaken(0) == []
+    assert recovery.unclaimed_turns(10) == [second.turn_id]
+    assert recovery.unclaimed_turns(0) == []
     attempts.claim(second.turn_id, worker="w", model="m")
-    assert recovery.untaken(10) == []
+    assert recovery.unclaimed_turns(10) == []
 
 
 def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session: Session) -> None:
@@ -334,7 +334,7 @@ def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     behind = accept(session)
     tool_calls.request_tools(held, step(""), [read_call("a")])
     Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
-    assert recovery.lapsed() == [held.turn_id]
+    assert recovery.expired_turns() == [held.turn_id]
     assert recovery.recover(held.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
     history = prompt.history(behind.turn_id)
@@ -409,7 +409,7 @@ def test_a_session_that_somebody_has_locked_does_not_hold_up_the_recovery_of_oth
         started = time.monotonic()
         assert recovery.recover(held.turn_id) == Change()
         assert time.monotonic() - started < 2, "it waited for the lock"
-        assert recovery.lapsed() == [held.turn_id]
+        assert recovery.expired_turns() == [held.turn_id]
     assert recovery.recover(held.turn_id).ready == held.turn_id
 
 

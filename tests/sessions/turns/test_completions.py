@@ -27,7 +27,7 @@ from sessions.api.openai.turn_stream import Calls, End, Replaced, Text
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn
 from sessions.results import Claim
 from sessions.turns import completions, inbox
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 
@@ -42,7 +42,7 @@ def window(_: str) -> Window:
 
 
 def held(user: User, **asked: Any) -> Claim:
-    accepted = completions.accept(user.pk, Asked(**{"model": "scripted", "messages": [HELLO], **asked}))
+    accepted = completions.accept(user.pk, CompletionRequest(**{"model": "scripted", "messages": [HELLO], **asked}))
     claimed = story.claim(accepted.turn_id, model="the server's")
     assert claimed is not None
     assert claimed.is_completion
@@ -62,7 +62,7 @@ def finish(claimed: Claim, *calls: str, reason: str = "tool_calls", broken: Sequ
 def test_the_budgets_of_a_key_count_for_what_it_asks(alice: User) -> None:
     key = uuid.uuid4()
     budget = Budget.objects.create(api_key=key, limit=1)
-    accepted = completions.accept(alice.pk, Asked(model="scripted", messages=[HELLO]), api_key=key)
+    accepted = completions.accept(alice.pk, CompletionRequest(model="scripted", messages=[HELLO]), api_key=key)
     claimed = story.claim(accepted.turn_id, model="the server's")
     assert claimed
     assert claimed.budgets == (budget.pk,)
@@ -102,7 +102,7 @@ def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -
 def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
     claimed = held(alice, tools=[TOOL])
     assert finish(claimed, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
-    outcome = completions.outcome(claimed.turn_id)
+    outcome = completions.turn_result(claimed.turn_id)
     assert (outcome.finish_reason, outcome.input_tokens, outcome.cached_tokens) == ("tool_calls", 7, 3)
 
 
@@ -136,7 +136,7 @@ def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: Us
 def test_half_a_call_is_never_handed_out(alice: User) -> None:
     claimed = held(alice, tools=[TOOL])
     finish(claimed, "weather", reason="length", broken=["weather"])
-    assert completions.outcome(claimed.turn_id).finish_reason == "length"
+    assert completions.turn_result(claimed.turn_id).finish_reason == "length"
     assert Message.objects.get(role="assistant").tool_calls == []
     with pytest.raises(ModelBrokenToolCall):
         finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
@@ -173,7 +173,7 @@ def test_sessions_are_kept_for_as_long_as_the_operator_says(alice: User, setting
 
 
 def test_what_a_dead_worker_has_said_is_not_said_twice() -> None:
-    end = End("stop", completions.Outcome(finish_reason="stop", input_tokens=1, output_tokens=1))
+    end = End("stop", completions.TurnResult(finish_reason="stop", input_tokens=1, output_tokens=1))
     whole = Whole(uuid.uuid4(), "m")
     for piece in (Text("one", "Hal"), Replaced(["one"]), Text("two", "Whole.")):
         assert whole.read(piece) is None

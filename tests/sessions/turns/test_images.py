@@ -114,7 +114,7 @@ def test_a_picture_that_is_not_there_refuses_the_message_whole(session: Session,
 
 
 def test_only_so_many_are_shown_to_a_model_and_the_newest(session: Session) -> None:
-    for number in range(prompt.NEWEST // 5 + 1):
+    for number in range(prompt.MAX_IMAGES_SHOWN // 5 + 1):
         accepted = show(session, *(put(session, number * 5 + i) for i in range(5)), text=f"{number}")
         answer(accepted)
     shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
@@ -147,7 +147,7 @@ def test_what_no_message_shows_goes_after_a_day(session: Session) -> None:
     Image.objects.update(uploaded_at=timezone.now() - timedelta(days=1, seconds=1))
     new = put(session, 4)
     assert put(session, 3).pk == again.pk
-    images.forget_unused()
+    images.delete_unused()
     assert set(session.images.values_list("pk", flat=True)) == {shown.pk, again.pk, new.pk}
 
 

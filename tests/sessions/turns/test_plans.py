@@ -35,9 +35,9 @@ from sessions.models import (
 )
 from sessions.results import Change, Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, plans, recovery, tool_calls
-from sessions.turns.approvals import Answer
+from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
-from sessions.turns.sessions import note_plans, open_session
+from sessions.turns.sessions import open_session, set_client_plans
 from sessions.worker import prompt
 from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask
@@ -49,7 +49,7 @@ TWO = (subtask("write", "Write the parser."), subtask("check", "Check it.", agen
 @pytest.fixture
 def session(alice: User) -> Session:
     session = open_session(alice.pk, "plans")
-    note_plans(session.pk, True)
+    set_client_plans(session.pk, True)
     choose_agent(session.pk, "architect")
     return session
 
@@ -79,7 +79,7 @@ def propose(session: Session, *subtasks: dict[str, Any]) -> Claim:
 def decide(session: Session, decision: str = "approve", *, plan: Plan | None = None, **more: Any) -> Change:
     plan = plan or Plan.objects.order_by("created_at").last()
     assert plan
-    answer = Answer(approve=decision != "reject", by=session.owner_id, via=Via.SOCKET, **more)
+    answer = Decision(approve=decision != "reject", by=session.owner_id, via=Via.SOCKET, **more)
     return approvals.decide_plan(session.pk, str(plan.pk), answer)
 
 
@@ -147,7 +147,7 @@ def test_a_plan_is_proposed_and_waits_for_a_person(session: Session) -> None:
 def test_only_a_client_that_can_answer_gets_plans_offered(session: Session) -> None:
     held = begin(session)
     assert "create_plan" in offered(held)
-    note_plans(session.pk, False)
+    set_client_plans(session.pk, False)
     assert "create_plan" not in offered(held)
     assert ask(held, plan_call("p", *TWO)).ready == held.turn_id
     assert not Plan.objects.exists()
@@ -214,7 +214,7 @@ def test_an_approved_plan_begins_in_the_same_moment(session: Session) -> None:
 @pytest.mark.parametrize("door", ["plan_decision", "hitl_decision", "all"])
 def test_every_door_for_approvals_is_one_for_plans(session: Session, door: str) -> None:
     held = propose(session)
-    yes = Answer(approve=True, by=session.owner_id, via=Via.REST)
+    yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     match door:
         case "plan_decision":
             change = decide(session)
@@ -268,7 +268,7 @@ def test_a_plan_is_decided_once(session: Session) -> None:
     assert refusal(session, decision="reject") == "approval_decided"
     for unknown in (str(new_id()), "nonsense"):
         with pytest.raises(ToolCallRefused) as caught:
-            approvals.decide_plan(session.pk, unknown, Answer(approve=True, by=1, via=Via.SOCKET))
+            approvals.decide_plan(session.pk, unknown, Decision(approve=True, by=1, via=Via.SOCKET))
         assert caught.value.code == "unknown_plan"
     assert log.since(session.pk, 0) == before
 
@@ -315,7 +315,7 @@ def test_of_two_who_decide_at_once_one_has_decided(session: Session) -> None:
 def test_nobody_decides_in_time(session: Session) -> None:
     held = propose(session)
     Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    (late,) = approvals.overdue()
+    (late,) = approvals.expired_approvals()
     assert approvals.expire(late).ready == held.turn_id
     assert Plan.objects.get().status == "cancelled"
     assert told(session, "plan_finished")[0]["status"] == "cancelled"
@@ -324,8 +324,8 @@ def test_nobody_decides_in_time(session: Session) -> None:
 
 def test_a_turn_that_fails_takes_its_undecided_plan_along(session: Session) -> None:
     propose(session)
-    Turn.objects.update(waiting_since=timezone.now() - recovery.TOOL_PATIENCE - timedelta(seconds=1))
-    (turn_id,) = recovery.lapsed()
+    Turn.objects.update(waiting_since=timezone.now() - recovery.TOOL_TIMEOUT - timedelta(seconds=1))
+    (turn_id,) = recovery.expired_turns()
     recovery.recover(turn_id)
     assert Plan.objects.get().status == "cancelled"
     assert refusal(session) == "approval_decided"

@@ -28,7 +28,7 @@ from sessions.models import (
     ToolCall,
 )
 from sessions.turns import attempts, completions, inbox, tool_calls
-from sessions.turns.completions import Asked
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from sessions.worker import runner
 from sessions.worker.writer import Writer
@@ -155,7 +155,7 @@ async def test_embeddings_are_within_the_budget(
     file.write_text(f'[models."{MODEL}"]\nprices = [{{ input = 1000000, output = 0 }}]\n')
     catalog.use([file])
     row = await look(lambda: Budget.objects.create(owner=alice, limit=limit))
-    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one", [7]])
+    asked = CompletionRequest(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one", [7]])
     accepted = await look(lambda: completions.accept(alice.pk, asked))
     await worker.run(accepted.turn_id)
     assert await state(row) == [spent, 0]
@@ -220,7 +220,7 @@ async def test_a_key_of_the_users_own_needs_no_budget(worker: Worker, session: S
 async def test_a_key_of_the_users_own_is_for_embeddings_too(worker: Worker, alice: User) -> None:
     row = await look(lambda: Budget.objects.create(owner=alice, limit=0))
     await look(lambda: provider_keys.store(alice.pk, "openai", "sk-of-alice-1234", ""))
-    asked = Asked(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
+    asked = CompletionRequest(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
     await worker.run((await look(lambda: completions.accept(alice.pk, asked))).turn_id)
     assert await look(ledger) == [(1, "ok", "", 9, 0, 0, True)]
     assert await state(row) == [0, 0]

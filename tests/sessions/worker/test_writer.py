@@ -62,7 +62,9 @@ async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: Use
     session = await in_thread(open_session)(alice.pk, "attempts")
     accepted = await in_thread(inbox.accept_message)(session.pk, "x")
     old = await in_thread(claimed)(accepted.turn_id)
-    await in_thread(Turn.objects.filter(pk=old.turn_id).update)(lease_expires_at=timezone.now() - attempts.LEASE)
+    await in_thread(Turn.objects.filter(pk=old.turn_id).update)(
+        lease_expires_at=timezone.now() - attempts.LEASE_DURATION
+    )
     await in_thread(recovery.recover)(old.turn_id)
     new = await in_thread(claimed)(accepted.turn_id)
     for held, text in ((old, "old "), (new, "new "), (old, "older")):

@@ -14,7 +14,7 @@ from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, Session, Turn, Via, new_id
 from sessions.results import StepResult
 from sessions.turns import approvals, attempts, recovery, tool_calls
-from sessions.turns.approvals import Answer
+from sessions.turns.approvals import Decision
 from sessions.turns.sessions import open_session
 from tests.clients import benchmark
 from tests.sessions.api.rest.conftest import Http, again, ask_for, begin, opened, step
@@ -28,7 +28,7 @@ METRICS = "/api/v1/events/metrics"
 def _work(session: Session) -> None:
     """A turn with a tool that is approved and one that is not, then a failure."""
     held = ask_for(session, write_call("w"), read_call("r"))
-    yes = Answer(approve=True, by=session.owner_id, via=Via.REST)
+    yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     approvals.decide(session.pk, "w", yes)
     tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
     tool_calls.record_tool_result(session.pk, "r", content="Error: no", failed=True)

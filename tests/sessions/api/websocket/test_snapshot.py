@@ -33,7 +33,7 @@ from sessions.models import (
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, tool_calls
 from sessions.turns.current_agent import choose_agent
-from sessions.turns.sessions import note_plans, open_session
+from sessions.turns.sessions import open_session, set_client_plans
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
 TASKS = (subtask("a"), subtask("b", agent="architect"), subtask("c", dependencies=["a"]))
@@ -129,7 +129,7 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = open_session(self.owner.pk, str(uuid.uuid4()))
-        note_plans(self.session.pk, True)
+        set_client_plans(self.session.pk, True)
         # Who can propose plans.
         choose_agent(self.session.pk, "architect")
         self.held: Claim | None = None
@@ -154,7 +154,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def fold(self) -> None:
         for turn_id in self.session.turns.filter(folded=False, finished_at__isnull=False).values_list("pk", flat=True):
-            compaction.fold(turn_id)
+            compaction.compact(turn_id)
 
     @rule()
     def claim(self) -> None:
@@ -211,7 +211,7 @@ class Conversation(RuleBasedStateMachine):
             case "release":
                 attempts.release(held)
             case "lose":
-                Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE)
+                Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE_DURATION)
                 recovery.recover(held.turn_id)
 
     @rule(failed=st.booleans())
@@ -229,7 +229,7 @@ class Conversation(RuleBasedStateMachine):
                 plan_call("", subtask("only")) if approval.call.tool == "create_plan" else write_call("", path="b.md")
             )
             arguments = other.arguments if approve and edited else None
-            answer = approvals.Answer(approve=approve, arguments=arguments, by=self.owner.pk, via=Via.REST)
+            answer = approvals.Decision(approve=approve, arguments=arguments, by=self.owner.pk, via=Via.REST)
             approvals.decide(self.session.pk, approval.call.call_id, answer)
 
     @rule()
