@@ -54,7 +54,7 @@ class Budget(models.Model):
     )
     # Not a foreign key: `codelab.identity` owns API keys, and sessions know callers only.
     api_key = models.UUIDField(
-        null=True, blank=True, db_index=True, help_text="Limits all turns that this API key starts. The key's id."
+        "API key", null=True, blank=True, db_index=True, help_text="Id of a key. Limits all turns that it starts."
     )
     session = models.ForeignKey(
         Session, on_delete=models.CASCADE, null=True, blank=True, related_name="budgets", help_text="Limits a session."

@@ -109,7 +109,7 @@ class Turn(models.Model):
     )
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
-    api_key = models.UUIDField(null=True, blank=True, help_text="API key that started it. Budgets of this key apply.")
+    api_key = models.UUIDField("API key", null=True, blank=True, help_text="Started the turn; the key's budgets apply.")
     worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Consecutive attempts lost without a result.")
@@ -125,6 +125,7 @@ class Turn(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
     worked = models.DurationField(
+        "working time",
         default=timedelta,
         db_default=timedelta(),
         help_text="Duration of all attempts, without waiting for tools. In a plan: since the sub-task began.",
@@ -179,6 +180,7 @@ class Message(models.Model):
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="messages")
     subtask = models.ForeignKey(
         "SubTask",
+        verbose_name="sub-task",
         on_delete=models.SET_NULL,
         null=True,
         blank=True,

@@ -89,6 +89,7 @@ class SubTask(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "sub-task"
         constraints = [
             one_of("status", SubTaskStatus, "subtask_status_known"),
             models.UniqueConstraint(fields=["plan", "position"], name="subtask_position_unique"),
