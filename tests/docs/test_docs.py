@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,10 +22,11 @@ from codelab.rest_api import api
 from llm import scripted
 from llm.errors import ModelError
 from llm.types import ModelToolCall
-from sessions import metrics, protocol
+from sessions import protocol
 from sessions.models import EventKind
 from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
 from sessions.turns.transitions import TRANSITIONS
+from tests.docs import names
 from tests.docs.pages import PAGES, code, name_of, prose, read, rows, section
 
 
@@ -153,30 +154,15 @@ def test_every_transition_in_the_table_is_allowed() -> None:
     assert set(pairs) <= allowed
 
 
-def names_of_metrics() -> Iterable[str]:
-    for thing in vars(metrics).values():
-        if hasattr(thing, "_name") and hasattr(thing, "_type"):
-            yield f"{thing._name}_total" if thing._type == "counter" else thing._name
-    yield from re.findall(r'GaugeMetricFamily\("(\w+)"', read("sessions/metrics.py"))
-
-
 def test_every_metric_is_documented_and_nothing_else() -> None:
-    assert rows(section("docs/architecture.md", "Metrics")) - {"status", "error_code"} >= set(names_of_metrics())
+    assert rows(section("docs/architecture.md", "Metrics")) - {"status", "error_code"} >= names.metrics()
     first = re.findall(r"^\| `(\w+)` \|", section("docs/architecture.md", "Metrics"), re.MULTILINE)
-    assert sorted(first) == sorted(names_of_metrics())
+    assert sorted(first) == sorted(names.metrics())
 
 
 def test_every_command_of_the_scripted_model_is_documented() -> None:
     shown = {name.split()[0].lstrip("/") for name in rows(section("docs/models.md", "The scripted model"))}
     assert shown >= scripted.COMMANDS
-
-
-@pytest.mark.parametrize(
-    "path", ["docs/agents.md", "docs/architecture.md", "docs/models.md", "docs/development.md", "README.md"]
-)
-def test_files_that_are_named_exist(path: str) -> None:
-    named = re.findall(r"`((?:codelab|sessions|agents|llm|tests|bench|scripts|docs|\.vscode)/[\w./-]*)`", read(path))
-    assert [name for name in named if not (PROJECT / name).exists()] == []
 
 
 # Agents
@@ -278,13 +264,6 @@ def test_every_page_is_in_the_index() -> None:
 def test_every_decision_is_in_its_index() -> None:
     pages = {page.name for page in PROJECT.glob("docs/decisions/[0-9]*.md")}
     assert set(re.findall(r"\((\d{4}-[\w-]+\.md)\)", read("docs/decisions/README.md"))) == pages
-
-
-def test_commands_of_make_exist() -> None:
-    text = read("Makefile")
-    targets = {name for line in re.findall(r"^([a-z][a-z -]*):(?!=)", text, re.MULTILINE) for name in line.split()}
-    asked = {(name_of(p), t) for p in PAGES for t in re.findall(r"(?:`|^ *)make ([a-z-]+)", p.read_text("utf-8"), re.M)}
-    assert sorted((page, target) for page, target in asked if target not in targets) == []
 
 
 def test_both_readmes_have_the_same_parts() -> None:
