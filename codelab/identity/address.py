@@ -1,7 +1,7 @@
-"""Where a caller calls from. What a client says of itself is not believed, what our proxy says is.
+"""The address of a caller. Our own proxy is trusted, the client is not.
 
-The last entry of X-Forwarded-For is the one that our own proxy has added, and it is read only where the service is told
-that it stands behind one (CODELAB_HTTPS). Daphne takes the first, which any client can make up.
+Our proxy adds the last entry of X-Forwarded-For, which is read only when the service is behind a proxy (CODELAB_HTTPS).
+Daphne reads the first entry, which any client can invent.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def address_of_socket(scope: dict[str, Any]) -> str:
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return what proxies say of the client, as one header."""
+    """Return all X-Forwarded-For headers as one."""
     values = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
     return ",".join(values) if values else None
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether the client is on this machine, as far as its address tells."""
+    """Return whether the address is one of this machine."""
     return bool(address) and ipaddress.ip_address(address).is_loopback
 
 
 def network_of(address: str) -> str:
-    """Return what stands for an address when uses are counted: one customer has many IPv6 addresses, a /64."""
+    """Return the network by which limits count an address: a /64 for IPv6, of which one customer has all addresses."""
     if address and ipaddress.ip_address(address).version == 6:
         return str(ipaddress.ip_network(f"{address}/64", strict=False))
     return address

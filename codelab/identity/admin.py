@@ -1,6 +1,6 @@
-"""The admin of credentials: who has which, when they were used, and revoking them. It can show no secret: none is kept.
+"""The admin of credentials: lists and revokes them. It cannot show a secret, because none is stored.
 
-An API key is made here too; the page that answers is the only place where it is shown.
+It also creates API keys; the page after that is the only place that shows the key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils.cache import add_never_cache_headers
 
 from codelab.identity import api_keys, token_families
 from codelab.identity.address import address_of
-from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, spaced
+from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, join_scopes
 from sessions.admin.display import text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin
@@ -37,8 +37,7 @@ class ApiKeyForm(Form):
         fields = ("user", "name", "scopes", "expires_at")
 
     def clean_scopes(self) -> str:
-        """Return them as they are stored."""
-        return spaced(set(self.cleaned_data["scopes"]))
+        return join_scopes(set(self.cleaned_data["scopes"]))
 
 
 @admin.register(ApiKey)
@@ -54,33 +53,31 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     the_name = text_column("name")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may, may make a key for any user."""
+        """Return whether the operator may create keys, for any user."""
         return bool(request.user.has_perm("identity.add_apikey"))
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Revoking is what changing a key means."""
         return bool(request.user.has_perm("identity.change_apikey"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Ask for what a new key needs; show all of an old one."""
+        """Return the fields that can be set for a new key, all fields of an existing one."""
         return self.fields if obj else ("user", "name", "scopes", "expires_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """A key that exists stays as it is."""
         return super().get_readonly_fields(request, obj) if obj else []
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        """Store a new key; its secret lives as long as this request."""
-        request.api_key_secret = api_keys.draw(obj)  # type: ignore[attr-defined]
+        """Store a new key. Its secret lives only as long as this request."""
+        request.api_key_secret = api_keys.assign_secret(obj)  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
-        api_keys.note_made(obj, address_of(request))
+        api_keys.record_creation(obj, address_of(request))
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the key, once, on a page that nobody keeps."""
+        """Show the key once, on a page that is not cached."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "The key, shown only now",
+            "title": "New API key, shown only once",
             "key": obj,
             "secret": request.api_key_secret,  # type: ignore[attr-defined]
         }
@@ -90,10 +87,9 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Revoke the selected keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Revoke keys."""
         for key in queryset:
             api_keys.revoke(key.user_id, key.pk, address=address_of(request))
-        messages.success(request, "Revoked. Sockets that were opened with them are closed within the minute.")
+        messages.success(request, "Revoked. Sockets opened with these keys close within a minute.")
 
 
 @admin.register(TokenFamily)
@@ -106,15 +102,13 @@ class TokenFamilyAdmin(ReadOnlyAdmin):
     actions = ("revoke",)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Revoking is what changing a family means."""
         return bool(request.user.has_perm("identity.change_tokenfamily"))
 
     @admin.action(description="Revoke the selected sign-ins", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
-        """Revoke families."""
         for family in queryset.select_related("client"):
             token_families.revoke(family, address=address_of(request))
-        messages.success(request, "Revoked. Sockets that hang on them are closed within the minute.")
+        messages.success(request, "Revoked. Sockets opened with these sign-ins close within a minute.")
 
 
 @admin.register(AuditEntry)
@@ -135,12 +129,11 @@ class ClientAdmin(ReadOnlyAdmin):
     fields = ("client_id", "name", "is_public", "scopes", "user", "is_active", "created_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A client whose secret is known to others has to go, and all that was signed in with it."""
+        """Return whether the operator may delete clients; their sign-ins go with them."""
         return bool(request.user.has_perm("identity.delete_client"))
 
     @admin.display(description="public", boolean=True)
     def is_public(self, client: Client) -> bool:
-        """Say whether it has no secret."""
         return not client.secret_hash
 
 
@@ -151,5 +144,5 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     fields = ("kid", "is_current", "created_at", "retired_at")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the key without its private half, which no page has a use for."""
+        """Return the key without its private half, which no page needs."""
         return SigningKey.objects.defer("private_pem").filter(pk=object_id).first()

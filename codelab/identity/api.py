@@ -1,4 +1,4 @@
-"""REST: a user's API keys, and tickets for sockets."""
+"""The REST endpoints of a user's API keys and of WebSocket tickets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ninja.responses import Status
 from codelab.identity import api_keys
 from codelab.identity.address import address_of
 from codelab.identity.callers import IdentifiedCaller
-from codelab.identity.models import ApiKey, Kind, Scope, spaced
-from codelab.identity.tickets import TICKET_LIFE, new_ticket
+from codelab.identity.models import ApiKey, CredentialKind, Scope, join_scopes
+from codelab.identity.tickets import TICKET_LIFETIME, issue_ticket
 from sessions.api.http import ERRORS, ApiError
 from sessions.callers import caller_of
 from sessions.database import in_thread
@@ -26,11 +26,11 @@ router = Router()
 
 
 class ApiKeyIn(Schema):
-    """An API key to be made."""
+    """A new API key."""
 
-    name: str = Field(min_length=1, max_length=100, description="What it is for.")
+    name: str = Field(min_length=1, max_length=100, description="What the key is for.")
     scopes: list[Scope] = Field([Scope.READ, Scope.WRITE], min_length=1)
-    expires_at: datetime | None = Field(None, description="With a time zone; without it the key has no end.")
+    expires_at: datetime | None = Field(None, description="With a time zone. Without it the key does not expire.")
 
 
 class ApiKeyOut(Schema):
@@ -47,7 +47,7 @@ class ApiKeyOut(Schema):
 
 
 class NewApiKeyOut(ApiKeyOut):
-    key: str = Field(description="The key itself. It is shown only now.")
+    key: str = Field(description="The key itself, shown only in this response.")
 
 
 class ApiKeyList(Schema):
@@ -56,13 +56,13 @@ class ApiKeyList(Schema):
 
 
 class TicketIn(Schema):
-    """The session whose socket is to be opened."""
+    """The session to open a socket on."""
 
     session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
 
 
 class TicketOut(Schema):
-    """Open the socket with `?ticket=`; it is good for one socket on this session."""
+    """A ticket for one socket on this session: open it with `?ticket=`."""
 
     ticket: str
     session_id: str
@@ -71,7 +71,7 @@ class TicketOut(Schema):
 
 @router.get("/api-keys", response={200: ApiKeyList, **ERRORS}, tags=["identity"])
 async def list_api_keys(request: HttpRequest) -> ApiKeyList:
-    """List the caller's API keys, the newest first, revoked ones too."""
+    """List the caller's API keys, newest first, including revoked ones."""
 
     def read() -> list[ApiKey]:
         return list(ApiKey.objects.filter(user=_user(request).pk).order_by("-pk"))
@@ -82,20 +82,20 @@ async def list_api_keys(request: HttpRequest) -> ApiKeyList:
 
 @router.post("/api-keys", response={201: NewApiKeyOut, **ERRORS}, tags=["identity"])
 async def create_api_key(request: HttpRequest, body: ApiKeyIn) -> Status[NewApiKeyOut]:
-    """Make an API key. The answer is the only place where it is shown."""
+    """Create an API key. Only this response shows the key."""
     _require_person(request)
     _require_clean(body.name)
     if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= timezone.now()):
-        text = "Field `expires_at` is not usable: give a moment in the future, with its time zone."
+        text = "Field `expires_at` is not usable: it must be in the future and have a time zone."
         raise ApiError(400, ErrorCode.INVALID_FIELD, text)
-    beyond = set(body.scopes) - _caller(request).credential.scopes - {Scope.LLM}
-    if beyond:
-        text = f"A key can have no scope that you do not have: {spaced(set(map(str, beyond)))}."
+    missing = set(body.scopes) - _caller(request).credential.scopes - {Scope.LLM}
+    if missing:
+        text = f"A key cannot have a scope that you do not have: {join_scopes(set(map(str, missing)))}."
         raise ApiError(403, ErrorCode.INSUFFICIENT_SCOPE, text)
-    key, secret = await in_thread(api_keys.make)(
+    key, secret = await in_thread(api_keys.create)(
         _user(request),
         name=body.name,
-        scopes=spaced({str(scope) for scope in body.scopes}),
+        scopes=join_scopes({str(scope) for scope in body.scopes}),
         expires_at=body.expires_at,
         address=address_of(request),
     )
@@ -104,7 +104,7 @@ async def create_api_key(request: HttpRequest, body: ApiKeyIn) -> Status[NewApiK
 
 @router.delete("/api-keys/{uuid:key_id}", response={200: ApiKeyOut, **ERRORS}, tags=["identity"])
 async def revoke_api_key(request: HttpRequest, key_id: uuid.UUID) -> ApiKeyOut:
-    """Revoke an API key. Sockets that were opened with it are closed within the minute."""
+    """Revoke an API key. Sockets opened with it close within a minute."""
     _require_person(request)
     key = await in_thread(api_keys.revoke)(_user(request).pk, key_id, address=address_of(request))
     if key is None:
@@ -114,10 +114,10 @@ async def revoke_api_key(request: HttpRequest, key_id: uuid.UUID) -> ApiKeyOut:
 
 @router.post("/ws-ticket", response={200: TicketOut, **ERRORS}, tags=["identity"])
 async def create_ticket(request: HttpRequest, body: TicketIn) -> TicketOut:
-    """Give a ticket for one socket, for clients that can send neither headers nor subprotocols with it."""
+    """Issue a ticket for one socket, for clients that can send neither headers nor subprotocols."""
     _require_clean(body.session_id)
-    ticket = await in_thread(new_ticket)(_caller(request).credential, body.session_id)
-    return TicketOut(ticket=ticket, session_id=body.session_id, expires_in=int(TICKET_LIFE.total_seconds()))
+    ticket = await in_thread(issue_ticket)(_caller(request).credential, body.session_id)
+    return TicketOut(ticket=ticket, session_id=body.session_id, expires_in=int(TICKET_LIFETIME.total_seconds()))
 
 
 def _user(request: HttpRequest) -> User:
@@ -129,9 +129,9 @@ def _caller(request: HttpRequest) -> IdentifiedCaller:
 
 
 def _require_person(request: HttpRequest) -> None:
-    """Raise ApiError for a key that would make or revoke keys: one that was stolen must not outlive its revocation."""
-    if _caller(request).credential.kind == Kind.API_KEY:
-        text = "An API key cannot make or revoke API keys: sign in with a password."
+    """Raise ApiError for an API key: a stolen one must not create another that outlives its revocation."""
+    if _caller(request).credential.kind == CredentialKind.API_KEY:
+        text = "An API key cannot create or revoke API keys. Sign in with a password."
         raise ApiError(403, ErrorCode.INSUFFICIENT_SCOPE, text)
 
 

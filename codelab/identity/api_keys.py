@@ -1,4 +1,4 @@
-"""Making and revoking API keys, for REST and the admin alike. The caller shows the key; nobody can again."""
+"""Creates and revokes API keys, for REST and the admin. The caller shows the secret; it is not stored."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from django.utils import timezone
 
 from codelab.identity import audit
 from codelab.identity.models import ApiKey, AuditKind
-from codelab.identity.secrets import API_KEY, digest_of, new_secret
+from codelab.identity.secrets import API_KEY_PREFIX, digest_of, new_secret
 
-#: Characters of a key that are kept to recognise it by.
-SHOWN = 12
+#: Characters of a key that are stored to recognise it.
+PREFIX_LENGTH = 12
 
 
-def draw(key: ApiKey) -> str:
-    """Give a key that is not stored yet its secret, and return that."""
-    secret = new_secret(API_KEY)
-    key.prefix, key.digest = secret[:SHOWN], digest_of(secret)
+def assign_secret(key: ApiKey) -> str:
+    """Give an unsaved key a new secret and return the secret."""
+    secret = new_secret(API_KEY_PREFIX)
+    key.prefix, key.digest = secret[:PREFIX_LENGTH], digest_of(secret)
     return secret
 
 
-def make(user: User, *, name: str, scopes: str, expires_at: datetime | None, address: str) -> tuple[ApiKey, str]:
-    """Make a key; returns it and its secret."""
+def create(user: User, *, name: str, scopes: str, expires_at: datetime | None, address: str) -> tuple[ApiKey, str]:
+    """Create a key; return it and its secret."""
     key = ApiKey(user=user, name=name, scopes=scopes, expires_at=expires_at)
-    secret = draw(key)
+    secret = assign_secret(key)
     with transaction.atomic():
         key.save(force_insert=True)
-        note_made(key, address)
+        record_creation(key, address)
     return key, secret
 
 
-def note_made(key: ApiKey, address: str) -> None:
-    """Write into the audit log that a key was made."""
+def record_creation(key: ApiKey, address: str) -> None:
+    """Record in the audit log that a key was created."""
     audit.record(AuditKind.API_KEY_CREATE, user_id=key.user_id, address=address, detail=str(key.pk))
 
 
 def revoke(user_id: int, key_id: uuid.UUID, *, address: str) -> ApiKey | None:
-    """Revoke a user's key; None when the user has none with this id. Again is no error."""
+    """Revoke a user's key and return it; None when it does not exist. Repeating it is not an error."""
     key = ApiKey.objects.filter(pk=key_id, user_id=user_id).first()
     if key is not None:
         with transaction.atomic():

@@ -1,7 +1,7 @@
-"""Callers of requests and sockets: known by what they present, held to scopes and limits, looked at again.
+"""Callers of requests and sockets: identifies them, enforces scopes and limits, and notices when they are signed out.
 
-The order in which callers are known: tokens and keys; a ticket; a browser's session; a session that was just opened by
-REST from the same address; the open-access user, on this machine only; nobody.
+Credentials are tried in this order: tokens and keys; a ticket; a browser's session; a session that the same address
+just opened by REST; the open-access user, on this machine only.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from codelab.identity.credentials import (
     Credential,
     by_internal_key,
     by_secret,
-    expired,
-    invalid,
+    expired_credential,
+    invalid_credential,
     look_up,
-    refused,
+    unauthenticated,
 )
-from codelab.identity.models import Kind, Scope
+from codelab.identity.models import CredentialKind, Scope
 from codelab.identity.origin import require_origin
-from codelab.identity.rate_limits import counters, hit_all, in_counter_thread, parse
-from codelab.identity.request_credentials import Presented
-from codelab.identity.revalidation import recheck
-from codelab.identity.tickets import by_opening, by_ticket, note_opening
+from codelab.identity.rate_limits import counters_for, hit_all, in_counter_thread, parse
+from codelab.identity.request_credentials import RequestCredentials
+from codelab.identity.revalidation import credential_monitor
+from codelab.identity.tickets import find_opening_credential, record_opening, redeem_ticket
 from sessions.billing import usage
 from sessions.callers import Use
 from sessions.database import in_thread
 from sessions.errors import Refusal
 from sessions.protocol import CloseCode, ErrorCode
 
-NOT_SIGNED_IN = "Sign in first: this server does not answer without credentials."
-IN_QUERY = (
-    "Tokens and keys do not belong into an address: send a header, a subprotocol, or a ticket of /api/v1/ws-ticket."
+NOT_SIGNED_IN = "Not signed in. Sign in first: this server requires credentials."
+TOKEN_IN_URL = (
+    "Tokens and keys do not belong in a URL: send a header, a subprotocol, or a ticket from /api/v1/ws-ticket."
 )
-#: What an address may do, in multiples of what a user may: several people can share one.
-FACTOR_OF_AN_ADDRESS = 10
-#: Credentials that a person or a program has sent for this request, and not a browser or nobody.
-SENT = frozenset({Kind.TOKENS, Kind.API_KEY, Kind.INTERNAL})
+#: An address may do this many times what a user may, because several people can share it.
+ADDRESS_LIMIT_FACTOR = 10
+#: Credentials that a client sends on purpose; a browser adds its cookie by itself.
+EXPLICIT_KINDS = frozenset({CredentialKind.TOKENS, CredentialKind.API_KEY, CredentialKind.INTERNAL})
 LIMITS = {Use.CONNECTION: "connections", Use.WRITE: "messages", Use.TURN: "turns", Use.IMAGE: "images"}
-#: The scopes of which one is enough.
+#: The required scopes, of which one is enough.
 SCOPES = {
     Use.CONNECTION: (Scope.READ,),
     Use.READ: (Scope.READ,),
@@ -59,123 +59,123 @@ SCOPES = {
 }
 
 
-def is_unlimited(address: str, *, proxied: bool) -> bool:
-    """Say whether this is the open service of one person on one machine, where limits are in the way."""
-    local = not settings.CODELAB_BEHIND_PROXY and not proxied and is_loopback(address)
+def is_unlimited(address: str, *, is_proxied: bool) -> bool:
+    """Return whether a person uses their own open-access service on this machine, where limits do not apply."""
+    local = not settings.CODELAB_BEHIND_PROXY and not is_proxied and is_loopback(address)
     return bool(settings.OPEN_ACCESS_USER) and local
 
 
 class IdentifiedCaller:
-    """A caller (`sessions.callers.Caller`) that is known by what it has presented."""
+    """Implements `sessions.callers.Caller` for the credentials of one request or socket."""
 
-    def __init__(self, presented: Presented, *, opens_socket: bool) -> None:
-        self._presented = presented
+    def __init__(self, request: RequestCredentials, *, opens_socket: bool) -> None:
+        self._request = request
         self._opens_socket = opens_socket
-        self._is_local = is_unlimited(presented.address, proxied=presented.proxied)
+        self._is_local = is_unlimited(request.address, is_proxied=request.is_proxied)
         self._credential: Credential | None = None
 
     @property
     def credential(self) -> Credential:
         """The credential, after `identify`."""
         if self._credential is None:
-            raise RuntimeError("nobody has been identified yet")
+            raise RuntimeError("the caller is not identified yet")
         return self._credential
 
     @property
     def api_key(self) -> UUID | None:
-        """The API key that the identified user came with, if it was one."""
-        return UUID(self.credential.reference) if self.credential.kind is Kind.API_KEY else None
+        """The API key that the caller used, if any."""
+        return UUID(self.credential.reference) if self.credential.kind is CredentialKind.API_KEY else None
 
     async def identify(self, key: str | None = None) -> User:
         """Return the user, who wants the session `key` if there is one; raises Refusal."""
-        require_origin(self._presented.origin, self._presented.host)
+        require_origin(self._request.origin, self._request.host)
         if self._credential is None:
             if self._opens_socket:
-                await self._count(Use.CONNECTION, network_of(self._presented.address), "address")
-            self._credential = await in_thread(self._known)(key)
+                await self._count(Use.CONNECTION, network_of(self._request.address), "address")
+            self._credential = await in_thread(self._authenticate)(key)
         return self._credential.user
 
     async def permit(self, use: Use) -> None:
         """Return when the user may do this now, and count it; raises Refusal."""
         if self.credential.scopes.isdisjoint(SCOPES[use]):
             lacking = " or ".join(SCOPES[use])
-            text = f"The token or key is not good for this: it lacks the scope {lacking}."
+            text = f"The token or key lacks the scope {lacking}."
             close_code = CloseCode.NOT_ALLOWED if use is Use.CONNECTION else None
             raise Refusal(ErrorCode.INSUFFICIENT_SCOPE, text, status=403, close_code=close_code)
         if use in (Use.READ, Use.CATALOG) or self._is_local:
             return
         if use is Use.COMPLETION:
-            # It counts with the turns in sessions.
+            # It counts against the same limit as turns in sessions.
             use = Use.TURN
         if use is not Use.CONNECTION:
-            await self._count(use, network_of(self._presented.address), "address")
+            await self._count(use, network_of(self._request.address), "address")
         await self._count(use, str(self.credential.user.pk), "user")
         if use is Use.TURN:
             await self._count_model_tokens()
 
     async def ended(self) -> Refusal:
-        """Return as soon as the user is nobody any more, within `CODELAB_RECHECK_SECONDS`."""
-        credential, left = self.credential, None
+        """Return when the user is signed out, at most `CODELAB_RECHECK_SECONDS` later."""
+        credential, remaining = self.credential, None
         if credential.expires_at is not None:
-            left = max((credential.expires_at - timezone.now()).total_seconds(), 0)
+            remaining = max((credential.expires_at - timezone.now()).total_seconds(), 0)
         with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await recheck().end_of(credential)
-        return expired()
+            async with asyncio.timeout(remaining):
+                await credential_monitor().wait_until_invalid(credential)
+        return expired_credential()
 
     async def opened(self, key: str) -> None:
-        """Let a socket without credentials follow the session for a while, where the request had some."""
-        address = self._presented.address
-        if self.credential.kind in SENT and address and settings.CODELAB_OPENED_SESSION_SECONDS:
-            await in_thread(note_opening)(self.credential, key, address)
+        """Let a socket without credentials from this address follow the session for a while."""
+        address = self._request.address
+        if self.credential.kind in EXPLICIT_KINDS and address and settings.CODELAB_OPENED_SESSION_SECONDS:
+            await in_thread(record_opening)(self.credential, key, address)
 
-    def _known(self, key: str | None) -> Credential:
-        presented = self._presented
-        if presented.in_query:
-            raise refused(ErrorCode.TOKEN_INVALID, IN_QUERY)
-        found = [by_secret(secret) for secret in presented.secrets]
-        if presented.internal_key is not None:
-            found.append(by_internal_key(presented.internal_key))
-        if presented.ticket is not None:
+    def _authenticate(self, key: str | None) -> Credential:
+        request = self._request
+        if request.has_token_in_query:
+            raise unauthenticated(ErrorCode.TOKEN_INVALID, TOKEN_IN_URL)
+        credentials = [by_secret(secret) for secret in request.secrets]
+        if request.internal_key is not None:
+            credentials.append(by_internal_key(request.internal_key))
+        if request.ticket is not None:
             if key is None:
-                raise invalid()
-            found.append(by_ticket(presented.ticket, key))
-        if len({credential.user.pk for credential in found}) > 1:
-            raise invalid()
-        credential = found[0] if found else self._implied(key)
+                raise invalid_credential()
+            credentials.append(redeem_ticket(request.ticket, key))
+        if len({credential.user.pk for credential in credentials}) > 1:
+            raise invalid_credential()
+        credential = credentials[0] if credentials else self._implicit_credential(key)
         if credential is None:
-            raise refused(ErrorCode.NOT_SIGNED_IN, NOT_SIGNED_IN)
+            raise unauthenticated(ErrorCode.NOT_SIGNED_IN, NOT_SIGNED_IN)
         return credential
 
-    def _implied(self, key: str | None) -> Credential | None:
-        """Return who it is that presents nothing."""
-        presented, credential = self._presented, None
-        if presented.cookie:
-            credential = look_up(Kind.BROWSER, presented.cookie)
-        if credential is None and key is not None and self._opens_socket and presented.origin is None:
-            credential = by_opening(key, presented.address)
+    def _implicit_credential(self, key: str | None) -> Credential | None:
+        """Return the credential of a request that sends none on purpose."""
+        request, credential = self._request, None
+        if request.cookie:
+            credential = look_up(CredentialKind.BROWSER, request.cookie)
+        if credential is None and key is not None and self._opens_socket and request.origin is None:
+            credential = find_opening_credential(key, request.address)
         if credential is None and self._is_local:
-            credential = look_up(Kind.OPEN_ACCESS, "")
+            credential = look_up(CredentialKind.OPEN_ACCESS, "")
         return credential
 
     async def _count(self, use: Use, name: str, whose: str) -> None:
         if self._is_local or not name:
             return
-        factor = FACTOR_OF_AN_ADDRESS if whose == "address" else 1
-        counted = counters(settings.CODELAB_LIMITS[LIMITS[use]], use, whose, name, factor=factor)
-        seconds = await in_counter_thread(hit_all)(counted) if counted else 0
+        factor = ADDRESS_LIMIT_FACTOR if whose == "address" else 1
+        limits = counters_for(settings.CODELAB_LIMITS[LIMITS[use]], use, whose, name, factor=factor)
+        seconds = await in_counter_thread(hit_all)(limits) if limits else 0
         if seconds:
-            raise _limited(LIMITS[use], seconds, closes=use is Use.CONNECTION)
+            raise _rate_limited(LIMITS[use], seconds, closes=use is Use.CONNECTION)
 
     async def _count_model_tokens(self) -> None:
         for limit in parse(settings.CODELAB_LIMITS["tokens"]):
-            seconds = await in_thread(_until_tokens)(self.credential.user.pk, limit)
+            seconds = await in_thread(_seconds_until_tokens)(self.credential.user.pk, limit)
             if seconds:
-                raise _limited("tokens of the model", seconds, closes=False)
+                raise _rate_limited("model tokens", seconds, closes=False)
 
 
-def _until_tokens(user_id: int, limit: RateLimitItem) -> int:
-    """Return in how many seconds so many turns have left the window that there are tokens again; 0 when there are."""
+def _seconds_until_tokens(user_id: int, limit: RateLimitItem) -> int:
+    """Return in how many seconds enough usage leaves the window for the user to have tokens again; 0 for now."""
     now, window = timezone.now(), timedelta(seconds=limit.get_expiry())
     used = usage.tokens_used(user_id, now - window)
     total = sum(tokens for _, tokens in used)
@@ -188,7 +188,7 @@ def _until_tokens(user_id: int, limit: RateLimitItem) -> int:
     return 0
 
 
-def _limited(what: str, seconds: int, *, closes: bool) -> Refusal:
+def _rate_limited(what: str, seconds: int, *, closes: bool) -> Refusal:
     text = f"Too many {what} for now. Try again in {seconds} seconds."
     close_code = CloseCode.RATE_LIMITED if closes else None
     return Refusal(ErrorCode.RATE_LIMITED, text, status=429, close_code=close_code, retry_after=seconds)

@@ -1,7 +1,7 @@
-"""The RSA keys that sign access tokens: made on first use, shared by all web processes through the database.
+"""The RSA keys that sign access tokens: created on first use, shared by all web processes through the database.
 
 A private key is stored encrypted with CODELAB_SECRET_KEY. When that changes, the key cannot be read any more and a new
-one takes its place. Old public keys stay in the JWKS for as long as tokens that they have signed can be good.
+one replaces it. Old public keys stay in the JWKS while tokens that they signed can be valid.
 """
 
 from __future__ import annotations
@@ -19,71 +19,74 @@ from joserfc.jwk import KeyParameters, KeySet, RSAKey
 from codelab.identity.models import SigningKey
 
 PARAMETERS: KeyParameters = {"use": "sig", "alg": "RS256"}
-#: Seconds for which a process believes what it has read, and between two looks for a key that it does not know.
-MEMORY, PATIENCE = 60.0, 1.0
-#: How long a retired key still checks tokens; longer than any token is good, and than other processes' memory.
+#: A process reads the keys again after this long.
+CACHE_SECONDS = 60.0
+#: And at most this often because a token names an unknown key.
+UNKNOWN_KEY_INTERVAL_SECONDS = 1.0
+#: How long a retired key still verifies tokens: longer than a token lives, and than other processes cache keys.
 RETIREMENT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The keys as they were at one moment."""
+class SigningKeys:
+    """The keys as read at one moment."""
 
     current: RSAKey
-    #: All that may have signed a token that is still good, without their private halves.
+    #: All keys that may have signed a valid token, without their private halves.
     public: KeySet
     read_at: float
 
-    def knows(self, kid: str) -> bool:
-        """Say whether a key of this name checks tokens."""
+    def has(self, kid: str) -> bool:
+        """Return whether a key with this id verifies tokens."""
         return any(key.kid == kid for key in self.public)
 
 
-_keys: Keys | None = None
+_keys: SigningKeys | None = None
 
 
-def keys(kid: str | None = None) -> Keys:
-    """Return the keys, read again when they are old or do not have `kid`; asks the database now and then."""
+def signing_keys(kid: str | None = None) -> SigningKeys:
+    """Return the keys, read from the database again when they are old or do not have `kid`."""
     global _keys  # noqa: PLW0603 (a cache; losing a race costs one more query)
-    known = _keys
-    age = time.monotonic() - known.read_at if known else MEMORY
-    if known is None or age >= MEMORY or (kid is not None and not known.knows(kid) and age >= PATIENCE):
-        known = _keys = _read()
-    return known
+    cached = _keys
+    age = time.monotonic() - cached.read_at if cached else CACHE_SECONDS
+    is_unknown = cached is not None and kid is not None and not cached.has(kid)
+    if cached is None or age >= CACHE_SECONDS or (is_unknown and age >= UNKNOWN_KEY_INTERVAL_SECONDS):
+        cached = _keys = _load()
+    return cached
 
 
-def forget() -> None:
-    """Read the keys again at the next use."""
+def clear_cache() -> None:
+    """Make the next use read the keys again."""
     global _keys  # noqa: PLW0603
     _keys = None
 
 
 def rotate() -> str:
-    """Make a new key the current one; returns its id. Other processes take it within MEMORY."""
-    made = _new_key()
+    """Make a new key the current one and return its id. Other processes use it within `CACHE_SECONDS`."""
+    new = _new_key()
     with transaction.atomic():
         _retire(SigningKey.objects.select_for_update().filter(is_current=True).first())
-        SigningKey.objects.bulk_create([made], ignore_conflicts=True)
-    forget()
-    return made.kid
+        SigningKey.objects.bulk_create([new], ignore_conflicts=True)
+    clear_cache()
+    return new.kid
 
 
-def _read() -> Keys:
+def _load() -> SigningKeys:
     row = SigningKey.objects.filter(is_current=True).first()
-    current = _opened(row) if row else None
+    current = _decrypt(row) if row else None
     if current is None:
-        # Made before the transaction: it takes a while.
-        made = _new_key()
+        # Outside the transaction, because it takes a while.
+        new = _new_key()
         with transaction.atomic():
             _retire(row)
-            SigningKey.objects.bulk_create([made], ignore_conflicts=True)
+            SigningKey.objects.bulk_create([new], ignore_conflicts=True)
         row = SigningKey.objects.get(is_current=True)
-        current = _opened(row)
+        current = _decrypt(row)
     if current is None:
-        raise RuntimeError("The signing key was made by a process with another CODELAB_SECRET_KEY.")
+        raise RuntimeError("The signing key was created by a process with another CODELAB_SECRET_KEY.")
     since = timezone.now() - RETIREMENT
-    good = SigningKey.objects.exclude(retired_at__lt=since).order_by("-created_at")
-    return Keys(current, KeySet([RSAKey.import_key(key.public_jwk) for key in good]), time.monotonic())
+    valid = SigningKey.objects.exclude(retired_at__lt=since).order_by("-created_at")
+    return SigningKeys(current, KeySet([RSAKey.import_key(key.public_jwk) for key in valid]), time.monotonic())
 
 
 def _retire(row: SigningKey | None) -> None:
@@ -98,8 +101,8 @@ def _new_key() -> SigningKey:
     return SigningKey(kid=str(key.kid), private_pem=pem.decode(), public_jwk=key.as_dict(private=False))
 
 
-def _opened(row: SigningKey) -> RSAKey | None:
-    """Return the private key, or None when it was encrypted with another secret."""
+def _decrypt(row: SigningKey) -> RSAKey | None:
+    """Return the private key, None when it was encrypted with another secret."""
     for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
         try:
             return RSAKey.import_key(row.private_pem, {**PARAMETERS, "kid": row.kid}, password=secret)

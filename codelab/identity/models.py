@@ -1,7 +1,7 @@
-"""What is stored of credentials: never one that could be used, except the signing keys, which are encrypted.
+"""The stored parts of credentials: never a usable one, except the signing keys, which are encrypted.
 
-Tokens, keys and tickets are random and long, so a SHA-256 of them is enough to find and to check them; passwords and
-the secrets of clients, which people may choose, go through Django's slow hashes.
+Tokens, keys and tickets are long and random, so their SHA-256 is enough to find and check them. People may choose
+passwords and clients' secrets, which therefore use Django's slow hashes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sessions.models import new_id, one_of
 
 
 class Scope(models.TextChoices):
-    """What a credential is good for."""
+    """What a credential allows."""
 
     READ = "api:read", "Read: sessions, histories, events"
     WRITE = "api:write", "Write: messages, tool results, sessions"
     LLM = "llm", "Models, without sessions"
 
 
-class Kind(models.TextChoices):
-    """What vouches for a caller."""
+class CredentialKind(models.TextChoices):
+    """How a caller was authenticated."""
 
     TOKENS = "tokens"
     API_KEY = "api_key"
@@ -35,25 +35,27 @@ class Kind(models.TextChoices):
     OPEN_ACCESS = "open_access"
 
 
-def spaced(scopes: frozenset[str] | set[str]) -> str:
-    """Return scopes as OAuth writes them."""
+def join_scopes(scopes: frozenset[str] | set[str]) -> str:
+    """Return scopes in OAuth's notation, in the order of `Scope`."""
     return " ".join(scope for scope in Scope.values if scope in scopes)
 
 
 class Client(models.Model):
-    """A program that may ask for tokens. One without a secret is public: an editor on somebody's machine."""
+    """A program that may request tokens. One without a secret is public, like an editor on a user's machine."""
 
     client_id = models.CharField(max_length=100, unique=True)
     name = models.CharField(max_length=200, blank=True)
     secret_hash = models.CharField(max_length=200, blank=True)
-    scopes = models.CharField(max_length=200, default="api:read api:write", help_text="What it may ask for at most.")
+    scopes = models.CharField(
+        max_length=200, default="api:read api:write", help_text="The most that its tokens may allow."
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         null=True,
         blank=True,
         related_name="+",
-        help_text="Who it is when it asks for itself (client_credentials).",
+        help_text="The user it acts as when it signs in by itself (client_credentials).",
     )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -66,7 +68,7 @@ class Client(models.Model):
 
 
 class SigningKey(models.Model):
-    """A key pair that signs access tokens. One is in use; those before it check what they have signed."""
+    """A key pair that signs access tokens. One is current; earlier ones still verify tokens."""
 
     kid = models.CharField(primary_key=True, max_length=64)
     private_pem = models.TextField(help_text="Encrypted with CODELAB_SECRET_KEY.")
@@ -77,7 +79,7 @@ class SigningKey(models.Model):
 
     class Meta:
         constraints = [
-            # Of several processes that start at once and all make a key, one is first and the others take its key.
+            # When several processes create a key at the same time, the first wins and the others use its key.
             models.UniqueConstraint(
                 fields=["is_current"], condition=Q(is_current=True), name="signing_key_one_current"
             ),
@@ -92,14 +94,16 @@ class SigningKey(models.Model):
 
 
 class TokenFamily(models.Model):
-    """One sign-in of a client: all access and refresh tokens that came of it. Revoked as a whole."""
+    """One sign-in of a client with all its access and refresh tokens. Revoked as a whole."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="token_families")
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="token_families")
     scopes = models.CharField(max_length=200)
-    password_mark = models.CharField(max_length=128, help_text="Changes with the password, which ends the family.")
-    address = models.GenericIPAddressField(null=True, blank=True, help_text="Where it was begun.")
+    password_mark = models.CharField(
+        max_length=128, help_text="Changes with the password, which invalidates the family."
+    )
+    address = models.GenericIPAddressField(null=True, blank=True, help_text="The address that signed in.")
     created_at = models.DateTimeField(auto_now_add=True)
     refreshed_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(db_index=True)
@@ -113,7 +117,7 @@ class TokenFamily(models.Model):
 
 
 class RefreshToken(models.Model):
-    """A refresh token, good once. Those that were used are kept, so that a second use is noticed."""
+    """A refresh token, valid once. Used ones are kept, so that reuse is detected."""
 
     digest = models.BinaryField(primary_key=True, max_length=32)
     family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="refresh_tokens")
@@ -126,12 +130,12 @@ class RefreshToken(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key for programs, made by its user; shown whole only once."""
+    """A key for programs, created by its user and shown only once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100, help_text="What it is for.")
-    prefix = models.CharField(max_length=16, editable=False, help_text="How it begins.")
+    name = models.CharField(max_length=100, help_text="What the key is for.")
+    prefix = models.CharField(max_length=16, editable=False, help_text="The first characters, to recognise the key.")
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
     scopes = models.CharField(max_length=200, default="api:read api:write")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -140,7 +144,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     #: `last_used_at` is written at most this often.
-    USE_NOTED_EVERY = timedelta(minutes=1)
+    USE_RECORD_INTERVAL = timedelta(minutes=1)
 
     class Meta:
         verbose_name = "API key"
@@ -149,13 +153,13 @@ class ApiKey(models.Model):
         return f"{self.prefix}… {self.name}"
 
 
-class Vouched(models.Model):
-    """Who vouches for a socket that is yet to come: a user, by a credential that is looked at again when it comes."""
+class DelegatedCredential(models.Model):
+    """The credential of a request, for a socket that follows it. It is checked again when the socket opens."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     session_key = models.CharField(max_length=128)
-    kind = models.CharField(max_length=16, choices=Kind)
-    reference = models.CharField(max_length=64, help_text="Which credential of its kind.")
+    kind = models.CharField(max_length=16, choices=CredentialKind)
+    reference = models.CharField(max_length=64, help_text="Identifies the credential among those of its kind.")
 
     class Meta:
         abstract = True
@@ -164,23 +168,24 @@ class Vouched(models.Model):
         return self.session_key
 
 
-class Ticket(Vouched):
-    """Lets one socket in, once, within a minute."""
+class Ticket(DelegatedCredential):
+    """Admits one socket within a minute."""
 
     digest = models.BinaryField(primary_key=True, max_length=32)
     expires_at = models.DateTimeField(db_index=True)
 
 
-class Opening(Vouched):
-    """A session that was opened over REST, so that a socket without credentials may follow from the same address."""
+class SessionOpening(DelegatedCredential):
+    """A session opened over REST, which admits a socket without credentials from the same address."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     address = models.GenericIPAddressField()
     opened_at = models.DateTimeField(db_index=True)
 
     class Meta:
+        db_table = "identity_opening"
         constraints = [
-            # The key comes first: it is what a socket is looked up by.
+            # The key comes first, because sockets are looked up by it.
             models.UniqueConstraint(fields=["session_key", "address", "user"], name="opening_unique"),
         ]
 
@@ -198,7 +203,7 @@ class AuditKind(models.TextChoices):
 
 
 class AuditEntry(models.Model):
-    """Something that was done with credentials. Never holds one, nor a name that nobody has: it may be a password."""
+    """A use or change of credentials. Never contains one, nor an unknown user name, which may be a password."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     kind = models.CharField(max_length=48, choices=AuditKind)

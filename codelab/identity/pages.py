@@ -1,4 +1,4 @@
-"""Signing in and out in a browser, for users of the chat page. The admin has its own page, for staff."""
+"""The pages for signing in and out, for users of the chat page. The admin has its own for staff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils.csp import CSP, build_policy
 
 from codelab.identity.address import address_of
-from codelab.identity.backend import locked_for
+from codelab.identity.backend import lockout_seconds
 
 POLICY = build_policy(
     {
@@ -27,29 +27,29 @@ POLICY = build_policy(
 
 
 class SignInForm(AuthenticationForm):
-    """Django's form; it says for how long nobody may try, where that is the reason."""
+    """Django's form; its error says for how long sign-in is blocked."""
 
     def get_invalid_login_error(self) -> ValidationError:
-        """Return why nobody was signed in."""
+        """Return why the sign-in failed."""
         address = address_of(self.request) if self.request is not None else ""
-        seconds = locked_for(self.cleaned_data.get("username") or "", address)
+        seconds = lockout_seconds(self.cleaned_data.get("username") or "", address)
         if seconds:
             return ValidationError(f"Too many failed attempts. Try again in {seconds} seconds.", code="locked")
         return ValidationError("Wrong username or password.", code="invalid_login")
 
 
 class SignIn(LoginView):
-    """The form; whoever is signed in already sees as whom, and can sign out."""
+    """The sign-in form; a user who is signed in can sign out here."""
 
     form_class = SignInForm
     template_name = "identity/login.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer, and let the page load and send nothing elsewhere."""
+        """Add a policy with which the page loads and sends nothing elsewhere."""
         response = super().dispatch(request, *args, **kwargs)
         response[CSP.HEADER_ENFORCE] = POLICY
         return response
 
 
 class SignOut(LogoutView):
-    """Ends the browser's session; sockets that hang on it follow within the minute."""
+    """Ends the browser's session; its sockets close within a minute."""

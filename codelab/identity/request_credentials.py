@@ -1,4 +1,4 @@
-"""What a request or a handshake presents: tokens, keys, tickets, a cookie, and where it comes from. Pure reading."""
+"""Reads the credentials of a request or a handshake, and where it comes from. Checks nothing."""
 
 from __future__ import annotations
 
@@ -11,73 +11,72 @@ from django.conf import settings
 from django.http import HttpRequest, parse_cookie
 
 from codelab.identity.address import address_of, address_of_socket
-from codelab.identity.secrets import TICKET
+from codelab.identity.secrets import TICKET_PREFIX
 
-#: Subprotocols that carry a token or key. They are never chosen, so never sent back.
-SUBPROTOCOLS = ("codelab.token.", "bearer.")
-#: Names of parameters in which people put tokens, although addresses end up in logs and histories.
-TOKENS_IN_QUERY = ("token", "access_token", "api_key")
-#: Headers by which a proxy can be told.
-PROXIES = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+#: Subprotocols with a token or key. The server never chooses them, so it never sends them back.
+TOKEN_SUBPROTOCOL_PREFIXES = ("codelab.token.", "bearer.")
+#: Query parameters in which clients send tokens, although URLs end up in logs and histories.
+TOKEN_PARAMETERS = ("token", "access_token", "api_key")
+#: Headers that reveal a proxy.
+PROXY_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
-    """What there is to know a caller by. Texts are as they came: nothing is checked yet."""
+class RequestCredentials:
+    """What identifies a caller, as received and not checked."""
 
-    #: Access tokens and API keys; empty texts are schemes that are not known here.
+    #: Access tokens and API keys; empty for an unknown scheme.
     secrets: tuple[str, ...]
     internal_key: str | None
     ticket: str | None
     cookie: str | None
     address: str
-    #: A token is in the query, where it does not belong.
-    in_query: bool
-    #: The page that sent it; programs send none.
+    has_token_in_query: bool
+    #: The origin of the page that sent it; programs send none.
     origin: str | None
     host: str
-    proxied: bool
+    is_proxied: bool
 
 
-def of_request(request: HttpRequest) -> Presented:
-    """Return what a request presents."""
+def of_request(request: HttpRequest) -> RequestCredentials:
+    """Return the credentials of a request."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return _presented(headers, request.META.get("QUERY_STRING", ""), address_of(request), ())
+    return _read(headers, request.META.get("QUERY_STRING", ""), address_of(request), ())
 
 
-def of_socket(scope: Mapping[str, Any]) -> Presented:
-    """Return what the handshake of a socket presents."""
+def of_socket(scope: Mapping[str, Any]) -> RequestCredentials:
+    """Return the credentials of a socket's handshake."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope["query_string"].decode("latin-1")
-    return _presented(headers, query, address_of_socket(dict(scope)), scope.get("subprotocols", ()))
+    return _read(headers, query, address_of_socket(dict(scope)), scope.get("subprotocols", ()))
 
 
 def without_tokens(subprotocols: Iterable[str]) -> list[str]:
-    """Return the subprotocols that are protocols."""
-    return [name for name in subprotocols if not name.startswith(SUBPROTOCOLS)]
+    """Return the subprotocols that are not credentials."""
+    return [name for name in subprotocols if not name.startswith(TOKEN_SUBPROTOCOL_PREFIXES)]
 
 
-def _presented(headers: dict[str, str], query: str, address: str, subprotocols: Iterable[str]) -> Presented:
-    found = []
+def _read(headers: dict[str, str], query: str, address: str, subprotocols: Iterable[str]) -> RequestCredentials:
+    secrets = []
     if "authorization" in headers:
         scheme, _, secret = headers["authorization"].partition(" ")
-        found.append(secret.strip() if scheme.lower() == "bearer" else "")
+        secrets.append(secret.strip() if scheme.lower() == "bearer" else "")
     if "x-api-key" in headers:
-        found.append(headers["x-api-key"].strip())
+        secrets.append(headers["x-api-key"].strip())
     for name in subprotocols:
-        found += [name.removeprefix(start) for start in SUBPROTOCOLS if name.startswith(start)]
+        secrets += [name.removeprefix(start) for start in TOKEN_SUBPROTOCOL_PREFIXES if name.startswith(start)]
     parameters = parse_qs(query, keep_blank_values=True)
     ticket = parameters.get("ticket", [None])[-1]
-    return Presented(
-        secrets=tuple(found),
+    return RequestCredentials(
+        secrets=tuple(secrets),
         internal_key=headers.get("x-internal-auth"),
         ticket=ticket,
         cookie=parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME),
         address=address,
-        # Whatever is no ticket in its place is a token that somebody has put there.
-        in_query=any(name in parameters for name in TOKENS_IN_QUERY)
-        or (ticket is not None and not ticket.startswith(TICKET)),
+        # A ticket without the prefix is probably a token.
+        has_token_in_query=any(name in parameters for name in TOKEN_PARAMETERS)
+        or (ticket is not None and not ticket.startswith(TICKET_PREFIX)),
         origin=headers.get("origin"),
         host=headers.get("host", ""),
-        proxied=any(name in headers for name in PROXIES),
+        is_proxied=any(name in headers for name in PROXY_HEADERS),
     )

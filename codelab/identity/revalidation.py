@@ -1,6 +1,6 @@
-"""Asks from time to time whether the credentials of open sockets are still good: once for each, however many sockets.
+"""Checks periodically whether the credentials of open sockets are still valid, once for each credential.
 
-One round for all sockets of a process, because most of them are idle, and a query for each would be all that they cost.
+One round serves all sockets of a process: most are idle, and a query for each socket would be most of its cost.
 """
 
 from __future__ import annotations
@@ -14,70 +14,70 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from codelab.identity.credentials import Credential, look_up
-from codelab.identity.models import Kind
+from codelab.identity.models import CredentialKind
 from sessions.database import in_thread
 
 logger = structlog.get_logger(__name__)
 
-#: A credential and whose it is.
-type Held = tuple[Kind, str, int]
+#: Kind and reference of a credential, and the id of its user.
+type CredentialKey = tuple[CredentialKind, str, int]
 
 
-class Recheck:
-    """The credentials of the sockets of one event loop."""
+class CredentialMonitor:
+    """Watches the credentials of one event loop's sockets."""
 
     def __init__(self) -> None:
-        self._held: Counter[Held] = Counter()
-        self._ended: dict[Held, asyncio.Event] = {}
-        self._rounds: asyncio.Task[None] | None = None
+        self._sockets: Counter[CredentialKey] = Counter()
+        self._invalid: dict[CredentialKey, asyncio.Event] = {}
+        self._task: asyncio.Task[None] | None = None
 
-    async def end_of(self, credential: Credential) -> None:
-        """Return when the credential is nobody's any more, within `CODELAB_RECHECK_SECONDS`."""
-        held = (credential.kind, credential.reference, credential.user.pk)
-        self._held[held] += 1
-        ended = self._ended.setdefault(held, asyncio.Event())
-        if self._rounds is None:
-            self._rounds = asyncio.create_task(self._look_around())
+    async def wait_until_invalid(self, credential: Credential) -> None:
+        """Return when the credential is not valid any more, at most `CODELAB_RECHECK_SECONDS` later."""
+        key = (credential.kind, credential.reference, credential.user.pk)
+        self._sockets[key] += 1
+        invalid = self._invalid.setdefault(key, asyncio.Event())
+        if self._task is None:
+            self._task = asyncio.create_task(self._check_periodically())
         try:
-            await ended.wait()
+            await invalid.wait()
         finally:
-            self._held[held] -= 1
-            if not self._held[held]:
-                del self._held[held], self._ended[held]
-            if not self._held and self._rounds:
-                self._rounds.cancel()
-                self._rounds = None
+            self._sockets[key] -= 1
+            if not self._sockets[key]:
+                del self._sockets[key], self._invalid[key]
+            if not self._sockets and self._task:
+                self._task.cancel()
+                self._task = None
 
-    async def _look_around(self) -> None:
+    async def _check_periodically(self) -> None:
         while True:
             await asyncio.sleep(settings.CODELAB_RECHECK_SECONDS)
             try:
-                gone = await in_thread(_gone)(list(self._held))
+                invalid = await in_thread(_find_invalid)(list(self._sockets))
             except DatabaseError as error:
-                # Nothing new can be shown either while the database is away.
+                # While the database is away sockets get no new events either.
                 logger.warning("credentials_not_checked", error=type(error).__name__)
                 continue
             except Exception:
-                # Without its rounds no socket would ever end.
+                # Without these checks no socket would ever be closed.
                 logger.exception("recheck_crashed")
                 continue
-            for held in gone:
-                if held in self._ended:
-                    self._ended[held].set()
+            for key in invalid:
+                if key in self._invalid:
+                    self._invalid[key].set()
 
 
-def _gone(all_held: list[Held]) -> list[Held]:
-    gone = []
-    for kind, reference, user_id in all_held:
-        found = look_up(kind, reference)
-        if found is None or found.user.pk != user_id:
-            gone.append((kind, reference, user_id))
-    return gone
+def _find_invalid(keys: list[CredentialKey]) -> list[CredentialKey]:
+    invalid = []
+    for kind, reference, user_id in keys:
+        credential = look_up(kind, reference)
+        if credential is None or credential.user.pk != user_id:
+            invalid.append((kind, reference, user_id))
+    return invalid
 
 
-_rechecks: WeakKeyDictionary[asyncio.AbstractEventLoop, Recheck] = WeakKeyDictionary()
+_monitors: WeakKeyDictionary[asyncio.AbstractEventLoop, CredentialMonitor] = WeakKeyDictionary()
 
 
-def recheck() -> Recheck:
-    """Return that of the running event loop."""
-    return _rechecks.setdefault(asyncio.get_running_loop(), Recheck())
+def credential_monitor() -> CredentialMonitor:
+    """Return the running event loop's monitor."""
+    return _monitors.setdefault(asyncio.get_running_loop(), CredentialMonitor())

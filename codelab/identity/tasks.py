@@ -1,4 +1,4 @@
-"""The Celery task that tidies up."""
+"""The Celery task that deletes expired credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 def tidy() -> None:
     """Delete expired credentials."""
     try:
-        upkeep.tidy()
+        upkeep.delete_expired()
     except DatabaseError as error:
-        # The next one comes within the hour.
+        # It runs again within the hour.
         logger.warning("identity_not_tidied", error=type(error).__name__)

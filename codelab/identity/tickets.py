@@ -1,6 +1,6 @@
-"""How a socket gets in that sends no token of its own: by a ticket, or because its session was just opened by REST.
+"""Admits sockets without credentials of their own: by a ticket, or because REST just opened the session.
 
-Both remember which credential was behind the request, and look whether it is still good when the socket comes.
+Both store the credential of the request and check that it is still valid when the socket opens.
 """
 
 from __future__ import annotations
@@ -10,45 +10,45 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from codelab.identity.credentials import Credential, expired, invalid, look_up
-from codelab.identity.models import Opening, Ticket
-from codelab.identity.secrets import TICKET, digest_of, new_secret
+from codelab.identity.credentials import Credential, expired_credential, invalid_credential, look_up
+from codelab.identity.models import SessionOpening, Ticket
+from codelab.identity.secrets import TICKET_PREFIX, digest_of, new_secret
 
-TICKET_LIFE = timedelta(seconds=60)
+TICKET_LIFETIME = timedelta(seconds=60)
 
 
-def new_ticket(credential: Credential, session_key: str) -> str:
-    """Return a ticket for one socket on one session of the user."""
-    secret = new_secret(TICKET)
+def issue_ticket(credential: Credential, session_key: str) -> str:
+    """Return a new ticket for one socket on one session of the user."""
+    secret = new_secret(TICKET_PREFIX)
     Ticket.objects.create(
         digest=digest_of(secret),
         user=credential.user,
         session_key=session_key,
         kind=credential.kind,
         reference=credential.reference,
-        expires_at=timezone.now() + TICKET_LIFE,
+        expires_at=timezone.now() + TICKET_LIFETIME,
     )
     return secret
 
 
-def by_ticket(secret: str, session_key: str) -> Credential:
-    """Take a ticket, which is gone then, and return the credential behind it; raises Refusal."""
+def redeem_ticket(secret: str, session_key: str) -> Credential:
+    """Delete a ticket and return the credential behind it; raises Refusal."""
     rows = Ticket.objects.filter(pk=digest_of(secret))
     ticket = rows.first()
-    # Of several sockets that come with one ticket only one deletes it.
+    # Of several sockets with the same ticket only one deletes it.
     if ticket is None or not rows.delete()[0] or ticket.session_key != session_key:
-        raise invalid()
+        raise invalid_credential()
     credential = look_up(ticket.kind, ticket.reference)
     if ticket.expires_at <= timezone.now() or credential is None or credential.user.pk != ticket.user_id:
-        raise expired()
+        raise expired_credential()
     return credential
 
 
-def note_opening(credential: Credential, session_key: str, address: str) -> None:
+def record_opening(credential: Credential, session_key: str, address: str) -> None:
     """Let sockets without credentials follow the session from this address for a while."""
-    Opening.objects.bulk_create(
+    SessionOpening.objects.bulk_create(
         [
-            Opening(
+            SessionOpening(
                 user=credential.user,
                 session_key=session_key,
                 kind=credential.kind,
@@ -63,11 +63,11 @@ def note_opening(credential: Credential, session_key: str, address: str) -> None
     )
 
 
-def by_opening(session_key: str, address: str) -> Credential | None:
-    """Return the credential with which the session was opened from this address; None unless it was one user's."""
+def find_opening_credential(session_key: str, address: str) -> Credential | None:
+    """Return the credential that opened the session from this address, None unless it belongs to exactly one user."""
     if not settings.CODELAB_OPENED_SESSION_SECONDS or not address:
         return None
     since = timezone.now() - timedelta(seconds=settings.CODELAB_OPENED_SESSION_SECONDS)
-    rows = Opening.objects.filter(session_key=session_key, address=address, opened_at__gt=since)
-    found = [credential for row in rows[:10] if (credential := look_up(row.kind, row.reference))]
-    return found[0] if len({credential.user.pk for credential in found}) == 1 else None
+    rows = SessionOpening.objects.filter(session_key=session_key, address=address, opened_at__gt=since)
+    credentials = [credential for row in rows[:10] if (credential := look_up(row.kind, row.reference))]
+    return credentials[0] if len({credential.user.pk for credential in credentials}) == 1 else None

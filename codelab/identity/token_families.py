@@ -1,7 +1,7 @@
 """Sign-ins of clients: begun with a password or a client's secret, renewed by refresh tokens, revoked as a whole.
 
-A refresh token is good once. Who brings one that was used already may be a thief or robbed, and nobody can tell which:
-the whole family ends, and its user signs in again.
+A refresh token is valid once. Reuse of a rotated refresh token means theft; as the thief and the owner cannot be told
+apart, the whole family is revoked.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from django.utils import timezone
 
 from codelab.identity import audit, tokens
 from codelab.identity.models import AuditKind, Client, RefreshToken, TokenFamily
-from codelab.identity.secrets import REFRESH_TOKEN, digest_of, new_secret
+from codelab.identity.secrets import REFRESH_TOKEN_PREFIX, digest_of, new_secret
 
-#: How long a refresh token is good; each new one anew.
-REFRESH_TOKEN_LIFE = timedelta(days=30)
-
-
-class RefreshRefused(Exception):
-    """The refresh token is not one of this client's that is still good."""
+#: From its creation; each refresh starts it again.
+REFRESH_TOKEN_LIFETIME = timedelta(days=30)
 
 
-class RefreshTokenReused(RefreshRefused):
-    """It was used before; its family is revoked."""
+class InvalidRefreshToken(Exception):
+    """The client has no valid refresh token of this value."""
+
+
+class RefreshTokenReused(InvalidRefreshToken):
+    """The token was used before. Its family is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """A pair of tokens. A client that signs in by itself gets no refresh token: it can just sign in again."""
+class TokenPair:
+    """New tokens. A client that signs in by itself gets no refresh token, because it can sign in again."""
 
     access_token: str
     refresh_token: str | None
     scopes: str
 
 
-def begin(user: User, client: Client, scopes: str, *, address: str, refreshable: bool) -> Issued:
-    """Begin a family."""
+def begin(user: User, client: Client, scopes: str, *, address: str, refreshable: bool) -> TokenPair:
+    """Start a family and return its first tokens."""
     now = timezone.now()
     family = TokenFamily(
         user=user,
@@ -56,57 +56,57 @@ def begin(user: User, client: Client, scopes: str, *, address: str, refreshable:
         refresh_token = _new_refresh_token(family) if refreshable else None
         if not refreshable:
             audit.record(AuditKind.CLIENT_LOGIN, user_id=user.pk, client_id=client.client_id, address=address)
-    return Issued(tokens.issue(family), refresh_token, scopes)
+    return TokenPair(tokens.issue(family), refresh_token, scopes)
 
 
-def refresh(secret: str, client: Client, *, address: str) -> Issued:
-    """Take a refresh token for a new pair; raises RefreshRefused. What reuse revokes is committed all the same."""
+def refresh(secret: str, client: Client, *, address: str) -> TokenPair:
+    """Exchange a refresh token for a new pair. On reuse, commit the revocation and raise RefreshTokenReused."""
     now = timezone.now()
     digest = digest_of(secret)
-    found = RefreshToken.objects.select_related("family__user", "family__client").filter(pk=digest).first()
-    if found is None or found.family.client_id != client.pk or not is_good(found.family):
-        raise RefreshRefused
-    family = found.family
+    token = RefreshToken.objects.select_related("family__user", "family__client").filter(pk=digest).first()
+    if token is None or token.family.client_id != client.pk or not is_valid(token.family):
+        raise InvalidRefreshToken
+    family = token.family
     with transaction.atomic():
-        # Guarded, because two requests with one token may come at the same time.
-        taken = RefreshToken.objects.filter(pk=digest, used_at=None, expires_at__gt=now).update(used_at=now)
-        if taken:
+        # Guarded, because two requests may use the same token at the same time.
+        is_first_use = RefreshToken.objects.filter(pk=digest, used_at=None, expires_at__gt=now).update(used_at=now)
+        if is_first_use:
             refresh_token = _new_refresh_token(family)
             audit.record(AuditKind.TOKEN_REFRESH, user_id=family.user_id, client_id=client.client_id, address=address)
-    if taken:
-        return Issued(tokens.issue(family), refresh_token, family.scopes)
+    if is_first_use:
+        return TokenPair(tokens.issue(family), refresh_token, family.scopes)
     if RefreshToken.objects.filter(pk=digest, used_at=None).exists():
-        raise RefreshRefused
+        raise InvalidRefreshToken
     revoke(family, kind=AuditKind.REFRESH_TOKEN_REUSED, address=address)
     raise RefreshTokenReused
 
 
 def revoke(family: TokenFamily, *, kind: AuditKind = AuditKind.TOKEN_REVOKE, address: str = "") -> None:
-    """End a family; sockets that hang on it follow within the minute. Does nothing when it has ended."""
+    """Revoke a family; its sockets close within a minute. Does nothing when it is revoked already."""
     with transaction.atomic():
         if TokenFamily.objects.filter(pk=family.pk, revoked_at=None).update(revoked_at=timezone.now()):
             audit.record(kind, user_id=family.user_id, client_id=family.client.client_id, address=address)
 
 
-def family_of(secret: str) -> TokenFamily | None:
-    """Return the family of a refresh token or of an access token that has not expired."""
-    found = RefreshToken.objects.select_related("family__client").filter(pk=digest_of(secret)).first()
-    if found is not None:
-        return found.family
+def find_family(secret: str) -> TokenFamily | None:
+    """Return the family of a refresh token or of a valid access token."""
+    token = RefreshToken.objects.select_related("family__client").filter(pk=digest_of(secret)).first()
+    if token is not None:
+        return token.family
     try:
-        return good_family(tokens.read(secret).family_id)
+        return find_valid_family(tokens.verify(secret).family_id)
     except tokens.InvalidToken:
         return None
 
 
-def good_family(family_id: uuid.UUID) -> TokenFamily | None:
-    """Return a family that is still good, with its user and client."""
+def find_valid_family(family_id: uuid.UUID) -> TokenFamily | None:
+    """Return a valid family with its user and client."""
     family = TokenFamily.objects.select_related("user", "client").filter(pk=family_id).first()
-    return family if family is not None and is_good(family) else None
+    return family if family is not None and is_valid(family) else None
 
 
-def is_good(family: TokenFamily) -> bool:
-    """Say whether a family is still good: not revoked or expired, its user and client active, the password the same."""
+def is_valid(family: TokenFamily) -> bool:
+    """Return whether a family is not revoked or expired, user and client are active and the password is unchanged."""
     return (
         family.revoked_at is None
         and family.expires_at > timezone.now()
@@ -117,13 +117,13 @@ def is_good(family: TokenFamily) -> bool:
 
 
 def password_mark(user: User) -> str:
-    """Return what changes when the user's password does."""
+    """Return a value that changes with the user's password."""
     return user.get_session_auth_hash()
 
 
 def _new_refresh_token(family: TokenFamily) -> str:
-    secret, now = new_secret(REFRESH_TOKEN), timezone.now()
-    family.refreshed_at, family.expires_at = now, now + REFRESH_TOKEN_LIFE
+    secret, now = new_secret(REFRESH_TOKEN_PREFIX), timezone.now()
+    family.refreshed_at, family.expires_at = now, now + REFRESH_TOKEN_LIFETIME
     family.save(update_fields=["refreshed_at", "expires_at"])
     RefreshToken.objects.create(digest=digest_of(secret), family=family, expires_at=family.expires_at)
     return secret

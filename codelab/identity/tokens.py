@@ -1,6 +1,6 @@
-"""Access tokens: JWTs that are signed with RS256 and name their sign-in, so that they end when it is revoked.
+"""Access tokens: JWTs signed with RS256. They name their sign-in, so that revoking it invalidates them.
 
-Whatever a token's header says about keys and algorithms is ignored, except the id of one of our own keys.
+A token's header is ignored, except for the id of one of our own keys.
 """
 
 from __future__ import annotations
@@ -16,30 +16,29 @@ from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import GuestProtocol, Key
 
-from codelab.identity.keys import keys
+from codelab.identity.keys import signing_keys
 from codelab.identity.models import TokenFamily
 
 ALGORITHM = "RS256"
 AUDIENCE = "codelab-api"
-#: Seconds by which the clocks of two of our machines may differ.
-LEEWAY = 5
-#: Longest token that is looked at, in characters.
-LONGEST = 8192
+#: The clocks of two of our machines may differ by this much.
+LEEWAY_SECONDS = 5
+MAX_TOKEN_CHARACTERS = 8192
 
 _SUBJECTS = uuid.UUID("7c4f4d0c-6a0e-4b7e-9d57-2f0f3c9a5b11")
 
 
 class InvalidToken(Exception):
-    """Not a token of ours, or not one for here."""
+    """Not a token of this service."""
 
 
 class ExpiredToken(InvalidToken):
-    """It was good once."""
+    """The token was valid once."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What a good token says."""
+    """The claims of a valid token."""
 
     family_id: uuid.UUID
     subject: str
@@ -48,13 +47,13 @@ class AccessToken:
 
 
 def subject_of(user_id: int) -> str:
-    """Return a user's name in tokens: always the same, and says nothing about the user."""
+    """Return a user's name in tokens: stable, and without a fact about the user."""
     return str(uuid.uuid5(_SUBJECTS, str(user_id)))
 
 
 def issue(family: TokenFamily) -> str:
-    """Return a new access token of a sign-in. Asks the database for the keys now and then."""
-    key = keys().current
+    """Return a new access token of a sign-in. May read the signing keys from the database."""
+    key = signing_keys().current
     now = int(time.time())
     claims = {
         "iss": settings.CODELAB_TOKEN_ISSUER,
@@ -72,9 +71,9 @@ def issue(family: TokenFamily) -> str:
     return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key)
 
 
-def read(text: str) -> AccessToken:
-    """Return what a token says; raises InvalidToken. Asks the database for the keys now and then."""
-    if len(text) > LONGEST:
+def verify(text: str) -> AccessToken:
+    """Return the claims of a token; raises InvalidToken. May read the signing keys from the database."""
+    if len(text) > MAX_TOKEN_CHARACTERS:
         raise InvalidToken
     try:
         claims = jwt.decode(text, _key_of, algorithms=[ALGORITHM]).claims
@@ -89,20 +88,20 @@ def read(text: str) -> AccessToken:
 def _key_of(token: GuestProtocol) -> Key:
     kid = token.headers().get("kid")
     if isinstance(kid, str):
-        for key in keys(kid).public:
+        for key in signing_keys(kid).public:
             if key.kid == kid:
                 return key
     raise InvalidToken
 
 
 def _expected() -> jwt.JWTClaimsRegistry:
-    must: Any = {"essential": True}
+    required: Any = {"essential": True}
     return jwt.JWTClaimsRegistry(
-        leeway=LEEWAY,
-        iss=must | {"value": settings.CODELAB_TOKEN_ISSUER},
-        aud=must | {"value": AUDIENCE},
-        type=must | {"value": "access"},
-        **dict.fromkeys(("sub", "exp", "iat", "nbf", "jti", "sid", "scope"), must),
+        leeway=LEEWAY_SECONDS,
+        iss=required | {"value": settings.CODELAB_TOKEN_ISSUER},
+        aud=required | {"value": AUDIENCE},
+        type=required | {"value": "access"},
+        **dict.fromkeys(("sub", "exp", "iat", "nbf", "jti", "sid", "scope"), required),
     )
 
 

@@ -1,4 +1,4 @@
-"""Deletes what is of no use any more: expired tickets, openings, tokens, old keys and old entries of the audit log."""
+"""Deletes expired tickets, openings and tokens, old signing keys and old entries of the audit log."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import timedelta
 from django.utils import timezone
 
 from codelab.identity.keys import RETIREMENT
-from codelab.identity.models import AuditEntry, Opening, RefreshToken, SigningKey, Ticket, TokenFamily
+from codelab.identity.models import AuditEntry, RefreshToken, SessionOpening, SigningKey, Ticket, TokenFamily
 
-#: How long tokens and families are kept after they expired, so that reuse is noticed and can be looked at.
-KEPT = timedelta(days=7)
-AUDIT_KEPT = timedelta(days=365)
+#: Tokens and families are kept this long after they expired, so that reuse is detected and can be investigated.
+EXPIRED_RETENTION = timedelta(days=7)
+AUDIT_RETENTION = timedelta(days=365)
 
 
-def tidy() -> None:
-    """Delete it; may run in several places at once."""
+def delete_expired() -> None:
+    """Delete them. Several processes may do so at the same time."""
     now = timezone.now()
     Ticket.objects.filter(expires_at__lt=now).delete()
-    Opening.objects.filter(opened_at__lt=now - timedelta(days=1)).delete()
-    # A family that is used every day has many of them, and never expires itself.
-    RefreshToken.objects.filter(expires_at__lt=now - KEPT).delete()
-    TokenFamily.objects.filter(expires_at__lt=now - KEPT).delete()
+    SessionOpening.objects.filter(opened_at__lt=now - timedelta(days=1)).delete()
+    # A family that is used every day has many, and never expires itself.
+    RefreshToken.objects.filter(expires_at__lt=now - EXPIRED_RETENTION).delete()
+    TokenFamily.objects.filter(expires_at__lt=now - EXPIRED_RETENTION).delete()
     SigningKey.objects.filter(retired_at__lt=now - 2 * RETIREMENT).delete()
-    AuditEntry.objects.filter(created_at__lt=now - AUDIT_KEPT).delete()
+    AuditEntry.objects.filter(created_at__lt=now - AUDIT_RETENTION).delete()

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from codelab.asgi import application
 from codelab.identity import api_keys, keys, rate_limits, token_families
 from codelab.identity.models import Client, SigningKey
-from codelab.identity.token_families import Issued
+from codelab.identity.token_families import TokenPair
 from sessions import broker
 from sessions.database import in_thread
 
@@ -40,9 +40,9 @@ def _fresh(settings: Settings) -> Iterator[None]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         for key in client.scan_iter(f"{rate_limits.KEY_PREFIX}*"):
             client.delete(key)
-    keys.forget()
+    keys.clear_cache()
     yield
-    keys.forget()
+    keys.clear_cache()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def editor(db: None, signing_key: SigningKey) -> Client:
 
 
 @pytest.fixture
-def issued(alice: User, editor: Client) -> Issued:
+def token_pair(alice: User, editor: Client) -> TokenPair:
     """Tokens of Alice."""
     return token_families.begin(alice, editor, "api:read api:write", address="127.0.0.1", refreshable=True)
 
@@ -80,7 +80,7 @@ def quick(settings: Settings) -> Settings:
 @pytest.fixture
 def key(alice: User) -> str:
     """An API key of Alice."""
-    return api_keys.make(alice, name="tests", scopes="api:read api:write", expires_at=None, address="")[1]
+    return api_keys.create(alice, name="tests", scopes="api:read api:write", expires_at=None, address="")[1]
 
 
 class Socket(WebsocketCommunicator):

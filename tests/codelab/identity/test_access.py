@@ -27,7 +27,7 @@ from pytest_django import Settings
 
 from codelab.identity import audit, token_families, tokens
 from codelab.identity.models import ApiKey, AuditEntry, AuditKind, Client, SigningKey, TokenFamily
-from codelab.identity.token_families import Issued
+from codelab.identity.token_families import TokenPair
 from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
 from sessions.api.plugin.schemas import agent_id
@@ -303,7 +303,7 @@ def _project(alice: User) -> None:
 def people(alice: User, bob: User, editor: Client, settings: Settings) -> dict[str, Caller]:
     """Everybody who may come, by the name of a column."""
 
-    def token(user: User) -> Issued:
+    def token(user: User) -> TokenPair:
         return token_families.begin(user, editor, "api:read api:write", address="", refreshable=True)
 
     revoked = token(alice)
@@ -326,9 +326,9 @@ def people(alice: User, bob: User, editor: Client, settings: Settings) -> dict[s
     }
 
 
-def token_family(issued: Issued) -> TokenFamily:
-    assert issued.refresh_token
-    family = token_families.family_of(issued.refresh_token)
+def token_family(token_pair: TokenPair) -> TokenFamily:
+    assert token_pair.refresh_token
+    family = token_families.find_family(token_pair.refresh_token)
     assert family
     return family
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from codelab.identity import api_keys, rate_limits, token_families, tokens
-from codelab.identity.models import ApiKey, AuditEntry, Client, Opening, RefreshToken, Ticket, TokenFamily
-from codelab.identity.token_families import Issued
-from codelab.identity.upkeep import tidy
+from codelab.identity.models import ApiKey, AuditEntry, Client, RefreshToken, SessionOpening, Ticket, TokenFamily
+from codelab.identity.token_families import TokenPair
+from codelab.identity.upkeep import delete_expired
 from sessions.database import in_thread
 from sessions.models import ModelCall, Session, Turn
 from sessions.turns import inbox
@@ -41,8 +41,8 @@ async def refused(socket: Socket) -> tuple[str, int]:
 # REST
 
 
-def test_a_token_and_a_key_open_the_api(alice: User, issued: Issued, key: str) -> None:
-    for caller in (Caller(issued.access_token), Caller(key), Caller(**{"X-API-Key": key})):
+def test_a_token_and_a_key_open_the_api(alice: User, token_pair: TokenPair, key: str) -> None:
+    for caller in (Caller(token_pair.access_token), Caller(key), Caller(**{"X-API-Key": key})):
         assert caller.request("POST", "/api/v1/sessions", {"session_id": "mine"}).status_code == 200
     assert list(Session.objects.values_list("owner__username", "key")) == [("alice", "mine")]
 
@@ -77,16 +77,16 @@ def test_a_bad_credential_is_an_error_even_beside_a_good_one(
         assert response["WWW-Authenticate"] == 'Bearer realm="codelab", error="invalid_token"'
 
 
-def test_two_good_credentials_of_two_users_are_an_error(bob: User, issued: Issued) -> None:
-    _, bobs = api_keys.make(bob, name="x", scopes="api:read", expires_at=None, address="")
-    response = Caller(issued.access_token).request("GET", "/api/v1/sessions", **{"X-API-Key": bobs})
+def test_two_good_credentials_of_two_users_are_an_error(bob: User, token_pair: TokenPair) -> None:
+    _, bobs = api_keys.create(bob, name="x", scopes="api:read", expires_at=None, address="")
+    response = Caller(token_pair.access_token).request("GET", "/api/v1/sessions", **{"X-API-Key": bobs})
     assert code(response) == (401, "TOKEN_INVALID")
 
 
-def test_a_token_in_the_address_is_refused(issued: Issued, key: str) -> None:
+def test_a_token_in_the_address_is_refused(token_pair: TokenPair, key: str) -> None:
     for query in (
-        f"token={issued.access_token}",
-        f"access_token={issued.access_token}",
+        f"token={token_pair.access_token}",
+        f"access_token={token_pair.access_token}",
         f"api_key={key}",
         f"ticket={key}",
         "ticket=clt_x",
@@ -118,17 +118,17 @@ def test_an_old_cookie_is_no_error_because_browsers_send_it_unasked(alice: User,
 
 
 def test_a_key_that_may_only_read_cannot_write(alice: User) -> None:
-    _, secret = api_keys.make(alice, name="x", scopes="api:read", expires_at=None, address="")
+    _, secret = api_keys.create(alice, name="x", scopes="api:read", expires_at=None, address="")
     caller = Caller(secret)
     assert caller.request("GET", "/api/v1/sessions").status_code == 200
     response = caller.request("POST", "/api/v1/sessions")
     assert code(response) == (403, "insufficient_scope")
-    _, secret = api_keys.make(alice, name="x", scopes="llm", expires_at=None, address="")
+    _, secret = api_keys.create(alice, name="x", scopes="llm", expires_at=None, address="")
     assert code(Caller(secret).request("GET", "/api/v1/sessions")) == (403, "insufficient_scope")
 
 
-def test_an_expired_and_a_revoked_credential_say_so(alice: User, issued: Issued, settings: Settings) -> None:
-    _, secret = api_keys.make(alice, name="x", scopes="api:read", expires_at=None, address="")
+def test_an_expired_and_a_revoked_credential_say_so(alice: User, token_pair: TokenPair, settings: Settings) -> None:
+    _, secret = api_keys.create(alice, name="x", scopes="api:read", expires_at=None, address="")
     ApiKey.objects.update(expires_at=timezone.now())
     assert code(Caller(secret).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
     ApiKey.objects.update(expires_at=None, revoked_at=timezone.now())
@@ -137,20 +137,20 @@ def test_an_expired_and_a_revoked_credential_say_so(alice: User, issued: Issued,
     old = tokens.issue(TokenFamily.objects.get())
     assert code(Caller(old).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
     token_families.revoke(TokenFamily.objects.get())
-    assert code(Caller(issued.access_token).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
+    assert code(Caller(token_pair.access_token).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
 
 
-def test_a_user_who_is_switched_off_is_out(alice: User, issued: Issued, key: str) -> None:
+def test_a_user_who_is_switched_off_is_out(alice: User, token_pair: TokenPair, key: str) -> None:
     User.objects.update(is_active=False)
-    for secret in (issued.access_token, key):
+    for secret in (token_pair.access_token, key):
         assert code(Caller(secret).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
 
 
 # API keys
 
 
-def test_an_api_key_is_shown_once_listed_and_revoked(issued: Issued, bob: User) -> None:
-    alice = Caller(issued.access_token)
+def test_an_api_key_is_shown_once_listed_and_revoked(token_pair: TokenPair, bob: User) -> None:
+    alice = Caller(token_pair.access_token)
     response = alice.request("POST", "/api/v1/api-keys", {"name": "ci", "scopes": ["api:read"]})
     made = response.json()
     assert response.status_code == 201
@@ -164,7 +164,7 @@ def test_an_api_key_is_shown_once_listed_and_revoked(issued: Issued, bob: User) 
     assert listed.json()["total"] == 1
     assert made["key"] not in listed.content.decode()
     path = f"/api/v1/api-keys/{made['id']}"
-    _, bobs = api_keys.make(bob, name="x", scopes="api:read api:write", expires_at=None, address="")
+    _, bobs = api_keys.create(bob, name="x", scopes="api:read api:write", expires_at=None, address="")
     assert code(Caller(bobs).request("DELETE", path)) == (403, "insufficient_scope"), "a key revokes no keys"
     assert alice.request("DELETE", path).json()["revoked_at"]
     assert alice.request("DELETE", path).status_code == 200
@@ -187,8 +187,8 @@ def test_a_key_makes_no_keys_and_nobody_gives_more_than_he_has(alice: User, edit
 # Sockets
 
 
-async def test_a_socket_is_opened_by_header_subprotocol_and_ticket(issued: Issued, key: str) -> None:
-    for number, secret in enumerate((issued.access_token, key)):
+async def test_a_socket_is_opened_by_header_subprotocol_and_ticket(token_pair: TokenPair, key: str) -> None:
+    for number, secret in enumerate((token_pair.access_token, key)):
         async with Caller(secret).socket(f"/api/v1/ws/a{number}") as socket:
             assert (await said(socket))["type"] == ANSWERED
         for start in ("codelab.token.", "bearer."):
@@ -260,9 +260,9 @@ async def test_a_ticket_is_good_once_for_one_session_and_a_minute(key: str) -> N
     [("POST", "/api/v1/sessions"), ("GET", "/api/v1/sessions/mine"), ("GET", "/api/v1/sessions/mine/history")],
 )
 async def test_the_editors_socket_gets_in_after_its_session_was_opened_by_rest(
-    alice: User, issued: Issued, method: str, path: str
+    alice: User, token_pair: TokenPair, method: str, path: str
 ) -> None:
-    editor = Caller(issued.access_token, address="192.0.2.7")
+    editor = Caller(token_pair.access_token, address="192.0.2.7")
     await in_thread(open_session)(alice.pk, "mine")
     answer = (await editor.ask(method, path)).json()
     key = answer.get("id") or answer["session_id"]
@@ -272,7 +272,7 @@ async def test_the_editors_socket_gets_in_after_its_session_was_opened_by_rest(
 
 
 async def test_a_socket_without_credentials_gets_in_nowhere_else(
-    alice: User, bob: User, issued: Issued, key: str, settings: Settings
+    alice: User, bob: User, token_pair: TokenPair, key: str, settings: Settings
 ) -> None:
     async def gets_in(address: str = "192.0.2.7", path: str = "/ws/mine", **headers: str) -> bool:
         async with Caller(address=address).socket(path, **headers) as socket:
@@ -284,17 +284,17 @@ async def test_a_socket_without_credentials_gets_in_nowhere_else(
         assert caller.request("POST", "/api/v1/sessions", {"session_id": key}).status_code == 200
 
     assert not await gets_in()
-    await in_thread(open_by_rest)(issued.access_token)
+    await in_thread(open_by_rest)(token_pair.access_token)
     assert await gets_in()
     assert not await gets_in(address="192.0.2.8")
     assert not await gets_in(path="/ws/other")
     assert not await gets_in(Origin="http://testserver"), "a page is no editor"
-    await in_thread(Opening.objects.update)(opened_at=timezone.now() - timedelta(minutes=11))
+    await in_thread(SessionOpening.objects.update)(opened_at=timezone.now() - timedelta(minutes=11))
     assert not await gets_in()
-    await in_thread(open_by_rest)(issued.access_token)
+    await in_thread(open_by_rest)(token_pair.access_token)
     assert await gets_in()
     # Two users behind one address who have given their sessions one name: nobody can tell whose it is.
-    _, bobs = await in_thread(api_keys.make)(bob, name="x", scopes="api:read api:write", expires_at=None, address="")
+    _, bobs = await in_thread(api_keys.create)(bob, name="x", scopes="api:read api:write", expires_at=None, address="")
     await in_thread(open_by_rest)(bobs)
     assert not await gets_in()
     await in_thread(ApiKey.objects.filter(user=bob).update)(revoked_at=timezone.now())
@@ -318,9 +318,12 @@ async def end_of(socket: Socket) -> tuple[str, int]:
 
 
 async def test_an_open_socket_is_closed_when_its_credential_is_revoked(
-    alice: User, issued: Issued, key: str, quick: Settings
+    alice: User, token_pair: TokenPair, key: str, quick: Settings
 ) -> None:
-    async with Caller(issued.access_token).socket("/api/v1/ws/a") as by_token, Caller(key).socket("/ws/b") as by_key:
+    async with (
+        Caller(token_pair.access_token).socket("/api/v1/ws/a") as by_token,
+        Caller(key).socket("/ws/b") as by_key,
+    ):
         assert (await said(by_token))["type"] == ANSWERED
         await in_thread(ApiKey.objects.update)(revoked_at=timezone.now())
         assert await end_of(by_key) == ("TOKEN_EXPIRED", 4401)
@@ -328,7 +331,7 @@ async def test_an_open_socket_is_closed_when_its_credential_is_revoked(
         assert await end_of(by_token) == ("TOKEN_EXPIRED", 4401)
 
 
-async def test_an_open_socket_is_closed_when_its_token_expires(issued: Issued, settings: Settings) -> None:
+async def test_an_open_socket_is_closed_when_its_token_expires(token_pair: TokenPair, settings: Settings) -> None:
     settings.CODELAB_ACCESS_TOKEN_SECONDS = 2
     token = await in_thread(lambda: tokens.issue(TokenFamily.objects.select_related("client").get()))()
     async with Caller(token).socket("/ws/a") as socket:
@@ -362,14 +365,14 @@ async def settled(socket: Socket) -> bool:
 
 
 async def test_a_key_that_may_only_read_follows_and_says_nothing(alice: User) -> None:
-    _, secret = await in_thread(api_keys.make)(alice, name="x", scopes="api:read", expires_at=None, address="")
+    _, secret = await in_thread(api_keys.create)(alice, name="x", scopes="api:read", expires_at=None, address="")
     async with Caller(secret).socket("/ws/a", ["codelab.v2"]) as socket:
         await socket.send_to(text_data='{"type": "hello"}')
         assert (await receive(socket))["type"] == "welcome"
         assert (await said(socket))["error_code"] == "insufficient_scope"
         await socket.send_to(text_data='{"type": "hello"}')
         assert (await receive(socket))["type"] == "welcome", "the socket lives on"
-    _, secret = await in_thread(api_keys.make)(alice, name="x", scopes="api:write", expires_at=None, address="")
+    _, secret = await in_thread(api_keys.create)(alice, name="x", scopes="api:write", expires_at=None, address="")
     async with Caller(secret).socket("/ws/a") as socket:
         assert await refused(socket) == ("insufficient_scope", 4403)
 
@@ -481,7 +484,7 @@ def test_without_redis_each_process_counts_by_itself(key: str, settings: Setting
         # It is asked once, not at every use; the margin is for a busy machine.
         assert time.monotonic() - started < 10
     finally:
-        rate_limits._away_until = 0.0
+        rate_limits._redis_retry_at = 0.0
 
 
 def test_the_open_service_of_one_machine_has_no_limits(alice: User, settings: Settings) -> None:
@@ -494,19 +497,19 @@ def test_the_open_service_of_one_machine_has_no_limits(alice: User, settings: Se
 # Upkeep
 
 
-def test_what_is_of_no_use_any_more_is_deleted(alice: User, issued: Issued, key: str) -> None:
+def test_what_is_of_no_use_any_more_is_deleted(alice: User, token_pair: TokenPair, key: str) -> None:
     Caller(key).request("POST", "/api/v1/ws-ticket", {"session_id": "a"})
     Caller(key).request("POST", "/api/v1/sessions", {"session_id": "a"})
-    tidy()
-    assert [model.objects.count() for model in (Ticket, Opening, TokenFamily)] == [1, 1, 1]
+    delete_expired()
+    assert [model.objects.count() for model in (Ticket, SessionOpening, TokenFamily)] == [1, 1, 1]
     long_ago = timezone.now() - timedelta(days=400)
     RefreshToken.objects.update(expires_at=long_ago)
-    tidy()
+    delete_expired()
     assert (RefreshToken.objects.count(), TokenFamily.objects.count()) == (0, 1)
     Ticket.objects.update(expires_at=long_ago)
-    Opening.objects.update(opened_at=long_ago)
+    SessionOpening.objects.update(opened_at=long_ago)
     TokenFamily.objects.update(expires_at=long_ago)
     AuditEntry.objects.update(created_at=long_ago)
-    tidy()
-    assert [model.objects.count() for model in (Ticket, Opening, TokenFamily, AuditEntry)] == [0, 0, 0, 0]
+    delete_expired()
+    assert [model.objects.count() for model in (Ticket, SessionOpening, TokenFamily, AuditEntry)] == [0, 0, 0, 0]
     assert ApiKey.objects.count() == 1

@@ -23,7 +23,7 @@ from pytest_django import Settings
 
 from codelab.identity import keys, token_families, tokens
 from codelab.identity.models import AuditEntry, Client, RefreshToken, SigningKey, TokenFamily
-from codelab.identity.token_families import Issued
+from codelab.identity.token_families import TokenPair
 from tests.codelab.identity.conftest import PASSWORD
 
 # Requests use the database in threads of their own, which see only what is committed.
@@ -65,13 +65,13 @@ def test_an_e_mail_address_will_do_for_a_name(alice: User, bob: User, editor: Cl
     assert post({**SIGN_IN, "username": "alice@example.com"}).status_code == 401
 
 
-def test_the_access_token_has_the_originals_claims(alice: User, issued: Issued) -> None:
+def test_the_access_token_has_the_originals_claims(alice: User, token_pair: TokenPair) -> None:
     found = Browser().get("/.well-known/jwks.json")
     assert found["Cache-Control"] == "public, max-age=3600"
     (key,) = found.json()["keys"]
     assert {"kty": "RSA", "use": "sig", "alg": "RS256"}.items() <= key.items()
     assert key.keys() == {"kty", "use", "alg", "kid", "n", "e"}
-    token = jwt.decode(issued.access_token, KeySet.import_key_set(found.json()), algorithms=["RS256"])
+    token = jwt.decode(token_pair.access_token, KeySet.import_key_set(found.json()), algorithms=["RS256"])
     assert token.header == {"typ": "JWT", "alg": "RS256", "kid": key["kid"]}
     claims = token.claims
     assert {"iss": "https://auth.codelab.local", "aud": "codelab-api", "type": "access"}.items() <= claims.items()
@@ -145,37 +145,37 @@ def refresh(secret: str | None, **more: str) -> Any:
     return post({"grant_type": "refresh_token", "refresh_token": secret or "", **EDITOR, **more})
 
 
-def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family(issued: Issued) -> None:
-    second = refresh(issued.refresh_token).json()
-    assert second["refresh_token"] != issued.refresh_token
+def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family(token_pair: TokenPair) -> None:
+    second = refresh(token_pair.refresh_token).json()
+    assert second["refresh_token"] != token_pair.refresh_token
     third = refresh(second["refresh_token"]).json()
-    reused = refresh(issued.refresh_token)
+    reused = refresh(token_pair.refresh_token)
     assert problem(reused) == (401, "invalid_grant", "Refresh token has been revoked (reuse detected)")
     assert problem(refresh(third["refresh_token"]))[0] == 401
     family = TokenFamily.objects.get()
-    assert not token_families.is_good(family)
+    assert not token_families.is_valid(family)
     assert kinds() == ["token_refresh", "token_refresh", "security_incident_refresh_token_reused"]
 
 
-def test_a_family_lasts_30_days_from_its_last_refresh(issued: Issued) -> None:
+def test_a_family_lasts_30_days_from_its_last_refresh(token_pair: TokenPair) -> None:
     left = TokenFamily.objects.get().expires_at - timezone.now()
     assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
     yesterday = timezone.now() - timedelta(days=1)
     RefreshToken.objects.update(expires_at=yesterday)
     TokenFamily.objects.update(expires_at=yesterday)
-    assert problem(refresh(issued.refresh_token)) == (401, "invalid_grant", "Invalid or expired refresh token")
+    assert problem(refresh(token_pair.refresh_token)) == (401, "invalid_grant", "Invalid or expired refresh token")
 
 
-def test_a_refresh_token_belongs_to_its_client(issued: Issued) -> None:
+def test_a_refresh_token_belongs_to_its_client(token_pair: TokenPair) -> None:
     Client.objects.create(client_id="another")
-    assert problem(refresh(issued.refresh_token, client_id="another"))[0] == 401
-    assert refresh(issued.refresh_token).status_code == 200
+    assert problem(refresh(token_pair.refresh_token, client_id="another"))[0] == 401
+    assert refresh(token_pair.refresh_token).status_code == 200
 
 
-def test_a_new_password_ends_what_was_signed_in_with_the_old_one(alice: User, issued: Issued) -> None:
+def test_a_new_password_ends_what_was_signed_in_with_the_old_one(alice: User, token_pair: TokenPair) -> None:
     alice.set_password("another long password of alice")
     alice.save()
-    assert problem(refresh(issued.refresh_token))[0] == 401
+    assert problem(refresh(token_pair.refresh_token))[0] == 401
 
 
 def test_a_sign_in_is_ended_by_either_of_its_tokens(alice: User, editor: Client) -> None:
@@ -202,10 +202,10 @@ def test_of_two_requests_with_one_refresh_token_one_is_served_and_the_family_end
     assert TokenFamily.objects.get().revoked_at is not None
 
 
-def test_no_secret_is_stored(alice: User, issued: Issued) -> None:
+def test_no_secret_is_stored(alice: User, token_pair: TokenPair) -> None:
     row = RefreshToken.objects.get()
-    assert issued.refresh_token
-    assert issued.refresh_token.encode() not in bytes(row.digest)
+    assert token_pair.refresh_token
+    assert token_pair.refresh_token.encode() not in bytes(row.digest)
     assert len(row.digest) == 32
     assert SigningKey.objects.get().private_pem.startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
@@ -225,7 +225,7 @@ def test_a_confidential_client_signs_in_by_itself(alice: User) -> None:
     body = post({**fields, "client_secret": secret}).json()
     assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
     assert body["scope"] == "api:read"
-    assert token_families.good_family(tokens.read(body["access_token"]).family_id).user == alice  # type: ignore[union-attr]
+    assert token_families.find_valid_family(tokens.verify(body["access_token"]).family_id).user == alice  # type: ignore[union-attr]
     basic = base64.b64encode(f"robot:{secret}".encode()).decode()
     assert post(fields, Authorization=f"Basic {basic}").status_code == 200
     for wrong in ({}, {"client_secret": "wrong"}):
@@ -278,20 +278,20 @@ def test_an_address_may_ask_for_so_many_tokens_and_not_for_one_more(editor: Clie
 # Forgeries
 
 
-def claims_of(issued: Issued, **changes: Any) -> dict[str, Any]:
-    payload = issued.access_token.split(".")[1]
+def claims_of(token_pair: TokenPair, **changes: Any) -> dict[str, Any]:
+    payload = token_pair.access_token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     return {name: value for name, value in {**claims, **changes}.items() if value is not None}
 
 
 def signed(claims: dict[str, Any], **header: Any) -> str:
-    key = keys.keys().current
+    key = keys.signing_keys().current
     return jwt.encode({"alg": "RS256", "kid": key.kid, **header}, claims, key)
 
 
-def test_a_token_of_ours_is_read(issued: Issued) -> None:
-    assert tokens.read(issued.access_token).scopes == {"api:read", "api:write"}
-    assert tokens.read(signed(claims_of(issued))).scopes == {"api:read", "api:write"}
+def test_a_token_of_ours_is_read(token_pair: TokenPair) -> None:
+    assert tokens.verify(token_pair.access_token).scopes == {"api:read", "api:write"}
+    assert tokens.verify(signed(claims_of(token_pair))).scopes == {"api:read", "api:write"}
 
 
 @pytest.mark.parametrize(
@@ -308,21 +308,21 @@ def test_a_token_of_ours_is_read(issued: Issued) -> None:
     ],
     ids=str,
 )
-def test_a_token_with_other_claims_is_refused(issued: Issued, changes: dict[str, Any]) -> None:
+def test_a_token_with_other_claims_is_refused(token_pair: TokenPair, changes: dict[str, Any]) -> None:
     with pytest.raises(tokens.InvalidToken):
-        tokens.read(signed(claims_of(issued, **changes)))
+        tokens.verify(signed(claims_of(token_pair, **changes)))
 
 
-def test_a_token_that_has_expired_says_so(issued: Issued) -> None:
+def test_a_token_that_has_expired_says_so(token_pair: TokenPair) -> None:
     with pytest.raises(tokens.ExpiredToken):
-        tokens.read(signed(claims_of(issued, exp=int(time.time()) - 60)))
+        tokens.verify(signed(claims_of(token_pair, exp=int(time.time()) - 60)))
 
 
-def test_a_token_that_somebody_else_has_signed_is_refused(issued: Issued) -> None:
-    kid = keys.keys().current.kid
-    claims = claims_of(issued)
+def test_a_token_that_somebody_else_has_signed_is_refused(token_pair: TokenPair) -> None:
+    kid = keys.signing_keys().current.kid
+    claims = claims_of(token_pair)
     other = RSAKey.generate_key(2048)
-    public, private = keys.keys().current.as_pem(private=False), keys.keys().current.raw_value
+    public, private = keys.signing_keys().current.as_pem(private=False), keys.signing_keys().current.raw_value
     none = ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
         for part in ({"alg": "none", "kid": kid}, claims)
@@ -335,40 +335,40 @@ def test_a_token_that_somebody_else_has_signed_is_refused(issued: Issued) -> Non
         f"{none}.",
         signed(claims, kid="unknown"),
         jwt.encode({"alg": "RS512", "kid": kid}, claims, RSAKey(private, private), ["RS512"]),
-        issued.access_token[:-4] + "AAAA",
+        token_pair.access_token[:-4] + "AAAA",
         "",
         "a.b.c",
         "clr_x",
-        str(issued.refresh_token),
+        str(token_pair.refresh_token),
     ]
     for token in forged:
         with pytest.raises(tokens.InvalidToken):
-            tokens.read(token)
+            tokens.verify(token)
 
 
-def test_a_rotated_key_still_checks_what_it_has_signed(issued: Issued) -> None:
-    old = keys.keys().current.kid
+def test_a_rotated_key_still_checks_what_it_has_signed(token_pair: TokenPair) -> None:
+    old = keys.signing_keys().current.kid
     call_command("rotate_signing_key", stdout=StringIO())
-    assert keys.keys().current.kid != old
-    assert tokens.read(issued.access_token)
+    assert keys.signing_keys().current.kid != old
+    assert tokens.verify(token_pair.access_token)
     assert len(Browser().get("/.well-known/jwks.json").json()["keys"]) == 2
     SigningKey.objects.filter(kid=old).update(retired_at=timezone.now() - timedelta(days=1))
-    keys.forget()
+    keys.clear_cache()
     with pytest.raises(tokens.InvalidToken):
-        tokens.read(issued.access_token)
+        tokens.verify(token_pair.access_token)
 
 
-def test_another_secret_key_makes_another_signing_key(issued: Issued, settings: Settings) -> None:
+def test_another_secret_key_makes_another_signing_key(token_pair: TokenPair, settings: Settings) -> None:
     settings.SECRET_KEY = "another key for tests, which signs nothing that anybody keeps"
-    keys.forget()
-    assert keys.keys()
+    keys.clear_cache()
+    assert keys.signing_keys()
     assert SigningKey.objects.count() == 2
 
 
 def test_of_two_processes_that_need_a_key_at_once_one_makes_it() -> None:
     def first(_: int) -> str:
         try:
-            return str(keys._read().current.kid)
+            return str(keys._load().current.kid)
         finally:
             connection.close()
 
@@ -377,9 +377,9 @@ def test_of_two_processes_that_need_a_key_at_once_one_makes_it() -> None:
     assert SigningKey.objects.count() == 1
 
 
-def test_many_unknown_keys_are_one_question(issued: Issued, django_assert_max_num_queries: Any) -> None:
-    forged = [signed(claims_of(issued), kid=f"unknown {number}") for number in range(50)]
+def test_many_unknown_keys_are_one_question(token_pair: TokenPair, django_assert_max_num_queries: Any) -> None:
+    forged = [signed(claims_of(token_pair), kid=f"unknown {number}") for number in range(50)]
     with django_assert_max_num_queries(4):
         for token in forged:
             with pytest.raises(tokens.InvalidToken):
-                tokens.read(token)
+                tokens.verify(token)

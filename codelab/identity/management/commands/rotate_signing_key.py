@@ -1,4 +1,4 @@
-"""`manage.py rotate_signing_key`: has access tokens signed with a new key from now on."""
+"""`manage.py rotate_signing_key`: replaces the key that signs access tokens."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from codelab.identity.models import AuditKind
 
 
 class Command(BaseCommand):
-    help = "Make a new key that signs access tokens. Tokens that the old one has signed stay good."
+    help = "Create a new key that signs access tokens. Tokens signed with the old key stay valid."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make it."""
         kid = keys.rotate()
         audit.record(AuditKind.SIGNING_KEY_ROTATE, detail=kid)
-        self.stdout.write(f"Tokens are signed with {kid} within a minute.")
+        self.stdout.write(f"All processes sign with {kid} within a minute.")

@@ -267,7 +267,7 @@ async def test_a_plan_is_told_under_the_plugins_name_for_it(alice: User) -> None
 
 async def test_turns_are_limited_here_as_well(alice: User, loop: None, settings: Settings) -> None:
     settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "turns": "1/minute"}
-    key = await in_thread(api_keys.make)(
+    key = await in_thread(api_keys.create)(
         alice, name="plugin", scopes="api:read api:write", expires_at=None, address="192.0.2.1"
     )
     http = Http(Client(headers={"Authorization": f"Bearer {key[1]}"}))
