@@ -8,6 +8,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    # Without SQL a transaction would only be idle, and PostgreSQL ends one after 2 s (codelab.settings).
+    atomic = False
 
     dependencies = [
         ('agent_sessions', '0013_images'),

@@ -6,6 +6,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    # Without SQL a transaction would only be idle, and PostgreSQL ends one after 2 s (codelab.settings).
+    atomic = False
 
     dependencies = [
         ("identity", "0002_editor_client"),
