@@ -266,14 +266,6 @@ def test_every_decision_is_in_its_index() -> None:
     assert set(re.findall(r"\((\d{4}-[\w-]+\.md)\)", read("docs/decisions/README.md"))) == pages
 
 
-def test_both_readmes_have_the_same_parts() -> None:
-    def shape(path: str) -> tuple[list[str], list[str]]:
-        text = read(path)
-        return re.findall(r"^(#+) ", text, re.MULTILINE), re.findall(r"^```\w*$", text, re.MULTILINE)
-
-    assert shape("README.md") == shape("README.ru.md")
-
-
 def tracked() -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
