@@ -8,10 +8,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from llm.types import CallOutcome, CallRecord, Usage
+from llm.types import CallOutcome, CallRecord, ModelToolCall, Usage
 from sessions.models import Session, new_id
 from sessions.results import Claim, StepResult
-from sessions.turns import attempts, inbox
+from sessions.turns import attempts, inbox, tool_calls
 
 
 def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
@@ -21,16 +21,23 @@ def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
     return claimed[0]
 
 
-def begin(session: Session, text: str = "Do it.", **options: Any) -> Claim:
+def begin(session: Session, text: str = "Do it.", *, model: str = "m", **options: Any) -> Claim:
     """Send a message and claim its turn."""
-    return claim(inbox.accept_message(session.pk, text, **options).turn_id)
+    return claim(inbox.accept_message(session.pk, text, **options).turn_id, model=model)
+
+
+def request(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
+    """Begin a turn and have its model request these calls."""
+    held = begin(session)
+    tool_calls.request_tools(held, step(text), calls)
+    return held
 
 
 def model_call(
     *,
     model: str = "m",
     tokens: tuple[int, int] = (30, 4),
-    cost: int | None = None,
+    cost: Decimal | int | None = None,
     attempt: int = 1,
     outcome: CallOutcome = CallOutcome.COMPLETED,
     error_code: str = "",

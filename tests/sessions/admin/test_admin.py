@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,12 +31,12 @@ from sessions.models import (
     Worker,
     new_id,
 )
-from sessions.results import Claim, StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import write_call
+from tests.sessions.story import step
 
 LISTS = ("session", "turn", "message", "toolcall", "modelcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
@@ -58,12 +59,7 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def claim(turn_id: uuid.UUID) -> Claim:
-    return story.claim(turn_id, worker=f"worker {NASTY}", model=f"model {NASTY}")
-
-
-def step(text: str) -> StepResult:
-    return story.step(text)
+claim = partial(story.claim, worker=f"worker {NASTY}", model=f"model {NASTY}")
 
 
 def converse(owner: User, key: str, *, turns: int = 1) -> Session:

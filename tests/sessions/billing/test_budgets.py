@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,12 @@ def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     catalog.use([])
 
 
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "s")
-
-
 def budget(limit: int, **scope: Any) -> Budget:
     return Budget.objects.create(limit=limit, **scope)
 
 
-def begin(session: Session, **more: Any) -> Claim:
-    return again(inbox.accept_message(session.pk, "Hi", **more).turn_id)
-
-
-def again(turn_id: uuid.UUID) -> Claim:
-    return story.claim(turn_id, model=MODEL)
+claim = partial(story.claim, model=MODEL)
+begin = partial(story.begin, model=MODEL)
 
 
 def paid(dollars: int, *earlier: CallRecord, tokens: tuple[int, int] = (0, 0)) -> StepResult:
@@ -214,7 +206,7 @@ def test_the_next_attempt_settles_what_an_earlier_one_has_left(session: Session)
     budgets.reserve(held, REQUEST)
     # As a worker of the version before gives it back, which knows of no budgets.
     Turn.objects.update(status=TurnStatus.QUEUED, lease_expires_at=None)
-    again(held.turn_id)
+    claim(held.turn_id)
     assert state(row) == (1, 0)
 
 
@@ -304,7 +296,7 @@ class Crowd:
         session = in_database(open_session, self.row.owner_id or 0, f"s{number}")
         turn_id = in_database(inbox.accept_message, session.pk, "Hi").turn_id
         while True:
-            held = in_database(again, turn_id)
+            held = in_database(claim, turn_id)
             try:
                 in_database(budgets.reserve, held, REQUEST)
             except CallRefused as error:

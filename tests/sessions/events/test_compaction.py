@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 
 from sessions.events import compaction, log
@@ -12,17 +11,8 @@ from sessions.events.log import Addition, LoggedEvent, NewEvent
 from sessions.models import PIECES, Event, EventKind, Session, Turn, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox
-from sessions.turns.sessions import open_session
 from tests.sessions import story
-
-
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "folding")
-
-
-def begin(session: Session) -> Claim:
-    return story.claim(inbox.accept_message(session.pk, "x").turn_id)
+from tests.sessions.story import begin
 
 
 def stream(held: Claim, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:

@@ -29,11 +29,6 @@ async def _layer() -> AsyncIterator[None]:
     await layer.flush()
 
 
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "feed")
-
-
 def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
     return inbox.accept_message(session.pk, content).events
 

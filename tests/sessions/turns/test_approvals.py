@@ -19,27 +19,8 @@ from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
-from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
-
-
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "approvals")
-
-
-def begin(session: Session) -> Claim:
-    return again(inbox.accept_message(session.pk, "Do it.").turn_id)
-
-
-def again(turn_id: Any) -> Claim:
-    return story.claim(turn_id)
-
-
-def ask(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
-    held = begin(session)
-    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=text), calls)
-    return held
+from tests.sessions.story import begin, claim, request
 
 
 def decide(session: Session, call_id: str, *, approve: bool = True, **more: Any) -> Any:
@@ -61,7 +42,7 @@ def results(held: Claim) -> list[tuple[str, str]]:
 
 
 def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session) -> None:
-    held = ask(session, write_call("w"))
+    held = request(session, write_call("w"))
     assert status(held) == TurnStatus.WAITING
     approval = Approval.objects.get()
     assert (approval.status, approval.call.status) == ("pending", "asked")
@@ -75,7 +56,7 @@ def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session
 
 
 def test_a_rejected_call_never_runs_and_the_model_is_told_why(session: Session) -> None:
-    held = ask(session, write_call("w"))
+    held = request(session, write_call("w"))
     assert decide(session, "w", approve=False, feedback="Not this file.").ready == held.turn_id
     assert results(held) == [("w", "Error: Not this file.")]
     assert ToolCall.objects.get().status == "rejected"
@@ -84,7 +65,7 @@ def test_a_rejected_call_never_runs_and_the_model_is_told_why(session: Session) 
 
 
 def test_edited_arguments_are_judged_and_hashed_anew(session: Session) -> None:
-    ask(session, write_call("w"))
+    request(session, write_call("w"))
     before = ToolCall.objects.get().digest
     assert refusal(session, "w", arguments={"path": "../outside", "content": "x"}) == "invalid_arguments"
     assert refusal(session, "w", arguments={"path": "a.txt"}) == "invalid_arguments"
@@ -97,7 +78,7 @@ def test_edited_arguments_are_judged_and_hashed_anew(session: Session) -> None:
 
 
 def test_the_first_answer_wins(session: Session) -> None:
-    ask(session, write_call("w"))
+    request(session, write_call("w"))
     decide(session, "w")
     before = log.since(session.pk, 0)
     assert refusal(session, "w") == "approval_decided"
@@ -107,7 +88,7 @@ def test_the_first_answer_wins(session: Session) -> None:
 
 
 def test_a_call_that_was_changed_behind_the_approval_does_not_run(session: Session) -> None:
-    ask(session, write_call("w"))
+    request(session, write_call("w"))
     ToolCall.objects.update(arguments={"path": "secret.txt", "content": "x"})
     assert refusal(session, "w") == "invalid_arguments"
 
@@ -118,7 +99,7 @@ def test_a_call_that_was_changed_behind_the_approval_does_not_run(session: Sessi
 def test_a_client_that_asks_its_user_itself_answers_with_the_result(
     session: Session, failed: bool, approval: str, call: str
 ) -> None:
-    held = ask(session, write_call("w"))
+    held = request(session, write_call("w"))
     change = tool_calls.record_tool_result(session.pk, "w", content="Error: no" if failed else "{}", failed=failed)
     assert change.ready == held.turn_id
     row = Approval.objects.get()
@@ -126,7 +107,7 @@ def test_a_client_that_asks_its_user_itself_answers_with_the_result(
 
 
 def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> None:
-    held = ask(session, write_call("a"), write_call("b"), read_call("c"))
+    held = request(session, write_call("a"), write_call("b"), read_call("c"))
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     with pytest.raises(ToolCallRefused):
         approvals.decide_all(session.pk, ["a", "c"], yes)
@@ -140,7 +121,7 @@ def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> 
 
 
 def test_nobody_answers_in_time(session: Session) -> None:
-    held = ask(session, write_call("w"))
+    held = request(session, write_call("w"))
     assert approvals.expired_approvals() == []
     Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     (late,) = approvals.expired_approvals()
@@ -151,7 +132,7 @@ def test_nobody_answers_in_time(session: Session) -> None:
 
 @pytest.mark.parametrize("end", ["cancel", "interrupt"])
 def test_the_end_of_a_turn_closes_what_is_open(session: Session, end: str) -> None:
-    ask(session, write_call("w"), read_call("r"))
+    request(session, write_call("w"), read_call("r"))
     if end == "cancel":
         attempts.cancel(session.pk, None)
     else:
@@ -178,11 +159,11 @@ def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) ->
     answers = dict(results(held))
     assert set(answers) == {"up", "no", "bad", "half"}
     assert all(text.startswith("Error: ") for text in answers.values())
-    assert again(held.turn_id).spent.steps == 1
+    assert claim(held.turn_id).spent.steps == 1
 
 
 def test_a_refused_call_waits_with_the_others_and_is_answered_with_them(session: Session) -> None:
-    held = ask(session, read_call("r"), write_call("up", path="/etc/passwd"))
+    held = request(session, read_call("r"), write_call("up", path="/etc/passwd"))
     assert status(held) == TurnStatus.WAITING
     assert tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False).ready == held.turn_id
     assert sorted(call_id for call_id, _ in results(held)) == ["r", "up"]
@@ -190,17 +171,17 @@ def test_a_refused_call_waits_with_the_others_and_is_answered_with_them(session:
 
 def test_modes_and_rules_decide_and_are_named(session: Session, alice: User, bob: User) -> None:
     Session.objects.update(mode="auto-edit")
-    ask(session, write_call("free"))
+    request(session, write_call("free"))
     assert ToolCall.objects.get(call_id="free").rule == "mode: auto-edit"
     attempts.cancel(session.pk, None)
     PolicyRule.objects.create(owner=bob, effect="deny", tool="*")
     PolicyRule.objects.create(owner=alice, effect="deny", tool="write_file", subject="*.txt")
-    ask(session, write_call("denied"), read_call("r"))
+    request(session, write_call("denied"), read_call("r"))
     denied = ToolCall.objects.get(call_id="denied")
     assert (denied.status, denied.rule) == ("failed", "rule: deny write_file *.txt")
     other = open_session(alice.pk, "other")
     PolicyRule.objects.create(owner=alice, session=other, effect="allow", tool="write_file", subject="*.md")
-    ask(other, write_call("allowed", path="notes.md"), read_call("r"))
+    request(other, write_call("allowed", path="notes.md"), read_call("r"))
     assert ToolCall.objects.get(call_id="allowed").status == "waiting"
 
 
@@ -226,7 +207,7 @@ def test_a_question_to_the_user_ends_the_turn_with_the_question(session: Session
 
 def test_being_done_has_to_wait_for_what_is_out(session: Session) -> None:
     done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "Done."})
-    held = ask(session, read_call("r"), done)
+    held = request(session, read_call("r"), done)
     assert status(held) == TurnStatus.WAITING
     assert dict(results(held))["d"].startswith("Error: other tools")
 
@@ -242,7 +223,7 @@ def test_a_model_calculates_and_hands_over_without_any_client(session: Session) 
     session.refresh_from_db()
     assert session.current_agent == "coder"
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    held = again(held.turn_id)
+    held = claim(held.turn_id)
     assert held.agent == "coder"
     total = ModelToolCall(id="c", name="calculator", arguments={"expr": "6 * 7"})
     assert tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [total]).ready == held.turn_id

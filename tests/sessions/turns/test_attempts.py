@@ -27,8 +27,8 @@ from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
 from sessions.turns.sessions import open_session, owned_session
 from sessions.worker import prompt
-from tests.sessions import story
 from tests.sessions.calls import read_call
+from tests.sessions.story import claim, model_call, step
 
 
 @pytest.fixture
@@ -37,21 +37,8 @@ def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", IDLE_LOCK_TIMEOUT)
 
 
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "notes")
-
-
 def accept(session: Session, content: str = "Hi") -> Accepted:
     return inbox.accept_message(session.pk, content)
-
-
-def claim(turn_id: uuid.UUID) -> Claim:
-    return story.claim(turn_id, model="scripted")
-
-
-def step(text: str = "Hello", tokens: int = 0) -> StepResult:
-    return story.step(text, story.model_call(tokens=(tokens * 3, tokens)))
 
 
 def kinds(session: Session) -> list[str]:
@@ -97,7 +84,7 @@ def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
 def test_a_turn_runs_to_its_end(session: Session) -> None:
     held = claim(accept(session).turn_id)
     assert held.attempt == 1
-    answer = step("Hello", tokens=2)
+    answer = step("Hello", model_call(tokens=(6, 2)))
     change = attempts.complete(held, answer)
     turn = Turn.objects.get(pk=held.turn_id)
     assert (turn.status, turn.steps, turn.input_tokens, turn.output_tokens) == (TurnStatus.COMPLETED, 1, 6, 2)
@@ -141,10 +128,10 @@ def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> Non
 
 
 STALE: list[Callable[[Claim], object]] = [
-    lambda held: attempts.complete(held, step()),
+    lambda held: attempts.complete(held, step("Hello")),
     lambda held: attempts.fail(held, code="x", text="x"),
     lambda held: attempts.release(held),
-    lambda held: tool_calls.request_tools(held, step(), [read_call("c")]),
+    lambda held: tool_calls.request_tools(held, step("Hello"), [read_call("c")]),
 ]
 
 
@@ -168,7 +155,7 @@ def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write:
 @pytest.mark.parametrize("write", STALE)
 def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claim], object]) -> None:
     held = claim(accept(session).turn_id)
-    attempts.complete(held, step())
+    attempts.complete(held, step("Hello"))
     before = log.since(session.pk, 0)
     with pytest.raises(StaleAttempt):
         write(held)
@@ -304,7 +291,7 @@ def test_a_queued_turn_that_nobody_took_is_found_when_it_is_next_in_its_session(
     assert recovery.unclaimed_turns(10) == []
     Turn.objects.update(queued_at=timezone.now() - recovery.TASK_TIMEOUT)
     assert recovery.unclaimed_turns(10) == [first.turn_id]
-    attempts.complete(claim(first.turn_id), step())
+    attempts.complete(claim(first.turn_id), step("Hello"))
     assert recovery.unclaimed_turns(10) == [second.turn_id]
     assert recovery.unclaimed_turns(0) == []
     attempts.claim(second.turn_id, worker="w", model="m")
@@ -358,7 +345,7 @@ def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -
         with ThreadPoolExecutor(4) as pool:
             won = [held for held in pool.map(race, "abcd") if held]
         assert len(won) == 1
-        attempts.complete(won[0], step())
+        attempts.complete(won[0], step("Hello"))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -502,7 +489,7 @@ def test_only_a_turn_of_this_session_can_be_cancelled(session: Session, bob: Use
 def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
     first, second, third = accept(session), accept(session), accept(session)
     attempts.cancel(session.pk, second.turn_id)
-    change = attempts.complete(claim(first.turn_id), step())
+    change = attempts.complete(claim(first.turn_id), step("Hello"))
     assert change.ready == third.turn_id
 
 

@@ -22,11 +22,6 @@ from tests.sessions import story
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "images")
-
-
 def put(session: Session, number: int = 0, size: int = 0) -> Image:
     return images.store(session.pk, PNG + b"%d" % number + bytes(size))
 

@@ -7,30 +7,21 @@ from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import MessageRefused, StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.results import Accepted, Claim, StepResult
+from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
-from tests.sessions import story
 from tests.sessions.calls import read_call
-
-
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "queue")
+from tests.sessions.story import claim
 
 
 def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
     return inbox.accept_message(session.pk, content, interrupt=interrupt)
 
 
-def claim(accepted: Accepted) -> Claim:
-    return story.claim(accepted.turn_id)
-
-
 def answer(accepted: Accepted) -> Accepted | None:
     """Answer a message; return nothing, or fail when it was not its turn."""
-    attempts.complete(claim(accepted), StepResult(message_id=new_id(), text="ok"))
+    attempts.complete(claim(accepted.turn_id), StepResult(message_id=new_id(), text="ok"))
     return None
 
 
@@ -46,7 +37,7 @@ def refusal(*arguments: object) -> str:
 
 def test_a_message_that_waits_can_be_changed(session: Session) -> None:
     first, second = say(session, "one"), say(session, "two")
-    claim(first)
+    claim(first.turn_id)
     change = inbox.edit_message(session.pk, second.message_id, "zwei")
     assert [event.kind for event in change.events] == ["message_edited"]
     assert waiting(session) == ["zwei"]
@@ -55,12 +46,12 @@ def test_a_message_that_waits_can_be_changed(session: Session) -> None:
 
 def test_a_message_that_waits_can_be_taken_back_and_is_seen_by_nobody_again(session: Session) -> None:
     first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
-    held = claim(first)
+    held = claim(first.turn_id)
     change = inbox.withdraw_message(session.pk, second.message_id)
     assert [event.kind for event in change.events] == ["message_withdrawn", "turn_cancelled"]
     assert change.ready is None
     assert attempts.complete(held, StepResult(message_id=new_id(), text="ok")).ready == third.turn_id
-    claim(third)
+    claim(third.turn_id)
     assert [m.content for m in prompt.history(third.turn_id)] == ["one", "ok", "three"]
     assert "two" not in str(snapshot(session.pk))
     assert Message.objects.get(pk=second.message_id).content == "two", "the record keeps it"
@@ -74,7 +65,7 @@ def test_taking_back_the_next_one_makes_the_one_behind_it_ready(session: Session
 
 def test_what_somebody_has_begun_to_answer_stays_as_it_is(session: Session) -> None:
     accepted = say(session, "one")
-    held = claim(accepted)
+    held = claim(accepted.turn_id)
     for arguments in ((session.pk, accepted.message_id, "x"), (session.pk, accepted.message_id)):
         assert refusal(*arguments) == "message_begun"
     attempts.release(held)
@@ -94,7 +85,7 @@ def test_only_ones_own_messages_can_be_changed(session: Session, bob: User) -> N
 
 def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Session) -> None:
     first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
-    held = claim(first)
+    held = claim(first.turn_id)
     urgent = say(session, "now", interrupt=True)
     assert [event.kind for event in urgent.events] == [
         "turn_cancelled",
@@ -115,7 +106,7 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
 
 
 def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
-    held = claim(say(session, "one"))
+    held = claim(say(session, "one").turn_id)
     tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [read_call("a")])
     urgent = say(session, "now", interrupt=True)
     answer(urgent)
@@ -129,9 +120,9 @@ def test_an_interrupt_of_nothing_is_a_message_like_any_other(session: Session) -
 
 
 def test_an_interrupt_that_is_sent_twice_interrupts_once(session: Session) -> None:
-    claim(say(session, "one"))
+    claim(say(session, "one").turn_id)
     first = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
-    held = claim(first)
+    held = claim(first.turn_id)
     again = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
     assert (again.repeated, again.turn_id) == (True, first.turn_id)
     attempts.complete(held, StepResult(message_id=new_id(), text="ok"))

@@ -33,37 +33,24 @@ from sessions.models import (
     Via,
     new_id,
 )
-from sessions.results import Change, Claim, StepResult
+from sessions.results import Change, Claim
 from sessions.turns import approvals, attempts, inbox, plans, recovery, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
 from sessions.worker import prompt
-from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask
+from tests.sessions.story import begin, claim, step
 
 WINDOW = Window(tokens=1_000_000)
 TWO = (subtask("write", "Write the parser."), subtask("check", "Check it.", agent="debug", dependencies=["write"]))
 
 
 @pytest.fixture
-def session(alice: User) -> Session:
-    session = open_session(alice.pk, "plans")
+def session(session: Session) -> Session:
     set_client_plans(session.pk, True)
     choose_agent(session.pk, "architect")
     return session
-
-
-def claim(turn_id: Any) -> Claim:
-    return story.claim(turn_id)
-
-
-def begin(session: Session, text: str = "Make a parser.") -> Claim:
-    return claim(inbox.accept_message(session.pk, text).turn_id)
-
-
-def step(text: str = "") -> StepResult:
-    return story.step(text, story.model_call(tokens=(2, 1)))
 
 
 def ask(held: Claim, *calls: ModelToolCall, text: str = "") -> Change:
@@ -490,7 +477,7 @@ def test_a_question_ends_the_turn_and_the_answer_goes_on_with_the_sub_task(sessi
     assert Plan.objects.get().status == "completed"
     behind = begin(session, "Good.")
     texts = [content for role, content in seen(behind) if role in ("user", "assistant") and content]
-    assert texts == ["Make a parser.", "Which grammar?", "LL(1)", "Checked.", "Good."]
+    assert texts == ["Do it.", "Which grammar?", "LL(1)", "Checked.", "Good."]
 
 
 def test_after_a_failed_turn_the_next_message_goes_on(session: Session) -> None:

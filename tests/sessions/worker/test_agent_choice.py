@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from agents import routing
@@ -15,26 +14,18 @@ from llm.types import ModelToolCall
 from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
 from sessions.results import AgentChoice, Claim, StepResult
-from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns import attempts, tool_calls
 from sessions.turns.current_agent import choose_agent
-from sessions.turns.sessions import delete_session, open_session
+from sessions.turns.sessions import delete_session
 from sessions.worker import agent_choice, prompt
 from tests.live.provider import Provider
 from tests.sessions import story
+from tests.sessions.story import begin
 
 
 @pytest.fixture(autouse=True)
 def _several_agents(settings: Settings) -> None:
     settings.CODELAB_AGENTS = "multi"
-
-
-@pytest.fixture
-def session(alice: User) -> Session:
-    return open_session(alice.pk, "reception")
-
-
-def begin(session: Session, text: str, agent: str | None = None) -> Claim:
-    return story.claim(inbox.accept_message(session.pk, text, agent=agent).turn_id)
 
 
 async def choice_of(asked: agent_choice.Question, held: Claim) -> AgentChoice:
@@ -111,7 +102,7 @@ def calls() -> list[tuple[str, str, str, str, int]]:
 def provided_model(settings: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_BASE", provider.url)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(routing, "TIMEOUT", 2.0)
+    monkeypatch.setattr(routing, "CHOICE_TIMEOUT_SECONDS", 2.0)
     settings.CODELAB_MODEL = "openai/fake"
     model_calls.preload(settings.CODELAB_MODEL)
 

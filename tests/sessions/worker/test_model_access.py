@@ -83,11 +83,6 @@ async def worker(
     catalog.use([])
 
 
-@pytest.fixture
-async def session(alice: User) -> Session:
-    return await in_thread(open_session)(alice.pk, "s")
-
-
 async def look[T](read: Callable[[], T]) -> T:
     return await in_thread(read)()
 

@@ -23,8 +23,9 @@ from sessions.events.log import LoggedEvent
 from sessions.models import Approval, Project, Session, ToolCall, Turn
 from sessions.turns import attempts, inbox, tool_calls
 from tests.clients import editor, plugin
-from tests.sessions.api.rest.conftest import Http, again, ask_for, begin, rows, step
+from tests.sessions.api.rest.conftest import Http, rows
 from tests.sessions.calls import read_call, write_call
+from tests.sessions.story import begin, claim, request, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,7 +105,7 @@ async def test_sessions_of_a_project_are_the_same_everywhere(as_alice: Http) -> 
 async def test_deleting_a_project_stops_and_deletes_its_sessions(as_alice: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
-    await in_thread(ask_for)(session, read_call("r"))
+    await in_thread(request)(session, read_call("r"))
     await as_alice.ok("DELETE", project)
     assert await rows(Session.objects.count) == await rows(Project.objects.count) == 0
 
@@ -112,9 +113,9 @@ async def test_deleting_a_project_stops_and_deletes_its_sessions(as_alice: Http)
 async def test_messages_of_tools_and_empty_ones_are_not_shown(as_alice: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
-    held = await in_thread(ask_for)(session, read_call("r"))
+    held = await in_thread(request)(session, read_call("r"))
     await in_thread(tool_calls.record_tool_result)(session.pk, "r", content="{}", failed=False)
-    await in_thread(attempts.complete)(await in_thread(again)(held.turn_id), step("It is fine."))
+    await in_thread(attempts.complete)(await in_thread(claim)(held.turn_id), step("It is fine."))
     history = plugin.message_list(await as_alice.ok("GET", f"{project}chat/sessions/{session.pk}/messages/"))
     shown = [(each["role"], each["content"]) for each in history["messages"]]
     assert shown == [("user", "Do it."), ("assistant", "It is fine.")]
@@ -196,7 +197,7 @@ async def test_a_tool_is_asked_for_approved_run_and_answered(as_alice: Http) -> 
         assert call.result == '{"stdout": "a\\u0000b", "exit_code": 0}'
         assert await as_alice.refused("POST", path, sent) == (409, "tool_call_finished")
         assert await as_alice.refused("POST", approve) == (409, "tool_call_finished")
-        held = await in_thread(again)(turn_id)
+        held = await in_thread(claim)(turn_id)
         announce(await in_thread(attempts.complete)(held, step("Done.")))
         ended = [(await event())["type"] for _ in range(3)]
         assert ended == ["task_started", "message_created", "task_completed"]
@@ -205,7 +206,7 @@ async def test_a_tool_is_asked_for_approved_run_and_answered(as_alice: Http) -> 
 async def test_a_rejection_and_a_failure_reach_the_model(as_alice: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
-    await in_thread(ask_for)(session, COMMAND, read_call("r"))
+    await in_thread(request)(session, COMMAND, read_call("r"))
     calls = {call.call_id: call for call in await rows(lambda: list(ToolCall.objects.all()))}
     reject = f"{project}approvals/{calls['c'].pk}/reject"
     assert plugin.approval(await as_alice.ok("POST", reject, {"reason": "Not now."}))["status"] == "rejected"
@@ -221,7 +222,7 @@ async def test_a_client_that_was_away_gets_what_it_missed_and_no_command_twice(a
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
     free = ModelToolCall(id="free", name="execute_command", arguments={"command": "git fetch"})
-    await in_thread(ask_for)(session, COMMAND, read_call("r"), free, text="Let me see.")
+    await in_thread(request)(session, COMMAND, read_call("r"), free, text="Let me see.")
     asked = await rows(lambda: ToolCall.objects.get(call_id="free"))
     await as_alice.ok("POST", f"{project}approvals/{asked.pk}/approve")
     async with following(session) as event:
@@ -290,7 +291,7 @@ async def test_the_stream_is_ndjson(as_alice: Http, as_bob: Http) -> None:
 async def test_nothing_of_alices_is_there_for_bob(as_alice: Http, as_bob: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
-    await in_thread(ask_for)(session, COMMAND)
+    await in_thread(request)(session, COMMAND)
     call = (await rows(lambda: ToolCall.objects.get())).pk
     bobs = await new_project(as_bob)
     for base in (project, bobs):

@@ -12,14 +12,10 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.test import Client
 
-from llm.types import ModelToolCall
 from sessions import broker
 from sessions.database import in_thread
 from sessions.models import Session
-from sessions.results import Claim, StepResult
-from sessions.turns import inbox, tool_calls
 from sessions.turns.sessions import open_session
-from tests.sessions import story
 
 
 @pytest.fixture
@@ -77,26 +73,6 @@ async def as_bob(bob: User, loop: None) -> Http:
 async def rows[T](read: Callable[[], T]) -> T:
     """Return what a look at the database finds."""
     return await in_thread(read)()
-
-
-def step(text: str = "", *, tokens: tuple[int, int] = (30, 4), **more: Any) -> StepResult:
-    """A model call that has just ended."""
-    return story.step(text, story.model_call(tokens=tokens, **more))
-
-
-def begin(session: Session, text: str = "Do it.") -> Claim:
-    return again(inbox.accept_message(session.pk, text).turn_id)
-
-
-def again(turn_id: Any) -> Claim:
-    return story.claim(turn_id)
-
-
-def ask_for(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:
-    """A turn that waits for these calls."""
-    held = begin(session)
-    tool_calls.request_tools(held, step(text), calls)
-    return held
 
 
 async def opened(user: User, key: str = "s") -> Session:

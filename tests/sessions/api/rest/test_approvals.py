@@ -11,8 +11,9 @@ from sessions.database import in_thread
 from sessions.models import Approval, PolicyRule, ToolCall
 from sessions.turns import tool_calls
 from tests.clients import editor
-from tests.sessions.api.rest.conftest import Http, ask_for, begin, opened, rows, step
+from tests.sessions.api.rest.conftest import Http, opened, rows
 from tests.sessions.calls import read_call, write_call
+from tests.sessions.story import begin, request, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +29,7 @@ async def pending(http: Http) -> list[str]:
 async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     assert await pending(as_alice) == []
-    await in_thread(ask_for)(session, write_call("w", "b.txt"), read_call("r"))
+    await in_thread(request)(session, write_call("w", "b.txt"), read_call("r"))
     answer = await as_alice.ok("GET", f"{ONE}/pending-approvals")
     (shown,) = editor.pending_approvals(answer)["pending_approvals"]
     assert (shown["call_id"], shown["tool_name"]) == ("w", "write_file")
@@ -43,7 +44,7 @@ async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -
 async def test_open_calls_are_listed_for_whoever_comes_back(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     assert await as_alice.ok("GET", f"{ONE}/tool-calls") == {"session_id": "s", "tool_calls": [], "count": 0}
-    held = await in_thread(ask_for)(session, write_call("w", "b.txt"), read_call("r", "a.txt"))
+    held = await in_thread(request)(session, write_call("w", "b.txt"), read_call("r", "a.txt"))
     answer = await as_alice.ok("GET", f"{ONE}/tool-calls")
     shown = [(each["call_id"], each["tool_name"], each["requires_approval"]) for each in answer["tool_calls"]]
     assert shown == [("w", "write_file", True), ("r", "read_file", False)]
@@ -78,7 +79,7 @@ async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_count_
 
 async def test_a_plan_is_never_offered_as_a_tool(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
-    await in_thread(ask_for)(session, write_call("p"))
+    await in_thread(request)(session, write_call("p"))
     await rows(lambda: ToolCall.objects.update(tool="create_plan"))
     assert await pending(as_alice) == []
     answer = await as_alice.ok("GET", f"{ONE}/pending-approvals?plans=true")
@@ -98,7 +99,7 @@ async def test_an_answer_is_taken_once(
     as_alice: Http, alice: User, body: dict[str, Any], approval: str, call: str
 ) -> None:
     session = await opened(alice)
-    await in_thread(ask_for)(session, write_call("w"))
+    await in_thread(request)(session, write_call("w"))
     answer = await as_alice.ok("POST", f"{ONE}/hitl-decision", {"call_id": "w", **body})
     assert (answer["status"], answer["call_ids"]) == ("success", ["w"])
     row = await rows(lambda: Approval.objects.select_related("call").get())
@@ -113,7 +114,7 @@ async def test_an_answer_is_taken_once(
 
 async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
-    await in_thread(ask_for)(session, write_call("w"))
+    await in_thread(request)(session, write_call("w"))
     path = f"{ONE}/hitl-decision"
     outside, unstorable = {"path": "../x", "content": ""}, {"path": "x", "content": "\x00"}
     for body, expected in (
@@ -131,7 +132,7 @@ async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
 
 async def test_several_at_once_all_or_none(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
-    await in_thread(ask_for)(session, write_call("a"), write_call("b"), write_call("c"), read_call("r"))
+    await in_thread(request)(session, write_call("a"), write_call("b"), write_call("c"), read_call("r"))
     path = f"{ONE}/approvals"
     assert await as_alice.refused("POST", path, {"decision": "approve"}) == (400, "invalid_field")
     assert await as_alice.refused("POST", path, {"decision": "approve", "call_ids": ["a", "r"]}) == (

@@ -68,7 +68,7 @@ def test_an_operator_makes_and_changes_a_budget_and_the_history_says_so(operator
 def test_a_budget_without_its_one_scope_is_explained(operator: Client, alice: User) -> None:
     form = {"owner": "", "api_key": "", "session": "", "limit": "5", "period": "day"}
     page = operator.post("/admin/agent_sessions/budget/add/", form).content.decode()
-    assert "exactly one of them" in page
+    assert "Choose exactly one" in page
     assert not Budget.objects.exists()
 
 

@@ -15,8 +15,9 @@ from sessions.models import Approval, Event, Message, ModelCall, Session, ToolCa
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.current_agent import choose_agent
 from tests.clients import benchmark, editor
-from tests.sessions.api.rest.conftest import Http, again, ask_for, begin, opened, rows, step
+from tests.sessions.api.rest.conftest import Http, opened, rows
 from tests.sessions.calls import read_call, write_call
+from tests.sessions.story import begin, claim, request, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,11 +73,11 @@ async def test_a_page_has_the_total_of_all(as_alice: Http, alice: User, bob: Use
 
 
 def _converse(session: Session) -> None:
-    held = ask_for(session, read_call("r", "a.txt"), write_call("w"), text="Let me look.")
+    held = request(session, read_call("r", "a.txt"), write_call("w"), text="Let me look.")
     tool_calls.record_tool_result(session.pk, "r", content='{"success": true}', failed=False)
     tool_calls.record_tool_result(session.pk, "w", content="Error: User rejected: no", failed=True)
     over = ModelToolCall(id="m", name="attempt_completion", arguments={"result": "Done."})
-    tool_calls.request_tools(again(held.turn_id), step(), [over])
+    tool_calls.request_tools(claim(held.turn_id), step(), [over])
     choose_agent(session.pk, "coder", reason="I want code.")
 
 
@@ -99,7 +100,7 @@ async def test_history_has_tools_agents_and_who_answers(as_alice: Http, alice: U
 async def test_deleting_a_session_stops_its_turns_and_leaves_nothing(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(_converse)(session)
-    held = await in_thread(ask_for)(session, write_call("open"))
+    held = await in_thread(request)(session, write_call("open"))
     await in_thread(inbox.accept_message)(session.pk, "And then?")
     gone = await as_alice.ok("DELETE", ONE)
     assert gone == {"id": "s", "session_id": "s", "status": "deleted"}
@@ -148,7 +149,7 @@ async def test_what_is_alices_looks_to_bob_as_if_it_were_not_there(
 ) -> None:
     method, path, body = request_
     session = await opened(alice)
-    await in_thread(ask_for)(session, write_call("w"))
+    await in_thread(request)(session, write_call("w"))
     foreign = await as_bob(method, path, body)
     assert (foreign[0], foreign[1]["error_code"]) == (404, "session_not_found")
     await rows(lambda: Session.objects.filter(key="s").update(key="u"))
@@ -161,7 +162,7 @@ async def test_what_is_alices_looks_to_bob_as_if_it_were_not_there(
 
 async def test_a_name_with_slashes_works_everywhere(as_alice: Http, alice: User) -> None:
     session = await opened(alice, "work/space/one")
-    await in_thread(ask_for)(session, write_call("w"))
+    await in_thread(request)(session, write_call("w"))
     for path in (
         "/api/v1/sessions/work/space/one",
         "/api/v1/sessions/work/space/one/history",

@@ -17,8 +17,9 @@ from sessions.turns import approvals, attempts, recovery, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.sessions import open_session
 from tests.clients import benchmark
-from tests.sessions.api.rest.conftest import Http, again, ask_for, begin, opened, step
+from tests.sessions.api.rest.conftest import Http, opened
 from tests.sessions.calls import read_call, write_call
+from tests.sessions.story import begin, claim, model_call, request, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,12 +28,12 @@ METRICS = "/api/v1/events/metrics"
 
 def _work(session: Session) -> None:
     """A turn with a tool that is approved and one that is not, then a failure."""
-    held = ask_for(session, write_call("w"), read_call("r"))
+    held = request(session, write_call("w"), read_call("r"))
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     approvals.decide(session.pk, "w", yes)
     tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
     tool_calls.record_tool_result(session.pk, "r", content="Error: no", failed=True)
-    attempts.complete(again(held.turn_id), step("Done.", tokens=(50, 6), cost=Decimal("0.0025")))
+    attempts.complete(claim(held.turn_id), step("Done.", model_call(tokens=(50, 6), cost=Decimal("0.0025"))))
     attempts.fail(begin(session), code="model_stalled", text="It fell silent.", result=step("Half"))
 
 
@@ -122,17 +123,17 @@ def test_calls_whose_end_nobody_knows_are_in_the_ledger(alice: User) -> None:
     session = open_session(alice.pk, "s")
     held = begin(session)
     attempts.release(held)
-    held = again(held.turn_id)
+    held = claim(held.turn_id)
     Turn.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     recovery.recover(held.turn_id)
-    again(held.turn_id)
+    claim(held.turn_id)
     attempts.cancel(session.pk, None)
     assert outcomes() == [("lost", 1, 0), ("lost", 2, 0), ("cancelled", 3, 0)]
 
 
 def test_a_turn_that_is_stopped_while_it_waits_asked_no_model(alice: User) -> None:
     session = open_session(alice.pk, "s")
-    ask_for(session, write_call("w"))
+    request(session, write_call("w"))
     attempts.cancel(session.pk, None)
     assert outcomes() == [("ok", 1, 0)]
 
@@ -149,7 +150,7 @@ def test_a_write_that_is_refused_leaves_no_row(alice: User) -> None:
     session = open_session(alice.pk, "s")
     old = begin(session)
     attempts.release(old)
-    again(old.turn_id)
+    claim(old.turn_id)
     with pytest.raises(StaleAttempt):
         attempts.complete(old, step("Done."))
     assert outcomes() == [("lost", 1, 0)]

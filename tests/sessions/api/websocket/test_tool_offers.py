@@ -10,20 +10,17 @@ from django.db import connections
 from django.utils import timezone
 
 from sessions.api.websocket import tool_offers
-from sessions.models import Session, ToolCall, new_id
-from sessions.results import StepResult
-from sessions.turns import inbox, tool_calls
+from sessions.models import Session, ToolCall
+from sessions.turns import tool_calls
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 
 
 @pytest.fixture
-def session(alice: User) -> Session:
+def session(session: Session) -> Session:
     """A session with a call that may run and one that a person must allow."""
-    session = open_session(alice.pk, "offers")
-    held = story.claim(inbox.accept_message(session.pk, "x").turn_id)
-    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [read_call("read"), write_call("write")])
+    story.request(session, read_call("read"), write_call("write"))
     return session
 
 
