@@ -13,7 +13,7 @@ from uuid import UUID
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 
-from sessions.errors import Refusal
+from sessions.errors import AccessDenied
 
 
 class Use(StrEnum):
@@ -43,14 +43,14 @@ class Caller(Protocol):
         ...
 
     async def identify(self, key: str | None = None) -> AbstractBaseUser:
-        """Return the user, who opens the session `key` if one is given. Raises Refusal; may read the database."""
+        """Return the user, who opens the session `key` if one is given. Raises AccessDenied; may read the database."""
         ...
 
     async def permit(self, use: Use) -> None:
-        """Count the action and return. Raises Refusal if the identified user may not do it now."""
+        """Count the action and return. Raises AccessDenied if the identified user may not do it now."""
         ...
 
-    async def ended(self) -> Refusal:
+    async def ended(self) -> AccessDenied:
         """Wait until the credential of the identified user ends (signed out, expired or revoked), and return why."""
         ...
 

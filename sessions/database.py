@@ -91,8 +91,8 @@ def atomic_until(deadline: float) -> Iterator[None]:
             raise TooLate
 
 
-class TooLate(Exception):
-    """The caller has given up waiting and told the client so; the transaction is rolled back."""
+class TooLate(TimeoutError):
+    """The caller stopped waiting and has told the client so; the transaction is rolled back."""
 
 
 def rows(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:

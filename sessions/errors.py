@@ -1,82 +1,146 @@
-"""Why a request is refused."""
+"""Why a request is rejected. Each error has a code for clients and a sentence for people.
+
+    Rejected
+    ├── FrameError          invalid_json, not_an_object, unknown_type, invalid_field, invalid_text, empty_message …
+    │                       (in `sessions.protocol`, which imports nothing of this)
+    ├── AccessDenied        not_signed_in, TOKEN_EXPIRED, TOKEN_INVALID, insufficient_scope, rate_limited,
+    │                       origin_not_allowed
+    ├── ModelCallDenied     budget_exhausted, price_unknown, provider_key_unreadable, provider_key_refused
+    ├── TurnFailed          the code of the turn's failure, also those of `llm.errors`
+    ├── NotFound            session_not_found, project_not_found, rule_not_found, image_not_found, unknown_agent …
+    ├── MessageRejected     message_not_found, message_begun, plan_in_progress, image_not_found
+    ├── ImageRejected       image_too_large, invalid_image
+    ├── ToolCallRejected    unknown_tool_call, tool_call_finished, approval_decided, invalid_arguments, unknown_plan
+    ├── UnknownAgent        unknown_agent
+    ├── NothingToCancel     nothing_to_cancel
+    ├── InvalidField        invalid_field
+    ├── EmptyMessage        empty_message
+    ├── BodyTooLarge        body_too_large
+    ├── SessionDeleted      session_deleted
+    ├── BrokerUnavailable   broker_unavailable
+    ├── StorageUnavailable  storage_unavailable
+    └── InternalError       internal_error
+
+`sessions.api.errors` has the status and the close code of each. `StaleAttempt` is no answer to a client: a worker has
+lost its turn. `database.TooLate` is a TimeoutError, which clients read as `storage_unavailable`.
+"""
 
 from __future__ import annotations
 
-from sessions.protocol import CloseCode, ErrorCode
+import inspect
+import uuid
+from typing import Any
+
+from sessions.protocol import ErrorCode, Rejected
 
 
 class StaleAttempt(Exception):
-    """The turn is no longer held by this attempt; whoever gets this stops and writes nothing more."""
+    """Another attempt has the turn, or the turn has ended. The worker stops and writes nothing more."""
 
 
-class NothingToCancel(Exception):
-    """There is no such turn, or it has ended already."""
+class AccessDenied(Rejected):
+    """What a caller may not do, or not now.
+
+    `ends_socket`: a socket is closed with it. Otherwise only one frame is rejected.
+    """
+
+    def __init__(self, code: str, text: str, *, retry_after: int | None = None, ends_socket: bool = True) -> None:
+        super().__init__(code, text, retry_after=retry_after)
+        self.ends_socket = ends_socket
 
 
-class MessageRefused(Exception):
-    """A message that cannot be changed any more, or not be taken. `code` and the text are for the client."""
-
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+class ModelCallDenied(Rejected):
+    """A model must not be called for a turn; the turn fails with it."""
 
 
-class ImageRefused(Exception):
-    """A picture that cannot be taken. `code` and the text are for the client."""
+class TurnFailed(Rejected):
+    """The turn that a client waits for has failed; `details` are further fields of the answer."""
 
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+    def __init__(self, code: str, text: str, *, retry_after: int | None = None, **details: Any) -> None:
+        super().__init__(code, text, retry_after=retry_after)
+        self.details = details
 
 
-class UnknownAgent(Exception):
-    """There is no such agent to choose. `code` and the text are for the client."""
+class NotFound(Rejected):
+    """A path names what does not exist, or belongs to another user; clients cannot tell the two apart."""
+
+
+class MessageRejected(Rejected):
+    """A message that cannot be stored or changed."""
+
+
+class ImageRejected(Rejected):
+    """An image that cannot be stored."""
+
+
+class ToolCallRejected(Rejected):
+    """A tool result or a decision that no open call waits for."""
+
+
+class _OneCode(Rejected):
+    """An error of one code. Without a text of its own the class's docstring is the sentence."""
+
+    code: str
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(self.code, text or inspect.cleandoc(self.__doc__ or "").replace("\n", " "))
+
+
+class UnknownAgent(_OneCode):
+    """The agent does not exist."""
 
     code = ErrorCode.UNKNOWN_AGENT
 
 
-class CallRefused(Exception):
-    """A model must not be called for a turn, which ends with it. `code` and the text are for the client."""
+class NothingToCancel(_OneCode):
+    """There is no open turn to cancel."""
 
-    def __init__(self, code: ErrorCode, text: str, *, retry_after: int | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        #: Seconds after which it is worth another try.
-        self.retry_after = retry_after
+    code = ErrorCode.NOTHING_TO_CANCEL
 
 
-class ToolCallRefused(Exception):
-    """A tool result that belongs to no open call. `code` and the text are for the client."""
+class InvalidField(_OneCode):
+    """A field cannot be used."""
 
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+    code = ErrorCode.INVALID_FIELD
 
 
-class BrokerUnavailable(Exception):
-    """The server cannot pass work on at the moment; nothing was taken. Send it again in a moment."""
+class EmptyMessage(_OneCode):
+    """The message is empty. Write something in it."""
 
-    def __str__(self) -> str:
-        return self.__doc__ or ""
+    code = ErrorCode.EMPTY_MESSAGE
 
 
-class Refusal(Exception):
-    """What a caller may not do, or not now; the sentence is for people."""
+class BodyTooLarge(_OneCode):
+    """The body is too large."""
 
-    def __init__(
-        self,
-        code: ErrorCode,
-        text: str,
-        *,
-        status: int,
-        close_code: CloseCode | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        super().__init__(text)
-        #: The status of an answer to a request.
-        self.status = status
-        #: A socket is closed with it; without one the socket lives on.
-        self.close_code = close_code
-        #: Seconds after which it is worth another try.
-        self.retry_after = retry_after
-        self.code = code
+    code = ErrorCode.BODY_TOO_LARGE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit // 1024**2} MiB.")
+
+
+class SessionDeleted(_OneCode):
+    """The session was deleted."""
+
+    code = ErrorCode.SESSION_DELETED
+
+
+class BrokerUnavailable(_OneCode):
+    """The server cannot start new work at the moment. Nothing was stored: send it again in a moment."""
+
+    code = ErrorCode.BROKER_UNAVAILABLE
+
+
+class StorageUnavailable(_OneCode):
+    """The server cannot store anything at the moment. Nothing was accepted: send it again in a moment."""
+
+    code = ErrorCode.STORAGE_UNAVAILABLE
+
+
+class InternalError(_OneCode):
+    """Something went wrong on the server; the log has the traceback under `error_id`."""
+
+    code = ErrorCode.INTERNAL_ERROR
+
+    def __init__(self, error_id: uuid.UUID) -> None:
+        super().__init__(f"Something went wrong on the server. Give its operator this number: {error_id}.")

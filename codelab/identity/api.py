@@ -17,10 +17,11 @@ from codelab.identity.address import address_of
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.models import ApiKey, CredentialKind, Scope, join_scopes
 from codelab.identity.tickets import TICKET_LIFETIME, issue_ticket
-from sessions.api.http import ERRORS, ApiError
+from sessions.api.http import ERRORS
 from sessions.callers import caller_of
 from sessions.database import in_thread
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, FrameError, require_clean_text
+from sessions.errors import AccessDenied, InvalidField, NotFound
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, require_clean_text
 
 router = Router()
 
@@ -84,14 +85,14 @@ async def list_api_keys(request: HttpRequest) -> ApiKeyList:
 async def create_api_key(request: HttpRequest, body: ApiKeyIn) -> Status[NewApiKeyOut]:
     """Create an API key. Only this response shows the key."""
     _require_person(request)
-    _require_clean(body.name)
+    require_clean_text(body.name)
     if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= timezone.now()):
         text = "Field `expires_at` is not usable: it must be in the future and have a time zone."
-        raise ApiError(400, ErrorCode.INVALID_FIELD, text)
+        raise InvalidField(text)
     missing = set(body.scopes) - _caller(request).credential.scopes - {Scope.LLM}
     if missing:
         text = f"A key cannot have a scope that you do not have: {join_scopes(set(map(str, missing)))}."
-        raise ApiError(403, ErrorCode.INSUFFICIENT_SCOPE, text)
+        raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text)
     key, secret = await in_thread(api_keys.create)(
         _user(request),
         name=body.name,
@@ -108,14 +109,14 @@ async def revoke_api_key(request: HttpRequest, key_id: uuid.UUID) -> ApiKeyOut:
     _require_person(request)
     key = await in_thread(api_keys.revoke)(_user(request).pk, key_id, address=address_of(request))
     if key is None:
-        raise ApiError(404, ErrorCode.NOT_FOUND, f"You have no API key `{key_id}`.")
+        raise NotFound(ErrorCode.NOT_FOUND, f"You have no API key `{key_id}`.")
     return _out(key)
 
 
 @router.post("/ws-ticket", response={200: TicketOut, **ERRORS}, tags=["identity"])
 async def create_ticket(request: HttpRequest, body: TicketIn) -> TicketOut:
     """Issue a ticket for one socket, for clients that can send neither headers nor subprotocols."""
-    _require_clean(body.session_id)
+    require_clean_text(body.session_id)
     ticket = await in_thread(issue_ticket)(_caller(request).credential, body.session_id)
     return TicketOut(ticket=ticket, session_id=body.session_id, expires_in=int(TICKET_LIFETIME.total_seconds()))
 
@@ -129,17 +130,10 @@ def _caller(request: HttpRequest) -> IdentifiedCaller:
 
 
 def _require_person(request: HttpRequest) -> None:
-    """Raise ApiError for an API key: a stolen one must not create another that outlives its revocation."""
+    """Raise AccessDenied for an API key: a stolen one must not create another that outlives its revocation."""
     if _caller(request).credential.kind == CredentialKind.API_KEY:
         text = "An API key cannot create or revoke API keys. Sign in with a password."
-        raise ApiError(403, ErrorCode.INSUFFICIENT_SCOPE, text)
-
-
-def _require_clean(text: str) -> None:
-    try:
-        require_clean_text(text)
-    except FrameError as error:
-        raise ApiError(400, error.code, str(error)) from None
+        raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text)
 
 
 def _out(key: ApiKey) -> ApiKeyOut:

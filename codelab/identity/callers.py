@@ -24,7 +24,6 @@ from codelab.identity.credentials import (
     expired_credential,
     invalid_credential,
     look_up,
-    unauthenticated,
 )
 from codelab.identity.models import CredentialKind, Scope
 from codelab.identity.origin import require_origin
@@ -35,8 +34,8 @@ from codelab.identity.tickets import find_opening_credential, record_opening, re
 from sessions.billing import usage
 from sessions.callers import Use
 from sessions.database import in_thread
-from sessions.errors import Refusal
-from sessions.protocol import CloseCode, ErrorCode
+from sessions.errors import AccessDenied
+from sessions.protocol import ErrorCode
 
 NOT_SIGNED_IN = "Not signed in. Sign in first: this server requires credentials."
 TOKEN_IN_URL = (
@@ -87,7 +86,7 @@ class IdentifiedCaller:
         return UUID(self.credential.reference) if self.credential.kind is CredentialKind.API_KEY else None
 
     async def identify(self, key: str | None = None) -> User:
-        """Return the user, who wants the session `key` if there is one; raises Refusal."""
+        """Return the user, who wants the session `key` if there is one; raises AccessDenied."""
         require_origin(self._request.origin, self._request.host)
         if self._credential is None:
             if self._opens_socket:
@@ -96,12 +95,11 @@ class IdentifiedCaller:
         return self._credential.user
 
     async def permit(self, use: Use) -> None:
-        """Return when the user may do this now, and count it; raises Refusal."""
+        """Return when the user may do this now, and count it; raises AccessDenied."""
         if self.credential.scopes.isdisjoint(SCOPES[use]):
             lacking = " or ".join(SCOPES[use])
             text = f"The token or key lacks the scope {lacking}."
-            close_code = CloseCode.NOT_ALLOWED if use is Use.CONNECTION else None
-            raise Refusal(ErrorCode.INSUFFICIENT_SCOPE, text, status=403, close_code=close_code)
+            raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text, ends_socket=use is Use.CONNECTION)
         if use in (Use.READ, Use.CATALOG) or self._is_local:
             return
         if use is Use.COMPLETION:
@@ -113,7 +111,7 @@ class IdentifiedCaller:
         if use is Use.TURN:
             await self._count_model_tokens()
 
-    async def ended(self) -> Refusal:
+    async def ended(self) -> AccessDenied:
         """Return when the user is signed out, at most `CODELAB_RECHECK_SECONDS` later."""
         credential, remaining = self.credential, None
         if credential.expires_at is not None:
@@ -132,7 +130,7 @@ class IdentifiedCaller:
     def _authenticate(self, key: str | None) -> Credential:
         request = self._request
         if request.has_token_in_query:
-            raise unauthenticated(ErrorCode.TOKEN_INVALID, TOKEN_IN_URL)
+            raise AccessDenied(ErrorCode.TOKEN_INVALID, TOKEN_IN_URL)
         credentials = [by_secret(secret) for secret in request.secrets]
         if request.internal_key is not None:
             credentials.append(by_internal_key(request.internal_key))
@@ -144,7 +142,7 @@ class IdentifiedCaller:
             raise invalid_credential()
         credential = credentials[0] if credentials else self._implicit_credential(key)
         if credential is None:
-            raise unauthenticated(ErrorCode.NOT_SIGNED_IN, NOT_SIGNED_IN)
+            raise AccessDenied(ErrorCode.NOT_SIGNED_IN, NOT_SIGNED_IN)
         return credential
 
     def _implicit_credential(self, key: str | None) -> Credential | None:
@@ -165,13 +163,13 @@ class IdentifiedCaller:
         limits = counters_for(settings.CODELAB_LIMITS[LIMITS[use]], use, whose, name, factor=factor)
         seconds = await in_counter_thread(hit_all)(limits) if limits else 0
         if seconds:
-            raise _rate_limited(LIMITS[use], seconds, closes=use is Use.CONNECTION)
+            raise _rate_limited(LIMITS[use], seconds, ends_socket=use is Use.CONNECTION)
 
     async def _count_model_tokens(self) -> None:
         for limit in parse(settings.CODELAB_LIMITS["tokens"]):
             seconds = await in_thread(_seconds_until_tokens)(self.credential.user.pk, limit)
             if seconds:
-                raise _rate_limited("model tokens", seconds, closes=False)
+                raise _rate_limited("model tokens", seconds, ends_socket=False)
 
 
 def _seconds_until_tokens(user_id: int, limit: RateLimitItem) -> int:
@@ -188,7 +186,6 @@ def _seconds_until_tokens(user_id: int, limit: RateLimitItem) -> int:
     return 0
 
 
-def _rate_limited(what: str, seconds: int, *, closes: bool) -> Refusal:
+def _rate_limited(what: str, seconds: int, *, ends_socket: bool) -> AccessDenied:
     text = f"Too many {what} for now. Try again in {seconds} seconds."
-    close_code = CloseCode.RATE_LIMITED if closes else None
-    return Refusal(ErrorCode.RATE_LIMITED, text, status=429, close_code=close_code, retry_after=seconds)
+    return AccessDenied(ErrorCode.RATE_LIMITED, text, retry_after=seconds, ends_socket=ends_socket)

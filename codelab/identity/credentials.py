@@ -22,8 +22,8 @@ from django.utils import timezone
 from codelab.identity import token_families, tokens
 from codelab.identity.models import ApiKey, CredentialKind, Scope
 from codelab.identity.secrets import API_KEY_PREFIX, digest_of
-from sessions.errors import Refusal
-from sessions.protocol import CloseCode, ErrorCode
+from sessions.errors import AccessDenied
+from sessions.protocol import ErrorCode
 
 ALL_SCOPES = frozenset(str(scope) for scope in Scope)
 
@@ -40,28 +40,23 @@ class Credential:
     expires_at: datetime | None = None
 
 
-def unauthenticated(code: ErrorCode, text: str) -> Refusal:
-    """Return the error of a caller who is not signed in."""
-    return Refusal(code, text, status=401, close_code=CloseCode.NOT_SIGNED_IN)
-
-
-def invalid_credential() -> Refusal:
+def invalid_credential() -> AccessDenied:
     """Return the error of a credential that never existed."""
-    return unauthenticated(ErrorCode.TOKEN_INVALID, "The token or key is not valid. Sign in again.")
+    return AccessDenied(ErrorCode.TOKEN_INVALID, "The token or key is not valid. Sign in again.")
 
 
-def expired_credential() -> Refusal:
+def expired_credential() -> AccessDenied:
     """Return the error of a credential that was valid once."""
-    return unauthenticated(ErrorCode.TOKEN_EXPIRED, "The token or key has expired or was revoked. Sign in again.")
+    return AccessDenied(ErrorCode.TOKEN_EXPIRED, "The token or key has expired or was revoked. Sign in again.")
 
 
 def by_secret(secret: str) -> Credential:
-    """Return the credential behind an access token or an API key; raises Refusal."""
+    """Return the credential behind an access token or an API key; raises AccessDenied."""
     return by_api_key(secret) if secret.startswith(API_KEY_PREFIX) else by_access_token(secret)
 
 
 def by_access_token(text: str) -> Credential:
-    """Return the credential behind an access token; raises Refusal."""
+    """Return the credential behind an access token; raises AccessDenied."""
     try:
         token = tokens.verify(text)
     except tokens.ExpiredToken:
@@ -77,7 +72,7 @@ def by_access_token(text: str) -> Credential:
 
 
 def by_api_key(secret: str) -> Credential:
-    """Return the credential behind an API key and record its use; raises Refusal."""
+    """Return the credential behind an API key and record its use; raises AccessDenied."""
     key = ApiKey.objects.select_related("user").filter(digest=digest_of(secret)).first()
     if key is None:
         raise invalid_credential()
@@ -98,7 +93,7 @@ def is_valid(key: ApiKey) -> bool:
 
 
 def by_internal_key(secret: str) -> Credential:
-    """Return the credential of programs that send X-Internal-Auth; raises Refusal."""
+    """Return the credential of programs that send X-Internal-Auth; raises AccessDenied."""
     internal_key = settings.CODELAB_INTERNAL_KEY
     if not internal_key or not secrets.compare_digest(secret.encode(), internal_key.encode()):
         raise invalid_credential()

@@ -10,17 +10,16 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import validate_host
 
-from sessions.errors import Refusal
-from sessions.protocol import CloseCode, ErrorCode
+from sessions.errors import AccessDenied
+from sessions.protocol import ErrorCode
 
 ORIGIN_REFUSED = "Pages of this origin may not use this server. Its operator can allow them in CODELAB_ALLOWED_ORIGINS."
 
 
 def require_origin(origin: str | None, host: str) -> None:
-    """Raise Refusal for a page of a foreign origin."""
+    """Raise AccessDenied for a page of a foreign origin."""
     if not is_origin_allowed(origin, host):
-        code = ErrorCode.ORIGIN_NOT_ALLOWED
-        raise Refusal(code, ORIGIN_REFUSED, status=403, close_code=CloseCode.NOT_ALLOWED)
+        raise AccessDenied(ErrorCode.ORIGIN_NOT_ALLOWED, ORIGIN_REFUSED)
 
 
 def is_origin_allowed(origin: str | None, host: str) -> bool:

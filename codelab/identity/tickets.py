@@ -32,7 +32,7 @@ def issue_ticket(credential: Credential, session_key: str) -> str:
 
 
 def redeem_ticket(secret: str, session_key: str) -> Credential:
-    """Delete a ticket and return the credential behind it; raises Refusal."""
+    """Delete a ticket and return the credential behind it; raises AccessDenied."""
     rows = Ticket.objects.filter(pk=digest_of(secret))
     ticket = rows.first()
     # Of several sockets with the same ticket only one deletes it.

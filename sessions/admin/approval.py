@@ -19,7 +19,7 @@ from sessions import broker
 from sessions.admin.display import badge, block, conversation_link, pretty, shorten, text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin, SearchableAdmin
-from sessions.errors import ToolCallRefused
+from sessions.errors import ToolCallRejected
 from sessions.models import Approval, Via
 from sessions.turns import approvals
 
@@ -59,7 +59,7 @@ class ApprovalAdmin(SearchableAdmin):
             answer = approvals.Decision(approve=approve, by=by, via=Via.ADMIN)
             try:
                 change = approvals.decide(approval.call.turn.session_id, approval.call.call_id, answer)
-            except ToolCallRefused as error:
+            except ToolCallRejected as error:
                 self.message_user(request, str(error), messages.WARNING)
                 continue
             count += 1

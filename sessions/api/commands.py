@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -82,16 +82,8 @@ async def take_message(
     )
 
 
-async def take[**P](verb: Callable[P, Change], *args: P.args, **kwargs: P.kwargs) -> Change:
-    """Store whatever else a client asks for: a verb that locks the session; it needs no Redis, so nobody asks for it.
-
-    Raises what the verb raises, and database errors; then nothing was stored.
-    """
-    return await in_thread(verb)(*args, **kwargs)
-
-
 async def take_frame(session: Session, frame: Request, *, api_key: uuid.UUID | None = None, deadline: float) -> Change:
-    """Store what a client's frame asks for. Raises what `take_message` and `take` raise, and FrameError."""
+    """Store what a client's frame asks for. Raises what the verbs raise, and FrameError; then nothing was stored."""
     match frame:
         case UserMessage():
             return await take_message(
@@ -105,23 +97,23 @@ async def take_frame(session: Session, frame: Request, *, api_key: uuid.UUID | N
                 deadline=deadline,
             )
         case EditMessage():
-            return await take(inbox.edit_message, session.pk, frame.message_id, frame.content, deadline=deadline)
+            return await in_thread(inbox.edit_message)(session.pk, frame.message_id, frame.content, deadline=deadline)
         case WithdrawMessage():
-            return await take(inbox.withdraw_message, session.pk, frame.message_id, deadline=deadline)
+            return await in_thread(inbox.withdraw_message)(session.pk, frame.message_id, deadline=deadline)
         case Cancel():
-            return await take(attempts.cancel, session.pk, frame.turn_id, deadline=deadline)
+            return await in_thread(attempts.cancel)(session.pk, frame.turn_id, deadline=deadline)
         case SwitchAgent():
-            return await take(choose_agent, session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
+            return await in_thread(choose_agent)(session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
         case ToolResult():
             content, failed = _tool_message(frame)
-            record = tool_calls.record_tool_result
-            return await take(record, session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
+            record = in_thread(tool_calls.record_tool_result)
+            return await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
         case HitlDecision() | HitlResponse():
             answer = _approval_answer(frame, by=session.owner_id)
-            return await take(approvals.decide, session.pk, frame.call_id, answer, deadline=deadline)
+            return await in_thread(approvals.decide)(session.pk, frame.call_id, answer, deadline=deadline)
         case PlanDecision():
             plan_id, answer = _plan_answer(frame, by=session.owner_id)
-            return await take(approvals.decide_plan, session.pk, plan_id, answer, deadline=deadline)
+            return await in_thread(approvals.decide_plan)(session.pk, plan_id, answer, deadline=deadline)
 
 
 def announce(change: Change) -> None:

@@ -1,22 +1,19 @@
-"""What the HTTP doors share: the caller's own things, and the answer for what cannot be served."""
+"""What the HTTP APIs share: the caller's own things, and how a stream is answered."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import cast
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Schema
 
-from sessions import protocol
 from sessions.database import in_thread
-from sessions.errors import ToolCallRefused
+from sessions.errors import NotFound
 from sessions.models import Session
-from sessions.protocol import (
-    MAX_KEY_LENGTH,
-    ErrorCode,
-    FrameError,
-)
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, require_clean_text
 from sessions.turns.sessions import owned_session
 
 
@@ -35,14 +32,6 @@ MAX_NUMBER = 2**63 - 1
 MAX_OFFSET = 10**9
 
 
-class ApiError(Exception):
-    """A request that cannot be served, with the status and code of its answer."""
-
-    def __init__(self, status: int, code: str, text: str, **details: Any) -> None:
-        super().__init__(text)
-        self.status, self.code, self.details = status, code, details
-
-
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 
@@ -55,25 +44,28 @@ async def owned(request: HttpRequest, key: str) -> Session:
     """Return the caller's session with this name; somebody else's looks exactly like a missing one."""
     session = await in_thread(owned_session)(owner(request).pk, key)
     if session is None:
-        raise not_found(key)
+        raise no_session(key)
     return session
 
 
 def require_clean(*texts: str) -> None:
-    """Refuse texts that cannot be stored."""
-    try:
-        for text in texts:
-            protocol.require_clean_text(text)
-    except FrameError as error:
-        raise ApiError(400, error.code, str(error)) from None
+    """Raise FrameError for texts that cannot be stored."""
+    for text in texts:
+        require_clean_text(text)
 
 
-def not_found(key: str) -> ApiError:
-    """Return the answer for a session that the caller has not."""
-    return ApiError(404, ErrorCode.SESSION_NOT_FOUND, f"You have no session `{key[:MAX_KEY_LENGTH]}`.")
+def no_session(key: str) -> NotFound:
+    """Return the error for a session that does not exist or belongs to another user."""
+    return NotFound(ErrorCode.SESSION_NOT_FOUND, f"You have no session `{key[:MAX_KEY_LENGTH]}`.")
 
 
-def refused(error: ToolCallRefused) -> ApiError:
-    """Return the answer for a call that cannot be answered."""
-    status = {ErrorCode.UNKNOWN_TOOL_CALL: 404, ErrorCode.INVALID_ARGUMENTS: 400}.get(error.code, 409)
-    return ApiError(status, error.code, str(error))
+def writable_of(request: HttpRequest) -> asyncio.Event | None:
+    """Return the event that is set while the client reads; only `codelab.web_server` has one."""
+    writable: asyncio.Event | None = getattr(request, "scope", {}).get("writable")
+    return writable
+
+
+def streamed(lines: AsyncGenerator[str], content_type: str) -> StreamingHttpResponse:
+    """Return an answer whose lines are sent as they come, past caches and the buffers of proxies."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

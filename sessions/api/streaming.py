@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any
 
 from sessions.callers import Caller
-from sessions.errors import Refusal
+from sessions.errors import AccessDenied
 from sessions.events.feed import Feed
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind
@@ -45,7 +45,7 @@ async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | No
 
 
 async def while_signed_in(
-    lines: AsyncGenerator[str], caller: Caller, last_line: Callable[[Refusal], str] | None = None
+    lines: AsyncGenerator[str], caller: Caller, last_line: Callable[[AccessDenied], str] | None = None
 ) -> AsyncGenerator[str]:
     """Yield the lines of a stream until its caller is nobody any more, and then `last_line`.
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from llm import prices
 from llm.types import ModelRequest
 from sessions.database import rows
-from sessions.errors import CallRefused, StaleAttempt
+from sessions.errors import ModelCallDenied, StaleAttempt
 from sessions.events import log
 from sessions.models import Budget, Period, Reservation, Session, Turn, TurnStatus
 from sessions.protocol import ErrorCode
@@ -52,12 +52,12 @@ def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
     """Set aside what one call of the request's model may cost, besides `spent`, what earlier calls of it have cost.
 
     In all budgets of the attempt or in none; again for the same attempt it replaces what was set aside before. Raises
-    CallRefused, and StaleAttempt where the attempt is over: what it set aside would never be settled.
+    ModelCallDenied, and StaleAttempt where the attempt is over: what it set aside would never be settled.
     """
     highest, least = prices.highest_cost(request), prices.input_cost(request)
     if highest is None or least is None:
         text = f"The price of the model {request.model} is not known here, so it cannot be kept within your budget."
-        raise CallRefused(
+        raise ModelCallDenied(
             ErrorCode.PRICE_UNKNOWN,
             f"{text} Choose another model, or ask the operator to add its price to the catalog.",
         )
@@ -98,15 +98,15 @@ def _set_aside(budget: Budget, amount: Decimal) -> None:
         raise exhausted(budget, now)
 
 
-def exhausted(budget: Budget, now: datetime) -> CallRefused:
+def exhausted(budget: Budget, now: datetime) -> ModelCallDenied:
     """Return the refusal of a call that a budget has no room for."""
     whose = "this session" if budget.session_id else "this API key" if budget.api_key else "you"
     text = f"The budget for {whose} has too little left for another model call"
     until = Period(budget.period).end(now)
     if until is None:
-        return CallRefused(ErrorCode.BUDGET_EXHAUSTED, f"{text}. Ask the operator of this server to raise it.")
+        return ModelCallDenied(ErrorCode.BUDGET_EXHAUSTED, f"{text}. Ask the operator of this server to raise it.")
     text = f"{text} until {until:%Y-%m-%d %H:%M} UTC. Wait until then, or ask the operator of this server to raise it."
-    return CallRefused(ErrorCode.BUDGET_EXHAUSTED, text, retry_after=max(1, round((until - now).total_seconds())))
+    return ModelCallDenied(ErrorCode.BUDGET_EXHAUSTED, text, retry_after=max(1, round((until - now).total_seconds())))
 
 
 def settle(turn: Turn, cost: Decimal) -> None:

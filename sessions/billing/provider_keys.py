@@ -7,7 +7,7 @@ from django.conf import settings
 from llm.types import Endpoint
 from sessions.billing import encryption
 from sessions.database import rows
-from sessions.errors import CallRefused
+from sessions.errors import ModelCallDenied
 from sessions.models import ProviderKey
 from sessions.protocol import ErrorCode
 
@@ -42,7 +42,7 @@ def providers_of(owner_id: int) -> frozenset[str]:
 
 
 def endpoint(owner_id: int, provider: str) -> Endpoint | None:
-    """Return where and with what a user's model calls go, for a worker; None without a key. Raises CallRefused."""
+    """Return where and with what a user's model calls go, for a worker; None without a key. Raises ModelCallDenied."""
     key = ProviderKey.objects.filter(owner_id=owner_id, provider=provider).first()
     if key is None:
         return None
@@ -50,7 +50,7 @@ def endpoint(owner_id: int, provider: str) -> Endpoint | None:
         secret = encryption.decrypt(key.secret, _place(owner_id, provider))
     except encryption.Unreadable:
         text = f"Your key for {provider} cannot be read any more. Store it again, or delete it."
-        raise CallRefused(ErrorCode.PROVIDER_KEY_UNREADABLE, text) from None
+        raise ModelCallDenied(ErrorCode.PROVIDER_KEY_UNREADABLE, text) from None
     return Endpoint(api_base=key.api_base, api_key=secret, allow_private=bool(settings.CODELAB_PRIVATE_MODEL_ADDRESSES))
 
 

@@ -37,6 +37,7 @@ from sessions.protocol.codes import (
     CloseCode,
     ErrorCode,
     FrameError,
+    Rejected,
 )
 from sessions.protocol.server import (
     Accepted,

@@ -1,4 +1,4 @@
-"""Limits, stable codes, and the error that a frame becomes when it cannot be used."""
+"""Limits, stable codes, and the base of all errors that carry one."""
 
 from __future__ import annotations
 
@@ -95,9 +95,16 @@ class CloseCode(IntEnum):
     RATE_LIMITED = 4429
 
 
-class FrameError(Exception):
-    """A frame that cannot be used; becomes an error frame and ends nothing else."""
+class Rejected(Exception):
+    """The server does not do what a client asked for. `sessions.errors` has the tree of all subclasses."""
 
-    def __init__(self, code: ErrorCode, text: str) -> None:
+    def __init__(self, code: str, text: str, *, retry_after: int | None = None) -> None:
         super().__init__(text)
+        #: An `ErrorCode`, or one of `llm.errors` where a model has failed. Clients match it, people read the text.
         self.code = code
+        #: Seconds after which another try is worth it.
+        self.retry_after = retry_after
+
+
+class FrameError(Rejected):
+    """A frame or a text that cannot be used."""

@@ -16,7 +16,7 @@ from django.utils import timezone
 from agents import approvals
 from agents.policy import Verdict
 from sessions.database import atomic_until
-from sessions.errors import ToolCallRefused
+from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent
 from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session, ToolCall, ToolCallStatus, Via
@@ -44,7 +44,7 @@ class Decision:
 
 
 def decide(session_id: uuid.UUID, call_id: str, answer: Decision, *, deadline: float = math.inf) -> Change:
-    """Answer the approval of a call. Raises ToolCallRefused when there is none to answer, and TooLate."""
+    """Answer the approval of a call. Raises ToolCallRejected when there is none to answer, and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
         return _decided(session, _asked(session, call_id), answer)
@@ -57,9 +57,9 @@ def decide_plan(session_id: uuid.UUID, plan_id: str, answer: Decision, *, deadli
         known = _uuid(plan_id)
         plan = Plan.objects.filter(session=session, pk=known).select_related("call").first() if known else None
         if plan is None:
-            raise ToolCallRefused(ErrorCode.UNKNOWN_PLAN, f"No plan found with id={plan_id}.")
+            raise ToolCallRejected(ErrorCode.UNKNOWN_PLAN, f"No plan found with id={plan_id}.")
         if plan.status != PlanStatus.DRAFT:
-            raise ToolCallRefused(ErrorCode.APPROVAL_DECIDED, f"The plan is {plan.status} and waits for no decision.")
+            raise ToolCallRejected(ErrorCode.APPROVAL_DECIDED, f"The plan is {plan.status} and waits for no decision.")
         if answer.arguments is not None:
             answer = replace(answer, arguments={**plan.call.arguments, **answer.arguments})
         return _decided(session, _asked(session, plan.call.call_id), answer)
@@ -97,7 +97,7 @@ def expire(approval_id: uuid.UUID) -> Change:
         try:
             session = log.lock(found[0])
             call = _asked(session, found[1])
-        except (Session.DoesNotExist, ToolCallRefused):
+        except (Session.DoesNotExist, ToolCallRejected):
             return Change()
         events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: nobody approved this in time, so it was not run."
@@ -123,7 +123,7 @@ def expired_approvals() -> list[uuid.UUID]:
 def _asked(session: Session, call_id: str) -> ToolCall:
     call = open_call(session, call_id)
     if call.status != ToolCallStatus.ASKED:
-        raise ToolCallRefused(ErrorCode.APPROVAL_DECIDED, f"The tool call `{call_id}` waits for no decision.")
+        raise ToolCallRejected(ErrorCode.APPROVAL_DECIDED, f"The tool call `{call_id}` waits for no decision.")
     return call
 
 
@@ -141,12 +141,12 @@ def _decided(session: Session, call: ToolCall, answer: Decision) -> Change:
     if answer.arguments is not None:
         decision = judge_edit(session, call, answer.arguments)
         if decision.verdict is Verdict.DENY:
-            raise ToolCallRefused(ErrorCode.INVALID_ARGUMENTS, decision.reason)
+            raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, decision.reason)
         status = ApprovalStatus.EDITED
         call.arguments, call.digest = decision.arguments, approvals.digest(call.tool, decision.arguments)
     elif not approvals.is_same(call.approval.digest, call.tool, call.arguments):
         # Only somebody who writes to the database by hand comes here.
-        raise ToolCallRefused(ErrorCode.INVALID_ARGUMENTS, "The call is not the one that was shown.")
+        raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call is not the one that was shown.")
     call.status = ToolCallStatus.WAITING
     call.save(update_fields=["status", "arguments", "digest"])
     events = resolve_approval(session, call, status, via=via, by=by)

@@ -183,7 +183,7 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
         if turn is None:
             stopped = [] if turn_id else plans.cancel(session)
             if not stopped:
-                raise NothingToCancel("There is no open turn to cancel.")
+                raise NothingToCancel
             return Change(events=log.append(session, stopped))
         events = end_as_cancelled(session, turn)
         ready = next_ready_turn(session)

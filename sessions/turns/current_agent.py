@@ -11,7 +11,7 @@ from django.conf import settings
 from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
 from llm import catalog
 from sessions.database import atomic_until
-from sessions.errors import MessageRefused, UnknownAgent
+from sessions.errors import MessageRejected, UnknownAgent
 from sessions.events import log
 from sessions.events.log import NewEvent
 from sessions.models import (
@@ -48,14 +48,14 @@ def switch_agent(
 def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
     """Let another agent answer from here on.
 
-    Raises UnknownAgent, MessageRefused while a plan decides who works, and TooLate.
+    Raises UnknownAgent, MessageRejected while a plan decides who works, and TooLate.
     """
     require_agent(agent)
     with atomic_until(deadline):
         session = log.lock(session_id)
         if current_subtask(session):
             text = "A plan is being carried out and decides which agent works. Stop it first, or wait for its end."
-            raise MessageRefused(ErrorCode.PLAN_IN_PROGRESS, text)
+            raise MessageRejected(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
         new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
         events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])

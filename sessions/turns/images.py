@@ -14,7 +14,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from sessions.errors import ImageRefused, MessageRefused
+from sessions.errors import ImageRejected, MessageRejected
 from sessions.models import Image, MediaType, Session
 from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode
 
@@ -36,18 +36,18 @@ def _media_type(data: bytes) -> MediaType | None:
 
 
 def require_image(data: bytes) -> MediaType:
-    """Return what kind of picture this is. Raises ImageRefused."""
+    """Return what kind of picture this is. Raises ImageRejected."""
     if len(data) > MAX_IMAGE_BYTES:
         text = f"An image has at most {MAX_IMAGE_BYTES // 1024**2} MiB; send a smaller one."
-        raise ImageRefused(ErrorCode.IMAGE_TOO_LARGE, text)
+        raise ImageRejected(ErrorCode.IMAGE_TOO_LARGE, text)
     media_type = _media_type(data)
     if media_type is None:
-        raise ImageRefused(ErrorCode.INVALID_IMAGE, "This is no PNG, JPEG, GIF or WebP, which is what models read.")
+        raise ImageRejected(ErrorCode.INVALID_IMAGE, "Unsupported image type. Use PNG, JPEG, GIF or WebP.")
     return media_type
 
 
 def store(session_id: uuid.UUID, data: bytes) -> Image:
-    """Put a picture into a session; the same one again is the same row. Commits. Raises ImageRefused."""
+    """Put a picture into a session; the same one again is the same row. Commits. Raises ImageRejected."""
     media_type = require_image(data)
     # Also where it was there already: the day after which it may go begins anew.
     came = {"uploaded_at": timezone.now()}
@@ -67,7 +67,7 @@ def image_fields(image: Image) -> dict[str, Any]:
 
 
 def message_images(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
-    """Return what a message says of the pictures it shows, each once. The caller commits. Raises MessageRefused."""
+    """Return what a message says of the pictures it shows, each once. The caller commits. Raises MessageRejected."""
     if not wanted:
         return []
     named = session.images.filter(pk__in=wanted)
@@ -78,7 +78,7 @@ def message_images(session: Session, wanted: Sequence[uuid.UUID]) -> list[dict[s
         text = (
             f"There is no image `{missing}` in this session. Upload it first; one that no message shows goes in a day."
         )
-        raise MessageRefused(ErrorCode.IMAGE_NOT_FOUND, text)
+        raise MessageRejected(ErrorCode.IMAGE_NOT_FOUND, text)
     return [image_fields(found[each]) for each in dict.fromkeys(wanted)]
 
 

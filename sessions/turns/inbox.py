@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sessions import metrics
 from sessions.database import atomic_until
-from sessions.errors import MessageRefused
+from sessions.errors import MessageRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -48,7 +48,7 @@ def accept_message(
     The same `client_message_id` again is the same message, whatever its text. With `interrupt` the turn that is under
     way is stopped, and this message goes before all others that wait. `agent` answers from this message on. `images`
     are pictures of the session that it shows. The budgets of `api_key` count for the turn. Raises UnknownAgent,
-    MessageRefused, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
+    MessageRejected, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
     """
     require_agent(agent)
     message_id, turn_id = new_id(), new_id()
@@ -88,7 +88,7 @@ def accept_message(
 
 
 def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Change:
-    """Change the text of a message that waits. Raises MessageRefused and TooLate."""
+    """Change the text of a message that waits. Raises MessageRejected and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
         message = _waiting(session, message_id)
@@ -102,7 +102,7 @@ def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, 
 def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
     """Take back a message that waits: it is kept, but neither the model nor any client is shown it again.
 
-    Its turn ends as cancelled. Raises MessageRefused and TooLate.
+    Its turn ends as cancelled. Raises MessageRejected and TooLate.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
@@ -126,10 +126,10 @@ def _waiting(session: Session, message_id: uuid.UUID) -> Message:
     mine = session.messages.filter(pk=message_id, role=MessageRole.USER, withdrawn=False)
     message = mine.select_related("turn").first()
     if message is None:
-        raise MessageRefused(ErrorCode.MESSAGE_NOT_FOUND, f"There is no message `{message_id}` of yours here.")
+        raise MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, f"There is no message `{message_id}` of yours here.")
     if message.turn.status != TurnStatus.QUEUED or message.turn.attempt:
         text = "This message is being answered or has been already. Stop its turn, or send another message."
-        raise MessageRefused(ErrorCode.MESSAGE_BEGUN, text)
+        raise MessageRejected(ErrorCode.MESSAGE_BEGUN, text)
     return message
 
 

@@ -21,7 +21,7 @@ from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
-from sessions.errors import ToolCallRefused
+from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -82,7 +82,7 @@ def request_tools(
 def record_tool_result(
     session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float = math.inf
 ) -> Change:
-    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRefused and TooLate.
+    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRejected and TooLate.
 
     A client that asked its user itself sends the result of a call that nobody has approved here yet: then the result
     is the approval, and an error is the rejection.
@@ -92,7 +92,7 @@ def record_tool_result(
         call = open_call(session, call_id)
         if call.tool == plans.PROPOSAL:
             text = "A plan is no tool that a client runs: answer it with `plan_decision` or `hitl_decision`."
-            raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, text)
+            raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, text)
         events: list[LoggedEvent] = []
         if call.status == ToolCallStatus.ASKED:
             status = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
@@ -107,7 +107,7 @@ def record_tool_result(
 
 
 def open_call(session: Session, call_id: str) -> ToolCall:
-    """Return a call of the locked session that has no result yet. Raises ToolCallRefused."""
+    """Return a call of the locked session that has no result yet. Raises ToolCallRejected."""
     call = (
         ToolCall.objects.filter(turn__session=session, call_id=call_id)
         .select_related("turn", "approval")
@@ -115,9 +115,9 @@ def open_call(session: Session, call_id: str) -> ToolCall:
         .first()
     )
     if call is None:
-        raise ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
+        raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
     if call.status not in OPEN_CALLS or call.turn.status != TurnStatus.WAITING:
-        raise ToolCallRefused(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
+        raise ToolCallRejected(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
     return call
 
 

@@ -75,7 +75,7 @@ def is_open(question: Question) -> bool:
 async def choose(question: Question, claim: Claim, observe: Observer) -> AgentChoice:
     """Choose the agent for a turn's first step. `observe` receives the model call, if there is one.
 
-    Raises CallRefused and StaleAttempt.
+    Raises ModelCallDenied and StaleAttempt.
     """
     agents = question.agents
     calls: list[CallRecord] = []

@@ -15,13 +15,13 @@ from llm.errors import ModelNotAuthorized
 from llm.types import CallRecord, Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Observer, Vectors
 from sessions.billing import budgets, provider_keys
 from sessions.database import in_thread
-from sessions.errors import CallRefused
+from sessions.errors import ModelCallDenied
 from sessions.protocol import ErrorCode
 from sessions.results import Claim
 
 
 async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
-    """Call a model for a turn (`llm.calls.stream`). Raises ModelError, CallRefused and StaleAttempt."""
+    """Call a model for a turn (`llm.calls.stream`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await _own(claim, request.model)
     if endpoint:
         chunks = calls.stream(replace(request, endpoint=endpoint, fallbacks=()), observe=observe)
@@ -36,7 +36,7 @@ async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> A
 
 
 async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
-    """Have embeddings made for a turn (`llm.embeddings.embed`). Raises ModelError, CallRefused and StaleAttempt."""
+    """Have embeddings made for a turn (`llm.embeddings.embed`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await _own(claim, request.model)
     if claim.budgets and not endpoint:
         # What it may cost is what a model costs that reads the same and says next to nothing.
@@ -49,21 +49,21 @@ async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -
 
 
 async def _own(claim: Claim, model: str) -> Endpoint | None:
-    """Return what a user's own key for a model's provider is good for, if there is one. Raises CallRefused."""
+    """Return what a user's own key for a model's provider is good for, if there is one. Raises ModelCallDenied."""
     provider = model.partition("/")[0]
     return await in_thread(provider_keys.endpoint)(claim.owner_id, provider) if provider in claim.own_keys else None
 
 
 @contextmanager
 def _refusal(endpoint: Endpoint | None, model: str) -> Iterator[None]:
-    """Tell a user whose own key was not accepted what can be done about it. Raises CallRefused."""
+    """Tell a user whose own key was not accepted what can be done about it. Raises ModelCallDenied."""
     try:
         yield
     except ModelNotAuthorized as error:
         if endpoint is None:
             raise
         text = f"The provider {model.partition('/')[0]} did not accept your key. Store another one, or delete it."
-        raise CallRefused(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
+        raise ModelCallDenied(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
 
 
 def _within_budgets(claim: Claim, request: ModelRequest, observe: Observer) -> AsyncGenerator[Chunk]:

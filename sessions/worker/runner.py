@@ -29,10 +29,9 @@ from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import in_thread
-from sessions.errors import CallRefused, StaleAttempt
+from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
 from sessions.events.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, Session, new_id
-from sessions.protocol import ErrorCode
 from sessions.results import Change, Claim, StepResult
 from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.current_agent import is_single_agent
@@ -156,15 +155,15 @@ class StepRun:
             logger.warning("model_failed", error_code=error.code, detail=error.detail[:MAX_DETAIL_LENGTH])
             seconds = None if error.retry_after is None else math.ceil(error.retry_after)
             return await self.fail(error.code, str(error), retry_after=seconds)
-        except CallRefused as error:
+        except ModelCallDenied as error:
             return await self.fail(error.code, str(error), retry_after=error.retry_after)
         except TimeoutError:
             return await self.fail(Limit.TIME, Limit.TIME.sentence)
         except Exception:
             error_id = new_id()
             logger.exception("turn_crashed", error_id=str(error_id))
-            text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
-            return await self.fail(ErrorCode.INTERNAL_ERROR, text)
+            crash = InternalError(error_id)
+            return await self.fail(crash.code, str(crash))
 
     async def choose_agent(self) -> StepFinished | None:
         """In a turn's first step, choose the agent; return the orchestrator's own reply when it needs no model."""
@@ -205,7 +204,7 @@ class StepRun:
         )
 
     async def query(self, request: ModelRequest | EmbeddingRequest) -> StepFinished | Vectors:
-        """Call the model and show what it says as it comes. Raises ModelError, CallRefused and StaleAttempt."""
+        """Call the model and show what it says as it comes. Raises ModelError, ModelCallDenied and StaleAttempt."""
         if isinstance(request, EmbeddingRequest):
             return await model_access.embed(self.claim, request, observe=self.draft.add_call)
         started, is_silent = time.monotonic(), True

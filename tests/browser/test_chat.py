@@ -421,7 +421,7 @@ def test_a_file_that_is_not_an_image_is_rejected_and_the_text_is_kept(page: Page
     box(page).fill("/say Still here.")
     fake = FilePayload(name="fake.png", mimeType="image/png", buffer=b"no image")
     page.locator("#image-files").set_input_files([fake])
-    expect(page.locator("#notice")).to_contain_text("fake.png: This is no PNG, JPEG, GIF or WebP")
+    expect(page.locator("#notice")).to_contain_text("fake.png: Unsupported image type. Use PNG, JPEG, GIF or WebP")
     expect(page.get_by_label("Images to send")).to_be_hidden()
     box(page).press("Enter")
     expect(answers(page)).to_have_text("Still here.")

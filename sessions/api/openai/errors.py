@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sessions.errors import Refusal
-from sessions.protocol import ErrorCode
+from sessions.api.errors import STATUS, explain
+from sessions.protocol import ErrorCode, Rejected
 
-#: Statuses of failed turns by their code; all others are faults of the server.
-STATUS = {
-    "model_error": 502,
-    "model_not_found": 404,
-    "model_rate_limited": 429,
-    "model_context_too_long": 400,
-    "model_refused": 400,
-    "model_address_refused": 400,
-    "model_unavailable": 503,
-    "model_not_authorized": 502,
-    "model_truncated": 502,
-    "model_stalled": 504,
-    "model_timed_out": 504,
-    "model_took_too_long": 504,
-    "model_broken_tool_call": 502,
-    ErrorCode.TURN_TIMED_OUT: 504,
-    ErrorCode.TOOL_TIMED_OUT: 504,
-    ErrorCode.TOO_EXPENSIVE: 400,
-    ErrorCode.TOO_MANY_STEPS: 400,
-    ErrorCode.BUDGET_EXHAUSTED: 429,
-    ErrorCode.PRICE_UNKNOWN: 400,
-    ErrorCode.PROVIDER_KEY_REFUSED: 403,
-    ErrorCode.PROVIDER_KEY_UNREADABLE: 403,
-}
 #: Failures that the same request meets again, or that it costs too much to meet again. By their statuses alone clients
 #: would repeat it by themselves: the `openai` package does twice, and each time is a turn.
 LASTING = frozenset(
@@ -56,26 +34,32 @@ OPENAI_CODES = {
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 TYPES_OF_CODES: dict[str, str] = {ErrorCode.BUDGET_EXHAUSTED: "insufficient_quota"}
 
-AGAIN = "The answer had to be begun again, after a part of it was sent. Send the request again."
+#: Seconds after which clients may try again, where the error itself does not say.
+RETRY_AFTER_SECONDS: dict[str, int] = {ErrorCode.STORAGE_UNAVAILABLE: 2, ErrorCode.BROKER_UNAVAILABLE: 2}
+#: Codes of OpenAI's that are none of ours.
+MODEL_NOT_FOUND, ANSWER_RESTARTED = "model_not_found", "answer_restarted"
+UNSUPPORTED_VALUE, UNSUPPORTED_PARAMETER = "unsupported_value", "unsupported_parameter"
 
 
-class DoorError(Exception):
-    """A request that cannot be served, or an answer that failed; the sentence is for people."""
+class OpenAIError(Exception):
+    """An error in OpenAI's words. `status` is the code's (`sessions.api.errors`) unless it is given."""
 
     def __init__(
         self,
-        status: int,
         code: str,
         text: str,
         *,
+        status: int | None = None,
         param: str | None = None,
         retry_after: int | None = None,
-        again: bool = True,
+        can_retry: bool = True,
     ) -> None:
         super().__init__(text)
-        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+        self.status = status or STATUS.get(code, 500)
+        self.code, self.param = code, param
+        self.retry_after = retry_after or RETRY_AFTER_SECONDS.get(code)
         #: Clients that repeat requests by themselves may do it with this one, if its status is one for that.
-        self.again = again and code not in LASTING
+        self.can_retry = can_retry and self.status != 409 and code not in LASTING
 
     @property
     def body(self) -> dict[str, Any]:
@@ -96,7 +80,7 @@ class DoorError(Exception):
         headers: dict[str, str] = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
-        if not self.again:
+        if not self.can_retry:
             # No standard, but OpenAI's own clients obey it.
             headers["X-Should-Retry"] = "false"
         if self.status == 401:
@@ -104,23 +88,37 @@ class DoorError(Exception):
         return headers
 
 
-def of_turn(failed: dict[str, Any], *, again: bool) -> DoorError:
-    """Return the error of a turn, by the payload of its `turn_failed`; `again`: the request may be repeated."""
+def of_error(error: Exception) -> OpenAIError:
+    """Return any error in OpenAI's words."""
+    if isinstance(error, OpenAIError):
+        return error
+    problem = explain(error)
+    return OpenAIError(
+        problem.code, problem.text, status=problem.status, param=problem.param, retry_after=problem.retry_after
+    )
+
+
+def of_turn(failed: dict[str, Any], *, can_retry: bool) -> OpenAIError:
+    """Return the error of a turn, by the payload of its `turn_failed`; `can_retry`: the request may be repeated."""
     code, retry_after = failed["error_code"], failed.get("retry_after")
-    return DoorError(STATUS.get(code, 500), code, failed["error"], retry_after=retry_after, again=again)
+    return OpenAIError(code, failed["error"], retry_after=retry_after, can_retry=can_retry)
 
 
-def of_refusal(refusal: Refusal) -> DoorError:
-    """Return the error of a caller who may not do this, or is nobody any more."""
-    return DoorError(refusal.status, refusal.code, str(refusal), retry_after=refusal.retry_after)
-
-
-def no_model(name: str) -> DoorError:
-    """Return the error for a model that is not there."""
+def no_model(name: str) -> OpenAIError:
+    """Return the error for a model that does not exist."""
     text = f"There is no model `{name[:200]}` here. GET /v1/models lists what there is."
-    return DoorError(404, "model_not_found", text, param="model")
+    return OpenAIError(MODEL_NOT_FOUND, text, param="model")
 
 
-def invalid(param: str, text: str, code: str = ErrorCode.INVALID_FIELD) -> DoorError:
+def invalid(param: str, text: str, code: str = ErrorCode.INVALID_FIELD) -> OpenAIError:
     """Return the error for a field that cannot be used."""
-    return DoorError(400, code, text, param=param)
+    return OpenAIError(code, text, status=400, param=param)
+
+
+@contextmanager
+def in_field(param: str) -> Iterator[None]:
+    """Blame a field of the request for what is rejected; the status is 400 whatever it is at other APIs."""
+    try:
+        yield
+    except Rejected as error:
+        raise invalid(param, str(error), error.code) from None

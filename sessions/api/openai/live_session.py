@@ -15,14 +15,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.roles import UNASSIGNED
-from sessions.api.commands import announce, take, take_message
-from sessions.api.openai.errors import DoorError, invalid
+from sessions.api.commands import announce, take_message
+from sessions.api.http import no_session
+from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
 from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, require_supported, storable
 from sessions.database import in_thread
-from sessions.errors import ImageRefused, ToolCallRefused
+from sessions.errors import ToolCallRejected
 from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus, TurnStatus
-from sessions.protocol import MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.protocol import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.turns import images, tool_calls
 from sessions.turns.sessions import owned_session
 
@@ -31,11 +32,10 @@ HOLD = timedelta(minutes=10)
 
 
 async def session_of(owner_id: int, key: str) -> Session:
-    """Return the caller's session. Raises DoorError; somebody else's looks exactly like a missing one."""
+    """Return the caller's session. Raises OpenAIError; somebody else's looks exactly like a missing one."""
     session = await in_thread(owned_session)(owner_id, key)
     if session is None or session.is_completion:
-        text = f"You have no session `{key[:MAX_KEY_LENGTH]}`."
-        raise DoorError(404, ErrorCode.SESSION_NOT_FOUND, text, param="X-CodeLab-Session")
+        raise OpenAIError(ErrorCode.SESSION_NOT_FOUND, str(no_session(key)), param="X-CodeLab-Session")
     return session
 
 
@@ -52,9 +52,9 @@ class News:
 
 
 def news(request: ChatRequest) -> News:
-    """Return what is behind the last answer: results of tools, and all that the user says and shows. Raises DoorError.
+    """Return what follows the last answer: results of tools, and all that the user says and shows.
 
-    Several messages of the user are one.
+    Several messages of the user are one. Raises OpenAIError.
     """
     require_supported(request)
     agent = agent_of(request.model)
@@ -83,7 +83,7 @@ def news(request: ChatRequest) -> News:
 
 
 def _picture(url: str) -> bytes:
-    """Return the bytes of a picture. Raises DoorError."""
+    """Return the bytes of a picture. Raises OpenAIError."""
     kind, _, encoded = url.partition(",")
     if not kind.startswith("data:"):
         raise invalid("messages", "A session keeps its images: send them as data, not as addresses.")
@@ -91,10 +91,8 @@ def _picture(url: str) -> bytes:
         data = b64decode(encoded, validate=True)
     except ValueError:
         raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
-    try:
+    with in_field("messages"):
         images.require_image(data)
-    except ImageRefused as error:
-        raise invalid("messages", str(error), error.code) from None
     return data
 
 
@@ -108,7 +106,7 @@ async def send(
 ) -> tuple[uuid.UUID, int]:
     """Store what is new in a request; return the turn that answers, and the number behind which it does.
 
-    Raises DoorError, and what `sessions.api.commands.take` and `take_message` raise.
+    Raises OpenAIError, and what `record_tool_result` and `accept_message` raise.
     """
     # Before the results, with which the turn goes on. One that no message shows is forgotten.
     shown = [(await in_thread(images.store)(session.pk, picture)).pk for picture in new.pictures]
@@ -134,20 +132,14 @@ async def send(
 
 async def _result(session: Session, message: ChatMessage, *, deadline: float) -> tuple[uuid.UUID, int]:
     call_id = message.tool_call_id
-    try:
-        change = await take(
-            tool_calls.record_tool_result,
-            session.pk,
-            call_id,
-            content=storable(message.text),
-            failed=False,
-            deadline=deadline,
-        )
-        announce(change)
-    except ToolCallRefused as error:
-        if error.code != ErrorCode.TOOL_CALL_FINISHED:
-            raise invalid("messages", str(error), error.code) from None
-        # The same request again: its first answer was lost.
+    record, content = in_thread(tool_calls.record_tool_result), storable(message.text)
+    with in_field("messages"):
+        try:
+            announce(await record(session.pk, call_id, content=content, failed=False, deadline=deadline))
+        except ToolCallRejected as error:
+            # The same request again is no error: its first answer was lost.
+            if error.code != ErrorCode.TOOL_CALL_FINISHED:
+                raise
     return await in_thread(_finished)(session, call_id)
 
 

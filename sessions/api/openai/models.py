@@ -14,7 +14,7 @@ PREFIX = "codelab/"
 
 
 def agent_of(name: str) -> str:
-    """Return the agent that a name means, empty for a plain model. Raises DoorError where it is neither."""
+    """Return the agent that a name means, empty for a plain model. Raises OpenAIError where it is neither."""
     if name.startswith(PREFIX):
         agent = name.removeprefix(PREFIX)
         if agent not in ROLES:
@@ -32,7 +32,7 @@ def listed() -> list[dict[str, Any]]:
 
 
 def described(name: str) -> dict[str, Any]:
-    """Return a model in OpenAI's form; nobody knows when it was made. Raises DoorError."""
+    """Return a model in OpenAI's form; nobody knows when it was made. Raises OpenAIError."""
     agent_of(name)
     provider, slash, _ = name.partition("/")
     return {"id": name, "object": "model", "created": 0, "owned_by": provider if slash else "codelab"}

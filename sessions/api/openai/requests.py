@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llm.types import ModelImage
-from sessions.api.openai.errors import invalid
+from sessions.api.openai.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
 from sessions.api.openai.models import agent_of
 from sessions.models import CompletionKind
 from sessions.protocol import MAX_CALL_ID_LENGTH
@@ -155,7 +155,7 @@ class EmbeddingRequest(_Read):
 
 
 def chat(request: ChatRequest) -> CompletionRequest:
-    """Return what a request for an answer means. Raises DoorError."""
+    """Return what a request for an answer means. Raises OpenAIError."""
     agent = agent_of(request.model)
     require_supported(request)
     extra = request.model_extra or {}
@@ -172,7 +172,7 @@ def chat(request: ChatRequest) -> CompletionRequest:
 
 
 def embeddings(request: EmbeddingRequest) -> CompletionRequest:
-    """Return what a request for embeddings means. Raises DoorError."""
+    """Return what a request for embeddings means. Raises OpenAIError."""
     if agent_of(request.model):
         raise invalid("model", "An agent makes no embeddings; name a model for that.")
     inputs = request.inputs
@@ -185,15 +185,15 @@ def embeddings(request: EmbeddingRequest) -> CompletionRequest:
 
 
 def require_supported(request: ChatRequest) -> None:
-    """Refuse what would change the answer and is not done here. Raises DoorError."""
+    """Refuse what would change the answer and is not done here. Raises OpenAIError."""
     extra = request.model_extra or {}
     if request.n not in (None, 1):
-        raise invalid("n", "One answer for each request: leave `n` out, or send 1.", "unsupported_value")
+        raise invalid("n", "One answer for each request: leave `n` out, or send 1.", UNSUPPORTED_VALUE)
     for name in ("logprobs", "top_logprobs", "audio", "functions", "function_call", "web_search_options"):
         if extra.get(name):
-            raise invalid(name, f"`{name}` is not supported here; leave it out.", "unsupported_parameter")
+            raise invalid(name, f"`{name}` is not supported here; leave it out.", UNSUPPORTED_PARAMETER)
     if extra.get("modalities") not in (None, ["text"]):
-        raise invalid("modalities", "Answers are text here.", "unsupported_value")
+        raise invalid("modalities", "Answers are text here.", UNSUPPORTED_VALUE)
 
 
 def _message(message: ChatMessage, place: int) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
 
 
 def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
-    """Return the images of a message, as data or addresses. Raises DoorError."""
+    """Return the images of a message, as data or addresses. Raises OpenAIError."""
     said = len(message.text)
     return [_image(part, None if at == said else at, where) for part, at in message.image_parts]
 

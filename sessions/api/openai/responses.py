@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from llm.types import unpacked
-from sessions.api.openai.errors import AGAIN, DoorError
+from sessions.api.openai.errors import ANSWER_RESTARTED, OpenAIError
 from sessions.api.openai.turn_stream import Calls, End, Piece, Replaced, Text
 from sessions.turns.completions import TurnResult
 
@@ -40,14 +40,15 @@ class Chunks:
         return self._chunk({"role": "assistant", "content": ""})
 
     def write(self, piece: Piece) -> str:
-        """Return what a piece makes. Raises DoorError where what was sent would have to be taken back."""
+        """Return what a piece makes. Raises OpenAIError where what was sent would have to be taken back."""
         match piece:
             case Text(message_id, text, thought):
                 self._sent.add(message_id)
                 return self._chunk({"reasoning_content" if thought else "content": text})
             case Replaced(message_ids):
                 if not self._sent.isdisjoint(message_ids):
-                    raise DoorError(503, "answer_restarted", AGAIN)
+                    text = "The answer had to be begun again, after a part of it was sent. Send the request again."
+                    raise OpenAIError(ANSWER_RESTARTED, text, status=503)
                 return ""
             case Calls(calls):
                 # The whole of one call before the next begins: clients put them together in this order.

@@ -9,8 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from sessions.api.openai.errors import DoorError, of_turn
+from sessions.api.openai.errors import OpenAIError, of_turn
 from sessions.database import in_thread
+from sessions.errors import SessionDeleted
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import EventKind, MessageRole
 from sessions.protocol import ErrorCode
@@ -80,7 +81,7 @@ class Answer:
         self._calls: list[dict[str, Any]] = []
 
     async def pieces(self) -> AsyncGenerator[Piece]:
-        """Yield the pieces, the last one an End. Raises DoorError where the turn fails."""
+        """Yield the pieces, the last one an End. Raises OpenAIError where the turn fails, and SessionDeleted."""
         if self._take and (calls := await self._take()):
             async for piece in self._handed(calls):
                 yield piece
@@ -89,7 +90,7 @@ class Answer:
             async for event in events:
                 if event.kind == EventKind.SESSION_DELETED:
                     self.over = True
-                    raise DoorError(404, ErrorCode.SESSION_DELETED, "The session was deleted.")
+                    raise SessionDeleted
                 if event.payload.get("turn_id") != str(self.turn_id):
                     continue
                 async for piece in self._read(event.kind, event.payload):
@@ -124,9 +125,9 @@ class Answer:
     async def _ended(self, kind: str, payload: dict[str, Any]) -> AsyncGenerator[Piece]:
         if kind == EventKind.TURN_FAILED:
             # A session has the message now; the same request would put it there once more.
-            raise of_turn(payload, again=not self.in_session)
+            raise of_turn(payload, can_retry=not self.in_session)
         if kind == EventKind.TURN_CANCELLED:
-            raise DoorError(400, ErrorCode.CANCELLED, "Somebody has stopped this turn.")
+            raise OpenAIError(ErrorCode.CANCELLED, "The turn was stopped.")
         outcome = await in_thread(completions.turn_result)(self.turn_id)
         if outcome.finish_reason == "tool_calls":
             yield Calls(self._calls)

@@ -13,10 +13,10 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take
+from sessions.api.commands import announce, patience
 from sessions.api.http import owner
 from sessions.api.openai import live_session, requests
-from sessions.api.openai.errors import DoorError, invalid, of_refusal
+from sessions.api.openai.errors import invalid, of_error
 from sessions.api.openai.models import described, listed
 from sessions.api.openai.requests import ChatRequest, EmbeddingRequest
 from sessions.api.openai.responses import COMMENT, Chunks, Whole, data, embeddings
@@ -25,9 +25,9 @@ from sessions.api.streaming import Waited, while_signed_in
 from sessions.broker import require_broker
 from sessions.callers import Caller, Use, caller_of
 from sessions.database import in_thread
-from sessions.errors import NothingToCancel, Refusal
-from sessions.models import Session, new_id
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
+from sessions.errors import NothingToCancel
+from sessions.models import Session
+from sessions.protocol import MAX_KEY_LENGTH
 from sessions.turns import attempts, completions
 from sessions.turns.completions import CompletionRequest
 
@@ -128,12 +128,12 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
 
 
 async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> T:
-    """Return a whole answer. Raises what it raises, and DoorError as soon as its caller is nobody any more."""
+    """Return a whole answer. Raises what it raises, and AccessDenied as soon as its caller is signed out."""
     ended, coming = asyncio.ensure_future(caller.ended()), asyncio.ensure_future(whole)
     try:
         await asyncio.wait({ended, coming}, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
-            raise of_refusal(ended.result())
+            raise ended.result()
         return coming.result()
     finally:
         ended.cancel()
@@ -141,8 +141,8 @@ async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> 
         await asyncio.gather(ended, coming, return_exceptions=True)
 
 
-def _refused(refusal: Refusal) -> str:
-    return data(of_refusal(refusal).body)
+def _refused(error: Exception) -> str:
+    return data(of_error(error).body)
 
 
 async def _whole(answer: Answer, model: str) -> dict[str, Any]:
@@ -170,13 +170,8 @@ async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks) -> Async
                 yield line
             if isinstance(piece, End):
                 return
-    except DoorError as error:
-        yield data(error.body)
-    except Exception:
-        error_id = new_id()
-        logger.exception("stream_crashed", error_id=str(error_id))
-        text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
-        yield data(DoorError(500, ErrorCode.INTERNAL_ERROR, text).body)
+    except Exception as error:
+        yield data(of_error(error).body)
     finally:
         await _leave(answer, pieces)
 
@@ -193,7 +188,7 @@ async def _leave(answer: Answer, pieces: Waited[Piece]) -> None:
 async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
     with suppress(NothingToCancel, Session.DoesNotExist):
         try:
-            announce(await take(attempts.cancel, session_id, turn_id))
+            announce(await in_thread(attempts.cancel)(session_id, turn_id))
         except DatabaseError as error:
             # The turn goes on to its end, for nobody.
             logger.warning("completion_not_stopped", turn_id=str(turn_id), error=type(error).__name__)

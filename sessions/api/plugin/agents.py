@@ -8,12 +8,13 @@ from django.http import HttpRequest
 from ninja import Router
 
 from agents.roles import ROLES, Role
-from sessions.api.http import ERRORS, ApiError, ErrorOut
+from sessions.api.http import ERRORS, ErrorOut
 from sessions.api.plugin.lookup import project_of
 from sessions.api.plugin.schemas import AgentConfig, AgentList, AgentOut, agent_id
 from sessions.database import in_thread
+from sessions.errors import NotFound
 from sessions.models import Project, Session, TurnStatus
-from sessions.protocol import ErrorCode
+from sessions.protocol import ErrorCode, Rejected
 
 router = Router()
 
@@ -34,7 +35,7 @@ async def get_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.UUI
     for each in await _agents(await project_of(request, project_id)):
         if each.id == agent:
             return each
-    raise ApiError(404, ErrorCode.UNKNOWN_AGENT, f"There is no agent `{agent}`.")
+    raise NotFound(ErrorCode.UNKNOWN_AGENT, f"There is no agent `{agent}`.")
 
 
 @router.post(ALL, response={409: ErrorOut, **ERRORS})
@@ -58,9 +59,9 @@ async def delete_agent(request: HttpRequest, project_id: uuid.UUID, agent: uuid.
     raise _fixed()
 
 
-def _fixed() -> ApiError:
+def _fixed() -> Rejected:
     text = "The agents of this server are files that its operator changes; clients cannot."
-    return ApiError(409, ErrorCode.AGENTS_ARE_FIXED, text)
+    return Rejected(ErrorCode.AGENTS_ARE_FIXED, text)
 
 
 async def _agents(project: Project) -> list[AgentOut]:

@@ -10,8 +10,8 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take, take_message
-from sessions.api.http import ERRORS, ApiError, require_clean
+from sessions.api.commands import announce, patience, take_message
+from sessions.api.http import ERRORS, require_clean, streamed, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import project_of, session_of
 from sessions.api.plugin.schemas import (
@@ -27,9 +27,8 @@ from sessions.api.plugin.tool_messages import CLIENT_TOOLS
 from sessions.api.streaming import while_signed_in
 from sessions.callers import Use, caller_of
 from sessions.database import in_thread
-from sessions.errors import UnknownAgent
+from sessions.errors import EmptyMessage
 from sessions.models import MessageRole, Session, Turn, TurnStatus
-from sessions.protocol import ErrorCode
 from sessions.turns.sessions import delete_session, open_in_project
 
 router = Router()
@@ -75,7 +74,7 @@ async def delete_chat(request: HttpRequest, project_id: uuid.UUID, session_id: u
     """Delete a session with all that was said in it."""
     async with patience() as deadline:
         session = await session_of(request, project_id, session_id)
-        change = await take(delete_session, session.pk, deadline=deadline)
+        change = await in_thread(delete_session)(session.pk, deadline=deadline)
     announce(change)
     return Deleted(id=session_id)
 
@@ -108,22 +107,19 @@ async def send_message(
     """
     require_clean(body.content)
     if not body.content.strip():
-        raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
+        raise EmptyMessage("The message is empty: write something in `content`.")
     await caller_of(request).permit(Use.TURN)
     async with patience() as deadline:
         session = await session_of(request, project_id, session_id)
         waiting = Turn.objects.filter(session=session, status=TurnStatus.WAITING)
-        try:
-            accepted = await take_message(
-                session.pk,
-                body.content,
-                interrupt=await in_thread(waiting.exists)(),
-                agent=agent_named(body.target_agent) if body.target_agent else None,
-                api_key=caller_of(request).api_key,
-                deadline=deadline,
-            )
-        except UnknownAgent as error:
-            raise ApiError(400, error.code, str(error)) from None
+        accepted = await take_message(
+            session.pk,
+            body.content,
+            interrupt=await in_thread(waiting.exists)(),
+            agent=agent_named(body.target_agent) if body.target_agent else None,
+            api_key=caller_of(request).api_key,
+            deadline=deadline,
+        )
     announce(accepted)
     return ChatMessage(id=accepted.message_id, content=body.content, role="user", timestamp=timezone.now())
 
@@ -132,8 +128,5 @@ async def send_message(
 async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> StreamingHttpResponse:
     """Stream what happens in a session, one JSON object a line, until the client goes."""
     session = await session_of(request, project_id, session_id)
-    # Put there by our own server; under another one the stream does not wait for its reader.
-    events = await ndjson.stream(session, getattr(request, "scope", {}).get("writable"))
-    lines = while_signed_in(events, caller_of(request))
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=headers)
+    events = await ndjson.stream(session, writable_of(request))
+    return streamed(while_signed_in(events, caller_of(request)), "application/x-ndjson")

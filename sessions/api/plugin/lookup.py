@@ -6,8 +6,9 @@ import uuid
 
 from django.http import HttpRequest
 
-from sessions.api.http import ApiError, not_found, owner
+from sessions.api.http import no_session, owner
 from sessions.database import in_thread
+from sessions.errors import NotFound
 from sessions.models import Project, Session, ToolCall
 from sessions.protocol import ErrorCode
 
@@ -17,7 +18,7 @@ async def project_of(request: HttpRequest, project_id: uuid.UUID) -> Project:
     mine = Project.objects.filter(pk=project_id, owner_id=owner(request).pk)
     project = await in_thread(mine.first)()
     if project is None:
-        raise ApiError(404, ErrorCode.PROJECT_NOT_FOUND, f"You have no project `{project_id}`.")
+        raise NotFound(ErrorCode.PROJECT_NOT_FOUND, f"You have no project `{project_id}`.")
     return project
 
 
@@ -26,7 +27,7 @@ async def session_of(request: HttpRequest, project_id: uuid.UUID, session_id: uu
     mine = Session.objects.filter(pk=session_id, project_id=project_id, owner_id=owner(request).pk)
     session = await in_thread(mine.first)()
     if session is None:
-        raise not_found(str(session_id))
+        raise no_session(str(session_id))
     return session
 
 
@@ -37,5 +38,5 @@ async def call_of(request: HttpRequest, project_id: uuid.UUID, call: uuid.UUID) 
     )
     found = await in_thread(mine.select_related("turn").first)()
     if found is None:
-        raise ApiError(404, ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call}` in this project.")
+        raise NotFound(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call}` in this project.")
     return found

@@ -9,13 +9,12 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take
-from sessions.api.http import ERRORS, ErrorOut, owner, refused, require_clean
+from sessions.api.commands import announce, patience
+from sessions.api.http import ERRORS, ErrorOut, owner, require_clean
 from sessions.api.plugin.lookup import call_of
 from sessions.api.plugin.schemas import ApprovalOut, RejectIn, ToolResultIn, ToolResultOut
-from sessions.errors import ToolCallRefused
+from sessions.database import in_thread
 from sessions.models import Via
-from sessions.results import Change
 from sessions.turns import approvals, tool_calls
 from sessions.turns.approvals import Decision
 
@@ -53,34 +52,24 @@ async def take_result(
     failed = body.status == "failed"
     call = await call_of(request, project_id, tool_id)
     async with patience() as deadline:
-        try:
-            change = await take(
-                tool_calls.record_tool_result,
-                call.turn.session_id,
-                call.call_id,
-                content=_content(body),
-                failed=failed,
-                deadline=deadline,
-            )
-        except ToolCallRefused as error:
-            raise refused(error) from None
+        record = in_thread(tool_calls.record_tool_result)
+        change = await record(
+            call.turn.session_id, call.call_id, content=_content(body), failed=failed, deadline=deadline
+        )
     announce(change)
     return ToolResultOut(tool_id=tool_id, status=body.status, message="The result was taken.")
 
 
 async def _decide(
     request: HttpRequest, project_id: uuid.UUID, approval_id: uuid.UUID, *, approve: bool, feedback: str = ""
-) -> Change:
+) -> None:
     require_clean(feedback)
     call = await call_of(request, project_id, approval_id)
     answer = Decision(approve=approve, feedback=feedback, by=owner(request).pk, via=Via.REST)
     async with patience() as deadline:
-        try:
-            change = await take(approvals.decide, call.turn.session_id, call.call_id, answer, deadline=deadline)
-        except ToolCallRefused as error:
-            raise refused(error) from None
+        decide = in_thread(approvals.decide)
+        change = await decide(call.turn.session_id, call.call_id, answer, deadline=deadline)
     announce(change)
-    return change
 
 
 def _content(body: ToolResultIn) -> str:

@@ -9,12 +9,11 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from agents.roles import ROLES, Role
-from sessions.api.commands import announce, patience, take
-from sessions.api.http import ERRORS, ApiError, owned, require_clean
+from sessions.api.commands import announce, patience
+from sessions.api.http import ERRORS, owned, require_clean
 from sessions.api.rest import serializers
 from sessions.api.rest.schemas import Switch
 from sessions.database import in_thread
-from sessions.errors import UnknownAgent
 from sessions.models import Session
 from sessions.turns.current_agent import choose_agent
 
@@ -91,10 +90,8 @@ async def switch_agent(request: HttpRequest, session_id: str, body: SwitchIn) ->
     async with patience() as deadline:
         session = await owned(request, session_id)
         if session.current_agent != body.target_agent:
-            try:
-                change = await take(choose_agent, session.pk, body.target_agent, reason=body.reason, deadline=deadline)
-            except UnknownAgent as error:
-                raise ApiError(400, error.code, str(error)) from None
+            choose = in_thread(choose_agent)
+            change = await choose(session.pk, body.target_agent, reason=body.reason, deadline=deadline)
             announce(change)
     return await get_current_agent(request, session_id)
 

@@ -10,22 +10,20 @@ from typing import Any, Literal
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from sessions.api.commands import announce, patience, take
-from sessions.api.http import ERRORS, ApiError, ErrorOut, owned, owner, refused, require_clean
+from sessions.api.commands import announce, patience
+from sessions.api.http import ERRORS, ErrorOut, owned, owner, require_clean
 from sessions.database import in_thread
-from sessions.errors import ToolCallRefused
-from sessions.models import Approval, Via
-from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode
+from sessions.errors import InvalidField
+from sessions.models import Approval, EventKind, Via
+from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH
 from sessions.turns import approvals
 from sessions.turns.approvals import Decision
+from sessions.turns.plans import PROPOSAL
 
 router = Router(tags=["approvals"])
 
 ONE = "/sessions/{path:session_id}"
 ANSWERS = {**ERRORS, 409: ErrorOut}
-#: The tool whose approval is that of a plan. The original's editor would take it for a tool of its own, which it lacks,
-#: and answer with an error, which is a rejection: it gets plans by their frames.
-PLAN = "create_plan"
 MANY = 100
 
 
@@ -89,7 +87,9 @@ async def list_pending_approvals(request: HttpRequest, session_id: str, plans: b
 
     def read() -> list[PendingApproval]:
         rows = approvals.pending(session.pk)
-        return [_pending(row) for row in (rows if plans else rows.exclude(call__tool=PLAN))]
+        # The original's editor would take a plan for a tool that it lacks, and answer with an error, which is a
+        # rejection: it gets plans by their frames.
+        return [_pending(row) for row in (rows if plans else rows.exclude(call__tool=PROPOSAL))]
 
     found = await in_thread(read)()
     return PendingApprovals(session_id=session.key, pending_approvals=found, count=len(found))
@@ -100,7 +100,7 @@ async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> Dec
     """Answer a call that waits: let it run, let it run with other arguments, or not at all. The first answer wins."""
     arguments = body.modified_arguments if body.decision == "edit" else None
     if body.decision == "edit" and arguments is None:
-        raise ApiError(400, ErrorCode.INVALID_FIELD, "An `edit` needs `modified_arguments` to run the call with.")
+        raise InvalidField("An `edit` needs `modified_arguments` to run the call with.")
     answer = _answer(request, approve=body.decision != "reject", arguments=arguments, feedback=_said(body))
     return await _store(request, session_id, body.decision, [body.call_id], answer)
 
@@ -109,7 +109,7 @@ async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> Dec
 async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> Decided:
     """Answer several calls at once: all of them or, when one of them waits no longer, none."""
     if body.call_ids is None and not body.all:
-        raise ApiError(400, ErrorCode.INVALID_FIELD, "Name the calls in `call_ids`, or say `all`.")
+        raise InvalidField("Name the calls in `call_ids`, or say `all`.")
     answer = _answer(request, approve=body.decision == "approve", feedback=_said(body))
     call_ids = None if body.call_ids is None else list(dict.fromkeys(body.call_ids))
     return await _store(request, session_id, body.decision, call_ids, answer)
@@ -121,12 +121,9 @@ async def _store(
     require_clean(answer.feedback, *(call_ids or ()), *_texts(answer.arguments))
     async with patience() as deadline:
         session = await owned(request, session_id)
-        try:
-            change = await take(approvals.decide_all, session.pk, call_ids, answer, deadline=deadline)
-        except ToolCallRefused as error:
-            raise refused(error) from None
+        change = await in_thread(approvals.decide_all)(session.pk, call_ids, answer, deadline=deadline)
     announce(change)
-    decided = [event.payload["call_id"] for event in change.events if event.kind == "approval_decided"]
+    decided = [event.payload["call_id"] for event in change.events if event.kind == EventKind.APPROVAL_DECIDED]
     return Decided(session_id=session.key, decision=decision, call_ids=decided, count=len(decided))
 
 
@@ -156,7 +153,7 @@ def _pending(row: Approval) -> PendingApproval:
     call = row.call
     return PendingApproval(
         request_id=row.pk,
-        request_type="plan" if call.tool == PLAN else "tool",
+        request_type="plan" if call.tool == PROPOSAL else "tool",
         subject=call.tool,
         details={"arguments": call.arguments},
         reason=call.reason,

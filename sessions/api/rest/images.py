@@ -8,11 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from sessions.api.commands import patience
-from sessions.api.http import ERRORS, ApiError, ErrorOut, not_found, owned, owner, require_clean
+from sessions.api.http import ERRORS, ErrorOut, no_session, owned, owner, require_clean
 from sessions.api.rest.schemas import ImageOut
 from sessions.callers import Use, caller_of
 from sessions.database import in_thread
-from sessions.errors import ImageRefused
+from sessions.errors import NotFound
 from sessions.models import Image
 from sessions.protocol import MAX_IMAGE_BYTES, MAX_KEY_LENGTH, ErrorCode
 from sessions.turns import images
@@ -37,14 +37,11 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
     within a day is deleted.
     """
     if not 0 < len(session_id) <= MAX_KEY_LENGTH:
-        raise not_found(session_id)
+        raise no_session(session_id)
     require_clean(session_id)
     # One byte more than is allowed tells that there is more. Django's own limit is that of the other endpoints.
     data = request.read(MAX_IMAGE_BYTES + 1)
-    try:
-        images.require_image(data)
-    except ImageRefused as error:
-        raise ApiError(413 if error.code == ErrorCode.IMAGE_TOO_LARGE else 400, error.code, str(error)) from None
+    images.require_image(data)
     await caller_of(request).permit(Use.IMAGE)
     async with patience():
         session = await in_thread(open_session)(owner(request).pk, session_id)
@@ -58,5 +55,5 @@ async def get_image(request: HttpRequest, session_id: str, image_id: uuid.UUID) 
     session = await owned(request, session_id)
     image = await in_thread(Image.objects.filter(session=session, pk=image_id).first)()
     if image is None:
-        raise ApiError(404, ErrorCode.IMAGE_NOT_FOUND, f"There is no image `{image_id}` in this session.")
+        raise NotFound(ErrorCode.IMAGE_NOT_FOUND, f"There is no image `{image_id}` in this session.")
     return HttpResponse(bytes(image.data), content_type=image.media_type, headers=HEADERS)

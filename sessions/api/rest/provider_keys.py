@@ -11,9 +11,10 @@ from ninja import Field, Router, Schema
 from pydantic import SecretStr
 
 from llm import catalog
-from sessions.api.http import ERRORS, ApiError, owner, require_clean
+from sessions.api.http import ERRORS, owner, require_clean
 from sessions.billing import provider_keys
 from sessions.database import in_thread
+from sessions.errors import InvalidField, NotFound
 from sessions.models import ProviderKey
 from sessions.protocol import ErrorCode
 
@@ -46,10 +47,10 @@ async def put_provider_key(request: HttpRequest, provider: str, body: ProviderKe
     """Store the caller's key for a provider, in place of an older one; counts from the next model call on."""
     if provider not in catalog.provider_names():
         names = ", ".join(sorted(catalog.provider_names()))
-        raise ApiError(404, ErrorCode.UNKNOWN_PROVIDER, f"There is no provider `{provider[:64]}`. There are: {names}.")
+        raise NotFound(ErrorCode.UNKNOWN_PROVIDER, f"There is no provider `{provider[:64]}`. There are: {names}.")
     key = body.api_key.get_secret_value().strip()
     if not (key and key.isascii() and key.isprintable()):
-        raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `api_key` is not usable: no key has such characters.")
+        raise InvalidField("Field `api_key` is not usable: no key has such characters.")
     require_clean(body.api_base)
     _require_address(body.api_base)
     return _shown(await in_thread(provider_keys.store)(owner(request).pk, provider, key, body.api_base))
@@ -85,7 +86,7 @@ def _require_address(url: str) -> None:
     schemes = {"https", "http"} if settings.CODELAB_PRIVATE_MODEL_ADDRESSES else {"https"}
     if not good or parts.scheme not in schemes or parts.query or parts.fragment:
         text = "Field `api_base` is not usable: it must look like https://host/v1, without a key in it."
-        raise ApiError(400, ErrorCode.INVALID_FIELD, text)
+        raise InvalidField(text)
 
 
 def _shown(key: ProviderKey) -> ProviderKeyOut:
@@ -94,5 +95,5 @@ def _shown(key: ProviderKey) -> ProviderKeyOut:
     )
 
 
-def _not_found(provider: str) -> ApiError:
-    return ApiError(404, ErrorCode.PROVIDER_KEY_NOT_FOUND, f"You have no key for `{provider[:64]}`.")
+def _not_found(provider: str) -> NotFound:
+    return NotFound(ErrorCode.PROVIDER_KEY_NOT_FOUND, f"You have no key for `{provider[:64]}`.")

@@ -10,10 +10,11 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from agents.policy import Effect, Rule
-from sessions.api.http import ERRORS, ApiError, ErrorOut, owned, owner, require_clean
+from sessions.api.http import ERRORS, ErrorOut, owned, owner, require_clean
 from sessions.database import in_thread
+from sessions.errors import NotFound
 from sessions.models import PolicyRule, Session
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected
 
 router = Router(tags=["rules"])
 
@@ -73,7 +74,7 @@ async def add_rule(request: HttpRequest, body: RuleIn) -> RuleOut:
 
     rule = await in_thread(write)()
     if rule is None:
-        raise ApiError(409, ErrorCode.TOO_MANY_RULES, f"You have {MANY} rules. Delete some that you no longer need.")
+        raise Rejected(ErrorCode.TOO_MANY_RULES, f"You have {MANY} rules. Delete some that you no longer need.")
     return rule
 
 
@@ -83,7 +84,7 @@ async def delete_rule(request: HttpRequest, rule_id: uuid.UUID) -> RuleDeleted:
     mine = PolicyRule.objects.filter(owner_id=owner(request).pk, pk=rule_id)
     count, _ = await in_thread(mine.delete)()
     if not count:
-        raise ApiError(404, ErrorCode.RULE_NOT_FOUND, f"You have no rule `{rule_id}`.")
+        raise NotFound(ErrorCode.RULE_NOT_FOUND, f"You have no rule `{rule_id}`.")
     return RuleDeleted(id=rule_id)
 
 

@@ -9,11 +9,22 @@ import asyncio
 import uuid
 from typing import Any
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take, take_message
-from sessions.api.http import ERRORS, MAX_NUMBER, MAX_OFFSET, ApiError, ErrorOut, not_found, owned, owner, require_clean
+from sessions.api.commands import announce, patience, take_message
+from sessions.api.http import (
+    ERRORS,
+    MAX_NUMBER,
+    MAX_OFFSET,
+    ErrorOut,
+    no_session,
+    owned,
+    owner,
+    require_clean,
+    streamed,
+    writable_of,
+)
 from sessions.api.rest import serializers
 from sessions.api.rest.schemas import (
     Answer,
@@ -35,10 +46,10 @@ from sessions.api.rest.schemas import (
 from sessions.api.streaming import numbered, stream, while_signed_in
 from sessions.callers import Use, caller_of
 from sessions.database import in_thread
+from sessions.errors import EmptyMessage, InvalidField, TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import EventKind, MessageRole, TurnStatus
-from sessions.protocol import ErrorCode
 from sessions.results import Accepted
 from sessions.turns import attempts, inbox, sessions
 from sessions.turns.sessions import open_session
@@ -56,7 +67,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Send a message. It is stored when this answers; with `wait` the answer comes along."""
     require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
-        raise ApiError(400, ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
+        raise EmptyMessage("The message is empty: write something in `message`.")
     await caller_of(request).permit(Use.TURN)
     async with patience() as deadline:
         session = await in_thread(open_session)(owner(request).pk, body.session_id)
@@ -94,9 +105,13 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                     out.answer = Answer(message_id=payload["message_id"], content=payload["content"])
                 elif event.kind == EventKind.TURN_FAILED:
                     more = {"message_id": str(out.message_id), "turn_id": turn_id, "session_id": out.session_id}
-                    if "retry_after" in payload:
-                        more["retry_after"] = payload["retry_after"]
-                    raise ApiError(502, payload["error_code"], payload["error"], turn_status="failed", **more)
+                    raise TurnFailed(
+                        payload["error_code"],
+                        payload["error"],
+                        retry_after=payload.get("retry_after"),
+                        turn_status="failed",
+                        **more,
+                    )
                 elif event.kind == EventKind.TURN_WAITING:
                     out.status = TurnStatus.WAITING.value
                     return out
@@ -140,7 +155,7 @@ async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID 
     """Stop a turn, or without an id the one that is running, waiting or next."""
     async with patience() as deadline:
         session = await owned(request, session_id)
-        change = await take(attempts.cancel, session.pk, turn_id, deadline=deadline)
+        change = await in_thread(attempts.cancel)(session.pk, turn_id, deadline=deadline)
     announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
@@ -161,7 +176,7 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
     require_clean(body.content)
     async with patience() as deadline:
         session = await owned(request, session_id)
-        change = await take(inbox.edit_message, session.pk, message_id, body.content, deadline=deadline)
+        change = await in_thread(inbox.edit_message)(session.pk, message_id, body.content, deadline=deadline)
     announce(change)
     return WaitingMessage(**change.events[-1].payload)
 
@@ -171,7 +186,7 @@ async def withdraw_message(request: HttpRequest, session_id: str, message_id: uu
     """Take back a message that waits for its answer."""
     async with patience() as deadline:
         session = await owned(request, session_id)
-        change = await take(inbox.withdraw_message, session.pk, message_id, deadline=deadline)
+        change = await in_thread(inbox.withdraw_message)(session.pk, message_id, deadline=deadline)
     announce(change)
     return CancelOut(turn_id=change.events[-1].payload["turn_id"])
 
@@ -183,13 +198,10 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
     last_seen = request.headers.get("Last-Event-ID", "")
     after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
     if after > MAX_NUMBER:
-        raise ApiError(400, ErrorCode.INVALID_FIELD, "Field `after` is not usable: it is larger than any number.")
+        raise InvalidField("Field `after` is not usable: it is larger than any number.")
     if "text/event-stream" in request.headers.get("Accept", ""):
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        # Put there by our own server (`codelab.web_server`); under another one the stream does not wait for its reader.
-        events = stream(session.pk, after, getattr(request, "scope", {}).get("writable"))
-        content = while_signed_in(events, caller_of(request))
-        return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)
+        events = stream(session.pk, after, writable_of(request))
+        return streamed(while_signed_in(events, caller_of(request)), "text/event-stream")
     page = await in_thread(log.since)(session.pk, after)
     return EventPage(
         events=[EventOut(**numbered(event)) for event in page],
@@ -212,7 +224,9 @@ async def change_session(request: HttpRequest, session_id: str, body: SessionCha
     require_clean(body.title or "")
     async with patience() as deadline:
         session = await owned(request, session_id)
-        change = await take(sessions.change_session, session.pk, title=body.title, mode=body.mode, deadline=deadline)
+        change = await in_thread(sessions.change_session)(
+            session.pk, title=body.title, mode=body.mode, deadline=deadline
+        )
     announce(change)
     return await _shown(request, session_id)
 
@@ -222,7 +236,7 @@ async def delete_session(request: HttpRequest, session_id: str) -> SessionDelete
     """Delete a session with all that was said in it. What is under way is stopped first."""
     async with patience() as deadline:
         session = await owned(request, session_id)
-        change = await take(sessions.delete_session, session.pk, deadline=deadline)
+        change = await in_thread(sessions.delete_session)(session.pk, deadline=deadline)
     announce(change)
     return SessionDeleted(id=session.key, session_id=session.key)
 
@@ -230,5 +244,5 @@ async def delete_session(request: HttpRequest, session_id: str) -> SessionDelete
 async def _shown(request: HttpRequest, key: str) -> SessionOut:
     row = await in_thread(serializers.flat)(owner(request).pk, key)
     if row is None:
-        raise not_found(key)
+        raise no_session(key)
     return row

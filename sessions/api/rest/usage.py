@@ -10,9 +10,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Field, Router, Schema
 
-from sessions.api.http import ERRORS, MAX_OFFSET, ApiError, owned, owner
+from sessions.api.http import ERRORS, MAX_OFFSET, owned, owner
 from sessions.billing import usage
 from sessions.database import in_thread
+from sessions.errors import InvalidField, NotFound
 from sessions.models import EventKind
 from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
 from sessions.turns.sessions import owned_session
@@ -130,7 +131,7 @@ async def get_session_usage(request: HttpRequest, session_id: str, limit: int = 
     session = await in_thread(owned_session)(owner(request).pk, session_id)
     if session is None:
         name = session_id[:MAX_KEY_LENGTH]
-        raise ApiError(404, ErrorCode.SESSION_NOT_FOUND, f"No metrics found for session {name}")
+        raise NotFound(ErrorCode.SESSION_NOT_FOUND, f"No metrics found for session {name}")
     return SessionUsage(**await in_thread(usage.of_session)(session, _bounded(limit)))
 
 
@@ -140,7 +141,7 @@ async def get_audit_log(
 ) -> AuditLog:
     """Return what happened last, the newest first: in one session, or in those used last."""
     if event_type is not None and event_type not in EventKind.values:
-        raise ApiError(400, ErrorCode.INVALID_FIELD, f"There is no event type `{event_type[:64]}`.")
+        raise InvalidField(f"There is no event type `{event_type[:64]}`.")
     session = await owned(request, session_id) if session_id else None
     limit = _bounded(limit)
 

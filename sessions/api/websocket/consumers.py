@@ -18,12 +18,13 @@ from django.db import Error as DatabaseError
 
 from sessions import metrics, protocol
 from sessions.api.commands import announce, patience, take_frame
+from sessions.api.errors import explain
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
 from sessions.api.websocket.snapshot import snapshot
 from sessions.api.websocket.tool_offers import Offers
 from sessions.callers import Caller, Use
-from sessions.database import TooLate, in_thread
-from sessions.errors import BrokerUnavailable, MessageRefused, NothingToCancel, Refusal, ToolCallRefused, UnknownAgent
+from sessions.database import in_thread
+from sessions.errors import AccessDenied, SessionDeleted
 from sessions.events import reads
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
@@ -33,6 +34,7 @@ from sessions.protocol import (
     ErrorCode,
     FrameError,
     Hello,
+    Rejected,
     Request,
     UserMessage,
 )
@@ -41,7 +43,6 @@ from sessions.turns.sessions import open_session, set_client_plans, set_client_t
 
 logger = structlog.get_logger(__name__)
 
-DELETED = "This session was deleted."
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_LENGTH = 18
 #: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
@@ -90,38 +91,36 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.caller: Caller = scope["caller"]
         if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
             text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
-            await self.refuse(ErrorCode.INVALID_SESSION_KEY, text, CloseCode.INVALID_SESSION_KEY)
+            await self.reject(Rejected(ErrorCode.INVALID_SESSION_KEY, text))
         else:
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
                 try:
                     async with patience():
                         session = await self.attach()
-                except Refusal as refusal:
-                    await self.turn_away(refusal)
+                except AccessDenied as error:
+                    await self.reject(error)
                     return
                 if not events:
                     self.follow(session, self.start_of(session))
 
-    async def refuse(self, code: ErrorCode, text: str, close_code: CloseCode) -> None:
-        """Say why this socket is of no use, and close it."""
-        await self.send_error(code, text)
-        await self.close(int(close_code))
-
-    async def turn_away(self, refusal: Refusal) -> None:
-        """Say what the caller may not do; close the socket when that is to use it."""
-        if refusal.close_code is not None and self.sending is not None:
+    async def reject(self, error: Exception) -> None:
+        """Answer with an error frame and count it; close the socket where the error ends it."""
+        problem = explain(error)
+        if problem.close_code is not None and self.sending not in (None, asyncio.current_task()):
             self.sending.cancel()
-        await self.send_error(refusal.code, str(refusal), refusal.retry_after)
-        if refusal.close_code is not None:
-            await self.close(int(refusal.close_code))
+        metrics.frames_refused.labels(error_code=str(problem.code)).inc()
+        frame = protocol.error_frame(str(problem.code), problem.text, retry_after=problem.retry_after)
+        await self.send(protocol.encode(frame))
+        if problem.close_code is not None:
+            await self.close(int(problem.close_code))
 
     async def watch(self) -> None:
-        """End the socket when its caller is nobody any more."""
-        await self.turn_away(await self.caller.ended())
+        """End the socket when its caller is signed out."""
+        await self.reject(await self.caller.ended())
 
     async def attach(self) -> Session:
-        """Find out who is calling and open the session; raises Refusal."""
+        """Find out who is calling and open the session; raises AccessDenied."""
         if self.session is None:
             user = await self.caller.identify(self.key)
             await self.caller.permit(Use.CONNECTION)
@@ -167,7 +166,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 for frame in frames_of(event, self.dialect):
                     await self.send(frame)
                 if event.kind == EventKind.SESSION_DELETED:
-                    await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
+                    await self.reject(SessionDeleted())
                     return
                 if self.offers is not None:
                     self.offers.note(event)
@@ -208,25 +207,11 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 change = await self.store(session, frame, deadline)
             self.feed.look()
             announce(change)
-        except Refusal as refusal:
-            await self.turn_away(refusal)
-        except (FrameError, ToolCallRefused, MessageRefused, UnknownAgent) as error:
-            await self.send_error(error.code, str(error))
-        except NothingToCancel as error:
-            await self.send_error(ErrorCode.NOTHING_TO_CANCEL, str(error))
         except Session.DoesNotExist:
-            await self.refuse(ErrorCode.SESSION_DELETED, DELETED, CloseCode.SESSION_DELETED)
-        except BrokerUnavailable as error:
-            await self.send_error(ErrorCode.BROKER_UNAVAILABLE, str(error))
-        except (DatabaseError, TooLate, TimeoutError) as error:
-            logger.warning("frame_not_stored", error=type(error).__name__)
-            text = "The server cannot store anything at the moment; nothing was taken. Send it again in a moment."
-            await self.send_error(ErrorCode.STORAGE_UNAVAILABLE, text)
-        except Exception:
-            error_id = new_id()
-            logger.exception("frame_crashed", error_id=str(error_id))
-            text = f"Something went wrong on the server. Tell its operator this number: {error_id}."
-            await self.send_error(ErrorCode.INTERNAL_ERROR, text)
+            # A request would not find its session; a socket has lost the only one it is for, and is closed.
+            await self.reject(SessionDeleted())
+        except Exception as error:
+            await self.reject(error)
 
     def begin(self, session: Session) -> None:
         """Follow a session that could not be followed when the socket was opened."""
@@ -271,11 +256,6 @@ class SessionConsumer(AsyncWebsocketConsumer):
             if self.dialect.events:
                 await self.send(protocol.encode(accepted_frame(change, frame)))
         return change
-
-    async def send_error(self, code: ErrorCode, text: str, retry_after: int | None = None) -> None:
-        """Answer with an error frame and count it."""
-        metrics.frames_refused.labels(error_code=str(code)).inc()
-        await self.send(protocol.encode(protocol.error_frame(str(code), text, retry_after=retry_after)))
 
 
 class OriginalConsumer(SessionConsumer):

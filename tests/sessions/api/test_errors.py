@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +14,26 @@ from ninja.errors import HttpError, ValidationError
 
 from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
-from sessions import protocol
-from sessions.api.http import ApiError
+from llm.errors import ModelError
+from sessions import errors, protocol
+from sessions.api.errors import CLOSE, STATUS
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import TooLate
 from sessions.errors import (
+    AccessDenied,
     BrokerUnavailable,
-    MessageRefused,
+    EmptyMessage,
+    InvalidField,
+    MessageRejected,
+    NotFound,
     NothingToCancel,
-    Refusal,
-    ToolCallRefused,
+    StaleAttempt,
+    ToolCallRejected,
+    TurnFailed,
     UnknownAgent,
 )
 from sessions.models import Session
-from sessions.protocol import CloseCode, ErrorCode, FrameError
+from sessions.protocol import CloseCode, ErrorCode, FrameError, Rejected
 
 TEXT = "A sentence."
 
@@ -61,52 +68,48 @@ async def by_socket(error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[
     return sent[0], closed[0] if closed else None
 
 
-def not_signed_in() -> Refusal:
-    return Refusal(ErrorCode.NOT_SIGNED_IN, TEXT, status=401, close_code=CloseCode.NOT_SIGNED_IN)
-
-
-def limited(*, closes: bool) -> Refusal:
-    close_code = CloseCode.RATE_LIMITED if closes else None
-    return Refusal(ErrorCode.RATE_LIMITED, TEXT, status=429, close_code=close_code, retry_after=7)
-
-
-def lacks_scope(*, closes: bool) -> Refusal:
-    close_code = CloseCode.NOT_ALLOWED if closes else None
-    return Refusal(ErrorCode.INSUFFICIENT_SCOPE, TEXT, status=403, close_code=close_code)
-
-
 INVALID = [{"type": "x", "loc": ("body", "parameter", "field", 3), "msg": "It is wrong"}]
 
 #: An error, its code, its status by HTTP, and the code with which a socket is closed.
 MATRIX: dict[str, tuple[Exception, str, int, int | None]] = {
-    "not_signed_in": (not_signed_in(), "not_signed_in", 401, 4401),
+    "not_signed_in": (AccessDenied(ErrorCode.NOT_SIGNED_IN, TEXT), "not_signed_in", 401, 4401),
     "expired": (
-        Refusal(ErrorCode.TOKEN_EXPIRED, TEXT, status=401, close_code=CloseCode.NOT_SIGNED_IN),
+        AccessDenied(ErrorCode.TOKEN_EXPIRED, TEXT),
         "TOKEN_EXPIRED",
         401,
         4401,
     ),
     "invalid token": (
-        Refusal(ErrorCode.TOKEN_INVALID, TEXT, status=401, close_code=CloseCode.NOT_SIGNED_IN),
+        AccessDenied(ErrorCode.TOKEN_INVALID, TEXT),
         "TOKEN_INVALID",
         401,
         4401,
     ),
     "origin": (
-        Refusal(ErrorCode.ORIGIN_NOT_ALLOWED, TEXT, status=403, close_code=CloseCode.NOT_ALLOWED),
+        AccessDenied(ErrorCode.ORIGIN_NOT_ALLOWED, TEXT),
         "origin_not_allowed",
         403,
         4403,
     ),
-    "no scope for a frame": (lacks_scope(closes=False), "insufficient_scope", 403, None),
-    "no scope for a socket": (lacks_scope(closes=True), "insufficient_scope", 403, 4403),
-    "too many frames": (limited(closes=False), "rate_limited", 429, None),
-    "too many sockets": (limited(closes=True), "rate_limited", 429, 4429),
+    "no scope for a frame": (
+        AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, TEXT, ends_socket=False),
+        "insufficient_scope",
+        403,
+        None,
+    ),
+    "no scope for a socket": (AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, TEXT), "insufficient_scope", 403, 4403),
+    "too many frames": (
+        AccessDenied(ErrorCode.RATE_LIMITED, TEXT, retry_after=7, ends_socket=False),
+        "rate_limited",
+        429,
+        None,
+    ),
+    "too many sockets": (AccessDenied(ErrorCode.RATE_LIMITED, TEXT, retry_after=7), "rate_limited", 429, 4429),
     "agent": (UnknownAgent(TEXT), "unknown_agent", 400, None),
-    "message gone": (MessageRefused(ErrorCode.MESSAGE_NOT_FOUND, TEXT), "message_not_found", 404, None),
-    "message begun": (MessageRefused(ErrorCode.MESSAGE_BEGUN, TEXT), "message_begun", 409, None),
-    "plan in progress": (MessageRefused(ErrorCode.PLAN_IN_PROGRESS, TEXT), "plan_in_progress", 409, None),
-    "image of a message": (MessageRefused(ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 409, None),
+    "message gone": (MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, TEXT), "message_not_found", 404, None),
+    "message begun": (MessageRejected(ErrorCode.MESSAGE_BEGUN, TEXT), "message_begun", 409, None),
+    "plan in progress": (MessageRejected(ErrorCode.PLAN_IN_PROGRESS, TEXT), "plan_in_progress", 409, None),
+    "image of a message": (MessageRejected(ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 409, None),
     "nothing to cancel": (NothingToCancel(TEXT), "nothing_to_cancel", 409, None),
     "broker": (BrokerUnavailable(), "broker_unavailable", 503, None),
     "database": (OperationalError("secret"), "storage_unavailable", 503, None),
@@ -116,15 +119,15 @@ MATRIX: dict[str, tuple[Exception, str, int, int | None]] = {
 }
 #: Errors of REST alone.
 OF_REST: dict[str, tuple[Exception, str, int]] = {
-    "session": (ApiError(404, ErrorCode.SESSION_NOT_FOUND, TEXT), "session_not_found", 404),
-    "agent of a path": (ApiError(404, ErrorCode.UNKNOWN_AGENT, TEXT), "unknown_agent", 404),
-    "image of a path": (ApiError(404, ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 404),
-    "agents": (ApiError(409, ErrorCode.AGENTS_ARE_FIXED, TEXT), "agents_are_fixed", 409),
-    "rules": (ApiError(409, ErrorCode.TOO_MANY_RULES, TEXT), "too_many_rules", 409),
-    "provider": (ApiError(404, ErrorCode.UNKNOWN_PROVIDER, TEXT), "unknown_provider", 404),
-    "field": (ApiError(400, ErrorCode.INVALID_FIELD, TEXT), "invalid_field", 400),
-    "empty": (ApiError(400, ErrorCode.EMPTY_MESSAGE, TEXT), "empty_message", 400),
-    "turn": (ApiError(502, "model_stalled", TEXT, turn_status="failed"), "model_stalled", 502),
+    "session": (NotFound(ErrorCode.SESSION_NOT_FOUND, TEXT), "session_not_found", 404),
+    "agent of a path": (NotFound(ErrorCode.UNKNOWN_AGENT, TEXT), "unknown_agent", 404),
+    "image of a path": (NotFound(ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 404),
+    "agents": (Rejected(ErrorCode.AGENTS_ARE_FIXED, TEXT), "agents_are_fixed", 409),
+    "rules": (Rejected(ErrorCode.TOO_MANY_RULES, TEXT), "too_many_rules", 409),
+    "provider": (NotFound(ErrorCode.UNKNOWN_PROVIDER, TEXT), "unknown_provider", 404),
+    "field": (InvalidField(TEXT), "invalid_field", 400),
+    "empty": (EmptyMessage(TEXT), "empty_message", 400),
+    "turn": (TurnFailed("model_stalled", TEXT, turn_status="failed"), "model_stalled", 502),
 }
 #: What HTTP libraries and Django raise.
 OF_HTTP: dict[str, tuple[Exception, str, int]] = {
@@ -136,20 +139,48 @@ OF_HTTP: dict[str, tuple[Exception, str, int]] = {
 OF_SOCKETS: dict[str, tuple[Exception, str, int | None]] = {
     "deleted": (Session.DoesNotExist("secret"), "session_deleted", 4410),
     "frame": (FrameError(ErrorCode.UNKNOWN_TYPE, TEXT), "unknown_type", None),
-    "unknown call": (ToolCallRefused(ErrorCode.UNKNOWN_TOOL_CALL, TEXT), "unknown_tool_call", None),
-    "unknown plan": (ToolCallRefused(ErrorCode.UNKNOWN_PLAN, TEXT), "unknown_plan", None),
+    "unknown call": (ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, TEXT), "unknown_tool_call", None),
+    "unknown plan": (ToolCallRejected(ErrorCode.UNKNOWN_PLAN, TEXT), "unknown_plan", None),
 }
+
+
+def subclasses(base: type[Exception]) -> Iterator[type[Exception]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
+def test_every_code_has_a_status() -> None:
+    codes = {*ErrorCode, *(model_error.code for model_error in (ModelError, *subclasses(ModelError)))}  # type: ignore[attr-defined]
+    assert set(STATUS) == codes
+    assert set(STATUS.values()) <= {400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504}
+
+
+def test_a_code_that_closes_a_socket_has_a_close_code_of_the_protocol() -> None:
+    # The feed of a socket that crashed closes it without a frame.
+    assert set(CLOSE.values()) == set(CloseCode) - {CloseCode.INTERNAL_ERROR}
+    assert set(CLOSE) <= set(ErrorCode)
+
+
+def test_the_tree_of_errors_shows_each_of_them_with_its_codes() -> None:
+    tree = (errors.__doc__ or "").split("\n\n")[1]
+    shown = {line.split()[1]: set(line.split()[2:]) for line in tree.splitlines() if line.lstrip()[:1] in "├└"}
+    public = {each.__name__: each for each in subclasses(Rejected) if not each.__name__.startswith("_")}
+    assert set(shown) == set(public)
+    for name, each in public.items():
+        if code := getattr(each, "code", None):
+            assert shown[name] == {code}
+    assert not issubclass(StaleAttempt, Rejected)
 
 
 @pytest.mark.parametrize("mounted", [api, plugin_api])
 @pytest.mark.parametrize("name", MATRIX)
 def test_rest_and_the_plugin_answer_an_error_with_its_code_and_status(mounted: Any, name: str) -> None:
     error, code, status, _ = MATRIX[name]
-    if name == "agent":
-        pytest.skip("by each endpoint")
     got, body, headers = by_http(mounted, error)
     assert (got, body["error_code"]) == (status, code)
-    assert body["error"] and "secret" not in body["error"]
+    assert "secret" not in body["error"]
+    assert body["error"]
     assert body.get("retry_after") == (7 if code == "rate_limited" else None)
     assert headers.get("Retry-After") == ("7" if code == "rate_limited" else None)
     assert ("WWW-Authenticate" in headers) == (status == 401)
@@ -160,15 +191,15 @@ def test_rest_and_the_plugin_answer_an_error_with_its_code_and_status(mounted: A
 def test_rest_answers_its_own_errors(mounted: Any, name: str) -> None:
     error, code, status = (OF_REST | OF_HTTP)[name]
     got, body, _ = by_http(mounted, error)
+    assert body.get("turn_status") == ("failed" if name == "turn" else None)
     assert (got, body["error_code"]) == (status, code)
-    assert body["error"] and "secret" not in body["error"]
+    assert "secret" not in body["error"]
+    assert body["error"]
 
 
 @pytest.mark.parametrize("name", [*MATRIX, *OF_HTTP])
 def test_the_openai_compatible_api_answers_the_same_in_openai_s_words(name: str) -> None:
     error, code, status = (MATRIX | OF_HTTP)[name][:3]
-    if name in ("agent", "nothing to cancel", "message gone"):
-        pytest.skip("not raised there")
     got, body, headers = by_http(openai_api, error)
     names = {"rate_limited": "rate_limit_exceeded"}
     names |= dict.fromkeys(("not_signed_in", "TOKEN_EXPIRED", "TOKEN_INVALID"), "invalid_api_key")

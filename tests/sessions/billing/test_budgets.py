@@ -22,7 +22,7 @@ from django.utils import timezone
 from llm import catalog, prices
 from llm.types import CallOutcome, CallRecord, ModelMessage, ModelRequest
 from sessions.billing import budgets, ledger
-from sessions.errors import CallRefused, StaleAttempt
+from sessions.errors import ModelCallDenied, StaleAttempt
 from sessions.models import Budget, ModelCall, Period, Reservation, Session, Turn, TurnStatus, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, recovery
@@ -72,8 +72,8 @@ def state(row: Budget) -> tuple[int, int]:
     return int(row.spent), int(row.reserved)
 
 
-def refusal(held: Claim, request: ModelRequest = REQUEST) -> CallRefused:
-    with pytest.raises(CallRefused) as caught:
+def refusal(held: Claim, request: ModelRequest = REQUEST) -> ModelCallDenied:
+    with pytest.raises(ModelCallDenied) as caught:
         budgets.reserve(held, request)
     return caught.value
 
@@ -299,7 +299,7 @@ class Crowd:
             held = in_database(claim, turn_id)
             try:
                 in_database(budgets.reserve, held, REQUEST)
-            except CallRefused as error:
+            except ModelCallDenied as error:
                 in_database(
                     attempts.fail,
                     held,

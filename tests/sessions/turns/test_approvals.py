@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from llm.types import ModelToolCall
-from sessions.errors import ToolCallRefused, UnknownAgent
+from sessions.errors import ToolCallRejected, UnknownAgent
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
 from sessions.results import Claim, StepResult
@@ -28,7 +28,7 @@ def decide(session: Session, call_id: str, *, approve: bool = True, **more: Any)
 
 
 def refusal(session: Session, call_id: str, **more: Any) -> str:
-    with pytest.raises(ToolCallRefused) as caught:
+    with pytest.raises(ToolCallRejected) as caught:
         decide(session, call_id, **more)
     return caught.value.code
 
@@ -60,7 +60,7 @@ def test_a_rejected_call_never_runs_and_the_model_is_told_why(session: Session) 
     assert decide(session, "w", approve=False, feedback="Not this file.").ready == held.turn_id
     assert results(held) == [("w", "Error: Not this file.")]
     assert ToolCall.objects.get().status == "rejected"
-    with pytest.raises(ToolCallRefused):
+    with pytest.raises(ToolCallRejected):
         tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
 
 
@@ -109,7 +109,7 @@ def test_a_client_that_asks_its_user_itself_answers_with_the_result(
 def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> None:
     held = request(session, write_call("a"), write_call("b"), read_call("c"))
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
-    with pytest.raises(ToolCallRefused):
+    with pytest.raises(ToolCallRejected):
         approvals.decide_all(session.pk, ["a", "c"], yes)
     assert set(Approval.objects.values_list("status", flat=True)) == {"pending"}
     approvals.decide_all(session.pk, None, yes)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from agents.context import Window
 from llm.errors import ModelContextTooLong
 from sessions.database import TooLate
-from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRefused
+from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRejected
 from sessions.events import log
 from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
@@ -226,9 +226,9 @@ def test_a_tool_result_is_taken_once(session: Session) -> None:
     tool_calls.request_tools(held, step(""), [read_call("a")])
     tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
     before = log.since(session.pk, 0)
-    with pytest.raises(ToolCallRefused) as twice:
+    with pytest.raises(ToolCallRejected) as twice:
         tool_calls.record_tool_result(session.pk, "a", content="2", failed=False)
-    with pytest.raises(ToolCallRefused) as unknown:
+    with pytest.raises(ToolCallRejected) as unknown:
         tool_calls.record_tool_result(session.pk, "zzz", content="2", failed=False)
     assert (twice.value.code, unknown.value.code) == ("tool_call_finished", "unknown_tool_call")
     assert ToolCall.objects.get().result == "1"
@@ -238,7 +238,7 @@ def test_a_tool_result_is_taken_once(session: Session) -> None:
 def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
     tool_calls.request_tools(claim(accept(session).turn_id), step(""), [read_call("a")])
     foreign = open_session(bob.pk, "notes")
-    with pytest.raises(ToolCallRefused):
+    with pytest.raises(ToolCallRejected):
         tool_calls.record_tool_result(foreign.pk, "a", content="1", failed=False)
 
 
@@ -466,7 +466,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         assert log.append_all([addition(held, " there")]) == ([], {held.key})
         assert log.since(session.pk, 0) == before
     if state == "waiting":
-        with pytest.raises(ToolCallRefused):
+        with pytest.raises(ToolCallRejected):
             tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
     assert [m.role for m in prompt.history(behind.turn_id)][-1] == "user"
     with pytest.raises(NothingToCancel):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sessions.api.rest import serializers
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import ImageRefused, MessageRefused
+from sessions.errors import ImageRejected, MessageRejected
 from sessions.models import Event, Image, Session, new_id
 from sessions.protocol import MAX_IMAGE_BYTES
 from sessions.results import Accepted, StepResult
@@ -50,7 +50,7 @@ def test_a_picture_is_what_its_first_bytes_say(session: Session, data: bytes, ki
 
 @pytest.mark.parametrize("data", [b"", b"<svg></svg>", b"RIFF\x10\x00\x00\x00WAVE", b"\x89PNG", b"BM1234"])
 def test_what_no_model_reads_is_refused(session: Session, data: bytes) -> None:
-    with pytest.raises(ImageRefused) as caught:
+    with pytest.raises(ImageRejected) as caught:
         images.store(session.pk, data)
     assert caught.value.code == "invalid_image"
     assert not session.images.exists()
@@ -58,7 +58,7 @@ def test_what_no_model_reads_is_refused(session: Session, data: bytes) -> None:
 
 def test_the_largest_picture_is_taken_and_no_larger_one(session: Session) -> None:
     put(session, size=MAX_IMAGE_BYTES - len(PNG) - 1)
-    with pytest.raises(ImageRefused) as caught:
+    with pytest.raises(ImageRejected) as caught:
         put(session, size=MAX_IMAGE_BYTES - len(PNG))
     assert caught.value.code == "image_too_large"
 
@@ -100,7 +100,7 @@ def test_a_picture_that_is_not_there_refuses_the_message_whole(session: Session,
     foreign = put(open_session(bob.pk, "images"))
     mine = put(session)
     for missing in (foreign, Image(pk=new_id())):
-        with pytest.raises(MessageRefused) as caught:
+        with pytest.raises(MessageRejected) as caught:
             show(session, mine, missing)
         assert caught.value.code == "image_not_found"
     assert not session.messages.exists()

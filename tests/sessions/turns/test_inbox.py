@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import MessageRefused, StaleAttempt
+from sessions.errors import MessageRejected, StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from sessions.results import Accepted, StepResult
@@ -30,7 +30,7 @@ def waiting(session: Session) -> list[str]:
 
 
 def refusal(*arguments: object) -> str:
-    with pytest.raises(MessageRefused) as caught:
+    with pytest.raises(MessageRejected) as caught:
         (inbox.edit_message if len(arguments) == 3 else inbox.withdraw_message)(*arguments)  # type: ignore[arg-type]
     return caught.value.code
 

@@ -17,7 +17,7 @@ from agents.context import Window
 from llm.types import ModelToolCall
 from sessions.api.websocket.dialects import Dialect, frames_of
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import MessageRefused, NothingToCancel, ToolCallRefused
+from sessions.errors import MessageRejected, NothingToCancel, ToolCallRejected
 from sessions.events import log
 from sessions.models import (
     Approval,
@@ -87,7 +87,7 @@ def fail_at_work(session: Session) -> None:
 
 
 def refusal(session: Session, **more: Any) -> str:
-    with pytest.raises(ToolCallRefused) as caught:
+    with pytest.raises(ToolCallRejected) as caught:
         decide(session, **more)
     return caught.value.code
 
@@ -254,7 +254,7 @@ def test_a_plan_is_decided_once(session: Session) -> None:
     assert refusal(session) == "approval_decided"
     assert refusal(session, decision="reject") == "approval_decided"
     for unknown in (str(new_id()), "nonsense"):
-        with pytest.raises(ToolCallRefused) as caught:
+        with pytest.raises(ToolCallRejected) as caught:
             approvals.decide_plan(session.pk, unknown, Decision(approve=True, by=1, via=Via.SOCKET))
         assert caught.value.code == "unknown_plan"
     assert log.since(session.pk, 0) == before
@@ -263,14 +263,14 @@ def test_a_plan_is_decided_once(session: Session) -> None:
 def test_a_plan_of_another_session_is_unknown(session: Session, bob: User) -> None:
     propose(session)
     other = open_session(bob.pk, "plans")
-    with pytest.raises(ToolCallRefused) as caught:
+    with pytest.raises(ToolCallRejected) as caught:
         decide(other)
     assert caught.value.code == "unknown_plan"
 
 
 def test_a_plan_is_no_tool_that_a_client_can_answer_with_a_result(session: Session) -> None:
     propose(session)
-    with pytest.raises(ToolCallRefused) as caught:
+    with pytest.raises(ToolCallRejected) as caught:
         tool_calls.record_tool_result(session.pk, "p", content="Error: unknown tool", failed=True)
     assert "plan_decision" in str(caught.value)
     assert Plan.objects.get().status == "draft"
@@ -285,7 +285,7 @@ def test_of_two_who_decide_at_once_one_has_decided(session: Session) -> None:
         together.wait()
         try:
             decide(session, decision)
-        except ToolCallRefused as refused:
+        except ToolCallRejected as refused:
             return str(refused.code)
         finally:
             connection.close()
@@ -528,7 +528,7 @@ def test_a_plan_that_waits_for_a_message_is_stopped_too(session: Session) -> Non
 
 def test_a_plan_decides_who_works(session: Session) -> None:
     held = approved(session)
-    with pytest.raises(MessageRefused) as caught:
+    with pytest.raises(MessageRejected) as caught:
         choose_agent(session.pk, "ask")
     assert caught.value.code == "plan_in_progress"
     attempts.fail(held, code="model_error", text="No.")

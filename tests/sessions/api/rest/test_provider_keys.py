@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from sessions.billing import encryption, provider_keys
 from sessions.database import in_thread
-from sessions.errors import CallRefused
+from sessions.errors import ModelCallDenied
 from sessions.models import ProviderKey
 from tests.sessions.api.rest.conftest import Http
 
@@ -96,6 +96,6 @@ def test_secrets_are_rotated_by_putting_a_new_one_first(settings: Settings) -> N
 def test_a_key_that_was_copied_to_another_user_cannot_be_read(alice: User, bob: User) -> None:
     provider_keys.store(alice.pk, "openai", KEY, "")
     ProviderKey.objects.update(owner=bob)
-    with pytest.raises(CallRefused) as caught:
+    with pytest.raises(ModelCallDenied) as caught:
         provider_keys.endpoint(bob.pk, "openai")
     assert caught.value.code == "provider_key_unreadable"
