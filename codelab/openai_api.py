@@ -21,7 +21,7 @@ from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
 from sessions.api.openai.errors import of_error
 from sessions.api.openai.views import router
-from sessions.callers import Use
+from sessions.callers import Action
 from sessions.errors import BodyTooLarge, NotFound
 from sessions.protocol import ErrorCode
 
@@ -40,7 +40,7 @@ async def caller(request: HttpRequest) -> AbstractBaseUser:
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
     if request.method == "GET":
-        await calling.permit(Use.CATALOG)
+        await calling.authorize(Action.CATALOG)
     request.caller = calling  # type: ignore[attr-defined]
     # Not before it is known who sends it. Django's own limit is that of the other endpoints.
     body = request.read(MAX_OPENAI_BODY_BYTES + 1)

@@ -20,7 +20,7 @@ from codelab.openai_api import not_found as openai_not_found
 from sessions.api.errors import explain
 from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
-from sessions.callers import Use
+from sessions.callers import Action
 from sessions.errors import BodyTooLarge, NotFound
 from sessions.protocol import ErrorCode
 from sessions.protocol.asyncapi import asyncapi
@@ -30,7 +30,7 @@ async def caller(request: HttpRequest) -> AbstractBaseUser:
     """Return the user who is calling and may do this; foreign pages are refused, also for reading."""
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
-    await calling.permit(Use.READ if request.method in ("GET", "HEAD", "OPTIONS") else Use.WRITE)
+    await calling.authorize(Action.READ if request.method in ("GET", "HEAD", "OPTIONS") else Action.WRITE)
     request.caller = calling  # type: ignore[attr-defined]
     return user
 

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from sessions.errors import AccessDenied
 
 
-class Use(StrEnum):
+class Action(StrEnum):
     """What a caller is about to do."""
 
     #: Follow a session over a socket.
@@ -46,11 +46,11 @@ class Caller(Protocol):
         """Return the user, who opens the session `key` if one is given. Raises AccessDenied; may read the database."""
         ...
 
-    async def permit(self, use: Use) -> None:
+    async def authorize(self, action: Action) -> None:
         """Count the action and return. Raises AccessDenied if the identified user may not do it now."""
         ...
 
-    async def ended(self) -> AccessDenied:
+    async def signed_out(self) -> AccessDenied:
         """Wait until the credential of the identified user ends (signed out, expired or revoked), and return why."""
         ...
 

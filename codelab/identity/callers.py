@@ -32,7 +32,7 @@ from codelab.identity.request_credentials import RequestCredentials
 from codelab.identity.revalidation import credential_monitor
 from codelab.identity.tickets import find_opening_credential, record_opening, redeem_ticket
 from sessions.billing import usage
-from sessions.callers import Use
+from sessions.callers import Action
 from sessions.database import in_thread
 from sessions.errors import AccessDenied
 from sessions.protocol import ErrorCode
@@ -45,16 +45,16 @@ TOKEN_IN_URL = (
 ADDRESS_LIMIT_FACTOR = 10
 #: Credentials that a client sends on purpose; a browser adds its cookie by itself.
 EXPLICIT_KINDS = frozenset({CredentialKind.TOKENS, CredentialKind.API_KEY, CredentialKind.INTERNAL})
-LIMITS = {Use.CONNECTION: "connections", Use.WRITE: "messages", Use.TURN: "turns", Use.IMAGE: "images"}
+LIMITS = {Action.CONNECTION: "connections", Action.WRITE: "messages", Action.TURN: "turns", Action.IMAGE: "images"}
 #: The required scopes, of which one is enough.
 SCOPES = {
-    Use.CONNECTION: (Scope.READ,),
-    Use.READ: (Scope.READ,),
-    Use.WRITE: (Scope.WRITE,),
-    Use.TURN: (Scope.WRITE,),
-    Use.IMAGE: (Scope.WRITE,),
-    Use.CATALOG: (Scope.LLM, Scope.READ),
-    Use.COMPLETION: (Scope.LLM, Scope.WRITE),
+    Action.CONNECTION: (Scope.READ,),
+    Action.READ: (Scope.READ,),
+    Action.WRITE: (Scope.WRITE,),
+    Action.TURN: (Scope.WRITE,),
+    Action.IMAGE: (Scope.WRITE,),
+    Action.CATALOG: (Scope.LLM, Scope.READ),
+    Action.COMPLETION: (Scope.LLM, Scope.WRITE),
 }
 
 
@@ -90,28 +90,28 @@ class IdentifiedCaller:
         require_origin(self._request.origin, self._request.host)
         if self._credential is None:
             if self._opens_socket:
-                await self._count(Use.CONNECTION, network_of(self._request.address), "address")
+                await self._count(Action.CONNECTION, network_of(self._request.address), "address")
             self._credential = await in_thread(self._authenticate)(key)
         return self._credential.user
 
-    async def permit(self, use: Use) -> None:
+    async def authorize(self, action: Action) -> None:
         """Return when the user may do this now, and count it; raises AccessDenied."""
-        if self.credential.scopes.isdisjoint(SCOPES[use]):
-            lacking = " or ".join(SCOPES[use])
+        if self.credential.scopes.isdisjoint(SCOPES[action]):
+            lacking = " or ".join(SCOPES[action])
             text = f"The token or key lacks the scope {lacking}."
-            raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text, ends_socket=use is Use.CONNECTION)
-        if use in (Use.READ, Use.CATALOG) or self._is_local:
+            raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text, ends_socket=action is Action.CONNECTION)
+        if action in (Action.READ, Action.CATALOG) or self._is_local:
             return
-        if use is Use.COMPLETION:
+        if action is Action.COMPLETION:
             # It counts against the same limit as turns in sessions.
-            use = Use.TURN
-        if use is not Use.CONNECTION:
-            await self._count(use, network_of(self._request.address), "address")
-        await self._count(use, str(self.credential.user.pk), "user")
-        if use is Use.TURN:
+            action = Action.TURN
+        if action is not Action.CONNECTION:
+            await self._count(action, network_of(self._request.address), "address")
+        await self._count(action, str(self.credential.user.pk), "user")
+        if action is Action.TURN:
             await self._count_model_tokens()
 
-    async def ended(self) -> AccessDenied:
+    async def signed_out(self) -> AccessDenied:
         """Return when the user is signed out, at most `CODELAB_RECHECK_SECONDS` later."""
         credential, remaining = self.credential, None
         if credential.expires_at is not None:
@@ -156,14 +156,14 @@ class IdentifiedCaller:
             credential = look_up(CredentialKind.OPEN_ACCESS, "")
         return credential
 
-    async def _count(self, use: Use, name: str, whose: str) -> None:
+    async def _count(self, action: Action, name: str, whose: str) -> None:
         if self._is_local or not name:
             return
         factor = ADDRESS_LIMIT_FACTOR if whose == "address" else 1
-        limits = counters_for(settings.CODELAB_LIMITS[LIMITS[use]], use, whose, name, factor=factor)
+        limits = counters_for(settings.CODELAB_LIMITS[LIMITS[action]], action, whose, name, factor=factor)
         seconds = await in_counter_thread(hit_all)(limits) if limits else 0
         if seconds:
-            raise _rate_limited(LIMITS[use], seconds, ends_socket=use is Use.CONNECTION)
+            raise _rate_limited(LIMITS[action], seconds, ends_socket=action is Action.CONNECTION)
 
     async def _count_model_tokens(self) -> None:
         for limit in parse(settings.CODELAB_LIMITS["tokens"]):

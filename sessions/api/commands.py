@@ -1,6 +1,6 @@
-"""Takes what clients send, whichever door they came through: stores it, then tells workers and followers.
+"""Takes what clients send by any API: stores it, then notifies workers and subscribers.
 
-All of it is stored or nothing, within `PATIENCE`; what is told afterwards may be lost, because it can be found again.
+All of it is stored or nothing, within STORE_TIMEOUT_SECONDS. A notification may be lost, because the log has it all.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from sessions.results import Accepted, Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.current_agent import choose_agent
 
-#: Seconds in which a client hears that its message was taken or refused.
-PATIENCE = 2.8
+#: Seconds in which a client learns whether its message was stored.
+STORE_TIMEOUT_SECONDS = 2.8
 #: What stands before a plan's id where it is named as an approval.
 PLAN_APPROVAL = "plan-approval-"
 
@@ -47,14 +47,14 @@ _telling: set[asyncio.Task[None]] = set()
 
 
 @asynccontextmanager
-async def patience() -> AsyncIterator[float]:
-    """Give up with TimeoutError after PATIENCE; yields the deadline, as `time.monotonic` counts."""
-    deadline = time.monotonic() + PATIENCE
-    async with asyncio.timeout(PATIENCE):
+async def store_timeout() -> AsyncIterator[float]:
+    """Give up with TimeoutError after STORE_TIMEOUT_SECONDS; yields the deadline, as `time.monotonic` counts."""
+    deadline = time.monotonic() + STORE_TIMEOUT_SECONDS
+    async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
         yield deadline
 
 
-async def take_message(
+async def handle_message(
     session_id: uuid.UUID,
     content: str,
     *,
@@ -67,7 +67,7 @@ async def take_message(
 ) -> Accepted:
     """Store a user's message.
 
-    Raises BrokerUnavailable, what `queue.accept_message` raises, and database errors; then nothing was stored.
+    Raises BrokerUnavailable, what `inbox.accept_message` raises, and database errors; then nothing was stored.
     """
     await require_broker()
     return await in_thread(inbox.accept_message)(
@@ -82,11 +82,13 @@ async def take_message(
     )
 
 
-async def take_frame(session: Session, frame: Request, *, api_key: uuid.UUID | None = None, deadline: float) -> Change:
+async def handle_frame(
+    session: Session, frame: Request, *, api_key: uuid.UUID | None = None, deadline: float
+) -> Change:
     """Store what a client's frame asks for. Raises what the verbs raise, and FrameError; then nothing was stored."""
     match frame:
         case UserMessage():
-            return await take_message(
+            return await handle_message(
                 session.pk,
                 frame.content,
                 client_message_id=frame.client_message_id,

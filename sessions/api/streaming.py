@@ -1,116 +1,95 @@
-"""The event log over plain HTTP: a page of it as JSON, or the live stream as server-sent events.
+"""Streams to HTTP clients: signs of life while nothing happens, and an end as soon as the caller is signed out.
 
-For clients that have no WebSocket. The number of an event is its SSE id, so that a browser's `Last-Event-ID` brings
-exactly what was missed.
+A source is never interrupted while it works on its next item: the wait for it is given up and taken up again. So no
+item is lost, and what a source has begun it ends, or is cancelled once and for all when the stream is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from sessions.callers import Caller
 from sessions.errors import AccessDenied
-from sessions.events.feed import Feed
-from sessions.events.log import LoggedEvent
-from sessions.models import EventKind
-
-#: Seconds between two comments on a silent stream, so that proxies keep it open.
-KEEP_ALIVE = 15.0
 
 
-async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> AsyncGenerator[str]:
-    """Yield the events with numbers above `after` as they come, for ever; while `writable` is not set they wait."""
-    yield "retry: 1000\n\n"
-    async with aclosing(aiter(Feed(session_id, after, writable))) as events:
-        following = asyncio.ensure_future(anext(events))
-        try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=KEEP_ALIVE)
-                if not done:
-                    yield ": still here\n\n"
-                    continue
-                event = following.result()
-                yield encoded(event)
-                if event.kind == EventKind.SESSION_DELETED:
-                    return
-                following = asyncio.ensure_future(anext(events))
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+def with_heartbeat[T](source: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T | None]:
+    """Yield the items of a source, and None each time that none has come for so many seconds."""
+    return _items(source, seconds=seconds)
 
 
-async def while_signed_in(
-    lines: AsyncGenerator[str], caller: Caller, last_line: Callable[[AccessDenied], str] | None = None
-) -> AsyncGenerator[str]:
-    """Yield the lines of a stream until its caller is nobody any more, and then `last_line`.
+async def until_signed_out[T](
+    source: AsyncGenerator[T], caller: Caller, last: Callable[[AccessDenied], T] | None = None
+) -> AsyncGenerator[T]:
+    """Yield the items of a source until its caller is signed out, and then what `last` makes of the reason.
 
-    Without one the stream just ends, for clients to whom every end is a lost connection, as it is to browsers. They
-    come back, and are told then.
+    Without `last` the stream just ends, for clients to whom every end is a lost connection, as it is to browsers. They
+    come back, and learn the reason then.
     """
-    ended = asyncio.ensure_future(caller.ended())
-    async with aclosing(lines):
-        following = asyncio.ensure_future(anext(lines))
+    async with _signing_out(caller) as signed_out, aclosing(_items(source, until=signed_out)) as items:
+        async for item in items:
+            if item is not None:
+                yield item
+        if signed_out.done() and last is not None:
+            yield last(signed_out.result())
+
+
+async def unless_signed_out[T](answer: Coroutine[Any, Any, T], caller: Caller) -> T:
+    """Return a whole answer. Raises what it raises, and AccessDenied as soon as its caller is signed out."""
+    async with _signing_out(caller) as signed_out:
+        coming = asyncio.ensure_future(answer)
         try:
-            while True:
-                await asyncio.wait({ended, following}, return_when=asyncio.FIRST_COMPLETED)
-                if ended.done():
-                    if last_line:
-                        yield last_line(ended.result())
-                    return
-                try:
-                    line = following.result()
-                except StopAsyncIteration:
-                    return
-                yield line
-                following = asyncio.ensure_future(anext(lines))
+            await _wait_for_any(coming, signed_out)
+            if not coming.done():
+                raise signed_out.result()
+            return coming.result()
         finally:
-            ended.cancel()
-            following.cancel()
-            await asyncio.gather(ended, following, return_exceptions=True)
+            await _cancel(coming)
 
 
-def encoded(event: LoggedEvent) -> str:
-    """Return an event in the format of server-sent events; JSON has no raw line breaks, so one data line is enough."""
-    data = json.dumps(numbered(event), ensure_ascii=False)
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
+async def _items[T](
+    source: AsyncGenerator[T], *, seconds: float | None = None, until: asyncio.Future[Any] | None = None
+) -> AsyncGenerator[T | None]:
+    """Yield the items of a source, and None after so many seconds without one; end when `until` is done."""
+    coming: asyncio.Future[T] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(source))
+            await _wait_for_any(coming, until, seconds=seconds)
+            if until is not None and until.done():
+                return
+            if not coming.done():
+                yield None
+                continue
+            try:
+                item = coming.result()
+            except StopAsyncIteration:
+                return
+            coming = None
+            yield item
+    finally:
+        if coming is not None:
+            await _cancel(coming)
+        await source.aclose()
 
 
-def numbered(event: LoggedEvent) -> dict[str, Any]:
-    """Return an event as HTTP clients get it: as the event frames of the socket have it."""
-    fields: dict[str, Any] = {"number": event.number, "kind": event.kind, "payload": event.payload}
-    return fields if event.first is None else {"first": event.first, **fields}
+@asynccontextmanager
+async def _signing_out(caller: Caller) -> AsyncIterator[asyncio.Future[AccessDenied]]:
+    signed_out = asyncio.ensure_future(caller.signed_out())
+    try:
+        yield signed_out
+    finally:
+        await _cancel(signed_out)
 
 
-class Waited[T]:
-    """An iterator that can be waited for a while and then waited for again, without losing what comes."""
+async def _wait_for_any(*futures: asyncio.Future[Any] | None, seconds: float | None = None) -> None:
+    some = [future for future in futures if future is not None]
+    await asyncio.wait(some, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
-    def __init__(self, items: AsyncGenerator[T]) -> None:
-        self._items = items
-        self._next: asyncio.Future[T] | None = None
 
-    async def within(self, seconds: float) -> T | None:
-        """Return the next item; None when none comes in time. Raises what the iterator raises."""
-        if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._items))
-        done, _ = await asyncio.wait({self._next}, timeout=seconds)
-        if not done:
-            return None
-        came, self._next = self._next, None
-        return came.result()
-
-    def put_back(self, item: T) -> None:
-        """Let `within` return this item next."""
-        self._next = asyncio.get_running_loop().create_future()
-        self._next.set_result(item)
-
-    async def close(self) -> None:
-        """End the iterator."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.gather(self._next, return_exceptions=True)
-        await self._items.aclose()
+async def _cancel(future: asyncio.Future[Any]) -> None:
+    """Cancel a future and wait for its end; how it ended is of no interest any more."""
+    future.cancel()
+    await asyncio.gather(future, return_exceptions=True)

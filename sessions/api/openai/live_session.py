@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.roles import UNASSIGNED
-from sessions.api.commands import announce, take_message
+from sessions.api.commands import announce, handle_message
 from sessions.api.http import no_session
 from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
@@ -114,7 +114,7 @@ async def send(
     for message in new.results:
         place = await _result(session, message, deadline=deadline)
     if new.said:
-        accepted = await take_message(
+        accepted = await handle_message(
             session.pk,
             new.said,
             client_message_id=client_message_id,

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
 import structlog
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
-from sessions.api.commands import announce, patience
-from sessions.api.http import owner
+from sessions.api.commands import announce, store_timeout
+from sessions.api.http import owner, streamed, writable_of
 from sessions.api.openai import live_session, requests
 from sessions.api.openai.errors import invalid, of_error
 from sessions.api.openai.models import described, listed
 from sessions.api.openai.requests import ChatRequest, EmbeddingRequest
 from sessions.api.openai.responses import COMMENT, Chunks, Whole, data, embeddings
 from sessions.api.openai.turn_stream import Answer, End, Piece
-from sessions.api.streaming import Waited, while_signed_in
+from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
 from sessions.broker import require_broker
-from sessions.callers import Caller, Use, caller_of
+from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import NothingToCancel
 from sessions.models import Session
@@ -35,10 +35,9 @@ logger = structlog.get_logger(__name__)
 
 router = Router(tags=["OpenAI"])
 
-#: Seconds in which an answer that fails before its first words still gets the status of the failure.
-CANDOUR = 5.0
-#: Seconds between two comments while a model is silent.
-KEEP_ALIVE = 5.0
+#: Seconds of silence after which a stream begins, or gets a comment. What fails before it begins is answered with the
+#: status of the failure.
+HEARTBEAT_SECONDS = 5.0
 
 #: Turns that are being stopped; the event loop itself keeps no task alive.
 _stopping: set[asyncio.Task[None]] = set()
@@ -59,41 +58,37 @@ async def get_model(request: HttpRequest, model: str) -> JsonResponse:
 @router.post("/chat/completions")
 async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
     """Ask a model or an agent; with `stream` the answer comes in chunks."""
-    writable = getattr(request, "scope", {}).get("writable") if body.stream else None
+    writable = writable_of(request) if body.stream else None
     key = request.headers.get("X-CodeLab-Session")
     if key is None:
         answer = await _ask(request, requests.chat(body), writable)
     else:
         answer = await _send(request, body, key, writable)
     if not body.stream:
-        return JsonResponse(await _while_signed_in(_whole(answer, body.model), caller_of(request)))
+        return JsonResponse(await unless_signed_out(_whole(answer, body.model), caller_of(request)))
     chunks = Chunks(answer.turn_id, body.model, include_usage=body.include_usage)
-    pieces = Waited(answer.pieces())
+    pieces = with_heartbeat(answer.pieces(), HEARTBEAT_SECONDS)
     try:
-        # A failure before the first words is answered as one, so that clients see its status.
-        first = await pieces.within(CANDOUR)
+        first = await anext(pieces)
     except BaseException:
         await _leave(answer, pieces)
         raise
-    if first is not None:
-        pieces.put_back(first)
-    lines = while_signed_in(_lines(answer, pieces, chunks), caller_of(request), _refused)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(lines, content_type="text/event-stream", headers=headers)
+    lines = _lines(answer, first, pieces, chunks)
+    return streamed(until_signed_out(lines, caller_of(request), _last_line), "text/event-stream")
 
 
 @router.post("/embeddings")
 async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
     """Return the embeddings of texts."""
     answer = await _ask(request, requests.embeddings(body))
-    return JsonResponse(await _while_signed_in(_embedded(answer, body), caller_of(request)))
+    return JsonResponse(await unless_signed_out(_embedded(answer, body), caller_of(request)))
 
 
 async def _ask(request: HttpRequest, asked: CompletionRequest, writable: asyncio.Event | None = None) -> Answer:
     """Store a request of its own."""
     caller = caller_of(request)
-    await caller.permit(Use.COMPLETION)
-    async with patience() as deadline:
+    await caller.authorize(Action.COMPLETION)
+    async with store_timeout() as deadline:
         await require_broker()
         accept = in_thread(completions.accept)
         accepted = await accept(owner(request).pk, asked, api_key=caller.api_key, deadline=deadline)
@@ -104,17 +99,17 @@ async def _ask(request: HttpRequest, asked: CompletionRequest, writable: asyncio
 async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asyncio.Event | None) -> Answer:
     """Store what a request has for a live session."""
     caller = caller_of(request)
-    await caller.permit(Use.WRITE)
+    await caller.authorize(Action.WRITE)
     client_message_id = request.headers.get("Idempotency-Key") or None
     if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live_session.session_of(owner(request).pk, key)
     new = live_session.news(body)
     for _ in new.pictures:
-        await caller.permit(Use.IMAGE)
+        await caller.authorize(Action.IMAGE)
     if new.said:
-        await caller.permit(Use.TURN)
-    async with patience() as deadline:
+        await caller.authorize(Action.TURN)
+    async with store_timeout() as deadline:
         turn_id, number = await live_session.send(
             session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
         )
@@ -127,62 +122,45 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
     return Answer(session.pk, turn_id, number, in_session=True, writable=writable, take=handed)
 
 
-async def _while_signed_in[T](whole: Coroutine[Any, Any, T], caller: Caller) -> T:
-    """Return a whole answer. Raises what it raises, and AccessDenied as soon as its caller is signed out."""
-    ended, coming = asyncio.ensure_future(caller.ended()), asyncio.ensure_future(whole)
-    try:
-        await asyncio.wait({ended, coming}, return_when=asyncio.FIRST_COMPLETED)
-        if not coming.done():
-            raise ended.result()
-        return coming.result()
-    finally:
-        ended.cancel()
-        coming.cancel()
-        await asyncio.gather(ended, coming, return_exceptions=True)
-
-
-def _refused(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     return data(of_error(error).body)
 
 
 async def _whole(answer: Answer, model: str) -> dict[str, Any]:
     """Wait for the end of an answer."""
     whole = Whole(answer.turn_id, model)
-    pieces = Waited(answer.pieces())
+    pieces = answer.pieces()
     try:
-        while True:
-            piece = await pieces.within(60)
-            if piece is not None and (body := whole.read(piece)) is not None:
+        async for piece in pieces:
+            if (body := whole.read(piece)) is not None:
                 return body
+        raise AssertionError("the last piece is an End")
     finally:
         await _leave(answer, pieces)
 
 
-async def _lines(answer: Answer, pieces: Waited[Piece], chunks: Chunks) -> AsyncGenerator[str]:
+async def _lines(
+    answer: Answer, first: Piece | None, pieces: AsyncGenerator[Piece | None], chunks: Chunks
+) -> AsyncGenerator[str]:
     """Yield the lines of a stream: chunks, comments while the model is silent, and at last [DONE] or an error."""
     try:
-        yield chunks.begin()
-        while True:
-            piece = await pieces.within(KEEP_ALIVE)
-            if piece is None:
-                yield COMMENT
-            elif line := chunks.write(piece):
+        yield chunks.begin() + (chunks.write(first) if first else "")
+        async for piece in pieces:
+            if line := chunks.write(piece) if piece else COMMENT:
                 yield line
-            if isinstance(piece, End):
-                return
     except Exception as error:
         yield data(of_error(error).body)
     finally:
         await _leave(answer, pieces)
 
 
-async def _leave(answer: Answer, pieces: Waited[Piece]) -> None:
+async def _leave(answer: Answer, pieces: AsyncGenerator[Any]) -> None:
     """Follow a turn no longer; one that nobody else can follow is stopped."""
     if not (answer.in_session or answer.over):
         stopping = asyncio.create_task(_stop(answer.session_id, answer.turn_id))
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
-    await pieces.close()
+    await pieces.aclose()
 
 
 async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
@@ -195,11 +173,11 @@ async def _stop(session_id: uuid.UUID, turn_id: uuid.UUID) -> None:
 
 
 async def _embedded(answer: Answer, body: EmbeddingRequest) -> dict[str, Any]:
-    pieces = Waited(answer.pieces())
+    pieces = answer.pieces()
     try:
-        while True:
-            piece = await pieces.within(60)
+        async for piece in pieces:
             if isinstance(piece, End):
                 return embeddings(piece.outcome, body.model, packed=body.encoding_format == "base64")
+        raise AssertionError("the last piece is an End")
     finally:
         await _leave(answer, pieces)

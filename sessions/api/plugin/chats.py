@@ -10,7 +10,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take_message
+from sessions.api.commands import announce, handle_message, store_timeout
 from sessions.api.http import ERRORS, require_clean, streamed, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import project_of, session_of
@@ -24,8 +24,8 @@ from sessions.api.plugin.schemas import (
     agent_named,
 )
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
-from sessions.api.streaming import while_signed_in
-from sessions.callers import Use, caller_of
+from sessions.api.streaming import until_signed_out
+from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import EmptyMessage
 from sessions.models import MessageRole, Session, Turn, TurnStatus
@@ -72,7 +72,7 @@ async def list_chats(request: HttpRequest, project_id: uuid.UUID) -> ChatList:
 @router.delete(ONE, response={200: Deleted, **ERRORS})
 async def delete_chat(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Deleted:
     """Delete a session with all that was said in it."""
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await session_of(request, project_id, session_id)
         change = await in_thread(delete_session)(session.pk, deadline=deadline)
     announce(change)
@@ -108,11 +108,11 @@ async def send_message(
     require_clean(body.content)
     if not body.content.strip():
         raise EmptyMessage("The message is empty: write something in `content`.")
-    await caller_of(request).permit(Use.TURN)
-    async with patience() as deadline:
+    await caller_of(request).authorize(Action.TURN)
+    async with store_timeout() as deadline:
         session = await session_of(request, project_id, session_id)
         waiting = Turn.objects.filter(session=session, status=TurnStatus.WAITING)
-        accepted = await take_message(
+        accepted = await handle_message(
             session.pk,
             body.content,
             interrupt=await in_thread(waiting.exists)(),
@@ -129,4 +129,4 @@ async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id:
     """Stream what happens in a session, one JSON object a line, until the client goes."""
     session = await session_of(request, project_id, session_id)
     events = await ndjson.stream(session, writable_of(request))
-    return streamed(while_signed_in(events, caller_of(request)), "application/x-ndjson")
+    return streamed(until_signed_out(events, caller_of(request)), "application/x-ndjson")

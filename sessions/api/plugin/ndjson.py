@@ -21,6 +21,7 @@ from django.utils import timezone
 from agents.tools import TOOLS, ToolKind
 from sessions.api.plugin.schemas import agent_id
 from sessions.api.plugin.tool_messages import approval_request, execution_signal
+from sessions.api.streaming import with_heartbeat
 from sessions.database import in_thread
 from sessions.events import log
 from sessions.events.feed import Feed
@@ -40,7 +41,7 @@ from sessions.models import (
 type Role = Literal["user", "assistant", "system"]
 
 #: Seconds between two signs of life on a silent stream.
-HEARTBEAT = 15.0
+HEARTBEAT_SECONDS = 15.0
 #: How long after its end a turn's answers are told again; the plugin tries to come back for half a minute.
 RECENT = timedelta(minutes=2)
 
@@ -62,24 +63,15 @@ async def _lines(
 ) -> AsyncGenerator[str]:
     for each in [line("heartbeat", session.pk, {}), *missed]:
         yield each
-    async with aclosing(aiter(Feed(session.pk, number, writable))) as events:
-        following = asyncio.ensure_future(anext(events))
-        try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=HEARTBEAT)
-                if not done:
-                    yield line("heartbeat", session.pk, {})
-                    continue
-                event = following.result()
-                if event.kind == EventKind.SESSION_DELETED:
-                    return
-                text = await told(event)
-                if text:
-                    yield text
-                following = asyncio.ensure_future(anext(events))
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+    feed = aiter(Feed(session.pk, number, writable))
+    async with aclosing(with_heartbeat(feed, HEARTBEAT_SECONDS)) as events:
+        async for event in events:
+            if event is None:
+                yield line("heartbeat", session.pk, {})
+            elif event.kind == EventKind.SESSION_DELETED:
+                return
+            elif text := await told(event):
+                yield text
 
 
 def line(kind: str, session_id: uuid.UUID, payload: dict[str, Any], **more: Any) -> str:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router
 
-from sessions.api.commands import announce, patience
+from sessions.api.commands import announce, store_timeout
 from sessions.api.http import ERRORS, owner, require_clean
 from sessions.api.plugin.lookup import project_of
 from sessions.api.plugin.schemas import Deleted, ProjectChange, ProjectIn, ProjectList, ProjectOut, user_id
@@ -72,7 +72,7 @@ async def delete_project(request: HttpRequest, project_id: uuid.UUID) -> Deleted
     """Delete a project with its sessions; what is under way in them is stopped first."""
     project = await project_of(request, project_id)
     for session in await in_thread(list)(Session.objects.filter(project=project)):
-        async with patience() as deadline:
+        async with store_timeout() as deadline:
             change = await in_thread(delete_session)(session.pk, deadline=deadline)
         announce(change)
     await in_thread(Project.objects.filter(pk=project.pk).delete)()

@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, patience
+from sessions.api.commands import announce, store_timeout
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean
 from sessions.api.plugin.lookup import call_of
 from sessions.api.plugin.schemas import ApprovalOut, RejectIn, ToolResultIn, ToolResultOut
@@ -51,7 +51,7 @@ async def take_result(
     """Take the result of a tool, once."""
     failed = body.status == "failed"
     call = await call_of(request, project_id, tool_id)
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         record = in_thread(tool_calls.record_tool_result)
         change = await record(
             call.turn.session_id, call.call_id, content=_content(body), failed=failed, deadline=deadline
@@ -66,7 +66,7 @@ async def _decide(
     require_clean(feedback)
     call = await call_of(request, project_id, approval_id)
     answer = Decision(approve=approve, feedback=feedback, by=owner(request).pk, via=Via.REST)
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         decide = in_thread(approvals.decide)
         change = await decide(call.turn.session_id, call.call_id, answer, deadline=deadline)
     announce(change)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from agents.roles import ROLES, Role
-from sessions.api.commands import announce, patience
+from sessions.api.commands import announce, store_timeout
 from sessions.api.http import ERRORS, owned, require_clean
 from sessions.api.rest import serializers
 from sessions.api.rest.schemas import Switch
@@ -87,7 +87,7 @@ async def get_current_agent(request: HttpRequest, session_id: str) -> CurrentAge
 async def switch_agent(request: HttpRequest, session_id: str, body: SwitchIn) -> CurrentAgent:
     """Let another agent answer from the next message on."""
     require_clean(body.reason or "", body.target_agent)
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         if session.current_agent != body.target_agent:
             choose = in_thread(choose_agent)

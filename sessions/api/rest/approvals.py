@@ -10,7 +10,7 @@ from typing import Any, Literal
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from sessions.api.commands import announce, patience
+from sessions.api.commands import announce, store_timeout
 from sessions.api.http import ERRORS, ErrorOut, owned, owner, require_clean
 from sessions.database import in_thread
 from sessions.errors import InvalidField
@@ -119,7 +119,7 @@ async def _store(
     request: HttpRequest, session_id: str, decision: str, call_ids: list[str] | None, answer: Decision
 ) -> Decided:
     require_clean(answer.feedback, *(call_ids or ()), *_texts(answer.arguments))
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(approvals.decide_all)(session.pk, call_ids, answer, deadline=deadline)
     announce(change)

@@ -7,10 +7,10 @@ import uuid
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from sessions.api.commands import patience
+from sessions.api.commands import store_timeout
 from sessions.api.http import ERRORS, ErrorOut, no_session, owned, owner, require_clean
 from sessions.api.rest.schemas import ImageOut
-from sessions.callers import Use, caller_of
+from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import Image
@@ -42,8 +42,8 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
     # One byte more than is allowed tells that there is more. Django's own limit is that of the other endpoints.
     data = request.read(MAX_IMAGE_BYTES + 1)
     images.require_image(data)
-    await caller_of(request).permit(Use.IMAGE)
-    async with patience():
+    await caller_of(request).authorize(Action.IMAGE)
+    async with store_timeout():
         session = await in_thread(open_session)(owner(request).pk, session_id)
         image = await in_thread(images.store)(session.pk, data)
     return ImageOut(**images.image_fields(image))

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, patience, take_message
+from sessions.api.commands import announce, handle_message, store_timeout
 from sessions.api.http import (
     ERRORS,
     MAX_NUMBER,
@@ -26,6 +26,7 @@ from sessions.api.http import (
     writable_of,
 )
 from sessions.api.rest import serializers
+from sessions.api.rest.event_stream import numbered, stream
 from sessions.api.rest.schemas import (
     Answer,
     CancelOut,
@@ -43,8 +44,8 @@ from sessions.api.rest.schemas import (
     SessionOut,
     WaitingMessage,
 )
-from sessions.api.streaming import numbered, stream, while_signed_in
-from sessions.callers import Use, caller_of
+from sessions.api.streaming import until_signed_out
+from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import EmptyMessage, InvalidField, TurnFailed
 from sessions.events import log
@@ -68,10 +69,10 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
         raise EmptyMessage("The message is empty: write something in `message`.")
-    await caller_of(request).permit(Use.TURN)
-    async with patience() as deadline:
+    await caller_of(request).authorize(Action.TURN)
+    async with store_timeout() as deadline:
         session = await in_thread(open_session)(owner(request).pk, body.session_id)
-        accepted = await take_message(
+        accepted = await handle_message(
             session.pk,
             body.message,
             client_message_id=body.client_message_id,
@@ -153,7 +154,7 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
 @router.post(f"{ONE}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
 async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
     """Stop a turn, or without an id the one that is running, waiting or next."""
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(attempts.cancel)(session.pk, turn_id, deadline=deadline)
     announce(change)
@@ -174,7 +175,7 @@ async def get_queue(request: HttpRequest, session_id: str) -> Queue:
 async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.UUID, body: EditIn) -> WaitingMessage:
     """Change the text of a message that waits for its answer."""
     require_clean(body.content)
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(inbox.edit_message)(session.pk, message_id, body.content, deadline=deadline)
     announce(change)
@@ -184,7 +185,7 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
 @router.delete(MESSAGE, response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["messages"])
 async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelOut:
     """Take back a message that waits for its answer."""
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(inbox.withdraw_message)(session.pk, message_id, deadline=deadline)
     announce(change)
@@ -201,7 +202,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise InvalidField("Field `after` is not usable: it is larger than any number.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         events = stream(session.pk, after, writable_of(request))
-        return streamed(while_signed_in(events, caller_of(request)), "text/event-stream")
+        return streamed(until_signed_out(events, caller_of(request)), "text/event-stream")
     page = await in_thread(log.since)(session.pk, after)
     return EventPage(
         events=[EventOut(**numbered(event)) for event in page],
@@ -222,7 +223,7 @@ async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
 async def change_session(request: HttpRequest, session_id: str, body: SessionChange) -> SessionOut:
     """Give a session another title or another mode."""
     require_clean(body.title or "")
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(sessions.change_session)(
             session.pk, title=body.title, mode=body.mode, deadline=deadline
@@ -234,7 +235,7 @@ async def change_session(request: HttpRequest, session_id: str, body: SessionCha
 @router.delete(ONE, response={200: SessionDeleted, **ERRORS}, tags=["sessions"])
 async def delete_session(request: HttpRequest, session_id: str) -> SessionDeleted:
     """Delete a session with all that was said in it. What is under way is stopped first."""
-    async with patience() as deadline:
+    async with store_timeout() as deadline:
         session = await owned(request, session_id)
         change = await in_thread(sessions.delete_session)(session.pk, deadline=deadline)
     announce(change)

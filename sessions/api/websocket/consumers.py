@@ -17,12 +17,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
 from sessions import metrics, protocol
-from sessions.api.commands import announce, patience, take_frame
+from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.errors import explain
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
 from sessions.api.websocket.snapshot import snapshot
 from sessions.api.websocket.tool_offers import Offers
-from sessions.callers import Caller, Use
+from sessions.callers import Action, Caller
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, SessionDeleted
 from sessions.events import reads
@@ -96,7 +96,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
             with suppress(DatabaseError, TimeoutError):
                 try:
-                    async with patience():
+                    async with store_timeout():
                         session = await self.attach()
                 except AccessDenied as error:
                     await self.reject(error)
@@ -117,13 +117,13 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def watch(self) -> None:
         """End the socket when its caller is signed out."""
-        await self.reject(await self.caller.ended())
+        await self.reject(await self.caller.signed_out())
 
     async def attach(self) -> Session:
         """Find out who is calling and open the session; raises AccessDenied."""
         if self.session is None:
             user = await self.caller.identify(self.key)
-            await self.caller.permit(Use.CONNECTION)
+            await self.caller.authorize(Action.CONNECTION)
             session = await in_thread(open_session)(user.pk, self.key)
             if self.dialect.plans:
                 await in_thread(set_client_plans)(session.pk, True)
@@ -196,9 +196,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             if text_data is None:
                 raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
             frame = protocol.decode(text_data)
-            async with patience() as deadline:
+            async with store_timeout() as deadline:
                 session = await self.attach()
-                await self.caller.permit(Use.READ if isinstance(frame, Hello) else Use.WRITE)
+                await self.caller.authorize(Action.READ if isinstance(frame, Hello) else Action.WRITE)
                 if isinstance(frame, Hello):
                     await self.welcome(session, frame)
                     return
@@ -247,8 +247,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame says, and acknowledge a message."""
         if isinstance(frame, UserMessage):
-            await self.caller.permit(Use.TURN)
-        change = await take_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
+            await self.caller.authorize(Action.TURN)
+        change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, Accepted):
             if self.offers is not None:
                 self.offers.prefer(str(change.turn_id))
