@@ -1,11 +1,11 @@
 # One image for all processes: `python -m codelab web`, `worker`, `beat` or `flower`, and `python manage.py …`.
 #
-# The base is named by its tag. A digest pins it harder: resolve it with `docker buildx imagetools inspect
-# python:3.12-slim`, write it behind the tag (python:3.12-slim@sha256:…) in both stages, and renew it with the lock.
+# A digest pins the base image harder than its tag: resolve it with `docker buildx imagetools inspect python:3.12-slim`,
+# append it to the tag (python:3.12-slim@sha256:…) in both stages, and renew it with the lock.
 
 FROM python:3.12-slim AS build
 
-# For an index of your own: docker compose build --build-arg PIP_INDEX_URL=… --build-arg UV_DEFAULT_INDEX=…
+# For your own package index: docker compose build --build-arg PIP_INDEX_URL=… --build-arg UV_DEFAULT_INDEX=…
 ARG PIP_INDEX_URL
 ARG UV_DEFAULT_INDEX
 
@@ -14,8 +14,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_NO_CACHE=1 \
     UV_PYTHON_DOWNLOADS=never
 
-# uv, because the lock was made with an override that pip's own resolver refuses (docs/dependencies.md). Only wheels
-# are taken, so nothing has to be compiled and no compiler is needed.
+# uv, because the lock has an override that pip's resolver refuses (docs/dependencies.md). Only wheels are
+# installed, so no compiler is needed.
 COPY requirements/uv.txt requirements/base.txt /requirements/
 RUN python -m venv /opt/uv \
     && /opt/uv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r /requirements/uv.txt \
@@ -29,7 +29,7 @@ COPY agents agents
 COPY codelab codelab
 COPY llm llm
 COPY sessions sessions
-# The key is thrown away with this command. The rights do not depend on the umask of whoever builds.
+# The key exists only for this command. Permissions must not depend on the umask of the build.
 RUN CODELAB_SECRET_KEY=only-for-collectstatic CODELAB_DATA_DIR=/data \
         /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
     && /opt/venv/bin/python -m compileall -q . \
@@ -41,7 +41,7 @@ FROM python:3.12-slim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 COPY --from=build /data /data
-# Beat keeps its schedule in /data and may write there, but not to the static files in it.
+# Beat writes its schedule to /data, but must not write to the static files there.
 RUN groupadd --gid 10001 codelab \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin codelab \
     && install -d -o codelab -g codelab -m 0750 /metrics \
@@ -60,7 +60,7 @@ USER 10001:10001
 EXPOSE 8000 5555
 STOPSIGNAL SIGTERM
 
-# Of the web process; docker-compose.yml has those of the others. The host name must be one that the service answers to.
+# For the web process; docker-compose.yml has those of the others. The host name must be an allowed one.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import urllib.request as r; \
 from codelab.environment import environment as e; \

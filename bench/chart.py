@@ -1,4 +1,4 @@
-"""The chart of a run: how delay, processor time, wall time and frames grow with the number of streams."""
+"""The chart of a run: delay, processor time, wall time and frames by number of streams."""
 
 from __future__ import annotations
 

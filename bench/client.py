@@ -1,7 +1,7 @@
-"""The load client, a process of its own: opens sockets, talks on all of them at once, notes when each frame came.
+"""The load client, a process of its own: opens sockets, sends messages on all at once, records when frames arrive.
 
-It takes a command as a line of JSON and answers with one, when it is done. While answers stream it only takes notes;
-`bench.figures` reads them afterwards.
+It reads a command as a line of JSON and answers with one. While answers stream it only records; `bench.figures`
+evaluates the record afterwards.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from bench.provider import wish
 from bench.sockets import ENDS, Broken, Message, Socket
 
 EVENTS = "codelab.v2"
-#: Handshakes that are under way at once.
-HANDSHAKES = 32
-#: Seconds of silence after which the turn that has begun is stopped, where the model says nothing.
-SILENCE = 0.3
+#: Handshakes at the same time.
+MAX_HANDSHAKES = 32
+#: Delay between the start of a turn, or its first text, and its cancellation.
+CANCEL_DELAY_SECONDS = 0.3
 
 
 @dataclass
 class Turn:
-    """What a client has seen of one turn; times in seconds of the clock that all processes share."""
+    """A client's record of one turn. Times are seconds of the clock that all processes share."""
 
     wish_id: str
     sent: float
     accepted: float = 0.0
     ended: float = 0.0
     error: str = ""
-    #: When the client asked for a stop.
+    #: When the client sent `cancel`.
     cancelled: float = 0.0
-    #: For each frame with text when it came, and the text.
+    #: For each frame with text: when it arrived, and the text.
     texts: list[tuple[float, str]] = field(default_factory=list)
 
 
 class Talker:
-    """One socket and the turn that is under way on it."""
+    """One socket and its current turn."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
@@ -52,10 +52,10 @@ class Talker:
 
     @classmethod
     async def open(cls, url: str, subprotocol: str) -> Talker:
-        """Open a socket; on one that follows events also say hello."""
+        """Open a socket; send `hello` on one that follows events."""
         talker = cls(await Socket.open(url, subprotocol))
         if subprotocol == EVENTS:
-            # From now on: the ends of turns that were before would be taken for those of its own.
+            # Without `after`, because the ends of earlier turns would look like those of its own.
             talker._socket.send({"type": "hello"})
             async with asyncio.timeout(30):
                 await talker.begun.wait()
@@ -65,7 +65,7 @@ class Talker:
         self._socket.close()
 
     def say(self, **what: Any) -> Turn:
-        """Begin a turn."""
+        """Start a turn."""
         for event in (self.begun, self.spoken, self.over):
             event.clear()
         self._turn = turn = Turn(what["wish_id"], time.monotonic())
@@ -76,7 +76,7 @@ class Talker:
         return turn
 
     def cancel(self) -> None:
-        """Ask for a stop of the turn that is under way."""
+        """Cancel the current turn."""
         self._turn.cancelled = time.monotonic()
         self._socket.send({"type": "cancel"})
 
@@ -118,14 +118,14 @@ class Talker:
 
 
 class Client:
-    """The commands; each is one of its methods."""
+    """The commands, one method each."""
 
     def __init__(self) -> None:
         self._groups: dict[str, list[Talker]] = {}
 
     async def open(self, *, group: str, urls: Sequence[str], subprotocol: str) -> Message:
         """Open a socket for each address, a few at a time."""
-        gate = asyncio.Semaphore(HANDSHAKES)
+        gate = asyncio.Semaphore(MAX_HANDSHAKES)
 
         async def one(url: str) -> Talker:
             async with gate:
@@ -140,12 +140,12 @@ class Client:
         """Close the sockets of a group."""
         for talker in self._groups.pop(group, []):
             talker.close()
-        # The close frames are on their way before anything else is done.
+        # Let the close frames out before anything else is measured.
         await asyncio.sleep(0.5)
         return {}
 
     async def talk(self, *, group: str, prefix: str, tokens: int, rate: int, patience: float) -> Message:
-        """Say something on all sockets of a group at the same moment, and wait until each has its answer."""
+        """Send a message on all sockets of a group at the same moment; wait for all answers."""
         talkers = self._groups[group]
         used = time.process_time()
         turns = [talker.say(wish_id=f"{prefix}-{i}", tokens=tokens, rate=rate) for i, talker in enumerate(talkers)]
@@ -157,20 +157,20 @@ class Client:
         return {"turns": [asdict(turn) for turn in turns], "cpu": used}
 
     async def stop(self, *, group: str, prefix: str, silent: bool) -> Message:
-        """Begin a turn on each socket of a group, one after the other, and stop it while the model speaks, or not."""
+        """Start a turn on each socket of a group in sequence; cancel it while the model streams or is silent."""
         turns = []
         for i, talker in enumerate(self._groups[group]):
             async with asyncio.timeout(30):
                 turn = talker.say(wish_id=f"{prefix}-{i}", tokens=1500, rate=50, silent=silent)
                 await (talker.begun if silent else talker.spoken).wait()
-                await asyncio.sleep(SILENCE)
+                await asyncio.sleep(CANCEL_DELAY_SECONDS)
                 talker.cancel()
                 await talker.over.wait()
             turns.append(asdict(turn) | {"texts": []})
         return {"turns": turns}
 
     async def attach(self, *, url: str, subprotocol: str, after: int | None, until: int) -> Message:
-        """Connect and follow a session up to an event, or up to `welcome` when that has a snapshot."""
+        """Connect and follow a session up to an event, or to `welcome` when it announces a snapshot."""
         over: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         frames = 0
 
@@ -193,7 +193,7 @@ class Client:
 
 
 async def main() -> None:
-    """Obey until the input ends."""
+    """Execute commands until the input ends."""
     client = Client()
     while line := await asyncio.to_thread(sys.stdin.readline):
         command = json.loads(line)

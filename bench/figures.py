@@ -1,4 +1,4 @@
-"""From what a client has noted to the figures of a row. Pure; seconds come in, milliseconds go out."""
+"""Turns a client's records into the figures of a row. Pure; seconds come in, milliseconds go out."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the smallest value that so much of all values does not exceed; nan of none."""
+    """Return the smallest value that this share of all values does not exceed; nan without values."""
     ordered = sorted(values)
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else math.nan
 
 
 def median(values: Iterable[float]) -> float:
-    """Return the median; nan of none."""
-    known = list(values)
-    return statistics.median(known) if known else math.nan
+    """Return the median; nan without values."""
+    numbers = list(values)
+    return statistics.median(numbers) if numbers else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One answer as it came."""
+    """One answer as the client received it."""
 
-    #: What is wrong with it; empty when every token came, once and in order, and then the end.
+    #: What is wrong; empty when every token arrived once and in order, followed by the end.
     fault: str
-    #: For each token the milliseconds between the provider making it and the client having it.
+    #: For each token, milliseconds from the provider to the client.
     added: list[float]
     #: Frames with text.
     frames: int
@@ -38,8 +38,8 @@ class Stream:
     gap: float
 
 
-def read(turn: Mapping[str, Any], tokens: int) -> Stream:
-    """Return what a client's notes of a turn say (bench.client.Turn, as JSON)."""
+def parse_turn(turn: Mapping[str, Any], tokens: int) -> Stream:
+    """Parse a client's record of a turn (bench.client.Turn as JSON)."""
     added: list[float] = []
     numbers: list[int] = []
     times = [float(time) for time, _ in turn["texts"]]
@@ -65,11 +65,11 @@ def read(turn: Mapping[str, Any], tokens: int) -> Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Some streams that began at the same moment; several runs of it become their medians."""
+    """Streams that started at the same moment; several runs become their medians."""
 
     streams: int
     finished: int
-    #: Time from the first message to the last end, divided by what the provider needs to say everything.
+    #: Time from the first message to the last end, divided by what the provider alone needs.
     wall: float
     #: Added to the first token, and to all later ones.
     first_p50: float
@@ -83,7 +83,7 @@ class Row:
     slowest: float
     #: Microseconds of processor time for each token, by kind of process.
     cpu: dict[str, float]
-    #: The same of the provider and the client, which are not the service.
+    #: The same for provider and client, which are not the service.
     beside: dict[str, float]
     #: MiB, by kind of process.
     memory: dict[str, float]
@@ -93,7 +93,7 @@ class Row:
 
     @property
     def cpu_of_all(self) -> float:
-        """Microseconds for each token over all processes of the service."""
+        """Microseconds for each token, over all processes of the service."""
         return sum(self.cpu.values())
 
 
@@ -134,15 +134,15 @@ def row(
 
 
 def medians(rows: Sequence[Row]) -> Row:
-    """Return one row for several runs of the same load: medians, but the fewest that finished and all faults."""
+    """Return one row for several runs of the same load: medians, but the fewest finished streams and all faults."""
     first = rows[0]
     values: dict[str, Any] = {}
     for name in (entry.name for entry in fields(Row)):
-        found = [getattr(each, name) for each in rows]
-        if isinstance(found[0], dict):
-            values[name] = {kind: median(each[kind] for each in found) for kind in found[0]}
+        column = [getattr(each, name) for each in rows]
+        if isinstance(column[0], dict):
+            values[name] = {kind: median(each[kind] for each in column) for kind in column[0]}
         elif name not in ("streams", "webs", "workers", "finished", "faults"):
-            values[name] = median(found)
+            values[name] = median(column)
     values |= {"streams": first.streams, "webs": first.webs, "workers": first.workers}
     values["finished"] = min(each.finished for each in rows)
     values["faults"] = sorted({fault for each in rows for fault in each.faults})
@@ -151,7 +151,7 @@ def medians(rows: Sequence[Row]) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstToken:
-    """Turns of a few tokens, one after the other, on a session that is warm."""
+    """Short turns, one after the other, on a warm session."""
 
     turns: int
     p50: float
@@ -160,7 +160,7 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """Sockets on which nothing happens."""
+    """Idle sockets."""
 
     sockets: int
     #: KiB for each of them in the web processes.
@@ -168,24 +168,24 @@ class Idle:
     #: Milliseconds of processor time, of all processes, to open one.
     opening: float
     seconds: float
-    #: Percent of a core, by kind, while there are none and while there are all.
+    #: Percent of a core by kind, without and with the sockets.
     without: dict[str, float]
     with_them: dict[str, float]
 
     @property
     def grown(self) -> float:
-        """Percent of a core that all processes take because of them."""
+        """Percent of a core that the sockets cost, over all processes."""
         return sum(self.with_them.values()) - sum(self.without.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attach:
-    """Coming to a session with a long log: from connecting to the last frame, or to `welcome` with a snapshot."""
+    """Attaching to a session with a long log: from connecting to the last frame, or to `welcome` with a snapshot."""
 
     events: int
     folded: bool
     how: str
-    #: Whether it is what the goal is about.
+    #: Whether the goal covers it.
     judged: bool
     frames: int
     p50: float
@@ -194,7 +194,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp:
-    """From a message to the request at the provider, by how many messages the conversation has."""
+    """From a message to the request at the provider, by length of the conversation."""
 
     messages: int
     turns: int
@@ -208,18 +208,18 @@ class Cancel:
     """From `cancel` to the provider's connection closed."""
 
     stops: int
-    #: Of which the provider never saw the connection closed.
+    #: Turns whose connection the provider never saw closed.
     missed: int
     p50: float
     p95: float
-    #: The same while the model speaks, and while it is silent.
+    #: The same while the model streams, and while it is silent.
     speaking_p50: float
     silent_p50: float
 
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """Everything that one run has measured; what was not measured is missing."""
+    """The results of one run; parts that were not measured are missing."""
 
     machine: dict[str, Any]
     arguments: dict[str, Any]
@@ -235,9 +235,9 @@ class Results:
     cancel: Cancel | None = None
 
     def product_at(self, streams: int) -> Row | None:
-        """Return the product's row of so many streams."""
+        """Return the product's row with this many streams."""
         return next((each for each in self.product if each.streams == streams), None)
 
     def floor_at(self, streams: int) -> Row | None:
-        """Return the floor's row of so many streams."""
+        """Return the floor's row with this many streams."""
         return next((each for each in self.floor if each.streams == streams), None)

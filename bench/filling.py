@@ -1,7 +1,7 @@
-"""Makes long sessions in seconds, by the verbs that also write them in earnest; no model, no worker.
+"""Creates long sessions in seconds, through the same functions as the service, without a model or a worker.
 
-Reads a list of sessions as JSON from the input, and prints the number of the last event of each. A process of its own,
-because Django reads its settings once, when it is imported.
+Reads a list of sessions as JSON from the input and prints the number of each one's last event. A process of its own,
+because Django reads its settings once, on import.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ WORD = "word%d "
 
 
 def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
-    """Write a session of the demo user: turns with a question and an answer of about 200 characters each.
+    """Create a session of the demo user: turns with a question and an answer of about 200 characters each.
 
-    Each answer is streamed in so many pieces (with 0 it is there at once), which are folded or not. Returns the number
-    of the last event.
+    Each answer is streamed in this many pieces (0: not streamed), which are folded or not. Return the number of the
+    last event.
     """
     from django.conf import settings
     from django.contrib.auth.models import User
@@ -35,7 +35,7 @@ def fill(*, key: str, turns: int, pieces: int, fold: bool) -> int:
     session = open_session(User.objects.get(username=DEMO).pk, key)
     for _ in range(turns):
         accepted = inbox.accept_message(session.pk, QUESTION)
-        # At once: workers look for turns that nobody has taken for two seconds.
+        # At once, because workers claim turns that were unclaimed for two seconds.
         claimed = attempts.claim(accepted.turn_id, worker="bench", model=settings.CODELAB_MODEL)
         assert claimed, "a worker has claimed the turn"
         claim, _ = claimed

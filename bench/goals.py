@@ -1,6 +1,6 @@
-"""The goals of this project, each judged by what a run has measured. Pure.
+"""The performance goals, evaluated against the results of a run. Pure.
 
-They are for two cores that provider, service and client share; on other machines the ratios mean more than the times.
+They assume two cores shared by provider, service and client; on other machines ratios mean more than times.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 
 from bench.figures import Results, Row
 
-#: Sizes of the loads that the goals are about; what was measured with less is not judged.
-SOCKETS, EVENTS, MESSAGES = 1000, 10_000, (10, 1000)
-#: So much longer than the median may the slowest of all streams take when there are too many.
-STARVES = 1.5
+#: The loads of the goals; results of smaller loads are not evaluated.
+GOAL_SOCKETS, GOAL_EVENTS, GOAL_MESSAGES = 1000, 10_000, (10, 1000)
+#: Under overload the slowest stream may take this many times the median.
+MAX_SLOWEST_RATIO = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A goal and whether it is met; `met` is None where it was not measured."""
+    """A goal and whether it is met; `met` is None when it was not measured."""
 
     goal: str
     limit: str
     measured: str
     met: bool | None
-    #: Why it is not met, where that is known.
+    #: Why it is not met, if known.
     reason: str = ""
 
     @property
@@ -33,8 +33,8 @@ class Verdict:
         return {True: "✔", False: "✘", None: "–"}[self.met]
 
 
-def judge(results: Results) -> list[Verdict]:
-    """Return a verdict for each goal, in the order of their importance to a user."""
+def evaluate(results: Results) -> list[Verdict]:
+    """Return a verdict for each goal, the most important to users first."""
     verdicts = [(goal(results), reason) for goal, reason in GOALS.items()]
     return [replace(verdict, reason=reason if verdict.met is False else "") for verdict, reason in verdicts]
 
@@ -80,21 +80,21 @@ def _cpu(results: Results) -> Verdict:
 
 
 def _overload(results: Results) -> Verdict:
-    goal = "200 streams: fewer, larger frames; nothing fails, nobody starves"
-    limit = f"all finish, more tokens a frame than at 64, slowest ≤ {STARVES} × median"
+    goal = "200 streams: fewer, larger frames; nothing fails, no stream starves"
+    limit = f"all finish, more tokens a frame than at 64, slowest ≤ {MAX_SLOWEST_RATIO} × median"
     row, calm = results.product_at(200), results.product_at(64)
     if row is None or calm is None:
         return _not_run(goal, limit)
     larger = row.tokens_per_frame > calm.tokens_per_frame
     frames = f"{row.tokens_per_frame:.1f} tokens a frame after {calm.tokens_per_frame:.1f}"
     measured = f"{row.finished} of {row.streams}, {frames}, slowest {row.slowest:.2f} × median"
-    met = _whole(row) and larger and row.slowest <= STARVES
+    met = _whole(row) and larger and row.slowest <= MAX_SLOWEST_RATIO
     return Verdict(goal=goal, limit=limit, measured=measured, met=met)
 
 
 def _idle_memory(results: Results) -> Verdict:
     goal, limit = "1,000 idle sockets: memory of the web process", "≤ 60 KiB each"
-    if results.idle is None or results.idle.sockets < SOCKETS:
+    if results.idle is None or results.idle.sockets < GOAL_SOCKETS:
         return _not_run(goal, limit)
     kib = results.idle.kib
     return Verdict(goal=goal, limit=limit, measured=f"{kib:.0f} KiB", met=kib <= 60)
@@ -102,7 +102,7 @@ def _idle_memory(results: Results) -> Verdict:
 
 def _idle_cpu(results: Results) -> Verdict:
     goal, limit = "1,000 idle sockets: processor time that grows with them", "≤ 2 % of a core"
-    if results.idle is None or results.idle.sockets < SOCKETS:
+    if results.idle is None or results.idle.sockets < GOAL_SOCKETS:
         return _not_run(goal, limit)
     grown = results.idle.grown
     return Verdict(goal=goal, limit=limit, measured=f"{grown:.1f} %", met=grown <= 2)
@@ -110,7 +110,7 @@ def _idle_cpu(results: Results) -> Verdict:
 
 def _attach(results: Results) -> Verdict:
     goal, limit = "attach to a session of 10,000 events", "≤ 300 ms"
-    judged = [each for each in results.attach if each.judged and each.events >= EVENTS]
+    judged = [each for each in results.attach if each.judged and each.events >= GOAL_EVENTS]
     if not judged:
         return _not_run(goal, limit)
     slowest = max(judged, key=lambda each: each.p50)
@@ -121,10 +121,10 @@ def _attach(results: Results) -> Verdict:
 
 def _set_up(results: Results) -> Verdict:
     goal, limit = "set-up of a turn at 1,000 messages", "≤ 2 × that at 10"
-    found = {each.messages: each.from_accepted for each in results.set_up}
-    if not found.keys() >= set(MESSAGES):
+    delays = {each.messages: each.from_accepted for each in results.set_up}
+    if not delays.keys() >= set(GOAL_MESSAGES):
         return _not_run(goal, limit)
-    short, long = (found[messages] for messages in MESSAGES)
+    short, long = (delays[messages] for messages in GOAL_MESSAGES)
     measured = f"{long:.0f} ms = {long / short:.1f} × {short:.0f} ms"
     return Verdict(goal=goal, limit=limit, measured=measured, met=long <= 2 * short)
 
@@ -139,25 +139,25 @@ def _cancel(results: Results) -> Verdict:
     return Verdict(goal=goal, limit=limit, measured=measured, met=cancel.p95 <= 300 and not cancel.missed)
 
 
-#: What is in the way, as far as it is known (docs/performance.md).
-BEGINNING = (
-    "all begin at the same moment, and to begin and end a turn takes about 30 ms of a core: Celery's consumer, the "
-    "verbs in the database, the request to the provider; the streams themselves keep up"
+#: The known reasons for missed goals (docs/performance.md).
+TURN_START_COST = (
+    "all start at the same moment, and starting and ending a turn takes about 30 ms of a core: Celery's consumer, the "
+    "database transactions, the request to the provider; the streams themselves keep up"
 )
 GOALS: dict[Callable[[Results], Verdict], str] = {
     _first: "",
-    _one: "a piece is committed, which waits for the disk, before it is shown; two commits are 20 ms apart",
-    _many: BEGINNING,
-    _more: BEGINNING,
-    _cpu: BEGINNING,
+    _one: "a piece is committed to disk before clients see it, and commits are 20 ms apart",
+    _many: TURN_START_COST,
+    _more: TURN_START_COST,
+    _cpu: TURN_START_COST,
     _overload: "",
     _idle_memory: "",
     _idle_cpu: (
-        "each is pinged, and its session looked up in the log, every 30 s: half a millisecond of the web process; the "
-        "rest is the worker's, which knows of no sockets"
+        "every 30 s each socket is pinged and its session looked up in the log: 0.5 ms of the web process; the rest is "
+        "the worker's, which is independent of sockets"
     ),
     _attach: "",
-    _set_up: "1,000 messages are read, weighed against the model's window and sent, which takes about 20 ms of a core",
+    _set_up: "reading 1,000 messages, fitting them to the model's window and sending them takes about 20 ms of a core",
     _cancel: "",
 }
 

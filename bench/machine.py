@@ -1,4 +1,4 @@
-"""On what a run was made: figures of different machines are not compared. No name of a host or a person."""
+"""Describes the machine of a run, because results of different machines are not comparable. Names no host or person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codelab.environment import PROJECT
 
 
 def describe() -> dict[str, Any]:
-    """Return the facts about this machine, and what it did before the run."""
+    """Return facts about this machine, and its load before the run."""
     return {
         "cpu": _cpu(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -26,8 +26,8 @@ def describe() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return found[1].strip() if found else platform.machine()
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return model[1].strip() if model else platform.machine()
 
 
 def _commit() -> str:

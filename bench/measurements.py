@@ -1,4 +1,4 @@
-"""What is measured, one method each: puts load on the product or the floor and returns figures."""
+"""The measurements, one method each: put load on the product or the floor and return figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import processes
 from bench.client import EVENTS
-from bench.figures import Attach, Cancel, FirstToken, Idle, Row, SetUp, median, medians, percentile, read, row
+from bench.figures import Attach, Cancel, FirstToken, Idle, Row, SetUp, median, medians, parse_turn, percentile, row
 from bench.processes import Kinds
 from bench.product import Product
 from bench.profiling import profiled
@@ -24,7 +24,7 @@ STARTED = time.monotonic()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much of everything."""
+    """The size of each measurement."""
 
     tokens: int = 200
     rate: int = 50
@@ -32,7 +32,7 @@ class Load:
     first_turns: int = 30
     sockets: int = 1000
     idle_seconds: float = 30
-    #: Turns of the long session, each of which has about 200 events.
+    #: Turns of the long session, with about 200 events each.
     long_turns: int = 50
     attaches: int = 5
     histories: Sequence[int] = (10, 100, 1000)
@@ -41,11 +41,11 @@ class Load:
 
     @property
     def ideal(self) -> float:
-        """Seconds that the provider needs for an answer."""
+        """Seconds that the provider alone needs for an answer."""
         return (self.tokens - 1) / self.rate
 
 
-#: To see whether everything works.
+#: A check that everything works.
 QUICK = Load(
     tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
     stops=4,
@@ -54,22 +54,22 @@ QUICK = Load(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way to come to a session."""
+    """A way to attach to a session."""
 
     name: str
-    #: Whether the goal is about it.
+    #: Whether the goal covers it.
     judged: bool
     query: str = ""
     subprotocol: str = EVENTS
     after: int | None = None
-    #: Number of the last event that a frame tells of.
+    #: Number of the last event that arrives.
     until: int
 
 
 def ways(last: int, *, folded: bool) -> list[Way]:
-    """Return the ways to come to a session whose last event has this number.
+    """Return the ways to attach to a session whose last event has this number.
 
-    A log is unfolded for a minute after a turn only, so the goal is not about reading one event by event.
+    A log is unfolded only for a minute after a turn, so the goal does not cover reading one event by event.
     """
     # The most that is replayed by events (docs/protocol.md); without `codelab.v2` there is no limit, and the end of a
     # turn has no frame of its own.
@@ -82,12 +82,12 @@ def ways(last: int, *, folded: bool) -> list[Way]:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits how far it is, and after how many seconds."""
+    """Print the progress, with the seconds since the start."""
     print(f"{time.monotonic() - STARTED:4.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 class Measurements:
-    """One run over a product, a floor, a provider and a client."""
+    """One run with a product, a floor, a provider and a client."""
 
     def __init__(self, product: Product, relay: Relay, provider: Provider, client: Client, load: Load) -> None:
         self.product, self.relay, self.provider, self.client, self.load = product, relay, provider, client, load
@@ -95,13 +95,13 @@ class Measurements:
         self._names = (f"bench-{number}" for number in itertools.count(1))
 
     def warm(self) -> None:
-        """Have everything imported, connected and compiled that the first turns bring about."""
+        """Import, connect and compile everything that the first turns need."""
         say("Warming up …")
         self._open("warm", 8)
         for i in range(3):
             self._talk("warm", f"warm-{i}", tokens=5)
         self.client.ask("close", group="warm")
-        processes.settle(self.product.kinds)
+        processes.wait_until_calm(self.product.kinds)
 
     def _open(self, group: str, count: int) -> dict[str, Any]:
         paths = [f"/ws/{next(self._names)}" for _ in range(count)]
@@ -115,37 +115,37 @@ class Measurements:
     # ------------------------------------------------------------------ streams
 
     def streams(self, count: int) -> Row:
-        """Let so many sessions talk at the same moment; the sessions are new and have had one short turn."""
+        """Run a turn in this many sessions at the same moment; they are new and have had one short turn."""
         self._open("streams", count)
         self._talk("streams", f"warm-{count}", tokens=1)
         webs, workers = len(self.product.kinds["web"]), len(self.product.kinds["worker"])
         rows = [self._run(count, self.product.kinds, webs, workers) for _ in range(self.load.runs)]
         self.client.ask("close", group="streams")
-        found = medians(rows)
+        result = medians(rows)
         say(
-            f"  {count} streams: {found.finished} whole, {found.wall:.2f} × ideal, added p50 {found.added_p50:.0f} ms,"
-            f" p99 {found.added_p99:.0f} ms, {found.cpu_of_all:.0f} µs/token"
+            f"  {count} streams: {result.finished} whole, {result.wall:.2f} × ideal,"
+            f" added p50 {result.added_p50:.0f} ms, p99 {result.added_p99:.0f} ms, {result.cpu_of_all:.0f} µs/token"
         )
-        return found
+        return result
 
     def floor(self, count: int) -> Row:
-        """The same with the bare relay, which needs one run only: it hardly varies."""
+        """Do the same with the bare relay, in one run: it hardly varies."""
         self.client.ask("open", group="streams", urls=[self.relay.url] * count, subprotocol="")
         self._talk("streams", "warm", tokens=1)
-        found = self._run(count, self._floor, 1, 0)
+        result = self._run(count, self._floor, 1, 0)
         self.client.ask("close", group="streams")
-        say(f"  {count} streams: added p50 {found.added_p50:.1f} ms, {found.cpu_of_all:.0f} µs/token")
-        return found
+        say(f"  {count} streams: added p50 {result.added_p50:.1f} ms, {result.cpu_of_all:.0f} µs/token")
+        return result
 
     def _run(self, count: int, kinds: Kinds, webs: int, workers: int) -> Row:
-        processes.settle(kinds)
+        processes.wait_until_calm(kinds)
         before, beside = processes.cpu(kinds), processes.cpu({"provider": [self.provider.watched]})
         answer = self._talk("streams", next(self._names), tokens=self.load.tokens)
         used = processes.difference(before, processes.cpu(kinds))
         beside = processes.difference(beside, processes.cpu({"provider": [self.provider.watched]}))
         turns = answer["turns"]
         return row(
-            [read(turn, self.load.tokens) for turn in turns],
+            [parse_turn(turn, self.load.tokens) for turn in turns],
             seconds=max(turn["ended"] for turn in turns) - min(turn["sent"] for turn in turns),
             ideal=self.load.ideal,
             cpu=used,
@@ -156,32 +156,32 @@ class Measurements:
         )
 
     def profile(self, count: int, folder: Path) -> list[Path]:
-        """Let so many sessions talk while py-spy watches; return its files."""
+        """Run a turn in this many sessions under py-spy; return its files."""
         self._open("streams", count)
         self._talk("streams", "warm", tokens=1)
-        processes.settle(self.product.kinds)
+        processes.wait_until_calm(self.product.kinds)
         with profiled(self.product.kinds, folder, f"{count}-streams") as paths:
             self._talk("streams", "profiled", tokens=self.load.tokens)
         self.client.ask("close", group="streams")
         return paths
 
     def profile_idle(self, folder: Path) -> list[Path]:
-        """Let py-spy watch while nothing happens on many sockets; return its files."""
+        """Keep many idle sockets open under py-spy; return its files."""
         self._open("idle", self.load.sockets)
-        processes.settle(self.product.kinds)
+        processes.wait_until_calm(self.product.kinds)
         with profiled(self.product.kinds, folder, "idle") as paths:
             time.sleep(self.load.idle_seconds)
         self.client.ask("close", group="idle")
         return paths
 
     def first_token(self) -> FirstToken:
-        """Turns of a few tokens, one after the other, on one session."""
+        """Run short turns, one after the other, in one session."""
         self._open("first", 1)
         added = []
         for i in range(self.load.first_turns + 1):
             answer = self._talk("first", f"first-{i}", tokens=5)
-            stream = read(answer["turns"][0], 5)
-            # The first turn of a session has more to do.
+            stream = parse_turn(answer["turns"][0], 5)
+            # The first turn of a session does more work.
             added += stream.added[:1] if i else []
         self.client.ask("close", group="first")
         return FirstToken(turns=len(added), p50=percentile(added, 0.5), p95=percentile(added, 0.95))
@@ -189,18 +189,18 @@ class Measurements:
     # ------------------------------------------------------------------ idle
 
     def idle(self) -> Idle:
-        """Open sockets on which nothing happens, each on a session of its own."""
+        """Open idle sockets, each on a session of its own."""
         kinds, load = self.product.kinds, self.load
-        processes.settle(kinds)
+        processes.wait_until_calm(kinds)
         without = self._shares(load.idle_seconds)
         memory, before = processes.memory(kinds)["web"], processes.cpu(kinds)
         self._open("idle", load.sockets)
-        processes.settle(kinds)
+        processes.wait_until_calm(kinds)
         opening = processes.difference(before, processes.cpu(kinds))
         taken = processes.memory(kinds)["web"] - memory
         with_them = self._shares(load.idle_seconds)
         self.client.ask("close", group="idle")
-        processes.settle(kinds)
+        processes.wait_until_calm(kinds)
         return Idle(
             sockets=load.sockets,
             kib=taken * 1024 / load.sockets,
@@ -211,7 +211,7 @@ class Measurements:
         )
 
     def _shares(self, seconds: float) -> dict[str, float]:
-        """Return the percent of a core that each kind takes during the next seconds."""
+        """Measure the percent of a core that each kind uses during the next seconds."""
         started, before = time.monotonic(), processes.cpu(self.product.kinds)
         time.sleep(seconds)
         used = processes.difference(before, processes.cpu(self.product.kinds))
@@ -221,18 +221,18 @@ class Measurements:
     # ------------------------------------------------------------------ long sessions
 
     def attach(self) -> list[Attach]:
-        """Come to a long session in the ways there are."""
-        found = []
+        """Attach to a long session in every way."""
+        results = []
         for folded in (True, False):
             key = "long-folded" if folded else "long"
-            # Come to at once: the service folds it after a minute.
+            # At once, because the service folds the log after a minute.
             (last,) = self.product.fill([{"key": key, "turns": self.load.long_turns, "pieces": 195, "fold": folded}])
             for way in ways(last, folded=folded):
                 url = self.product.urls([f"/ws/{key}{way.query}"])[0]
                 how = {"subprotocol": way.subprotocol, "after": way.after, "until": way.until}
                 answers = [self.client.ask("attach", url=url, **how) for _ in range(self.load.attaches)]
                 taken = [answer["seconds"] * 1000 for answer in answers]
-                found.append(
+                results.append(
                     Attach(
                         events=last,
                         folded=folded,
@@ -243,16 +243,16 @@ class Measurements:
                         worst=max(taken),
                     )
                 )
-        return found
+        return results
 
     def set_up(self) -> list[SetUp]:
-        """Begin turns in conversations of different lengths."""
+        """Start turns in conversations of different lengths."""
         lengths = self.load.histories
         keys = [f"history-{length}" for length in lengths]
         self.product.fill(
             [{"key": key, "turns": n // 2, "pieces": 0, "fold": False} for key, n in zip(keys, lengths, strict=True)]
         )
-        found = []
+        results = []
         for key, length in zip(keys, lengths, strict=True):
             urls = self.product.urls([f"/ws/{key}"])
             self.client.ask("open", group=key, urls=urls, subprotocol=EVENTS)
@@ -264,13 +264,13 @@ class Measurements:
                     accepted.append((asked - turn["accepted"]) * 1000)
                     sent.append((asked - turn["sent"]) * 1000)
             self.client.ask("close", group=key)
-            found.append(
+            results.append(
                 SetUp(messages=length, turns=len(sent), from_accepted=median(accepted), from_sent=median(sent))
             )
-        return found
+        return results
 
     def cancel(self) -> Cancel:
-        """Stop turns, half of them while the model speaks and half while it is silent."""
+        """Cancel turns, half of them while the model streams and half while it is silent."""
         taken: dict[bool, list[float]] = {False: [], True: []}
         missed = 0
         for silent in taken:

@@ -1,7 +1,7 @@
-"""What processes have used: processor time and memory, by kind, with everything that they have started.
+"""Processor time and memory of processes and their children, by kind.
 
-PostgreSQL has a process for each connection, so the time of children that have ended counts with their parent's. The
-kernel counts in steps of 10 ms; small loads have to run long enough for that.
+PostgreSQL has a process for each connection, so the time of ended children counts for their parent. The kernel counts
+in steps of 10 ms, so small loads must run long enough.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import psutil
 
-#: One kind of process, such as "web", and those of them that run.
+#: The running processes of each kind, such as "web".
 type Kinds = Mapping[str, Sequence[psutil.Process]]
 
-#: Only its own time counts: what it has started are the other kinds.
+#: Only its own time counts, because its children are the other kinds.
 SUPERVISOR = "supervisor"
 
 
@@ -24,7 +24,7 @@ def _family(kind: str, main: psutil.Process) -> list[psutil.Process]:
 
 
 def cpu(kinds: Kinds) -> dict[str, float]:
-    """Return the processor seconds that each kind has used so far."""
+    """Return the processor seconds of each kind so far."""
     used = dict.fromkeys(kinds, 0.0)
     for kind, mains in kinds.items():
         for main in mains:
@@ -38,7 +38,7 @@ def cpu(kinds: Kinds) -> dict[str, float]:
 
 
 def memory(kinds: Kinds) -> dict[str, float]:
-    """Return the MiB that each kind takes; of pages that processes share each counts its part (PSS)."""
+    """Return the MiB of each kind; shared pages are divided among their processes (PSS)."""
     taken = dict.fromkeys(kinds, 0.0)
     for kind, mains in kinds.items():
         for main in mains:
@@ -49,12 +49,12 @@ def memory(kinds: Kinds) -> dict[str, float]:
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Return what each kind has used in between."""
+    """Return what each kind used in between."""
     return {kind: after[kind] - before.get(kind, 0.0) for kind in after}
 
 
-def settle(kinds: Kinds, *, seconds: float = 15, share: float = 0.15) -> None:
-    """Wait until all of them together take less than this share of a core, or for so many seconds."""
+def wait_until_calm(kinds: Kinds, *, seconds: float = 15, share: float = 0.15) -> None:
+    """Wait until all together use less than this share of a core, at most for these seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = sum(cpu(kinds).values())

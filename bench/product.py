@@ -1,7 +1,7 @@
-"""The product as `make run` starts it, on a data folder of its own, and more web and worker processes beside it.
+"""The product as started by `make run`, on a data folder of its own, with additional web and worker processes.
 
-Nothing is switched off for a measurement: PostgreSQL writes through to the disk, limits, logs, metrics and Flower are
-there. What is set otherwise than by default is in `SETTINGS`.
+Nothing is switched off for a measurement: PostgreSQL writes through to the disk; limits, logs, metrics and Flower are
+on. `SETTINGS` has every setting that is not the default.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from bench.processes import SUPERVISOR
 from codelab.environment import PROJECT
 from codelab.local.operating_system import LOOPBACK, free_port, tie_to_parent
 
-#: What is not as it is by default, and why.
+#: Settings that are not the default, and why.
 SETTINGS = {
     "CODELAB_MODEL": "openai/fake",
     # An orchestrator would add a model call to the first turn of each session.
     "CODELAB_AGENTS": "single",
 }
-#: Settings of whoever starts the measurement must not change what is measured.
-FOREIGN = ("CODELAB_", "OPENAI_", "PROMETHEUS_", "FLOWER_", "DATABASE_URL", "REDIS_URL", "POSTGRES_", "REDIS_")
-START_SECONDS = 180.0
+#: Removed from the environment: the operator's own settings must not change the measurement.
+REMOVED_PREFIXES = ("CODELAB_", "OPENAI_", "PROMETHEUS_", "FLOWER_", "DATABASE_URL", "REDIS_URL", "POSTGRES_", "REDIS_")
+START_TIMEOUT_SECONDS = 180.0
 
 
 class NotStarted(Exception):
-    """A process did not come up; the text says what it last wrote."""
+    """A process did not start; the text contains its last output."""
 
 
 class Product:
-    """All processes of one installation, up while it is entered."""
+    """All processes of one installation, running inside the context."""
 
     def __init__(self, folder: Path, provider: int, *, webs: int, workers: int) -> None:
         self.folder = folder
@@ -52,13 +52,13 @@ class Product:
         self._webs, self._workers = webs, workers
         self._own: list[subprocess.Popen[bytes]] = []
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)},
+            **{name: value for name, value in os.environ.items() if not name.startswith(REMOVED_PREFIXES)},
             **SETTINGS,
             "OPENAI_API_BASE": f"http://{LOOPBACK}:{provider}/v1",
             "CODELAB_DATA_DIR": str(folder),
             "PORT": str(self.ports[0]),
             "FLOWER_PORT": str(free_port()),
-            # With it the supervisor ends when this process does, however it does.
+            # Makes the supervisor end with this process, in whatever way.
             "MAKELEVEL": "1",
         }
 
@@ -69,7 +69,7 @@ class Product:
             supervisor = self._start("supervisor", "codelab.local")
             self._until(lambda: "is running (started" in self._log("supervisor"), supervisor, "supervisor")
             self.kinds = _kinds(psutil.Process(supervisor.pid))
-            # From here on also what `make run` has made up: passwords, addresses, keys.
+            # From now on with the passwords, addresses and keys that `make run` generated.
             self._environment = self.kinds["web"][0].environ()
             self.scale(webs=self._webs, workers=self._workers)
         except BaseException:
@@ -83,7 +83,7 @@ class Product:
         self._stop()
 
     def scale(self, *, webs: int, workers: int) -> None:
-        """Start processes until there are so many of each kind."""
+        """Start processes until each kind has this many."""
         while len(self.kinds["web"]) < webs:
             port = free_port()
             self._environment["PORT"] = str(port)
@@ -95,11 +95,11 @@ class Product:
             self._add("worker", name, lambda name=name: "worker_started" in self._log(name))  # type: ignore[misc]
 
     def urls(self, paths: Sequence[str]) -> list[str]:
-        """Return an address for each path, the web processes taking turns."""
+        """Return a URL for each path, alternating between the web processes."""
         return [f"ws://{LOOPBACK}:{self.ports[i % len(self.ports)]}{path}" for i, path in enumerate(paths)]
 
     def fill(self, sessions: Sequence[dict[str, Any]]) -> list[int]:
-        """Make sessions through the product's own database layer (bench.filling); return their last numbers."""
+        """Create sessions through the product's own database layer (bench.filling); return their last event numbers."""
         done = subprocess.run(
             [sys.executable, "-m", "bench.filling"],
             cwd=PROJECT,
@@ -136,14 +136,14 @@ class Product:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def _until(self, ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise NotStarted(f"{name} did not start. Its last lines:\n{self._log(name)[-3000:]}")
             time.sleep(0.1)
 
     def _stop(self) -> None:
-        # The supervisor, which came first, has what the others need.
+        # The supervisor started first and runs the servers that the others need.
         for process in reversed(self._own):
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -154,7 +154,7 @@ class Product:
 
 
 def _kinds(supervisor: psutil.Process) -> dict[str, list[psutil.Process]]:
-    """Return what the supervisor runs, by kind."""
+    """Return the supervisor's children by kind."""
     kinds = {SUPERVISOR: [supervisor]}
     for child in supervisor.children():
         command = child.cmdline()

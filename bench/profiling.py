@@ -1,6 +1,6 @@
-"""Where the time goes: py-spy watches web and worker while streams run, and the hottest functions are printed.
+"""Profiles web and worker with py-spy while streams run, and lists the hottest functions.
 
-What it writes, a line for each stack, opens in speedscope.app and makes flame graphs.
+Its files, a line for each stack, open in speedscope.app and in flame graph tools.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from pathlib import Path
 
 from bench.processes import Kinds
 
-WATCHED = ("web", "worker")
-#: Samples a second; for each one the process is held up for a moment.
-RATE = 100
-#: Seconds until it has found its way around in a process.
-READY = 2.0
+PROFILED_KINDS = ("web", "worker")
+#: Each sample pauses the process for a moment.
+SAMPLES_PER_SECOND = 100
+#: py-spy needs this long to attach to a process.
+ATTACH_SECONDS = 2.0
 
 LINE = re.compile(r":\d+\)$")
 
 
 @contextmanager
 def profiled(kinds: Kinds, folder: Path, name: str) -> Iterator[list[Path]]:
-    """Sample the web and worker processes while the block runs; the files are there afterwards."""
+    """Sample the web and worker processes inside the context; the files exist afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     recorders: list[subprocess.Popen[bytes]] = []
-    for kind in WATCHED:
+    for kind in PROFILED_KINDS:
         for i, process in enumerate(kinds[kind], 1):
             path = folder / f"{name}-{kind}-{i}.txt"
-            # It samples until it is told to end, and only who holds the GIL: threads that wait would look busy.
-            command = f"py-spy record --pid {process.pid} --rate {RATE} --gil --format raw --duration 600"
+            # It samples until it is interrupted, and only the thread with the GIL: waiting threads would look busy.
+            command = f"py-spy record --pid {process.pid} --rate {SAMPLES_PER_SECOND} --gil --format raw --duration 600"
             spy = [str(Path(sys.executable).parent / "py-spy"), *command.split()[1:], "--output", str(path)]
             recorders.append(subprocess.Popen(spy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             paths.append(path)
     try:
-        time.sleep(READY)
+        time.sleep(ATTACH_SECONDS)
         yield paths
     finally:
         for recorder in recorders:
@@ -50,12 +50,12 @@ def profiled(kinds: Kinds, folder: Path, name: str) -> Iterator[list[Path]]:
 
 
 def hottest(stacks: str, count: int = 20) -> list[str]:
-    """Return lines for the functions in which most samples were taken, with those they have called and without."""
+    """Return a line for each of the hottest functions: its samples without and with called functions."""
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, samples = line.rpartition(" ")
-        # Without the numbers of the lines: a function counts once.
+        # Without line numbers, so that a function counts once.
         frames = [LINE.sub(")", frame) for frame in stack.split(";")]
         own[frames[-1]] += int(samples)
         within.update(dict.fromkeys(frames, int(samples)))

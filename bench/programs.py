@@ -1,4 +1,4 @@
-"""The processes around the product: provider, floor and load client, each told what to do through its pipes."""
+"""The processes around the product: provider, floor and load client, each controlled through its pipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codelab.environment import PROJECT
 
 
 class Program:
-    """A module of this package that runs as a process, and ends with its input."""
+    """A module of this package that runs as a process and ends with its input."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -28,7 +28,7 @@ class Program:
             start_new_session=True,
         )
         self.watched = psutil.Process(self.process.pid)
-        #: Reads on to the end, where what it says is not the answer to anything.
+        #: Reads the output to its end, for programs whose lines are not answers.
         self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -50,7 +50,7 @@ class Program:
         self.process.stdout.close()
 
     def line(self) -> str:
-        """Return the next line that it says."""
+        """Return the next line of its output."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
@@ -59,7 +59,7 @@ class Program:
 
 
 class Provider(Program):
-    """The fake provider; remembers when each request arrived and when connections were closed too early."""
+    """The fake provider; records when each request arrived and when connections closed early."""
 
     def __init__(self) -> None:
         super().__init__("provider")
@@ -74,7 +74,7 @@ class Provider(Program):
             self.times[what, wish_id] = moment
 
     def when(self, what: str, wish_id: str, seconds: float = 3) -> float | None:
-        """Return when something happened to a request; None when it does not within so many seconds."""
+        """Return when something happened to a request, None when it does not within these seconds."""
         deadline = time.monotonic() + seconds
         while (what, wish_id) not in self.times and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -82,7 +82,7 @@ class Provider(Program):
 
 
 class Relay(Program):
-    """The floor."""
+    """The floor, a bare relay."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__("relay", str(provider.port))
@@ -96,7 +96,7 @@ class Client(Program):
         super().__init__("client")
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Have it do something and wait until it is done."""
+        """Execute a command and return its answer."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()

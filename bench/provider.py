@@ -1,11 +1,11 @@
-"""A model's provider for measurements: OpenAI's wire format, each token stamped with the time it was made at.
+"""A provider for measurements: OpenAI's wire format, each token stamped with the time of its creation.
 
-It is not what is measured, so it does as little as it can: no framework, one timer and one write for each token, and
-of a request only the wish in its last message is read, `bench id=a1 tokens=200 rate=50`. Token i is `i@seconds`, by
-the clock that all processes of a machine share. With `rate=0` it says everything at once, with `silent` nothing.
+It is not measured, so it does as little as possible: no framework, one timer and one write for each token. Of a request
+it reads only the wish in the last message, `bench id=a1 tokens=200 rate=50`. Token i is `i@seconds`, on the clock that
+all processes share. With `rate=0` it sends everything at once, with `silent` nothing.
 
-As a process (`python -m bench.provider`) it prints its port, then a line of JSON for each request that has arrived
-and for each one whose connection was closed before its end. It ends with its input.
+As a process (`python -m bench.provider`) it prints its port, then a line of JSON for each request and for each
+connection that closed early. It ends with its input.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ type Log = Callable[[str, str], None]
 
 
 def wish(*, wish_id: str, tokens: int, rate: int, silent: bool = False) -> str:
-    """Return the message that asks for an answer."""
+    """Return the message that requests an answer."""
     return f"bench id={wish_id} tokens={tokens} rate={rate}{' silent' if silent else ''}"
 
 
 def event(text: str) -> bytes:
-    """Return one event of the stream as one chunk of the body."""
+    """Return one event of the stream as a chunk of the body."""
     data = f"data: {text}\n\n".encode()
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 class Connection(asyncio.Protocol):
-    """One connection of the service; its requests come one after the other."""
+    """One connection of the service, with one request at a time."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -74,16 +74,16 @@ class Connection(asyncio.Protocol):
             self._log("closed", self._wish_id)
 
     def _begin(self, body: bytes) -> None:
-        found = WISH.match(body, max(body.rfind(b"bench id="), 0))
-        if not found:
+        match = WISH.match(body, max(body.rfind(b"bench id="), 0))
+        if not match:
             self._transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             return
-        self._wish_id = found[1].decode()
+        self._wish_id = match[1].decode()
         self._log("asked", self._wish_id)
-        self._tokens, self._made = int(found[2]), 0
-        self._pause = 1 / int(found[3]) if int(found[3]) else 0.0
+        self._tokens, self._made = int(match[2]), 0
+        self._pause = 1 / int(match[3]) if int(match[3]) else 0.0
         self._read = len(body) // 4
-        if found[4]:
+        if match[4]:
             self._transport.write(HEAD)
             return
         self._transport.write(HEAD + event(ROLE))
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._say()
 
     def _say(self) -> None:
-        # What is late is said at once, so that the rate holds however busy the machine is.
+        # Late tokens are sent at once, so that the rate holds on a busy machine.
         self._transport.write(event(PIECE % (self._made, time.monotonic())))
         self._made += 1
         if self._made >= self._tokens:

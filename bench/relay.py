@@ -1,8 +1,7 @@
-"""The floor: the least that a server can do, a bare relay from a provider's HTTP lines to a WebSocket.
+"""The floor: a bare relay from a provider's HTTP lines to a WebSocket, the least that a server can do.
 
-No database, no history, no accounts, nothing that survives anything. What the product costs is told in multiples of
-it, measured beside it on the same machine and load. `python -m bench.relay PORT` prints its own port and ends with its
-input.
+It has no database, history or accounts. The product's cost is reported in multiples of it, measured beside it on the
+same machine with the same load. `python -m bench.relay PORT` prints its own port and ends with its input.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ REQUEST = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Leng
 
 
 async def answer(socket: ServerConnection, provider: int) -> None:
-    """Ask the provider what each message asks for, and pass on each token as it comes."""
+    """Forward each message to the provider, and each token to the client as it arrives."""
     async for wish in socket:
         reader, writer = await asyncio.open_connection("127.0.0.1", provider)
         body = json.dumps({"model": "fake", "stream": True, "messages": [{"role": "user", "content": wish}]})

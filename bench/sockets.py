@@ -23,11 +23,11 @@ type Message = dict[str, Any]
 
 
 class Broken(Exception):
-    """A socket that is of no more use, and why."""
+    """The socket cannot be used any more; the text says why."""
 
 
 class Socket(asyncio.Protocol):
-    """One WebSocket. `on_frame` gets each frame with the second in which its bytes had arrived."""
+    """One WebSocket. `on_frame` gets each frame with the time at which its bytes arrived."""
 
     def __init__(self, url: str, subprotocol: str = "") -> None:
         chosen = [Subprotocol(subprotocol)] if subprotocol else None
@@ -41,7 +41,7 @@ class Socket(asyncio.Protocol):
 
     @classmethod
     async def open(cls, url: str, subprotocol: str = "", timeout: float = 30) -> Socket:
-        """Return a socket whose handshake is over. Raises Broken."""
+        """Return a socket after its handshake; raises Broken."""
         where = parse_uri(url)
         socket = cls(url, subprotocol)
         try:
@@ -77,14 +77,14 @@ class Socket(asyncio.Protocol):
         self._fail(f"the server closed the socket ({self._wire.close_code})")
 
     def send(self, frame: Message) -> None:
-        """Send a frame of JSON."""
+        """Send a JSON frame."""
         if self._closed:
             raise Broken("the socket is closed")
         self._wire.send_text(json.dumps(frame).encode())
         self._flush()
 
     def close(self) -> None:
-        """Close the socket; it tells nobody any more."""
+        """Close the socket; it calls no callback any more."""
         self._closed = True
         self.on_frame = lambda _time, _frame: None
         self.on_close = lambda _reason: None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.figures import Results, Row
-from bench.goals import judge
+from bench.goals import evaluate
 
 HEAD = (
     "streams",
@@ -22,7 +22,7 @@ HEAD = (
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines with their cells below one another, the first to the left and the others to the right."""
+    """Return lines with aligned cells: the first column to the left, the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -34,7 +34,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def streams(rows: Sequence[Row], floor: Results | None = None, *, name: str = "") -> list[str]:
-    """Return lines for rows; with the results that hold the floor, each figure also as a multiple of the floor's."""
+    """Return lines for rows; with `floor`, each figure also as a multiple of the floor's."""
     cells = [HEAD]
     for row in rows:
         base = floor.floor_at(row.streams) if floor else None
@@ -57,7 +57,7 @@ def streams(rows: Sequence[Row], floor: Results | None = None, *, name: str = ""
 
 
 def by_process(rows: Sequence[Row]) -> list[str]:
-    """Return what each kind of process takes: microseconds of processor time for each token, and MiB."""
+    """Return lines for each kind of process: microseconds of processor time for each token, and MiB."""
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.cpu))
     beside = list(dict.fromkeys(kind for row in rows for kind in row.beside))
     cells = [("µs/token (MiB)", *kinds, "all", *(f"[{kind}]" for kind in beside))]
@@ -99,8 +99,8 @@ def others(results: Results) -> list[str]:
 
 
 def goals(results: Results) -> list[str]:
-    """Return a line for each goal, which says whether it is met."""
-    verdicts = judge(results)
+    """Return a line for each goal and whether it is met."""
+    verdicts = evaluate(results)
     width = max(len(verdict.goal) for verdict in verdicts)
     return [
         f"{verdict.mark} {verdict.goal.ljust(width)}  {verdict.measured}  (goal: {verdict.limit})"
@@ -110,7 +110,7 @@ def goals(results: Results) -> list[str]:
 
 
 def table(results: Results) -> str:
-    """Return all of it."""
+    """Return the whole table."""
     machine = results.machine
     lines = [
         f"{machine['cpus']} × {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}, "

@@ -1,8 +1,8 @@
 """The only reader of the process environment.
 
-One frozen object, `environment`, holds every setting that can differ between two installations. The `#:` comment above
-a field is its manual: `.env.example` repeats it and a test compares the two. Any secret can also come from a file: set
-NAME_FILE to a path instead of NAME. This module must not import Django, so that Celery and `make run` can use it first.
+One frozen object, `environment`, holds every setting that can differ between installations. The `#:` comment above a
+field is its manual; `.env.example` repeats it, and a test compares the two. Any setting can also come from a file: set
+NAME_FILE to a path instead of NAME. This module must not import Django, because Celery and `make run` import it first.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-#: The version that /health and the API documents show.
+#: Shown by /health and the API documents; the same as in pyproject.toml.
 VERSION = "0.1.0"
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads NAME from the file that NAME_FILE points to (the convention of Docker and Kubernetes secrets)."""
+    """Reads NAME from the file in NAME_FILE, the convention of Docker and Kubernetes secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = str(field.validation_alias)
@@ -36,20 +36,20 @@ class SecretFiles(PydanticBaseSettingsSource):
             raise ValueError(f"{name}_FILE points to {path}, which cannot be read: {error.strerror}") from error
 
     def __call__(self) -> dict[str, Any]:
-        found = {}
+        values = {}
         for field_name, field in self.settings_cls.model_fields.items():
             value, name, _ = self.get_field_value(field, field_name)
             if value is not None:
-                found[name] = value
-        return found
+                values[name] = value
+        return values
 
 
 class Environment(BaseSettings):
-    """Everything an operator can set. Names are those of the environment; empty means "not set"."""
+    """Everything an operator can set, by the names of environment variables. Empty means "not set"."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=True)
 
-    #: Address the web server listens on. Keep it on loopback unless a proxy with TLS stands in front.
+    #: Address the web server listens on. Keep it on loopback unless a proxy with TLS is in front of it.
     host: str = Field("127.0.0.1", validation_alias="HOST")
     #: Port of the web server: chat page, API, WebSocket, admin, metrics.
     port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
@@ -57,110 +57,109 @@ class Environment(BaseSettings):
     flower_host: str = Field("127.0.0.1", validation_alias="FLOWER_HOST")
     #: Port of Flower, the page that shows the Celery jobs.
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias="FLOWER_PORT")
-    #: Password of Flower's user "admin". Flower does not start without one; `make run` makes one up.
+    #: Password of Flower's user "admin". Flower does not start without one; `make run` generates one.
     flower_password: SecretStr | None = Field(None, validation_alias="FLOWER_PASSWORD")
 
-    #: Folder for everything `make run` keeps: database, Redis, generated secrets, logs. Relative to the project.
+    #: Folder for all data of `make run`: database, Redis, generated secrets, logs. Relative to the project.
     data_dir: Path = Field(PROJECT / ".codelab", validation_alias="CODELAB_DATA_DIR")
-    #: PostgreSQL to use, postgresql://user:password@host:port/name. `make run` starts its own when this is not set.
+    #: PostgreSQL server, postgresql://user:password@host:port/name. Without it `make run` starts its own.
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
-    #: Redis to use, redis://host:port/number. `make run` starts its own when this is not set.
+    #: Redis server, redis://host:port/number. Without it `make run` starts its own.
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
-    #: Celery's broker when it is not the Redis above, for example amqp://user:password@host:5672//.
+    #: Celery's broker if it is not the Redis above, for example amqp://user:password@host:5672//.
     broker_url: SecretStr | None = Field(None, validation_alias="CODELAB_BROKER_URL")
-    #: Port of the PostgreSQL that `make run` starts; a free one is chosen when this is not set.
+    #: Port of the PostgreSQL that `make run` starts; a free one when not set.
     postgres_port: int | None = Field(None, ge=1, le=65535, validation_alias="POSTGRES_PORT")
-    #: Port of the Redis that `make run` starts; a free one is chosen when this is not set.
+    #: Port of the Redis that `make run` starts; a free one when not set.
     redis_port: int | None = Field(None, ge=1, le=65535, validation_alias="REDIS_PORT")
 
-    #: Model that answers: "scripted" is the built-in demo model, anything else a LiteLLM name such as
+    #: Model that answers: "scripted" is the built-in scripted model, anything else a LiteLLM name such as
     #: openai/gpt-5-mini, whose key and address come from the provider's own variables (OPENAI_API_KEY, OPENAI_API_BASE,
     #: ANTHROPIC_API_KEY …).
     model: str = Field("scripted", min_length=1, validation_alias="CODELAB_MODEL")
-    #: Seconds a model may take to its first piece of content.
+    #: Maximum seconds until a model's first piece of content.
     first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
-    #: Seconds a model may stay silent between two pieces of content; keep-alive bytes do not count.
+    #: Maximum seconds between two pieces of a model's content; keep-alive bytes do not count.
     idle_token_timeout: PositiveFloat = Field(30, validation_alias="CODELAB_IDLE_TOKEN_TIMEOUT")
-    #: Seconds one whole call of a model may take.
+    #: Maximum seconds of one whole model call.
     model_call_timeout: PositiveFloat = Field(600, validation_alias="CODELAB_MODEL_CALL_TIMEOUT")
-    #: Calls of one model at most, when the first ones fail before they said anything.
+    #: Maximum calls of one model while they fail before any content.
     model_tries: PositiveInt = Field(3, le=10, validation_alias="CODELAB_MODEL_TRIES")
-    #: File in TOML with further models, their prices and fallbacks, and with model servers of one's own by URL.
+    #: TOML file with more models, their prices and fallbacks, and with your own model servers by URL.
     catalog: Path | None = Field(None, validation_alias="CODELAB_CATALOG")
-    #: Callers who bring a model server of their own may name addresses of this machine and its networks.
+    #: Callers who bring their own model server may use addresses of this machine and its networks.
     private_model_addresses: bool = Field(False, validation_alias="CODELAB_PRIVATE_MODEL_ADDRESSES")
-    #: Seconds a turn may work, over all its model calls and attempts; waiting for tools does not count.
+    #: Maximum seconds of work for one turn, over all calls and attempts; waiting for tools does not count.
     turn_timeout: PositiveFloat = Field(900, validation_alias="CODELAB_TURN_TIMEOUT")
-    #: US dollars that a turn's model calls may cost, as far as their prices are known; no limit when this is not set.
+    #: US dollars that a turn's model calls may cost, as far as prices are known; no limit when not set.
     turn_dollars: PositiveFloat | None = Field(None, validation_alias="CODELAB_TURN_DOLLARS")
     #: "multi": an orchestrator chooses an agent for each task. "single": one agent does everything. "auto": "single"
     #: for the built-in model, which cannot choose, "multi" for all others.
     agents: Literal["auto", "multi", "single"] = Field("auto", validation_alias="CODELAB_AGENTS")
-    #: Days for which requests of the OpenAI-compatible door are kept, with their answers.
+    #: Days for which requests of the OpenAI-compatible API and their answers are kept.
     completion_days: PositiveInt = Field(7, le=3650, validation_alias="CODELAB_COMPLETION_DAYS")
-    #: Days after which a session that nobody has used is deleted with all that is in it; kept for ever when not set.
+    #: Days after which an unused session is deleted with everything in it; kept forever when not set.
     session_days: PositiveInt | None = Field(None, le=3650, validation_alias="CODELAB_SESSION_DAYS")
-    #: Turns that one worker process runs at a time.
+    #: Turns that one worker process runs at the same time.
     worker_concurrency: PositiveInt = Field(256, validation_alias="CODELAB_WORKER_CONCURRENCY")
 
-    #: Key that signs cookies and tokens, 50 random characters. Needed unless CODELAB_DEBUG is on; `make run` makes one
-    #: up.
+    #: Key that signs cookies and tokens, 50 random characters. Required unless CODELAB_DEBUG is on; `make run`
+    #: generates one.
     secret_key: SecretStr | None = Field(None, validation_alias="CODELAB_SECRET_KEY")
-    #: Secrets that encrypt users' keys for providers, at least 32 characters each, separated by commas: the first one
-    #: encrypts, all decrypt. CODELAB_SECRET_KEY is used when this is not set.
+    #: Secrets that encrypt users' provider keys, at least 32 characters each, comma-separated: the first encrypts, all
+    #: decrypt. CODELAB_SECRET_KEY is used when not set.
     encryption_key: SecretStr | None = Field(None, validation_alias="CODELAB_ENCRYPTION_KEY")
     #: Django's debug mode: tracebacks in the browser. Never on a reachable machine.
     debug: bool = Field(False, validation_alias="CODELAB_DEBUG")
-    #: Host names this service answers to, separated by commas.
+    #: Host names this service answers to, comma-separated.
     allowed_hosts: str = Field("localhost,127.0.0.1,[::1]", validation_alias="CODELAB_ALLOWED_HOSTS")
-    #: Other origins whose pages may open sockets and post messages, separated by commas (https://ide.example.com).
+    #: Other origins whose pages may open sockets and send requests, comma-separated (https://ide.example.com).
     allowed_origins: str = Field("", validation_alias="CODELAB_ALLOWED_ORIGINS")
-    #: Name of the user that everybody on this machine acts as who sends no credentials; empty refuses them. `make run`
-    #: sets it to "demo".
+    #: Name of the user for callers on this machine without credentials; empty refuses them. `make run` sets it to
+    #: "demo".
     open_access_user: str = Field("", validation_alias="CODELAB_OPEN_ACCESS_USER")
-    #: Who signs access tokens (`iss`): whoever checks them by the JWKS compares it.
+    #: Issuer of access tokens (`iss`). Services that verify tokens with the JWKS compare it.
     token_issuer: str = Field("https://auth.codelab.local", min_length=1, validation_alias="CODELAB_TOKEN_ISSUER")
-    #: Seconds an access token is good for.
+    #: Lifetime of an access token in seconds.
     access_token_seconds: PositiveInt = Field(900, le=3600, validation_alias="CODELAB_ACCESS_TOKEN_SECONDS")
-    #: Seconds between two looks whether the credential of an open socket is still good.
+    #: Seconds between two checks of an open socket's credential.
     recheck_seconds: PositiveFloat = Field(30, le=60, validation_alias="CODELAB_RECHECK_SECONDS")
-    #: Seconds after a session was opened by REST with a token or key in which a socket without credentials may follow
-    #: it from the same address, as the original's editor does; 0 refuses such sockets.
+    #: Seconds after REST opened a session with a token or key during which a socket without credentials may follow it
+    #: from the same address, as the original's editor does; 0 refuses such sockets.
     opened_session_seconds: int = Field(600, ge=0, le=86400, validation_alias="CODELAB_OPENED_SESSION_SECONDS")
-    #: Key of programs that send it as X-Internal-Auth, at least 16 characters. They act as CODELAB_INTERNAL_USER.
+    #: Key of programs that send X-Internal-Auth, at least 16 characters. They act as CODELAB_INTERNAL_USER.
     internal_key: SecretStr | None = Field(None, min_length=16, validation_alias="CODELAB_INTERNAL_KEY")
-    #: Name of the user that programs with the key above act as.
+    #: Name of the user for programs with the internal key.
     internal_user: str = Field("", validation_alias="CODELAB_INTERNAL_USER")
-    #: Requests for tokens an address may make, such as "20/minute;100/hour", or "off".
+    #: Token requests from one address, such as "20/minute;100/hour", or "off".
     limit_sign_ins: str = Field("20/minute", validation_alias="CODELAB_LIMIT_SIGN_INS")
-    #: Sockets a user may open, ten times as many from one address.
+    #: Sockets a user may open; ten times as many from one address.
     limit_connections: str = Field("60/minute", validation_alias="CODELAB_LIMIT_CONNECTIONS")
-    #: Frames and REST requests that change something a user may send, ten times as many from one address.
+    #: Frames and REST requests that change something, for a user; ten times as many from one address.
     limit_messages: str = Field("600/minute", validation_alias="CODELAB_LIMIT_MESSAGES")
-    #: Turns a user may begin, ten times as many from one address.
+    #: Turns a user may begin; ten times as many from one address.
     limit_turns: str = Field("60/minute;2000/day", validation_alias="CODELAB_LIMIT_TURNS")
-    #: Images a user may upload, ten times as many from one address.
+    #: Images a user may upload; ten times as many from one address.
     limit_images: str = Field("60/minute;500/day", validation_alias="CODELAB_LIMIT_IMAGES")
-    #: Tokens that the model may read and write for a user.
+    #: Model tokens, input and output, a user may use.
     limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
-    #: The service is reached over https only (cookies are marked secure, plain http is redirected).
+    #: The service is behind a proxy and reached over https only: cookies are secure, plain http is redirected.
     https: bool = Field(False, validation_alias="CODELAB_HTTPS")
     #: Log lines as "json" for machines or "text" for people.
     log_format: Literal["json", "text"] = Field("json", validation_alias="CODELAB_LOG_FORMAT")
-    #: Least severe level that is logged.
+    #: Lowest level that is logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias="CODELAB_LOG_LEVEL")
-    #: Folder in which the processes of one machine share their metrics; without it /metrics shows the web process
-    #: alone.
+    #: Folder in which the processes of one machine share their metrics; without it /metrics shows only the web process.
     metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 
     @field_validator("data_dir")
     @classmethod
-    def _below_the_project(cls, value: Path) -> Path:
+    def _resolve(cls, value: Path) -> Path:
         return value if value.is_absolute() else PROJECT / value
 
     @field_validator("catalog")
     @classmethod
-    def _is_a_catalog(cls, value: Path | None) -> Path | None:
+    def _require_catalog(cls, value: Path | None) -> Path | None:
         from llm import catalog
 
         if value is None:
@@ -174,21 +173,21 @@ class Environment(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://, the only database this service runs on")
         return value
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
     @field_validator("encryption_key")
     @classmethod
-    def _are_long_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_long_secrets(cls, value: SecretStr | None) -> SecretStr | None:
         if value and any(len(part.strip()) < 32 for part in value.get_secret_value().split(",")):
             raise ValueError("each secret must have at least 32 characters")
         return value
@@ -197,15 +196,15 @@ class Environment(BaseSettings):
         "limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_images", "limit_tokens"
     )
     @classmethod
-    def _is_a_limit(cls, value: str) -> str:
+    def _require_limit(cls, value: str) -> str:
         from limits import parse_many
 
         try:
-            # Zero would be a limit that nobody can keep to; the sentence says what switches one off.
-            good = value == "off" or all(limit.amount > 0 for limit in parse_many(value))
+            # Zero would block every user; "off" switches a limit off.
+            is_valid = value == "off" or all(limit.amount > 0 for limit in parse_many(value))
         except ValueError:
-            good = False
-        if not good:
+            is_valid = False
+        if not is_valid:
             raise ValueError('must look like "60/minute" or "60/minute;1000/day", or be "off"')
         return value
 
@@ -222,7 +221,7 @@ class Environment(BaseSettings):
 
 
 def read_environment() -> Environment:
-    """Return the settings, or end the process with a sentence for each variable that is wrong."""
+    """Return the settings, or end the process with a sentence for each wrong variable."""
     try:
         return Environment()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What is made of a client's notes, how goals are judged, and what the table says."""
+"""The figures of a client's record, the evaluation of goals, and the table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from bench.__main__ import parse
 from bench.client import Turn
-from bench.figures import Cancel, Idle, Results, Row, SetUp, Stream, medians, percentile, read, row
-from bench.goals import judge
+from bench.figures import Cancel, Idle, Results, Row, SetUp, Stream, medians, parse_turn, percentile, row
+from bench.goals import evaluate
 from bench.measurements import ways
 from bench.profiling import hottest
 from bench.table import aligned, table
@@ -46,7 +46,7 @@ def make_row(streams: int, **more: Any) -> Row:
 
 
 def verdicts(found: Results) -> dict[str, tuple[str, str]]:
-    return {verdict.goal: (verdict.mark, verdict.measured) for verdict in judge(found)}
+    return {verdict.goal: (verdict.mark, verdict.measured) for verdict in evaluate(found)}
 
 
 # ---------------------------------------------------------------- figures
@@ -71,8 +71,8 @@ def test_nothing_has_no_percentile() -> None:
     assert math.isnan(percentile([], 0.5))
 
 
-def test_a_turn_is_read_token_by_token() -> None:
-    stream = read(turn((1.5, "0@1.49 1@1.48 "), (2.0, "2@1.9 ")), 3)
+def test_a_turn_is_parsed_token_by_token() -> None:
+    stream = parse_turn(turn((1.5, "0@1.49 1@1.48 "), (2.0, "2@1.9 ")), 3)
     assert stream.added == pytest.approx([10, 20, 100])
     assert (stream.fault, stream.frames, stream.taken, stream.gap) == ("", 2, 2000, 500)
 
@@ -87,11 +87,11 @@ def test_a_turn_is_read_token_by_token() -> None:
         (turn(error="The model's provider does not answer."), "does not answer"),
     ],
 )
-def test_what_is_not_whole_is_a_fault(notes: dict[str, Any], fault: str) -> None:
-    assert fault in read(notes, 3).fault
+def test_an_incomplete_answer_is_a_fault(notes: dict[str, Any], fault: str) -> None:
+    assert fault in parse_turn(notes, 3).fault
 
 
-def test_a_client_notes_what_is_read() -> None:
+def test_a_client_records_the_fields_that_are_parsed() -> None:
     assert set(turn()) <= set(Turn.__dataclass_fields__)
 
 
@@ -105,13 +105,13 @@ def test_a_row_counts_for_each_token() -> None:
     assert made.wall == pytest.approx(3)
 
 
-def test_a_row_of_nothing_is_no_error() -> None:
+def test_a_row_without_streams_is_not_an_error() -> None:
     lost = Stream(fault="the socket is closed", added=[], frames=0, taken=0, gap=0)
     made = row([lost], seconds=1, ideal=1, cpu={"web": 1.0}, beside={}, memory={})
     assert (made.finished, made.faults) == (0, ["the socket is closed"])
 
 
-def test_runs_become_medians_and_no_fault_is_forgotten() -> None:
+def test_runs_become_medians_and_keep_every_fault() -> None:
     runs = [
         make_row(8, added_p50=1.0, cpu={"web": 1.0}),
         make_row(8, added_p50=9.0, cpu={"web": 9.0}, finished=7, faults=["it did not end in time"]),
@@ -129,7 +129,7 @@ def test_runs_become_medians_and_no_fault_is_forgotten() -> None:
 # ---------------------------------------------------------------- goals
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_a_goal_that_was_not_measured_is_neither_met_nor_missed() -> None:
     assert set(verdicts(results()).values()) == {("–", "not run")}
 
 
@@ -150,7 +150,7 @@ def test_goals_are_met_and_missed() -> None:
         "64 streams": "✔",
         "128 streams": "✘",
         "64 streams: processor time per token, all our processes": "✔",
-        "200 streams: fewer, larger frames; nothing fails, nobody starves": "✔",
+        "200 streams: fewer, larger frames; nothing fails, no stream starves": "✔",
         "1,000 idle sockets: memory of the web process": "✘",
         "1,000 idle sockets: processor time that grows with them": "✔",
         "attach to a session of 10,000 events": "–",
@@ -174,7 +174,7 @@ def test_one_bad_figure_is_enough_to_miss_a_goal(worse: dict[str, Any]) -> None:
     assert verdicts(results(product=[make_row(64, **worse)]))["64 streams"][0] == "✘"
 
 
-def test_a_load_smaller_than_the_goal_is_not_judged() -> None:
+def test_a_load_smaller_than_the_goal_is_not_evaluated() -> None:
     few = Idle(sockets=50, kib=1, opening=1, seconds=3, without={}, with_them={})
     assert set(verdicts(results(idle=few)).values()) == {("–", "not run")}
 
@@ -182,7 +182,7 @@ def test_a_load_smaller_than_the_goal_is_not_judged() -> None:
 # ---------------------------------------------------------------- table
 
 
-def test_cells_stand_below_one_another() -> None:
+def test_cells_are_aligned() -> None:
     assert aligned([("a", "b"), ("long", "2.5")]) == ["a       b", "long  2.5"]
 
 
@@ -191,17 +191,17 @@ def test_the_table_has_multiples_of_the_floor_and_a_mark_for_each_goal() -> None
     text = table(found)
     assert "10 5×" in text
     assert "300 3×" in text
-    assert text.count("not run") == len(judge(found))
+    assert text.count("not run") == len(evaluate(found))
     assert "FAULT" not in text
 
 
-def test_a_reason_stands_beside_what_is_missed_alone() -> None:
+def test_only_a_missed_goal_has_a_reason() -> None:
     missed, met = (table(results(product=[make_row(1, added_p50=p50)])) for p50 in (16.0, 10.0))
     assert "because a piece is committed" in missed
     assert "because" not in met
 
 
-def test_the_table_of_nothing_is_no_error() -> None:
+def test_a_table_without_results_is_not_an_error() -> None:
     assert "not run" in table(results())
 
 
@@ -219,7 +219,7 @@ def test_the_command_line() -> None:
         parse(["--only", "streams,nonsense"])
 
 
-def test_an_unfolded_log_is_judged_by_its_snapshot_alone() -> None:
+def test_the_goal_covers_an_unfolded_log_by_its_snapshot_only() -> None:
     assert [way.judged for way in ways(10_001, folded=False)] == [True, False, False]
     assert [way.judged for way in ways(10_001, folded=True)] == [True, True, True]
     assert [way.after for way in ways(10_001, folded=True)] == [None, 5001, None]

@@ -1,4 +1,4 @@
-"""Provider, relay and load client as processes: whatever they get wrong would be taken for the service's fault."""
+"""Provider, relay and load client as processes: their mistakes would look like the service's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.figures import read
+from bench.figures import parse_turn
 from bench.programs import Client, Provider, Relay
 
 pytestmark = pytest.mark.live
@@ -29,14 +29,14 @@ def client(provider: Provider) -> Iterator[Client]:
 def test_every_token_comes_once_and_in_order(client: Client, rate: int) -> None:
     for prefix in ("one", "two"):
         turns = client.ask("talk", group="bench", prefix=prefix, tokens=20, rate=rate, patience=30)["turns"]
-        streams = [read(turn, 20) for turn in turns]
+        streams = [parse_turn(turn, 20) for turn in turns]
         assert [stream.fault for stream in streams] == [""] * 3
         assert all(delay > 0 for stream in streams for delay in stream.added)
 
 
 def test_a_turn_that_does_not_end_is_noticed(client: Client, provider: Provider) -> None:
     turns = client.ask("talk", group="bench", prefix="slow", tokens=1000, rate=50, patience=0.5)["turns"]
-    assert "did not end" in read(turns[0], 1000).fault
+    assert "did not end" in parse_turn(turns[0], 1000).fault
     assert provider.when("asked", "slow-0")
 
 
