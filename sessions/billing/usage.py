@@ -1,7 +1,7 @@
-"""What sessions used and what happened in them, counted from rows: the ledger, tool calls, approvals and events.
+"""What an owner's sessions used and what happened in them, counted from rows.
 
-So the figures are right after every restart, which those of the original were not. Only what belongs to one owner is
-ever counted. Reads only.
+So the figures are right after every restart, which those of the original were not. This module never writes, and never
+counts the rows of two owners together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from sessions.models import (
+    PIECES,
     Approval,
     ApprovalStatus,
     Event,
@@ -27,21 +28,30 @@ from sessions.models import (
     TurnStatus,
 )
 
-#: Sessions whose events an audit log over all sessions takes together, those used last.
-AUDITED_SESSIONS = 20
-#: What an audit log leaves out of payloads: it says that something happened, the history says what was said.
-TEXTS = ("content", "text", "arguments", "ends")
+#: Sessions in an audit log over all of an owner's sessions: those used last.
+MAX_AUDITED_SESSIONS = 20
+#: Fields that the audit log leaves out of payloads. It says what happened; the history has the texts.
+TEXT_FIELDS = ("content", "text", "arguments", "ends")
+#: The newest events of some sessions but for pieces of text, from the index on the numbers of each session.
+_NEWEST_EVENTS = """
+    SELECT event.* FROM unnest(%s::uuid[]) AS audited(id) CROSS JOIN LATERAL (
+        SELECT * FROM agent_sessions_event
+        WHERE session_id = audited.id AND kind <> ALL(%s) AND kind = coalesce(%s, kind)
+        ORDER BY number DESC LIMIT %s
+    ) AS event
+    ORDER BY created_at DESC, number DESC LIMIT %s
+"""
 
 OK = Q(outcome=ModelCallOutcome.OK)
 
 
 def milliseconds(duration: timedelta | None) -> float:
-    """Return a duration as the original's clients count it."""
+    """Return a duration in milliseconds, the unit of the original's clients."""
     return round(duration.total_seconds() * 1000, 3) if duration else 0.0
 
 
 def of_session(session: Session, limit: int) -> dict[str, Any]:
-    """Return the model calls of a session: the sums of all, and the newest of them one by one, oldest first."""
+    """Return the sums over all model calls of a session, and its newest calls one by one, oldest first."""
     calls = ModelCall.objects.filter(session=session)
     sums = calls.aggregate(
         count=Count("pk"),
@@ -105,14 +115,14 @@ def _dollars(cost: Any) -> float | None:
 
 
 def sessions_used(owner_id: int, limit: int, offset: int) -> tuple[list[str], int]:
-    """Return the names of the owner's sessions with model calls, the one used last first, and how many there are."""
-    used = Session.objects.filter(owner_id=owner_id, hidden=False, pk__in=ModelCall.objects.values("session"))
-    keys = used.order_by("-updated_at", "-pk").values_list("key", flat=True)
-    return list(keys[offset : offset + limit]), used.count()
+    """Return keys of the owner's sessions with model calls, the one used last first, and how many there are."""
+    sessions = Session.objects.filter(owner_id=owner_id, hidden=False, pk__in=ModelCall.objects.values("session"))
+    keys = sessions.order_by("-updated_at", "-pk").values_list("key", flat=True)
+    return list(keys[offset : offset + limit]), sessions.count()
 
 
 def of_owner(owner_id: int) -> dict[str, Any]:
-    """Return what agents, tools, people and errors count to in all of the owner's sessions."""
+    """Count agents, tools, decisions and errors in all of the owner's sessions."""
     agents = _agents(owner_id)
     tools = _tools(owner_id)
     computed = {f"{name}_avg_duration_ms": row["total_duration_ms"] / row["count"] for name, row in agents.items()}
@@ -120,13 +130,13 @@ def of_owner(owner_id: int) -> dict[str, Any]:
         ended = row["completed"] + row["failed"]
         if ended:
             computed[f"{name}_success_rate"] = row["completed"] / ended
-    decided = Approval.objects.filter(call__turn__session__owner_id=owner_id).exclude(status=ApprovalStatus.PENDING)
+    decisions = Approval.objects.filter(call__turn__session__owner_id=owner_id).exclude(status=ApprovalStatus.PENDING)
     errors = Turn.objects.filter(session__owner_id=owner_id, status=TurnStatus.FAILED)
     metrics = {
         "agent_switches": _switches(owner_id),
         "agent_processing": agents,
         "tool_executions": tools,
-        "hitl_decisions": _counts(decided, "status"),
+        "hitl_decisions": _counts(decisions, "status"),
         "errors": _counts(errors, "error_code"),
     }
     return {"metrics": metrics, "computed": computed}
@@ -158,68 +168,59 @@ def _agents(owner_id: int) -> dict[str, dict[str, Any]]:
 def _tools(owner_id: int) -> dict[str, dict[str, int]]:
     failed = (ToolCallStatus.FAILED, ToolCallStatus.REJECTED, ToolCallStatus.UNKNOWN)
     rows = ToolCall.objects.filter(turn__session__owner_id=owner_id).values("tool").order_by("tool")
-    counted = rows.annotate(
+    counts = rows.annotate(
         requested=Count("pk"),
         completed=Count("pk", filter=Q(status=ToolCallStatus.COMPLETED)),
         failed=Count("pk", filter=Q(status__in=failed)),
-        asked=Count("pk", filter=Q(requires_approval=True)),
+        needing_approval=Count("pk", filter=Q(requires_approval=True)),
     )
     return {
         row["tool"]: {
             "requested": row["requested"],
             "completed": row["completed"],
             "failed": row["failed"],
-            "requires_approval": row["asked"],
+            "requires_approval": row["needing_approval"],
         }
-        for row in counted
+        for row in counts
     }
 
 
 def _switches(owner_id: int) -> dict[str, int]:
-    switched = Event.objects.filter(session__owner_id=owner_id, kind=EventKind.AGENT_SWITCHED)
-    rows = switched.values("payload__from_agent", "payload__to_agent").annotate(count=Count("pk"))
+    events = Event.objects.filter(session__owner_id=owner_id, kind=EventKind.AGENT_SWITCHED)
+    rows = events.values("payload__from_agent", "payload__to_agent").annotate(count=Count("pk"))
     return {f"{row['payload__from_agent']}_to_{row['payload__to_agent']}": row["count"] for row in rows.order_by()}
 
 
 def _counts(rows: QuerySet[Any], column: str) -> dict[str, int]:
-    counted = rows.order_by().values_list(column).annotate(count=Count("pk"))
-    return dict(counted)
+    return dict(rows.order_by().values_list(column).annotate(count=Count("pk")))
 
 
 def audit_log(sessions: Iterable[Session], event_type: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return what happened last in some sessions, the newest first; pieces of text are left out."""
-    entries: list[dict[str, Any]] = []
-    for session in sessions:
-        rows = session.events.exclude(kind=EventKind.TEXT_DELTA)
-        if event_type:
-            rows = rows.filter(kind=event_type)
-        entries += [_entry(session, row) for row in rows.order_by("-number")[:limit]]
-    return sorted(entries, key=_newest, reverse=True)[:limit]
+    """Return the newest events of some sessions, the newest first, without pieces of text."""
+    keys = {session.pk: session.key for session in sessions}
+    events = Event.objects.raw(_NEWEST_EVENTS, [list(keys), [*map(str, PIECES)], event_type, limit, limit])
+    return [_entry(keys[event.session_id], event) for event in events]
 
 
-def _newest(entry: dict[str, Any]) -> tuple[datetime, int]:
-    return entry["timestamp"], entry["number"]
-
-
-def _entry(session: Session, event: Event) -> dict[str, Any]:
+def _entry(session_key: str, event: Event) -> dict[str, Any]:
     return {
         "timestamp": event.created_at,
         "event_type": event.kind,
         "event_id": event.pk,
-        "session_id": session.key,
+        "session_id": session_key,
         "correlation_id": event.turn_id,
         "number": event.number,
-        "data": {key: value for key, value in event.payload.items() if key not in TEXTS},
+        "data": {key: value for key, value in event.payload.items() if key not in TEXT_FIELDS},
     }
 
 
 def audited(owner_id: int) -> Iterable[Session]:
-    """Return the sessions that an audit log over all sessions is made of."""
-    return Session.objects.filter(owner_id=owner_id, hidden=False).order_by("-updated_at")[:AUDITED_SESSIONS]
+    """Return the sessions in an audit log over all of an owner's sessions."""
+    return Session.objects.filter(owner_id=owner_id, hidden=False).order_by("-updated_at")[:MAX_AUDITED_SESSIONS]
 
 
 def published(owner_id: int) -> tuple[int, datetime | None]:
-    """Return how many events the owner's sessions have had, and when the last one was."""
+    """Return how many events the owner's sessions have, and when the last one was written."""
     sums = Session.objects.filter(owner_id=owner_id).aggregate(
         count=Sum("last_number", default=0), last=Max("updated_at", filter=Q(last_number__gt=0))
     )
@@ -227,11 +228,11 @@ def published(owner_id: int) -> tuple[int, datetime | None]:
 
 
 def tokens_used(owner_id: int, since: datetime) -> list[tuple[datetime, int]]:
-    """Return when a user's calls of models since then ended and how many tokens they took, the oldest first.
+    """Return when each of a user's model calls since then ended and how many tokens it took, the oldest first.
 
-    Also those in sessions that were deleted: nobody gets more by deleting.
+    Calls in deleted sessions count too: deleting a session gives no tokens back.
     """
-    # The ids begin with the time, so the newest calls are found by the index.
+    # Ids begin with the time, so the index on them finds the newest calls.
     first = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
     calls = ModelCall.objects.filter(pk__gte=first, owner_id=owner_id).order_by("pk")
     return list(calls.values_list("created_at", F("input_tokens") + F("output_tokens")))
