@@ -81,5 +81,5 @@ def _park(**_: Any) -> None:
 def _hand_over(**_: Any) -> None:
     """Tell other workers of the turns given back; earlier this worker might take its own hints."""
     this_worker().wait_drained()
-    for turn_id in this_worker().handed_over:
+    for turn_id in this_worker().turns_to_enqueue:
         broker.enqueue_turn(turn_id)

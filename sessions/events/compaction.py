@@ -1,14 +1,14 @@
-"""Folds the pieces of text of turns that have ended, so that the log does not keep a row for every few tokens.
+"""Compacts the pieces of text of turns that have ended, so that the log does not keep a row for every few tokens.
 
-Neighbouring pieces of one message become one event that stands for their numbers and knows where each of them ended.
-So no number ever means something else, and a client that comes back in the middle still gets exactly the rest
-(`sessions.events.log.since`). Only what can no longer change is folded.
+Neighbouring pieces of one message become one event that replaces their numbers and records where each piece ended. No
+number ever changes its meaning: a client that returns in the middle still gets exactly the rest
+(`sessions.events.log.since`). This module must never compact a turn that can still change.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import accumulate
 
@@ -17,39 +17,34 @@ from django.utils import timezone
 
 from sessions.models import PIECES, Event, Turn
 
-#: How long after its end a turn is left alone: most clients that were away for a moment then get plain pieces.
+#: Clients that were away for a moment still get plain pieces.
 COMPACT_AFTER = timedelta(minutes=1)
-#: Longest text of a folded event, in characters; frames stay well below what clients take.
+#: Characters of one compacted event. Frames stay well below the size that clients accept.
 MAX_TEXT_LENGTH = 32_000
 
 
 def compactable_turns(limit: int) -> list[uuid.UUID]:
-    """Return turns that ended a while ago and were not folded yet, oldest first."""
-    ended = Turn.objects.filter(folded=False, finished_at__lt=timezone.now() - COMPACT_AFTER)
-    return list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
+    """Return turns that ended a while ago and are not compacted yet, oldest first."""
+    turns = Turn.objects.filter(folded=False, finished_at__lt=timezone.now() - COMPACT_AFTER)
+    return list(turns.order_by("finished_at").values_list("pk", flat=True)[:limit])
 
 
 def compact(turn_id: uuid.UUID) -> int:
-    """Fold the pieces of a turn that has ended; return how many rows that saved. Does nothing a second time."""
+    """Compact the pieces of a turn that has ended; return how many rows that saved. Does nothing a second time."""
     with transaction.atomic():
-        ended = Turn.objects.filter(pk=turn_id, folded=False, finished_at__isnull=False)
-        if not ended.update(folded=True):
+        if not Turn.objects.filter(pk=turn_id, folded=False, finished_at__isnull=False).update(folded=True):
             return 0
         turn = Turn.objects.get(pk=turn_id)
         pieces = Event.objects.filter(session_id=turn.session_id, turn=turn, kind__in=PIECES, number__gt=turn.position)
-        kept: list[Event] = []
-        superfluous: list[uuid.UUID] = []
-        for run in _runs(list(pieces.order_by("number"))):
-            if len(run) > 1:
-                kept.append(_folded(run))
-                superfluous += [piece.pk for piece in run[:-1]]
-        Event.objects.filter(pk__in=superfluous).delete()
-        Event.objects.bulk_update(kept, ["first", "payload"])
-    return len(superfluous)
+        runs = [run for run in _runs(pieces.order_by("number")) if len(run) > 1]
+        surplus = [piece.pk for run in runs for piece in run[:-1]]
+        Event.objects.filter(pk__in=surplus).delete()
+        Event.objects.bulk_update([_merge(run) for run in runs], ["first", "payload"])
+    return len(surplus)
 
 
-def _runs(pieces: list[Event]) -> Iterator[list[Event]]:
-    """Yield pieces of one message whose numbers follow one another, together."""
+def _runs(pieces: Iterable[Event]) -> Iterator[list[Event]]:
+    """Yield pieces of one message with consecutive numbers together."""
     run: list[Event] = []
     length = 0
     for piece in pieces:
@@ -68,8 +63,8 @@ def _message(piece: Event) -> object:
     return piece.kind, piece.payload["message_id"]
 
 
-def _folded(run: list[Event]) -> Event:
-    # The last row stays, because its number is the one that readers look for.
+def _merge(run: list[Event]) -> Event:
+    # Readers look for the number of the last row.
     event = run[-1]
     texts = [piece.payload["text"] for piece in run]
     event.first = run[0].number

@@ -1,7 +1,8 @@
-"""The live stream of a session, for whoever shows it: each event once and in order.
+"""The live stream of one session's events.
 
-The channel layer only makes it fast. It may lose, repeat or delay anything: a feed checks the numbers, reads what is
-missing from the log, and drops what it has had. So it can also throw away what arrives faster than its reader takes it.
+It must never skip, repeat or reorder an event. The channel layer only makes it fast, and may lose, repeat or delay
+anything: a feed checks the numbers, reads missing events from the log, and drops repeated ones. It can therefore also
+drop events that arrive faster than its reader takes them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from sessions.models import EventKind
 logger = structlog.get_logger(__name__)
 
 #: Seconds before another try to reach the layer or the log.
-RETRY = 1.0
-#: Characters that wait for a reader at most. What has no room is read from the log when the reader comes to it.
-ROOM = 128 * 1024
+RETRY_DELAY_SECONDS = 1.0
+#: Characters that wait for a slow reader in memory. It reads the rest from the log.
+MAX_BUFFER_CHARACTERS = 128 * 1024
 
 ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED})
 
@@ -31,50 +32,50 @@ ENDS_TURN = frozenset({EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKin
 class Feed:
     """Follows one session from a number on. Iterating yields its events, each once and in order, until it is deleted.
 
-    With `writable` it yields nothing while that event is not set, and keeps little meanwhile, however much happens.
+    While `writable` is given and not set, the feed yields nothing and its buffer stays bounded.
     """
 
     def __init__(self, session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> None:
         self.session_id = session_id
         self.after = after
         self._writable = writable
-        self._arrived: deque[list[LoggedEvent]] = deque()
-        self._room = ROOM
-        self._to_read = False
-        self._news = asyncio.Event()
+        self._batches: deque[list[LoggedEvent]] = deque()
+        self._free_characters = MAX_BUFFER_CHARACTERS
+        self._must_read = False
+        self._wakeup = asyncio.Event()
 
-    def look(self) -> None:
-        """Make the feed read the log now, because something was written to the session."""
-        # The log has everything that has arrived, too.
-        self._arrived.clear()
-        self._to_read = True
-        self._news.set()
+    def refresh(self) -> None:
+        """Make the feed read the log, because it may have missed events."""
+        # The log has the buffered events, too.
+        self._batches.clear()
+        self._must_read = True
+        self._wakeup.set()
 
-    def arrive(self, events: list[LoggedEvent]) -> None:
-        """Take events that were committed, in order; more than there is room for is left to the log."""
-        if self._to_read:
+    def receive(self, events: list[LoggedEvent]) -> None:
+        """Buffer committed events, in order; when the buffer is full, make the feed read the log instead."""
+        if self._must_read:
             return
-        self._room -= sum(_size(event) for event in events)
-        if self._room < 0:
-            self.look()
+        self._free_characters -= sum(_size(event) for event in events)
+        if self._free_characters < 0:
+            self.refresh()
         else:
-            self._arrived.append(events)
-            self._news.set()
+            self._batches.append(events)
+            self._wakeup.set()
 
-    async def _take(self) -> list[LoggedEvent]:
-        """Wait for what arrives; nothing means that the log has to be read."""
-        await self._news.wait()
-        events = self._arrived.popleft() if self._arrived else []
-        if not self._arrived:
-            self._news.clear()
-            self._room, self._to_read = ROOM, False
+    async def _next_batch(self) -> list[LoggedEvent]:
+        """Wait for a batch; an empty one means that the feed must read the log."""
+        await self._wakeup.wait()
+        events = self._batches.popleft() if self._batches else []
+        if not self._batches:
+            self._wakeup.clear()
+            self._free_characters, self._must_read = MAX_BUFFER_CHARACTERS, False
         return events
 
     async def __aiter__(self) -> AsyncGenerator[LoggedEvent]:
-        here = hub.current_hub()
+        local_hub = hub.current_hub()
         try:
-            # Join first, read second: what is committed in between then arrives twice and not never.
-            self._place = await here.join(self, patience=RETRY)
+            # Join first, read second: an event committed in between then arrives twice and not never.
+            self._subscription = await local_hub.join(self, max_wait_seconds=RETRY_DELAY_SECONDS)
             events = await self._read()
             while True:
                 for event in events:
@@ -86,32 +87,31 @@ class Feed:
                         return
                 events = await (self._read() if isinstance(events, Page) and events.more else self._next())
         finally:
-            here.leave(self)
+            local_hub.leave(self)
 
     async def _next(self) -> list[LoggedEvent]:
-        """Wait for the next events, from the layer where its numbers fit and from the log where they do not."""
-        arrived = await self._take()
-        if arrived and arrived[-1].number <= self.after:
+        """Wait for the next events: a batch from the layer when its numbers follow on, or else a page of the log."""
+        batch = await self._next_batch()
+        if batch and batch[-1].number <= self.after:
             return []
-        # All of them: one message may hold several batches, and others have written between these.
-        if arrived and all(event.number == self.after + i for i, event in enumerate(arrived, 1)):
-            return arrived
+        # Check all of them: a message may hold several commits of a worker, and other processes write in between.
+        if batch and all(event.number == self.after + i for i, event in enumerate(batch, 1)):
+            return batch
         return await self._read()
 
     async def _read(self) -> list[LoggedEvent]:
         try:
             page = await in_thread(reads.read_new)(self.session_id, self.after)
         except Exception as error:
-            # The database is away: what it holds will still be there in a while.
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)
-            await asyncio.sleep(RETRY)
-            self.look()
+            await asyncio.sleep(RETRY_DELAY_SECONDS)
+            self.refresh()
             return []
         if page:
-            self._place.heard()
+            self._subscription.update()
         return page
 
 
 def _size(event: LoggedEvent) -> int:
-    """Return about how many characters an event takes; payloads are flat, and what nests in them is small."""
+    """Return about how many characters an event takes. Payloads are flat; the values nested in them are small."""
     return 200 + sum(len(value) if isinstance(value, str) else len(str(value)) for value in event.payload.values())

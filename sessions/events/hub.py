@@ -1,8 +1,8 @@
-"""What reaches this process from the channel layer, handed to the feeds that wait for it; one hub for each event loop.
+"""Delivers the channel layer's messages to the feeds of this process; one hub for each event loop.
 
-All sessions share one group of the layer, so that what a worker commits at once is one message, however many sessions
-it is about, and a socket costs no subscription of its own. The hub also looks into the log from time to time,
-in one query for all feeds: the layer may lose anything. It must never decide what a feed yields.
+All sessions share one group of the layer: a worker publishes each commit as one message, however many sessions it is
+about, and a socket needs no subscription to the layer. Because the layer may lose messages, the hub also polls the log,
+with one query for all feeds. It must never decide what a feed yields.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from sessions.events.pubsub import SESSIONS, publish, subscribe
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds of silence after which the log is looked at, while a turn is open and while none is.
+#: Seconds without events after which the hub polls the log for a session with an open turn, and for one without.
 ACTIVE_POLL_SECONDS, IDLE_POLL_SECONDS = 2.0, 30.0
-#: Seconds between two rounds of looks.
 POLL_INTERVAL_SECONDS = 1.0
-
-
-#: What there is of a session that is gone: enough to make its feeds look, and find that out.
+#: Newest number of a session that was deleted: each feed is behind it, reads the log and finds the session gone.
 DELETED = (math.inf, False)
 
 
 class Subscriber(Protocol):
-    """A feed, as the hub knows it."""
+    """A feed, as the hub sees it."""
 
     session_id: uuid.UUID
     after: int
 
-    def arrive(self, events: list[LoggedEvent]) -> None:
-        """Take events of the session that were committed, in order."""
+    def receive(self, events: list[LoggedEvent]) -> None:
+        """Take committed events of the session, in order."""
 
-    def look(self) -> None:
-        """Read the log: something may have been missed."""
+    def refresh(self) -> None:
+        """Read the log, because events may be missing."""
 
 
 class Subscription:
-    """A feed's place in the hub."""
+    """When a feed is to be polled for."""
 
-    __slots__ = ("active", "heard_at")
+    __slots__ = ("has_open_turn", "updated_at")
 
     def __init__(self) -> None:
-        #: A turn of its session is open, as far as we know.
-        self.active = True
-        self.heard_at = time.monotonic()
+        self.update()
 
-    def heard(self, *, active: bool = True) -> None:
-        """Note that there was something to tell the feed, or that there is nothing."""
-        self.active, self.heard_at = active, time.monotonic()
+    def update(self, *, has_open_turn: bool = True) -> None:
+        """Record that the feed is up to date, and whether its session has an open turn, as far as is known."""
+        self.has_open_turn, self.updated_at = has_open_turn, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether the hub must poll the log for the feed."""
+        interval = ACTIVE_POLL_SECONDS if self.has_open_turn else IDLE_POLL_SECONDS
+        return time.monotonic() - self.updated_at >= interval
 
 
 class Hub:
@@ -69,84 +69,75 @@ class Hub:
 
     def __init__(self) -> None:
         self._feeds: dict[uuid.UUID, dict[Subscriber, Subscription]] = defaultdict(dict)
-        self._listening = asyncio.Event()
+        self._is_subscribed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self, feed: Subscriber, *, patience: float) -> Subscription:
-        """Have a feed told of its session from now on; waits for the layer so many seconds at most."""
-        place = self._feeds[feed.session_id][feed] = Subscription()
+    async def join(self, feed: Subscriber, *, max_wait_seconds: float) -> Subscription:
+        """Deliver events to a feed from now on; wait for the layer at most so long."""
+        subscription = self._feeds[feed.session_id][feed] = Subscription()
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_around())]
-        if not self._listening.is_set():
-            try:
-                async with asyncio.timeout(patience):
-                    await self._listening.wait()
-            except TimeoutError:
-                logger.warning("layer_not_reached", group=SESSIONS)
-        return place
+            self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._poll())]
+        try:
+            async with asyncio.timeout(max_wait_seconds):
+                await self._is_subscribed.wait()
+        except TimeoutError:
+            logger.warning("layer_not_reached", group=SESSIONS)
+        return subscription
 
     def leave(self, feed: Subscriber) -> None:
-        """Tell a feed nothing more."""
+        """Deliver nothing more to a feed; the last one ends the hub's tasks."""
         feeds = self._feeds.get(feed.session_id, {})
         feeds.pop(feed, None)
         if not feeds:
             self._feeds.pop(feed.session_id, None)
         if not self._feeds:
-            self._rest()
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
+            self._is_subscribed = asyncio.Event()
 
-    def _rest(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self._tasks = []
-        self._listening = asyncio.Event()
-
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         async for message in subscribe(SESSIONS):
             if message is None:
-                self._listening.set()
+                self._is_subscribed.set()
                 for feeds in list(self._feeds.values()):
                     for feed in feeds:
-                        feed.look()
+                        feed.refresh()
             else:
-                self._route(message["events"])
+                for name, batch in message["events"]:
+                    self._deliver(uuid.UUID(name), batch)
 
-    def _route(self, told: list[tuple[str, list[tuple[int, str, dict[str, object]]]]]) -> None:
-        for name, numbered in told:
-            session_id = uuid.UUID(name)
-            feeds = self._feeds.get(session_id)
-            if feeds:
-                events = [LoggedEvent(session_id, *event) for event in numbered]
-                for feed, place in feeds.items():
-                    place.heard()
-                    feed.arrive(events)
+    def _deliver(self, session_id: uuid.UUID, batch: list[tuple[int, str, dict[str, object]]]) -> None:
+        if feeds := self._feeds.get(session_id):
+            events = [LoggedEvent(session_id, *event) for event in batch]
+            for feed, subscription in feeds.items():
+                subscription.update()
+                feed.receive(events)
 
-    async def _look_around(self) -> None:
-        """Find feeds that the layer has told nothing for a while, and those of them that have missed something."""
+    async def _poll(self) -> None:
+        """Compare feeds that have received nothing for a while with the log."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
-            now = time.monotonic()
             due = {
                 session_id
                 for session_id, feeds in self._feeds.items()
-                for place in feeds.values()
-                if now - place.heard_at >= (ACTIVE_POLL_SECONDS if place.active else IDLE_POLL_SECONDS)
+                if any(subscription.is_due() for subscription in feeds.values())
             }
             if not due:
                 continue
             try:
-                found = await in_thread(reads.latest_numbers)(due)
+                latest = await in_thread(reads.latest_numbers)(due)
             except Exception as error:
-                # The database is away: what it holds will still be there at the next look.
                 logger.warning("sessions_not_looked_at", sessions=len(due), error=type(error).__name__)
                 continue
             for session_id in due:
-                self._compare(session_id, *found.get(session_id, DELETED))
+                self._compare(session_id, *latest.get(session_id, DELETED))
 
-    def _compare(self, session_id: uuid.UUID, last: float, active: bool) -> None:
-        for feed, place in self._feeds.get(session_id, {}).items():
-            place.heard(active=active)
+    def _compare(self, session_id: uuid.UUID, last: float, has_open_turn: bool) -> None:
+        for feed, subscription in self._feeds.get(session_id, {}).items():
+            subscription.update(has_open_turn=has_open_turn)
             if feed.after < last:
-                feed.look()
+                feed.refresh()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -158,12 +149,12 @@ def current_hub() -> Hub:
 
 
 async def publish_events(events: Iterable[LoggedEvent]) -> None:
-    """Show committed events to whoever follows their sessions; never raises, because what gets lost is in the log."""
+    """Publish committed events to the subscribers of their sessions. Never raises: the log has what gets lost."""
     ordered = sorted(events, key=lambda event: (event.session_id, event.number))
-    told = [
+    batches = [
         (session_id.hex, [(event.number, event.kind, event.payload) for event in group])
         for session_id, group in groupby(ordered, key=lambda event: event.session_id)
     ]
-    if told:
-        # Channels picks a handler by the type; it is fixed, and nothing a client sends can be a type.
-        await publish(SESSIONS, {"type": "session.events", "events": told})
+    if batches:
+        # Channels picks a handler by the type, so it is fixed: no client can choose one.
+        await publish(SESSIONS, {"type": "session.events", "events": batches})

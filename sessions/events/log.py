@@ -1,11 +1,11 @@
-"""The event log: the numbered facts of a session, the only thing clients are ever told.
+"""The event log: the numbered facts of a session. Clients learn of nothing else.
 
-An event is committed, with its number, before anybody is shown it. Numbers have no gaps and grow by one within a
-session, because they are taken under the lock on the session's row. Whoever writes events holds that lock, and takes
-it before any other lock, so that two writers can never wait for each other.
+An event must never be published before it is committed with its number. Numbers grow by one within a session, without
+gaps, because they are taken under the lock on the session's row. Each writer of events holds that lock, and takes it
+before any other lock, so that two writers never wait for each other.
 
-Its statements are SQL and not the ORM's: every batch of tokens runs them, and to put such a statement together takes
-the ORM longer than PostgreSQL needs for it.
+The statements are SQL by hand: every batch of tokens runs them, and the ORM takes longer to build one than PostgreSQL
+takes to run it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from django.utils import timezone
 from sessions.database import rows
 from sessions.models import Event, EventKind, Session, new_id
 
-#: Events, and bytes of their payloads, read at a time; a client that was away for long gets them in several pieces.
+#: Events, and bytes of their payloads, that are read at a time.
 MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
-#: How long whoever has locked a session may do nothing.
+#: How long a transaction that has locked a session may be idle.
 IDLE_LOCK_TIMEOUT = "700ms"
-#: Goes from event to event until the page is full, so that it reads no more than it returns. Rows cannot be limited by
-#: their bytes in another way without unpacking all 500 first, and they may be 400 KB each.
+#: A page of a session's events. It goes from event to event until the page is full, and so reads no more than it
+#: returns: any other limit by bytes would unpack all 500 rows first, and they may have 400 KB each.
 _PAGE = """
     WITH RECURSIVE page(number, kind, payload, first, bytes, count) AS (
         SELECT %s::bigint, NULL::varchar, NULL::text, NULL::bigint, 0, 0
@@ -44,17 +44,19 @@ _PAGE = """
     SELECT number, kind, payload, first, bytes FROM page WHERE count > 0 ORDER BY count
 """
 
-#: Locks a session. With the lock comes the promise to be quick: a process that freezes while it has one loses it, and
-#: its transaction, before anybody who wants to stop the turn has waited for a second. Said in the statement that locks,
-#: because one more would be one more round trip for each batch of tokens.
-_QUICK = "set_config('idle_in_transaction_session_timeout', %s, true) AS quick"
-_LOCK = f"SELECT *, {_QUICK} FROM agent_sessions_session WHERE id = %s FOR NO KEY UPDATE"
+#: Ends a transaction that is idle: a process that freezes with a lock loses it before a user who stops the turn has
+#: waited for a second. Part of the statements that lock, because each batch of tokens would pay for another round trip.
+_IDLE_TIMEOUT = "set_config('idle_in_transaction_session_timeout', %s, true) AS quick"
+#: Locks a session.
+_LOCK = f"SELECT *, {_IDLE_TIMEOUT} FROM agent_sessions_session WHERE id = %s FOR NO KEY UPDATE"
+#: Locks sessions, in the order of their ids.
 _LOCK_ALL = f"""
-    SELECT id, last_number, {_QUICK} FROM agent_sessions_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+    SELECT id, last_number, {_IDLE_TIMEOUT} FROM agent_sessions_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
-_HELD = "SELECT id, attempt FROM agent_sessions_turn WHERE id = ANY(%s) AND status = 'running'"
-#: Inserts events of many sessions, and moves the newest number of each on. Pieces of text do not make a session newer:
-#: that would change an index with every batch.
+#: The attempts that hold turns.
+_RUNNING_ATTEMPTS = "SELECT id, attempt FROM agent_sessions_turn WHERE id = ANY(%s) AND status = 'running'"
+#: Inserts events of many sessions, and advances the newest number of each. Pieces of text leave `updated_at` alone,
+#: because each batch would change its index.
 _WRITE = """
     WITH counted AS (
         UPDATE agent_sessions_session AS session
@@ -68,13 +70,13 @@ _WRITE = """
     ) AS new
 """
 
-#: An attempt at a turn: the turn's id and the number of the attempt. One process can have two of one turn for a while.
+#: A turn's id and the number of the attempt. One process can run two attempts at one turn for a while.
 type Attempt = tuple[uuid.UUID, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event that has no number yet. Its id makes a repeated write recognisable."""
+    """An event without a number. By its id a retry finds what was written before."""
 
     kind: EventKind
     payload: dict[str, Any]
@@ -85,25 +87,25 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event as it was committed."""
+    """A committed event."""
 
     session_id: uuid.UUID
     number: int
     kind: str
     payload: dict[str, Any]
-    #: Where one event stands for several numbers (sessions.events.compaction), the first of them.
+    #: Of a compacted event (`sessions.events.compaction`): the first of the numbers that it replaces.
     first: int | None = None
 
 
 class Page(list[LoggedEvent]):
-    """Some events of a session, in order; `more` when it may have others behind them."""
+    """Some events of a session, in order; `more` when others may follow them."""
 
     more = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """Events of one attempt at one turn, to be written only while that attempt still holds the turn."""
+    """Events of one attempt, to be written only while it holds its turn."""
 
     session_id: uuid.UUID
     turn_id: uuid.UUID
@@ -112,22 +114,19 @@ class Addition:
 
 
 def lock(session_id: uuid.UUID) -> Session:
-    """Return the session with its row locked until the end of the transaction.
-
-    Raises Session.DoesNotExist when it was deleted, which its owner may do at any time.
-    """
+    """Return the session, locked until the end of the transaction. Raises Session.DoesNotExist when it was deleted."""
     for session in Session.objects.raw(_LOCK, [IDLE_LOCK_TIMEOUT, session_id]):
         return session
     raise Session.DoesNotExist
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
-    """Return the session, locked, or None when somebody else has locked it, or it is gone."""
+    """Return the session, locked, or None when another transaction has locked it or it was deleted."""
     return next(iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [IDLE_LOCK_TIMEOUT, session_id])), None)
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
-    """Write events to a session that the caller has locked; the caller commits, then publishes what is returned."""
+    """Write events to a session that the caller has locked; the caller commits, then publishes the returned events."""
     numbered = enumerate(events, session.last_number + 1)
     logged = [LoggedEvent(session.pk, number, new.kind, new.payload) for number, new in numbered]
     session.last_number += len(events)
@@ -136,53 +135,53 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     return logged
 
 
-def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
-    """Write events of many turns in one transaction; return what is committed and the attempts that were refused.
+def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
+    """Write events of many turns in one transaction; return the committed events and the stale attempts.
 
-    An attempt is refused when it no longer holds its turn. After an error the same events may be written `again`: what
-    an uncertain COMMIT had written is then found by id and returned as it is.
+    A stale attempt no longer holds its turn; nothing of it is written. After an error the same events may be written
+    again: a retry finds the events of an uncertain COMMIT by id and returns them as they are.
     """
     with transaction.atomic():
         locked = rows(_LOCK_ALL, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
         last = {session_id: number for session_id, number, _ in locked}
-        # After the locks, in a statement of its own: it must see what a takeover has committed in the meantime.
-        held = set(rows(_HELD, [a.turn_id for a in additions]))
-        written = _already_written(additions) if again else {}
+        # A statement of its own, after the locks: it must see what another worker has committed in the meantime.
+        running = set(rows(_RUNNING_ATTEMPTS, [a.turn_id for a in additions]))
+        earlier = _find_written(additions) if is_retry else {}
         logged: list[LoggedEvent] = []
-        refused: set[Attempt] = set()
-        fresh: list[tuple[LoggedEvent, NewEvent]] = []
+        stale: set[Attempt] = set()
+        numbered: list[tuple[LoggedEvent, NewEvent]] = []
         for addition in additions:
-            if addition.events[0].id in written:
-                logged.extend(written[event.id] for event in addition.events)
+            if addition.events[0].id in earlier:
+                logged.extend(earlier[event.id] for event in addition.events)
                 continue
             attempt = (addition.turn_id, addition.attempt)
-            if attempt not in held:
-                refused.add(attempt)
+            if attempt not in running:
+                stale.add(attempt)
                 continue
             for event in addition.events:
                 last[addition.session_id] += 1
                 number = last[addition.session_id]
-                fresh.append((LoggedEvent(addition.session_id, number, event.kind, event.payload), event))
-        _write(fresh)
-    return logged + [event for event, _ in fresh], refused
+                numbered.append((LoggedEvent(addition.session_id, number, event.kind, event.payload), event))
+        _write(numbered)
+    return logged + [event for event, _ in numbered], stale
 
 
 def since(session_id: uuid.UUID, after: int, limit: int = MAX_PAGE_EVENTS) -> Page:
     """Return the events with numbers above `after`, in order: `limit` at most, fewer when they are large.
 
-    Exactly those: of an event that stands for several numbers only the part above `after` is returned.
+    Of a compacted event only the part above `after` is returned.
     """
-    found = rows(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
+    records = rows(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
     page = Page(
         _part(LoggedEvent(session_id, number, kind, json.loads(payload), first), after)
-        for number, kind, payload, first, _ in found
+        for number, kind, payload, first, _ in records
     )
-    page.more = bool(found) and (len(found) >= limit or found[-1][-1] >= MAX_PAGE_BYTES)
+    page.more = bool(records) and (len(records) >= limit or records[-1][-1] >= MAX_PAGE_BYTES)
     return page
 
 
 def _part(event: LoggedEvent, after: int) -> LoggedEvent:
-    """Return the event, or of a folded one what it says with the numbers above `after`."""
+    """Return the event, or the part of a compacted one with the numbers above `after`."""
     if event.first is None:
         return event
     payload = {**event.payload}
@@ -193,10 +192,10 @@ def _part(event: LoggedEvent, after: int) -> LoggedEvent:
     return replace(event, payload=payload, first=first if first < event.number else None)
 
 
-def _already_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]:
+def _find_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]:
     ids = [event.id for addition in additions for event in addition.events]
-    rows = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
-    return {pk: LoggedEvent(*rest) for pk, *rest in rows}
+    events = Event.objects.filter(pk__in=ids).values_list("pk", "session_id", "number", "kind", "payload")
+    return {pk: LoggedEvent(*columns) for pk, *columns in events}
 
 
 def _write(events: Sequence[tuple[LoggedEvent, NewEvent]], *, newer: datetime | None = None) -> None:

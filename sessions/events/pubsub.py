@@ -1,6 +1,7 @@
-"""What processes tell one another over the channel layer. It may lose, repeat and delay anything.
+"""Publishes and subscribes to messages between processes, over the channel layer.
 
-So whoever listens must be able to do without: events are in the log, and a stopped turn refuses its worker's writes.
+The layer may lose, repeat and delay anything, so nothing may depend on a message: events are in the log, and a stopped
+turn refuses its worker's writes.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from channels.layers import get_channel_layer
 
 logger = structlog.get_logger(__name__)
 
-#: The groups of all worker processes, and of all who follow sessions.
+#: The groups of all worker processes, and of all processes with clients.
 WORKERS, SESSIONS = "workers", "sessions"
 #: Seconds before another try to reach the layer.
 RETRY_DELAY_SECONDS = 1.0
 
 
 async def publish(group: str, message: dict[str, Any]) -> None:
-    """Send a message to all who listen to a group; never raises."""
+    """Send a message to all subscribers of a group. Never raises."""
     layer: Any = get_channel_layer()
     try:
         await layer.group_send(group, message)
     except Exception as error:
-        # Every error of every layer means the same here, and none may fail what is already stored.
+        # What the message is about is stored already: no error of any layer may fail the caller.
         logger.warning("layer_not_reached", group=group, error=type(error).__name__)
 
 
 async def subscribe(group: str) -> AsyncIterator[dict[str, Any] | None]:
-    """Yield what is told to a group, for ever; None when it begins to listen: something may have been missed."""
+    """Yield a group's messages for ever, and None after each (re)connection: messages may have been lost before."""
     layer: Any = get_channel_layer()
     while True:
         channel = None

@@ -1,7 +1,7 @@
-"""Runs one step of a turn: choose the agent, query the model, store what it said and asked for.
+"""Runs one step of a turn: choose the agent, query the model, store the reply.
 
-The verbs in `sessions.turns` decide what a step leads to, and `agents` judges. A step may be cancelled, and its process
-may be killed, at any point: the truth is in the database, and another attempt goes on from there.
+A step may be cancelled, and its process may be killed, at any point: another attempt goes on from the database. So this
+module never writes turns; the verbs in `sessions.turns` decide what a step leads to.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
 
-#: How long a step's end waits for a database that is away. By then another attempt has the turn.
+#: How long a step waits for a database that is away. By then its lease has expired.
 STORE_TIMEOUT_SECONDS = 60.0
 STORE_RETRY_SECONDS = 0.5
-#: Characters of a provider's own words that are logged.
+#: Characters of a provider's error text in the log.
 MAX_DETAIL_LENGTH = 500
 
 
@@ -58,26 +58,26 @@ class Lease:
 
 @dataclass(slots=True)
 class Draft:
-    """What the model has said in this step so far, and the calls that have ended."""
+    """The text of a step so far, and its model calls that have ended."""
 
     message_id: uuid.UUID = field(default_factory=new_id)
     texts: list[str] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
     calls: list[CallRecord] = field(default_factory=list)
 
     def result(self) -> StepResult:
-        """Return what a verb stores of the step."""
+        """Return what a verb stores."""
         return StepResult(
             message_id=self.message_id,
             text="".join(self.texts),
-            reasoning="".join(self.thoughts),
+            reasoning="".join(self.reasoning),
             calls=tuple(self.calls),
             purpose=self.purpose,
         )
 
     def add_call(self, call: CallRecord) -> None:
-        """Take a model call that has ended, count its tokens, and log why it failed."""
+        """Add a model call that has ended, count its tokens, and log why it failed."""
         self.calls.append(call)
         metrics.model_tokens.labels(model=call.model, direction="input").inc(call.usage.input_tokens)
         metrics.model_tokens.labels(model=call.model, direction="output").inc(call.usage.output_tokens)
@@ -93,9 +93,9 @@ class Draft:
 
 
 async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
-    """Run the turn's next step, if it is due, and return the turn that became ready by it, if any.
+    """Run the turn's next step, if it is due, and return the turn that is ready then, if any.
 
-    `leases` has the turn as long as this process holds it.
+    `leases` has an entry while this process holds the turn.
     """
     claimed = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
     task = asyncio.current_task()
@@ -130,7 +130,7 @@ class StepRun:
         self.draft = Draft()
 
     async def run_or_release(self, lease: Lease) -> Change:
-        """Run the step, or give the turn back when the task is cancelled, at whatever point. Raises StaleAttempt."""
+        """Run the step, or release the turn when the task is cancelled. Raises StaleAttempt."""
         try:
             return await self.run()
         except asyncio.CancelledError:
@@ -141,7 +141,7 @@ class StepRun:
             return await in_thread(attempts.release)(self.claim, self.draft.result())
 
     async def run(self) -> Change:
-        """Take the step and store how it ended, whatever happens. Raises StaleAttempt."""
+        """Take the step and store its reply or its failure. Raises StaleAttempt."""
         limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
         if limit := limits.reached(self.claim.spent):
             return await self.fail(limit, limit.sentence)
@@ -169,15 +169,15 @@ class StepRun:
         """In a turn's first step, choose the agent; return the orchestrator's own reply when it needs no model."""
         if not self.claim.is_first_step or is_single_agent():
             return None
-        question = await _committed(agent_choice.read_question, self.claim.turn_id)
+        question = await _with_retries(agent_choice.read_question, self.claim.turn_id)
         if reply := agent_choice.own_reply(question):
-            self._say(reply)
+            self._write_text(reply)
             return StepFinished(text=reply, tool_calls=())
         if not agent_choice.is_open(question):
             return None
         self.draft.purpose = ModelCallPurpose.ROUTING
         choice = await agent_choice.choose(question, self.claim, self.draft.add_call)
-        self.claim, change = await _committed(attempts.assign_agent, self.claim, choice)
+        self.claim, change = await _with_retries(attempts.assign_agent, self.claim, choice)
         self.draft.purpose, self.draft.calls = ModelCallPurpose.STEP, []
         self.writer.publish(change.events)
         if route := choice.route:
@@ -188,12 +188,12 @@ class StepRun:
         """Return the request: the agent's prompt, conversation and tools, or what the caller of a completion sent."""
         claim = self.claim
         if claim.is_completion:
-            request = await _committed(completions.model_request, claim.turn_id, claim.agent, _window)
+            request = await _with_retries(completions.model_request, claim.turn_id, claim.agent, _window)
             if isinstance(request, EmbeddingRequest):
                 return request
         else:
             model, fallbacks = role_of(claim.agent).models_with(settings.CODELAB_MODEL)
-            messages, tools = await _committed(prompt.model_input, claim.turn_id, claim.agent, _window(model))
+            messages, tools = await _with_retries(prompt.model_input, claim.turn_id, claim.agent, _window(model))
             request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
         return replace(
             request,
@@ -204,7 +204,7 @@ class StepRun:
         )
 
     async def query(self, request: ModelRequest | EmbeddingRequest) -> StepFinished | Vectors:
-        """Call the model and show what it says as it comes. Raises ModelError, ModelCallDenied and StaleAttempt."""
+        """Call the model and write its text as it arrives. Raises ModelError, ModelCallDenied and StaleAttempt."""
         if isinstance(request, EmbeddingRequest):
             return await model_access.embed(self.claim, request, observe=self.draft.add_call)
         started, is_silent = time.monotonic(), True
@@ -213,10 +213,10 @@ class StepRun:
             async for event in events:
                 match event:
                     case TextDelta(text):
-                        self._say(text)
+                        self._write_text(text)
                     case ReasoningDelta(text):
                         self.writer.write(self.claim, EventKind.REASONING_DELTA, self.draft.message_id, text)
-                        self.draft.thoughts.append(text)
+                        self.draft.reasoning.append(text)
                     case StepFinished():
                         return event
                 if is_silent:
@@ -226,49 +226,48 @@ class StepRun:
                     raise StaleAttempt("a write was refused")
         raise AssertionError("a step ends with StepFinished or an error")
 
-    def _say(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         self.writer.write(self.claim, EventKind.TEXT_DELTA, self.draft.message_id, text)
         self.draft.texts.append(text)
 
     async def store(self, reply: StepFinished | Vectors) -> Change:
         """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
-        await self.writer.flushed()
+        await self.writer.flush()
         claim, result = self.claim, self.draft.result()
         if isinstance(reply, Vectors):
-            change = await _committed(completions.finish_embeddings, claim, result, reply.packed())
+            change = await _with_retries(completions.finish_embeddings, claim, result, reply.packed())
         elif claim.is_completion:
-            change = await _committed(completions.finish, claim, result, reply)
+            change = await _with_retries(completions.finish, claim, result, reply)
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         elif reply.tool_calls:
-            change = await _committed(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
+            change = await _with_retries(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
             logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         else:
-            change = await _committed(attempts.complete, claim, result)
+            change = await _with_retries(attempts.complete, claim, result)
             logger.info("turn_completed", output_tokens=result.usage.output_tokens)
         return change
 
     async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:
-        """End the turn as failed, with a sentence for people. Raises StaleAttempt."""
-        await self.writer.flushed()
-        change = await _committed(
+        """End the turn as failed, with a sentence for the user. Raises StaleAttempt."""
+        await self.writer.flush()
+        change = await _with_retries(
             attempts.fail, self.claim, code=code, text=text, result=self.draft.result(), retry_after=retry_after
         )
         logger.info("turn_failed", error_code=str(code))
         return change
 
     async def correct_ledger(self) -> None:
-        """Record the calls that were made after all. The turn went on without this attempt and waits for nothing."""
+        """Record the model calls of an attempt that has lost its turn."""
         try:
             await in_thread(ledger.correct)(self.claim, self.draft.result())
         except (DatabaseError, Session.DoesNotExist) as error:
             logger.warning("ledger_not_mended", error=type(error).__name__)
 
 
-async def _committed[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a verb, again and again while the database is away: an answer must not be lost for that.
+async def _with_retries[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a verb, and repeat it while the database is away, so that no reply is lost.
 
-    If a COMMIT succeeded and only its confirmation was lost, the next try finds the turn moved on and raises
-    StaleAttempt.
+    When a COMMIT succeeded and only its confirmation was lost, the next try raises StaleAttempt.
     """
     deadline = time.monotonic() + STORE_TIMEOUT_SECONDS
     while True:
@@ -283,5 +282,5 @@ async def _committed[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kw
 
 def _window(model: str) -> Window:
     entry = catalog.find(model)
-    # Models that reason may write as much as they read; here no answer needs more than a quarter of the window.
+    # The catalog lets some models write as much as they read. No answer here needs more than a quarter of the window.
     return Window(tokens=entry.window, answer=min(entry.max_output, entry.window // 4))

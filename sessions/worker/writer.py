@@ -1,8 +1,8 @@
-"""One writer for all turns of a worker process: their events are committed together, then published.
+"""Commits the pieces of text of all turns of a worker process together, then publishes them.
 
-A single small transaction every few milliseconds carries the tokens of all streams; a transaction per token and turn
-would be the bottleneck. The first piece of a message does not wait. What cannot be committed now is kept and tried
-again, and nothing is published that is not committed.
+One small transaction every few milliseconds carries the tokens of all streams: a transaction for each token and turn
+would be the bottleneck. The first piece of a message does not wait. When the database is away, the writer keeps a batch
+and tries again. It must never publish an event before it is committed.
 """
 
 from __future__ import annotations
@@ -26,128 +26,126 @@ from sessions.results import Claim
 
 logger = structlog.get_logger(__name__)
 
-#: What grows piece by piece: the text or the reasoning of a message.
+#: The text or the reasoning of a message.
 type Stream = tuple[EventKind, uuid.UUID]
 
-#: Seconds between the beginnings of two commits, at least and at most. Between them it is four times what a commit
-#: takes, so that a busy machine gets fewer and larger ones; a stream that is alone never waits.
+#: Seconds between the beginnings of two commits. Within these limits it is four times what the last commit took, so
+#: that a busy machine makes fewer and larger ones.
 MIN_COMMIT_INTERVAL_SECONDS, MAX_COMMIT_INTERVAL_SECONDS = 0.02, 0.25
-#: Seconds before another try when the database did not take a batch.
+#: Seconds before another try to commit a batch.
 RETRY_DELAY_SECONDS = 0.25
-#: Batches of events that wait to be published; beyond that they are left to the readers' own look at the log.
+#: Batches that wait to be published. Further ones are dropped, and feeds read their events from the log.
 MAX_UNPUBLISHED_BATCHES = 100
 
 
 @dataclass(slots=True)
 class _Pending:
-    """What one turn has said since the last commit."""
+    """Text of one attempt that is not committed yet."""
 
     claim: Claim
     texts: dict[Stream, list[str]] = field(default_factory=dict)
 
 
 class Writer:
-    """Collects text of running turns, commits it in batches, publishes what is committed."""
+    """Collects text of running turns, commits it in batches and publishes the events."""
 
     def __init__(self) -> None:
         self._pending: dict[Attempt, _Pending] = {}
-        self._stale: set[Attempt] = set()
-        self._started: set[Stream] = set()
-        self._work, self._hurry = asyncio.Event(), asyncio.Event()
+        self._stale_attempts: set[Attempt] = set()
+        self._streams: set[Stream] = set()
+        self._has_work, self._is_urgent = asyncio.Event(), asyncio.Event()
         # Set when the batch that is being collected, or the one before it, is committed.
-        self._collected, self._committed = asyncio.Event(), asyncio.Event()
-        self._committed.set()
-        self._publishing: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=MAX_UNPUBLISHED_BATCHES)
+        self._current_commit, self._last_commit = asyncio.Event(), asyncio.Event()
+        self._last_commit.set()
+        self._outbox: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=MAX_UNPUBLISHED_BATCHES)
 
     def write(self, claim: Claim, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
-        """Take a piece of a message; it is committed and shown within milliseconds, in order."""
+        """Take a piece of a message, to be committed and published within milliseconds, in order."""
         stream = (kind, message_id)
         pending = self._pending.setdefault(claim.key, _Pending(claim))
         pending.texts.setdefault(stream, []).append(text)
-        if stream not in self._started:
-            self._started.add(stream)
-            self._hurry.set()
-        self._work.set()
+        if stream not in self._streams:
+            self._streams.add(stream)
+            self._is_urgent.set()
+        self._has_work.set()
 
     def publish(self, events: list[LoggedEvent]) -> None:
-        """Show events that somebody else has committed, behind those that went before them."""
-        if events and not self._publishing.full():
-            self._publishing.put_nowait(events)
+        """Publish committed events after those that were given before."""
+        if events and not self._outbox.full():
+            self._outbox.put_nowait(events)
 
     def is_stale(self, claim: Claim) -> bool:
-        """Say whether a write of this attempt was refused; then the attempt has lost its turn."""
-        return claim.key in self._stale
+        """Return whether a write of this attempt was refused because the attempt has lost its turn."""
+        return claim.key in self._stale_attempts
 
-    async def flushed(self) -> None:
-        """Wait until everything taken so far is committed or refused."""
-        batch = self._collected if self._pending else self._committed
-        self._hurry.set()
-        await batch.wait()
+    async def flush(self) -> None:
+        """Wait until all text given so far is committed or refused."""
+        commit = self._current_commit if self._pending else self._last_commit
+        self._is_urgent.set()
+        await commit.wait()
 
     def forget(self, claim: Claim, message_id: uuid.UUID) -> None:
-        """Drop what is remembered of an attempt that has ended."""
-        self._started.difference_update((kind, message_id) for kind in PIECES)
-        self._stale.discard(claim.key)
+        """Free the memory of an attempt that has ended."""
+        self._streams.difference_update((kind, message_id) for kind in PIECES)
+        self._stale_attempts.discard(claim.key)
 
     async def run(self) -> None:
-        """Commit for ever; cancel to end, after `flushed`."""
+        """Commit until cancelled; call `flush` before."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish())
             next_at = 0.0
             while True:
-                await self._work.wait()
+                await self._has_work.wait()
                 if (pause := next_at - time.monotonic()) > 0:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
-                            await self._hurry.wait()
-                self._hurry.clear()
-                self._work.clear()
-                began = time.monotonic()
-                await self._commit(self._take())
-                self._committed.set()
-                took = time.monotonic() - began
-                next_at = began + min(max(MIN_COMMIT_INTERVAL_SECONDS, 4 * took), MAX_COMMIT_INTERVAL_SECONDS)
+                            await self._is_urgent.wait()
+                self._is_urgent.clear()
+                self._has_work.clear()
+                start = time.monotonic()
+                await self._commit(self._next_batch())
+                self._last_commit.set()
+                seconds = time.monotonic() - start
+                next_at = start + min(max(MIN_COMMIT_INTERVAL_SECONDS, 4 * seconds), MAX_COMMIT_INTERVAL_SECONDS)
 
-    def _take(self) -> list[Addition]:
+    def _next_batch(self) -> list[Addition]:
         pending, self._pending = self._pending, {}
-        self._committed, self._collected = self._collected, asyncio.Event()
+        self._last_commit, self._current_commit = self._current_commit, asyncio.Event()
         return [
             Addition(
                 session_id=entry.claim.session_id,
                 turn_id=entry.claim.turn_id,
                 attempt=entry.claim.attempt,
-                events=tuple(_delta(entry.claim, stream, "".join(texts)) for stream, texts in entry.texts.items()),
+                events=tuple(_piece(entry.claim, stream, "".join(texts)) for stream, texts in entry.texts.items()),
             )
             for entry in pending.values()
         ]
 
     async def _commit(self, additions: Sequence[Addition]) -> None:
-        again = False
+        is_retry = False
         while True:
             try:
-                logged, refused = await in_log_thread(log.append_all)(additions, again=again)
+                logged, stale = await in_log_thread(log.append_all)(additions, is_retry=is_retry)
                 break
             except DatabaseError as error:
-                # Safe to repeat, also when the COMMIT got through and only its answer was lost: see `append_all`.
                 logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
                 await asyncio.sleep(RETRY_DELAY_SECONDS)
-                again = True
-        self._stale |= refused
+                is_retry = True
+        self._stale_attempts |= stale
         metrics.events_written.inc(len(logged))
-        if refused:
-            metrics.writes_refused.inc(len(refused))
+        metrics.writes_refused.inc(len(stale))
         self.publish(logged)
 
     async def _publish(self) -> None:
-        # Apart from committing: a layer that hangs must not hold up the log.
+        # A task of its own: a layer that hangs must not hold up the log.
         while True:
-            events = await self._publishing.get()
-            while not self._publishing.empty():
-                events += self._publishing.get_nowait()
+            events = await self._outbox.get()
+            while not self._outbox.empty():
+                events += self._outbox.get_nowait()
             await hub.publish_events(events)
 
 
-def _delta(claim: Claim, stream: Stream, text: str) -> NewEvent:
+def _piece(claim: Claim, stream: Stream, text: str) -> NewEvent:
     kind, message_id = stream
     return NewEvent(
         kind=kind,

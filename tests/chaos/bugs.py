@@ -32,7 +32,7 @@ def no_fencing() -> None:
     def lock_unfenced(claim: Claim) -> tuple[Session, Turn]:
         return log.lock(claim.session_id), Turn.objects.get(pk=claim.turn_id)
 
-    def append_all(additions: Sequence[Addition], *, again: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
+    def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
         logged = []
         with transaction.atomic():
             for addition in sorted(additions, key=lambda it: it.session_id):

@@ -205,7 +205,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 if self.sending is None:
                     self.begin(session)
                 change = await self.store(session, frame, deadline)
-            self.feed.look()
+            self.feed.refresh()
             announce(change)
         except Session.DoesNotExist:
             # A request would not find its session; a socket has lost the only one it is for, and is closed.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from django.contrib.auth.models import User
 from pytest_django import DjangoAssertNumQueries
 

@@ -37,7 +37,7 @@ def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
 async def following(
     session: Session, after: int = 0, writable: asyncio.Event | None = None
 ) -> AsyncIterator[tuple[Feed, list[int]]]:
-    """Follow a session in the background; the list grows by the numbers that arrive."""
+    """Follow a session in the background; add the numbers of its events to the list."""
     it, numbers = Feed(session.pk, after, writable), list[int]()
 
     async def collect() -> None:
@@ -59,7 +59,7 @@ async def until(numbers: list[int], last: int, seconds: float = 10) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_was_missed_comes_first_then_what_happens(session: Session) -> None:
+async def test_missed_events_come_before_new_ones(session: Session) -> None:
     await in_thread(accept)(session)
     async with following(session, after=1) as (_, numbers):
         await publish_events(await in_thread(accept)(session))
@@ -67,7 +67,7 @@ async def test_what_was_missed_comes_first_then_what_happens(session: Session) -
     assert numbers == [2, 3, 4, 5]
 
 
-async def test_what_the_layer_lost_is_read_from_the_log(session: Session) -> None:
+async def test_events_that_the_layer_lost_are_read_from_the_log(session: Session) -> None:
     async with following(session) as (_, numbers):
         await in_thread(accept)(session)
         await publish_events(await in_thread(accept)(session))
@@ -75,7 +75,7 @@ async def test_what_the_layer_lost_is_read_from_the_log(session: Session) -> Non
     assert numbers == [1, 2, 3, 4, 5]
 
 
-async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session) -> None:
+async def test_repeated_and_reordered_events_arrive_once_and_in_order(session: Session) -> None:
     async with following(session) as (_, numbers):
         first, second = await in_thread(accept)(session), await in_thread(accept)(session)
         for events in (second, first, first, second, first[:1], second[-1:]):
@@ -85,31 +85,31 @@ async def test_what_the_layer_repeats_and_mixes_up_is_put_right(session: Session
     assert numbers == [1, 2, 3, 4, 5]
 
 
-async def test_a_hole_inside_what_the_layer_delivers_is_filled_from_the_log(session: Session) -> None:
+async def test_a_gap_in_a_message_of_the_layer_is_filled_from_the_log(session: Session) -> None:
     async with following(session) as (_, numbers):
         events = [event for _ in range(3) for event in await in_thread(accept)(session)]
-        # Two batches of a writer, told in one message, and between them what a web process had committed.
+        # Two commits of a worker in one message. A web process committed between them.
         await publish_events([*events[:3], *events[5:]])
         await until(numbers, 7)
         await asyncio.sleep(0.2)
     assert numbers == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_an_open_turn_is_looked_at_even_when_the_layer_says_nothing(
+async def test_a_session_with_an_open_turn_is_polled_when_the_layer_delivers_nothing(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "ACTIVE_POLL_SECONDS", 0.1)
     monkeypatch.setattr(hub, "POLL_INTERVAL_SECONDS", 0.1)
     async with following(session) as (it, numbers):
         await in_thread(accept)(session)
-        it.look()
+        it.refresh()
         await until(numbers, 3)
         await in_thread(accept)(session)
         await until(numbers, 5)
     assert numbers == [1, 2, 3, 4, 5]
 
 
-async def test_a_long_absence_is_caught_up_without_a_pause(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_missed_events_are_read_without_a_pause(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log.since, "__defaults__", (10,))
     for _ in range(20):
         await in_thread(accept)(session)
@@ -131,14 +131,14 @@ async def test_large_events_come_in_several_pages_without_a_pause(session: Sessi
     assert not (await in_thread(log.since)(session.pk, 19)).more
 
 
-async def test_a_reader_that_does_not_read_gets_nothing_and_keeps_little_and_misses_nothing(session: Session) -> None:
+async def test_a_paused_reader_has_a_bounded_buffer_and_misses_nothing(session: Session) -> None:
     writable = asyncio.Event()
     async with following(session, writable=writable) as (it, numbers):
         for _ in range(10):
             await publish_events(await in_thread(accept)(session, "x" * 50_000))
         await asyncio.sleep(0.2)
         assert numbers == []
-        assert sum(len(events) for events in it._arrived) * 50_000 <= feed.ROOM
+        assert sum(len(events) for events in it._batches) * 50_000 <= feed.MAX_BUFFER_CHARACTERS
         writable.set()
         await until(numbers, 21)
         writable.clear()
@@ -169,7 +169,7 @@ async def test_leaving_ends_the_subscription(session: Session) -> None:
     assert len(asyncio.all_tasks()) <= before + 1
 
 
-async def test_a_session_that_is_gone_is_told_of_though_nobody_said_so(session: Session) -> None:
+async def test_a_feed_ends_with_its_session_when_the_deletion_was_not_published(session: Session) -> None:
     await in_thread(accept)(session)
     it = Feed(session.pk, 0)
     kinds = []
@@ -177,6 +177,6 @@ async def test_a_session_that_is_gone_is_told_of_though_nobody_said_so(session: 
         async for event in events:
             kinds.append(event.kind)
             if event.kind == EventKind.TURN_QUEUED:
-                # Its events are lost with the log, and nothing of them is published.
+                # Its events are deleted with the log, and none is published.
                 await in_thread(delete_session)(session.pk)
     assert kinds[-2:] == [EventKind.TURN_QUEUED, EventKind.SESSION_DELETED]

@@ -188,7 +188,7 @@ def test_a_batch_that_is_written_again_is_written_once(session: Session) -> None
     held = claim(accept(session).turn_id)
     addition = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=1, events=(delta(held.turn_id, "a"),))
     first = log.append_all([addition])
-    assert log.append_all([addition], again=True) == first
+    assert log.append_all([addition], is_retry=True) == first
     assert kinds(session).count("text_delta") == 1
 
 

@@ -49,7 +49,7 @@ async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alic
     for i in range(100):
         writer.write(held, EventKind.TEXT_DELTA, message_id, f"{i} ")
         await asyncio.sleep(0.001)
-    await writer.flushed()
+    await writer.flush()
     written = await in_thread(texts)(held)
     assert "".join(written) == "".join(f"{i} " for i in range(100))
     assert written[0].startswith("0 ")
@@ -58,7 +58,7 @@ async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alic
 
 
 async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: User, writer: Writer) -> None:
-    """Happens when a lease runs out in a process that is only slow, and the same process takes the turn again."""
+    """A lease can expire in a slow process, which then claims the same turn again."""
     session = await in_thread(open_session)(alice.pk, "attempts")
     accepted = await in_thread(inbox.accept_message)(session.pk, "x")
     old = await in_thread(claimed)(accepted.turn_id)
@@ -69,7 +69,7 @@ async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: Use
     new = await in_thread(claimed)(accepted.turn_id)
     for held, text in ((old, "old "), (new, "new "), (old, "older")):
         writer.write(held, EventKind.TEXT_DELTA, new_id(), text)
-    await writer.flushed()
+    await writer.flush()
     assert await in_thread(texts)(new) == ["new "]
     assert writer.is_stale(old)
     assert not writer.is_stale(new)
