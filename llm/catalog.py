@@ -241,5 +241,5 @@ def provider_names() -> frozenset[str]:
 
 
 def is_scripted(name: str) -> bool:
-    """Say whether the name belongs to the built-in demo model."""
+    """Say whether the name belongs to the built-in scripted model."""
     return name == scripted.NAME

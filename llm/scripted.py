@@ -150,13 +150,13 @@ def _texts(command: Command) -> tuple[float, Iterator[str]]:
 
 
 def demo_answer(said: str) -> str:
-    """Return what the model answers to a message that is no script."""
+    """Return the answer to a message that is not a script."""
     quoted = said if len(said) <= 200 else said[:200] + " …"
     return (
-        "I am the built-in demo model: I think nothing and only show that everything works, from your message to "
-        f"these words arriving one by one. You said: “{quoted}”\n\n"
-        "Set CODELAB_MODEL (for example openai/gpt-5-mini) and the key of its provider to talk to a real model, or try "
-        "me with a script such as /tokens 200 50."
+        "I'm the built-in scripted model. I don't think; I show that streaming works end to end. "
+        f"You said: “{quoted}”\n\n"
+        "To talk to a real model, set CODELAB_MODEL (for example openai/gpt-5-mini) and the key of its provider. "
+        "Or try a script, such as /tokens 200 50."
     )
 
 

@@ -29,7 +29,7 @@ def text(chunks: list[Chunk]) -> str:
 
 async def test_an_ordinary_message_is_answered_by_a_model_that_says_what_it_is() -> None:
     chunks = await play("Hi")
-    assert "built-in demo model" in text(chunks)
+    assert "built-in scripted model" in text(chunks)
     assert "“Hi”" in text(chunks)
     end = chunks[-1]
     assert isinstance(end, EndChunk)
