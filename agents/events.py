@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm.types import ModelToolCall, Usage
+from llm.types import ModelToolCall, TokenUsage
 
 #: End markers of an answer that the provider cut, so that its last tool call may be incomplete.
 CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
@@ -32,7 +32,7 @@ class StepFinished:
     text: str
     #: In the model's order; ids are unique within the step. All get a result, those in `broken` the sentence there.
     tool_calls: tuple[ModelToolCall, ...]
-    usage: Usage = field(default_factory=Usage)
+    usage: TokenUsage = field(default_factory=TokenUsage)
     reasoning: str = ""
     #: Unreadable calls, which must not run: id to the sentence that the model gets as the result. Their `arguments` are
     #: empty.

@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
-from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
 
 class Limit(StrEnum):
@@ -147,7 +147,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         reasoning=str(reasoning),
         tool_calls=tool_calls,
         broken=broken,
-        usage=end.usage or Usage(),
+        usage=end.usage or TokenUsage(),
         reason=end.reason,
     )
 

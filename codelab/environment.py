@@ -166,7 +166,7 @@ class Environment(BaseSettings):
             return None
         value = value if value.is_absolute() else PROJECT / value
         try:
-            catalog.read(value)
+            catalog.load(value)
         except catalog.CatalogError as error:
             raise ValueError(str(error)) from None
         return value

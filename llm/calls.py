@@ -1,8 +1,7 @@
-"""How a model is called: the only door that `agents` and `sessions` use.
+"""Calls models, with retry and fallback. `agents` and `sessions` call them only through this module.
 
-One request may take several calls. Before the first output a call may be repeated, and other models asked in its place;
-after it never, because a person has seen it. Each call that is begun is told to the caller exactly once, with what it
-used, however it ends.
+One request may take several calls. Before the first output a call may be repeated, or another model called; never after
+it, because the user has seen it. The observer receives each call exactly once, with its usage, however it ends.
 """
 
 from __future__ import annotations
@@ -28,89 +27,90 @@ from llm.types import (
     Observer,
     ReasoningChunk,
     TextChunk,
+    TokenUsage,
     ToolCallChunk,
-    Usage,
 )
 
-#: Seconds before the second call of a model, about; twice that before the third.
-PAUSE = 0.4
+#: Before the second call of a model, about; it doubles before each further one.
+RETRY_DELAY_SECONDS = 0.4
 
-#: Who asks to be left alone for longer than this, in seconds, is left alone: the next model is asked.
-LONGEST_PAUSE = 10.0
+#: A provider that asks for a longer wait gets no retry: the next model is called.
+MAX_RETRY_DELAY_SECONDS = 10.0
 
 
-class Then(Enum):
+class Recovery(Enum):
     """What follows a failure before the first output."""
 
-    AGAIN = "the same model, and after `tries` calls the next one"
-    NEXT = "the next model"
-    END = "nothing: another model would fail as well, or it is the message that has to change"
+    RETRY = "the same model, and after `tries` calls the next one"
+    FALLBACK = "the next model"
+    GIVE_UP = "nothing: another model would fail as well, or it is the message that has to change"
 
 
-#: The whole of retry and fallback. A kind that is missing here comes after the first output only.
-AFTER: dict[type[ModelError], Then] = {
-    errors.ModelUnavailable: Then.AGAIN,
-    errors.ModelRateLimited: Then.AGAIN,
-    errors.ModelTruncated: Then.AGAIN,
+#: The whole of retry and fallback. Errors that are missing here occur only after the first output.
+RECOVERIES: dict[type[ModelError], Recovery] = {
+    errors.ModelUnavailable: Recovery.RETRY,
+    errors.ModelRateLimited: Recovery.RETRY,
+    errors.ModelTruncated: Recovery.RETRY,
     # It has taken a minute already.
-    errors.ModelTimedOut: Then.NEXT,
-    errors.ModelNotAuthorized: Then.NEXT,
-    errors.ModelNotFound: Then.NEXT,
-    errors.ModelRefused: Then.END,
-    errors.ModelContextTooLong: Then.END,
-    errors.ModelAddressRefused: Then.END,
+    errors.ModelTimedOut: Recovery.FALLBACK,
+    errors.ModelNotAuthorized: Recovery.FALLBACK,
+    errors.ModelNotFound: Recovery.FALLBACK,
+    errors.ModelRefused: Recovery.GIVE_UP,
+    errors.ModelContextTooLong: Recovery.GIVE_UP,
+    errors.ModelAddressRefused: Recovery.GIVE_UP,
 }
 
-#: Failures of a provider that may have worked on the request, and so may have to be paid.
-UNTOLD = (errors.ModelTruncated, errors.ModelTimedOut, errors.ModelStalled, errors.ModelTookTooLong)
+#: After these failures the provider may have worked on the request, and so may charge for it.
+BILLABLE_ERRORS = (errors.ModelTruncated, errors.ModelTimedOut, errors.ModelStalled, errors.ModelTookTooLong)
 
 
-#: Is asked before each call, with the model that is to be called as the request's; returns what may be sent. What it
-#: raises ends the request, and is raised to its caller.
+#: Awaited before each call, with a request that names the model of this call; returns the request to send. An exception
+#: from it ends the whole request.
 type Permission = Callable[[ModelRequest], Awaitable[ModelRequest]]
 
 
 @dataclass(slots=True)
-class _Call:
-    """A call while it runs."""
+class _RunningCall:
+    """A call while it runs. Times without a date are of the monotonic clock."""
 
     request: ModelRequest
     attempt: int
     observe: Observer
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    began: float = field(default_factory=time.monotonic)
-    first_at: float | None = None
-    said: int = 0
+    start: float = field(default_factory=time.monotonic)
+    first_chunk_at: float | None = None
+    output_bytes: int = 0
     has_ended: bool = False
 
-    def hear(self, chunk: Chunk) -> Chunk:
-        """Note a chunk; complete the end marker with an estimate where the provider told no count."""
+    def receive(self, chunk: Chunk) -> Chunk:
+        """Count a chunk and return it, the end marker with an estimate if the provider reported no usage."""
         match chunk:
             case TextChunk(text) | ReasoningChunk(text):
-                self.said += len(text.encode(errors="replace"))
+                self.output_bytes += len(text.encode(errors="replace"))
             case ToolCallChunk():
-                self.said += len(chunk.name) + len(chunk.arguments.encode(errors="replace"))
+                self.output_bytes += len(chunk.name) + len(chunk.arguments.encode(errors="replace"))
             case EndChunk():
                 chunk = replace(chunk, usage=chunk.usage or self.estimate())
                 self.end(CallOutcome.COMPLETED, usage=chunk.usage)
                 return chunk
-        if self.first_at is None:
-            self.first_at = time.monotonic()
+        if self.first_chunk_at is None:
+            self.first_chunk_at = time.monotonic()
         return chunk
 
     def fail(self, error: ModelError) -> None:
-        """Note that the call has failed."""
-        if self.first_at is not None:
+        """Report the call as failed."""
+        if self.first_chunk_at is not None:
             self.end(CallOutcome.TRUNCATED, error=error, usage=self.estimate())
         else:
-            self.end(CallOutcome.FAILED, error=error, usage=self.estimate() if isinstance(error, UNTOLD) else None)
+            usage = self.estimate() if isinstance(error, BILLABLE_ERRORS) else None
+            self.end(CallOutcome.FAILED, error=error, usage=usage)
 
-    def end(self, outcome: CallOutcome, *, error: ModelError | None = None, usage: Usage | None = None) -> None:
+    def end(self, outcome: CallOutcome, *, error: ModelError | None = None, usage: TokenUsage | None = None) -> None:
         """Report the call to its observer, once."""
         if self.has_ended:
             return
         self.has_ended = True
-        usage = usage or Usage()
+        usage = usage or TokenUsage()
         self.observe(
             CallRecord(
                 model=self.request.model,
@@ -122,18 +122,18 @@ class _Call:
                 cost=prices.cost(self.request.model, usage, own=self.request.endpoint is not None),
                 own_endpoint=self.request.endpoint is not None,
                 started_at=self.started_at,
-                duration=time.monotonic() - self.began,
-                time_to_first_token=None if self.first_at is None else self.first_at - self.began,
+                duration=time.monotonic() - self.start,
+                time_to_first_token=None if self.first_chunk_at is None else self.first_chunk_at - self.start,
             )
         )
 
-    def estimate(self) -> Usage:
-        """Estimate what was used so far."""
-        return replace(prices.estimate(self.request), output_tokens=-(-self.said // 4))
+    def estimate(self) -> TokenUsage:
+        """Estimate the usage so far."""
+        return replace(prices.estimate(self.request), output_tokens=-(-self.output_bytes // 4))
 
 
 def preload(*models: str) -> None:
-    """Load what models and their fallbacks need before the first request; LiteLLM takes seconds."""
+    """Load what models and their fallbacks need, so that the first request does not wait: LiteLLM takes seconds."""
     for name in {each for model in models for each in (model, *catalog.find(model).fallbacks)}:
         if catalog.is_scripted(name):
             continue
@@ -165,47 +165,47 @@ async def _permit_all(request: ModelRequest) -> ModelRequest:
 async def stream(
     request: ModelRequest, *, observe: Observer = _ignore, permit: Permission = _permit_all
 ) -> AsyncGenerator[Chunk]:
-    """Call a model, or those that stand in for it, and yield the chunks of the answer, the last one an EndChunk.
+    """Call a model, or its fallbacks, and yield the chunks of the answer, the last one an EndChunk.
 
-    Closing the iterator ends the call. Raises the `ModelError` of the first model where all have failed, and what
-    `permit` raises.
+    Closing the iterator ends the call. Raises the `ModelError` of the first model if all have failed, and what `permit`
+    raises.
     """
     attempt = 0
-    failure: ModelError | None = None
+    first_error: ModelError | None = None
     for model in prices.models_of(request):
         # The built-in model would only fail in the same way again.
         tries = 1 if catalog.is_scripted(model) else request.tries
         for remaining in reversed(range(tries)):
             attempt += 1
-            call = _Call(await permit(replace(request, model=model, fallbacks=())), attempt, observe)
+            call = _RunningCall(await permit(replace(request, model=model, fallbacks=())), attempt, observe)
             try:
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:
-                        yield call.hear(chunk)
+                        yield call.receive(chunk)
                 if call.has_ended:
                     return
-                failed: ModelError = errors.ModelTruncated("the stream ended without an end marker")
-            except ModelError as error:
-                failed = error
+                error: ModelError = errors.ModelTruncated("the stream ended without an end marker")
+            except ModelError as raised:
+                error = raised
             except Exception:
                 call.end(CallOutcome.FAILED)
                 raise
             except BaseException:
-                # Cancelled, or closed: the provider may go on for a while, and wants to be paid for what it read.
+                # Cancelled or closed: the provider may continue for a while, and charges for what it read.
                 call.end(CallOutcome.CANCELLED, usage=call.estimate())
                 raise
-            call.fail(failed)
-            then = AFTER.get(type(failed), Then.END)
-            if call.first_at is not None:
-                raise failed
-            if then is Then.END:
-                raise failure or failed
-            pause = _pause(failed, tried=tries - remaining)
-            if then is Then.NEXT or not remaining or pause > LONGEST_PAUSE:
+            call.fail(error)
+            if call.first_chunk_at is not None:
+                raise error
+            recovery = RECOVERIES.get(type(error), Recovery.GIVE_UP)
+            if recovery is Recovery.GIVE_UP:
+                raise first_error or error
+            delay = _retry_delay(error, attempt=tries - remaining)
+            if recovery is Recovery.FALLBACK or not remaining or delay > MAX_RETRY_DELAY_SECONDS:
                 break
-            await asyncio.sleep(pause)
-        failure = failure or failed
-    raise failure or errors.ModelNotFound("no model was named")
+            await asyncio.sleep(delay)
+        first_error = first_error or error
+    raise first_error or errors.ModelNotFound("no model was named")
 
 
 def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:
@@ -225,7 +225,7 @@ def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:
     )
 
 
-def _pause(error: ModelError, *, tried: int) -> float:
+def _retry_delay(error: ModelError, *, attempt: int) -> float:
     """Return how many seconds to wait before the next call of the same model."""
-    usual = PAUSE * float(2 ** (tried - 1)) * random.uniform(0.5, 1.5)
+    usual = RETRY_DELAY_SECONDS * float(2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
     return max(usual, error.retry_after or 0)

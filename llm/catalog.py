@@ -1,8 +1,7 @@
-"""Which models there are, what they can and cost, and which providers are reached in which way. Data, not code.
+"""Data about models and providers: capabilities, prices, and how to reach them.
 
-`models.toml` ships with this package; an operator's own file adds to it and replaces its entries. A name that is in
-neither works as well: it gets defaults, and its price is unknown. Never imports what calls a model: the web process
-reads this, too.
+`models.toml` ships with this package; an operator's own file adds to it and replaces its entries. Other models work as
+well, with defaults and without a price. Never imports modules that call a model: the web process reads this one, too.
 """
 
 from __future__ import annotations
@@ -19,18 +18,17 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llm import scripted
-from llm.types import Usage
+from llm.types import TokenUsage
 
-BUILT_IN = Path(__file__).with_name("models.toml")
+BUILT_IN_FILE = Path(__file__).with_name("models.toml")
 
 type Capability = Literal["tools", "images", "reasoning", "prompt_cache", "embeddings"]
 
-#: Prices are told for so many tokens.
+#: Prices are for this many tokens.
 MILLION = 1_000_000
 
-#: What is taken for granted where no file says anything.
-WINDOW, MAX_OUTPUT = 128_000, 8_192
-CAPABILITIES: frozenset[Capability] = frozenset({"tools"})
+DEFAULT_WINDOW_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS = 128_000, 8_192
+DEFAULT_CAPABILITIES: frozenset[Capability] = frozenset({"tools"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +43,24 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What is known of a model."""
+    """A model as the catalog describes it."""
 
     #: LiteLLM's name, `provider/name`.
     name: str
-    #: Tokens that it reads at most.
-    window: int = WINDOW
-    #: Tokens that it says at most.
-    max_output: int = MAX_OUTPUT
-    capabilities: frozenset[Capability] = CAPABILITIES
+    #: The most tokens that it reads.
+    window: int = DEFAULT_WINDOW_TOKENS
+    #: The most tokens of an answer.
+    max_output: int = DEFAULT_MAX_OUTPUT_TOKENS
+    capabilities: frozenset[Capability] = DEFAULT_CAPABILITIES
     #: The cheapest tier first; empty: unknown.
     prices: tuple[Prices, ...] = ()
-    #: Models to ask in turn when it fails.
+    #: Models to call in turn when it fails.
     fallbacks: tuple[str, ...] = ()
-    #: Whether a file names it; the others have the defaults above.
+    #: Whether a file names it; other models have the defaults above.
     is_known: bool = True
 
-    def cost(self, usage: Usage) -> Decimal | None:
-        """Return US dollars; None where the price is unknown."""
+    def cost(self, usage: TokenUsage) -> Decimal | None:
+        """Return US dollars, or None for an unknown price."""
         prices = [prices for prices in self.prices if not prices.above or usage.input_tokens > prices.above]
         if not prices:
             return None
@@ -74,22 +72,22 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A server that speaks OpenAI's chat completions, which are read without LiteLLM."""
+    """A server that speaks OpenAI's chat completions, which is called without LiteLLM."""
 
     name: str
     api_base: str
-    #: Variables of the workers' environment that give another address, the first one that is set.
+    #: Variables of the workers' environment with another address; the first one that is set counts.
     base_variables: tuple[str, ...] = ()
-    #: The variable that holds its key; empty: it has none.
+    #: The variable with its key; empty: it needs none.
     key_variable: str = ""
-    #: What it calls the limit on the answer.
+    #: Its name for the limit on the answer.
     output_limit: str = "max_tokens"
     #: Patterns of its models that only LiteLLM can call.
     through_litellm: tuple[str, ...] = ()
 
 
 class CatalogError(Exception):
-    """A file of models cannot be used; the message names the file, the field and what to mend."""
+    """A file of models is not valid; the message names the file, the field and the problem."""
 
 
 class _Section(BaseModel):
@@ -108,18 +106,18 @@ class _Prices(_Section):
 
 
 class _Model(_Section):
-    window: int = Field(WINDOW, gt=0)
-    max_output: int = Field(MAX_OUTPUT, gt=0)
-    capabilities: frozenset[Capability] = CAPABILITIES
+    window: int = Field(DEFAULT_WINDOW_TOKENS, gt=0)
+    max_output: int = Field(DEFAULT_MAX_OUTPUT_TOKENS, gt=0)
+    capabilities: frozenset[Capability] = DEFAULT_CAPABILITIES
     prices: tuple[_Prices, ...] = ()
     fallbacks: tuple[_Name, ...] = ()
 
     @field_validator("prices")
     @classmethod
-    def _have_a_first_tier(cls, prices: tuple[_Prices, ...]) -> tuple[_Prices, ...]:
+    def _check_tiers(cls, prices: tuple[_Prices, ...]) -> tuple[_Prices, ...]:
         tiers = [tier.above for tier in prices]
         if prices and (tiers[0] != 0 or tiers != sorted(set(tiers))):
-            raise ValueError("the first tier has no `above`, and the others come in the order of theirs")
+            raise ValueError("the first tier must have no `above`, and the others must be sorted by theirs")
         return prices
 
 
@@ -132,10 +130,10 @@ class _Provider(_Section):
 
     @field_validator("api_base")
     @classmethod
-    def _is_an_address(cls, url: str) -> str:
+    def _check_address(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise ValueError("an address looks like http://host:port/v1, without a key in it")
+            raise ValueError("give an address such as http://host:port/v1, without a key in it")
         return url
 
 
@@ -144,7 +142,7 @@ class _File(_Section):
     models: dict[_Name, _Model] = {}
 
     @model_validator(mode="after")
-    def _no_model_falls_back_on_itself(self) -> _File:
+    def _check_fallbacks(self) -> _File:
         for name, model in self.models.items():
             if name in model.fallbacks:
                 raise ValueError(f"{name} cannot be its own fallback")
@@ -159,20 +157,20 @@ class Catalog:
     providers: Mapping[str, Provider]
 
 
-def read(*files: Path) -> Catalog:
-    """Read the shipped file and others; what a later one names replaces the entry of that name. Raises CatalogError."""
+def load(*files: Path) -> Catalog:
+    """Load the built-in file and others; entries of later ones replace those of the same name. Raises CatalogError."""
     models: dict[str, Model] = {}
     providers: dict[str, Provider] = {}
-    for path in (BUILT_IN, *files):
-        file = _read(path)
+    for path in (BUILT_IN_FILE, *files):
+        file = _load_file(path)
         providers |= {name: Provider(name=name, **dict(section)) for name, section in file.providers.items()}
         models |= {name: _model(name, section) for name, section in file.models.items()}
     return Catalog(models, providers)
 
 
-def _read(path: Path) -> _File:
+def _load_file(path: Path) -> _File:
     try:
-        # Decimal keeps a price as it is written.
+        # Decimal keeps a price exact.
         facts: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogError(f"{path} cannot be read as UTF-8 ({type(error).__name__})") from None
@@ -190,7 +188,7 @@ def _model(name: str, section: _Model) -> Model:
     prices = tuple(
         Prices(
             input=tier.input,
-            # A provider without a price for cached input has no discount.
+            # Without a price for cached input there is no discount.
             cached_input=tier.input if tier.cached_input is None else tier.cached_input,
             output=tier.output,
             above=tier.above,
@@ -207,27 +205,27 @@ def _model(name: str, section: _Model) -> Model:
     )
 
 
-_catalog = read()
+_catalog = load()
 
 
 def use(files: Iterable[Path]) -> None:
-    """Take an operator's files into account, from now on and in this process. Raises CatalogError."""
+    """Add an operator's files to this process's catalog. Raises CatalogError."""
     global _catalog  # noqa: PLW0603 (set once, where the settings are read)
-    _catalog = read(*files)
+    _catalog = load(*files)
 
 
-def known() -> tuple[Model, ...]:
+def all_models() -> tuple[Model, ...]:
     """Return the models that a file names, in the order of the files."""
     return tuple(_catalog.models.values())
 
 
 def find(name: str) -> Model:
-    """Return what is known of a model; a name of no file gets the defaults."""
+    """Return a model; one that no file names has the defaults."""
     return _catalog.models.get(name) or Model(name=name, is_known=False)
 
 
 def provider_of(name: str) -> Provider | None:
-    """Return the server of OpenAI's kind that a model is reached at; None: LiteLLM calls it."""
+    """Return the OpenAI-compatible provider of a model, or None for a model that LiteLLM calls."""
     prefix, _, rest = name.partition("/")
     provider = _catalog.providers.get(prefix)
     if provider is None or not rest or any(fnmatchcase(rest, pattern) for pattern in provider.through_litellm):
@@ -236,10 +234,10 @@ def provider_of(name: str) -> Provider | None:
 
 
 def provider_names() -> frozenset[str]:
-    """Return the names of the providers that the files have models or addresses of."""
+    """Return the names of all providers in the files."""
     return frozenset(_catalog.providers) | {name.partition("/")[0] for name in _catalog.models if "/" in name}
 
 
 def is_scripted(name: str) -> bool:
-    """Say whether the name belongs to the built-in scripted model."""
+    """Return whether this is the name of the built-in scripted model."""
     return name == scripted.NAME

@@ -1,4 +1,4 @@
-"""Time limits on one call of a model. They count content, not bytes: a provider's keep-alive lines do not count."""
+"""Time limits on one call of a model. Only content counts, not a provider's keep-alive lines."""
 
 from __future__ import annotations
 
@@ -13,81 +13,81 @@ from llm.types import Chunk
 
 
 class _Alarm:
-    """`asyncio.timeout_at` for waits that follow one another, with one timer for all of them.
+    """`asyncio.timeout_at` for successive waits, with one timer for all of them.
 
-    A timer for each chunk would cost as much as decoding it. This one is left alone when a chunk has come; when it goes
-    off it looks how far the limit has moved meanwhile, and waits for the rest.
+    A timer for each chunk would cost as much as decoding it. This one stays when a chunk arrives. When it fires, it
+    waits for the rest if the limit has moved meanwhile.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Task[object] | None = None
-        self._at = 0.0
-        self._cancelling = 0
-        self._rang = False
+        self._task: asyncio.Task[object] | None = None
+        self._deadline = 0.0
+        self._cancel_requests = 0
+        self._is_expired = False
 
-    def at(self, when: float) -> Self:
+    def until(self, deadline: float) -> Self:
         """Return the context of one wait, which ends with TimeoutError at this time of the loop."""
-        self._at = when
+        self._deadline = deadline
         return self
 
     def __enter__(self) -> None:
-        self._waiting = task = asyncio.current_task()
-        # Somebody else may cancel the task in the same moment, and must not be taken for us.
-        self._cancelling, self._rang = task.cancelling() if task else 0, False
-        if self._timer is None or self._timer.when() > self._at:
+        self._task = task = asyncio.current_task()
+        # Tells a cancellation by other code at the same moment from one by this timer.
+        self._cancel_requests, self._is_expired = task.cancelling() if task else 0, False
+        if self._timer is None or self._timer.when() > self._deadline:
             self.stop()
-            self._timer = self._loop.call_at(self._at, self._ring)
+            self._timer = self._loop.call_at(self._deadline, self._expire)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        task, self._waiting = self._waiting, None
-        if self._rang and task and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        task, self._task = self._task, None
+        if self._is_expired and task and task.uncancel() <= self._cancel_requests and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def stop(self) -> None:
-        """Ring no more."""
+        """Cancel the timer."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         self._timer = None
-        if self._waiting is None:
-            # Whoever takes the chunks is slow, not who makes them. The next wait sets it again.
+        if self._task is None:
+            # The consumer of the chunks is slow, not the provider. The next wait sets the timer again.
             return
-        if self._loop.time() < self._at:
-            self._timer = self._loop.call_at(self._at, self._ring)
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._expire)
         else:
-            self._rang = True
-            self._waiting.cancel()
+            self._is_expired = True
+            self._task.cancel()
 
 
 async def with_deadlines(
     chunks: AsyncGenerator[Chunk], *, first: float, idle: float, whole: float
 ) -> AsyncGenerator[Chunk]:
-    """Pass chunks on, within so many seconds to the first one, between two, and in all.
+    """Yield the chunks, with limits in seconds for the first one, between two, and for all.
 
-    Raises ModelTimedOut where none came in time, ModelStalled and ModelTookTooLong after that.
+    Raises ModelTimedOut if none arrives in time, ModelStalled or ModelTookTooLong after the first one.
     """
     loop, alarm = asyncio.get_running_loop(), _Alarm()
     end = loop.time() + whole
     limit: float = first
-    too_late: type[ModelError] = ModelTimedOut
+    timeout_error: type[ModelError] = ModelTimedOut
     async with aclosing(chunks):
         try:
             while True:
                 now = loop.time()
                 try:
-                    with alarm.at(min(now + limit, end)):
+                    with alarm.until(min(now + limit, end)):
                         chunk = await anext(chunks)
                 except TimeoutError as error:
-                    if end < now + limit and too_late is ModelStalled:
+                    if end < now + limit and timeout_error is ModelStalled:
                         raise ModelTookTooLong(f"not complete after {whole} s") from error
-                    raise too_late(f"nothing for {limit} s") from error
+                    raise timeout_error(f"nothing for {limit} s") from error
                 except StopAsyncIteration:
                     return
                 yield chunk
-                limit, too_late = idle, ModelStalled
+                limit, timeout_error = idle, ModelStalled
         finally:
             alarm.stop()

@@ -1,7 +1,7 @@
-"""Providers of OpenAI's kind, without LiteLLM: one HTTP request, whose lines are read as they arrive.
+"""Calls OpenAI-compatible providers without LiteLLM: one HTTP request, whose lines are read as they arrive.
 
-LiteLLM takes ten times as much of the processor (docs/performance.md). Each provider that is called in this way stands
-in the catalog; a test compares the two ways.
+LiteLLM takes ten times as much CPU time (docs/performance.md). The catalog names the providers; a test compares both
+ways.
 """
 
 from __future__ import annotations
@@ -25,28 +25,27 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from llm import addresses, errors, wire
 from llm.catalog import Provider
-from llm.sse import Events, EventTooLongError
+from llm.sse import EventReader, EventTooLongError
 from llm.types import Chunk, EmbeddingRequest, EndChunk, Endpoint, ModelRequest, Vectors
 
-#: Seconds until a connection stands. All other limits are `llm.deadlines`, which count content.
-CONNECT_TIMEOUT = 10.0
+#: All limits after connecting are those of `llm.deadlines`, which count content.
+CONNECT_TIMEOUT_SECONDS = 10.0
 
-#: Seconds that a provider gets for its count of tokens, once it has said that the answer is complete.
-USAGE_TIMEOUT = 5.0
+#: For a provider's usage report, after its end marker.
+USAGE_TIMEOUT_SECONDS = 5.0
 
-COMPLETIONS, EMBEDDINGS = "chat/completions", "embeddings"
+COMPLETIONS_PATH, EMBEDDINGS_PATH = "chat/completions", "embeddings"
 
-#: Bytes of an error that are read.
-LONGEST_ERROR = 64 * 1024
+MAX_ERROR_BYTES = 64 * 1024
 
-#: What the client raises when a server cannot be reached, goes away or does not speak HTTP.
-BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError, EventTooLongError)
+#: A server that cannot be reached, closes the connection or does not speak HTTP.
+CONNECTION_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EventTooLongError)
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
 
 def preload() -> None:
-    """Load what takes time: the certificates."""
+    """Load the certificates, which takes time."""
     _certificates()
 
 
@@ -58,7 +57,7 @@ async def close() -> None:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    # The machine's own, among them those of a company's proxy, and the usual ones, which an image may lack.
+    # The machine's own, which may include those of a company's proxy, and the usual ones, which an image may lack.
     certificates = ssl.create_default_context()
     certificates.load_verify_locations(certifi.where())
     return certificates
@@ -72,17 +71,17 @@ def _session(*, shared: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-        # The operator's proxies; they would look a checked name up again.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        # The operator's proxies, which would look up a checked name again.
         trust_env=shared,
     )
 
 
 @asynccontextmanager
 async def _client(*, shared: bool) -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield the client of this event loop, which keeps connections, or one that is used once."""
+    """Yield the client of this event loop, which keeps connections, or one for a single request."""
     if not shared:
-        # A kept connection might be given to another server with the same number.
+        # A kept connection might be reused for another server with the same IP address.
         async with _session(shared=False) as session:
             yield session
         return
@@ -94,16 +93,16 @@ async def _client(*, shared: bool) -> AsyncIterator[aiohttp.ClientSession]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """Where a request goes, and with what."""
+    """Where a request goes."""
 
     url: str
     headers: dict[str, str] = field(repr=False)
-    #: The name in the server's certificate, where the URL has a number.
+    #: The name in the server's certificate, if the URL has an IP address.
     name: str | None = None
     shared: bool = True
 
 
-async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COMPLETIONS) -> _Target:
+async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COMPLETIONS_PATH) -> _Target:
     headers = {
         "content-type": "application/json",
         "accept": "text/event-stream",
@@ -111,21 +110,21 @@ async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COM
         "user-agent": "codelab-ai-service",
     }
     if endpoint and endpoint.api_base:
-        # Somebody else's server gets somebody else's key, or none.
-        checked = await addresses.checked(endpoint.api_base, allow_private=endpoint.allow_private)
+        # A caller's server gets the caller's key or none, never the operator's.
+        address = await addresses.resolve(endpoint.api_base, allow_private=endpoint.allow_private)
         key = endpoint.api_key
         target = _Target(
-            url=_url(checked.url, path),
-            headers=headers | {"host": checked.host},
-            name=checked.name,
+            url=_url(address.url, path),
+            headers=headers | {"host": address.host},
+            name=address.name,
             shared=False,
         )
     else:
-        given = next((base for name in provider.base_variables if (base := os.environ.get(name))), "")
+        base = next((value for name in provider.base_variables if (value := os.environ.get(name))), "")
         key = endpoint.api_key if endpoint and endpoint.api_key else os.environ.get(provider.key_variable, "")
-        if not key and not given and provider.key_variable and provider.api_base.startswith("https:"):
+        if not key and not base and provider.key_variable and provider.api_base.startswith("https:"):
             raise errors.ModelNotAuthorized(f"{provider.key_variable} is not set")
-        target = _Target(url=_url(given or provider.api_base, path), headers=headers)
+        target = _Target(url=_url(base or provider.api_base, path), headers=headers)
     if key:
         if not (key.isascii() and key.isprintable()):
             raise errors.ModelNotAuthorized("a key with characters that no key has")
@@ -134,64 +133,64 @@ async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COM
 
 
 def _url(base: str, path: str) -> str:
-    """Return the URL of an endpoint below an address, also one of the chat completions; without a path /v1 is meant."""
-    base = base.rstrip("/").removesuffix(f"/{COMPLETIONS}")
+    """Return the URL of an endpoint. The address may be that of the chat completions; without a path, /v1 is added."""
+    base = base.rstrip("/").removesuffix(f"/{COMPLETIONS_PATH}")
     try:
         base += "" if urlsplit(base).path else "/v1"
     except ValueError as error:
-        raise errors.ModelUnavailable(f"the operator's address is no URL: {error}") from None
+        raise errors.ModelUnavailable(f"the operator's address is not a URL: {error}") from None
     return f"{base}/{path}"
 
 
 async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`."""
-    answer = wire.Answer()
-    started = False
+    reply = wire.ModelReply()
+    has_started = False
     try:
-        async with _opened(request, provider) as response:
-            events = Events()
+        async with _open(request, provider) as response:
+            events = EventReader()
             async for piece in response.content.iter_any():
                 for event in events.feed(piece):
-                    for chunk in answer.read(event):
-                        started = True
+                    for chunk in reply.receive(event):
+                        has_started = True
                         yield chunk
-                if answer.reason or answer.is_over:
+                if reply.reason or reply.is_over:
                     break
-            if answer.reason:
-                await _rest(answer, events, response.content)
-    except (errors.ModelError, *BROKEN) as error:
-        # Once its end marker came, an answer is complete, whatever comes behind it.
-        if not answer.reason:
-            raise _failure(error, started=started) from error
-    if not answer.reason:
+            if reply.reason:
+                await _read_usage(reply, events, response.content)
+    except (errors.ModelError, *CONNECTION_ERRORS) as error:
+        # After its end marker an answer is complete, whatever follows.
+        if not reply.reason:
+            raise _translate(error, has_started=has_started) from error
+    if not reply.reason:
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(reason=answer.reason, usage=answer.usage)
+    yield EndChunk(reason=reply.reason, usage=reply.usage)
 
 
 @asynccontextmanager
-async def _opened(request: ModelRequest, provider: Provider) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send the request and yield the stream of the answer. Raises ModelError for everything that is no stream."""
+async def _open(request: ModelRequest, provider: Provider) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send the request and yield the response, whose body is a stream of events. Raises ModelError for others."""
     target = await _target(request.endpoint, provider)
     async with (
         _client(shared=target.shared) as client,
         client.post(
             target.url,
-            data=wire.body(request, provider),
+            data=wire.build_body(request, provider),
             headers=target.headers,
             server_hostname=target.name,
             allow_redirects=False,
         ) as response,
     ):
         if response.status != HTTPStatus.OK or response.content_type == "application/json":
-            # A stream was asked for, so JSON with a good status is an error as well.
+            # The request was for a stream, so JSON with status 200 is an error as well.
             status = 0 if response.status == HTTPStatus.OK else response.status
-            raise wire.failure(status, await _error(response), response.headers)
+            raise wire.parse_error(status, await _read_error(response), response.headers)
         yield response
 
 
 async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
-    """Ask the provider for embeddings. Raises `ModelError`."""
-    target = await _target(request.endpoint, provider, EMBEDDINGS)
+    """Request embeddings from the provider. Raises `ModelError`."""
+    target = await _target(request.endpoint, provider, EMBEDDINGS_PATH)
     body: dict[str, Any] = {
         "model": request.model.partition("/")[2],
         "input": request.inputs,
@@ -211,17 +210,17 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
             ) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise wire.failure(response.status, await _error(response), response.headers)
-            return wire.vectors(await response.read())
-    except BROKEN as error:
-        raise _failure(error, started=False) from error
+                raise wire.parse_error(response.status, await _read_error(response), response.headers)
+            return wire.parse_vectors(await response.read())
+    except CONNECTION_ERRORS as error:
+        raise _translate(error, has_started=False) from error
 
 
-async def _error(response: aiohttp.ClientResponse) -> Any:
+async def _read_error(response: aiohttp.ClientResponse) -> Any:
     body = b""
     async for piece in response.content.iter_any():
         body += piece
-        if len(body) > LONGEST_ERROR:
+        if len(body) > MAX_ERROR_BYTES:
             break
     try:
         return json.loads(body)
@@ -229,21 +228,21 @@ async def _error(response: aiohttp.ClientResponse) -> Any:
         return body.decode(errors="replace")
 
 
-async def _rest(answer: wire.Answer, events: Events, content: aiohttp.StreamReader) -> None:
-    """Read what comes after the end marker: the count of tokens. The answer is complete, whatever happens here.
+async def _read_usage(reply: wire.ModelReply, events: EventReader, content: aiohttp.StreamReader) -> None:
+    """Read the usage, which follows the end marker. Errors are ignored, because the answer is complete.
 
-    To the end of the response, too, without which the connection could not be used again.
+    Reads to the end of the response, so that the connection can be reused.
     """
-    with suppress(errors.ModelError, *BROKEN):
-        async with asyncio.timeout(USAGE_TIMEOUT):
+    with suppress(errors.ModelError, *CONNECTION_ERRORS):
+        async with asyncio.timeout(USAGE_TIMEOUT_SECONDS):
             async for piece in content.iter_any():
                 for event in events.feed(piece):
-                    answer.read(event)
+                    reply.receive(event)
 
 
-def _failure(error: Exception, *, started: bool) -> errors.ModelError:
-    """Translate what happened; whatever it is, after the first chunk it means a cut answer."""
+def _translate(error: Exception, *, has_started: bool) -> errors.ModelError:
+    """Return the ModelError for an exception. After the first chunk, every error means a cut answer."""
     detail = error.detail if isinstance(error, errors.ModelError) else f"{type(error).__name__}: {error}"
-    if started:
+    if has_started:
         return errors.ModelTruncated(detail)
     return error if isinstance(error, errors.ModelError) else errors.ModelUnavailable(detail)

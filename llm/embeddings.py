@@ -1,6 +1,6 @@
-"""Embeddings: texts in, vectors out, by one call of one model. Other models cannot stand in: their vectors differ.
+"""Makes embeddings of texts by one call of one model. There are no fallbacks: vectors of other models differ.
 
-Each call is told to the caller once, with what it used, however it ends (`llm.calls`).
+The observer receives each call once, with its usage, however it ends (`llm.calls`).
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ import time
 from datetime import UTC, datetime
 
 from llm import catalog, errors, prices
-from llm.calls import UNTOLD
+from llm.calls import BILLABLE_ERRORS
 from llm.errors import ModelError
-from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Observer, Usage, Vectors
+from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Observer, TokenUsage, Vectors
 
-#: Numbers of a vector of the built-in model.
+#: Of the vectors of the built-in scripted model.
 SCRIPTED_DIMENSIONS = 16
 
 
 async def embed(request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Return the vectors of texts. Raises ModelError."""
     started_at, began = datetime.now(UTC), time.monotonic()
-    # Also for a call that was cancelled: the provider may have worked on it, and wants to be paid.
+    # A cancelled call counts, too: the provider may have worked on it, and may charge for it.
     outcome, error_code, detail, usage = CallOutcome.CANCELLED, "", "", _estimate(request)
     try:
         async with asyncio.timeout(request.call_timeout):
-            found = await _vectors(request)
-        if len(found.vectors) != len(request.inputs):
-            raise errors.ModelTruncated(f"{len(found.vectors)} vectors for {len(request.inputs)} texts")
-        outcome, usage = CallOutcome.COMPLETED, found.usage if found.usage.input_tokens else usage
+            result = await _request_vectors(request)
+        if len(result.vectors) != len(request.inputs):
+            raise errors.ModelTruncated(f"{len(result.vectors)} vectors for {len(request.inputs)} texts")
+        outcome, usage = CallOutcome.COMPLETED, result.usage if result.usage.input_tokens else usage
     except TimeoutError:
         outcome, error_code = CallOutcome.FAILED, errors.ModelTimedOut.code
         raise errors.ModelTimedOut("no embeddings in time") from None
     except ModelError as error:
         outcome, error_code, detail = CallOutcome.FAILED, error.code, error.detail
-        if not isinstance(error, UNTOLD):
-            usage = Usage()
+        if not isinstance(error, BILLABLE_ERRORS):
+            usage = TokenUsage()
         raise
     finally:
         observe(
@@ -56,20 +56,20 @@ async def embed(request: EmbeddingRequest, *, observe: Observer) -> Vectors:
                 time_to_first_token=None,
             )
         )
-    return found
+    return result
 
 
-def _estimate(request: EmbeddingRequest) -> Usage:
-    """Estimate what a model reads; four bytes are a token where they are not counted already."""
-    read = sum(
+def _estimate(request: EmbeddingRequest) -> TokenUsage:
+    """Estimate what a model reads: four bytes of a text are a token."""
+    tokens = sum(
         -(-len(each.encode(errors="replace")) // 4) if isinstance(each, str) else len(each) for each in request.inputs
     )
-    return Usage(input_tokens=read, estimated=True)
+    return TokenUsage(input_tokens=tokens, estimated=True)
 
 
-async def _vectors(request: EmbeddingRequest) -> Vectors:
+async def _request_vectors(request: EmbeddingRequest) -> Vectors:
     if catalog.is_scripted(request.model):
-        return _scripted(request)
+        return _scripted_vectors(request)
     # Only workers come here, as in `llm.calls`.
     if provider := catalog.provider_of(request.model):
         from llm import direct
@@ -80,8 +80,8 @@ async def _vectors(request: EmbeddingRequest) -> Vectors:
     return await gateway.embed(request)
 
 
-def _scripted(request: EmbeddingRequest) -> Vectors:
-    """Return a vector that is a function of the text alone."""
+def _scripted_vectors(request: EmbeddingRequest) -> Vectors:
+    """Return vectors that depend on the texts alone."""
     size = request.dimensions or SCRIPTED_DIMENSIONS
     vectors = []
     for text in request.inputs:
@@ -90,4 +90,4 @@ def _scripted(request: EmbeddingRequest) -> Vectors:
         length = math.hypot(*raw) or 1.0
         vectors.append([number / length for number in raw])
     words = sum(len(text.split()) if isinstance(text, str) else len(text) for text in request.inputs)
-    return Vectors(vectors, Usage(input_tokens=words))
+    return Vectors(vectors, TokenUsage(input_tokens=words))

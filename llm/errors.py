@@ -1,7 +1,7 @@
-"""What can go wrong with a model. The docstring of each class is the sentence that people read.
+"""Errors of models. The docstring of each class is the sentence that people read.
 
-A sentence says what happened and what to do; it never holds a URL, a key or the provider's own words. Those may stand
-in `detail`, which is for the log of the worker alone.
+A sentence says what happened and what to do. It never contains a URL, a key or the provider's own words; only `detail`
+may, which is for the worker's log.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
 
-#: Providers have sent dates of another year here.
-LONGEST_RETRY_AFTER = 3600.0
+#: Providers have sent dates of another year.
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
 class ModelError(Exception):
-    """The model could not answer. Send the message again; if that does not help, ask the operator of this server."""
+    """The model could not answer. Send the message again. If that does not help, ask the operator of this server."""
 
     code: ClassVar[str] = "model_error"
 
@@ -28,12 +28,12 @@ class ModelError(Exception):
         self.detail = detail
         if retry_after is not None and math.isnan(retry_after):
             retry_after = None
-        #: Seconds after which the provider wants to be asked again, if it said so; at most LONGEST_RETRY_AFTER.
-        self.retry_after = min(max(retry_after, 0.0), LONGEST_RETRY_AFTER) if retry_after is not None else None
+        #: Seconds to wait, if the provider asked for it.
+        self.retry_after = min(max(retry_after, 0.0), MAX_RETRY_AFTER_SECONDS) if retry_after is not None else None
 
 
 class ModelNotAuthorized(ModelError):
-    """The model's provider did not accept this server's key. The operator has to set the provider's key, for example
+    """The model's provider did not accept this server's key. The operator must set the provider's key, for example
     OPENAI_API_KEY, and restart the workers.
     """
 
@@ -41,13 +41,13 @@ class ModelNotAuthorized(ModelError):
 
 
 class ModelNotFound(ModelError):
-    """The model's provider does not know this model. The operator has to check the name in CODELAB_MODEL."""
+    """The model's provider does not know this model. The operator must check the name in CODELAB_MODEL."""
 
     code = "model_not_found"
 
 
 class ModelRateLimited(ModelError):
-    """The model's provider takes no more requests for now (rate limit or quota). Wait a minute and send the message
+    """The model's provider accepts no more requests for now (rate limit or quota). Wait a minute and send the message
     again.
     """
 
@@ -61,29 +61,29 @@ class ModelContextTooLong(ModelError):
 
 
 class ModelRefused(ModelError):
-    """The model's provider refused the request, by its content policy or because it cannot process it. Change the
-    message and send it again.
+    """The model's provider refused the request because of its content policy, or cannot process it. Change the message
+    and send it again.
     """
 
     code = "model_refused"
 
 
 class ModelUnavailable(ModelError):
-    """The model's provider cannot be reached or reports a fault of its own. Send the message again in a moment."""
+    """The model's provider cannot be reached or has a problem. Send the message again in a moment."""
 
     code = "model_unavailable"
 
 
 class ModelTruncated(ModelError):
-    """The model's answer was cut off before its end; what arrived is kept. Send the message again or ask the model to
-    go on.
+    """The model's answer was cut off. The part that arrived is kept. Send the message again, or ask the model to
+    continue.
     """
 
     code = "model_truncated"
 
 
 class ModelStalled(ModelError):
-    """The model fell silent in the middle of its answer; what arrived is kept. Send the message again."""
+    """The model stopped in the middle of its answer. The part that arrived is kept. Send the message again."""
 
     code = "model_stalled"
 
@@ -95,27 +95,27 @@ class ModelTimedOut(ModelError):
 
 
 class ModelTookTooLong(ModelError):
-    """The model's answer took longer than this server allows; what arrived is kept. Send a smaller request."""
+    """The model's answer took longer than this server allows. The part that arrived is kept. Send a smaller request."""
 
     code = "model_took_too_long"
 
 
 class ModelAddressRefused(ModelError):
-    """The address given for the model cannot be used here. Give a public https address of an OpenAI-compatible server,
-    or ask the operator of this server to allow private ones.
+    """The address for the model is not allowed. Use a public https address of an OpenAI-compatible server, or ask the
+    operator of this server to allow private ones.
     """
 
     code = "model_address_refused"
 
 
 class ModelBrokenToolCall(ModelError):
-    """The model asked for a tool in a form that cannot be read, so nothing was run. Send the message again."""
+    """The model sent a tool call that cannot be read, so nothing was run. Send the message again."""
 
     code = "model_broken_tool_call"
 
 
-#: What a provider's HTTP status means. All others: it is unavailable.
-BY_STATUS: dict[int, type[ModelError]] = {
+#: The errors for a provider's HTTP status; all others are ModelUnavailable.
+ERRORS_BY_STATUS: dict[int, type[ModelError]] = {
     400: ModelRefused,
     401: ModelNotAuthorized,
     403: ModelNotAuthorized,
@@ -127,8 +127,8 @@ BY_STATUS: dict[int, type[ModelError]] = {
 }
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return after how many seconds a provider wants to be asked again, if its answer says so in a readable way."""
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds a provider asks to wait, or None without a readable value."""
     with suppress(KeyError, ValueError):
         return float(headers["retry-after-ms"]) / 1000
     text = headers.get("retry-after", "")

@@ -1,4 +1,4 @@
-"""What calls of models cost: before, as far as it can be known, and after. Pure."""
+"""What model calls cost: bounds and estimates before a call, the price after it. Pure."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from llm import catalog
-from llm.types import ModelRequest, Usage
+from llm.types import ModelRequest, TokenUsage
 
-#: What an image is taken for where nobody counts, and what it may take at most: providers take some hundreds to some
-#: thousands, few of them more.
-IMAGE_TOKENS, MOST_IMAGE_TOKENS = 1000, 5000
-#: Tokens that a provider puts around a message or a tool at most, and before all of them where there are tools.
-AROUND, ABOUT_TOOLS = 20, 1000
+#: The estimate for an image, and its bound: most providers count some hundreds to some thousands.
+IMAGE_TOKENS, MAX_IMAGE_TOKENS = 1000, 5000
+#: The most that a provider adds to a message or a tool, and to a request with tools.
+MAX_OVERHEAD_TOKENS, MAX_TOOLS_OVERHEAD_TOKENS = 20, 1000
 
 
 def models_of(request: ModelRequest) -> Iterable[str]:
     """Return the models that a request may call, in their order."""
     fallbacks = request.fallbacks
     if fallbacks is None:
-        # Who brings a key of their own has not agreed to other models, nor has this server to pay for them.
+        # Callers with their own key have not agreed to other models, and this server must not pay for those.
         fallbacks = () if request.endpoint else catalog.find(request.model).fallbacks
     return dict.fromkeys((request.model, *fallbacks))
 
 
-def estimate(request: ModelRequest) -> Usage:
-    """Estimate what a model reads for a request, roughly: four bytes are a token, and an image is IMAGE_TOKENS."""
-    read = 0
+def estimate(request: ModelRequest) -> TokenUsage:
+    """Estimate what a model reads for a request: four bytes are a token, and an image is IMAGE_TOKENS."""
+    size = 0
     for message in request.messages:
-        read += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
-        read += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
-    read += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
-    return Usage(input_tokens=-(-read // 4), estimated=True)
+        size += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
+        size += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
+    size += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
+    return TokenUsage(input_tokens=-(-size // 4), estimated=True)
 
 
-def most_read(request: ModelRequest) -> int:
-    """Return how many tokens a model reads of a request at most: no tokenizer makes more of a text than its bytes."""
-    most = ABOUT_TOOLS if request.tools else 0
-    # A schema of the answer is among them.
-    most += _bytes(request.options) if request.options else 0
+def max_input_tokens(request: ModelRequest) -> int:
+    """Return how many tokens a model reads at most: no tokenizer makes more tokens of a text than it has bytes."""
+    tokens = MAX_TOOLS_OVERHEAD_TOKENS if request.tools else 0
+    # The options may include a schema of the answer.
+    tokens += _bytes(request.options) if request.options else 0
     for message in request.messages:
-        most += AROUND + _bytes(message.content) + MOST_IMAGE_TOKENS * len(message.images)
-        most += sum(AROUND + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
+        tokens += MAX_OVERHEAD_TOKENS + _bytes(message.content) + MAX_IMAGE_TOKENS * len(message.images)
+        tokens += sum(MAX_OVERHEAD_TOKENS + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
     for tool in request.tools:
-        most += AROUND + _bytes(tool.name) + _bytes(tool.description) + _bytes(tool.parameters)
-    return most
+        tokens += MAX_OVERHEAD_TOKENS + _bytes(tool.name) + _bytes(tool.description) + _bytes(tool.parameters)
+    return tokens
 
 
 def _bytes(value: object) -> int:
@@ -53,24 +52,24 @@ def _bytes(value: object) -> int:
     return len((value if isinstance(value, str) else json.dumps(value, default=dict)).encode(errors="replace"))
 
 
-def highest_cost(request: ModelRequest) -> Decimal | None:
-    """Return what a call of the request's model may cost at most, to be reserved before; None: no price is known.
+def max_cost(request: ModelRequest) -> Decimal | None:
+    """Return what a call of the request's model may cost at most, in US dollars, or None for an unknown price.
 
-    In US dollars, for the longest answer that the request allows, or else the model.
+    Assumes the longest answer that the request allows, or else the model.
     """
-    said = request.max_output_tokens or catalog.find(request.model).max_output
-    usage = Usage(input_tokens=most_read(request), output_tokens=said)
+    output_tokens = request.max_output_tokens or catalog.find(request.model).max_output
+    usage = TokenUsage(input_tokens=max_input_tokens(request), output_tokens=output_tokens)
     return cost(request.model, usage, own=request.endpoint is not None)
 
 
 def input_cost(request: ModelRequest) -> Decimal | None:
-    """Return what a request costs as soon as its model has read it, in US dollars; None where the price is unknown."""
+    """Return what a request costs once its model has read it, in US dollars, or None for an unknown price."""
     return cost(request.model, estimate(request), own=request.endpoint is not None)
 
 
-def cost(model: str, usage: Usage, *, own: bool) -> Decimal | None:
-    """Return what this server owes for a call, in US dollars: nothing where its caller's `own` account pays.
+def cost(model: str, usage: TokenUsage, *, own: bool) -> Decimal | None:
+    """Return what this server owes for a call, in US dollars, or None for an unknown price.
 
-    None where the price is unknown.
+    A call at a caller's `own` endpoint costs it nothing.
     """
     return Decimal() if own or catalog.is_scripted(model) else catalog.find(model).cost(usage)

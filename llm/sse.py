@@ -1,28 +1,28 @@
-"""Server-sent events, read: bytes as they arrive in, the data of whole events out."""
+"""Parses server-sent events from bytes as they arrive."""
 
 from __future__ import annotations
 
-#: Bytes that one event may have. A whole tool call in one piece is far below it; a server without line ends is not.
-LONGEST_EVENT = 8 * 1024 * 1024
+#: Far more than a complete tool call. Stops a server that sends no line ends.
+MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
 class EventTooLongError(Exception):
     """The server sends an event without an end."""
 
 
-class Events:
-    """Reads one stream. An event that the end of the stream cuts off is none, as the standard says."""
+class EventReader:
+    """Reads one stream. As the standard says, an event that the end of the stream cuts off does not count."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Take what arrived and return the data of the events that are complete now. Raises EventTooLongError."""
+        """Add a piece and return the data of the events that are complete now. Raises EventTooLongError."""
         events: list[bytes] = []
         rest = self._rest + piece
         *lines, last = rest.splitlines(keepends=True) or (b"",)
-        # A line that ends with \r may be one that ends with \r\n.
+        # A trailing \r may be the first half of \r\n.
         if last.endswith(b"\n"):
             lines.append(last)
             last = b""
@@ -35,7 +35,7 @@ class Events:
                     self._data = []
             elif text.startswith(b"data:"):
                 self._data.append(text[6:] if text.startswith(b"data: ") else text[5:])
-            # All other fields, and comments, say nothing about the answer.
-        if len(self._rest) + sum(map(len, self._data)) > LONGEST_EVENT:
+            # Other fields and comments are irrelevant to the answer.
+        if len(self._rest) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
             raise EventTooLongError
         return events

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out of it, independent of any provider."""
+"""Requests to models and their answers, independent of any provider."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from uuid_utils.compat import uuid7
 
 type ModelRole = Literal["system", "user", "assistant", "tool"]
 
-#: The images that providers of all kinds read, by value or at an address that the provider fetches itself.
-IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}|https://[^\s\"<>]+", re.ASCII)
+#: Images that all providers read, as data or at an address that the provider fetches itself.
+IMAGE_URL_PATTERN = re.compile(
+    r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}|https://[^\s\"<>]+", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,34 +37,34 @@ class ModelImage:
     """A picture in a user's message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
 
     url: str
-    #: How closely it is to be looked at, in OpenAI's words; empty: as the provider does it.
+    #: The level of detail, in OpenAI's words; empty: the provider's default.
     detail: str = ""
     #: Characters of the message's text that come before it; None: all of them.
     at: int | None = None
 
     def __post_init__(self) -> None:
-        if not IMAGE.fullmatch(self.url):
+        if not IMAGE_URL_PATTERN.fullmatch(self.url):
             raise ValueError("an image is a data URL of a png, jpeg, gif or webp in base64, or an https URL")
 
     @property
     def is_remote(self) -> bool:
-        """Say whether somebody has to fetch it."""
+        """Return whether the provider must fetch it."""
         return self.url.startswith("https:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMessage:
-    """One entry of the conversation that a model is shown."""
+    """One message of the conversation that a model gets."""
 
     role: ModelRole
     content: str
-    #: Calls that an assistant message asked for.
+    #: Calls in an assistant message.
     tool_calls: tuple[ModelToolCall, ...] = ()
-    #: The call that a tool message answers.
+    #: The call whose result a tool message has.
     tool_call_id: str = ""
-    #: Pictures of a user's message, in their order. A model that takes none is told how many there were.
+    #: Images in a user's message, in their order. A model that reads none gets their number.
     images: tuple[ModelImage, ...] = ()
-    #: Who says it, where several of a role do.
+    #: The speaker, if several have the same role.
     name: str = ""
 
 
@@ -74,59 +76,59 @@ class Tool:
     description: str
     #: JSON Schema of the arguments, an object.
     parameters: dict[str, Any]
-    #: Whether the arguments must be exactly so, where the caller says anything about it.
+    #: Whether the arguments must match exactly, if the caller says so.
     strict: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A caller's own address and key instead of this server's. At an address of theirs a key of ours is never used."""
+    """A caller's own address and key. A caller's address never gets the operator's key."""
 
-    #: Of an OpenAI-compatible server, `https://host/v1`; empty: where the operator's settings point to.
+    #: Of an OpenAI-compatible server, `https://host/v1`; empty: the operator's.
     api_base: str = ""
-    #: Empty: none. A key without an address is used instead of ours.
+    #: Empty: none. Without an address it replaces the operator's key.
     api_key: str = field(default="", repr=False)
-    #: The operator allows addresses of this machine and its networks.
+    #: Whether the operator allows addresses of this machine and its networks.
     allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One answer that is wanted of a model. It may take several calls; `llm.calls` says when."""
+    """A request for one answer of a model. It may take several calls (`llm.calls`)."""
 
     model: str
     messages: tuple[ModelMessage, ...]
     tools: tuple[Tool, ...] = ()
-    #: Further parameters in OpenAI's words (`temperature`, `tool_choice` …), from a list of the caller's own.
+    #: Further parameters in OpenAI's words (`temperature`, `tool_choice` …). The caller limits which.
     options: Mapping[str, Any] = field(default_factory=dict)
-    #: Tokens the answer may have; None: what the provider allows.
+    #: None: the provider's limit.
     max_output_tokens: int | None = None
     endpoint: Endpoint | None = None
-    #: Models to ask in turn when this one fails before its first output; None: those of the catalog.
+    #: Models to call in turn when this one fails before its first output; None: those of the catalog.
     fallbacks: tuple[str, ...] | None = None
-    #: Calls of each model at most, the first one included.
+    #: The most calls of each model, the first one included.
     tries: int = 3
     #: Seconds from a call to its first piece of content.
     first_token_timeout: float = 60
     #: Seconds between two pieces of content.
     idle_timeout: float = 30
-    #: Seconds of one whole call.
+    #: Seconds of one complete call.
     call_timeout: float = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class TokenUsage:
     """The tokens of one call."""
 
-    #: All that was read, cached tokens included.
+    #: Includes cached tokens.
     input_tokens: int = 0
-    #: All that was said, reasoning included.
+    #: Includes reasoning.
     output_tokens: int = 0
     #: The part of the input that the provider had cached.
     cached_tokens: int = 0
-    #: The part of the output that was thought.
+    #: The part of the output that is reasoning.
     reasoning_tokens: int = 0
-    #: The provider told no count, because the call was cut or it never does: four bytes of text are one token here.
+    #: Whether the counts are estimates, at four bytes a token, because the provider reported none.
     estimated: bool = False
 
 
@@ -139,7 +141,7 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningChunk:
-    """A piece of what the model thinks, from providers that show it; never empty, never a part of the answer."""
+    """A piece of the model's reasoning, if the provider shows it; never empty, never a part of the answer."""
 
     text: str
 
@@ -156,16 +158,16 @@ class ToolCallChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndChunk:
-    """The provider's own end marker: without it a stream was cut. Always the last chunk."""
+    """The provider's own end marker, always the last chunk. A stream without it was cut."""
 
     reason: str
-    #: None: the provider told no count; `llm.calls` puts an estimate there.
-    usage: Usage | None = None
+    #: None: the provider reported none. `llm.calls` replaces it with an estimate.
+    usage: TokenUsage | None = None
 
 
 type Chunk = TextChunk | ReasoningChunk | ToolCallChunk | EndChunk
 
-#: Calls a model: the chunks of its answer, in order, the last one an EndChunk; raises `llm.errors.ModelError`.
+#: The chunks of a model's answer, in order, the last one an EndChunk. Raises `llm.errors.ModelError`.
 type ModelStream = AsyncGenerator[Chunk]
 
 
@@ -175,14 +177,14 @@ type Text = str | Sequence[int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRequest:
-    """Texts of which embeddings are wanted."""
+    """A request for embeddings of texts."""
 
     model: str
     inputs: tuple[Text, ...]
-    #: Numbers of a vector; None: as the model makes them.
+    #: The length of a vector; None: the model's own.
     dimensions: int | None = None
     endpoint: Endpoint | None = None
-    #: Seconds of the call.
+    #: In seconds.
     call_timeout: float = 60
 
 
@@ -191,14 +193,14 @@ class Vectors:
     """One vector for each text, in order."""
 
     vectors: Sequence[Sequence[float]]
-    usage: Usage
+    usage: TokenUsage
 
-    def packed(self) -> list[str]:
-        """Return the vectors as OpenAI packs them: 32-bit floats, little-endian, in base64."""
+    def pack(self) -> list[str]:
+        """Return the vectors in OpenAI's packed form: 32-bit floats, little-endian, in base64."""
         return [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in self.vectors]
 
 
-def unpacked(vector: str) -> list[float]:
+def unpack(vector: str) -> list[float]:
     """Return the numbers of a packed vector."""
     data = base64.b64decode(vector)
     return list(struct.unpack(f"<{len(data) // 4}f", data))
@@ -210,45 +212,45 @@ class CallOutcome(StrEnum):
     COMPLETED = "completed"
     #: Before the first output.
     FAILED = "failed"
-    #: After it: what arrived was shown.
+    #: After the first output, which users have seen.
     TRUNCATED = "truncated"
-    #: Its caller went away.
+    #: By its caller.
     CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call of a model that has ended."""
+    """One finished call of a model."""
 
-    #: LiteLLM's name of the model that was called.
+    #: LiteLLM's name.
     model: str
-    #: Which call of the request it was, from 1, over all models.
+    #: The number of the call within its request, from 1, over all models.
     attempt: int
     outcome: CallOutcome
     #: The code of the ModelError; empty without one.
     error_code: str
-    #: For the worker's log alone: the provider's own words.
+    #: The provider's own words, only for the worker's log.
     detail: str
-    usage: Usage
-    #: US dollars that this server owes for it; None where the price is unknown.
+    usage: TokenUsage
+    #: US dollars that this server owes for it; None: unknown.
     cost: Decimal | None
-    #: It went to an endpoint of the caller's own, who pays for it.
+    #: Whether it went to the caller's own endpoint, so that the caller pays for it.
     own_endpoint: bool
     started_at: datetime
     #: Seconds.
     duration: float
-    #: Seconds from the start to the first piece of content; None where none came.
+    #: Seconds from the start to the first piece of content, if there was one.
     time_to_first_token: float | None
-    #: Makes a record that is written twice recognisable. Sorts by the time of the call's end.
+    #: Identifies a record that is written twice. Sorts by the time of the call's end.
     id: uuid.UUID = field(default_factory=uuid7)
 
     @property
     def first_token_at(self) -> datetime | None:
-        """When the first piece of content came."""
+        """Return when the first piece of content arrived."""
         if self.time_to_first_token is None:
             return None
         return self.started_at + timedelta(seconds=self.time_to_first_token)
 
 
-#: Receives each call when it has ended, before its EndChunk is passed on. Must neither wait nor raise.
+#: Receives each finished call before its EndChunk is passed on. Must neither wait nor raise.
 type Observer = Callable[[CallRecord], object]

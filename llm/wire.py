@@ -1,6 +1,6 @@
-"""OpenAI's chat completions: a request in its words, and what the events of its stream say.
+"""OpenAI's chat completions and embeddings: builds requests and parses the events of answers.
 
-Many servers speak it nearly right. What they leave out or add is taken as it is meant; what cannot be read is an error.
+Tolerates what many servers leave out or add. Data that cannot be read is an error.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from llm.types import (
     ModelRequest,
     ReasoningChunk,
     TextChunk,
+    TokenUsage,
     Tool,
     ToolCallChunk,
-    Usage,
     Vectors,
 )
 
-#: How providers say, in an error's code or words, that a request is longer than the model's window.
-TOO_LONG = re.compile(
+#: In the code or message of an error for a request that is longer than the model's window.
+TOO_LONG_PATTERN = re.compile(
     r"context[_ ]?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens", re.IGNORECASE
 )
 
-#: What an error that comes within a stream, so without a status of its own, would have had as one.
+#: For errors within a stream, which have no status of their own.
 STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -42,21 +42,23 @@ STATUS_OF_CODE = {
 }
 
 
-def messages(of: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True) -> list[dict[str, Any]]:
-    """Write messages in OpenAI's form; a note stands for images that cannot be sent."""
-    return [_message(message, images=images, remote_images=remote_images) for message in of]
+def build_messages(
+    messages: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True
+) -> list[dict[str, Any]]:
+    """Return messages in OpenAI's form, with a note for images that the model cannot read."""
+    return [_build_message(message, images=images, remote_images=remote_images) for message in messages]
 
 
-def _message(message: ModelMessage, *, images: bool, remote_images: bool) -> dict[str, Any]:
+def _build_message(message: ModelMessage, *, images: bool, remote_images: bool) -> dict[str, Any]:
     content: str | list[dict[str, Any]] = message.content
     if message.images:
-        sent = [image for image in message.images if images and (remote_images or not image.is_remote)]
+        readable = [image for image in message.images if images and (remote_images or not image.is_remote)]
         text = message.content
-        if left_out := len(message.images) - len(sent):
-            why = "sent as data, not as addresses" if sent or images else "not at all"
-            note = f"[{left_out} of {len(message.images)} images left out: this model takes images {why}.]"
+        if omitted := len(message.images) - len(readable):
+            why = "reads images only as data, not at addresses" if images else "does not read images"
+            note = f"[{omitted} of {len(message.images)} images left out: this model {why}.]"
             text = f"{text}\n\n{note}" if text else note
-        content = _parts(text, sent) if sent else text
+        content = _build_parts(text, readable) if readable else text
     wire: dict[str, Any] = {"role": message.role, "content": content}
     if message.name:
         wire["name"] = message.name
@@ -74,92 +76,92 @@ def _message(message: ModelMessage, *, images: bool, remote_images: bool) -> dic
     return wire
 
 
-def _parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:
-    """Return a text and the images that stand in it, one after the other."""
+def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:
+    """Return a text and its images as parts, in their order."""
     parts: list[dict[str, Any]] = []
     begin = 0
     for image in images:
         end = len(text) if image.at is None else image.at
-        parts += _text(text, begin, end)
+        parts += _build_text_part(text, begin, end)
         begin = max(begin, end)
-        shown = {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
-        parts.append({"type": "image_url", "image_url": shown})
-    return parts + _text(text, begin, len(text))
+        fields = {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
+        parts.append({"type": "image_url", "image_url": fields})
+    return parts + _build_text_part(text, begin, len(text))
 
 
-def _text(text: str, begin: int, end: int) -> list[dict[str, Any]]:
-    # The line break that put the text behind an image to the one before it. Providers refuse empty parts.
+def _build_text_part(text: str, begin: int, end: int) -> list[dict[str, Any]]:
+    # Without the line break that joined this text to the one before the image. Providers refuse empty parts.
     piece = text[begin:end].removeprefix("\n") if begin else text[:end]
     return [{"type": "text", "text": piece}] if piece else []
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _build_tool(tool: Tool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
-def parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
-    """Return everything of a request but the model and the messages."""
+def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
+    """Return a request without its model and messages."""
     wire: dict[str, Any] = {**request.options, "stream": True, "stream_options": {"include_usage": True}}
     if request.max_output_tokens is not None:
         wire[output_limit] = request.max_output_tokens
     if request.tools:
-        wire["tools"] = [_tool(tool) for tool in request.tools]
+        wire["tools"] = [_build_tool(tool) for tool in request.tools]
     return wire
 
 
-def body(request: ModelRequest, provider: catalog.Provider) -> bytes:
-    """Return the request for a provider of OpenAI's kind."""
+def build_body(request: ModelRequest, provider: catalog.Provider) -> bytes:
+    """Return the request for an OpenAI-compatible provider."""
     images = "images" in catalog.find(request.model).capabilities
     wire = {
         "model": request.model.partition("/")[2],
-        "messages": messages(request.messages, images=images),
-        **parameters(request, output_limit=provider.output_limit),
+        "messages": build_messages(request.messages, images=images),
+        **build_parameters(request, output_limit=provider.output_limit),
     }
     return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-class _Read(BaseModel):
-    """What is read of an event; all other fields are ignored."""
+class _WireModel(BaseModel):
+    """A part of an event. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _Function(_Read):
+class _FunctionDelta(_WireModel):
     name: str | None = None
     arguments: str | None = None
 
 
-class _ToolCall(_Read):
+class _ToolCallDelta(_WireModel):
     index: int | None = None
     id: str | None = None
-    function: _Function | None = None
+    function: _FunctionDelta | None = None
 
 
-class _Delta(_Read):
+class _Delta(_WireModel):
     content: str | None = None
-    #: The name that most servers use for what a model thinks, and the one that the others use.
+    #: Most servers use this name, others the next one.
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: list[_ToolCallDelta] | None = None
 
 
-class _Choice(_Read):
+class _Choice(_WireModel):
     delta: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _InputDetails(_Read):
+class _InputDetails(_WireModel):
     cached_tokens: int | None = None
 
 
-class _OutputDetails(_Read):
+class _OutputDetails(_WireModel):
     reasoning_tokens: int | None = None
 
 
-class _Usage(_Read):
+class _Usage(_WireModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -167,45 +169,45 @@ class _Usage(_Read):
     completion_tokens_details: _OutputDetails | None = None
 
 
-class _Event(_Read):
+class _Event(_WireModel):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: dict[str, Any] | str | None = None
 
 
-class _Embedding(_Read):
+class _Embedding(_WireModel):
     index: int
     embedding: list[float]
 
 
-class _Embeddings(_Read):
+class _Embeddings(_WireModel):
     data: list[_Embedding]
     usage: _Usage | None = None
 
 
-def vectors(data: bytes) -> Vectors:
-    """Read an answer of embeddings. Raises ModelError."""
+def parse_vectors(data: bytes) -> Vectors:
+    """Parse a response with embeddings. Raises ModelError."""
     try:
-        told = _Embeddings.model_validate_json(data)
+        response = _Embeddings.model_validate_json(data)
     except ValidationError as error:
         raise errors.ModelUnavailable(f"embeddings that cannot be read: {error.error_count()} errors") from None
-    usage = usage_of(told.usage) if told.usage else None
-    ordered = sorted(told.data, key=lambda each: each.index)
-    return Vectors([each.embedding for each in ordered], usage or Usage())
+    usage = parse_usage(response.usage) if response.usage else None
+    ordered = sorted(response.data, key=lambda each: each.index)
+    return Vectors([each.embedding for each in ordered], usage or TokenUsage())
 
 
-class Answer:
-    """What the events of one stream have said so far, beside the chunks."""
+class ModelReply:
+    """The state of one stream: its end marker and usage."""
 
     def __init__(self) -> None:
-        #: The provider's own end marker; empty until it came.
+        #: The provider's own end marker; empty until it arrives.
         self.reason = ""
-        self.usage: Usage | None = None
-        #: The provider says that nothing follows.
+        self.usage: TokenUsage | None = None
+        #: Whether the provider has announced that nothing follows.
         self.is_over = False
 
-    def read(self, data: bytes) -> list[Chunk]:
-        """Return the chunks that the data of an event makes. Raises ModelError for an error that stands in it."""
+    def receive(self, data: bytes) -> list[Chunk]:
+        """Return the chunks in the data of an event. Raises ModelError for an error in it."""
         if data == b"[DONE]":
             self.is_over = True
             return []
@@ -215,13 +217,13 @@ class Answer:
             problem = error.errors(include_url=False, include_input=False)[0]
             raise errors.ModelUnavailable(f"an event that cannot be read: {problem['loc']} {problem['msg']}") from None
         if event.error:
-            raise failure(0, {"error": event.error})
+            raise parse_error(0, {"error": event.error})
         if event.usage:
-            self.usage = usage_of(event.usage)
+            self.usage = parse_usage(event.usage)
         chunks: list[Chunk] = []
         for choice in event.choices or ():
             if self.reason:
-                # Nothing belongs to an answer that has ended.
+                # Content after the end marker does not belong to the answer.
                 break
             if choice.delta:
                 chunks += _chunks(choice.delta)
@@ -236,7 +238,7 @@ def _chunks(delta: _Delta) -> list[Chunk]:
     if delta.content:
         chunks.append(TextChunk(delta.content))
     for place, call in enumerate(delta.tool_calls or ()):
-        function = call.function or _Function()
+        function = call.function or _FunctionDelta()
         chunks.append(
             ToolCallChunk(
                 index=place if call.index is None else call.index,
@@ -248,31 +250,31 @@ def _chunks(delta: _Delta) -> list[Chunk]:
     return chunks
 
 
-def usage_of(told: Any) -> Usage | None:
-    """Read a count of tokens in OpenAI's form, also LiteLLM's object of it; None where there is nothing in it."""
-    read = told.prompt_tokens or 0
-    # Some providers count what was thought in the total alone.
-    said = max(told.completion_tokens or 0, (getattr(told, "total_tokens", 0) or 0) - read)
-    if not read and not said:
+def parse_usage(usage: Any) -> TokenUsage | None:
+    """Parse a usage report in OpenAI's form, also LiteLLM's object for it; None for an empty one."""
+    read = usage.prompt_tokens or 0
+    # Some providers count reasoning only in the total.
+    written = max(usage.completion_tokens or 0, (getattr(usage, "total_tokens", 0) or 0) - read)
+    if not read and not written:
         return None
-    return Usage(
+    return TokenUsage(
         input_tokens=read,
-        output_tokens=said,
-        cached_tokens=getattr(getattr(told, "prompt_tokens_details", None), "cached_tokens", 0) or 0,
-        reasoning_tokens=getattr(getattr(told, "completion_tokens_details", None), "reasoning_tokens", 0) or 0,
+        output_tokens=written,
+        cached_tokens=getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0,
+        reasoning_tokens=getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", 0) or 0,
     )
 
 
-def failure(status: int, told: Any, headers: Mapping[str, str] | None = None) -> errors.ModelError:
-    """Translate an error in OpenAI's form, or anything else that came with a status; 0 within a stream."""
-    error = told.get("error", told) if isinstance(told, dict) else told
+def parse_error(status: int, body: Any, headers: Mapping[str, str] | None = None) -> errors.ModelError:
+    """Return the ModelError for a body in OpenAI's form, or any other one. The status is 0 within a stream."""
+    error = body.get("error", body) if isinstance(body, dict) else body
     fields = error if isinstance(error, dict) else {"message": error}
     code, kind, message = (str(fields.get(name) or "") for name in ("code", "type", "message"))
     detail = f"HTTP {status}: {code} {kind} {message}"[:2000]
     if not status:
         status = int(code) if code.isascii() and code.isdigit() else 0
         status = status or STATUS_OF_CODE.get(code) or STATUS_OF_CODE.get(kind) or 500
-    if status in {400, 413, 422, 500} and TOO_LONG.search(f"{code} {message}"):
+    if status in {400, 413, 422, 500} and TOO_LONG_PATTERN.search(f"{code} {message}"):
         return errors.ModelContextTooLong(detail)
-    of_kind = errors.BY_STATUS.get(status, errors.ModelUnavailable)
-    return of_kind(detail, retry_after=errors.retry_after(headers or {}))
+    error_class = errors.ERRORS_BY_STATUS.get(status, errors.ModelUnavailable)
+    return error_class(detail, retry_after=errors.parse_retry_after(headers or {}))

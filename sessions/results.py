@@ -11,7 +11,7 @@ from datetime import datetime
 
 from agents.loop import Spent
 from agents.routing import Route
-from llm.types import CallRecord, Usage
+from llm.types import CallRecord, TokenUsage
 from sessions.events.log import Attempt, LoggedEvent
 from sessions.models import ModelCallPurpose
 
@@ -87,9 +87,9 @@ class StepResult:
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """Tokens of the last call; the calls before it failed and count for the ledger only."""
-        return self.calls[-1].usage if self.calls else Usage()
+        return self.calls[-1].usage if self.calls else TokenUsage()
 
     @property
     def first_token_at(self) -> datetime | None:

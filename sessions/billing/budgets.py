@@ -54,7 +54,7 @@ def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
     In all budgets of the attempt or in none; again for the same attempt it replaces what was set aside before. Raises
     ModelCallDenied, and StaleAttempt where the attempt is over: what it set aside would never be settled.
     """
-    highest, least = prices.highest_cost(request), prices.input_cost(request)
+    highest, least = prices.max_cost(request), prices.input_cost(request)
     if highest is None or least is None:
         text = f"The price of the model {request.model} is not known here, so it cannot be kept within your budget."
         raise ModelCallDenied(

@@ -84,7 +84,7 @@ async def choose(question: Question, claim: Claim, observe: Observer) -> AgentCh
         calls.append(call)
         observe(call)
 
-    if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.chooses(question.text):
+    if catalog.is_scripted(settings.CODELAB_MODEL) and not scripted.has_route(question.text):
         route = routing.choose_by_keywords(question.text, agents=agents)
     else:
         route = await routing.choose(

@@ -235,7 +235,7 @@ class StepRun:
         await self.writer.flush()
         claim, result = self.claim, self.draft.result()
         if isinstance(reply, Vectors):
-            change = await _with_retries(completions.finish_embeddings, claim, result, reply.packed())
+            change = await _with_retries(completions.finish_embeddings, claim, result, reply.pack())
         elif claim.is_completion:
             change = await _with_retries(completions.finish, claim, result, reply)
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))

@@ -6,9 +6,9 @@ import pytest
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits, Spent, step
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
-from llm.types import Chunk, EndChunk, ModelToolCall, ReasoningChunk, TextChunk, ToolCallChunk, Usage
+from llm.types import Chunk, EndChunk, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
-END = EndChunk(reason="stop", usage=Usage(input_tokens=3, output_tokens=2))
+END = EndChunk(reason="stop", usage=TokenUsage(input_tokens=3, output_tokens=2))
 
 
 async def run(*chunks: Chunk) -> list[AgentEvent]:
@@ -30,7 +30,7 @@ async def test_text_is_passed_on_and_summed_up() -> None:
     assert events == [
         TextDelta("Hel"),
         TextDelta("lo"),
-        StepFinished(text="Hello", tool_calls=(), usage=Usage(input_tokens=3, output_tokens=2)),
+        StepFinished(text="Hello", tool_calls=(), usage=TokenUsage(input_tokens=3, output_tokens=2)),
     ]
 
 

@@ -17,7 +17,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorded]:
     async with recorded() as it:
         monkeypatch.setenv("OPENAI_API_BASE", it.url)
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        monkeypatch.setattr(calls, "PAUSE", 0.01)
+        monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 0.01)
         yield it
         await direct.close()
 

@@ -13,7 +13,17 @@ import pytest
 from codelab.environment import PROJECT
 from llm import calls, errors
 from llm.errors import ModelError
-from llm.types import CallOutcome, CallRecord, Chunk, EndChunk, Endpoint, ModelMessage, ModelRequest, TextChunk, Usage
+from llm.types import (
+    CallOutcome,
+    CallRecord,
+    Chunk,
+    EndChunk,
+    Endpoint,
+    ModelMessage,
+    ModelRequest,
+    TextChunk,
+    TokenUsage,
+)
 from tests.llm.recorded import RESET, Recorded, Step, ending, event, text
 
 HELLO = (ModelMessage(role="user", content="Hello, world"),)
@@ -38,7 +48,7 @@ async def test_a_call_that_went_well_is_told_of(server: Recorded) -> None:
     server.play(*text("a"), 0.1, *text("b"), *ending(read=1_000_000, said=500_000, cached=400_000, reasoning=7))
     _, (record,), _ = await ask(request("openai/gpt-4.1"))
     assert (record.model, record.attempt, record.outcome, record.error_code) == ("openai/gpt-4.1", 1, "completed", "")
-    assert record.usage == Usage(
+    assert record.usage == TokenUsage(
         input_tokens=1_000_000, output_tokens=500_000, cached_tokens=400_000, reasoning_tokens=7
     )
     # 0.6 million at $2, 0.4 at $0.50, 0.5 at $8.
@@ -62,7 +72,7 @@ async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
     server.play(*text("12345678"), event({}, end="stop"))
     chunks, (record,), _ = await ask(request())
     assert chunks[-1] == EndChunk(reason="stop", usage=record.usage)
-    assert record.usage == Usage(input_tokens=3, output_tokens=2, estimated=True)
+    assert record.usage == TokenUsage(input_tokens=3, output_tokens=2, estimated=True)
     assert record.cost is None, "nobody knows what this model costs"
 
 
@@ -98,14 +108,14 @@ async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out:
     await asyncio.wait_for(server.left.wait(), 5)
     (record,) = records
     assert (record.outcome, record.error_code) == (CallOutcome.CANCELLED, "")
-    assert record.usage == Usage(input_tokens=3, output_tokens=shown, estimated=True)
+    assert record.usage == TokenUsage(input_tokens=3, output_tokens=shown, estimated=True)
     assert (record.time_to_first_token is not None) == bool(shown)
     assert len(server.posts) == 1
 
 
 async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "PAUSE", 60)
-    monkeypatch.setattr(calls, "LONGEST_PAUSE", 600)
+    monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 60)
+    monkeypatch.setattr(calls, "MAX_RETRY_DELAY_SECONDS", 600)
     server.refuse(503)
     records: list[CallRecord] = []
     told = asyncio.Event()
@@ -226,7 +236,7 @@ async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server
 
 def test_each_kind_of_failure_has_its_place_in_the_table() -> None:
     after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
-    assert calls.AFTER.keys() | after_output == set(ModelError.__subclasses__())
+    assert calls.RECOVERIES.keys() | after_output == set(ModelError.__subclasses__())
 
 
 def test_what_is_loaded_is_what_is_needed() -> None:

@@ -16,7 +16,7 @@ import pytest
 from codelab.environment import PROJECT
 from llm import catalog
 from llm.catalog import CatalogError
-from llm.types import Usage
+from llm.types import TokenUsage
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +32,10 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_shipped_models_are_whole() -> None:
-    names = {model.name for model in catalog.known()}
+    names = {model.name for model in catalog.all_models()}
     assert "scripted" in names
     assert len(names) > 20
-    for model in catalog.known():
+    for model in catalog.all_models():
         assert model.prices, model.name
         assert model.window >= model.max_output > 0
         assert set(model.fallbacks) <= names
@@ -47,7 +47,7 @@ def test_windows_and_prices_are_those_of_the_source() -> None:
     assert spec is not None
     assert spec.origin is not None
     source = json.loads((Path(spec.origin).parent / "model_prices_and_context_window_backup.json").read_text())
-    for model in catalog.known():
+    for model in catalog.all_models():
         if catalog.is_scripted(model.name):
             continue
         theirs = source.get(model.name) or source[model.name.partition("/")[2]]
@@ -69,18 +69,18 @@ def test_windows_and_prices_are_those_of_the_source() -> None:
 
 def test_a_name_of_no_file_works_and_its_price_is_unknown() -> None:
     model = catalog.find("somebody/something")
-    assert (model.is_known, model.cost(Usage(input_tokens=1)), model.fallbacks) == (False, None, ())
+    assert (model.is_known, model.cost(TokenUsage(input_tokens=1)), model.fallbacks) == (False, None, ())
     assert model.window > 0
     assert "images" not in model.capabilities
 
 
 def test_costs_are_exact_and_have_tiers() -> None:
     model = catalog.find("openai/gpt-5.4")
-    assert model.cost(Usage(input_tokens=272_000, cached_tokens=200_000, output_tokens=10)) == Decimal("0.23015")
-    assert model.cost(Usage(input_tokens=272_001)) == Decimal("1.360005")
-    assert model.cost(Usage()) == 0
+    assert model.cost(TokenUsage(input_tokens=272_000, cached_tokens=200_000, output_tokens=10)) == Decimal("0.23015")
+    assert model.cost(TokenUsage(input_tokens=272_001)) == Decimal("1.360005")
+    assert model.cost(TokenUsage()) == 0
     # A provider that counts more cached tokens than it read.
-    assert model.cost(Usage(input_tokens=10, cached_tokens=1000)) == Decimal("0.0000025")
+    assert model.cost(TokenUsage(input_tokens=10, cached_tokens=1000)) == Decimal("0.0000025")
 
 
 def test_an_operators_file_adds_and_replaces(tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def test_an_operators_file_adds_and_replaces(tmp_path: Path) -> None:
     catalog.use([write(tmp_path, own)])
     model = catalog.find("lab/qwen")
     assert (model.window, model.capabilities, model.fallbacks) == (32768, frozenset(), ("openai/gpt-4.1-mini",))
-    assert catalog.find("openai/gpt-4.1").cost(Usage(input_tokens=10, cached_tokens=10)) == Decimal("0.000001")
+    assert catalog.find("openai/gpt-4.1").cost(TokenUsage(input_tokens=10, cached_tokens=10)) == Decimal("0.000001")
     provider = catalog.provider_of("lab/anything")
     assert provider is not None
     assert (provider.api_base, provider.key_variable) == ("http://gpu.internal:8000/v1", "LAB_KEY")
-    assert "openai/gpt-5-mini" in {model.name for model in catalog.known()}
+    assert "openai/gpt-5-mini" in {model.name for model in catalog.all_models()}
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_an_operators_file_adds_and_replaces(tmp_path: Path) -> None:
         ('[models."a/b"]\ncapabilities = ["magic"]', "models.a/b.capabilities"),
         ('[models."a/b"]\nprices = [{ input = -1, output = 1 }]', "models.a/b.prices.0.input"),
         ('[models."a/b"]\nprices = [{ input = nan, output = 1 }]', "models.a/b.prices.0.input"),
-        ('[models."a/b"]\nprices = [{ above = 5, input = 1, output = 1 }]', "the first tier has no `above`"),
+        ('[models."a/b"]\nprices = [{ above = 5, input = 1, output = 1 }]', "the first tier must have no `above`"),
         ('[models."a/b"]\nfallbacks = ["a/b"]', "a/b cannot be its own fallback"),
-        ('[providers.a]\napi_base = "gpu:8000"', "an address looks like http://host:port/v1"),
+        ('[providers.a]\napi_base = "gpu:8000"', "give an address such as http://host:port/v1"),
         ('[providers.a]\napi_base = "http://user:key@gpu/v1"', "without a key in it"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_of(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(CatalogError) as caught:
-        catalog.read(write(tmp_path, text))
+        catalog.load(write(tmp_path, text))
     assert said in str(caught.value)
     assert "own.toml" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -18,9 +18,9 @@ from llm.types import (
     ModelRequest,
     ModelToolCall,
     TextChunk,
+    TokenUsage,
     Tool,
     ToolCallChunk,
-    Usage,
 )
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call, usage
 
@@ -125,7 +125,7 @@ async def test_pieces_may_be_cut_anywhere(server: Recorded, size: int, line_end:
     server.play(*(stream[i : i + size] for i in range(0, len(stream), size)))
     chunks = await read()
     assert "".join(c.text for c in chunks if isinstance(c, TextChunk)) == "Привет, 世界 🙂\n\u2028x"
-    assert chunks[-1] == EndChunk(reason="stop", usage=Usage(input_tokens=7, output_tokens=5))
+    assert chunks[-1] == EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5))
 
 
 async def test_the_forms_of_events(server: Recorded) -> None:
@@ -152,7 +152,7 @@ async def test_a_tool_call_without_an_index_or_arguments(server: Recorded) -> No
 async def test_after_the_end_marker_the_answer_is_complete(
     server: Recorded, after: list[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, "USAGE_TIMEOUT", 0.2)
+    monkeypatch.setattr(direct, "USAGE_TIMEOUT_SECONDS", 0.2)
     server.play(*text("a"), event({}, end="stop"), *after)
     assert await read() == [TextChunk("a"), EndChunk(reason="stop")]
 
@@ -246,9 +246,9 @@ async def test_images_go_where_they_are_read(server: Recorded) -> None:
 
     part = [{"type": "image_url", "image_url": {"url": url}} for url in (image.url, remote.url)]
     assert await sent("openai/gpt-4.1") == [{"type": "text", "text": "See"}, *part]
-    assert await sent("openai/fake") == "See\n\n[2 of 2 images left out: this model takes images not at all.]"
+    assert await sent("openai/fake") == "See\n\n[2 of 2 images left out: this model does not read images.]"
     # LiteLLM might fetch an address itself.
-    note = "See\n\n[1 of 2 images left out: this model takes images sent as data, not as addresses.]"
+    note = "See\n\n[1 of 2 images left out: this model reads images only as data, not at addresses.]"
     assert await sent("openai/gpt-4.1", through_litellm=True) == [{"type": "text", "text": note}, part[0]]
 
 
@@ -256,7 +256,7 @@ def test_images_stand_where_they_were_put() -> None:
     url = "data:image/png;base64,aGk="
 
     def parts(text: str, *images: ModelImage) -> list[Any]:
-        (sent,) = wire.messages([ModelMessage(role="user", content=text, images=images)], images=True)
+        (sent,) = wire.build_messages([ModelMessage(role="user", content=text, images=images)], images=True)
         return [part.get("text") or part["image_url"].get("detail", "image") for part in sent["content"]]
 
     assert parts("A\nB", ModelImage(url, at=1), ModelImage(url)) == ["A", "image", "B", "image"]
@@ -275,7 +275,7 @@ def test_images_stand_where_they_were_put() -> None:
 
 def test_a_tool_is_strict_where_its_caller_said_so() -> None:
     tools = tuple(Tool(name="f", description="", parameters={}, strict=strict) for strict in (None, True, False))
-    sent = wire.parameters(ModelRequest(model="openai/x", messages=(), tools=tools))["tools"]
+    sent = wire.build_parameters(ModelRequest(model="openai/x", messages=(), tools=tools))["tools"]
     assert [tool["function"].get("strict") for tool in sent] == [None, True, False]
     assert "strict" not in sent[0]["function"]
 

@@ -11,11 +11,11 @@ import pytest
 
 from llm import embeddings
 from llm.errors import ModelError
-from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Endpoint, Usage
+from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Endpoint, TokenUsage
 from tests.llm.recorded import Recorded
 
 REQUEST = EmbeddingRequest(model="openai/text-embedding-3-small", inputs=("eight by", (1, 2, 3)))
-ESTIMATE = Usage(input_tokens=5, estimated=True)
+ESTIMATE = TokenUsage(input_tokens=5, estimated=True)
 
 
 def answer(vectors: int = 2, **more: object) -> bytes:
@@ -51,7 +51,7 @@ async def test_a_count_that_is_not_told_is_estimated(server: Recorded, vectors: 
 async def test_what_the_provider_refused_has_cost_nothing(server: Recorded) -> None:
     server.refuse(429)
     record = await told(server)
-    assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_rate_limited", Usage())
+    assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_rate_limited", TokenUsage())
 
 
 async def test_what_came_too_late_may_have_to_be_paid(server: Recorded) -> None:

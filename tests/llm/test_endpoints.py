@@ -187,7 +187,7 @@ async def test_names_are_judged_by_all_their_addresses(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
     with pytest.raises(ModelAddressRefused):
-        await addresses.checked("https://models.example/v1", allow_private=False)
+        await addresses.resolve("https://models.example/v1", allow_private=False)
 
 
 async def test_the_connection_goes_to_the_address_that_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
     with pytest.raises(ModelUnavailable):
-        await addresses.checked("https://models.example/v1", allow_private=False)
+        await addresses.resolve("https://models.example/v1", allow_private=False)
 
 
 def test_a_key_is_not_shown() -> None:

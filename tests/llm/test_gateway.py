@@ -8,7 +8,7 @@ import pytest
 
 from llm import gateway
 from llm.errors import ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
-from llm.types import EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, Usage
+from llm.types import EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, TokenUsage
 from tests.live.provider import Provider
 
 
@@ -57,5 +57,5 @@ async def test_reasoning_comes_apart_from_the_answer(provider: Provider, monkeyp
         ReasoningChunk("hm"),
         TextChunk("w0 "),
         TextChunk("w1 "),
-        EndChunk(reason="stop", usage=Usage(input_tokens=7, output_tokens=5)),
+        EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5)),
     ]

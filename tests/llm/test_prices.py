@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from llm import prices
-from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool, Usage
+from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, TokenUsage, Tool
 from tests.agents.test_tokens import SAMPLES
 
 IMAGE = ModelImage("data:image/png;base64,aGk=")
@@ -21,37 +21,40 @@ def request(content: str = "", model: str = "openai/gpt-5-mini", **more: object)
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_tokenizer_finds_more_in_a_text_than_is_reserved(name: str) -> None:
     text, tokens = SAMPLES[name]
-    assert prices.most_read(request(text)) >= tokens
+    assert prices.max_input_tokens(request(text)) >= tokens
 
 
 def test_everything_that_is_sent_is_reserved_for() -> None:
-    plain = prices.most_read(request("x"))
+    plain = prices.max_input_tokens(request("x"))
     call = ModelToolCall(id="c", name="read_file", arguments={"path": "x" * 100})
     called = ModelMessage(role="assistant", content="", tool_calls=(call,))
     tool = Tool(name="read_file", description="d" * 100, parameters={"type": "object"})
     seen = ModelMessage(role="user", content="x", images=(IMAGE,))
-    assert prices.most_read(request("x", messages=(ModelMessage(role="user", content="x"), called))) > plain + 100
-    assert prices.most_read(request("x", tools=(tool,))) > plain + 100 + prices.ABOUT_TOOLS
-    assert prices.most_read(request(messages=(seen,))) == plain + prices.MOST_IMAGE_TOKENS
-    assert prices.most_read(request("x", options={"response_format": "s" * 100})) > plain + 100
+    assert (
+        prices.max_input_tokens(request("x", messages=(ModelMessage(role="user", content="x"), called))) > plain + 100
+    )
+    assert prices.max_input_tokens(request("x", tools=(tool,))) > plain + 100 + prices.MAX_TOOLS_OVERHEAD_TOKENS
+    assert prices.max_input_tokens(request(messages=(seen,))) == plain + prices.MAX_IMAGE_TOKENS
+    assert prices.max_input_tokens(request("x", options={"response_format": "s" * 100})) > plain + 100
 
 
 def test_what_may_be_spent_is_known_before() -> None:
     # 12 bytes and what is around them at $0.25, and 1,000 tokens at $2, for a million.
-    expected = Decimal(12 + prices.AROUND) * Decimal("0.25") + 1000 * 2
-    assert prices.highest_cost(request("Hello, world", max_output_tokens=1000)) == expected / 1_000_000
+    expected = Decimal(12 + prices.MAX_OVERHEAD_TOKENS) * Decimal("0.25") + 1000 * 2
+    assert prices.max_cost(request("Hello, world", max_output_tokens=1000)) == expected / 1_000_000
     # As much as the model says at most.
     assert (
-        prices.highest_cost(request(max_output_tokens=None)) == (prices.AROUND * Decimal("0.25") + 128_000 * 2) / 10**6
+        prices.max_cost(request(max_output_tokens=None))
+        == (prices.MAX_OVERHEAD_TOKENS * Decimal("0.25") + 128_000 * 2) / 10**6
     )
-    assert prices.highest_cost(request(model="somebody/something")) is None
+    assert prices.max_cost(request(model="somebody/something")) is None
 
 
 def test_what_somebody_else_pays_costs_nothing() -> None:
-    usage = Usage(input_tokens=1000, output_tokens=1000)
+    usage = TokenUsage(input_tokens=1000, output_tokens=1000)
     assert prices.cost("openai/gpt-5-mini", usage, own=False) == Decimal("0.00225")
     assert prices.cost("openai/gpt-5-mini", usage, own=True) == 0
-    assert prices.highest_cost(request("x", endpoint=Endpoint(api_key="sk-alice"))) == 0
+    assert prices.max_cost(request("x", endpoint=Endpoint(api_key="sk-alice"))) == 0
 
 
 def test_an_image_is_counted() -> None:

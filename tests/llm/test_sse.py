@@ -1,4 +1,4 @@
-"""Events are the same wherever the network cuts them."""
+"""EventReader are the same wherever the network cuts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm import sse
-from llm.sse import Events, EventTooLongError
+from llm.sse import EventReader, EventTooLongError
 
 LINES = st.lists(st.sampled_from([b"data: a", b"data:b", b"data", b": c", b"event: x", b"data: \xd0\x9f", b"", b""]))
 
@@ -15,26 +15,28 @@ LINES = st.lists(st.sampled_from([b"data: a", b"data:b", b"data", b": c", b"even
 @given(lines=LINES, ends=st.data())
 def test_cuts_change_nothing(lines: list[bytes], ends: st.DataObject) -> None:
     stream = b"".join(line + ends.draw(st.sampled_from([b"\n", b"\r\n"])) for line in lines)
-    whole = Events().feed(stream)
+    whole = EventReader().feed(stream)
     cuts = sorted(ends.draw(st.lists(st.integers(0, len(stream)))))
-    events = Events()
+    events = EventReader()
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert [event for piece in pieces for event in events.feed(piece)] == whole
 
 
 def test_the_standards_own_examples() -> None:
-    assert Events().feed(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
-    assert Events().feed(b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third") == [
+    assert EventReader().feed(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
+    assert EventReader().feed(
+        b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third"
+    ) == [
         b"first event",
         b"second event",
     ]
 
 
 def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LONGEST_EVENT", 1000)
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     with pytest.raises(EventTooLongError):
-        Events().feed(b"data: " + b"x" * 1000)
-    events = Events()
+        EventReader().feed(b"data: " + b"x" * 1000)
+    events = EventReader()
     with pytest.raises(EventTooLongError):
         for _ in range(20):
             events.feed(b"data: " + b"x" * 100 + b"\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from llm.types import CallOutcome, CallRecord, ModelToolCall, Usage
+from llm.types import CallOutcome, CallRecord, ModelToolCall, TokenUsage
 from sessions.models import Session, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
@@ -50,7 +50,7 @@ def model_call(
         outcome=outcome,
         error_code=error_code,
         detail="",
-        usage=Usage(input_tokens=tokens[0], output_tokens=tokens[1]),
+        usage=TokenUsage(input_tokens=tokens[0], output_tokens=tokens[1]),
         cost=None if cost is None else Decimal(cost),
         own_endpoint=own_endpoint,
         started_at=timezone.now(),

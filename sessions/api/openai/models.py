@@ -39,5 +39,5 @@ def described(name: str) -> dict[str, Any]:
 
 
 def _plain() -> list[str]:
-    known = (model.name for model in catalog.known())
+    known = (model.name for model in catalog.all_models())
     return list(dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *known)))

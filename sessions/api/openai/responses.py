@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from llm.types import unpacked
+from llm.types import unpack
 from sessions.api.openai.errors import ANSWER_RESTARTED, OpenAIError
 from sessions.api.openai.turn_stream import Calls, End, Piece, Replaced, Text
 from sessions.turns.completions import TurnResult
@@ -126,7 +126,7 @@ class Whole:
 
 def embeddings(outcome: TurnResult, model: str, *, packed: bool) -> dict[str, Any]:
     """Return an answer of embeddings, as numbers or packed as they are stored."""
-    vectors = [vector if packed else unpacked(vector) for vector in outcome.result]
+    vectors = [vector if packed else unpack(vector) for vector in outcome.result]
     return {
         "object": "list",
         "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],

@@ -48,7 +48,7 @@ class ModelList(Schema):
 @router.get("/llm/models", response={200: ModelList, **ERRORS})
 async def list_models(request: HttpRequest) -> ModelList:
     """List the models of the catalog, the server's own first."""
-    names = dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *(model.name for model in catalog.known())))
+    names = dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *(model.name for model in catalog.all_models())))
     return ModelList(models=[_model(catalog.find(name)) for name in names], default=settings.CODELAB_MODEL)
 
 

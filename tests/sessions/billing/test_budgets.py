@@ -46,7 +46,7 @@ MOST = 3
 @pytest.fixture(autouse=True)
 def _prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # So that a dollar is easy to follow; how much is reserved for what, tests/llm/test_prices.py says.
-    monkeypatch.setattr(prices, "AROUND", 0)
+    monkeypatch.setattr(prices, "MAX_OVERHEAD_TOKENS", 0)
     file = tmp_path / "models.toml"
     file.write_text(CATALOG)
     catalog.use([file])

@@ -17,7 +17,7 @@ from agents.context import Window
 from agents.events import StepFinished
 from agents.loop import Limit
 from llm.errors import ModelBrokenToolCall, ModelError
-from llm.types import ModelImage, ModelRequest, ModelToolCall, Usage
+from llm.types import ModelImage, ModelRequest, ModelToolCall, TokenUsage
 from sessions import tasks
 from sessions.api.errors import STATUS
 from sessions.api.openai import requests
@@ -54,7 +54,7 @@ def finish(claimed: Claim, *calls: str, reason: str = "tool_calls", broken: Sequ
     """Let the model ask for tools; return the kinds of the events."""
     asked = tuple(ModelToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
     wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
-    usage = Usage(input_tokens=7, output_tokens=2, cached_tokens=3)
+    usage = TokenUsage(input_tokens=7, output_tokens=2, cached_tokens=3)
     finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
     step = story.step("", story.model_call(tokens=(7, 2)))
     return [event.kind for event in completions.finish(claimed, step, finished).events]

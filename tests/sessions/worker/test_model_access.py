@@ -68,7 +68,7 @@ async def worker(
     settings.CODELAB_MODEL, settings.CODELAB_AGENTS = MODEL, "single"
     monkeypatch.setenv("OPENAI_API_BASE", provider.url)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(calls, "PAUSE", 0.01)
+    monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 0.01)
     file = tmp_path / "models.toml"
     file.write_text(CATALOG)
     catalog.use([file])
