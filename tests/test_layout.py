@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ PACKAGES = ("codelab", "sessions", "agents", "llm")
 MAX_MODULE_LINES = 300
 MAX_ROOT_MODULES = 12
 MAX_CONTRACT_LINES = 12
+MAX_HOPS = 9
 
 CONTRACTS: list[dict[str, Any]] = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
     "importlinter"
@@ -56,3 +58,13 @@ def test_only_the_gateway_and_its_callers_may_name_litellm() -> None:
     (contract,) = (each for each in CONTRACTS if each["name"] == "Only the gateway imports LiteLLM")
     modules = {f"llm.{path.stem}" for path in (PROJECT / "llm").glob("*.py") if path.stem != "__init__"}
     assert modules - {"llm.gateway"} == {name for name in contract["source_modules"] if name.startswith("llm.")}
+
+
+def test_a_message_passes_nine_files_which_the_architecture_names() -> None:
+    page = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    section = page.split("## A message, hop by hop\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d) \| `([\w/]+\.py)` \|", section, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) <= MAX_HOPS
+    assert {path for _, path in rows} == set(re.findall(r"`([\w/]+\.py)`", section))
+    assert [path for _, path in rows if not (PROJECT / path).exists()] == []
