@@ -69,10 +69,14 @@ openai_api.add_router("", router)
 
 
 class Handler(ASGIHandler):
-    """Django for requests that may be under way for long."""
+    """Django without a thread for each open request.
+
+    It overrides private names of Django, read in django 6.1.3: `_view_middleware` and its two neighbours,
+    `_get_response_async`, `_middleware_chain`. When they change, tests/live/test_openai.py breaks.
+    """
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Put MIDDLEWARE around the views."""
+        """Wrap the views in `MIDDLEWARE`."""
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
@@ -82,7 +86,7 @@ class Handler(ASGIHandler):
         self._middleware_chain = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a request; Django's own gives each one a thread of its own as long as it is under way."""
+        """Serve a request. Django's own method holds a thread for as long as a request is open."""
         await self.handle(scope, receive, send)
 
 

@@ -71,7 +71,7 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
 
 
 def enqueue_turn(turn_id: uuid.UUID) -> None:
-    """Tell the workers of a turn. Never raises: where the broker is away, the sweeper finds the turn."""
+    """Send a task for a turn. Never raises: without the broker, recovery finds the turn."""
     try:
         current_app.send_task("sessions.tasks.advance_turn", (str(turn_id),), retry=False)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The settings: what the manual says of them, where they may come from, and what is said when one is wrong."""
+"""The settings: their manual, their sources, and the sentences about wrong values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from codelab.environment import PROJECT, Environment
 
 SETTINGS = {str(field.validation_alias): field for field in Environment.model_fields.values()}
-#: What .env.example tells besides: what docker-compose.yml reads itself, and the providers' own variables.
+#: Others in .env.example: those that docker-compose.yml reads itself, and the providers' own variables.
 COMPOSE = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
 PROVIDERS = re.compile(r"[A-Z]+_API_(KEY|BASE|VERSION)")
 
 
 def read(settings: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Read the environment in a fresh process that is told nothing else, and print one setting."""
+    """Print one setting in a new process with only these variables."""
     code = f"from codelab.environment import environment; print(environment.{settings or 'port'})"
     bare = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in SETTINGS}
     return subprocess.run(
@@ -66,7 +66,7 @@ def test_the_example_repeats_the_manual(name: str) -> None:
     assert value == ("" if default is None else str(default))
 
 
-def test_the_example_knows_nothing_else() -> None:
+def test_the_example_has_no_other_setting() -> None:
     others = example().keys() - SETTINGS.keys()
     assert {name for name in others if not PROVIDERS.fullmatch(name)} == COMPOSE
 
@@ -115,7 +115,7 @@ def test_a_setting_can_come_from_a_file(tmp_path: Path) -> None:
     assert both.stdout == "set\n"
 
 
-def test_a_wrong_value_in_a_file_is_found_too(tmp_path: Path) -> None:
+def test_a_wrong_value_in_a_file_is_reported_too(tmp_path: Path) -> None:
     port = tmp_path / "port"
     port.write_text("x", encoding="utf-8")
     done = read(PORT_FILE=str(port))

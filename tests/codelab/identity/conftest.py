@@ -1,4 +1,4 @@
-"""What the tests of identity share: credentials of Alice, and counters that begin at zero."""
+"""Fixtures of the identity tests: credentials of Alice, and counters that start at zero."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ PASSWORD = "a long password of alice"
 
 @pytest.fixture(scope="session")
 def signing_key() -> SigningKey:
-    """A key pair, because making one takes a second of a busy processor."""
+    """A key pair, shared because creating one takes a second on a busy processor."""
     return keys._new_key()
 
 
 @pytest.fixture(autouse=True)
 def _fresh(settings: Settings) -> Iterator[None]:
-    """Forget what processes remember: counts, and the keys of another test's database. Hash passwords quickly."""
+    """Clear counters and the cached keys of another test's database. Hash passwords quickly."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         for key in client.scan_iter(f"{rate_limits.KEY_PREFIX}*"):
@@ -47,7 +47,7 @@ def _fresh(settings: Settings) -> Iterator[None]:
 
 @pytest.fixture
 async def loop() -> AsyncIterator[None]:
-    """Close what belongs to the loop of one test."""
+    """Close the connections of one test's event loop."""
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
@@ -56,7 +56,7 @@ async def loop() -> AsyncIterator[None]:
 
 @pytest.fixture
 def editor(db: None, signing_key: SigningKey) -> Client:
-    """The public client that the original's editor is, and a key that signs its tokens."""
+    """The original editor's public client, and a key that signs its tokens."""
     SigningKey.objects.get_or_create(
         kid=signing_key.kid,
         defaults={"private_pem": signing_key.private_pem, "public_jwk": signing_key.public_jwk},
@@ -72,7 +72,7 @@ def token_pair(alice: User, editor: Client) -> TokenPair:
 
 @pytest.fixture
 def quick(settings: Settings) -> Settings:
-    """Credentials of open sockets are looked at ten times a second."""
+    """Check the credentials of open sockets ten times a second."""
     settings.CODELAB_RECHECK_SECONDS = 0.1
     return settings
 
@@ -86,11 +86,11 @@ def key(alice: User) -> str:
 class Socket(WebsocketCommunicator):
     """A socket to the service inside this process."""
 
-    #: What the server has chosen.
+    #: The subprotocol that the server chose.
     subprotocol: str | None = None
 
-    # Channels' own have the threads keep their connections to the database while they wait, and for ever once two of
-    # them have waited at the same time.
+    # With Channels' own methods the threads keep their database connections while they wait, and forever once two have
+    # waited at the same time.
 
     async def send_input(self, message: Any) -> Any:
         return await ApplicationCommunicator.send_input(self, message)  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ class Socket(WebsocketCommunicator):
 
 
 class Caller:
-    """A client of the service inside this process: requests and sockets with the same credentials."""
+    """A client inside this process: requests and sockets with the same credentials."""
 
     def __init__(self, token: str | None = None, *, address: str = "127.0.0.1", **headers: str) -> None:
         self.headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **headers}
@@ -114,7 +114,7 @@ class Caller:
         )
 
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> Any:
-        """Send a request from a test that has a loop; it is handled in that loop."""
+        """Send a request from an async test; its loop handles it."""
         return await in_thread(self.request)(method, path, body, **headers)
 
     @asynccontextmanager
@@ -133,14 +133,14 @@ class Caller:
 
 
 async def receive(socket: Socket, timeout: float = 20) -> dict[str, Any]:
-    """Return the next frame, or the code the socket was closed with."""
+    """Return the next frame, or the code with which the socket was closed."""
     output = await socket.receive_output(timeout)
     if output["type"] == "websocket.close":
         return {"closed": output["code"]}
     return dict(json.loads(output["text"]))
 
 
-async def said(socket: Socket, content: str = "/say hello") -> dict[str, Any]:
-    """Send a message and return what tells whether it was taken: its event, or a refusal."""
+async def send_message(socket: Socket, content: str = "/say hello") -> dict[str, Any]:
+    """Send a message and return its event, or the error."""
     await socket.send_to(text_data=json.dumps({"type": "user_message", "content": content}))
     return await receive(socket)

@@ -1,7 +1,7 @@
-"""The access matrix: every URL, frame and admin page, for everybody who may come. What has no row here fails.
+"""The access matrix: every URL, frame and admin page, for every kind of caller. A route without a row fails.
 
-A row says what a route is about. What each caller gets follows from that, and is the same for all routes of a kind.
-Add a row with the route; nobody has to think of the callers again.
+A row says what a route is about, which decides what each kind of caller gets. Add a row together with a route; the
+callers follow.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 CANARY = "canary that only Alice may see"
 EXPIRED = (401, "TOKEN_EXPIRED")
-NOBODY = (401, "not_signed_in")
+NOT_SIGNED_IN = (401, "not_signed_in")
 
 
 class About(Enum):
-    #: Anybody may ask, and gets the same.
+    #: Public; every caller gets the same.
     NOTHING = "nothing"
-    #: Whoever asks, gets or changes what is his own.
+    #: Each caller reads or changes their own data.
     CALLER = "the caller"
-    #: One thing of Alice, by its name.
+    #: One object of Alice, by its id.
     ALICES = "something of Alice"
     #: A page of the admin; the second half of this file.
     ADMIN = "the admin"
@@ -83,13 +83,13 @@ class About(Enum):
 @dataclass(frozen=True)
 class Row:
     about: About
-    #: What stands in the path; another value of the same shape is missing.
+    #: Values of the path; `missing` has the same shape and does not exist.
     values: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     body: Any = None
-    #: What whoever may gets.
+    #: The status for callers with access.
     status: int = 200
-    #: The answer is a stream that ends when its reader goes.
+    #: The answer is a stream that ends when its reader disconnects.
     endless: bool = False
 
 
@@ -112,7 +112,7 @@ PROJECT = {"values": {"project_id": ID.format(6)}, "missing": {"project_id": ID.
 
 
 def in_project(**names: str) -> Any:
-    """Return what is in Alice's project, and what of the same name is in no project."""
+    """Return names in Alice's project, and the same names in a project that does not exist."""
     return {"values": {**PROJECT["values"], **names}, "missing": {**PROJECT["missing"], **names}}
 
 
@@ -161,7 +161,7 @@ ROWS = {
     "DELETE api/v1/sessions/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/pending-approvals": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/tool-calls": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
-    # What is sent is no picture; whoever sends it sends it to a session of his own.
+    # The body is not an image; each caller uploads to a session of their own.
     "POST api/v1/sessions/<path:session_id>/images": Row(About.CALLER, values=ONE["values"], status=400),
     "GET api/v1/sessions/<path:session_id>/images/<image_id>": Row(About.ALICES, **ONES_IMAGE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/settings": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ ROWS = {
     "GET v1/openapi.json": Row(About.NOTHING),
     "GET v1/models": Row(About.CALLER),
     "GET v1/models/<path:model>": Row(About.CALLER, values={"model": "scripted"}),
-    # Whoever asks gets an answer of his own; these are refused before a worker is needed.
+    # Each caller gets their own answer; these are refused before a worker is needed.
     "POST v1/chat/completions": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
     "POST v1/embeddings": Row(About.CALLER, body={"model": "none", "input": "x"}, status=404),
     "GET my/": Row(About.NOTHING, status=404),
@@ -238,7 +238,7 @@ ROWS = {
 
 
 def paths(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """Yield the paths of the URLconf, those of the admin left out."""
+    """Yield the paths of the URLconf, without the admin."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
         path = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLResolver):
@@ -250,7 +250,7 @@ def paths(patterns: Any = None, prefix: str = "") -> Iterator[str]:
 
 
 def routes() -> set[str]:
-    """Return each path with each method that it has."""
+    """Return each path with each of its methods."""
     described = {
         path.removeprefix("/"): [method.upper() for method in operations]
         for each, prefix in ((api, "/api/v1/"), (plugin_api, "/my/"), (openai_api, "/v1/"))
@@ -267,11 +267,11 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 
 @pytest.fixture
 def session(alice: User) -> Session:
-    """A session of Alice with an answer, a tool that waits, and a turn that can be cancelled."""
+    """A session of Alice with an answer, a waiting tool and a turn that can be cancelled."""
     session = open_session(alice.pk, "alices")
     accepted = inbox.accept_message(session.pk, CANARY)
     claimed = story.claim(accepted.turn_id)
-    # A name that a row can know.
+    # An id that a row can name.
     waiting = inbox.accept_message(session.pk, CANARY)
     Message.objects.filter(pk=waiting.message_id).update(id=MESSAGE)
     tool_calls.request_tools(claimed, story.step("x"), [read_call("alices-call"), write_call("alices-question")])
@@ -284,7 +284,7 @@ def session(alice: User) -> Session:
 
 
 def _project(alice: User) -> None:
-    """The same for the plugin: a project of Alice with a session and its calls."""
+    """Create the same for the plugin: a project of Alice with a session and its calls."""
     project = Project.objects.create(id=PROJECT["values"]["project_id"], owner=alice, name=CANARY)
     chat = open_session(alice.pk, CHAT["values"]["session_id"])
     Session.objects.filter(pk=chat.pk).update(id=chat.key, project=project)
@@ -301,7 +301,7 @@ def _project(alice: User) -> None:
 
 @pytest.fixture
 def people(alice: User, bob: User, editor: Client, settings: Settings) -> dict[str, Caller]:
-    """Everybody who may come, by the name of a column."""
+    """Every kind of caller by name."""
 
     def token(user: User) -> TokenPair:
         return token_families.begin(user, editor, "api:read api:write", address="", refreshable=True)
@@ -314,7 +314,7 @@ def people(alice: User, bob: User, editor: Client, settings: Settings) -> dict[s
     settings.CODELAB_ACCESS_TOKEN_SECONDS = 900
     staff = Caller()
     staff.browser.force_login(User.objects.create_superuser("staff"))
-    # Owned by Alice, so that her column is about something.
+    # Owned by Alice, so that the owner has something to delete.
     ApiKey.objects.create(id=KEY["values"]["key_id"], user=alice, name=CANARY, prefix="clk_", digest=b"x" * 32)
     return {
         "anonymous": Caller(),
@@ -341,21 +341,21 @@ def send(caller: Caller, route: str, values: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("route", sorted(ROWS))
-async def test_everybody_gets_what_the_row_says(route: str, session: Session, people: dict[str, Caller]) -> None:
+async def test_each_caller_gets_what_the_row_says(route: str, session: Session, people: dict[str, Caller]) -> None:
     row = ROWS[route]
     ask = in_thread(send)
     got = {name: await ask(caller, route, row.values) for name, caller in people.items() if name != "owner"}
-    # Last, because it may change what the others must not even see.
+    # Last, because the owner's request may change what the others must not see.
     got["owner"] = await ask(people["owner"], route, row.values)
     if row.about is About.NOTHING:
         assert {response.status_code for response in got.values()} <= {row.status, 302}
         assert all(CANARY not in body(response) for response in got.values())
         return
     if " v1/" in route:
-        # In OpenAI's words.
+        # In OpenAI's error format.
         assert {problem(got[name]) for name in ("anonymous", "expired", "revoked")} == {(401, "invalid_api_key")}
     else:
-        assert problem(got["anonymous"]) == NOBODY
+        assert problem(got["anonymous"]) == NOT_SIGNED_IN
         assert problem(got["expired"]) == problem(got["revoked"]) == EXPIRED
     assert got["owner"].status_code == row.status, "" if row.endless else body(got["owner"])
     if row.endless:
@@ -367,10 +367,10 @@ async def test_everybody_gets_what_the_row_says(route: str, session: Session, pe
         else:
             missing = await ask(people[name], route, row.missing)
             assert got[name].status_code == missing.status_code == 404
-            told = body(got[name])
+            text = body(got[name])
             for mine, absent in zip(row.values.values(), row.missing.values(), strict=True):
-                told = told.replace(mine, absent)
-            assert told == body(missing)
+                text = text.replace(mine, absent)
+            assert text == body(missing)
 
 
 def body(response: Any) -> str:
@@ -378,14 +378,14 @@ def body(response: Any) -> str:
 
 
 def problem(response: Any) -> tuple[int, str]:
-    told = json.loads(body(response))
-    return response.status_code, told.get("error_code") or told["error"]["code"]
+    error = json.loads(body(response))
+    return response.status_code, error.get("error_code") or error["error"]["code"]
 
 
 # Sockets
 
 FRAMES: dict[str, tuple[dict[str, Any], str]] = {
-    # What is sent, and what somebody else gets who sends it to a session that has the name of Alice's.
+    # The frame, and the answer for another user whose session has the same key as Alice's.
     "user_message": ({"content": "/say x"}, "agent_switched"),
     "tool_result": ({"call_id": "alices-call", "result": {}}, "unknown_tool_call"),
     "cancel": ({}, "nothing_to_cancel"),
@@ -409,7 +409,7 @@ def test_every_frame_and_every_socket_has_a_row() -> None:
 
 @pytest.mark.parametrize("kind", sorted(FRAMES))
 @pytest.mark.parametrize("path", sorted(SOCKETS.values()))
-async def test_a_frame_reaches_nothing_of_somebody_else(
+async def test_a_frame_reaches_nothing_of_another_user(
     kind: str, path: str, session: Session, people: dict[str, Caller]
 ) -> None:
     fields, expected = FRAMES[kind]
@@ -423,7 +423,7 @@ async def test_a_frame_reaches_nothing_of_somebody_else(
         async with people[name].socket(f"{path}?stream=messages".format("alices"), **headers) as socket:
             await socket.send_to(text_data=json.dumps({"type": kind, **fields}))
             if kind == "user_message" and path.startswith("/ws"):
-                assert await socket.receive_nothing(0.5), "taken, and nothing to say of it yet"
+                assert await socket.receive_nothing(0.5), "accepted, and nothing to report yet"
             else:
                 frame = await receive(socket)
                 assert expected in (frame.get("error_code"), frame["type"])
@@ -456,7 +456,7 @@ PAGES: dict[type[Model], set[str]] = {
     User: READ | {"add", "delete", "password_change"},
     Group: READ | {"add", "delete"},
 }
-#: Whose pages are for everybody who works in the admin, or for getting in.
+#: Pages for all staff, or for signing in.
 GENERAL = {
     "index",
     "login",
@@ -503,7 +503,7 @@ def test_every_model_and_page_of_the_admin_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("model", sorted(PAGES, key=str), ids=str)
-def test_a_page_of_the_admin_is_for_staff_who_may(
+def test_a_page_of_the_admin_is_for_permitted_staff(
     model: type[Model], rows: dict[type[Model], Model], people: dict[str, Caller], alice: User
 ) -> None:
     clerk = Browser()
@@ -533,7 +533,7 @@ def operator(people: dict[str, Caller]) -> Browser:
     return people["staff"].browser
 
 
-def test_a_key_made_in_the_admin_is_shown_once(operator: Browser, alice: User) -> None:
+def test_a_key_created_in_the_admin_is_shown_once(operator: Browser, alice: User) -> None:
     form = {"user": str(alice.pk), "name": "ci", "scopes": ["api:read"], "expires_at_0": "", "expires_at_1": ""}
     response = operator.post("/admin/identity/apikey/add/", form)
     page = response.content.decode()
@@ -564,7 +564,7 @@ def test_credentials_are_revoked_in_the_admin(
     assert row.revoked_at is not None
 
 
-# The page for signing in
+# The sign-in page
 
 
 def test_a_user_signs_in_on_the_page_and_out_again(alice: User) -> None:
@@ -585,7 +585,7 @@ def test_a_user_signs_in_on_the_page_and_out_again(alice: User) -> None:
 
 
 @pytest.mark.parametrize("path", ["/login", "/admin/login/"])
-def test_passwords_can_be_guessed_at_no_door(alice: User, path: str) -> None:
+def test_every_sign_in_limits_guesses(alice: User, path: str) -> None:
     browser = Browser()
     form = {"username": "alice", "password": "wrong"}
     for _ in range(5):

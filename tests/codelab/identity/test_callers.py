@@ -1,4 +1,4 @@
-"""Who gets in over REST and over sockets, by every kind of credential, and who is turned away with which words."""
+"""Every kind of credential over REST and sockets: which are admitted, and which are refused with which code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sessions.database import in_thread
 from sessions.models import ModelCall, Session, Turn
 from sessions.turns import inbox
 from sessions.turns.sessions import open_session
-from tests.codelab.identity.conftest import Caller, Socket, receive, said
+from tests.codelab.identity.conftest import Caller, Socket, receive, send_message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("loop")]
 
@@ -32,7 +32,7 @@ def code(response: Any) -> tuple[int, str]:
 
 
 async def refused(socket: Socket) -> tuple[str, int]:
-    """Return the code of the error frame, and the code with which the socket is then closed."""
+    """Return the code of the error frame and the close code after it."""
     frame, end = await receive(socket), await receive(socket)
     assert frame["content"] == frame["error"]
     return frame["error_code"], end["closed"]
@@ -47,7 +47,7 @@ def test_a_token_and_a_key_open_the_api(alice: User, token_pair: TokenPair, key:
     assert list(Session.objects.values_list("owner__username", "key")) == [("alice", "mine")]
 
 
-def test_nobody_gets_in_without_a_credential() -> None:
+def test_a_request_without_a_credential_is_refused() -> None:
     response = Caller().request("GET", "/api/v1/sessions")
     assert code(response) == (401, "not_signed_in")
     assert response["WWW-Authenticate"] == 'Bearer realm="codelab"'
@@ -83,7 +83,7 @@ def test_two_good_credentials_of_two_users_are_an_error(bob: User, token_pair: T
     assert code(response) == (401, "TOKEN_INVALID")
 
 
-def test_a_token_in_the_address_is_refused(token_pair: TokenPair, key: str) -> None:
+def test_a_token_in_the_url_is_refused(token_pair: TokenPair, key: str) -> None:
     for query in (
         f"token={token_pair.access_token}",
         f"access_token={token_pair.access_token}",
@@ -112,12 +112,12 @@ def test_open_access_is_for_this_machine_only(alice: User, settings: Settings) -
         assert code(response) == (401, "not_signed_in"), header
 
 
-def test_an_old_cookie_is_no_error_because_browsers_send_it_unasked(alice: User, settings: Settings) -> None:
+def test_an_old_cookie_is_not_an_error_because_browsers_send_it_by_themselves(alice: User, settings: Settings) -> None:
     settings.OPEN_ACCESS_USER = "alice"
     assert Caller(Cookie="sessionid=forged").request("GET", "/api/v1/sessions").status_code == 200
 
 
-def test_a_key_that_may_only_read_cannot_write(alice: User) -> None:
+def test_a_read_only_key_cannot_write(alice: User) -> None:
     _, secret = api_keys.create(alice, name="x", scopes="api:read", expires_at=None, address="")
     caller = Caller(secret)
     assert caller.request("GET", "/api/v1/sessions").status_code == 200
@@ -140,7 +140,7 @@ def test_an_expired_and_a_revoked_credential_say_so(alice: User, token_pair: Tok
     assert code(Caller(token_pair.access_token).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
 
 
-def test_a_user_who_is_switched_off_is_out(alice: User, token_pair: TokenPair, key: str) -> None:
+def test_a_deactivated_user_is_signed_out(alice: User, token_pair: TokenPair, key: str) -> None:
     User.objects.update(is_active=False)
     for secret in (token_pair.access_token, key):
         assert code(Caller(secret).request("GET", "/api/v1/sessions")) == (401, "TOKEN_EXPIRED")
@@ -172,7 +172,9 @@ def test_an_api_key_is_shown_once_listed_and_revoked(token_pair: TokenPair, bob:
     assert list(AuditEntry.objects.values_list("kind", flat=True).order_by("pk"))[-1] == "api_key_revoke"
 
 
-def test_a_key_makes_no_keys_and_nobody_gives_more_than_he_has(alice: User, editor: Client, key: str) -> None:
+def test_a_key_cannot_create_keys_and_a_user_cannot_grant_a_missing_scope(
+    alice: User, editor: Client, key: str
+) -> None:
     assert code(Caller(key).request("POST", "/api/v1/api-keys", {"name": "x"})) == (403, "insufficient_scope")
     made = token_families.begin(alice, editor, "api:write", address="", refreshable=False)
     response = Caller(made.access_token).request("POST", "/api/v1/api-keys", {"name": "x", "scopes": ["api:read"]})
@@ -190,7 +192,7 @@ def test_a_key_makes_no_keys_and_nobody_gives_more_than_he_has(alice: User, edit
 async def test_a_socket_is_opened_by_header_subprotocol_and_ticket(token_pair: TokenPair, key: str) -> None:
     for number, secret in enumerate((token_pair.access_token, key)):
         async with Caller(secret).socket(f"/api/v1/ws/a{number}") as socket:
-            assert (await said(socket))["type"] == ANSWERED
+            assert (await send_message(socket))["type"] == ANSWERED
         for start in ("codelab.token.", "bearer."):
             for real, chosen in ((["codelab.v1"], "codelab.v1"), (["codelab.v2"], "codelab.v2"), ([], None)):
                 async with Caller().socket("/api/v1/ws/b", [f"{start}{secret}", *real]) as socket:
@@ -201,7 +203,7 @@ async def test_a_socket_is_opened_by_header_subprotocol_and_ticket(token_pair: T
     ticket = asked.json()
     assert ticket["expires_in"] == 60
     async with Caller().socket(f"/api/v1/ws/c?ticket={ticket['ticket']}") as socket:
-        assert (await said(socket))["type"] == ANSWERED
+        assert (await send_message(socket))["type"] == ANSWERED
     owners = await in_thread(lambda: set(Session.objects.values_list("owner__username", flat=True)))()
     assert owners == {"alice"}
 
@@ -219,7 +221,7 @@ async def test_a_socket_is_opened_by_header_subprotocol_and_ticket(token_pair: T
         ("/ws/x?token=eyJhbGciOiJSUzI1NiJ9.e30.x", [], {}, "TOKEN_INVALID"),
     ],
 )
-async def test_a_socket_without_a_good_credential_is_told_and_closed(
+async def test_a_socket_without_a_valid_credential_gets_an_error_and_is_closed(
     path: str, subprotocols: list[str], headers: dict[str, str], expected: str
 ) -> None:
     async with Caller().socket(path, subprotocols, **headers) as socket:
@@ -231,20 +233,20 @@ async def test_a_page_of_a_foreign_origin_is_refused_whatever_it_sends(key: str)
         assert await refused(socket) == ("origin_not_allowed", 4403)
 
 
-async def test_a_ticket_is_good_once_for_one_session_and_a_minute(key: str) -> None:
+async def test_a_ticket_is_valid_once_for_one_session_and_a_minute(key: str) -> None:
     def ticket() -> str:
         return str(Caller(key).request("POST", "/api/v1/ws-ticket", {"session_id": "mine"}).json()["ticket"])
 
     one = await in_thread(ticket)()
     paths = [f"/ws/mine?ticket={one}"] * 5
 
-    async def gets_in(path: str) -> bool:
+    async def is_admitted(path: str) -> bool:
         async with Caller().socket(path) as socket:
             await socket.send_to(text_data='{"type": "cancel"}')
             return bool((await receive(socket))["error_code"] == "nothing_to_cancel")
 
-    assert sorted(await asyncio.gather(*map(gets_in, paths))) == [False] * 4 + [True]
-    assert not await gets_in(f"/ws/other?ticket={await in_thread(ticket)()}")
+    assert sorted(await asyncio.gather(*map(is_admitted, paths))) == [False] * 4 + [True]
+    assert not await is_admitted(f"/ws/other?ticket={await in_thread(ticket)()}")
     late = await in_thread(ticket)()
     await in_thread(Ticket.objects.update)(expires_at=timezone.now())
     async with Caller().socket(f"/ws/mine?ticket={late}") as socket:
@@ -259,7 +261,7 @@ async def test_a_ticket_is_good_once_for_one_session_and_a_minute(key: str) -> N
     ("method", "path"),
     [("POST", "/api/v1/sessions"), ("GET", "/api/v1/sessions/mine"), ("GET", "/api/v1/sessions/mine/history")],
 )
-async def test_the_editors_socket_gets_in_after_its_session_was_opened_by_rest(
+async def test_the_editors_socket_is_admitted_after_rest_opened_its_session(
     alice: User, token_pair: TokenPair, method: str, path: str
 ) -> None:
     editor = Caller(token_pair.access_token, address="192.0.2.7")
@@ -267,14 +269,14 @@ async def test_the_editors_socket_gets_in_after_its_session_was_opened_by_rest(
     answer = (await editor.ask(method, path)).json()
     key = answer.get("id") or answer["session_id"]
     async with Caller(address="192.0.2.7").socket(f"/api/v1/ws/{key}") as socket:
-        assert (await said(socket))["type"] == ANSWERED
+        assert (await send_message(socket))["type"] == ANSWERED
     assert await in_thread(Session.objects.count)() == (2 if method == "POST" else 1)
 
 
-async def test_a_socket_without_credentials_gets_in_nowhere_else(
+async def test_a_socket_without_credentials_is_admitted_nowhere_else(
     alice: User, bob: User, token_pair: TokenPair, key: str, settings: Settings
 ) -> None:
-    async def gets_in(address: str = "192.0.2.7", path: str = "/ws/mine", **headers: str) -> bool:
+    async def is_admitted(address: str = "192.0.2.7", path: str = "/ws/mine", **headers: str) -> bool:
         async with Caller(address=address).socket(path, **headers) as socket:
             await socket.send_to(text_data='{"type": "cancel"}')
             return bool((await receive(socket))["error_code"] == "nothing_to_cancel")
@@ -283,34 +285,34 @@ async def test_a_socket_without_credentials_gets_in_nowhere_else(
         caller = Caller(secret, address="192.0.2.7")
         assert caller.request("POST", "/api/v1/sessions", {"session_id": key}).status_code == 200
 
-    assert not await gets_in()
+    assert not await is_admitted()
     await in_thread(open_by_rest)(token_pair.access_token)
-    assert await gets_in()
-    assert not await gets_in(address="192.0.2.8")
-    assert not await gets_in(path="/ws/other")
-    assert not await gets_in(Origin="http://testserver"), "a page is no editor"
+    assert await is_admitted()
+    assert not await is_admitted(address="192.0.2.8")
+    assert not await is_admitted(path="/ws/other")
+    assert not await is_admitted(Origin="http://testserver"), "a page is not an editor"
     await in_thread(SessionOpening.objects.update)(opened_at=timezone.now() - timedelta(minutes=11))
-    assert not await gets_in()
+    assert not await is_admitted()
     await in_thread(open_by_rest)(token_pair.access_token)
-    assert await gets_in()
-    # Two users behind one address who have given their sessions one name: nobody can tell whose it is.
+    assert await is_admitted()
+    # Two users behind one address have sessions with the same key: the socket could belong to either.
     _, bobs = await in_thread(api_keys.create)(bob, name="x", scopes="api:read api:write", expires_at=None, address="")
     await in_thread(open_by_rest)(bobs)
-    assert not await gets_in()
+    assert not await is_admitted()
     await in_thread(ApiKey.objects.filter(user=bob).update)(revoked_at=timezone.now())
-    assert await gets_in()
+    assert await is_admitted()
     settings.CODELAB_OPENED_SESSION_SECONDS = 0
-    assert not await gets_in()
+    assert not await is_admitted()
     settings.CODELAB_OPENED_SESSION_SECONDS = 600
     await in_thread(TokenFamily.objects.update)(revoked_at=timezone.now())
-    assert not await gets_in()
+    assert not await is_admitted()
 
 
-# What ends while a socket is open
+# Sign-outs while a socket is open
 
 
 async def end_of(socket: Socket) -> tuple[str, int]:
-    """Return the last error's code and the close code; whatever comes before them is allowed."""
+    """Return the last error's code and the close code; anything may come before them."""
     while True:
         frame = await receive(socket)
         if frame.get("error_code") == "TOKEN_EXPIRED":
@@ -324,7 +326,7 @@ async def test_an_open_socket_is_closed_when_its_credential_is_revoked(
         Caller(token_pair.access_token).socket("/api/v1/ws/a") as by_token,
         Caller(key).socket("/ws/b") as by_key,
     ):
-        assert (await said(by_token))["type"] == ANSWERED
+        assert (await send_message(by_token))["type"] == ANSWERED
         await in_thread(ApiKey.objects.update)(revoked_at=timezone.now())
         assert await end_of(by_key) == ("TOKEN_EXPIRED", 4401)
         await in_thread(token_families.revoke)(await in_thread(TokenFamily.objects.select_related("client").get)())
@@ -349,7 +351,7 @@ async def test_a_browsers_socket_is_closed_when_it_signs_out(alice: User, quick:
         assert await end_of(socket) == ("TOKEN_EXPIRED", 4401)
 
 
-async def test_nothing_is_shown_after_a_revocation_was_noticed(alice: User, key: str, quick: Settings) -> None:
+async def test_a_socket_receives_nothing_after_its_revocation(alice: User, key: str, quick: Settings) -> None:
     async with Caller(key).socket("/ws/a") as socket:
         session = await in_thread(Session.objects.get)() if await settled(socket) else None
         assert session
@@ -364,12 +366,12 @@ async def settled(socket: Socket) -> bool:
     return bool((await receive(socket))["error_code"] == "nothing_to_cancel")
 
 
-async def test_a_key_that_may_only_read_follows_and_says_nothing(alice: User) -> None:
+async def test_a_read_only_key_follows_a_session_and_cannot_write(alice: User) -> None:
     _, secret = await in_thread(api_keys.create)(alice, name="x", scopes="api:read", expires_at=None, address="")
     async with Caller(secret).socket("/ws/a", ["codelab.v2"]) as socket:
         await socket.send_to(text_data='{"type": "hello"}')
         assert (await receive(socket))["type"] == "welcome"
-        assert (await said(socket))["error_code"] == "insufficient_scope"
+        assert (await send_message(socket))["error_code"] == "insufficient_scope"
         await socket.send_to(text_data='{"type": "hello"}')
         assert (await receive(socket))["type"] == "welcome", "the socket lives on"
     _, secret = await in_thread(api_keys.create)(alice, name="x", scopes="api:write", expires_at=None, address="")
@@ -384,7 +386,7 @@ def limited(settings: Settings, **limits: str) -> None:
     settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, **limits}
 
 
-async def test_a_user_may_open_so_many_sockets_and_not_one_more(key: str, settings: Settings) -> None:
+async def test_a_users_sockets_are_limited(key: str, settings: Settings) -> None:
     limited(settings, connections="2/minute")
     for _ in range(2):
         async with Caller(key).socket("/ws/a") as socket:
@@ -395,7 +397,7 @@ async def test_a_user_may_open_so_many_sockets_and_not_one_more(key: str, settin
     assert 0 < frame["retry_after"] <= 60
 
 
-async def test_an_address_may_open_ten_times_as_many_and_not_one_more(settings: Settings) -> None:
+async def test_an_address_may_open_ten_times_as_many_sockets(settings: Settings) -> None:
     limited(settings, connections="1/minute")
     codes = []
     for _ in range(11):
@@ -404,7 +406,7 @@ async def test_an_address_may_open_ten_times_as_many_and_not_one_more(settings: 
     assert codes == ["not_signed_in"] * 10 + ["rate_limited"]
 
 
-async def test_a_user_may_send_so_many_frames_and_not_one_more(key: str, settings: Settings) -> None:
+async def test_a_users_frames_and_requests_are_limited(key: str, settings: Settings) -> None:
     limited(settings, messages="3/minute")
     async with Caller(key).socket("/ws/a") as socket:
         for _ in range(3):
@@ -419,14 +421,14 @@ async def test_a_user_may_send_so_many_frames_and_not_one_more(key: str, setting
     assert (await Caller(key).ask("GET", "/api/v1/sessions")).status_code == 200
 
 
-async def test_a_user_may_begin_so_many_turns_and_not_one_more(key: str, settings: Settings) -> None:
+async def test_a_users_turns_are_limited(key: str, settings: Settings) -> None:
     limited(settings, turns="2/minute")
     body = {"session_id": "a", "message": "/say hello"}
     statuses = [(await Caller(key).ask("POST", "/api/v1/message", body)).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 
 
-async def test_the_door_for_models_counts_with_the_turns(alice: User, key: str, settings: Settings) -> None:
+async def test_openai_requests_count_as_turns(alice: User, key: str, settings: Settings) -> None:
     limited(settings, turns="1/minute")
     assert (await Caller(key).ask("POST", "/api/v1/message", {"session_id": "s", "message": "x"})).status_code == 200
     asked = {"model": "scripted", "messages": [{"role": "user", "content": "x"}]}
@@ -435,11 +437,11 @@ async def test_the_door_for_models_counts_with_the_turns(alice: User, key: str, 
         error = response.json()["error"]
         assert (response.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
         assert 0 < int(response["Retry-After"]) <= 60
-    # Looking at the models is no turn.
+    # Listing the models is not a turn.
     assert (await Caller(key).ask("GET", "/v1/models")).status_code == 200
 
 
-async def test_a_user_may_use_so_many_tokens_of_the_model(alice: User, key: str, settings: Settings) -> None:
+async def test_a_users_model_tokens_are_limited(alice: User, key: str, settings: Settings) -> None:
     limited(settings, tokens="100/day")
     caller, body = Caller(key), {"session_id": "a", "message": "/say hello"}
 
@@ -465,7 +467,7 @@ async def test_a_user_may_use_so_many_tokens_of_the_model(alice: User, key: str,
     assert (await caller.ask("POST", "/api/v1/message", body)).status_code == 200
     await in_thread(call)()
     await in_thread(ModelCall.objects.update)(created_at=timezone.now() - timedelta(hours=23))
-    # Nobody gets more by deleting.
+    # Deleting a session does not refund its tokens.
     assert (await caller.ask("DELETE", "/api/v1/sessions/a")).status_code == 200
     response = await caller.ask("POST", "/api/v1/message", body)
     assert code(response) == (429, "rate_limited")
@@ -481,13 +483,13 @@ def test_without_redis_each_process_counts_by_itself(key: str, settings: Setting
         started = time.monotonic()
         statuses = [Caller(key).request("POST", "/api/v1/sessions").status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
-        # It is asked once, not at every use; the margin is for a busy machine.
+        # Redis is tried once, not at every use; the margin is for a busy machine.
         assert time.monotonic() - started < 10
     finally:
         rate_limits._redis_retry_at = 0.0
 
 
-def test_the_open_service_of_one_machine_has_no_limits(alice: User, settings: Settings) -> None:
+def test_open_access_on_one_machine_has_no_limits(alice: User, settings: Settings) -> None:
     limited(settings, messages="1/minute", turns="1/minute", tokens="1/day")
     settings.OPEN_ACCESS_USER = "alice"
     for _ in range(5):
@@ -497,7 +499,7 @@ def test_the_open_service_of_one_machine_has_no_limits(alice: User, settings: Se
 # Upkeep
 
 
-def test_what_is_of_no_use_any_more_is_deleted(alice: User, token_pair: TokenPair, key: str) -> None:
+def test_expired_rows_are_deleted(alice: User, token_pair: TokenPair, key: str) -> None:
     Caller(key).request("POST", "/api/v1/ws-ticket", {"session_id": "a"})
     Caller(key).request("POST", "/api/v1/sessions", {"session_id": "a"})
     delete_expired()

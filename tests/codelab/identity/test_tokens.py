@@ -1,4 +1,4 @@
-"""The token endpoint, byte for byte what the original's clients read; access tokens, and who cannot make one."""
+"""The token endpoint, byte for byte as the original's clients read it; access tokens and forgeries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from codelab.identity.models import AuditEntry, Client, RefreshToken, SigningKey
 from codelab.identity.token_families import TokenPair
 from tests.codelab.identity.conftest import PASSWORD
 
-# Requests use the database in threads of their own, which see only what is committed.
+# Requests use the database in other threads, which see only committed rows.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 EDITOR = {"client_id": "codelab-flutter-app"}
@@ -47,7 +47,7 @@ def kinds() -> list[str]:
     return list(AuditEntry.objects.order_by("created_at", "pk").values_list("kind", flat=True))
 
 
-def test_a_password_gets_what_the_editor_reads(alice: User, editor: Client) -> None:
+def test_a_password_grant_has_the_fields_that_the_editor_reads(alice: User, editor: Client) -> None:
     response = post(SIGN_IN)
     body = response.json()
     assert response.status_code == 200
@@ -58,7 +58,7 @@ def test_a_password_gets_what_the_editor_reads(alice: User, editor: Client) -> N
     assert kinds() == ["login_success"]
 
 
-def test_an_e_mail_address_will_do_for_a_name(alice: User, bob: User, editor: Client) -> None:
+def test_an_e_mail_address_works_as_a_name(alice: User, bob: User, editor: Client) -> None:
     User.objects.filter(pk=alice.pk).update(email="Alice@example.com")
     assert post({**SIGN_IN, "username": "alice@example.com"}).status_code == 200
     User.objects.filter(pk=bob.pk).update(email="alice@example.com")
@@ -145,7 +145,7 @@ def refresh(secret: str | None, **more: str) -> Any:
     return post({"grant_type": "refresh_token", "refresh_token": secret or "", **EDITOR, **more})
 
 
-def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family(token_pair: TokenPair) -> None:
+def test_a_refresh_token_is_valid_once_and_its_reuse_revokes_the_family(token_pair: TokenPair) -> None:
     second = refresh(token_pair.refresh_token).json()
     assert second["refresh_token"] != token_pair.refresh_token
     third = refresh(second["refresh_token"]).json()
@@ -172,7 +172,7 @@ def test_a_refresh_token_belongs_to_its_client(token_pair: TokenPair) -> None:
     assert refresh(token_pair.refresh_token).status_code == 200
 
 
-def test_a_new_password_ends_what_was_signed_in_with_the_old_one(alice: User, token_pair: TokenPair) -> None:
+def test_a_new_password_ends_sign_ins_with_the_old_one(alice: User, token_pair: TokenPair) -> None:
     alice.set_password("another long password of alice")
     alice.save()
     assert problem(refresh(token_pair.refresh_token))[0] == 401
@@ -237,7 +237,7 @@ def test_a_confidential_client_signs_in_by_itself(alice: User) -> None:
 # Limits
 
 
-def test_after_five_failures_nobody_may_try_a_name_for_a_while(alice: User, editor: Client) -> None:
+def test_five_failures_block_a_name_for_a_while(alice: User, editor: Client) -> None:
     for _ in range(5):
         assert post({**SIGN_IN, "password": "wrong"}).status_code == 401
     response = post(SIGN_IN)
@@ -256,17 +256,17 @@ def test_a_success_forgets_the_failures_of_a_name(alice: User, editor: Client) -
         assert post(SIGN_IN).status_code == 200
 
 
-def test_after_ten_failures_nobody_may_try_from_an_address(alice: User, editor: Client, settings: Settings) -> None:
+def test_ten_failures_block_an_address(alice: User, editor: Client, settings: Settings) -> None:
     for number in range(10):
         assert post({**SIGN_IN, "username": f"guess {number}"}).status_code == 401
     assert post(SIGN_IN).status_code == 429
     settings.CODELAB_BEHIND_PROXY = True
-    # The last entry is our proxy's, the others are whatever the client likes.
+    # The last entry is our proxy's; the client can invent the others.
     assert post(SIGN_IN, **{"X-Forwarded-For": "127.0.0.1, 192.0.2.1"}).status_code == 200
     assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.1, 127.0.0.1"}).status_code == 429
 
 
-def test_an_address_may_ask_for_so_many_tokens_and_not_for_one_more(editor: Client, settings: Settings) -> None:
+def test_token_requests_from_an_address_are_limited(editor: Client, settings: Settings) -> None:
     settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "sign_ins": "3/minute"}
     for _ in range(3):
         assert refresh("junk").status_code == 401
@@ -289,7 +289,7 @@ def signed(claims: dict[str, Any], **header: Any) -> str:
     return jwt.encode({"alg": "RS256", "kid": key.kid, **header}, claims, key)
 
 
-def test_a_token_of_ours_is_read(token_pair: TokenPair) -> None:
+def test_our_own_token_is_valid(token_pair: TokenPair) -> None:
     assert tokens.verify(token_pair.access_token).scopes == {"api:read", "api:write"}
     assert tokens.verify(signed(claims_of(token_pair))).scopes == {"api:read", "api:write"}
 
@@ -318,7 +318,7 @@ def test_a_token_that_has_expired_says_so(token_pair: TokenPair) -> None:
         tokens.verify(signed(claims_of(token_pair, exp=int(time.time()) - 60)))
 
 
-def test_a_token_that_somebody_else_has_signed_is_refused(token_pair: TokenPair) -> None:
+def test_a_forged_token_is_refused(token_pair: TokenPair) -> None:
     kid = keys.signing_keys().current.kid
     claims = claims_of(token_pair)
     other = RSAKey.generate_key(2048)
@@ -346,7 +346,7 @@ def test_a_token_that_somebody_else_has_signed_is_refused(token_pair: TokenPair)
             tokens.verify(token)
 
 
-def test_a_rotated_key_still_checks_what_it_has_signed(token_pair: TokenPair) -> None:
+def test_a_rotated_key_still_verifies_its_tokens(token_pair: TokenPair) -> None:
     old = keys.signing_keys().current.kid
     call_command("rotate_signing_key", stdout=StringIO())
     assert keys.signing_keys().current.kid != old
@@ -365,7 +365,7 @@ def test_another_secret_key_makes_another_signing_key(token_pair: TokenPair, set
     assert SigningKey.objects.count() == 2
 
 
-def test_of_two_processes_that_need_a_key_at_once_one_makes_it() -> None:
+def test_of_two_processes_that_need_a_key_at_once_one_creates_it() -> None:
     def first(_: int) -> str:
         try:
             return str(keys._load().current.kid)
@@ -377,7 +377,7 @@ def test_of_two_processes_that_need_a_key_at_once_one_makes_it() -> None:
     assert SigningKey.objects.count() == 1
 
 
-def test_many_unknown_keys_are_one_question(token_pair: TokenPair, django_assert_max_num_queries: Any) -> None:
+def test_many_unknown_keys_cost_one_query(token_pair: TokenPair, django_assert_max_num_queries: Any) -> None:
     forged = [signed(claims_of(token_pair), kid=f"unknown {number}") for number in range(50)]
     with django_assert_max_num_queries(4):
         for token in forged:
