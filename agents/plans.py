@@ -88,7 +88,7 @@ def parse(arguments: dict[str, Any], *, agents: Collection[str]) -> PlanState:
     Raises PlanError with all problems.
     """
     try:
-        proposal = CreatePlan.model_validate(tools.parse("create_plan", arguments, agents=agents))
+        proposal = CreatePlan.model_validate(tools.parse(tools.CREATE_PLAN, arguments, agents=agents))
     except InvalidArguments as error:
         raise PlanError(str(error)) from None
     plan = PlanState(

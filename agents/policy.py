@@ -18,7 +18,7 @@ from agents import commands, paths, tools
 from agents.arguments import ExecuteCommand, SwitchMode
 from agents.commands import Command, Risk
 from agents.roles import Role
-from agents.tools import TOOLS, InvalidArguments, ToolKind
+from agents.tools import CREATE_PLAN, TOOLS, InvalidArguments, ToolKind
 from agents.wildcards import matches
 from llm.types import ModelToolCall
 
@@ -234,7 +234,7 @@ def _decide_by_kind(call: _ParsedCall, mode: Mode) -> Decision:
     match call.kind:
         case ToolKind.READ:
             return call.decision(Verdict.ALLOW, name, "Reading is free in every mode.")
-        case ToolKind.CONTROL if call.tool == "create_plan":
+        case ToolKind.CONTROL if call.tool == CREATE_PLAN:
             return call.decision(Verdict.ASK, "plan", "A plan requires user approval.")
         case ToolKind.CONTROL:
             return call.decision(Verdict.ALLOW, "control", "It touches nothing in the workspace.")

@@ -61,6 +61,13 @@ class InvalidArguments(ValueError):
         self.unsafe_path = unsafe_path
 
 
+#: Tools that the server runs itself.
+ATTEMPT_COMPLETION = "attempt_completion"
+ASK_FOLLOWUP_QUESTION = "ask_followup_question"
+SWITCH_MODE = "switch_mode"
+CREATE_PLAN = "create_plan"
+CALCULATOR = "calculator"
+
 TOOLS: dict[str, ToolSpec] = {
     spec.name: spec
     for spec in (
@@ -150,35 +157,35 @@ TOOLS: dict[str, ToolSpec] = {
             paths=("paths",),
         ),
         ToolSpec(
-            name="attempt_completion",
+            name=ATTEMPT_COMPLETION,
             description="Say that the task is finished, once you have checked that it is.",
             arguments=types.AttemptCompletion,
             kind=ToolKind.CONTROL,
             runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
-            name="ask_followup_question",
+            name=ASK_FOLLOWUP_QUESTION,
             description="Ask the user about what you cannot find out yourself, and wait for the answer.",
             arguments=types.AskFollowupQuestion,
             kind=ToolKind.CONTROL,
             runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
-            name="switch_mode",
+            name=SWITCH_MODE,
             description="Hand the conversation to another agent, because the task is not one for you.",
             arguments=types.SwitchMode,
             kind=ToolKind.CONTROL,
             runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
-            name="create_plan",
+            name=CREATE_PLAN,
             description="Propose a plan of sub-tasks for a larger task. The user approves it before it starts.",
             arguments=types.CreatePlan,
             kind=ToolKind.CONTROL,
             runs_on=RunsOn.SERVER,
         ),
         ToolSpec(
-            name="calculator",
+            name=CALCULATOR,
             description="Calculate: + - * / // % **, parentheses, sqrt, log, round and the like.",
             arguments=types.Calculate,
             kind=ToolKind.CONTROL,

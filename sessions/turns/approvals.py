@@ -1,6 +1,7 @@
-"""People's answers to the question whether a call may run: each is given once, and covers exactly what was shown.
+"""Users' decisions whether a tool call may run. Each is final and covers exactly the call that the user saw.
 
-One transaction for each verb, under the session's lock; the first answer wins, whichever door it comes through.
+One transaction for each verb, under the session's lock. The first decision wins, whichever API it comes through. A
+call that was changed after it was shown never runs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents import approvals
 from agents.policy import Verdict
+from agents.tools import CREATE_PLAN
 from sessions.database import atomic_until
 from sessions.errors import ToolCallRejected
 from sessions.events import log
@@ -24,134 +27,144 @@ from sessions.protocol import ErrorCode
 from sessions.results import Change
 from sessions.turns import plans
 from sessions.turns.tool_calls import finish_call, open_call, resolve_approval
-from sessions.turns.tool_policy import judge_edit
+from sessions.turns.tool_policy import evaluate_edit
 
 REJECTED = "User rejected this operation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a person says to a call that waits for approval."""
+    """A user's decision about a call that waits for approval."""
 
     approve: bool
-    #: Other arguments to run it with; only with `approve`.
+    #: Edited arguments; only with `approve`.
     arguments: dict[str, Any] | None = None
-    #: What the model is told with a rejection.
+    #: Reason of a rejection, for the model.
     feedback: str = ""
-    #: Who answers, and by which door.
+    #: User who decides, and the API that the decision came through.
     by: int | None
     via: Via
 
 
-def decide(session_id: uuid.UUID, call_id: str, answer: Decision, *, deadline: float = math.inf) -> Change:
-    """Answer the approval of a call. Raises ToolCallRejected when there is none to answer, and TooLate."""
+def decide(session_id: uuid.UUID, call_id: str, decision: Decision, *, deadline: float = math.inf) -> Change:
+    """Decide whether a call may run. Raises ToolCallRejected when its approval is not pending, and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
-        return _decided(session, _asked(session, call_id), answer)
+        return _apply(session, _pending_call(session, call_id), decision)
 
 
-def decide_plan(session_id: uuid.UUID, plan_id: str, answer: Decision, *, deadline: float = math.inf) -> Change:
-    """Answer the approval of a plan; of edited arguments the others stay as they are. Raises what `decide` raises."""
+def decide_plan(session_id: uuid.UUID, plan_id: str, decision: Decision, *, deadline: float = math.inf) -> Change:
+    """Decide about a plan. Arguments that are not edited stay as they are. Raises the errors of `decide`."""
     with atomic_until(deadline):
         session = log.lock(session_id)
-        known = _uuid(plan_id)
-        plan = Plan.objects.filter(session=session, pk=known).select_related("call").first() if known else None
+        plan = _plan(session, plan_id)
         if plan is None:
             raise ToolCallRejected(ErrorCode.UNKNOWN_PLAN, f"No plan found with id={plan_id}.")
         if plan.status != PlanStatus.DRAFT:
-            raise ToolCallRejected(ErrorCode.APPROVAL_DECIDED, f"The plan is {plan.status} and waits for no decision.")
-        if answer.arguments is not None:
-            answer = replace(answer, arguments={**plan.call.arguments, **answer.arguments})
-        return _decided(session, _asked(session, plan.call.call_id), answer)
+            raise ToolCallRejected(
+                ErrorCode.APPROVAL_DECIDED, f"The plan is {plan.status} and does not wait for a decision."
+            )
+        if decision.arguments is not None:
+            decision = replace(decision, arguments={**plan.call.arguments, **decision.arguments})
+        return _apply(session, _pending_call(session, plan.call.call_id), decision)
 
 
-def _uuid(text: str) -> uuid.UUID | None:
+def _plan(session: Session, plan_id: str) -> Plan | None:
     try:
-        return uuid.UUID(text)
+        return Plan.objects.filter(session=session, pk=uuid.UUID(plan_id)).select_related("call").first()
     except ValueError:
         return None
 
 
 def decide_all(
-    session_id: uuid.UUID, call_ids: Sequence[str] | None, answer: Decision, *, deadline: float = math.inf
+    session_id: uuid.UUID, call_ids: Sequence[str] | None, decision: Decision, *, deadline: float = math.inf
 ) -> Change:
-    """Answer several approvals, or all that are pending: all of them or none. Raises what `decide` raises."""
+    """Decide about several calls, or all that are pending: about all or none. Raises the errors of `decide`."""
     with atomic_until(deadline):
         session = log.lock(session_id)
-        wanted = pending(session_id).values_list("call__call_id", flat=True) if call_ids is None else call_ids
+        if call_ids is None:
+            call_ids = list(pending(session_id).values_list("call__call_id", flat=True))
         events: list[LoggedEvent] = []
         ready: uuid.UUID | None = None
-        for call_id in wanted:
-            change = _decided(session, _asked(session, call_id), answer)
+        for call_id in call_ids:
+            change = _apply(session, _pending_call(session, call_id), decision)
             events, ready = events + change.events, ready or change.ready
     return Change(events=events, ready=ready)
 
 
 def expire(approval_id: uuid.UUID) -> Change:
-    """Reject a call that nobody has answered in time. Does nothing when somebody has."""
-    late = Approval.objects.filter(pk=approval_id, expires_at__lt=timezone.now(), status=ApprovalStatus.PENDING)
-    found = late.values_list("call__turn__session_id", "call__call_id").first()
-    if found is None:
+    """Reject a call whose approval has expired. Does nothing when it is no longer pending."""
+    row = _expired().filter(pk=approval_id).values_list("call__turn__session_id", "call__call_id").first()
+    if row is None:
         return Change()
+    session_id, call_id = row
     with atomic_until(math.inf):
         try:
-            session = log.lock(found[0])
-            call = _asked(session, found[1])
+            session = log.lock(session_id)
+            call = _pending_call(session, call_id)
         except (Session.DoesNotExist, ToolCallRejected):
             return Change()
         events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
-        text = "Error: nobody approved this in time, so it was not run."
+        text = "Error: the user did not approve this call in time, so it was not run."
         change = finish_call(session, call, ToolCallStatus.REJECTED, text)
         events += change.events
-        if call.tool == plans.PROPOSAL:
+        if call.tool == CREATE_PLAN:
             events += log.append(session, plans.cancel(session))
     return Change(events=events, ready=change.ready)
 
 
-def pending(session_id: uuid.UUID) -> Any:
-    """Return the approvals of a session that wait for an answer, the oldest first, with their calls."""
+def pending(session_id: uuid.UUID) -> QuerySet[Approval]:
+    """Return a session's pending approvals with their calls, the oldest first."""
     rows = Approval.objects.filter(call__turn__session_id=session_id, status=ApprovalStatus.PENDING)
     return rows.select_related("call").order_by("created_at", "pk")
 
 
 def expired_approvals() -> list[uuid.UUID]:
-    """Return approvals whose time is over."""
-    late = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lt=timezone.now())
-    return list(late.values_list("pk", flat=True)[:100])
+    """Return pending approvals whose deadline has passed, at most 100."""
+    return list(_expired().values_list("pk", flat=True)[:100])
 
 
-def _asked(session: Session, call_id: str) -> ToolCall:
+def _expired() -> QuerySet[Approval]:
+    return Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lt=timezone.now())
+
+
+def _pending_call(session: Session, call_id: str) -> ToolCall:
     call = open_call(session, call_id)
     if call.status != ToolCallStatus.ASKED:
-        raise ToolCallRejected(ErrorCode.APPROVAL_DECIDED, f"The tool call `{call_id}` waits for no decision.")
+        raise ToolCallRejected(ErrorCode.APPROVAL_DECIDED, f"Tool call `{call_id}` does not wait for a decision.")
     return call
 
 
-def _decided(session: Session, call: ToolCall, answer: Decision) -> Change:
-    by, via = answer.by, answer.via
-    if not answer.approve:
-        events = resolve_approval(session, call, ApprovalStatus.REJECTED, via=via, by=by, feedback=answer.feedback)
-        text = f"Error: {answer.feedback or REJECTED}"
-        change = finish_call(session, call, ToolCallStatus.REJECTED, text)
-        events += change.events
-        if call.tool == plans.PROPOSAL:
-            events += log.append(session, plans.reject(session, call, answer.feedback))
-        return Change(events=events, ready=change.ready)
+def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
+    if not decision.approve:
+        return _reject(session, call, decision)
     status = ApprovalStatus.APPROVED
-    if answer.arguments is not None:
-        decision = judge_edit(session, call, answer.arguments)
-        if decision.verdict is Verdict.DENY:
-            raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, decision.reason)
+    if decision.arguments is not None:
+        result = evaluate_edit(session, call, decision.arguments)
+        if result.verdict is Verdict.DENY:
+            raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, result.reason)
         status = ApprovalStatus.EDITED
-        call.arguments, call.digest = decision.arguments, approvals.digest(call.tool, decision.arguments)
+        call.arguments, call.digest = result.arguments, approvals.digest(call.tool, result.arguments)
     elif not approvals.is_same(call.approval.digest, call.tool, call.arguments):
-        # Only somebody who writes to the database by hand comes here.
-        raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call is not the one that was shown.")
+        # Only direct writes to the database lead here.
+        raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call has changed since the user saw it.")
     call.status = ToolCallStatus.WAITING
     call.save(update_fields=["status", "arguments", "digest"])
-    events = resolve_approval(session, call, status, via=via, by=by)
-    if call.tool != plans.PROPOSAL:
+    events = resolve_approval(session, call, status, via=decision.via, by=decision.by)
+    if call.tool != CREATE_PLAN:
         return Change(events=events)
     change = finish_call(session, call, ToolCallStatus.COMPLETED, plans.APPROVED)
-    begun = log.append(session, plans.approve(session, call, edited=status == ApprovalStatus.EDITED))
-    return Change(events=events + change.events + begun, ready=change.ready)
+    plan_events = log.append(session, plans.approve(session, call, edited=status == ApprovalStatus.EDITED))
+    return Change(events=events + change.events + plan_events, ready=change.ready)
+
+
+def _reject(session: Session, call: ToolCall, decision: Decision) -> Change:
+    feedback = decision.feedback
+    events = resolve_approval(
+        session, call, ApprovalStatus.REJECTED, via=decision.via, by=decision.by, feedback=feedback
+    )
+    change = finish_call(session, call, ToolCallStatus.REJECTED, f"Error: {feedback or REJECTED}")
+    events += change.events
+    if call.tool == CREATE_PLAN:
+        events += log.append(session, plans.reject(session, call, feedback))
+    return Change(events=events, ready=change.ready)

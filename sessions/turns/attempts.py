@@ -1,8 +1,8 @@
-"""The life of a turn, one function per verb: claimed, renewed, completed, failed, cancelled, given back.
+"""The attempts of workers at turns: claim, renew, complete, fail, cancel, release.
 
-Each verb is one transaction that locks the session first, moves the turn (`sessions.turns.transitions`), and writes
-the events that tell of it. The caller publishes the returned events and, where a turn became ready, sends its task:
-both after the commit, and both may be lost without harm.
+Each verb is one transaction that locks the session first, changes the turn (`sessions.turns.transitions`), and writes
+the events. After the commit the caller publishes the returned events and sends the task of a turn that became ready;
+both may be lost without harm. An attempt that has lost its turn never writes anything.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from sessions.turns.transitions import (
     first_open_turn,
     lock_claim,
     next_ready_turn,
+    requeue,
     transition,
     turn_event,
 )
@@ -56,14 +57,14 @@ LEASE_DURATION = timedelta(seconds=12)
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
-    """Claim a queued turn that is next in its session. None is a normal outcome: there is nothing to do."""
-    found = rows("SELECT session_id FROM agent_sessions_turn WHERE id = %s", turn_id)
-    if not found:
+    """Claim a queued turn that is next in its session. Return None, a normal outcome, when it cannot be claimed."""
+    session_ids = rows("SELECT session_id FROM agent_sessions_turn WHERE id = %s", turn_id)
+    if not session_ids:
         return None
     now = timezone.now()
     with transaction.atomic():
         try:
-            session = log.lock(found[0][0])
+            session = log.lock(session_ids[0][0])
         except Session.DoesNotExist:
             return None
         turn = first_open_turn(session.pk)
@@ -73,15 +74,15 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         # A completion names its model; the request has stored it with the turn.
         model = (turn.model if session.is_completion else "") or model
         subtask = current_subtask(session)
-        given_up = plans.give_up(session, subtask)
-        if given_up:
+        new = plans.give_up(session, subtask)
+        if new:
             subtask = current_subtask(session)
-        if subtask and not turn.attempt:
-            # A message that was sent while the plan is carried out is for the agent at work.
-            turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
-        if given_up:
             turn.worked = timedelta()
-        replaced = [shown["message_id"] for shown in unfinished_texts(session, turn)] if turn.attempt else []
+        if subtask and not turn.attempt:
+            # A message that was sent while the plan is carried out is for the agent of the current sub-task.
+            turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
+        # The step is repeated, so clients replace the text that an earlier attempt sent of it.
+        replaced = [draft["message_id"] for draft in unfinished_texts(session, turn)] if turn.attempt else []
         transition(
             turn,
             TurnStatus.RUNNING,
@@ -96,21 +97,20 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
         if limits and turn.attempt:
             budgets.settle_earlier(turn)
-        dollars = ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0
-        # The step starts again, so clients replace what an earlier attempt has shown of it.
-        payload = {"turn_id": str(turn_id), "attempt": attempt, "model": model, "replaces": replaced}
-        events = log.append(session, [*given_up, turn_event(EventKind.TURN_STARTED, turn_id, payload, attempt)])
+        spent = Spent(
+            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+            seconds=turn.worked.total_seconds(),
+            dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
+        )
+        payload = {"attempt": attempt, "model": model, "replaces": replaced}
+        events = log.append(session, [*new, turn_event(EventKind.TURN_STARTED, turn_id, attempt, **payload)])
     claim = Claim(
         session_id=session.pk,
         turn_id=turn_id,
         attempt=attempt,
         owner_id=session.owner_id,
         agent=session.current_agent,
-        spent=Spent(
-            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
-            seconds=turn.worked.total_seconds(),
-            dollars=dollars,
-        ),
+        spent=spent,
         is_first_step=not turn.steps and subtask is None,
         is_repeat=bool(replaced),
         is_completion=session.is_completion,
@@ -121,40 +121,40 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
 
 
 def renew(leases: Iterable[Attempt]) -> set[Attempt]:
-    """Prolong the leases of the given attempts; return those that no longer hold their turn."""
+    """Renew the leases of attempts. Return the attempts that no longer hold their turn."""
     attempts = set(leases)
     with transaction.atomic():
-        rows = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
-        turns = rows.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
-        kept = attempts & set(turns.values_list("pk", "attempt"))
-        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in kept]).update(
+        running = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
+        turns = running.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
+        valid = attempts & set(turns.values_list("pk", "attempt"))
+        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in valid]).update(
             lease_expires_at=timezone.now() + LEASE_DURATION
         )
-    return attempts - kept
+    return attempts - valid
 
 
 def complete(claim: Claim, result: StepResult) -> Change:
-    """Store the answer and end the turn, or the sub-task that it was in. Raises StaleAttempt."""
+    """Store the answer and complete the turn, or its current sub-task. Raises StaleAttempt."""
     with transaction.atomic():
         session, turn = lock_claim(claim)
         subtask = current_subtask(session)
         fields = count_step(turn, result, subtask)
-        course = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
+        next_step = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
         # The text that ends the turn is for the user, whichever agent wrote it.
-        events = store_step(session, turn, result, subtask=subtask if course and course.goes_on else None)
+        events = store_step(session, turn, result, subtask=subtask if next_step and next_step.has_more_work else None)
         ledger.record(claim, session, turn, result.calls, purpose=result.purpose)
-        moved, ready = finish_or_continue(session, turn, fields, course)
+        last_events, ready = finish_or_continue(session, turn, fields, next_step)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
-    return Change(events=events + moved, ready=ready)
+    return Change(events=events + last_events, ready=ready)
 
 
 def fail(
     claim: Claim, *, code: str, text: str, result: StepResult | None = None, retry_after: int | None = None
 ) -> Change:
-    """End the turn as failed, with a sentence for people; what it had said is kept. Raises StaleAttempt.
+    """End the turn with an error code and a sentence for the user. Raises StaleAttempt.
 
-    After `retry_after` seconds it is worth another try.
+    The text of `result` is kept. The user may try again after `retry_after` seconds.
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
@@ -170,21 +170,21 @@ def fail(
 
 
 def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float = math.inf) -> Change:
-    """End a turn at its user's wish, whatever it is doing; without an id the one that is running, waiting or next.
+    """Cancel a turn in any open state, and the plan that it carries out. Raises NothingToCancel and TooLate.
 
-    With it ends the plan that it carries out; a plan that waits for its user's next message is ended without a turn.
-    No event of the turn can follow the one that tells of it: the worker's writes are refused from here on. What it had
-    shown is kept. Raises NothingToCancel and TooLate.
+    Without an id this is the active turn, else the next one, else a plan that waits for its user's next message.
+    Nothing can follow the event of the cancellation, because the worker's writes fail from here on. Text that clients
+    have seen is kept.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
         turns = session.turns.filter(status__in=OPEN_STATUSES).order_by("position")
         turn = (turns.filter(pk=turn_id) if turn_id else turns).first()
         if turn is None:
-            stopped = [] if turn_id else plans.cancel(session)
-            if not stopped:
+            new = [] if turn_id else plans.cancel(session)
+            if not new:
                 raise NothingToCancel
-            return Change(events=log.append(session, stopped))
+            return Change(events=log.append(session, new))
         events = end_as_cancelled(session, turn)
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
@@ -192,9 +192,9 @@ def cancel(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float 
 
 
 def release(claim: Claim, result: StepResult | None = None) -> Change:
-    """Give a running turn back unfinished, because this worker is going away; another one starts its step again.
+    """Return a running turn to the queue, because this worker stops. Another worker repeats the step.
 
-    `result` has the model calls that it made. Raises StaleAttempt.
+    `result` has the model calls of the step so far. Raises StaleAttempt.
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
@@ -202,15 +202,12 @@ def release(claim: Claim, result: StepResult | None = None) -> Change:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, outcome=ModelCallOutcome.LOST)
         else:
             ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
-        transition(turn, TurnStatus.QUEUED)
-        events = log.append(
-            session, [turn_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)}, claim.attempt)]
-        )
+        events = requeue(session, turn, claim.attempt)
     return Change(events=events, ready=turn.pk)
 
 
 def assign_agent(claim: Claim, choice: AgentChoice) -> tuple[Claim, Change]:
-    """Store which agent takes the turn; return the claim with that agent. Raises StaleAttempt."""
+    """Store the choice of an agent. Return the claim with that agent. Raises StaleAttempt."""
     route = choice.route
     with transaction.atomic():
         session, turn = lock_claim(claim)
@@ -218,8 +215,6 @@ def assign_agent(claim: Claim, choice: AgentChoice) -> tuple[Claim, Change]:
             ledger.record(claim, session, turn, choice.calls, purpose=ModelCallPurpose.ROUTING)
         if route is None:
             return claim, Change()
-        switched = switch_agent(
-            session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk
-        )
-        events = log.append(session, [replace(switched, attempt=claim.attempt)])
+        new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)
+        events = log.append(session, [replace(new, attempt=claim.attempt)])
     return replace(claim, agent=route.agent), Change(events=events)

@@ -1,4 +1,7 @@
-"""Which agent answers in a session: chosen by its user, or by those who hand a conversation over."""
+"""The agent of a session: chosen by the user, by routing, by a plan or by another agent.
+
+Only this module writes the choice. It never changes a turn.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,7 @@ from sessions.database import atomic_until
 from sessions.errors import MessageRejected, UnknownAgent
 from sessions.events import log
 from sessions.events.log import NewEvent
-from sessions.models import (
-    EventKind,
-    Session,
-)
+from sessions.models import EventKind, Session
 from sessions.protocol import ErrorCode
 from sessions.results import Change
 from sessions.turns.transcript import current_subtask
@@ -33,10 +33,9 @@ def switch_agent(
     by_user: bool = False,
     pinned: bool = False,
 ) -> NewEvent:
-    """Let another agent answer from here on, in a session that the caller has locked; return the event of it.
+    """Set the agent of a locked session. Return the event.
 
-    A user's choice keeps later messages from being routed, unless it is the orchestrator, who routes. With `pinned`
-    they are not routed either.
+    Later messages are not routed after a user's choice of any agent but the orchestrator, or with `pinned`.
     """
     before, session.current_agent = session.current_agent, agent
     session.pinned = pinned or (by_user and agent != UNASSIGNED)
@@ -46,15 +45,15 @@ def switch_agent(
 
 
 def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
-    """Let another agent answer from here on.
+    """Set the agent that answers from now on.
 
-    Raises UnknownAgent, MessageRejected while a plan decides who works, and TooLate.
+    Raises UnknownAgent, MessageRejected while a plan decides which agent works, and TooLate.
     """
     require_agent(agent)
     with atomic_until(deadline):
         session = log.lock(session_id)
         if current_subtask(session):
-            text = "A plan is being carried out and decides which agent works. Stop it first, or wait for its end."
+            text = "A plan in progress decides which agent works. Stop it, or wait until it ends."
             raise MessageRejected(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
         new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
@@ -63,14 +62,14 @@ def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None
 
 
 def is_single_agent() -> bool:
-    """Say whether one agent does everything here: by the operator's wish, or because the model cannot choose."""
+    """Return whether one agent answers all messages: by the operator's setting, or because the model cannot choose."""
     return settings.CODELAB_AGENTS == "single" or (
         settings.CODELAB_AGENTS == "auto" and catalog.is_scripted(settings.CODELAB_MODEL)
     )
 
 
 def first_agent(session: Session) -> list[NewEvent]:
-    """Where nobody chooses, a session has its agent from its first message on."""
+    """Set the only agent of a new session in single-agent mode. Return the events."""
     if session.current_agent != UNASSIGNED or not is_single_agent():
         return []
     reason = "Single-agent mode: only Universal agent available"
@@ -79,4 +78,4 @@ def first_agent(session: Session) -> list[NewEvent]:
 
 def require_agent(name: str | None) -> None:
     if name is not None and name not in ROLES:
-        raise UnknownAgent(f"There is no agent `{name[:64]}`. There are: {', '.join(ROLES)}.")
+        raise UnknownAgent(f"Agent `{name[:64]}` does not exist. Available: {', '.join(ROLES)}.")

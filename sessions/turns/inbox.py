@@ -1,6 +1,6 @@
-"""The user's messages until somebody answers them: taken, put first, changed, taken back. Each starts one turn.
+"""The user's messages until a worker claims their turns: accept, put first, edit, withdraw. Each starts one turn.
 
-One transaction for each verb, under the session's lock, with the events that tell of it.
+One transaction for each verb, under the session's lock. A message whose turn was ever claimed is never changed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sessions import metrics
 from sessions.database import atomic_until
@@ -22,14 +23,13 @@ from sessions.models import (
     Session,
     Turn,
     TurnStatus,
-    new_id,
 )
 from sessions.protocol import ErrorCode
 from sessions.results import Accepted, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images
-from sessions.turns.transcript import current_subtask, give_title, message_event, store_message
-from sessions.turns.transitions import end_as_cancelled, next_ready_turn, transition, turn_event
+from sessions.turns.transcript import current_subtask
+from sessions.turns.transitions import end_as_cancelled, next_ready_turn, queue_message, transition, turn_event
 
 
 def accept_message(
@@ -43,78 +43,65 @@ def accept_message(
     api_key: uuid.UUID | None = None,
     deadline: float = math.inf,
 ) -> Accepted:
-    """Store a user's message and queue its turn. Once this returns, the message will be answered or say why not.
+    """Store a user's message and queue its turn. Once this returns, the message gets an answer or an error.
 
-    The same `client_message_id` again is the same message, whatever its text. With `interrupt` the turn that is under
-    way is stopped, and this message goes before all others that wait. `agent` answers from this message on. `images`
-    are pictures of the session that it shows. The budgets of `api_key` count for the turn. Raises UnknownAgent,
-    MessageRejected, and TooLate when it is not done at `deadline` (as `time.monotonic` counts); then nothing is stored.
+    A repeated `client_message_id` means the same message, whatever its text. `interrupt` cancels the active turn and
+    puts this message before all others. `agent` answers from this message on. `images` are images of the session. The
+    budgets of `api_key` count for the turn. Raises UnknownAgent, MessageRejected, and TooLate when it is not done at
+    `deadline` (of `time.monotonic`); then nothing is stored.
     """
     require_agent(agent)
-    message_id, turn_id = new_id(), new_id()
-    stopped: Turn | None = None
+    active: Turn | None = None
     with atomic_until(deadline):
         session = log.lock(session_id)
-        if client_message_id and (known := _already_accepted(session, client_message_id)):
-            return known
-        shown = {"images": pictures} if (pictures := message_images(session, images)) else {}
+        if client_message_id and (earlier := _accepted_earlier(session, client_message_id)):
+            return earlier
+        image_fields = message_images(session, images)
         events: list[LoggedEvent] = []
-        if interrupt and (stopped := _under_way(session)):
-            events += end_as_cancelled(session, stopped)
+        if interrupt and (active := _active_turn(session)):
+            events += end_as_cancelled(session, active)
         new = first_agent(session)
-        # A plan decides who works, until it is over.
+        # A plan decides which agent works until it ends.
         if agent and agent != session.current_agent and current_subtask(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
-        new += [
-            message_event(message_id, turn_id, MessageRole.USER, content, **shown),
-            NewEvent(kind=EventKind.TURN_QUEUED, turn_id=turn_id, payload={"turn_id": str(turn_id)}),
-        ]
-        events += log.append(session, new)
-        number = events[-1].number
-        turn = Turn.objects.create(id=turn_id, session=session, position=number, api_key=api_key)
-        message = Message(
-            id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, **shown
+        accepted = queue_message(
+            session, content, before=new, images=image_fields, client_message_id=client_message_id, api_key=api_key
         )
-        message.client_message_id = client_message_id or ""
-        store_message(message, events[-2])
-        give_title(session, content)
+        events += accepted.events
         if interrupt:
-            events += _put_first(session, turn)
-    if stopped:
-        metrics.turn_ended(stopped, TurnStatus.CANCELLED)
-    return Accepted(
-        events=events, ready=turn_id, session_id=session_id, message_id=message_id, turn_id=turn_id, number=number
-    )
+            events += _put_first(session)
+    if active:
+        metrics.turn_ended(active, TurnStatus.CANCELLED)
+    return replace(accepted, events=events)
 
 
 def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Change:
-    """Change the text of a message that waits. Raises MessageRejected and TooLate."""
+    """Change the text of a waiting message. Raises MessageRejected and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
-        message = _waiting(session, message_id)
+        message = _waiting_message(session, message_id)
         message.content = content
         message.save(update_fields=["content"])
-        payload = {"message_id": str(message_id), "turn_id": str(message.turn_id), "content": content}
-        events = log.append(session, [turn_event(EventKind.MESSAGE_EDITED, message.turn_id, payload)])
+        edited = turn_event(EventKind.MESSAGE_EDITED, message.turn_id, message_id=str(message_id), content=content)
+        events = log.append(session, [edited])
     return Change(events=events)
 
 
 def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
-    """Take back a message that waits: it is kept, but neither the model nor any client is shown it again.
+    """Withdraw a waiting message and cancel its turn. Raises MessageRejected and TooLate.
 
-    Its turn ends as cancelled. Raises MessageRejected and TooLate.
+    The row is kept, but neither models nor clients get it again.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
-        message = _waiting(session, message_id)
+        message = _waiting_message(session, message_id)
         message.withdrawn = True
         message.save(update_fields=["withdrawn"])
         turn = message.turn
         transition(turn, TurnStatus.CANCELLED)
-        payload = {"message_id": str(message_id), "turn_id": str(turn.pk)}
         new = [
-            turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, payload),
-            turn_event(EventKind.TURN_CANCELLED, turn.pk, {"turn_id": str(turn.pk)}),
+            turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, message_id=str(message_id)),
+            turn_event(EventKind.TURN_CANCELLED, turn.pk),
         ]
         events = log.append(session, new)
         ready = next_ready_turn(session)
@@ -122,18 +109,18 @@ def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: 
     return Change(events=events, ready=ready)
 
 
-def _waiting(session: Session, message_id: uuid.UUID) -> Message:
-    mine = session.messages.filter(pk=message_id, role=MessageRole.USER, withdrawn=False)
-    message = mine.select_related("turn").first()
+def _waiting_message(session: Session, message_id: uuid.UUID) -> Message:
+    messages = session.messages.filter(pk=message_id, role=MessageRole.USER, withdrawn=False)
+    message = messages.select_related("turn").first()
     if message is None:
-        raise MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, f"There is no message `{message_id}` of yours here.")
+        raise MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, f"Message `{message_id}` does not exist in this session.")
     if message.turn.status != TurnStatus.QUEUED or message.turn.attempt:
-        text = "This message is being answered or has been already. Stop its turn, or send another message."
+        text = "This message is already being answered. Stop its turn, or send another message."
         raise MessageRejected(ErrorCode.MESSAGE_BEGUN, text)
     return message
 
 
-def _already_accepted(session: Session, client_message_id: str) -> Accepted | None:
+def _accepted_earlier(session: Session, client_message_id: str) -> Accepted | None:
     message = session.messages.filter(client_message_id=client_message_id).select_related("turn").first()
     if message is None:
         return None
@@ -147,26 +134,29 @@ def _already_accepted(session: Session, client_message_id: str) -> Accepted | No
     )
 
 
-def _under_way(session: Session) -> Turn | None:
-    """Return the session's turn that an attempt has begun and that has not ended, whatever it is doing now."""
+def _active_turn(session: Session) -> Turn | None:
+    """Return the session's open turn that was claimed at least once; it may be queued again now."""
     return session.turns.filter(status__in=OPEN_STATUSES, attempt__gt=0).order_by("position").first()
 
 
-def _put_first(session: Session, turn: Turn) -> list[LoggedEvent]:
-    """Let a turn that was queued last go before all others that wait: each of those takes its neighbour's place."""
-    waiting = list(session.turns.filter(status=TurnStatus.QUEUED).exclude(pk=turn.pk).order_by("position"))
-    if not waiting:
+def _put_first(session: Session) -> list[LoggedEvent]:
+    """Put the turn that was queued last before all other queued turns, each of which takes its neighbour's position."""
+    turns = list(session.turns.filter(status=TurnStatus.QUEUED).order_by("position"))
+    if len(turns) == 1:
         return []
-    places = [other.position for other in waiting] + [turn.position]
-    # A place is taken by one turn at a time, so the moves go around by way of a place that does not exist.
-    moves = [(turn, -turn.position), *zip(reversed(waiting), reversed(places[1:]), strict=True), (turn, places[0])]
-    for moved, place in moves:
-        Turn.objects.filter(pk=moved.pk).update(position=place)
-    order = {"turn_ids": [str(other.pk) for other in (turn, *waiting)]}
-    return log.append(session, [NewEvent(kind=EventKind.QUEUE_CHANGED, turn_id=turn.pk, payload=order)])
+    *others, last = turns
+    positions = [turn.position for turn in turns]
+    # Positions are unique, so the last turn first moves to one that no turn can have.
+    moves = [(last, -last.position), *zip(reversed(others), reversed(positions[1:]), strict=True), (last, positions[0])]
+    for turn, position in moves:
+        Turn.objects.filter(pk=turn.pk).update(position=position)
+    turn_ids = [str(turn.pk) for turn in (last, *others)]
+    return log.append(
+        session, [NewEvent(kind=EventKind.QUEUE_CHANGED, turn_id=last.pk, payload={"turn_ids": turn_ids})]
+    )
 
 
 def waiting_messages(session_id: uuid.UUID) -> list[Message]:
-    """Return the user's messages that nobody has begun to answer, the next one first."""
+    """Return the user's messages whose turns were never claimed, the next one first."""
     rows = Message.objects.filter(session_id=session_id, role=MessageRole.USER, withdrawn=False)
     return list(rows.filter(turn__status=TurnStatus.QUEUED, turn__attempt=0).order_by("turn__position"))

@@ -1,7 +1,7 @@
-"""Finds what was left behind: turns that no task brought to a worker, leases that ran out, tools that never answered.
+"""Recovery of turns: those that no worker claimed, whose lease expired, or whose tools sent no result in time.
 
-Every worker looks by itself, every second (`sessions.worker.process`), so that neither Redis nor beat is needed for a
-turn to go on. Several look at once: each turn is looked at again under its session's lock.
+Every worker runs it every second (`sessions.worker.process`), so turns continue without Redis or beat. Workers run it
+at the same time, so each turn is checked again under its session's lock.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from django.utils import timezone
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.events import log
-from sessions.events.log import LoggedEvent
-from sessions.models import OPEN_STATUSES, EventKind, ModelCallOutcome, Turn, TurnStatus, Worker
+from sessions.models import OPEN_STATUSES, ModelCallOutcome, Turn, TurnStatus, Worker
 from sessions.protocol import ErrorCode
 from sessions.results import Change
 from sessions.turns.transcript import store_unfinished
-from sessions.turns.transitions import end_as_failed, next_ready_turn, transition, turn_event
+from sessions.turns.transitions import end_as_failed, next_ready_turn, requeue
 
-#: Leases in a row that may run out before the turn is given up.
+#: The turn fails when this many leases in a row have expired.
 MAX_LOST_LEASES = 3
-#: How long a queued turn waits for the task that announces it, before a worker takes it without.
+#: How long a queued turn waits for its task before a worker claims it without one.
 TASK_TIMEOUT = timedelta(seconds=2)
-#: How long a turn waits for the client's tools.
+#: How long a turn waits for results of the client's tools.
 TOOL_TIMEOUT = timedelta(hours=24)
 
 
 def expired_turns() -> list[uuid.UUID]:
-    """Return the turns that need `recover`: their lease ran out, or their tools never answered."""
+    """Return turns for `recover`: their lease has expired, or their tools sent no result in time."""
     now = timezone.now()
     turns = Turn.objects.filter(status=TurnStatus.RUNNING, lease_expires_at__lt=now) | Turn.objects.filter(
         status=TurnStatus.WAITING, waiting_since__lt=now - TOOL_TIMEOUT
@@ -41,7 +40,7 @@ def expired_turns() -> list[uuid.UUID]:
 
 
 def unclaimed_turns(limit: int) -> list[uuid.UUID]:
-    """Return queued turns that are next in their session and that nobody has taken, those that wait longest first."""
+    """Return unclaimed turns that are next in their session, the one that waits longest first."""
     earlier = Turn.objects.filter(
         session=OuterRef("session"), status__in=OPEN_STATUSES, position__lt=OuterRef("position")
     )
@@ -50,13 +49,13 @@ def unclaimed_turns(limit: int) -> list[uuid.UUID]:
 
 
 def recover(turn_id: uuid.UUID) -> Change:
-    """Bring a lapsed turn on: queue it again, or end it with a reason.
+    """Queue an expired turn again, or end it as failed.
 
-    Does nothing when it no longer needs it, and nothing when its session is locked: whoever has frozen there must not
-    hold up all other turns, and the next look is a second away.
+    Does nothing when the turn is no longer expired or its session is locked: a frozen process that holds the lock must
+    not delay all other turns, and the next run is a second away.
     """
     now = timezone.now()
-    ended: str | None = None
+    error_code: ErrorCode | None = None
     session_id = Turn.objects.filter(pk=turn_id).values_list("session_id", flat=True).first()
     if session_id is None:
         return Change()
@@ -65,30 +64,27 @@ def recover(turn_id: uuid.UUID) -> Change:
         if session is None:
             return Change()
         turn = Turn.objects.get(pk=turn_id)
-        events: list[LoggedEvent] = []
-        ready: uuid.UUID | None = None
         match turn.status:
             case TurnStatus.RUNNING if turn.lease_expires_at and turn.lease_expires_at < now:
                 ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
                 if turn.lost_leases + 1 >= MAX_LOST_LEASES:
-                    ended = ErrorCode.TOO_MANY_ATTEMPTS
-                    text = f"The answer was begun {MAX_LOST_LEASES} times and each time its worker went away."
-                    events = store_unfinished(session, turn) + end_as_failed(session, turn, ended, text)
-                    ready = next_ready_turn(session)
+                    error_code = ErrorCode.TOO_MANY_ATTEMPTS
+                    text = f"The answer was started {MAX_LOST_LEASES} times, and its worker was lost each time."
+                    events = store_unfinished(session, turn) + end_as_failed(session, turn, error_code, text)
                 else:
-                    transition(turn, TurnStatus.QUEUED, lost_leases=turn.lost_leases + 1)
-                    payload = {"turn_id": str(turn_id)}
-                    events = log.append(session, [turn_event(EventKind.TURN_QUEUED, turn_id, payload)])
-                    ready = turn_id
+                    events = requeue(session, turn, lost_leases=turn.lost_leases + 1)
             case TurnStatus.WAITING if turn.waiting_since and turn.waiting_since < now - TOOL_TIMEOUT:
-                ended = ErrorCode.TOOL_TIMED_OUT
-                events = end_as_failed(session, turn, ended, "The client did not send the result of a tool in time.")
-                ready = next_ready_turn(session)
-    if ended:
-        metrics.turn_ended(turn, TurnStatus.FAILED, ended)
+                error_code = ErrorCode.TOOL_TIMED_OUT
+                text = "The client did not send the result of a tool in time."
+                events = end_as_failed(session, turn, error_code, text)
+            case _:
+                return Change()
+        ready = next_ready_turn(session)
+    if error_code:
+        metrics.turn_ended(turn, TurnStatus.FAILED, error_code)
     return Change(events=events, ready=ready)
 
 
 def delete_gone_workers() -> None:
-    """Remove workers that have not been seen for a day; each restart makes a new one."""
+    """Delete workers without a heartbeat for a day; each restart makes a new row."""
     Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()

@@ -1,6 +1,7 @@
-"""What an owner does with a session as a whole: makes it in a project, names it, chooses its mode, deletes it.
+"""Sessions as a whole: open, change the title and the mode, delete, expire.
 
-One transaction for each verb, under the session's lock, with the event that tells of it.
+Verbs that write events are one transaction each, under the session's lock. Every look-up is by owner, so this module
+never reveals that a session of another user exists.
 """
 
 from __future__ import annotations
@@ -29,13 +30,11 @@ from sessions.models import (
     new_id,
 )
 from sessions.results import Change
-from sessions.turns.transitions import (
-    end_as_cancelled,
-)
+from sessions.turns.transitions import end_as_cancelled
 
 
 def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
-    """Make a session in a project whose client can run these tools; its key is its id, as the client knows it."""
+    """Create a session in a project for a client with these tools. Its key is its id, which the client uses."""
     key = new_id()
     return Session.objects.create(
         id=key,
@@ -50,39 +49,39 @@ def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
 def change_session(
     session_id: uuid.UUID, *, title: str | None = None, mode: Mode | None = None, deadline: float = math.inf
 ) -> Change:
-    """Change the title or the mode; None leaves it. The mode counts from the next tool call on. Raises TooLate."""
+    """Change the title or the mode, None for neither. A mode applies from the next tool call on. Raises TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
-        wanted = {"title": session.title if title is None else title, "mode": str(mode or session.mode)}
-        if wanted == {"title": session.title, "mode": session.mode}:
+        payload = {"title": session.title if title is None else title, "mode": str(mode or session.mode)}
+        if payload == {"title": session.title, "mode": session.mode}:
             return Change()
-        session.title, session.mode = wanted["title"], wanted["mode"]
+        session.title, session.mode = payload["title"], payload["mode"]
         session.save(update_fields=["title", "mode"])
-        events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=wanted)])
+        events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=payload)])
     return Change(events=events)
 
 
 def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
-    """Delete a session with all that belongs to it; open turns end as cancelled first. Raises TooLate.
+    """Cancel a session's open turns and delete it with everything that belongs to it. Raises TooLate.
 
-    The events that are returned are no longer in the log: whoever misses them finds that the session is gone.
+    The log no longer has the returned events. A client that misses them finds that the session does not exist.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
-        stopped = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+        open_turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
         events: list[LoggedEvent] = []
-        for turn in stopped:
+        for turn in open_turns:
             events += end_as_cancelled(session, turn)
         payload = {"session_id": session.key}
         events += log.append(session, [NewEvent(kind=EventKind.SESSION_DELETED, payload=payload)])
         session.delete()
-    for turn in stopped:
+    for turn in open_turns:
         metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events)
 
 
 def expired_sessions(limit: int) -> list[uuid.UUID]:
-    """Return sessions that nobody has used for as long as they are kept, the oldest first; none has an open turn."""
+    """Return sessions whose retention is over and that have no open turn, the oldest first."""
     now = timezone.now()
     old = Q(hidden=True, updated_at__lt=now - timedelta(days=settings.CODELAB_COMPLETION_DAYS))
     if settings.CODELAB_SESSION_DAYS:
@@ -92,7 +91,7 @@ def expired_sessions(limit: int) -> list[uuid.UUID]:
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:
-    """Return the owner's session with this key; a foreign one looks exactly like a missing one."""
+    """Return the owner's session with this key. Another user's session looks like a missing one."""
     return Session.objects.filter(owner_id=owner_id, key=key).first()
 
 
@@ -102,10 +101,10 @@ def open_session(owner_id: int, key: str) -> Session:
 
 
 def set_client_tools(session_id: uuid.UUID, names: list[str]) -> None:
-    """Remember which tools the session's client can run; counts from the next step on."""
+    """Set the tools that the session's client can run, from the next step on."""
     Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
 
 
-def set_client_plans(session_id: uuid.UUID, shown: bool) -> None:
-    """Remember whether the session's client can show a plan and answer it; counts from the next step on."""
-    Session.objects.filter(pk=session_id).exclude(client_plans=shown).update(client_plans=shown)
+def set_client_plans(session_id: uuid.UUID, supported: bool) -> None:
+    """Set whether the session's client can show and answer plans, from the next step on."""
+    Session.objects.filter(pk=session_id).exclude(client_plans=supported).update(client_plans=supported)

@@ -1,8 +1,7 @@
-"""The tools that a model asks for: judged, journaled, run by the client or here, and answered once.
+"""The tool calls of a model: evaluated, stored, run by the client or the server, and answered once.
 
-One transaction for each verb. A turn whose tools are out holds no worker, thread or connection. What was refused goes
-back to the model as the call's result, so that it can do something else; nothing that was refused is ever shown to a
-client as a call to run.
+One transaction for each verb. A turn that waits for tools holds no worker, thread or connection. A refused call goes
+back to the model with an error as its result, and is never sent to a client.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.plans import Status
+from agents.tools import CREATE_PLAN
 from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
@@ -40,40 +40,47 @@ from sessions.models import (
 )
 from sessions.protocol import ErrorCode
 from sessions.results import Change, Claim, StepResult
-from sessions.turns import plans, server_tools
+from sessions.turns import plans
+from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import evaluate, new_approvals
 from sessions.turns.transcript import current_subtask, make_call_ids_unique, store_result, store_step
-from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, transition, turn_event
+from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, requeue, transition, turn_event
 
 
 def request_tools(
-    claim: Claim, result: StepResult, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+    claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
 ) -> Change:
     """Store the step and its tool calls. Raises StaleAttempt.
 
-    The turn waits while a call is out or a person is asked; it goes on at once when all have their results already,
-    and ends when the model said that it is done or asked the user something. In a plan being done ends the sub-task.
+    `broken` are unreadable calls with the error for the model. The turn waits for open calls, else it is queued again.
+    It ends when the model has completed its task or asks the user a question; in a plan, completing the task ends the
+    sub-task.
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
         subtask = current_subtask(session)
-        calls = evaluate(session, claim.agent, asked, broken or {}, subtask)
+        calls = evaluate(session, claim.agent, requested, broken or {}, subtask)
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
         events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)
         for call in calls:
             call.turn = turn
         ledger.record(claim, session, turn, result.calls, has_tool_calls=True)
-        said = server_tools.run_server_tools(session, turn, calls)
+        outcomes = run_server_tools(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(new_approvals(calls))
-        new = [*said.events, *map(request_event, filter(_is_open, calls)), *plans.propose(session, calls)]
-        events += log.append(session, new)
+        open_requests = [_request_event(call) for call in calls if call.status in OPEN_CALLS]
+        events += log.append(session, [*outcomes.events, *open_requests, *plans.propose(session, calls)])
         for call in calls:
-            if not _is_open(call):
+            if call.status not in OPEN_CALLS:
                 events += _store_result(session, call, subtask)
         fields = count_step(turn, result, subtask)
-        ready = _go_on(session, turn, events, said, fields=fields, waits=any(map(_is_open, calls)), subtask=subtask)
+        if open_requests:
+            transition(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
+            events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)])
+            return Change(events=events)
+        last_events, ready = _continue_turn(session, turn, outcomes, fields, subtask)
+        events += last_events
     if events[-1].kind == EventKind.TURN_COMPLETED:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
@@ -82,27 +89,26 @@ def request_tools(
 def record_tool_result(
     session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float = math.inf
 ) -> Change:
-    """Take the result of a tool once; the last one of a turn queues it again. Raises ToolCallRejected and TooLate.
+    """Store the result of a tool call; the last result of a turn queues it again. Raises ToolCallRejected and TooLate.
 
-    A client that asked its user itself sends the result of a call that nobody has approved here yet: then the result
-    is the approval, and an error is the rejection.
+    Some clients ask their user themselves and send the result of a call whose approval is pending. That result
+    approves the call, and an error rejects it.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
         call = open_call(session, call_id)
-        if call.tool == plans.PROPOSAL:
-            text = "A plan is no tool that a client runs: answer it with `plan_decision` or `hitl_decision`."
+        if call.tool == CREATE_PLAN:
+            text = "Clients do not run plans. Answer this one with `plan_decision` or `hitl_decision`."
             raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, text)
         events: list[LoggedEvent] = []
+        status = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
         if call.status == ToolCallStatus.ASKED:
-            status = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
-            events += resolve_approval(
-                session, call, status, via=Via.RESULT, by=session.owner_id, feedback=content if failed else ""
-            )
-            finish = ToolCallStatus.REJECTED if failed else ToolCallStatus.COMPLETED
-        else:
-            finish = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
-        change = finish_call(session, call, finish, content)
+            decision = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
+            feedback = content if failed else ""
+            events += resolve_approval(session, call, decision, via=Via.RESULT, by=session.owner_id, feedback=feedback)
+            if failed:
+                status = ToolCallStatus.REJECTED
+        change = finish_call(session, call, status, content)
     return Change(events=events + change.events, ready=change.ready)
 
 
@@ -115,102 +121,75 @@ def open_call(session: Session, call_id: str) -> ToolCall:
         .first()
     )
     if call is None:
-        raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call_id}` in this session.")
+        raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call_id}` does not exist in this session.")
     if call.status not in OPEN_CALLS or call.turn.status != TurnStatus.WAITING:
-        raise ToolCallRejected(ErrorCode.TOOL_CALL_FINISHED, f"The tool call `{call_id}` has its result already.")
+        raise ToolCallRejected(ErrorCode.TOOL_CALL_FINISHED, f"Tool call `{call_id}` already has a result.")
     return call
 
 
 def resolve_approval(
     session: Session, call: ToolCall, status: ApprovalStatus, *, via: Via, by: int | None, feedback: str = ""
 ) -> list[LoggedEvent]:
-    """Answer the approval of a call that the caller has locked; return the event that tells of it."""
+    """Store the decision about a call in a locked session. Return its event."""
     approval = call.approval
     approval.status, approval.via, approval.decided_by_id = status, via, by
     approval.digest, approval.feedback, approval.decided_at = call.digest, feedback, timezone.now()
     approval.save()
-    payload = {
-        "turn_id": str(call.turn_id),
-        "call_id": call.call_id,
-        "status": str(status),
-        "via": str(via),
-        "tool": call.tool,
-        "arguments": call.arguments,
-    }
-    return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, payload)])
+    details = {"status": str(status), "via": str(via), "tool": call.tool, "arguments": call.arguments}
+    return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, call_id=call.call_id, **details)])
 
 
 def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, content: str) -> Change:
-    """Give a call of the locked session its result, and queue its turn when that was the last one."""
+    """Store the result of a call in a locked session, and queue its turn when no other call is open."""
     call.status, call.result, call.finished_at = status, content, timezone.now()
     call.save(update_fields=["status", "result", "finished_at"])
-    # No sub-task begins or ends while a call is open, so it is still the one that asked for this.
+    # No sub-task begins or ends while a call is open, so the current one has requested it.
     events = _store_result(session, call, current_subtask(session))
     turn = call.turn
     if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
         return Change(events=events)
-    transition(turn, TurnStatus.QUEUED, waiting_since=None)
-    events += log.append(session, [turn_event(EventKind.TURN_QUEUED, turn.pk, {"turn_id": str(turn.pk)})])
-    return Change(events=events, ready=turn.pk)
+    return Change(events=events + requeue(session, turn, waiting_since=None), ready=turn.pk)
 
 
-def request_event(call: ToolCall) -> NewEvent:
-    """Return the event that offers a call to the clients, or asks a person for it."""
-    payload = {
-        "turn_id": str(call.turn_id),
-        "call_id": call.call_id,
-        "tool": call.tool,
-        "arguments": call.arguments,
-        "requires_approval": call.status == ToolCallStatus.ASKED,
-        "agent": call.agent,
-        "rule": call.rule,
-        "reason": call.reason,
-    }
-    return turn_event(EventKind.TOOL_CALL_REQUESTED, call.turn_id, payload, call.turn.attempt)
-
-
-def _is_open(call: ToolCall) -> bool:
-    return call.status in OPEN_CALLS
+def _request_event(call: ToolCall) -> NewEvent:
+    """Return the event that offers a call to clients, or requests its approval."""
+    return turn_event(
+        EventKind.TOOL_CALL_REQUESTED,
+        call.turn_id,
+        call.turn.attempt,
+        call_id=call.call_id,
+        tool=call.tool,
+        arguments=call.arguments,
+        requires_approval=call.status == ToolCallStatus.ASKED,
+        agent=call.agent,
+        rule=call.rule,
+        reason=call.reason,
+    )
 
 
 def _store_result(session: Session, call: ToolCall, subtask: SubTask | None) -> list[LoggedEvent]:
-    payload = {"turn_id": str(call.turn_id), "call_id": call.call_id, "status": str(call.status)}
-    finished = turn_event(EventKind.TOOL_CALL_FINISHED, call.turn_id, payload)
-    return store_result(session, call.turn_id, call.call_id, call.result, subtask=subtask, behind=[finished])
+    finished = turn_event(EventKind.TOOL_CALL_FINISHED, call.turn_id, call_id=call.call_id, status=str(call.status))
+    return store_result(session, call.turn_id, call.call_id, call.result, subtask=subtask, before=[finished])
 
 
-def _go_on(
-    session: Session,
-    turn: Turn,
-    events: list[LoggedEvent],
-    said: server_tools.ToolOutcomes,
-    *,
-    fields: dict[str, Any],
-    waits: bool,
-    subtask: SubTask | None,
-) -> uuid.UUID | None:
-    """Move the turn to what comes after its calls; adds the events, returns the turn that is ready now."""
-    name = {"turn_id": str(turn.pk)}
-    attempt = turn.attempt
-    if waits:
-        transition(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
-        events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, name, attempt)])
-        return None
-    if said.last_words is None:
-        transition(turn, TurnStatus.QUEUED, **fields)
-        events += log.append(session, [turn_event(EventKind.TURN_QUEUED, turn.pk, name, attempt)])
-        return turn.pk
-    done = None if said.asks else subtask
-    course = plans.finish(session, done, Status.COMPLETED, said.last_words) if done else None
-    # In the middle of a plan they are a report to the agents that come next.
-    if said.last_words and not (course and course.goes_on):
-        events += store_step(session, turn, StepResult(message_id=new_id(), text=said.last_words))
-    moved, ready = finish_or_continue(session, turn, fields, course)
-    events += moved
-    return ready
+def _continue_turn(
+    session: Session, turn: Turn, outcomes: ToolOutcomes, fields: dict[str, Any], subtask: SubTask | None
+) -> tuple[list[LoggedEvent], uuid.UUID | None]:
+    """Queue or complete a turn whose calls all have results. Return the events and the ready turn."""
+    if outcomes.last_words is None:
+        return requeue(session, turn, turn.attempt, **fields), turn.pk
+    events: list[LoggedEvent] = []
+    next_step = None
+    if subtask and not outcomes.is_question:
+        next_step = plans.finish(session, subtask, Status.COMPLETED, outcomes.last_words)
+    # While the plan continues, they are a report to the agents of later sub-tasks.
+    if outcomes.last_words and not (next_step and next_step.has_more_work):
+        events += store_step(session, turn, StepResult(message_id=new_id(), text=outcomes.last_words))
+    last_events, ready = finish_or_continue(session, turn, fields, next_step)
+    return events + last_events, ready
 
 
 def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:
-    """Return the session's tool calls that have no result, in the order in which they were asked for."""
+    """Return the session's tool calls without a result, in the order of the requests."""
     calls = ToolCall.objects.filter(turn__session_id=session_id, turn__status=TurnStatus.WAITING, status__in=OPEN_CALLS)
     return calls.order_by("created_at", "pk")

@@ -1,6 +1,7 @@
-"""May a call of the model run? Brings the session's mode and its user's rules to `agents.policy`, and keeps the answer.
+"""The policy for tool calls: give `agents.policy` the session's mode and its user's rules, and record its decisions.
 
-Reads under the session's lock, so that a change of the mode counts from one moment on. Decides nothing itself.
+Callers hold the session's lock, so a change of the mode takes effect between two steps. The rules of the policy itself
+are in `agents.policy`, never here.
 """
 
 from __future__ import annotations
@@ -16,36 +17,40 @@ from agents import approvals, policy
 from agents import plans as planning
 from agents.policy import Decision, Mode, Rule, Verdict
 from agents.roles import Role, role_of
-from agents.tools import BASELINE_TOOLS, TOOLS, RunsOn
+from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, RunsOn
 from llm.types import ModelToolCall
 from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 from sessions.turns import plans
 from sessions.turns.transcript import current_subtask
 
-#: How long a person has to answer; then the call is rejected.
+#: How long a user has to decide; then the call is rejected.
 APPROVAL_TIMEOUT = timedelta(hours=24)
-#: Tools of ours that are carried out when a step is stored (`sessions.turns.tool_calls`).
-SERVER_TOOLS = frozenset({"calculator", "attempt_completion", "ask_followup_question", "switch_mode"})
-#: Tools that a sub-task has not: its plan has decided who works, and on what.
-PLANNING_TOOLS = frozenset({"switch_mode", plans.PROPOSAL})
-NOT_IN_A_PLAN = "{tool} was not run: the plan decides who works on what. Do your sub-task, or report what it lacks."
+#: Tools that a sub-task cannot use: its plan decides which agent does what.
+PLANNING_TOOLS = frozenset({SWITCH_MODE, CREATE_PLAN})
+NOT_IN_A_PLAN = (
+    "{tool} was not run: the plan decides which agent does what. Do your sub-task, or report what is missing."
+)
 
 
 def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list[str]:
-    """Return the names of the tools that the model is offered: the role's, as far as somebody can run them.
+    """Return the names of the role's tools that the client or the server can run.
 
-    A plan is offered where somebody can answer it.
+    Plans are offered only where a client can show and answer them.
     """
-    client = BASELINE_TOOLS if session.client_tools is None else frozenset(session.client_tools)
-    ours = SERVER_TOOLS | {plans.PROPOSAL} if session.client_plans else SERVER_TOOLS
+    client_tools = BASELINE_TOOLS if session.client_tools is None else frozenset(session.client_tools)
+    excluded = frozenset() if session.client_plans else frozenset({CREATE_PLAN})
     if subtask:
-        ours -= PLANNING_TOOLS
-    return [name for name in role.tools if (name in client if TOOLS[name].runs_on is RunsOn.CLIENT else name in ours)]
+        excluded = PLANNING_TOOLS
+    return [
+        name
+        for name in role.tools
+        if (name in client_tools if TOOLS[name].runs_on is RunsOn.CLIENT else name not in excluded)
+    ]
 
 
 def agents_for(tool: str, role: Role) -> list[str]:
-    """Return the names of the agents that a call may name: to hand over to another, or to give a sub-task to any."""
-    return [name for name in plans.agents() if name != role.name or tool == plans.PROPOSAL]
+    """Return the names of the agents that a call may name: any for sub-tasks, all others for a switch."""
+    return [name for name in plans.agents() if name != role.name or tool == CREATE_PLAN]
 
 
 def evaluate(
@@ -55,11 +60,11 @@ def evaluate(
     broken: Mapping[str, str],
     subtask: SubTask | None = None,
 ) -> list[ToolCall]:
-    """Return a row for each call, in the model's order, with what was decided; none is stored yet.
+    """Return an unsaved row with the decision for each call, in the model's order.
 
-    `broken` are calls that cannot be read, with the sentence that the model gets; `subtask` is the one at work.
+    `broken` are unreadable calls with the error for the model. `subtask` is the current one.
     """
-    rules = list(_rules(session))
+    rules = _rules(session)
     role = role_of(agent)
     offered = offered_tools(session, role, subtask)
     rows = []
@@ -74,31 +79,32 @@ def evaluate(
     return rows
 
 
-def judge_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> Decision:
-    """Judge a call with arguments that a person has changed: what nobody may allow stays forbidden."""
+def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> Decision:
+    """Return the decision about a call with edited arguments. A user cannot allow what the policy denies."""
     role = role_of(call.agent)
-    changed = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
-    return _decide(
-        changed, role, session, list(_rules(session)), offered_tools(session, role, current_subtask(session))
-    )
+    edited = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
+    return _decide(edited, role, session, _rules(session), offered_tools(session, role, current_subtask(session)))
 
 
 def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
-    """Return an approval for each call that a person must allow; none is stored yet."""
+    """Return an unsaved approval for each call that needs one."""
     expires_at = timezone.now() + APPROVAL_TIMEOUT
-    asked = [call for call in calls if call.status == ToolCallStatus.ASKED]
-    return [Approval(call=call, digest=call.digest, expires_at=expires_at) for call in asked]
+    return [
+        Approval(call=call, digest=call.digest, expires_at=expires_at)
+        for call in calls
+        if call.status == ToolCallStatus.ASKED
+    ]
 
 
 def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule], offered: list[str]) -> Decision:
     agents = agents_for(call.name, role)
     decision = policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
-    if call.name == plans.PROPOSAL and decision.verdict is not Verdict.DENY:
+    if call.name == CREATE_PLAN and decision.verdict is not Verdict.DENY:
         try:
             planning.parse(decision.arguments, agents=agents)
         except planning.PlanError as error:
             return Decision(verdict=Verdict.DENY, rule="plan", reason=str(error), arguments=decision.arguments)
-        # A rule for all tools was not made with plans in mind.
+        # The author of a rule for all tools did not think of plans.
         return replace(decision, verdict=Verdict.ASK)
     return decision
 

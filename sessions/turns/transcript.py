@@ -1,6 +1,6 @@
-"""How a conversation is written down: each message as a row and as the event that announces it.
+"""The messages of a conversation, each stored as a row and announced by an event.
 
-Only for `sessions.turns.attempts`, which holds the lock on the session and knows why something is said.
+Callers have locked the session. This module never changes a turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sessions.models import (
 from sessions.protocol import MAX_CALL_ID_LENGTH
 from sessions.results import StepResult
 
-_AT_WORK = """
+_CURRENT_SUBTASK = """
     SELECT subtask.* FROM agent_sessions_subtask AS subtask
     JOIN agent_sessions_plan AS plan ON plan.id = subtask.plan_id
     WHERE plan.session_id = %s AND plan.status = 'in_progress' AND subtask.status = 'in_progress'
@@ -35,25 +35,34 @@ _AT_WORK = """
 
 
 def current_subtask(session: Session) -> SubTask | None:
-    """Return the sub-task that is being done, where a plan is being carried out: what is said now is a part of it."""
-    return next(iter(SubTask.objects.raw(_AT_WORK, [session.pk])), None)
+    """Return the sub-task in progress of the session's plan. New messages belong to it."""
+    return next(iter(SubTask.objects.raw(_CURRENT_SUBTASK, [session.pk])), None)
 
 
 def subtask_fields(subtask: SubTask | None) -> dict[str, str]:
-    """Return how events name the sub-task that a message is a part of."""
+    """Return how events name a message's sub-task."""
     return {"subtask_id": subtask.key} if subtask else {}
 
 
-def message_event(message_id: uuid.UUID, turn_id: uuid.UUID, role: MessageRole, content: str, **more: Any) -> NewEvent:
-    """Return the event that announces a message."""
-    payload = {"message_id": str(message_id), "turn_id": str(turn_id), "role": str(role), "content": content, **more}
-    return NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=turn_id, payload=payload)
+def store_message(
+    message: Message, *, before: Sequence[NewEvent] = (), after: Sequence[NewEvent] = (), **details: Any
+) -> list[LoggedEvent]:
+    """Store a new message and the event that announces it, between other events. Return all of these events.
 
-
-def store_message(message: Message, event: LoggedEvent) -> None:
-    """Store a message in the place of the event that announces it."""
-    message.number = event.number
+    `details` are added to the announcement.
+    """
+    payload = {
+        "message_id": str(message.pk),
+        "turn_id": str(message.turn_id),
+        "role": str(message.role),
+        "content": message.content,
+    }
+    payload |= details | subtask_fields(message.subtask)
+    added = NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=message.turn_id, payload=payload)
+    events = log.append(message.session, [*before, added, *after])
+    message.number = events[len(before)].number
     message.save(force_insert=True)
+    return events
 
 
 def store_step(
@@ -65,25 +74,18 @@ def store_step(
     interrupted: bool = False,
     subtask: SubTask | None = None,
 ) -> list[LoggedEvent]:
-    """Store what a model call said, and the calls it asked for; `interrupted` when it did not come to its end.
+    """Store the reply of a model call with the tool calls in it. `interrupted` marks an incomplete reply.
 
-    With `subtask` it is a part of that one's work, and not of the conversation with the user.
+    With `subtask` it belongs to that sub-task and not to the conversation with the user.
     """
-    more: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
+    details: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
     if result.reasoning:
-        more["reasoning"] = result.reasoning
+        details["reasoning"] = result.reasoning
     if interrupted:
-        more["interrupted"] = True
-    added = message_event(
-        result.message_id, turn.pk, MessageRole.ASSISTANT, result.text, **more, **subtask_fields(subtask)
-    )
-    events = log.append(session, [added])
-    message = Message(
-        id=result.message_id, session=session, turn=turn, role=MessageRole.ASSISTANT, content=result.text, **more
-    )
-    message.subtask = subtask
-    store_message(message, events[0])
-    return events
+        details["interrupted"] = True
+    message = Message(id=result.message_id, session=session, turn=turn, subtask=subtask, content=result.text, **details)
+    message.role = MessageRole.ASSISTANT
+    return store_message(message, **details)
 
 
 def store_result(
@@ -93,59 +95,54 @@ def store_result(
     content: str,
     *,
     subtask: SubTask | None = None,
-    behind: Sequence[NewEvent] = (),
+    before: Sequence[NewEvent] = (),
 ) -> list[LoggedEvent]:
-    """Store what a model is told of a call that it asked for, `behind` other events."""
-    message = Message(id=new_id(), session=session, turn_id=turn_id, role=MessageRole.TOOL, content=content)
-    message.tool_call_id, message.subtask = call_id, subtask
-    added = message_event(
-        message.pk, turn_id, MessageRole.TOOL, content, tool_call_id=call_id, **subtask_fields(subtask)
-    )
-    events = log.append(session, [*behind, added])
-    store_message(message, events[-1])
-    return events
+    """Store the result of a tool call as the model gets it."""
+    message = Message(session=session, turn_id=turn_id, subtask=subtask, role=MessageRole.TOOL, content=content)
+    message.tool_call_id = call_id
+    return store_message(message, before=before, tool_call_id=call_id)
 
 
 def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
-    """Return what a turn's present attempt has shown of messages that are not stored yet, with any `reasoning`."""
+    """Return the text and any `reasoning` of messages that the latest attempt has sent but not stored yet."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))
     deltas = Event.objects.filter(
         session=session, number__gt=turn.position, turn=turn, kind__in=PIECES, attempt=turn.attempt
     )
-    shown: dict[str, dict[str, list[str]]] = {}
+    drafts: dict[str, dict[str, list[str]]] = {}
     for kind, payload in deltas.order_by("number").values_list("kind", "payload"):
         if payload["message_id"] not in stored:
-            said = shown.setdefault(payload["message_id"], {"text": []})
-            said.setdefault("text" if kind == EventKind.TEXT_DELTA else "reasoning", []).append(payload["text"])
+            draft = drafts.setdefault(payload["message_id"], {"text": []})
+            draft.setdefault("text" if kind == EventKind.TEXT_DELTA else "reasoning", []).append(payload["text"])
     return [
-        {"turn_id": str(turn.pk), "message_id": message_id} | {name: "".join(texts) for name, texts in said.items()}
-        for message_id, said in shown.items()
+        {"turn_id": str(turn.pk), "message_id": message_id} | {name: "".join(texts) for name, texts in draft.items()}
+        for message_id, draft in drafts.items()
     ]
 
 
 def store_unfinished(session: Session, turn: Turn) -> list[LoggedEvent]:
-    """Store what a turn's present attempt had shown of an unfinished message, as an interrupted one."""
+    """Store the unfinished messages of the turn's latest attempt as interrupted ones."""
     events = []
     subtask = current_subtask(session)
-    for shown in unfinished_texts(session, turn):
-        reasoning = shown.get("reasoning", "")
-        result = StepResult(message_id=uuid.UUID(shown["message_id"]), text=shown["text"], reasoning=reasoning)
+    for draft in unfinished_texts(session, turn):
+        reasoning = draft.get("reasoning", "")
+        result = StepResult(message_id=uuid.UUID(draft["message_id"]), text=draft["text"], reasoning=reasoning)
         events += store_step(session, turn, result, interrupted=True, subtask=subtask)
     return events
 
 
 def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
-    """Rename calls with an id that the session has seen, as some providers count from zero, or that is too long."""
+    """Replace ids that are too long or exist in the session, as some providers count from zero in each answer."""
     ids = [call.call_id for call in calls]
-    seen = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
+    existing = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
     for call in calls:
-        if call.call_id in seen or len(call.call_id) > MAX_CALL_ID_LENGTH:
+        if call.call_id in existing or len(call.call_id) > MAX_CALL_ID_LENGTH:
             call.call_id = f"call_{new_id().hex}"
-        seen.add(call.call_id)
+        existing.add(call.call_id)
 
 
 def give_title(session: Session, content: str) -> None:
-    """Call a session that has no title yet by the beginning of its first message."""
+    """Name a session without a title after the beginning of its first message."""
     if session.title:
         return
     words = " ".join(content.split())

@@ -1,18 +1,18 @@
-"""How a turn moves from one state to the next: what every verb that changes one is made of.
+"""The transitions of a turn, from which all verbs that change turns are made.
 
     queued  → running | cancelled
     running → waiting | queued | completed | failed | cancelled
     waiting → queued | failed | cancelled
 
-Each move is one guarded UPDATE, in a transaction that has locked the session first, and the events that tell of it are
-written in the same one. No row changed means that somebody else was first, which is a normal outcome, not an error of
-the database. Nothing here decides whether a turn is to move: that is for `lifecycle`, `queue`, `toolcalls`,
-`completions` and `recovery`.
+Each transition is one guarded UPDATE. Callers have locked the session, and write the events in the same transaction. An
+UPDATE that changes no row lost a race, which is a normal outcome and not an error. This module never decides whether
+a turn changes its state: the verbs in `attempts`, `inbox`, `tool_calls`, `completions` and `recovery` do.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,16 +28,19 @@ from sessions.models import (
     Approval,
     ApprovalStatus,
     EventKind,
+    Message,
+    MessageRole,
     ModelCallOutcome,
     Session,
     SubTask,
     ToolCallStatus,
     Turn,
     TurnStatus,
+    new_id,
 )
-from sessions.results import Claim, StepResult
+from sessions.results import Accepted, Claim, StepResult
 from sessions.turns import plans
-from sessions.turns.transcript import store_unfinished
+from sessions.turns.transcript import give_title, store_message, store_unfinished
 
 TRANSITIONS = {
     TurnStatus.QUEUED: {TurnStatus.RUNNING, TurnStatus.CANCELLED},
@@ -51,7 +54,7 @@ TRANSITIONS = {
     TurnStatus.WAITING: {TurnStatus.QUEUED, TurnStatus.FAILED, TurnStatus.CANCELLED},
 }
 
-# What every turn needs several times; by hand, because to put them together takes the ORM longer than to run them.
+# Written by hand, because every turn runs these several times and the ORM takes longer to build them than they run.
 _TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
 _FIRST_OPEN = """
     SELECT * FROM agent_sessions_turn WHERE session_id = %s AND status IN ('queued', 'running', 'waiting')
@@ -60,7 +63,7 @@ _FIRST_OPEN = """
 
 
 def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
-    """The one guarded UPDATE: from the state and attempt that were read, or StaleAttempt."""
+    """Move a turn to another state. Raises StaleAttempt if its state or attempt has changed since it was read."""
     if to not in TRANSITIONS[TurnStatus(turn.status)]:
         raise StaleAttempt(f"{turn.status} → {to}")
     now = timezone.now()
@@ -90,7 +93,7 @@ def lock_claim(claim: Claim) -> tuple[Session, Turn]:
 
 
 def count_step(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> dict[str, Any]:
-    """Count a finished step for the sub-task that it was in; return the fields of the turn that it changes."""
+    """Count a finished step in its sub-task. Return the fields of the turn that the step changes."""
     if subtask:
         SubTask.objects.filter(pk=subtask.pk).update(steps=F("steps") + 1)
     return {
@@ -103,26 +106,56 @@ def count_step(turn: Turn, result: StepResult, subtask: SubTask | None = None) -
     }
 
 
+def queue_message(
+    session: Session,
+    content: str,
+    *,
+    before: Sequence[NewEvent] = (),
+    images: Sequence[dict[str, Any]] = (),
+    client_message_id: str | None = None,
+    model: str = "",
+    api_key: uuid.UUID | None = None,
+) -> Accepted:
+    """Store a user's message in a locked session and queue a new turn for it. Their events follow `before`."""
+    message_id, turn_id = new_id(), new_id()
+    fields = {"images": images} if images else {}
+    message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, **fields)
+    message.client_message_id = client_message_id or ""
+    events = store_message(message, before=before, after=[turn_event(EventKind.TURN_QUEUED, turn_id)], **fields)
+    number = events[-1].number
+    Turn.objects.create(id=turn_id, session=session, position=number, model=model, api_key=api_key)
+    give_title(session, content)
+    return Accepted(
+        events=events, ready=turn_id, session_id=session.pk, message_id=message_id, turn_id=turn_id, number=number
+    )
+
+
+def requeue(
+    session: Session, turn: Turn, attempt: int = 0, *, before: Sequence[NewEvent] = (), **fields: Any
+) -> list[LoggedEvent]:
+    """Queue a locked turn again. Its event follows `before`; `attempt` is the one that gives the turn back."""
+    transition(turn, TurnStatus.QUEUED, **fields)
+    return log.append(session, [*before, turn_event(EventKind.TURN_QUEUED, turn.pk, attempt)])
+
+
 def finish_or_continue(
-    session: Session, turn: Turn, fields: dict[str, Any], course: plans.NextStep | None
+    session: Session, turn: Turn, fields: dict[str, Any], next_step: plans.NextStep | None = None
 ) -> tuple[list[LoggedEvent], uuid.UUID | None]:
-    """Move a running turn, locked, to its end, or to its next step where a plan goes on; return what is ready now."""
-    name = {"turn_id": str(turn.pk)}
-    new = course.events if course else []
-    if course and course.goes_on:
-        # Each sub-task has its own time.
-        transition(turn, TurnStatus.QUEUED, worked=timedelta(), **fields)
-        return log.append(session, [*new, turn_event(EventKind.TURN_QUEUED, turn.pk, name, turn.attempt)]), turn.pk
+    """Complete a running, locked turn, or queue it if its plan has more work. Return events and the ready turn."""
+    new = next_step.events if next_step else []
+    if next_step and next_step.has_more_work:
+        # Each sub-task has its own time limit.
+        return requeue(session, turn, turn.attempt, before=new, worked=timedelta(), **fields), turn.pk
     transition(turn, TurnStatus.COMPLETED, **fields)
-    payload = {**name, "input_tokens": fields["input_tokens"], "output_tokens": fields["output_tokens"]}
-    events = log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, payload, turn.attempt)])
+    tokens = {name: fields[name] for name in ("input_tokens", "output_tokens")}
+    events = log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **tokens)])
     return events, next_ready_turn(session)
 
 
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
-    """End a turn that the caller has locked, at its user's wish; what it had shown is kept.
+    """End a locked turn because its user stopped it. Text that clients have seen is kept.
 
-    The session's plan ends with it, unless the turn was still to come.
+    The session's plan ends too, unless an earlier turn is open.
     """
     _close_calls(turn)
     if turn.status == TurnStatus.RUNNING:
@@ -131,38 +164,37 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)
     transition(turn, TurnStatus.CANCELLED)
-    payload = {"turn_id": str(turn.pk)}
-    return events + log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk, payload, turn.attempt)])
+    return events + log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk, turn.attempt)])
 
 
 def end_as_failed(
     session: Session, turn: Turn, code: str, text: str, retry_after: int | None = None
 ) -> list[LoggedEvent]:
-    """End a turn that the caller has locked, with a sentence for people.
+    """End a locked turn with a code and a sentence for the user.
 
-    A plan that it carries out goes on with the next message; one that was still to be decided is over.
+    A plan that is carried out continues with the next message; a plan without a decision is cancelled.
     """
     _close_calls(turn)
     new = plans.cancel(session, only_draft=True)
     transition(turn, TurnStatus.FAILED, error_code=code, error=text)
-    payload: dict[str, Any] = {"turn_id": str(turn.pk), "error_code": str(code), "error": text}
+    payload: dict[str, Any] = {"error_code": str(code), "error": text}
     if retry_after is not None:
         payload["retry_after"] = retry_after
-    return log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, payload, turn.attempt)])
+    return log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, turn.attempt, **payload)])
 
 
 def _close_calls(turn: Turn) -> None:
-    """Close what the turn's end leaves open: a call that is out may have run, and nobody will ever know."""
+    """Withdraw pending approvals and close open calls. The outcome of a call that a client may have run is unknown."""
     now = timezone.now()
     pending = Approval.objects.filter(call__turn=turn, status=ApprovalStatus.PENDING)
     pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=now)
-    closed = {"result": "Error: the turn ended before this had a result.", "finished_at": now}
+    closed = {"result": "Error: the turn ended before this call had a result.", "finished_at": now}
     turn.tool_calls.filter(status=ToolCallStatus.ASKED).update(status=ToolCallStatus.REJECTED, **closed)
     turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(status=ToolCallStatus.UNKNOWN, **closed)
 
 
 def first_open_turn(session_id: uuid.UUID) -> Turn | None:
-    """Return the session's turn that is under way, or the one that is next."""
+    """Return the session's active turn, or else the one that is next."""
     return next(iter(Turn.objects.raw(_FIRST_OPEN, [session_id])), None)
 
 
@@ -172,6 +204,6 @@ def next_ready_turn(session: Session) -> uuid.UUID | None:
     return first.pk if first and first.status == TurnStatus.QUEUED else None
 
 
-def turn_event(kind: EventKind, turn_id: uuid.UUID, payload: dict[str, Any], attempt: int = 0) -> NewEvent:
-    """Return an event of a turn."""
-    return NewEvent(kind=kind, turn_id=turn_id, payload=payload, attempt=attempt)
+def turn_event(kind: EventKind, turn_id: uuid.UUID, attempt: int = 0, /, **payload: Any) -> NewEvent:
+    """Return an event of a turn. `attempt` is the one that writes it, 0 outside attempts."""
+    return NewEvent(kind=kind, turn_id=turn_id, payload={"turn_id": str(turn_id), **payload}, attempt=attempt)

@@ -14,6 +14,7 @@ from django.conf import settings
 
 from agents import routing, smalltalk
 from agents.roles import ROLES, UNASSIGNED, Role, routed_roles
+from agents.tools import ASK_FOLLOWUP_QUESTION
 from llm import catalog, scripted
 from llm.types import CallRecord, ModelMessage, ModelRequest, Observer
 from sessions.models import Message, MessageRole, ToolCall
@@ -51,7 +52,7 @@ def read_question(turn_id: uuid.UUID) -> Question:
         text=message.content if message else "",
         current=session.current_agent,
         pinned=session.pinned,
-        answering=last is not None and last.tool == "ask_followup_question",
+        answering=last is not None and last.tool == ASK_FOLLOWUP_QUESTION,
         plans=session.client_plans,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from agents.context import Window, fit
 from agents.plans import format_progress
 from agents.roles import role_of, routed_roles
-from agents.tools import offer
+from agents.tools import CREATE_PLAN, offer
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
 from sessions.errors import StaleAttempt
@@ -93,7 +93,7 @@ def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ..
     ]
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
-    proposed = any(call["name"] == plans.PROPOSAL for _, _, asked, *_ in found for call in asked)
+    proposed = any(call["name"] == CREATE_PLAN for _, _, asked, *_ in found for call in asked)
     reports = _reports(turn.session_id) if proposed and not subtask else {}
     shown = [images for *_, images in found if images]
     pictures = iter(load_images(shown) if shown else ())

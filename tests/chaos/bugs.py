@@ -93,29 +93,23 @@ def double_tool() -> None:
     real = tool_calls.request_tools
 
     def request_tools(
-        claim: Claim, result: StepResult, asked: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+        claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
     ) -> Change:
         from sessions.worker.process import this_worker
 
         with transaction.atomic():
-            events = log.append(log.lock(claim.session_id), [_requested(claim, call) for call in asked])
+            events = log.append(log.lock(claim.session_id), [_requested(claim, call) for call in requested])
         worker = this_worker()
         worker.loop.call_soon_threadsafe(worker.writer.publish, events)
         time.sleep(0.5)
-        return real(claim, result, asked, broken)
+        return real(claim, result, requested, broken)
 
     tool_calls.request_tools = request_tools
 
 
 def _requested(claim: Claim, call: ModelToolCall) -> NewEvent:
-    payload = {
-        "turn_id": str(claim.turn_id),
-        "call_id": call.id,
-        "tool": call.name,
-        "arguments": call.arguments,
-        "requires_approval": False,
-    }
-    return transitions.turn_event(EventKind.TOOL_CALL_REQUESTED, claim.turn_id, payload, claim.attempt)
+    payload = {"call_id": call.id, "tool": call.name, "arguments": call.arguments, "requires_approval": False}
+    return transitions.turn_event(EventKind.TOOL_CALL_REQUESTED, claim.turn_id, claim.attempt, **payload)
 
 
 def ack_before_commit() -> None:
@@ -157,7 +151,7 @@ def ack_before_commit() -> None:
         return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
 
     inbox.accept_message = accept
-    vars(inbox)["new_id"] = next_id
+    vars(transitions)["new_id"] = next_id
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -312,7 +312,7 @@ def test_an_operator_answers_a_pending_approval_once(operator: Client, alice: Us
         assert answer.status_code == 200
         approval.refresh_from_db()
         assert (approval.status, approval.via) == (status, "admin")
-    assert "waits for no decision" in answer.content.decode()
+    assert "does not wait for a decision" in answer.content.decode()
 
 
 def test_staff_with_view_permissions_only_cannot_answer_approvals(alice: User) -> None:

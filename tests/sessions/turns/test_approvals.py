@@ -127,7 +127,7 @@ def test_nobody_answers_in_time(session: Session) -> None:
     (late,) = approvals.expired_approvals()
     assert approvals.expire(late).ready == held.turn_id
     assert approvals.expire(late).events == []
-    assert results(held) == [("w", "Error: nobody approved this in time, so it was not run.")]
+    assert results(held) == [("w", "Error: the user did not approve this call in time, so it was not run.")]
 
 
 @pytest.mark.parametrize("end", ["cancel", "interrupt"])

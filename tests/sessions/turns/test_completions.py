@@ -127,7 +127,7 @@ def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: Us
     assert isinstance(request, ModelRequest)
     assert [message.role for message in request.messages] == ["system", "user", "assistant", "tool", "tool"]
     results = [message.content for message in request.messages[-2:]]
-    assert results == ["Error: there is no tool `rm` here. There are: weather.", "Error: cannot be read"]
+    assert results == ["Error: the tool `rm` does not exist. Available: weather.", "Error: cannot be read"]
     # With one that is there, the caller hears of that one alone.
     assert finish(again, "rm", "weather")[-1] == EventKind.TURN_COMPLETED
     calls = Message.objects.filter(role="assistant").order_by("-number")[0].tool_calls
