@@ -10,6 +10,7 @@ from typing import Any, Literal
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
+from agents.tools import CREATE_PLAN
 from sessions.api.commands import announce, store_timeout
 from sessions.api.http import ERRORS, ErrorOut, owned, owner, require_clean
 from sessions.database import in_thread
@@ -18,7 +19,6 @@ from sessions.models import Approval, EventKind, Via
 from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH
 from sessions.turns import approvals
 from sessions.turns.approvals import Decision
-from sessions.turns.plans import PROPOSAL
 
 router = Router(tags=["approvals"])
 
@@ -89,7 +89,7 @@ async def list_pending_approvals(request: HttpRequest, session_id: str, plans: b
         rows = approvals.pending(session.pk)
         # The original's editor would take a plan for a tool that it lacks, and answer with an error, which is a
         # rejection: it gets plans by their frames.
-        return [_pending(row) for row in (rows if plans else rows.exclude(call__tool=PROPOSAL))]
+        return [_pending(row) for row in (rows if plans else rows.exclude(call__tool=CREATE_PLAN))]
 
     found = await in_thread(read)()
     return PendingApprovals(session_id=session.key, pending_approvals=found, count=len(found))
@@ -153,7 +153,7 @@ def _pending(row: Approval) -> PendingApproval:
     call = row.call
     return PendingApproval(
         request_id=row.pk,
-        request_type="plan" if call.tool == PROPOSAL else "tool",
+        request_type="plan" if call.tool == CREATE_PLAN else "tool",
         subject=call.tool,
         details={"arguments": call.arguments},
         reason=call.reason,
