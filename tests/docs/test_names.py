@@ -41,6 +41,10 @@ FOREIGN = {
 SPAN = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 TOP = r"(?:codelab|sessions|agents|llm|tests|bench|docs|scripts|requirements|\.vscode|\.ci|\.github)"
 PATH = re.compile(rf"(?<![\w./-]){TOP}/[\w./*{{}}-]*")
+#: A name with its package in front, such as in an import or a command.
+MODULE = re.compile(
+    r"(?<![\w./@-])(?:codelab|sessions|agents|llm|bench)(?:\.(?!__)[A-Za-z_]\w*)+(?![\w/-])(?!\.(?!\s|$))"
+)
 FILE = re.compile(r"[\w*./{}-]*\.(?:py|md|js|css|html|json|toml|txt|in|yml|sh|png|log)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 WORD = re.compile(r"_*[A-Za-z][A-Za-z0-9_]*")
@@ -101,6 +105,9 @@ def _in_code(code: str) -> Iterator[tuple[int, str, str]]:
     for match in re.finditer(r"-m ((?:codelab|bench|tests)[\w.]*)", code):
         if not names.has_dotted(match[1]) and not names.has_file(match[1].replace(".", "/")):
             yield match.start(1), match[1], "module"
+    for match in MODULE.finditer(code):
+        if not FILE.fullmatch(match[0]) and not names.has_dotted(match[0]):
+            yield match.start(), match[0], "module"
     for match in PATH.finditer(code):
         is_model = match[0].startswith("codelab/") and match[0].partition("/")[2] in ROLES
         if not is_model and not names.has_file(match[0].rstrip(".")):
@@ -134,7 +141,8 @@ def _wrong(code: str, shown: list[str]) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_name_exists(page: Path) -> None:
-    wrong = [f"{name_of(page)}:{it.line}: {it.name} ({it.kind})" for it in problems(page.read_text(encoding="utf-8"))]
+    found = {(it.line, it.name): it.kind for it in problems(page.read_text(encoding="utf-8"))}
+    wrong = [f"{name_of(page)}:{line}: {name} ({kind})" for (line, name), kind in found.items()]
     assert not wrong, "these do not exist:\n" + "\n".join(wrong)
 
 
@@ -168,6 +176,8 @@ def test_every_name_exists(page: Path) -> None:
         ("```\nrate(codelab_foo_total[5m])\n```", "codelab_foo_total"),
         ("`foo_seconds`", "foo_seconds"),
         ("`agent_sessions_foo`", "agent_sessions_foo"),
+        ("```python\nfrom sessions.foo import claim\n```", "sessions.foo"),
+        ("```sh\ncelery -A codelab.foo worker\n```", "codelab.foo"),
         ("`make foo`", "make foo"),
         ("```sh\nmake venv && make foo\n```", "make foo"),
         ("`python manage.py foo`", "manage.py foo"),
