@@ -1,4 +1,4 @@
-"""What a person must allow first: asked once, answered once, for exactly what was shown."""
+"""Approvals: requested once, decided once, for exactly the call that the user saw."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
-from tests.sessions.story import begin, claim, request
+from tests.sessions.story import begin, request
 
 
 def decide(session: Session, call_id: str, *, approve: bool = True, **more: Any) -> Any:
@@ -33,17 +34,17 @@ def refusal(session: Session, call_id: str, **more: Any) -> str:
     return caught.value.code
 
 
-def status(held: Claim) -> str:
-    return Turn.objects.get(pk=held.turn_id).status
+def status(claim: Claim) -> str:
+    return Turn.objects.get(pk=claim.turn_id).status
 
 
-def results(held: Claim) -> list[tuple[str, str]]:
-    return [(m.tool_call_id, m.content) for m in prompt.history(held.turn_id) if m.role == "tool"]
+def results(claim: Claim) -> list[tuple[str, str]]:
+    return [(m.tool_call_id, m.content) for m in prompt.history(claim.turn_id) if m.role == "tool"]
 
 
 def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session) -> None:
-    held = request(session, write_call("w"))
-    assert status(held) == TurnStatus.WAITING
+    claim = request(session, write_call("w"))
+    assert status(claim) == TurnStatus.WAITING
     approval = Approval.objects.get()
     assert (approval.status, approval.call.status) == ("pending", "asked")
     change = decide(session, "w")
@@ -51,20 +52,20 @@ def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session
     assert change.ready is None
     approval.refresh_from_db()
     assert (approval.status, approval.call.status, approval.decided_by_id) == ("approved", "waiting", session.owner_id)
-    assert tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False).ready == held.turn_id
-    assert results(held) == [("w", "{}")]
+    assert tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False).ready == claim.turn_id
+    assert results(claim) == [("w", "{}")]
 
 
 def test_a_rejected_call_never_runs_and_the_model_is_told_why(session: Session) -> None:
-    held = request(session, write_call("w"))
-    assert decide(session, "w", approve=False, feedback="Not this file.").ready == held.turn_id
-    assert results(held) == [("w", "Error: Not this file.")]
+    claim = request(session, write_call("w"))
+    assert decide(session, "w", approve=False, feedback="Not this file.").ready == claim.turn_id
+    assert results(claim) == [("w", "Error: Not this file.")]
     assert ToolCall.objects.get().status == "rejected"
     with pytest.raises(ToolCallRejected):
         tool_calls.record_tool_result(session.pk, "w", content="{}", failed=False)
 
 
-def test_edited_arguments_are_judged_and_hashed_anew(session: Session) -> None:
+def test_edited_arguments_are_evaluated_and_hashed_again(session: Session) -> None:
     request(session, write_call("w"))
     before = ToolCall.objects.get().digest
     assert refusal(session, "w", arguments={"path": "../outside", "content": "x"}) == "invalid_arguments"
@@ -77,7 +78,7 @@ def test_edited_arguments_are_judged_and_hashed_anew(session: Session) -> None:
     assert change.events[0].payload["arguments"] == call.arguments
 
 
-def test_the_first_answer_wins(session: Session) -> None:
+def test_the_first_decision_wins(session: Session) -> None:
     request(session, write_call("w"))
     decide(session, "w")
     before = log.since(session.pk, 0)
@@ -87,7 +88,7 @@ def test_the_first_answer_wins(session: Session) -> None:
     assert log.since(session.pk, 0) == before
 
 
-def test_a_call_that_was_changed_behind_the_approval_does_not_run(session: Session) -> None:
+def test_a_call_that_changed_after_the_user_saw_it_does_not_run(session: Session) -> None:
     request(session, write_call("w"))
     ToolCall.objects.update(arguments={"path": "secret.txt", "content": "x"})
     assert refusal(session, "w") == "invalid_arguments"
@@ -99,35 +100,35 @@ def test_a_call_that_was_changed_behind_the_approval_does_not_run(session: Sessi
 def test_a_client_that_asks_its_user_itself_answers_with_the_result(
     session: Session, failed: bool, approval: str, call: str
 ) -> None:
-    held = request(session, write_call("w"))
+    claim = request(session, write_call("w"))
     change = tool_calls.record_tool_result(session.pk, "w", content="Error: no" if failed else "{}", failed=failed)
-    assert change.ready == held.turn_id
+    assert change.ready == claim.turn_id
     row = Approval.objects.get()
     assert (row.status, row.via, row.call.status) == (approval, "result", call)
 
 
 def test_several_calls_are_answered_together_or_not_at_all(session: Session) -> None:
-    held = request(session, write_call("a"), write_call("b"), read_call("c"))
+    claim = request(session, write_call("a"), write_call("b"), read_call("c"))
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     with pytest.raises(ToolCallRejected):
         approvals.decide_all(session.pk, ["a", "c"], yes)
     assert set(Approval.objects.values_list("status", flat=True)) == {"pending"}
     approvals.decide_all(session.pk, None, yes)
     assert set(Approval.objects.values_list("status", flat=True)) == {"approved"}
-    assert status(held) == TurnStatus.WAITING
+    assert status(claim) == TurnStatus.WAITING
     for call_id in "abc":
         change = tool_calls.record_tool_result(session.pk, call_id, content="{}", failed=False)
-    assert change.ready == held.turn_id
+    assert change.ready == claim.turn_id
 
 
-def test_nobody_answers_in_time(session: Session) -> None:
-    held = request(session, write_call("w"))
+def test_an_approval_without_a_decision_expires(session: Session) -> None:
+    claim = request(session, write_call("w"))
     assert approvals.expired_approvals() == []
     Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     (late,) = approvals.expired_approvals()
-    assert approvals.expire(late).ready == held.turn_id
+    assert approvals.expire(late).ready == claim.turn_id
     assert approvals.expire(late).events == []
-    assert results(held) == [("w", "Error: the user did not approve this call in time, so it was not run.")]
+    assert results(claim) == [("w", "Error: the user did not approve this call in time, so it was not run.")]
 
 
 @pytest.mark.parametrize("end", ["cancel", "interrupt"])
@@ -142,8 +143,8 @@ def test_the_end_of_a_turn_closes_what_is_open(session: Session, end: str) -> No
     assert refusal(session, "w") == "tool_call_finished"
 
 
-def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) -> None:
-    held = begin(session)
+def test_a_forbidden_call_goes_back_to_the_model_at_once(session: Session) -> None:
+    claim = begin(session)
     calls = [
         write_call("up", path="../x"),
         ModelToolCall(id="no", name="launch_rocket", arguments={}),
@@ -151,25 +152,25 @@ def test_what_nobody_may_run_goes_back_to_the_model_at_once(session: Session) ->
         ModelToolCall(id="half", name="write_file", arguments={}),
     ]
     step = StepResult(message_id=new_id(), text="Let me see.")
-    change = tool_calls.request_tools(held, step, calls, {"half": "Error: write_file was not run: it is cut."})
-    assert change.ready == held.turn_id
-    assert status(held) == TurnStatus.QUEUED
+    change = tool_calls.request_tools(claim, step, calls, {"half": "Error: write_file was not run: it is cut."})
+    assert change.ready == claim.turn_id
+    assert status(claim) == TurnStatus.QUEUED
     assert not Approval.objects.exists()
     assert "tool_call_requested" not in [event.kind for event in change.events]
-    answers = dict(results(held))
+    answers = dict(results(claim))
     assert set(answers) == {"up", "no", "bad", "half"}
     assert all(text.startswith("Error: ") for text in answers.values())
-    assert claim(held.turn_id).spent.steps == 1
+    assert story.claim(claim.turn_id).spent.steps == 1
 
 
 def test_a_refused_call_waits_with_the_others_and_is_answered_with_them(session: Session) -> None:
-    held = request(session, read_call("r"), write_call("up", path="/etc/passwd"))
-    assert status(held) == TurnStatus.WAITING
-    assert tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False).ready == held.turn_id
-    assert sorted(call_id for call_id, _ in results(held)) == ["r", "up"]
+    claim = request(session, read_call("r"), write_call("up", path="/etc/passwd"))
+    assert status(claim) == TurnStatus.WAITING
+    assert tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False).ready == claim.turn_id
+    assert sorted(call_id for call_id, _ in results(claim)) == ["r", "up"]
 
 
-def test_modes_and_rules_decide_and_are_named(session: Session, alice: User, bob: User) -> None:
+def test_modes_and_rules_decide_and_the_call_names_them(session: Session, alice: User, bob: User) -> None:
     Session.objects.update(mode="auto-edit")
     request(session, write_call("free"))
     assert ToolCall.objects.get(call_id="free").rule == "mode: auto-edit"
@@ -185,11 +186,11 @@ def test_modes_and_rules_decide_and_are_named(session: Session, alice: User, bob
     assert ToolCall.objects.get(call_id="allowed").status == "waiting"
 
 
-def test_the_last_words_end_the_turn(session: Session) -> None:
-    held = begin(session)
+def test_completing_the_task_ends_the_turn(session: Session) -> None:
+    claim = begin(session)
     done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "All tests pass."})
-    change = tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [done])
-    assert status(held) == TurnStatus.COMPLETED
+    change = tool_calls.request_tools(claim, StepResult(message_id=new_id(), text=""), [done])
+    assert status(claim) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "All tests pass."
     behind = begin(session)
     roles = [message.role for message in prompt.history(behind.turn_id)]
@@ -197,37 +198,37 @@ def test_the_last_words_end_the_turn(session: Session) -> None:
 
 
 def test_a_question_to_the_user_ends_the_turn_with_the_question(session: Session) -> None:
-    held = begin(session)
+    claim = begin(session)
     arguments = {"question": "Which one?", "suggestions": ["left", "right"]}
     question = ModelToolCall(id="q", name="ask_followup_question", arguments=arguments)
-    change = tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [question])
-    assert status(held) == TurnStatus.COMPLETED
+    change = tool_calls.request_tools(claim, StepResult(message_id=new_id(), text=""), [question])
+    assert status(claim) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "Which one?\n1. left\n2. right"
 
 
-def test_being_done_has_to_wait_for_what_is_out(session: Session) -> None:
+def test_a_task_cannot_be_completed_while_calls_are_open(session: Session) -> None:
     done = ModelToolCall(id="d", name="attempt_completion", arguments={"result": "Done."})
-    held = request(session, read_call("r"), done)
-    assert status(held) == TurnStatus.WAITING
-    assert dict(results(held))["d"].startswith("Error: other tools")
+    claim = request(session, read_call("r"), done)
+    assert status(claim) == TurnStatus.WAITING
+    assert dict(results(claim))["d"].startswith("Error: other tools")
 
 
-def test_a_model_calculates_and_hands_over_without_any_client(session: Session) -> None:
+def test_the_server_calculates_and_switches_agents_without_a_client(session: Session) -> None:
     choose_agent(session.pk, "architect")
-    held = begin(session)
+    claim = begin(session)
     calls = [
         ModelToolCall(id="s", name="switch_mode", arguments={"mode": "coder", "reason": "It is code."}),
         read_call("r"),
     ]
-    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), calls)
+    tool_calls.request_tools(claim, StepResult(message_id=new_id(), text=""), calls)
     session.refresh_from_db()
     assert session.current_agent == "coder"
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    held = claim(held.turn_id)
-    assert held.agent == "coder"
+    claim = story.claim(claim.turn_id)
+    assert claim.agent == "coder"
     total = ModelToolCall(id="c", name="calculator", arguments={"expr": "6 * 7"})
-    assert tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [total]).ready == held.turn_id
-    assert dict(results(held))["c"] == "42"
+    assert tool_calls.request_tools(claim, StepResult(message_id=new_id(), text=""), [total]).ready == claim.turn_id
+    assert dict(results(claim))["c"] == "42"
 
 
 def test_an_agent_that_does_not_exist_cannot_be_chosen(session: Session) -> None:

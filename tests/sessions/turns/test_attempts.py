@@ -27,8 +27,9 @@ from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
 from sessions.turns.sessions import open_session, owned_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call
-from tests.sessions.story import claim, model_call, step
+from tests.sessions.story import model_call, step
 
 
 @pytest.fixture
@@ -82,11 +83,11 @@ def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
 
 
 def test_a_turn_runs_to_its_end(session: Session) -> None:
-    held = claim(accept(session).turn_id)
-    assert held.attempt == 1
+    claim = story.claim(accept(session).turn_id)
+    assert claim.attempt == 1
     answer = step("Hello", model_call(tokens=(6, 2)))
-    change = attempts.complete(held, answer)
-    turn = Turn.objects.get(pk=held.turn_id)
+    change = attempts.complete(claim, answer)
+    turn = Turn.objects.get(pk=claim.turn_id)
     assert (turn.status, turn.steps, turn.input_tokens, turn.output_tokens) == (TurnStatus.COMPLETED, 1, 6, 2)
     assert turn.lease_expires_at is None
     assert turn.finished_at is not None
@@ -97,7 +98,7 @@ def test_a_turn_runs_to_its_end(session: Session) -> None:
 
 def test_a_turn_is_claimed_once(session: Session) -> None:
     turn_id = accept(session).turn_id
-    claim(turn_id)
+    story.claim(turn_id)
     assert attempts.claim(turn_id, worker="other", model="scripted") is None
     assert attempts.claim(new_id(), worker="other", model="scripted") is None
 
@@ -105,10 +106,10 @@ def test_a_turn_is_claimed_once(session: Session) -> None:
 def test_turns_of_a_session_run_in_order(session: Session) -> None:
     first, second = accept(session, "1"), accept(session, "2")
     assert attempts.claim(second.turn_id, worker="w", model="m") is None
-    change = attempts.complete(claim(first.turn_id), step("one"))
+    change = attempts.complete(story.claim(first.turn_id), step("one"))
     assert change.ready == second.turn_id
-    held = claim(second.turn_id)
-    assert [m.content for m in prompt.history(held.turn_id)] == ["1", "one", "2"]
+    claim = story.claim(second.turn_id)
+    assert [m.content for m in prompt.history(claim.turn_id)] == ["1", "one", "2"]
 
 
 def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> None:
@@ -117,10 +118,10 @@ def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> N
     assert [m.content for m in prompt.history(first.turn_id)] == ["1"]
 
 
-def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> None:
-    held = claim(accept(session).turn_id)
-    attempts.fail(held, code="model_truncated", text="Cut off.", result=step("Hal"))
-    turn = Turn.objects.get(pk=held.turn_id)
+def test_a_failed_turn_has_a_reason_and_keeps_its_text(session: Session) -> None:
+    claim = story.claim(accept(session).turn_id)
+    attempts.fail(claim, code="model_truncated", text="Cut off.", result=step("Hal"))
+    turn = Turn.objects.get(pk=claim.turn_id)
     assert (turn.status, turn.error_code, turn.error) == (TurnStatus.FAILED, "model_truncated", "Cut off.")
     partial = Message.objects.get(role="assistant")
     assert (partial.content, partial.interrupted) == ("Hal", True)
@@ -128,19 +129,19 @@ def test_a_failed_turn_says_why_and_keeps_what_was_said(session: Session) -> Non
 
 
 STALE: list[Callable[[Claim], object]] = [
-    lambda held: attempts.complete(held, step("Hello")),
-    lambda held: attempts.fail(held, code="x", text="x"),
-    lambda held: attempts.release(held),
-    lambda held: tool_calls.request_tools(held, step("Hello"), [read_call("c")]),
+    lambda claim: attempts.complete(claim, step("Hello")),
+    lambda claim: attempts.fail(claim, code="x", text="x"),
+    lambda claim: attempts.release(claim),
+    lambda claim: tool_calls.request_tools(claim, step("Hello"), [read_call("c")]),
 ]
 
 
 @pytest.mark.parametrize("write", STALE)
 def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write: Callable[[Claim], object]) -> None:
-    old = claim(accept(session).turn_id)
+    old = story.claim(accept(session).turn_id)
     expire(old.turn_id)
     recovery.recover(old.turn_id)
-    new = claim(old.turn_id)
+    new = story.claim(old.turn_id)
     assert new.attempt == 2
     before = log.since(session.pk, 0)
     with pytest.raises(StaleAttempt):
@@ -154,11 +155,11 @@ def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write:
 
 @pytest.mark.parametrize("write", STALE)
 def test_a_turn_that_has_ended_stays_as_it_is(session: Session, write: Callable[[Claim], object]) -> None:
-    held = claim(accept(session).turn_id)
-    attempts.complete(held, step("Hello"))
+    claim = story.claim(accept(session).turn_id)
+    attempts.complete(claim, step("Hello"))
     before = log.since(session.pk, 0)
     with pytest.raises(StaleAttempt):
-        write(held)
+        write(claim)
     assert log.since(session.pk, 0) == before
 
 
@@ -169,11 +170,11 @@ def delta(turn_id: uuid.UUID, text: str = "x") -> NewEvent:
 
 def test_events_of_many_turns_are_numbered_without_gaps(alice: User) -> None:
     sessions = [open_session(alice.pk, f"s{i}") for i in range(5)]
-    held = [claim(accept(session).turn_id) for session in sessions]
+    claims = [story.claim(accept(session).turn_id) for session in sessions]
     for _ in range(3):
         additions = [
             Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id), delta(h.turn_id)))
-            for h in held
+            for h in claims
         ]
         logged, refused = log.append_all(additions)
         assert (len(logged), refused) == (10, set())
@@ -185,34 +186,34 @@ def test_events_of_many_turns_are_numbered_without_gaps(alice: User) -> None:
 
 
 def test_a_batch_that_is_written_again_is_written_once(session: Session) -> None:
-    held = claim(accept(session).turn_id)
-    addition = Addition(session_id=session.pk, turn_id=held.turn_id, attempt=1, events=(delta(held.turn_id, "a"),))
+    claim = story.claim(accept(session).turn_id)
+    addition = Addition(session_id=session.pk, turn_id=claim.turn_id, attempt=1, events=(delta(claim.turn_id, "a"),))
     first = log.append_all([addition])
     assert log.append_all([addition], is_retry=True) == first
     assert kinds(session).count("text_delta") == 1
 
 
 def test_a_batch_of_many_turns_costs_few_queries(alice: User, django_assert_max_num_queries: object) -> None:
-    held = [claim(accept(open_session(alice.pk, f"s{i}")).turn_id) for i in range(20)]
+    claims = [story.claim(accept(open_session(alice.pk, f"s{i}")).turn_id) for i in range(20)]
     additions = [
-        Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id),)) for h in held
+        Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id),)) for h in claims
     ]
     with django_assert_max_num_queries(6):  # type: ignore[operator]
         log.append_all(additions)
 
 
 def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> None:
-    held = claim(accept(session).turn_id)
+    claim = story.claim(accept(session).turn_id)
     calls = [read_call(name) for name in ("a", "b")]
-    tool_calls.request_tools(held, step("Looking."), calls)
-    assert status(held.turn_id) == TurnStatus.WAITING
+    tool_calls.request_tools(claim, step("Looking."), calls)
+    assert status(claim.turn_id) == TurnStatus.WAITING
     assert tool_calls.record_tool_result(session.pk, "b", content='"B"', failed=False).ready is None
     change = tool_calls.record_tool_result(session.pk, "a", content="Error: no", failed=True)
-    assert change.ready == held.turn_id
-    assert status(held.turn_id) == TurnStatus.QUEUED
-    again = claim(held.turn_id)
+    assert change.ready == claim.turn_id
+    assert status(claim.turn_id) == TurnStatus.QUEUED
+    again = story.claim(claim.turn_id)
     assert (again.attempt, again.spent.steps) == (2, 1)
-    history = prompt.history(held.turn_id)
+    history = prompt.history(claim.turn_id)
     assert [(m.role, m.content) for m in history[1:]] == [
         ("assistant", "Looking."),
         ("tool", '"B"'),
@@ -222,8 +223,8 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
 
 
 def test_a_tool_result_is_taken_once(session: Session) -> None:
-    held = claim(accept(session).turn_id)
-    tool_calls.request_tools(held, step(""), [read_call("a")])
+    claim = story.claim(accept(session).turn_id)
+    tool_calls.request_tools(claim, step(""), [read_call("a")])
     tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
     before = log.since(session.pk, 0)
     with pytest.raises(ToolCallRejected) as twice:
@@ -235,8 +236,8 @@ def test_a_tool_result_is_taken_once(session: Session) -> None:
     assert log.since(session.pk, 0) == before
 
 
-def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: User) -> None:
-    tool_calls.request_tools(claim(accept(session).turn_id), step(""), [read_call("a")])
+def test_a_result_for_another_users_session_is_unknown(session: Session, bob: User) -> None:
+    tool_calls.request_tools(story.claim(accept(session).turn_id), step(""), [read_call("a")])
     foreign = open_session(bob.pk, "notes")
     with pytest.raises(ToolCallRejected):
         tool_calls.record_tool_result(foreign.pk, "a", content="1", failed=False)
@@ -244,29 +245,29 @@ def test_a_result_for_somebody_elses_session_is_unknown(session: Session, bob: U
 
 def test_providers_that_number_their_calls_from_zero_do_not_mix_them_up(session: Session) -> None:
     for _ in range(2):
-        held = claim(accept(session).turn_id)
-        tool_calls.request_tools(held, step(""), [read_call("call_0")])
-        call_id = ToolCall.objects.get(turn=held.turn_id).call_id
+        claim = story.claim(accept(session).turn_id)
+        tool_calls.request_tools(claim, step(""), [read_call("call_0")])
+        call_id = ToolCall.objects.get(turn=claim.turn_id).call_id
         tool_calls.record_tool_result(session.pk, call_id, content="1", failed=False)
-        attempts.complete(claim(held.turn_id), step("done"))
+        attempts.complete(story.claim(claim.turn_id), step("done"))
     assert len(set(ToolCall.objects.values_list("call_id", flat=True))) == 2
 
 
-def test_a_turn_given_back_is_ready_for_another_worker(session: Session) -> None:
-    held = claim(accept(session).turn_id)
-    assert attempts.release(held).ready == held.turn_id
-    assert claim(held.turn_id).attempt == 2
+def test_a_released_turn_is_ready_for_another_worker(session: Session) -> None:
+    claim = story.claim(accept(session).turn_id)
+    assert attempts.release(claim).ready == claim.turn_id
+    assert story.claim(claim.turn_id).attempt == 2
 
 
 def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Session) -> None:
     turn_id = accept(session).turn_id
     for _ in range(2):
-        claim(turn_id)
+        story.claim(turn_id)
         assert turn_id not in recovery.expired_turns()
         expire(turn_id)
         assert turn_id in recovery.expired_turns()
         assert recovery.recover(turn_id).ready == turn_id
-    claim(turn_id)
+    story.claim(turn_id)
     expire(turn_id)
     recovery.recover(turn_id)
     turn = Turn.objects.get(pk=turn_id)
@@ -277,21 +278,21 @@ def test_a_lost_lease_brings_the_turn_on_and_the_third_one_ends_it(session: Sess
 def test_a_finished_step_forgives_lost_leases(session: Session) -> None:
     turn_id = accept(session).turn_id
     for i in range(4):
-        claim(turn_id)
+        story.claim(turn_id)
         expire(turn_id)
         recovery.recover(turn_id)
         call = read_call(str(i))
-        tool_calls.request_tools(claim(turn_id), step(""), [call])
+        tool_calls.request_tools(story.claim(turn_id), step(""), [call])
         tool_calls.record_tool_result(session.pk, str(i), content="1", failed=False)
     assert status(turn_id) == TurnStatus.QUEUED
 
 
-def test_a_queued_turn_that_nobody_took_is_found_when_it_is_next_in_its_session(session: Session) -> None:
+def test_an_unclaimed_turn_is_found_when_it_is_next_in_its_session(session: Session) -> None:
     first, second = accept(session), accept(session)
     assert recovery.unclaimed_turns(10) == []
     Turn.objects.update(queued_at=timezone.now() - recovery.TASK_TIMEOUT)
     assert recovery.unclaimed_turns(10) == [first.turn_id]
-    attempts.complete(claim(first.turn_id), step("Hello"))
+    attempts.complete(story.claim(first.turn_id), step("Hello"))
     assert recovery.unclaimed_turns(10) == [second.turn_id]
     assert recovery.unclaimed_turns(0) == []
     attempts.claim(second.turn_id, worker="w", model="m")
@@ -304,26 +305,26 @@ def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session:
     def passes(seconds: int) -> None:
         Turn.objects.filter(pk=turn_id).update(claimed_at=timezone.now() - timedelta(seconds=seconds))
 
-    claim(turn_id)
+    story.claim(turn_id)
     passes(100)
     expire(turn_id)
     recovery.recover(turn_id)
-    held = claim(turn_id)
+    claim = story.claim(turn_id)
     passes(10)
-    tool_calls.request_tools(held, step(""), [read_call("a")])
+    tool_calls.request_tools(claim, step(""), [read_call("a")])
     passes(1000)
     tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
-    assert round(claim(turn_id).spent.seconds) == 110
+    assert round(story.claim(turn_id).spent.seconds) == 110
 
 
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
-    held = claim(accept(session).turn_id)
+    claim = story.claim(accept(session).turn_id)
     behind = accept(session)
-    tool_calls.request_tools(held, step(""), [read_call("a")])
-    Turn.objects.filter(pk=held.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
-    assert recovery.expired_turns() == [held.turn_id]
-    assert recovery.recover(held.turn_id).ready == behind.turn_id
-    assert Turn.objects.get(pk=held.turn_id).error_code == "tool_timed_out"
+    tool_calls.request_tools(claim, step(""), [read_call("a")])
+    Turn.objects.filter(pk=claim.turn_id).update(waiting_since=timezone.now() - timedelta(days=2))
+    assert recovery.expired_turns() == [claim.turn_id]
+    assert recovery.recover(claim.turn_id).ready == behind.turn_id
+    assert Turn.objects.get(pk=claim.turn_id).error_code == "tool_timed_out"
     history = prompt.history(behind.turn_id)
     assert [m.role for m in history] == ["user", "assistant", "tool", "user"]
     assert history[2].content == prompt.NO_RESULT
@@ -343,7 +344,7 @@ def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -
                 connection.close()
 
         with ThreadPoolExecutor(4) as pool:
-            won = [held for held in pool.map(race, "abcd") if held]
+            won = [claim for claim in pool.map(race, "abcd") if claim]
         assert len(won) == 1
         attempts.complete(won[0], step("Hello"))
 
@@ -366,7 +367,7 @@ def test_messages_from_many_sockets_get_numbers_without_gaps(alice: User) -> Non
 
 @contextmanager
 def frozen_inside_a_transaction(session: Session) -> Iterator[None]:
-    """Somebody has locked the session and does nothing more, for as long as this lasts."""
+    """Keep the session locked by a thread that does nothing more."""
     locked, thaw = threading.Event(), threading.Event()
 
     def freeze() -> None:
@@ -388,21 +389,21 @@ def frozen_inside_a_transaction(session: Session) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_somebody_has_locked_does_not_hold_up_the_recovery_of_others(alice: User) -> None:
+def test_a_locked_session_does_not_delay_the_recovery_of_others(alice: User) -> None:
     session = open_session(alice.pk, "locked")
-    held = claim(accept(session).turn_id)
-    expire(held.turn_id)
+    claim = story.claim(accept(session).turn_id)
+    expire(claim.turn_id)
     with frozen_inside_a_transaction(session):
         started = time.monotonic()
-        assert recovery.recover(held.turn_id) == Change()
+        assert recovery.recover(claim.turn_id) == Change()
         assert time.monotonic() - started < 2, "it waited for the lock"
-        assert recovery.expired_turns() == [held.turn_id]
-    assert recovery.recover(held.turn_id).ready == held.turn_id
+        assert recovery.expired_turns() == [claim.turn_id]
+    assert recovery.recover(claim.turn_id).ready == claim.turn_id
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick_locks")
-def test_who_freezes_inside_a_transaction_loses_it_before_others_give_up(alice: User) -> None:
+def test_a_process_that_freezes_in_a_transaction_loses_it_before_others_time_out(alice: User) -> None:
     session = open_session(alice.pk, "frozen")
     with frozen_inside_a_transaction(session):
         assert accept(session).number == 3
@@ -410,7 +411,7 @@ def test_who_freezes_inside_a_transaction_loses_it_before_others_give_up(alice: 
 
 def test_the_database_itself_refuses_impossible_turns(session: Session) -> None:
     first, second = accept(session), accept(session)
-    claim(first.turn_id)
+    story.claim(first.turn_id)
     later = timezone.now()
     impossible: list[dict[str, Any]] = [
         {"status": "running", "lease_expires_at": later},
@@ -451,10 +452,10 @@ def test_the_same_client_message_id_is_the_same_message(session: Session, bob: U
 def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) -> None:
     turn_id, behind = accept(session).turn_id, accept(session)
     if state != "queued":
-        held = claim(turn_id)
-        log.append_all([addition(held, "Hel"), addition(held, "lo")])
+        claim = story.claim(turn_id)
+        log.append_all([addition(claim, "Hel"), addition(claim, "lo")])
     if state == "waiting":
-        tool_calls.request_tools(held, step("Hello"), [read_call("a")])
+        tool_calls.request_tools(claim, step("Hello"), [read_call("a")])
     change = attempts.cancel(session.pk, None)
     assert status(turn_id) == TurnStatus.CANCELLED
     assert change.ready == behind.turn_id
@@ -463,7 +464,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         partial = Message.objects.get(role="assistant")
         assert (partial.content, partial.interrupted) == ("Hello", True)
         before = log.since(session.pk, 0)
-        assert log.append_all([addition(held, " there")]) == ([], {held.key})
+        assert log.append_all([addition(claim, " there")]) == ([], {claim.key})
         assert log.since(session.pk, 0) == before
     if state == "waiting":
         with pytest.raises(ToolCallRejected):
@@ -473,10 +474,10 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         attempts.cancel(session.pk, turn_id)
 
 
-def addition(held: Claim, text: str) -> Addition:
-    payload = {"turn_id": str(held.turn_id), "message_id": str(uuid.UUID(int=7)), "text": text}
-    event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=held.turn_id, payload=payload, attempt=held.attempt)
-    return Addition(session_id=held.session_id, turn_id=held.turn_id, attempt=held.attempt, events=(event,))
+def addition(claim: Claim, text: str) -> Addition:
+    payload = {"turn_id": str(claim.turn_id), "message_id": str(uuid.UUID(int=7)), "text": text}
+    event = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=claim.turn_id, payload=payload, attempt=claim.attempt)
+    return Addition(session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=(event,))
 
 
 def test_only_a_turn_of_this_session_can_be_cancelled(session: Session, bob: User) -> None:
@@ -489,13 +490,13 @@ def test_only_a_turn_of_this_session_can_be_cancelled(session: Session, bob: Use
 def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
     first, second, third = accept(session), accept(session), accept(session)
     attempts.cancel(session.pk, second.turn_id)
-    change = attempts.complete(claim(first.turn_id), step("Hello"))
+    change = attempts.complete(story.claim(first.turn_id), step("Hello"))
     assert change.ready == third.turn_id
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick_locks")
-def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(alice: User) -> None:
+def test_a_process_that_freezes_with_a_session_locked_delays_others_only_briefly(alice: User) -> None:
     session = open_session(alice.pk, "frozen")
     turn_id = accept(session).turn_id
     locked = threading.Event()
@@ -523,24 +524,24 @@ def test_a_process_that_freezes_with_a_session_locked_holds_nobody_up_for_long(a
 
 def test_a_long_conversation_is_made_to_fit_and_the_newest_request_stays(session: Session) -> None:
     for i in range(12):
-        held = claim(accept(session, f"question {i} " + "lorem ipsum " * 200).turn_id)
-        attempts.complete(held, step(f"answer {i} " + "dolor sit " * 200))
-    held = claim(accept(session, "the newest").turn_id)
-    whole, _ = prompt.model_input(held.turn_id, "coder", Window(tokens=200_000))
-    fitted, _ = prompt.model_input(held.turn_id, "coder", Window(tokens=20_000))
+        claim = story.claim(accept(session, f"question {i} " + "lorem ipsum " * 200).turn_id)
+        attempts.complete(claim, step(f"answer {i} " + "dolor sit " * 200))
+    claim = story.claim(accept(session, "the newest").turn_id)
+    whole, _ = prompt.model_input(claim.turn_id, "coder", Window(tokens=200_000))
+    fitted, _ = prompt.model_input(claim.turn_id, "coder", Window(tokens=20_000))
     assert len(whole) == 1 + 25
     assert len(fitted) < len(whole)
     assert fitted[-1].content == whole[-1].content == "the newest"
     assert "Earlier in this conversation" in fitted[0].content
     with pytest.raises(ModelContextTooLong):
-        prompt.model_input(held.turn_id, "coder", Window(tokens=9_000))
+        prompt.model_input(claim.turn_id, "coder", Window(tokens=9_000))
 
 
-def test_thoughts_are_kept_and_no_model_sees_them_again(session: Session) -> None:
-    held = claim(accept(session).turn_id)
+def test_reasoning_is_kept_and_no_model_gets_it_again(session: Session) -> None:
+    claim = story.claim(accept(session).turn_id)
     attempts.fail(
-        held, code="model_stalled", text="Silent.", result=StepResult(message_id=new_id(), text="", reasoning="Hm.")
+        claim, code="model_stalled", text="Silent.", result=StepResult(message_id=new_id(), text="", reasoning="Hm.")
     )
     assert Message.objects.get(role="assistant").reasoning == "Hm."
-    behind = claim(accept(session, "go on").turn_id)
+    behind = story.claim(accept(session, "go on").turn_id)
     assert [(m.role, m.content) for m in prompt.history(behind.turn_id)][1:] == [("user", "go on")]

@@ -1,4 +1,4 @@
-"""Requests that bring their whole conversation: what the model is shown, how they end, how long they are kept."""
+"""Completions: what the model gets, how they end, how long they are kept."""
 
 from __future__ import annotations
 
@@ -42,43 +42,43 @@ def window(_: str) -> Window:
     return Window(tokens=100_000)
 
 
-def held(user: User, **asked: Any) -> Claim:
-    accepted = completions.accept(user.pk, CompletionRequest(**{"model": "scripted", "messages": [HELLO], **asked}))
-    claimed = story.claim(accepted.turn_id, model="the server's")
-    assert claimed is not None
-    assert claimed.is_completion
-    return claimed
+def begin_request(user: User, **fields: Any) -> Claim:
+    accepted = completions.accept(user.pk, CompletionRequest(**{"model": "scripted", "messages": [HELLO], **fields}))
+    claim = story.claim(accepted.turn_id, model="the server's")
+    assert claim is not None
+    assert claim.is_completion
+    return claim
 
 
-def finish(claimed: Claim, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
+def finish(claim: Claim, *calls: str, reason: str = "tool_calls", broken: Sequence[str] = ()) -> list[str]:
     """Let the model ask for tools; return the kinds of the events."""
     asked = tuple(ModelToolCall(id=f"call_{i}", name=name, arguments={}) for i, name in enumerate(calls))
     wrong = {call.id: "cannot be read" for call in asked if call.name in broken}
     usage = TokenUsage(input_tokens=7, output_tokens=2, cached_tokens=3)
     finished = StepFinished(text="", tool_calls=asked, broken=wrong, reason=reason, usage=usage)
     step = story.step("", story.model_call(tokens=(7, 2)))
-    return [event.kind for event in completions.finish(claimed, step, finished).events]
+    return [event.kind for event in completions.finish(claim, step, finished).events]
 
 
-def test_the_budgets_of_a_key_count_for_what_it_asks(alice: User) -> None:
+def test_the_budgets_of_an_api_key_count_for_its_requests(alice: User) -> None:
     key = uuid.uuid4()
     budget = Budget.objects.create(api_key=key, limit=1)
     accepted = completions.accept(alice.pk, CompletionRequest(model="scripted", messages=[HELLO]), api_key=key)
-    claimed = story.claim(accepted.turn_id, model="the server's")
-    assert claimed
-    assert claimed.budgets == (budget.pk,)
+    claim = story.claim(accepted.turn_id, model="the server's")
+    assert claim
+    assert claim.budgets == (budget.pk,)
 
 
 def test_a_plain_model_is_the_turns_own_and_gets_what_was_sent(alice: User) -> None:
-    claimed = held(alice, model="openai/x", messages=[HELLO], options={"temperature": 1, "max_tokens": 5})
+    claim = begin_request(alice, model="openai/x", messages=[HELLO], options={"temperature": 1, "max_tokens": 5})
     assert Turn.objects.get().model == "openai/x"
-    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    request = completions.model_request(claim.turn_id, claim.agent, window)
     assert isinstance(request, ModelRequest)
     assert (request.model, request.max_output_tokens, dict(request.options)) == ("openai/x", 5, {"temperature": 1})
     assert [(message.role, message.content) for message in request.messages] == [("user", "Hello.")]
 
 
-def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -> None:
+def test_names_images_and_strict_tools_reach_the_model(alice: User) -> None:
     parts = [
         {"type": "text", "text": "A"},
         {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
@@ -90,8 +90,8 @@ def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -
     ]
     messages = [{"role": "user", "name": "alice", "content": content} for content in (parts, parts[1:])]
     asked = requests.chat(ChatRequest.model_validate({"model": "scripted", "messages": messages, "tools": tools}))
-    claimed = held(alice, messages=asked.messages, tools=asked.tools)
-    request = completions.model_request(claimed.turn_id, claimed.agent, window)
+    claim = begin_request(alice, messages=asked.messages, tools=asked.tools)
+    request = completions.model_request(claim.turn_id, claim.agent, window)
     assert isinstance(request, ModelRequest)
     first, second = request.messages
     assert (first.name, first.content, second.content) == ("alice", "A\nB", "B")
@@ -100,10 +100,10 @@ def test_what_a_message_and_a_tool_have_besides_reaches_the_model(alice: User) -
     assert [tool.strict for tool in request.tools] == [None, False]
 
 
-def test_calls_end_the_turn_and_wait_for_nobody(alice: User) -> None:
-    claimed = held(alice, tools=[TOOL])
-    assert finish(claimed, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
-    outcome = completions.turn_result(claimed.turn_id)
+def test_tool_calls_complete_the_turn_at_once(alice: User) -> None:
+    claim = begin_request(alice, tools=[TOOL])
+    assert finish(claim, "weather", "weather")[-1] == EventKind.TURN_COMPLETED
+    outcome = completions.turn_result(claim.turn_id)
     assert (outcome.finish_reason, outcome.input_tokens, outcome.cached_tokens) == ("tool_calls", 7, 3)
 
 
@@ -113,15 +113,15 @@ def test_an_id_that_the_conversation_has_is_not_used_again(alice: User) -> None:
         {"role": "assistant", "content": "", "tool_calls": [{"id": "call_0", "name": "weather", "arguments": {}}]},
         {"role": "tool", "content": "rain", "tool_call_id": "call_0"},
     ]
-    finish(held(alice, tools=[TOOL], messages=before), "weather")
+    finish(begin_request(alice, tools=[TOOL], messages=before), "weather")
     (call,) = Message.objects.get(role="assistant").tool_calls
     assert call["id"] != "call_0"
 
 
-def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: User) -> None:
-    claimed = held(alice, model="codelab/coder", agent="coder", tools=[TOOL])
-    assert finish(claimed, "rm", "weather", broken=["weather"])[-1] == EventKind.TURN_QUEUED
-    again = story.claim(claimed.turn_id)
+def test_an_agent_continues_with_errors_for_tools_that_do_not_exist(alice: User) -> None:
+    claim = begin_request(alice, model="codelab/coder", agent="coder", tools=[TOOL])
+    assert finish(claim, "rm", "weather", broken=["weather"])[-1] == EventKind.TURN_QUEUED
+    again = story.claim(claim.turn_id)
     assert again is not None
     request = completions.model_request(again.turn_id, again.agent, window)
     assert isinstance(request, ModelRequest)
@@ -134,13 +134,13 @@ def test_an_agent_gets_errors_for_tools_that_are_not_there_and_goes_on(alice: Us
     assert [call["name"] for call in calls] == ["weather"]
 
 
-def test_half_a_call_is_never_handed_out(alice: User) -> None:
-    claimed = held(alice, tools=[TOOL])
-    finish(claimed, "weather", reason="length", broken=["weather"])
-    assert completions.turn_result(claimed.turn_id).finish_reason == "length"
+def test_an_incomplete_call_never_reaches_the_caller(alice: User) -> None:
+    claim = begin_request(alice, tools=[TOOL])
+    finish(claim, "weather", reason="length", broken=["weather"])
+    assert completions.turn_result(claim.turn_id).finish_reason == "length"
     assert Message.objects.get(role="assistant").tool_calls == []
     with pytest.raises(ModelBrokenToolCall):
-        finish(held(alice, tools=[TOOL]), "weather", broken=["weather"])
+        finish(begin_request(alice, tools=[TOOL]), "weather", broken=["weather"])
 
 
 def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:
@@ -151,7 +151,7 @@ def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:
 
 
 def test_old_requests_are_deleted_and_nothing_else(alice: User, settings: Settings) -> None:
-    old, new, open_one = held(alice), held(alice), held(alice)
+    old, new, open_one = begin_request(alice), begin_request(alice), begin_request(alice)
     finish(old)
     finish(new)
     seen = open_session(alice.pk, "a session that people see")
@@ -173,7 +173,7 @@ def test_sessions_are_kept_for_as_long_as_the_operator_says(alice: User, setting
     assert not Session.objects.filter(pk=old.pk).exists()
 
 
-def test_what_a_dead_worker_has_said_is_not_said_twice() -> None:
+def test_the_text_of_a_lost_worker_is_not_repeated() -> None:
     end = End("stop", completions.TurnResult(finish_reason="stop", input_tokens=1, output_tokens=1))
     whole = Whole(uuid.uuid4(), "m")
     for piece in (Text("one", "Hal"), Replaced(["one"]), Text("two", "Whole.")):

@@ -1,4 +1,4 @@
-"""Pictures of a session: what is taken, what a message and a model are shown of it, and when it goes."""
+"""Images of a session: what is stored, what messages and models get of them, and when they are deleted."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def show(session: Session, *shown: Image, text: str = "Look.") -> Accepted:
 
 
 def answer(accepted: Accepted) -> None:
-    held = story.claim(accepted.turn_id)
-    attempts.complete(held, StepResult(message_id=new_id(), text="I see."))
+    claim = story.claim(accepted.turn_id)
+    attempts.complete(claim, StepResult(message_id=new_id(), text="I see."))
 
 
 @pytest.mark.parametrize(
@@ -44,33 +44,33 @@ def answer(accepted: Accepted) -> None:
         (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "image/webp"),
     ],
 )
-def test_a_picture_is_what_its_first_bytes_say(session: Session, data: bytes, kind: str) -> None:
+def test_the_first_bytes_of_an_image_are_its_type(session: Session, data: bytes, kind: str) -> None:
     assert images.store(session.pk, data).media_type == kind
 
 
 @pytest.mark.parametrize("data", [b"", b"<svg></svg>", b"RIFF\x10\x00\x00\x00WAVE", b"\x89PNG", b"BM1234"])
-def test_what_no_model_reads_is_refused(session: Session, data: bytes) -> None:
+def test_an_image_that_no_model_can_read_is_rejected(session: Session, data: bytes) -> None:
     with pytest.raises(ImageRejected) as caught:
         images.store(session.pk, data)
     assert caught.value.code == "invalid_image"
     assert not session.images.exists()
 
 
-def test_the_largest_picture_is_taken_and_no_larger_one(session: Session) -> None:
+def test_the_largest_allowed_image_is_stored_and_a_larger_one_is_rejected(session: Session) -> None:
     put(session, size=MAX_IMAGE_BYTES - len(PNG) - 1)
     with pytest.raises(ImageRejected) as caught:
         put(session, size=MAX_IMAGE_BYTES - len(PNG))
     assert caught.value.code == "image_too_large"
 
 
-def test_the_same_picture_again_is_the_same(session: Session, bob: User) -> None:
+def test_a_repeated_upload_is_the_same_image(session: Session, bob: User) -> None:
     first = put(session)
     assert put(session).pk == first.pk
     assert put(session, 1).pk != first.pk
-    assert put(open_session(bob.pk, "images")).pk != first.pk, "nobody learns what others have"
+    assert put(open_session(bob.pk, "images")).pk != first.pk, "no user learns which images others have"
 
 
-def test_a_message_shows_it_to_people_and_to_the_model(session: Session) -> None:
+def test_a_message_shows_its_image_to_users_and_to_the_model(session: Session) -> None:
     image = put(session)
     accepted = show(session, image, image)
     described = [{"image_id": str(image.pk), "media_type": "image/png", "bytes": len(PNG) + 1}]
@@ -84,19 +84,19 @@ def test_a_message_shows_it_to_people_and_to_the_model(session: Session) -> None
     assert [each.url for each in message.images] == ["data:image/png;base64,iVBORw0KGgow"]
 
 
-def test_it_is_shown_with_later_messages_too(session: Session) -> None:
+def test_an_image_is_shown_with_later_messages_too(session: Session) -> None:
     answer(show(session, put(session)))
     later = inbox.accept_message(session.pk, "And now?")
     assert [len(message.images) for message in prompt.history(later.turn_id)] == [1, 0, 0]
 
 
-def test_a_message_without_pictures_says_nothing_of_them(session: Session) -> None:
+def test_a_message_without_images_has_no_field_for_them(session: Session) -> None:
     accepted = inbox.accept_message(session.pk, "Hello.")
     assert all("images" not in event.payload for event in accepted.events)
     assert serializers.history(session).messages[0].images is None
 
 
-def test_a_picture_that_is_not_there_refuses_the_message_whole(session: Session, bob: User) -> None:
+def test_a_missing_image_rejects_the_whole_message(session: Session, bob: User) -> None:
     foreign = put(open_session(bob.pk, "images"))
     mine = put(session)
     for missing in (foreign, Image(pk=new_id())):
@@ -108,7 +108,7 @@ def test_a_picture_that_is_not_there_refuses_the_message_whole(session: Session,
     assert not mine.is_shown
 
 
-def test_only_so_many_are_shown_to_a_model_and_the_newest(session: Session) -> None:
+def test_a_model_gets_only_the_newest_images(session: Session) -> None:
     for number in range(prompt.MAX_IMAGES_SHOWN // 5 + 1):
         accepted = show(session, *(put(session, number * 5 + i) for i in range(5)), text=f"{number}")
         answer(accepted)
@@ -118,7 +118,7 @@ def test_only_so_many_are_shown_to_a_model_and_the_newest(session: Session) -> N
     assert shown[1].content == "1"
 
 
-def test_a_picture_is_given_to_a_model_once_and_with_the_newest_message(session: Session) -> None:
+def test_a_model_gets_an_image_once_and_with_the_newest_message(session: Session) -> None:
     image, other = put(session, 1, MAX_IMAGE_BYTES - 100), put(session, 2)
     for _ in range(5):
         accepted = show(session, image, other)
@@ -128,7 +128,7 @@ def test_a_picture_is_given_to_a_model_once_and_with_the_newest_message(session:
     assert all("2 of 2 images left out" in message.content for message in shown[:-1])
 
 
-def test_only_so_many_bytes_are_shown_to_a_model(session: Session) -> None:
+def test_a_model_gets_only_so_many_bytes_of_images(session: Session) -> None:
     for number in range(3):
         accepted = show(session, put(session, number, MAX_IMAGE_BYTES - 100))
         answer(accepted)
@@ -136,7 +136,7 @@ def test_only_so_many_bytes_are_shown_to_a_model(session: Session) -> None:
     assert [len(message.images) for message in shown] == [0, 1, 1]
 
 
-def test_what_no_message_shows_goes_after_a_day(session: Session) -> None:
+def test_an_unused_image_is_deleted_after_a_day(session: Session) -> None:
     shown, _unused, again = put(session, 1), put(session, 2), put(session, 3)
     show(session, shown)
     Image.objects.update(uploaded_at=timezone.now() - timedelta(days=1, seconds=1))
@@ -146,7 +146,7 @@ def test_what_no_message_shows_goes_after_a_day(session: Session) -> None:
     assert set(session.images.values_list("pk", flat=True)) == {shown.pk, again.pk, new.pk}
 
 
-def test_it_goes_with_its_session(session: Session) -> None:
+def test_images_are_deleted_with_their_session(session: Session) -> None:
     show(session, put(session))
     delete_session(session.pk)
     assert not Image.objects.exists()

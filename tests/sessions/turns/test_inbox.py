@@ -11,8 +11,8 @@ from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import read_call
-from tests.sessions.story import claim
 
 
 def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
@@ -21,7 +21,7 @@ def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
 
 def answer(accepted: Accepted) -> Accepted | None:
     """Answer a message; return nothing, or fail when it was not its turn."""
-    attempts.complete(claim(accepted.turn_id), StepResult(message_id=new_id(), text="ok"))
+    attempts.complete(story.claim(accepted.turn_id), StepResult(message_id=new_id(), text="ok"))
     return None
 
 
@@ -35,46 +35,46 @@ def refusal(*arguments: object) -> str:
     return caught.value.code
 
 
-def test_a_message_that_waits_can_be_changed(session: Session) -> None:
+def test_a_waiting_message_can_be_edited(session: Session) -> None:
     first, second = say(session, "one"), say(session, "two")
-    claim(first.turn_id)
+    story.claim(first.turn_id)
     change = inbox.edit_message(session.pk, second.message_id, "zwei")
     assert [event.kind for event in change.events] == ["message_edited"]
     assert waiting(session) == ["zwei"]
     assert Message.objects.get(pk=second.message_id).content == "zwei"
 
 
-def test_a_message_that_waits_can_be_taken_back_and_is_seen_by_nobody_again(session: Session) -> None:
+def test_a_waiting_message_can_be_withdrawn_and_is_never_shown_again(session: Session) -> None:
     first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
-    held = claim(first.turn_id)
+    claim = story.claim(first.turn_id)
     change = inbox.withdraw_message(session.pk, second.message_id)
     assert [event.kind for event in change.events] == ["message_withdrawn", "turn_cancelled"]
     assert change.ready is None
-    assert attempts.complete(held, StepResult(message_id=new_id(), text="ok")).ready == third.turn_id
-    claim(third.turn_id)
+    assert attempts.complete(claim, StepResult(message_id=new_id(), text="ok")).ready == third.turn_id
+    story.claim(third.turn_id)
     assert [m.content for m in prompt.history(third.turn_id)] == ["one", "ok", "three"]
     assert "two" not in str(snapshot(session.pk))
     assert Message.objects.get(pk=second.message_id).content == "two", "the record keeps it"
     assert refusal(session.pk, second.message_id) == "message_not_found"
 
 
-def test_taking_back_the_next_one_makes_the_one_behind_it_ready(session: Session) -> None:
+def test_withdrawing_the_next_message_makes_the_one_behind_it_ready(session: Session) -> None:
     first, second = say(session, "one"), say(session, "two")
     assert inbox.withdraw_message(session.pk, first.message_id).ready == second.turn_id
 
 
-def test_what_somebody_has_begun_to_answer_stays_as_it_is(session: Session) -> None:
+def test_a_message_that_was_begun_cannot_be_changed(session: Session) -> None:
     accepted = say(session, "one")
-    held = claim(accepted.turn_id)
+    claim = story.claim(accepted.turn_id)
     for arguments in ((session.pk, accepted.message_id, "x"), (session.pk, accepted.message_id)):
         assert refusal(*arguments) == "message_begun"
-    attempts.release(held)
+    attempts.release(claim)
     assert refusal(session.pk, accepted.message_id, "x") == "message_begun", "text of it may have been shown"
     answer(accepted)
     assert refusal(session.pk, accepted.message_id) == "message_begun"
 
 
-def test_only_ones_own_messages_can_be_changed(session: Session, bob: User) -> None:
+def test_only_the_owner_can_change_messages(session: Session, bob: User) -> None:
     accepted = say(session, "one")
     bobs = open_session(bob.pk, "queue")
     assert refusal(bobs.pk, accepted.message_id, "x") == "message_not_found"
@@ -83,9 +83,9 @@ def test_only_ones_own_messages_can_be_changed(session: Session, bob: User) -> N
     assert waiting(session) == ["one"]
 
 
-def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Session) -> None:
+def test_an_interrupt_stops_the_active_turn_and_goes_before_waiting_ones(session: Session) -> None:
     first, second, third = say(session, "one"), say(session, "two"), say(session, "three")
-    held = claim(first.turn_id)
+    claim = story.claim(first.turn_id)
     urgent = say(session, "now", interrupt=True)
     assert [event.kind for event in urgent.events] == [
         "turn_cancelled",
@@ -96,7 +96,7 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
     assert urgent.ready == urgent.turn_id
     assert Turn.objects.get(pk=first.turn_id).status == TurnStatus.CANCELLED
     with pytest.raises(StaleAttempt):
-        attempts.complete(held, StepResult(message_id=new_id(), text="too late"))
+        attempts.complete(claim, StepResult(message_id=new_id(), text="too late"))
     assert waiting(session) == ["now", "two", "three"]
     more_urgent = say(session, "at once", interrupt=True)
     assert waiting(session) == ["at once", "now", "two", "three"]
@@ -106,23 +106,23 @@ def test_an_interrupt_stops_what_runs_and_goes_before_what_waits(session: Sessio
 
 
 def test_an_interrupt_does_not_wait_for_a_tool(session: Session) -> None:
-    held = claim(say(session, "one").turn_id)
-    tool_calls.request_tools(held, StepResult(message_id=new_id(), text=""), [read_call("a")])
+    claim = story.claim(say(session, "one").turn_id)
+    tool_calls.request_tools(claim, StepResult(message_id=new_id(), text=""), [read_call("a")])
     urgent = say(session, "now", interrupt=True)
     answer(urgent)
     assert ToolCall.objects.get().status == "unknown", "it is out with a client and may run all the same"
 
 
-def test_an_interrupt_of_nothing_is_a_message_like_any_other(session: Session) -> None:
+def test_an_interrupt_without_an_active_turn_is_an_ordinary_message(session: Session) -> None:
     accepted = say(session, "one", interrupt=True)
     assert [event.kind for event in accepted.events] == ["agent_switched", "message_added", "turn_queued"]
     answer(accepted)
 
 
 def test_an_interrupt_that_is_sent_twice_interrupts_once(session: Session) -> None:
-    claim(say(session, "one").turn_id)
+    story.claim(say(session, "one").turn_id)
     first = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
-    held = claim(first.turn_id)
+    claim = story.claim(first.turn_id)
     again = inbox.accept_message(session.pk, "now", client_message_id="n", interrupt=True)
     assert (again.repeated, again.turn_id) == (True, first.turn_id)
-    attempts.complete(held, StepResult(message_id=new_id(), text="ok"))
+    attempts.complete(claim, StepResult(message_id=new_id(), text="ok"))

@@ -39,8 +39,9 @@ from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
 from sessions.worker import prompt
+from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask
-from tests.sessions.story import begin, claim, step
+from tests.sessions.story import begin, step
 
 WINDOW = Window(tokens=1_000_000)
 TWO = (subtask("write", "Write the parser."), subtask("check", "Check it.", agent="debug", dependencies=["write"]))
@@ -53,14 +54,14 @@ def session(session: Session) -> Session:
     return session
 
 
-def ask(held: Claim, *calls: ModelToolCall, text: str = "") -> Change:
-    return tool_calls.request_tools(held, step(text), calls)
+def ask(claim: Claim, *calls: ModelToolCall, text: str = "") -> Change:
+    return tool_calls.request_tools(claim, step(text), calls)
 
 
 def propose(session: Session, *subtasks: dict[str, Any]) -> Claim:
-    held = begin(session)
-    ask(held, plan_call("p", *(subtasks or TWO)))
-    return held
+    claim = begin(session)
+    ask(claim, plan_call("p", *(subtasks or TWO)))
+    return claim
 
 
 def decide(session: Session, decision: str = "approve", *, plan: Plan | None = None, **more: Any) -> Change:
@@ -70,19 +71,19 @@ def decide(session: Session, decision: str = "approve", *, plan: Plan | None = N
     return approvals.decide_plan(session.pk, str(plan.pk), answer)
 
 
-def approved(session: Session, *subtasks: dict[str, Any]) -> Claim:
-    """Return the attempt that does the first sub-task."""
-    held = propose(session, *subtasks)
-    assert decide(session).ready == held.turn_id
-    return claim(held.turn_id)
+def start_plan(session: Session, *subtasks: dict[str, Any]) -> Claim:
+    """Approve a plan; return the claim of its first sub-task."""
+    claim = propose(session, *subtasks)
+    assert decide(session).ready == claim.turn_id
+    return story.claim(claim.turn_id)
 
 
-def done(held: Claim, report: str = "Done.") -> Change:
-    return ask(held, ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": report}))
+def complete_task(claim: Claim, report: str = "Done.") -> Change:
+    return ask(claim, ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": report}))
 
 
-def fail_at_work(session: Session) -> None:
-    """Let the sub-task that is at work use up its steps."""
+def use_up_steps(session: Session) -> None:
+    """Let the current sub-task use up its steps."""
     SubTask.objects.filter(plan__session=session, status="in_progress").update(steps=plans.STEP_LIMIT)
 
 
@@ -100,17 +101,17 @@ def statuses(session: Session) -> dict[str, str]:
     return dict(SubTask.objects.filter(plan__session=session).order_by("position").values_list("key", "status"))
 
 
-def seen(held: Claim) -> list[tuple[str, str]]:
-    """What the model is given after its instructions."""
-    messages, _ = prompt.model_input(held.turn_id, held.agent, WINDOW)
+def model_messages(claim: Claim) -> list[tuple[str, str]]:
+    """What the model gets after its instructions."""
+    messages, _ = prompt.model_input(claim.turn_id, claim.agent, WINDOW)
     return [(message.role, message.content) for message in messages[1:]]
 
 
-def offered(held: Claim) -> list[str]:
-    return [tool.name for tool in prompt.model_input(held.turn_id, held.agent, WINDOW)[1]]
+def offered(claim: Claim) -> list[str]:
+    return [tool.name for tool in prompt.model_input(claim.turn_id, claim.agent, WINDOW)[1]]
 
 
-def told(session: Session, kind: str) -> list[dict[str, Any]]:
+def payloads(session: Session, kind: str) -> list[dict[str, Any]]:
     return [event.payload for event in log.since(session.pk, 0, limit=1000) if event.kind == kind]
 
 
@@ -118,25 +119,25 @@ def told(session: Session, kind: str) -> list[dict[str, Any]]:
 
 
 def test_a_plan_is_proposed_and_waits_for_a_person(session: Session) -> None:
-    held = begin(session)
-    change = ask(held, plan_call("p", *TWO), text="This is larger.")
+    claim = begin(session)
+    change = ask(claim, plan_call("p", *TWO), text="This is larger.")
     kinds_of = kinds(change)
     assert kinds_of == ["message_added", "tool_call_requested", "plan_proposed", "turn_waiting"]
     plan = Plan.objects.get()
     assert (plan.status, plan.agent, plan.goal, plan.call.status) == ("draft", "architect", "A parser", "asked")
     assert Approval.objects.get().call == plan.call
-    payload = told(session, "plan_proposed")[0]
+    payload = payloads(session, "plan_proposed")[0]
     assert payload == snapshot(session.pk)["plan"]
     assert [each["id"] for each in payload["subtasks"]] == ["write", "check"]
     assert payload["subtasks"][1]["dependencies"] == ["write"]
 
 
 def test_only_a_client_that_can_answer_gets_plans_offered(session: Session) -> None:
-    held = begin(session)
-    assert "create_plan" in offered(held)
+    claim = begin(session)
+    assert "create_plan" in offered(claim)
     set_client_plans(session.pk, False)
-    assert "create_plan" not in offered(held)
-    assert ask(held, plan_call("p", *TWO)).ready == held.turn_id
+    assert "create_plan" not in offered(claim)
+    assert ask(claim, plan_call("p", *TWO)).ready == claim.turn_id
     assert not Plan.objects.exists()
 
 
@@ -152,9 +153,9 @@ def test_only_a_client_that_can_answer_gets_plans_offered(session: Session) -> N
 def test_a_plan_that_cannot_be_carried_out_goes_back_to_the_model(
     session: Session, subtasks: list[dict[str, Any]], said: str
 ) -> None:
-    held = begin(session)
-    assert ask(held, plan_call("p", *subtasks)).ready == held.turn_id
-    role, content = seen(claim(held.turn_id))[-1]
+    claim = begin(session)
+    assert ask(claim, plan_call("p", *subtasks)).ready == claim.turn_id
+    role, content = model_messages(story.claim(claim.turn_id))[-1]
     assert role == "tool"
     assert said in content
     assert not Plan.objects.exists()
@@ -169,38 +170,38 @@ def test_a_rule_that_allows_everything_does_not_approve_plans(session: Session, 
 
 
 def test_a_plan_is_proposed_alone(session: Session) -> None:
-    held = begin(session)
-    ask(held, plan_call("p", *TWO), read_call("r"))
+    claim = begin(session)
+    ask(claim, plan_call("p", *TWO), read_call("r"))
     assert not Plan.objects.exists()
     assert ToolCall.objects.get(call_id="p").result.startswith("Error: other tools")
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    ask(claim(held.turn_id), plan_call("p2", *TWO), plan_call("p3", *TWO))
+    ask(story.claim(claim.turn_id), plan_call("p2", *TWO), plan_call("p3", *TWO))
     assert Plan.objects.get().call.call_id == "p3"
 
 
-def test_an_approved_plan_begins_in_the_same_moment(session: Session) -> None:
-    held = propose(session)
+def test_an_approved_plan_starts_in_the_same_transaction(session: Session) -> None:
+    claim = propose(session)
     change = decide(session)
-    assert change.ready == held.turn_id
+    assert change.ready == claim.turn_id
     assert kinds(change) == [
         *("approval_decided", "tool_call_finished", "message_added", "turn_queued"),
         *("plan_decided", "plan_updated", "agent_switched"),
     ]
     assert statuses(session) == {"write": "in_progress", "check": "pending"}
-    assert told(session, "plan_updated")[0] == {
+    assert payloads(session, "plan_updated")[0] == {
         "plan_id": str(Plan.objects.get().pk),
         "subtask_id": "write",
         "status": "in_progress",
         "agent": "coder",
         "result": "",
     }
-    assert told(session, "agent_switched")[-1]["to_agent"] == "coder"
-    assert claim(held.turn_id).agent == "coder"
+    assert payloads(session, "agent_switched")[-1]["to_agent"] == "coder"
+    assert story.claim(claim.turn_id).agent == "coder"
 
 
 @pytest.mark.parametrize("door", ["plan_decision", "hitl_decision", "all"])
-def test_every_door_for_approvals_is_one_for_plans(session: Session, door: str) -> None:
-    held = propose(session)
+def test_every_api_for_approvals_decides_plans(session: Session, door: str) -> None:
+    claim = propose(session)
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     match door:
         case "plan_decision":
@@ -209,25 +210,25 @@ def test_every_door_for_approvals_is_one_for_plans(session: Session, door: str) 
             change = approvals.decide(session.pk, "p", yes)
         case _:
             change = approvals.decide_all(session.pk, None, yes)
-    assert change.ready == held.turn_id
+    assert change.ready == claim.turn_id
     assert statuses(session)["write"] == "in_progress"
 
 
 def test_a_rejected_plan_is_cancelled_and_the_model_is_told_why(session: Session) -> None:
-    held = propose(session)
+    claim = propose(session)
     change = decide(session, "reject", feedback="Too many steps.")
     assert kinds(change)[-2:] == ["plan_decided", "plan_finished"]
-    assert told(session, "plan_decided")[0]["feedback"] == "Too many steps."
+    assert payloads(session, "plan_decided")[0]["feedback"] == "Too many steps."
     assert Plan.objects.get().status == "cancelled"
     assert snapshot(session.pk)["plan"] is None
-    again = claim(held.turn_id)
+    again = story.claim(claim.turn_id)
     assert again.agent == "architect"
-    assert seen(again)[-1] == ("tool", "Error: Too many steps.")
+    assert model_messages(again)[-1] == ("tool", "Error: Too many steps.")
     ask(again, plan_call("p2", TWO[0]))
     assert Plan.objects.filter(status="draft").count() == 1
 
 
-def test_an_edited_plan_is_judged_and_carried_out_as_it_was_edited(session: Session) -> None:
+def test_an_edited_plan_is_evaluated_and_carried_out_as_edited(session: Session) -> None:
     propose(session)
     before = ToolCall.objects.get().digest
     circle = [subtask("a", dependencies=["b"]), subtask("b", dependencies=["a"])]
@@ -237,14 +238,14 @@ def test_an_edited_plan_is_judged_and_carried_out_as_it_was_edited(session: Sess
     assert Plan.objects.get().status == "draft"
     change = decide(session, arguments={"subtasks": [subtask("only", "Say hello.", agent="ask")]})
     assert statuses(session) == {"only": "in_progress"}
-    decided = told(session, "plan_decided")[0]
+    decided = payloads(session, "plan_decided")[0]
     assert (decided["decision"], decided["subtasks"][0]["description"]) == ("edit", "Say hello.")
     call = ToolCall.objects.get()
     assert call.digest != before
     assert call.approval.digest == call.digest
     assert change.ready
     assert Plan.objects.get().goal == "A parser"
-    assert claim(change.ready).agent == "ask"
+    assert story.claim(change.ready).agent == "ask"
 
 
 def test_a_plan_is_decided_once(session: Session) -> None:
@@ -268,7 +269,7 @@ def test_a_plan_of_another_session_is_unknown(session: Session, bob: User) -> No
     assert caught.value.code == "unknown_plan"
 
 
-def test_a_plan_is_no_tool_that_a_client_can_answer_with_a_result(session: Session) -> None:
+def test_a_client_cannot_answer_a_plan_with_a_tool_result(session: Session) -> None:
     propose(session)
     with pytest.raises(ToolCallRejected) as caught:
         tool_calls.record_tool_result(session.pk, "p", content="Error: unknown tool", failed=True)
@@ -277,7 +278,7 @@ def test_a_plan_is_no_tool_that_a_client_can_answer_with_a_result(session: Sessi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_decide_at_once_one_has_decided(session: Session) -> None:
+def test_of_two_concurrent_decisions_one_wins(session: Session) -> None:
     propose(session)
     together = threading.Barrier(2)
 
@@ -296,20 +297,20 @@ def test_of_two_who_decide_at_once_one_has_decided(session: Session) -> None:
     assert sum(code == "approval_decided" for code in outcomes) == 1
     (won,) = (outcome for outcome in outcomes if outcome != "approval_decided")
     assert Plan.objects.get().status == ("in_progress" if won == "approve" else "cancelled")
-    assert len(told(session, "plan_decided")) == 1
+    assert len(payloads(session, "plan_decided")) == 1
 
 
-def test_nobody_decides_in_time(session: Session) -> None:
-    held = propose(session)
+def test_a_plan_without_a_decision_expires(session: Session) -> None:
+    claim = propose(session)
     Approval.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     (late,) = approvals.expired_approvals()
-    assert approvals.expire(late).ready == held.turn_id
+    assert approvals.expire(late).ready == claim.turn_id
     assert Plan.objects.get().status == "cancelled"
-    assert told(session, "plan_finished")[0]["status"] == "cancelled"
-    assert "in time" in seen(claim(held.turn_id))[-1][1]
+    assert payloads(session, "plan_finished")[0]["status"] == "cancelled"
+    assert "in time" in model_messages(story.claim(claim.turn_id))[-1][1]
 
 
-def test_a_turn_that_fails_takes_its_undecided_plan_along(session: Session) -> None:
+def test_a_failed_turn_cancels_its_undecided_plan(session: Session) -> None:
     propose(session)
     Turn.objects.update(waiting_since=timezone.now() - recovery.TOOL_TIMEOUT - timedelta(seconds=1))
     (turn_id,) = recovery.expired_turns()
@@ -318,7 +319,7 @@ def test_a_turn_that_fails_takes_its_undecided_plan_along(session: Session) -> N
     assert refusal(session) == "approval_decided"
 
 
-def test_a_new_plan_takes_the_place_of_an_active_one(session: Session) -> None:
+def test_a_new_plan_replaces_an_active_one(session: Session) -> None:
     first = propose(session)
     plan = Plan.objects.get()
     call = ToolCall.objects.create(turn_id=first.turn_id, call_id="p2", tool="create_plan", agent="architect")
@@ -335,12 +336,12 @@ def test_a_new_plan_takes_the_place_of_an_active_one(session: Session) -> None:
 
 
 def test_a_plan_runs_sub_task_by_sub_task_and_ends_with_the_last_answer(session: Session) -> None:
-    held = approved(session)
-    change = done(held, "Wrote parser.py.")
-    assert change.ready == held.turn_id
+    claim = start_plan(session)
+    change = complete_task(claim, "Wrote parser.py.")
+    assert change.ready == claim.turn_id
     assert kinds(change)[-4:] == ["plan_updated", "plan_updated", "agent_switched", "turn_queued"]
     assert statuses(session) == {"write": "completed", "check": "in_progress"}
-    second = claim(held.turn_id)
+    second = story.claim(claim.turn_id)
     assert second.agent == "debug"
     change = attempts.complete(second, step("It parses."))
     assert change.ready is None
@@ -349,9 +350,9 @@ def test_a_plan_runs_sub_task_by_sub_task_and_ends_with_the_last_answer(session:
     ]
     plan = Plan.objects.get()
     assert plan.status == "completed"
-    assert told(session, "plan_finished")[0] == {
+    assert payloads(session, "plan_finished")[0] == {
         "plan_id": str(plan.pk),
-        "turn_id": str(held.turn_id),
+        "turn_id": str(claim.turn_id),
         "status": "completed",
         "total": 2,
         "completed": 2,
@@ -363,31 +364,31 @@ def test_a_plan_runs_sub_task_by_sub_task_and_ends_with_the_last_answer(session:
     results = SubTask.objects.order_by("position").values_list("result", flat=True)
     assert list(results) == ["Wrote parser.py.", "It parses."]
     behind = begin(session, "Thanks. Where is it?")
-    said = seen(behind)
+    said = model_messages(behind)
     assert [role for role, _ in said] == ["user", "assistant", "tool", "assistant", "user"]
     assert "Wrote parser.py." in said[2][1], "the proposer knows what became of its plan"
     assert said[3] == ("assistant", "It parses.")
 
 
-def test_whoever_does_a_sub_task_sees_it_the_plan_and_nothing_else(session: Session) -> None:
+def test_the_agent_of_a_sub_task_gets_the_sub_task_the_plan_and_nothing_else(session: Session) -> None:
     inbox.accept_message(session.pk, "Hello")
-    attempts.complete(claim(Turn.objects.get().pk), step("Hi"))
-    held = approved(session)
-    messages, tools = prompt.model_input(held.turn_id, held.agent, WINDOW)
+    attempts.complete(story.claim(Turn.objects.get().pk), step("Hi"))
+    claim = start_plan(session)
+    messages, tools = prompt.model_input(claim.turn_id, claim.agent, WINDOW)
     assert [(m.role, m.content) for m in messages[1:]] == [("user", "Write the parser.")]
     assert "You are CodeLab Coder" in messages[0].content
     assert "[>] write (coder)" in messages[0].content
     assert "Goal: A parser" in messages[0].content
     assert not {"switch_mode", "create_plan"} & {tool.name for tool in tools}
-    ask(held, read_call("r"), text="Let me look.")
+    ask(claim, read_call("r"), text="Let me look.")
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    held = claim(held.turn_id)
+    claim = story.claim(claim.turn_id)
     said = [("user", "Write the parser."), ("assistant", "Let me look."), ("tool", "{}")]
-    assert seen(held) == said
-    done(held, "Wrote it.")
-    held = claim(held.turn_id)
-    assert seen(held) == [("user", "Check it.")]
-    instructions = prompt.model_input(held.turn_id, held.agent, WINDOW)[0][0].content
+    assert model_messages(claim) == said
+    complete_task(claim, "Wrote it.")
+    claim = story.claim(claim.turn_id)
+    assert model_messages(claim) == [("user", "Check it.")]
+    instructions = prompt.model_input(claim.turn_id, claim.agent, WINDOW)[0][0].content
     assert "[x] write (coder)" in instructions
     assert "Wrote it." in instructions
 
@@ -397,171 +398,171 @@ def test_whoever_does_a_sub_task_sees_it_the_plan_and_nothing_else(session: Sess
     [ModelToolCall(id="s", name="switch_mode", arguments={"mode": "ask"}), plan_call("s", TWO[0])],
     ids=["switch_mode", "create_plan"],
 )
-def test_a_sub_task_neither_hands_over_nor_plans(session: Session, call: ModelToolCall) -> None:
-    held = approved(session)
-    assert ask(held, call).ready == held.turn_id
-    again = claim(held.turn_id)
-    assert "the plan decides" in seen(again)[-1][1]
+def test_a_sub_task_cannot_switch_agents_or_propose_plans(session: Session, call: ModelToolCall) -> None:
+    claim = start_plan(session)
+    assert ask(claim, call).ready == claim.turn_id
+    again = story.claim(claim.turn_id)
+    assert "the plan decides" in model_messages(again)[-1][1]
     assert again.agent == "coder"
 
 
-def test_independent_sub_tasks_go_on_and_those_that_wait_for_a_failure_do_not(session: Session) -> None:
+def test_independent_sub_tasks_continue_and_those_that_wait_for_a_failed_one_do_not(session: Session) -> None:
     three = (subtask("a"), subtask("b", dependencies=["a"]), subtask("c", dependencies=["b"]), subtask("d"))
-    held = approved(session, *three)
-    ask(held, read_call("r"))
+    claim = start_plan(session, *three)
+    ask(claim, read_call("r"))
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    fail_at_work(session)
-    held = claim(held.turn_id)
+    use_up_steps(session)
+    claim = story.claim(claim.turn_id)
     assert statuses(session) == {"a": "failed", "b": "pending", "c": "pending", "d": "in_progress"}
-    assert held.spent.steps == 0
-    assert seen(held) == [("user", "Do d.")]
-    change = done(held)
+    assert claim.spent.steps == 0
+    assert model_messages(claim) == [("user", "Do d.")]
+    change = complete_task(claim)
     # Something failed, so the proposer has the word, in the same turn.
-    assert change.ready == held.turn_id
+    assert change.ready == claim.turn_id
     assert Plan.objects.get().status == "failed"
-    finished = told(session, "plan_finished")[0]
+    finished = payloads(session, "plan_finished")[0]
     assert (finished["status"], finished["total"], finished["completed"], finished["failed"]) == ("failed", 4, 1, 1)
-    held = claim(held.turn_id)
-    assert held.agent == "architect"
-    role, text = seen(held)[-1]
+    claim = story.claim(claim.turn_id)
+    assert claim.agent == "architect"
+    role, text = model_messages(claim)[-1]
     assert role == "tool"
     assert "[!] a" in text
     assert "Not finished after 20 model calls." in text
-    assert "create_plan" in offered(held)
-    ask(held, plan_call("again", TWO[0]))
+    assert "create_plan" in offered(claim)
+    ask(claim, plan_call("again", TWO[0]))
     assert Plan.objects.get(status="draft").call.call_id == "again"
 
 
-def test_a_failure_of_the_last_one_ends_the_plan(session: Session) -> None:
-    held = approved(session, TWO[0])
-    ask(held, read_call("r"))
+def test_the_failure_of_the_last_sub_task_ends_the_plan(session: Session) -> None:
+    claim = start_plan(session, TWO[0])
+    ask(claim, read_call("r"))
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    fail_at_work(session)
-    held = claim(held.turn_id)
-    assert held.agent == "architect"
+    use_up_steps(session)
+    claim = story.claim(claim.turn_id)
+    assert claim.agent == "architect"
     assert Plan.objects.get().status == "failed"
-    assert attempts.complete(held, step("I am sorry.")).events[-1].kind == "turn_completed"
+    assert attempts.complete(claim, step("I am sorry.")).events[-1].kind == "turn_completed"
 
 
 def test_a_sub_task_has_twenty_steps_and_the_turn_counts_none_of_them(session: Session) -> None:
-    held = approved(session, TWO[0])
+    claim = start_plan(session, TWO[0])
     for number in range(plans.STEP_LIMIT):
-        assert held.agent == "coder"
-        assert held.spent.steps == number
-        ask(held, read_call(f"r{number}"))
+        assert claim.agent == "coder"
+        assert claim.spent.steps == number
+        ask(claim, read_call(f"r{number}"))
         tool_calls.record_tool_result(session.pk, f"r{number}", content="{}", failed=False)
-        held = claim(held.turn_id)
+        claim = story.claim(claim.turn_id)
     assert statuses(session) == {"write": "failed"}
-    assert (held.agent, held.spent.steps, held.is_first_step) == ("architect", 1, False)
+    assert (claim.agent, claim.spent.steps, claim.is_first_step) == ("architect", 1, False)
 
 
 def test_each_sub_task_has_its_own_time(session: Session) -> None:
-    held = approved(session)
+    claim = start_plan(session)
     Turn.objects.update(claimed_at=timezone.now() - timedelta(seconds=100))
-    done(held)
-    assert claim(held.turn_id).spent.seconds < 50
+    complete_task(claim)
+    assert story.claim(claim.turn_id).spent.seconds < 50
 
 
-def test_a_question_ends_the_turn_and_the_answer_goes_on_with_the_sub_task(session: Session) -> None:
-    held = approved(session)
+def test_a_question_ends_the_turn_and_the_answer_continues_the_sub_task(session: Session) -> None:
+    claim = start_plan(session)
     question = ModelToolCall(id="q", name="ask_followup_question", arguments={"question": "Which grammar?"})
-    change = ask(held, question)
+    change = ask(claim, question)
     assert change.events[-1].kind == "turn_completed"
     assert statuses(session) == {"write": "in_progress", "check": "pending"}
     answer = begin(session, "LL(1)")
-    assert (answer.agent, answer.is_first_step) == ("coder", False), "nobody is chosen anew"
-    assert [role for role, _ in seen(answer)] == ["user", "assistant", "tool", "user"]
-    assert seen(answer)[-1] == ("user", "LL(1)")
-    done(answer)
-    done(claim(answer.turn_id), "Checked.")
+    assert (answer.agent, answer.is_first_step) == ("coder", False), "the agent is not chosen again"
+    assert [role for role, _ in model_messages(answer)] == ["user", "assistant", "tool", "user"]
+    assert model_messages(answer)[-1] == ("user", "LL(1)")
+    complete_task(answer)
+    complete_task(story.claim(answer.turn_id), "Checked.")
     assert Plan.objects.get().status == "completed"
     behind = begin(session, "Good.")
-    texts = [content for role, content in seen(behind) if role in ("user", "assistant") and content]
+    texts = [content for role, content in model_messages(behind) if role in ("user", "assistant") and content]
     assert texts == ["Do it.", "Which grammar?", "LL(1)", "Checked.", "Good."]
 
 
-def test_after_a_failed_turn_the_next_message_goes_on(session: Session) -> None:
-    held = approved(session)
+def test_after_a_failed_turn_the_next_message_continues_the_plan(session: Session) -> None:
+    claim = start_plan(session)
     waiting = inbox.accept_message(session.pk, "And hurry.")
-    change = attempts.fail(held, code="model_error", text="No.", result=step("Half a"))
+    change = attempts.fail(claim, code="model_error", text="No.", result=step("Half a"))
     assert change.ready == waiting.turn_id
     assert Plan.objects.get().status == "in_progress"
-    held = claim(waiting.turn_id)
-    assert held.agent == "coder"
-    assert seen(held) == [("user", "Write the parser."), ("assistant", "Half a"), ("user", "And hurry.")]
+    claim = story.claim(waiting.turn_id)
+    assert claim.agent == "coder"
+    assert model_messages(claim) == [("user", "Write the parser."), ("assistant", "Half a"), ("user", "And hurry.")]
 
 
 @pytest.mark.parametrize("how", ["cancel", "interrupt"])
 @pytest.mark.parametrize("when", ["draft", "running"])
-def test_a_stop_stops_the_plan(session: Session, how: str, when: str) -> None:
-    propose(session) if when == "draft" else approved(session)
+def test_cancelling_a_turn_cancels_its_plan(session: Session, how: str, when: str) -> None:
+    propose(session) if when == "draft" else start_plan(session)
     if how == "cancel":
         attempts.cancel(session.pk, None)
     else:
         inbox.accept_message(session.pk, "Something else.", interrupt=True)
     assert Plan.objects.get().status == "cancelled"
-    assert len(told(session, "plan_finished")) == 1
+    assert len(payloads(session, "plan_finished")) == 1
     assert statuses(session) == {"write": "pending" if when == "draft" else "skipped", "check": "pending"}
     session.refresh_from_db()
     assert session.current_agent == "architect"
     assert refusal(session) == "approval_decided"
     turn = session.turns.filter(status="queued").first()
     if turn:
-        assert seen(claim(turn.pk))[-1] == ("user", "Something else.")
+        assert model_messages(story.claim(turn.pk))[-1] == ("user", "Something else.")
 
 
-def test_a_message_that_waits_behind_a_plan_is_stopped_without_it(session: Session) -> None:
-    approved(session)
+def test_a_message_that_waits_behind_a_plan_is_cancelled_without_the_plan(session: Session) -> None:
+    start_plan(session)
     waiting = inbox.accept_message(session.pk, "Later.")
     attempts.cancel(session.pk, waiting.turn_id)
     assert Plan.objects.get().status == "in_progress"
 
 
-def test_a_plan_that_waits_for_a_message_is_stopped_too(session: Session) -> None:
-    held = approved(session)
-    attempts.fail(held, code="model_error", text="No.")
+def test_a_plan_that_waits_for_a_message_can_be_cancelled(session: Session) -> None:
+    claim = start_plan(session)
+    attempts.fail(claim, code="model_error", text="No.")
     change = attempts.cancel(session.pk, None)
     assert kinds(change) == ["plan_updated", "agent_switched", "plan_finished"]
     with pytest.raises(NothingToCancel):
         attempts.cancel(session.pk, None)
 
 
-def test_a_plan_decides_who_works(session: Session) -> None:
-    held = approved(session)
+def test_a_plan_decides_which_agent_works(session: Session) -> None:
+    claim = start_plan(session)
     with pytest.raises(MessageRejected) as caught:
         choose_agent(session.pk, "ask")
     assert caught.value.code == "plan_in_progress"
-    attempts.fail(held, code="model_error", text="No.")
+    attempts.fail(claim, code="model_error", text="No.")
     wished = inbox.accept_message(session.pk, "Go on.", agent="ask")
-    assert claim(wished.turn_id).agent == "coder"
+    assert story.claim(wished.turn_id).agent == "coder"
 
 
 def test_a_lost_worker_is_replaced_in_the_middle_of_a_sub_task(session: Session) -> None:
-    held = approved(session)
-    ask(held, read_call("r"))
+    claim = start_plan(session)
+    ask(claim, read_call("r"))
     tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
-    held = claim(held.turn_id)
+    claim = story.claim(claim.turn_id)
     Turn.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    recovery.recover(held.turn_id)
-    again = claim(held.turn_id)
-    assert (again.agent, again.attempt) == ("coder", held.attempt + 1)
-    assert [role for role, _ in seen(again)] == ["user", "assistant", "tool"]
-    done(again)
+    recovery.recover(claim.turn_id)
+    again = story.claim(claim.turn_id)
+    assert (again.agent, again.attempt) == ("coder", claim.attempt + 1)
+    assert [role for role, _ in model_messages(again)] == ["user", "assistant", "tool"]
+    complete_task(again)
     assert statuses(session) == {"write": "completed", "check": "in_progress"}
-    assert claim(held.turn_id).agent == "debug"
+    assert story.claim(claim.turn_id).agent == "debug"
 
 
 def test_a_long_report_is_shortened_and_its_message_is_not(session: Session) -> None:
-    held = approved(session, TWO[0])
-    attempts.complete(held, step("x" * 10_000))
+    claim = start_plan(session, TWO[0])
+    attempts.complete(claim, step("x" * 10_000))
     assert len(SubTask.objects.get().result) < 5000
     assert len(Message.objects.get(role="assistant", content__startswith="x").content) == 10_000
 
 
-def test_the_database_keeps_plans_sound(session: Session) -> None:
-    held = approved(session)
+def test_the_database_rejects_impossible_plans(session: Session) -> None:
+    claim = start_plan(session)
     plan = Plan.objects.get()
-    call = ToolCall.objects.create(turn_id=held.turn_id, call_id="other", tool="create_plan")
+    call = ToolCall.objects.create(turn_id=claim.turn_id, call_id="other", tool="create_plan")
     for broken in (
         lambda: Plan.objects.create(session=session, call=call, agent="coder"),
         lambda: Plan.objects.update(status="lost"),
@@ -575,7 +576,7 @@ def test_the_database_keeps_plans_sound(session: Session) -> None:
 
 
 def test_a_session_is_deleted_with_its_plans(session: Session) -> None:
-    ask(approved(session), read_call("r"))
+    ask(start_plan(session), read_call("r"))
     assert Message.objects.filter(subtask__isnull=False).exists()
     session.delete()
     assert not Plan.objects.exists()
@@ -591,13 +592,13 @@ def frames(session: Session, **dialect: bool) -> list[dict[str, Any]]:
     return [json.loads(frame) for event in events for frame in frames_of(event, wanted)]
 
 
-def test_who_asks_for_plans_is_told_of_them_as_the_original_did(session: Session) -> None:
-    held = approved(session)
-    attempts.complete(held, step("Wrote parser.py."))
-    attempts.complete(claim(held.turn_id), step("It parses."))
-    told_of = [frame for frame in frames(session) if frame["type"] != "agent_switched"]
+def test_a_client_that_asks_for_plans_gets_the_original_frames(session: Session) -> None:
+    claim = start_plan(session)
+    attempts.complete(claim, step("Wrote parser.py."))
+    attempts.complete(story.claim(claim.turn_id), step("It parses."))
+    plan_frames = [frame for frame in frames(session) if frame["type"] != "agent_switched"]
     plan_id = str(Plan.objects.get().pk)
-    assert [frame["type"] for frame in told_of] == [
+    assert [frame["type"] for frame in plan_frames] == [
         "plan_notification",
         *("subtask_started", "plan_progress"),
         "assistant_message",
@@ -607,7 +608,7 @@ def test_who_asks_for_plans_is_told_of_them_as_the_original_did(session: Session
         *("subtask_completed", "plan_progress"),
         "plan_completed",
     ]
-    notification = told_of[0]
+    notification = plan_frames[0]
     assert notification["is_final"] is True
     assert notification["metadata"] == {
         "plan_id": plan_id,
@@ -618,35 +619,35 @@ def test_who_asks_for_plans_is_told_of_them_as_the_original_did(session: Session
         ],
         "requires_approval": True,
     }
-    assert told_of[1]["metadata"] == {"subtask_id": "write", "subtask_status": "in_progress", "agent": "coder"}
-    assert told_of[2]["plan_id"] == plan_id
-    assert (told_of[2]["step_id"], told_of[2]["status"]) == ("write", "in_progress")
-    assert [told_of[i]["is_final"] for i in (3, 8)] == [False, True], "the turn ends once"
-    assert told_of[4]["metadata"]["completion_reason"] == "Wrote parser.py."
-    assert told_of[-1]["metadata"] == {
+    assert plan_frames[1]["metadata"] == {"subtask_id": "write", "subtask_status": "in_progress", "agent": "coder"}
+    assert plan_frames[2]["plan_id"] == plan_id
+    assert (plan_frames[2]["step_id"], plan_frames[2]["status"]) == ("write", "in_progress")
+    assert [plan_frames[i]["is_final"] for i in (3, 8)] == [False, True], "the turn ends once"
+    assert plan_frames[4]["metadata"]["completion_reason"] == "Wrote parser.py."
+    assert plan_frames[-1]["metadata"] == {
         "plan_id": plan_id,
         "plan_status": "complete",
         "total_subtasks": 2,
         "completed": 2,
         "failed": 0,
     }
-    assert told_of[-1]["is_final"] is True
+    assert plan_frames[-1]["is_final"] is True
 
 
-def test_who_does_not_ask_for_plans_is_told_of_messages_only(session: Session) -> None:
-    held = approved(session)
-    attempts.complete(held, step("Wrote parser.py."))
-    attempts.complete(claim(held.turn_id), step("It parses."))
+def test_a_client_that_does_not_ask_for_plans_gets_only_messages(session: Session) -> None:
+    claim = start_plan(session)
+    attempts.complete(claim, step("Wrote parser.py."))
+    attempts.complete(story.claim(claim.turn_id), step("It parses."))
     shown = [(frame["content"], frame["is_final"]) for frame in frames(session, plans=False)[1:]]
     assert shown == [("Wrote parser.py.", False), ("It parses.", True)]
 
 
-def test_a_failed_plan_is_told_and_ends_no_turn(session: Session) -> None:
-    held = approved(session, TWO[0])
-    fail_at_work(session)
+def test_a_failed_plan_is_announced_and_ends_no_turn(session: Session) -> None:
+    claim = start_plan(session, TWO[0])
+    use_up_steps(session)
     Turn.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    recovery.recover(held.turn_id)
-    claim(held.turn_id)
+    recovery.recover(claim.turn_id)
+    story.claim(claim.turn_id)
     *_, progress, completed = (frame for frame in frames(session) if frame["type"] != "agent_switched")
     assert (progress["status"], progress["error"]) == ("failed", plans.USED_UP)
     assert (completed["metadata"]["plan_status"], completed["is_final"]) == ("failed", False)
