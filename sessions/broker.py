@@ -1,4 +1,8 @@
-"""Is Redis there? Asked before a message is taken, so that it is refused at once instead of lying unanswered."""
+"""The broker of Celery tasks: checks that Redis answers, and enqueues turns.
+
+A message is accepted only while Redis answers, so that it is rejected at once instead of waiting without an answer.
+This module must never block an event loop: Celery's client runs in threads.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +27,24 @@ logger = structlog.get_logger(__name__)
 
 _BROKER = ThreadPoolExecutor(max_workers=4, thread_name_prefix="broker")
 
-#: Seconds Redis may take to answer; it takes a fraction of a millisecond, but the whole machine may be busy.
+#: Redis answers within a millisecond, but the whole machine may be busy.
 PING_TIMEOUT_SECONDS = 2.0
 
 
 async def require_broker() -> None:
-    """Return when Redis answers; raise BrokerUnavailable when it does not, within PATIENCE.
+    """Raise BrokerUnavailable unless Redis answers within PING_TIMEOUT_SECONDS.
 
-    It is asked once for all who want to know at the same time: a burst of messages would queue for its answers.
+    Concurrent callers share one PING, because a burst of messages would queue for the answers.
     """
     loop = asyncio.get_running_loop()
-    asking = _asking.get(loop)
-    if asking is None or asking.done():
-        asking = _asking[loop] = loop.create_task(_answers(loop))
-    if not await asyncio.shield(asking):
+    ping = _pings.get(loop)
+    if ping is None or ping.done():
+        ping = _pings[loop] = loop.create_task(_ping(loop))
+    if not await asyncio.shield(ping):
         raise BrokerUnavailable
 
 
-async def _answers(loop: asyncio.AbstractEventLoop) -> bool:
+async def _ping(loop: asyncio.AbstractEventLoop) -> bool:
     try:
         async with asyncio.timeout(PING_TIMEOUT_SECONDS):
             await _client(loop).ping()
@@ -49,22 +53,22 @@ async def _answers(loop: asyncio.AbstractEventLoop) -> bool:
     return True
 
 
-#: The question that is being asked at the moment.
-_asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
+#: The PING that concurrent callers share.
+_pings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
 
 
 @cache
 def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
-    # A client's connections belong to the loop that opened them.
-    # The ordinary pool refuses whoever comes when all its connections are busy; this one lets them wait.
+    # A client's connections belong to the loop that opened them. The ordinary pool raises an error when all of them are
+    # busy; this one lets callers wait.
     pool = redis.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
         socket_timeout=PING_TIMEOUT_SECONDS,
         socket_connect_timeout=PING_TIMEOUT_SECONDS,
         max_connections=4,
         timeout=PING_TIMEOUT_SECONDS,
-        # A connection that a restart of Redis has closed is replaced at once; the library's own pause before it tries
-        # again is longer than our patience.
+        # After a restart of Redis a closed connection is replaced at once: the library's own pause before a retry is
+        # longer than PING_TIMEOUT_SECONDS.
         retry=Retry(NoBackoff(), 1),
     )
     return redis.Redis(connection_pool=pool)
@@ -79,12 +83,12 @@ def enqueue_turn(turn_id: uuid.UUID) -> None:
 
 
 async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
-    """Tell the workers of a turn, if any, without holding up the event loop."""
+    """Enqueue a turn, if any, without blocking the event loop."""
     if turn_id is not None:
         await in_broker_thread(enqueue_turn, turn_id)
 
 
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function that talks to the broker in a thread, so that a frozen broker holds up nothing else."""
+    """Run a function that calls the broker in a thread, so that a frozen broker delays nothing else."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_BROKER, lambda: function(*args, **kwargs))

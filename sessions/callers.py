@@ -1,7 +1,7 @@
-"""The sender of a request or the client of a socket, as far as sessions need to know: a user and what they may do.
+"""Callers: the user behind a request or a socket, and what they may do.
 
-`codelab.identity` creates callers. It puts one into the scope of each socket and, as `caller`, on each request of the
-API. No module of sessions knows about tokens, keys or cookies.
+`codelab.identity` puts a caller into the scope of each socket and, as `caller`, on each request of an API. No module of
+sessions must know about tokens, keys or cookies.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Action(StrEnum):
     READ = "read"
     #: Change anything: each frame and each request that does.
     WRITE = "write"
-    #: Begin a turn. Sending its message counts as WRITE besides.
+    #: Begin a turn. Its message counts as WRITE, too.
     TURN = "turn"
     #: Upload an image.
     IMAGE = "image"
     #: List the models.
     CATALOG = "catalog"
-    #: Ask a model or an agent without a session. This is a turn, too.
+    #: Request a completion without a session, which is a turn, too.
     COMPLETION = "completion"
 
 
@@ -39,19 +39,19 @@ class Caller(Protocol):
 
     @property
     def api_key(self) -> UUID | None:
-        """The API key that identified the user, if it was one."""
+        """The API key that identified the user, if any."""
         ...
 
     async def identify(self, key: str | None = None) -> AbstractBaseUser:
-        """Return the user, who opens the session `key` if one is given. Raises AccessDenied; may read the database."""
+        """Return the user, who opens the session `key` if given. Raises AccessDenied; may read the database."""
         ...
 
     async def authorize(self, action: Action) -> None:
-        """Count the action and return. Raises AccessDenied if the identified user may not do it now."""
+        """Count an action of the identified user. Raises AccessDenied if they may not do it now."""
         ...
 
     async def signed_out(self) -> AccessDenied:
-        """Wait until the credential of the identified user ends (signed out, expired or revoked), and return why."""
+        """Wait until the identified user's credential ends (signed out, expired or revoked), and return why."""
         ...
 
     async def opened(self, key: str) -> None:

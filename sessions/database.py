@@ -1,9 +1,7 @@
-"""Blocking work off the event loop: database and broker calls, each pool bounded, none shared with anything else.
+"""Runs functions that use the database in threads, off the event loop.
 
-What runs here is one transaction, or may be repeated.
-
-Channels' own `database_sync_to_async` runs everything of a process in one thread by default; one slow query would then
-hold up every socket.
+A function must be one transaction or repeatable: it may run twice. Channels' own `database_sync_to_async` runs all
+functions of a process in one thread by default, where one slow query would delay every socket.
 """
 
 from __future__ import annotations
@@ -24,26 +22,26 @@ from django.db import connection, transaction
 _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 
-#: Seconds after which a connection is looked at before it is used again.
+#: Seconds that a connection may be idle and is used again without a check.
 MAX_UNCHECKED_SECONDS = 1.0
 
-_used = threading.local()
+_thread = threading.local()
 
 
 def in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Run a function that uses the database in a thread, one of a few."""
+    """Make a function that uses the database run in one of a few threads."""
     return _in_pool(_DATABASE, function)
 
 
 def in_log_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Run a function of the writer, which commits many times a second, in a thread that nobody else holds up."""
+    """Make a function of the writer, which commits many times a second, run in a thread of its own."""
     return _in_pool(_LOG, function)
 
 
 def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
     @wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        # What is logged in the thread belongs to the turn or socket that asked.
+        # Log lines of the thread keep the ids of the caller's turn or socket.
         call = partial(contextvars.copy_context().run, _with_connection, partial(function, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(pool, call)
 
@@ -51,39 +49,32 @@ def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Call
 
 
 def _with_connection[R](function: Callable[[], R]) -> R:
-    """Run a function with the thread's own connection, which stays open.
+    """Run a function with the thread's own connection, which stays open until an error.
 
-    To take one from the pool, and to have it looked at, costs more than most of what is done with it. So that is done
-    only when it has not been used for a moment; after an error it is thrown away.
+    A connection from the pool, and its check, would cost more than most queries. So only an idle connection is checked.
     """
-    if time.monotonic() - getattr(_used, "at", 0.0) > MAX_UNCHECKED_SECONDS and not connection.is_usable():
+    idle_seconds = time.monotonic() - getattr(_thread, "used_at", 0.0)
+    if idle_seconds > MAX_UNCHECKED_SECONDS and not connection.is_usable():
         connection.close()
-    again = False
+    is_retry = False
     while True:
         try:
             return function()
         except DatabaseError as error:
             connection.close()
-            if again or not _was_slow(error):
+            # The timeout is for processes that freeze. It rolled the transaction back, so a busy process tries again.
+            if is_retry or "idle-in-transaction timeout" not in str(error):
                 raise
-            again = True
+            is_retry = True
         finally:
-            _used.at = time.monotonic()
-
-
-def _was_slow(error: DatabaseError) -> bool:
-    """Say whether PostgreSQL has ended the transaction because this process paused in it; then nothing was stored.
-
-    That is meant for a process that froze. One that is only busy does it again.
-    """
-    return "idle-in-transaction timeout" in str(error)
+            _thread.used_at = time.monotonic()
 
 
 @contextmanager
 def atomic_until(deadline: float) -> Iterator[None]:
-    """A transaction that is not committed after the deadline.
+    """Open a transaction that must not commit after the deadline; raise TooLate then.
 
-    A database that was frozen and thaws would otherwise commit what its client has long been told was refused.
+    Otherwise a database that was frozen would commit what a client was told is rejected.
     """
     with transaction.atomic():
         yield
@@ -92,12 +83,12 @@ def atomic_until(deadline: float) -> Iterator[None]:
 
 
 class TooLate(TimeoutError):
-    """The caller stopped waiting and has told the client so; the transaction is rolled back."""
+    """The client was told that the request failed; the transaction is rolled back."""
 
 
 def rows(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+        result: list[tuple[Any, ...]] = cursor.fetchall()
+        return result

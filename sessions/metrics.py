@@ -1,8 +1,8 @@
-"""The figures an operator wants, besides those of django-prometheus: turns, queue, tokens, sockets.
+"""Metrics of turns, the queue, tokens and sockets, besides those of django-prometheus.
 
-Counters are shared between the processes of a machine through files (PROMETHEUS_MULTIPROC_DIR). What can be counted
-from rows is asked of PostgreSQL at each scrape, so it is right after every restart. No label may ever hold a user, a
-session or text: the number of series stays small.
+The processes of a machine share counters through files (PROMETHEUS_MULTIPROC_DIR). Figures that rows have are read from
+PostgreSQL at each scrape, so they are right after every restart. A label must never hold a user, a session or text: the
+number of series stays small.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
 if TYPE_CHECKING:
     from datetime import datetime
 
-#: From a fast demo answer to a long one.
-SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
+#: From an answer of the scripted model to a long one.
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
 
 messages_processed = Counter("messages_processed", "User messages whose turn has ended, in whatever way")
-response_time = Histogram("response_time_seconds", "From a user's message to the end of its turn", buckets=SECONDS)
+response_time = Histogram("response_time_seconds", "From a user's message to the end of its turn", buckets=BUCKETS)
 first_token_time = Histogram(
-    "first_token_seconds", "From asking the model to its first token, once for each model call", buckets=SECONDS
+    "first_token_seconds", "From asking the model to its first token, once for each model call", buckets=BUCKETS
 )
 turns_ended = Counter("turns_ended", "Turns that ended, by status and reason", ["status", "error_code"])
 model_tokens = Counter("model_tokens", "Tokens as the model's provider counts them", ["model", "direction"])
@@ -38,17 +38,17 @@ open_sockets = Gauge("open_sockets", "WebSockets open now", multiprocess_mode="l
 
 
 def turn_ended(turn: Turn, status: TurnStatus, error_code: str = "") -> None:
-    """Count a turn that has just reached its terminal status."""
+    """Count a turn that has just ended."""
     messages_processed.inc()
     turns_ended.labels(status=str(status), error_code=str(error_code)).inc()
     response_time.observe((timezone.now() - turn.created_at).total_seconds())
 
 
 class OpenTurns(Collector):
-    """Turns and workers as the database has them at the moment of the scrape."""
+    """Gauges that are read from the database at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges; two small queries, both answered from an index."""
+        """Yield the gauges, with two queries that an index answers."""
         open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
         oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "How long the turn that waits longest has been queued")
         counts: dict[str, tuple[int, datetime]] = {
@@ -67,5 +67,5 @@ class OpenTurns(Collector):
         yield from (open_turns, oldest, workers)
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing: registering must not query the database."""
+        """Yield nothing: registration must not query the database."""
         return iter(())

@@ -1,7 +1,4 @@
-"""What verbs of turns take and return: plain values without behaviour.
-
-They name what was committed or what a worker holds. Nothing here reads or writes.
-"""
+"""Values that the verbs of turns take and return. This module must never read or write the database."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from sessions.models import ModelCallPurpose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a verb has committed: events to publish, and the turn that is ready to run, if any."""
+    """Events that a verb has committed, to be published, and the turn that is ready to run, if any."""
 
     events: list[LoggedEvent] = field(default_factory=list)
     ready: uuid.UUID | None = None
@@ -26,20 +23,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted(Change):
-    """An accepted message: from here on it cannot be lost."""
+    """An accepted message. It is committed and cannot be lost any more."""
 
     session_id: uuid.UUID
     message_id: uuid.UUID
     turn_id: uuid.UUID
     #: Number of the event that queued the turn.
     number: int
-    #: The client sent the message before, under the same `client_message_id`.
+    #: The message was accepted before, with the same `client_message_id`.
     repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A turn that one attempt holds, and what its next step depends on."""
+    """A turn that an attempt holds, with what its next step depends on."""
 
     session_id: uuid.UUID
     turn_id: uuid.UUID
@@ -50,9 +47,9 @@ class Claim:
     spent: Spent
     #: No step has finished, and no plan has chosen the agent.
     is_first_step: bool
-    #: An earlier attempt has shown text of this step, which starts again.
+    #: Clients have seen text of this step from an earlier attempt.
     is_repeat: bool
-    #: The turn answers one request of the OpenAI-compatible API (`sessions.turns.completions`).
+    #: The turn answers a request of the OpenAI-compatible API (`sessions.turns.completions`).
     is_completion: bool = False
     #: Budgets that pay for its model calls, in the order of their ids.
     budgets: tuple[uuid.UUID, ...] = ()
@@ -61,13 +58,13 @@ class Claim:
 
     @property
     def key(self) -> Attempt:
-        """What tells this attempt from others at the same turn."""
+        """The key of this attempt among all attempts at turns."""
         return self.turn_id, self.attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentChoice:
-    """Which agent answers, and the model call that chose it."""
+    """The agent that answers, and the model call that chose it."""
 
     #: None: the session keeps its agent.
     route: Route | None = None
@@ -77,7 +74,7 @@ class AgentChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What a step said and which model calls it took. A verb stores it together with the turn's next state."""
+    """The text and the model calls of a step. A verb stores it together with the turn's next state."""
 
     message_id: uuid.UUID
     text: str
@@ -88,10 +85,10 @@ class StepResult:
 
     @property
     def usage(self) -> TokenUsage:
-        """Tokens of the last call; the calls before it failed and count for the ledger only."""
+        """Tokens of the last call. The calls before it failed and count in the ledger only."""
         return self.calls[-1].usage if self.calls else TokenUsage()
 
     @property
     def first_token_at(self) -> datetime | None:
-        """When the last call's first token came."""
+        """Time of the last call's first token."""
         return self.calls[-1].first_token_at if self.calls else None

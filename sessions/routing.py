@@ -1,4 +1,4 @@
-"""The paths of the sockets. The key of a session is whatever the client chose, slashes included."""
+"""The paths of the sockets. A client chooses the key of a session, which may have slashes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import re_path
 
 from sessions.api.websocket.consumers import NoSuchSocket, OriginalConsumer, SessionConsumer
 
-# Django's type of `re_path` knows views only; Channels' router takes applications.
+# Channels' router takes applications, which Django's type of `re_path` does not allow.
 _path: Any = re_path
 
 websocket_urlpatterns = [

@@ -1,4 +1,4 @@
-"""The Celery tasks. A task carries an id and nothing else; it is a hint that may be lost, repeated or late."""
+"""The Celery tasks. A task must never be needed: it carries an id at most, and may be lost, repeated or late."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sessions.worker.process import this_worker
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds that one run of `tidy` takes at most; the next one goes on.
+#: The next run of `tidy` continues.
 TIDY_TIMEOUT_SECONDS = 20.0
 
 
 @shared_task(name="sessions.tasks.advance_turn")
 def advance_turn(turn_id: str) -> None:
-    """Run a turn until it ends or waits; does nothing when it is somebody else's or not due."""
+    """Run a turn's next step. Does nothing when another worker has the turn or it is not due."""
     try:
         ready = this_worker().run(uuid.UUID(turn_id))
     except DatabaseError as error:
-        # It is still queued, or its lease will run out: a worker looks again.
+        # The turn is still queued, or its lease will expire: a worker finds it again.
         logger.warning("turn_not_run", turn_id=turn_id, error=type(error).__name__)
         return
     if ready:
@@ -43,10 +43,7 @@ def advance_turn(turn_id: str) -> None:
 
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
-    """Fold the logs of turns that have ended; forget gone workers, images that no message shows, and old sessions.
-
-    Nothing waits for this.
-    """
+    """Compact the logs of ended turns; delete gone workers, unused images and expired sessions."""
     deadline = time.monotonic() + TIDY_TIMEOUT_SECONDS
     try:
         recovery.delete_gone_workers()
@@ -62,24 +59,24 @@ def tidy() -> None:
 
 
 @worker_init.connect
-def _load(**_: Any) -> None:
-    """Load the model's library before the first turn is taken, not while somebody waits for it."""
+def _preload_models(**_: Any) -> None:
+    # The libraries take seconds to load, and would delay the first turn.
     calls.preload(settings.CODELAB_MODEL, *(model for role in ROLES.values() for model in role.models))
 
 
 @worker_ready.connect
-def _start(**_: Any) -> None:
+def _log_start(**_: Any) -> None:
     logger.info("worker_started", worker=this_worker().name, model=settings.CODELAB_MODEL)
 
 
 @worker_shutting_down.connect
-def _park(**_: Any) -> None:
+def _drain(**_: Any) -> None:
     this_worker().drain()
 
 
 @worker_shutdown.connect
-def _hand_over(**_: Any) -> None:
-    """Tell other workers of the turns given back; earlier this worker might take its own hints."""
+def _enqueue_released_turns(**_: Any) -> None:
+    # Not earlier: this worker would receive the tasks itself.
     this_worker().wait_drained()
     for turn_id in this_worker().turns_to_enqueue:
         broker.enqueue_turn(turn_id)

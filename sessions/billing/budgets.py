@@ -1,8 +1,8 @@
-"""Budgets: what a model call may cost is set aside before it, and what it did cost is counted after it.
+"""Reserves what a model call may cost before it, and counts what it did cost after it.
 
-One guarded UPDATE for each budget decides, so that calls at the same time cannot overspend together. A reservation
-belongs to an attempt at a turn and is settled in the transaction that ends the attempt, also when its worker died: none
-outlives it. Every function but `terms_of` and `left` locks a session before budgets, and budgets in the order of ids.
+Budgets must never be overspent, also by calls at the same time: one guarded UPDATE for each budget decides. A
+reservation belongs to an attempt and must never outlive it: the transaction that ends the attempt settles it, also when
+the worker died. Locks are taken in one order: first the session, then its budgets by their ids.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from sessions.protocol import ErrorCode
 from sessions.results import Claim
 
 ZERO = Decimal()
-#: Digits that are kept of an amount, as the columns have them.
-CENT = Decimal("0.00000001")
-_OF_TURN = """
+#: The unit of amounts, as the columns store them.
+SMALLEST_AMOUNT = Decimal("0.00000001")
+#: The budgets of a turn's user, session and API key.
+_BUDGETS_OF_TURN = """
     SELECT id FROM agent_sessions_budget WHERE owner_id = %s OR session_id = %s OR api_key = %s::uuid ORDER BY id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a call took that nobody saw the end of."""
+    """What the ledger assumes of a call whose end is unknown."""
 
     model: str
     input_tokens: int
@@ -45,27 +46,27 @@ class Settlement:
 
 def of_turn(session: Session, turn: Turn) -> tuple[uuid.UUID, ...]:
     """Return the budgets that a turn's model calls count against."""
-    return tuple(pk for (pk,) in rows(_OF_TURN, session.owner_id, session.pk, turn.api_key))
+    return tuple(pk for (pk,) in rows(_BUDGETS_OF_TURN, session.owner_id, session.pk, turn.api_key))
 
 
 def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
-    """Set aside what one call of the request's model may cost, besides `spent`, what earlier calls of it have cost.
+    """Reserve what one call may cost, and `spent`, the cost of the attempt's earlier calls, in all of its budgets.
 
-    In all budgets of the attempt or in none; again for the same attempt it replaces what was set aside before. Raises
-    ModelCallDenied, and StaleAttempt where the attempt is over: what it set aside would never be settled.
+    Replaces an earlier reservation of the same attempt. Raises ModelCallDenied, and then reserves nothing; raises
+    StaleAttempt when the attempt is over, because its reservation would never be settled.
     """
-    highest, least = prices.max_cost(request), prices.input_cost(request)
-    if highest is None or least is None:
-        text = f"The price of the model {request.model} is not known here, so it cannot be kept within your budget."
+    highest, lowest = prices.max_cost(request), prices.input_cost(request)
+    if highest is None or lowest is None:
+        text = f"The server does not know the price of {request.model}, so it cannot keep the model within your budget."
         raise ModelCallDenied(
             ErrorCode.PRICE_UNKNOWN,
             f"{text} Choose another model, or ask the operator to add its price to the catalog.",
         )
-    amount = _rounded(spent + highest)
+    amount = _round(spent + highest)
     fields = {
         "model": request.model,
         "amount": amount,
-        "input_cost": _rounded(spent + least),
+        "input_cost": _round(spent + lowest),
         "input_tokens": prices.estimate(request).input_tokens,
     }
     with transaction.atomic():
@@ -75,31 +76,31 @@ def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
             raise StaleAttempt("the session was deleted") from None
         if not Turn.objects.filter(pk=claim.turn_id, status=TurnStatus.RUNNING, attempt=claim.attempt).exists():
             raise StaleAttempt(f"attempt {claim.attempt} is over")
-        mine = Reservation.objects.filter(turn=claim.turn_id, attempt=claim.attempt)
-        before = dict(mine.values_list("budget", "amount"))
-        # Budgets that were deleted since the turn was claimed are none.
+        reservations = Reservation.objects.filter(turn=claim.turn_id, attempt=claim.attempt)
+        earlier = dict(reservations.values_list("budget", "amount"))
+        # An operator may have deleted budgets since the turn was claimed.
         for budget in Budget.objects.filter(pk__in=claim.budgets).order_by("pk"):
-            _set_aside(budget, amount - before.get(budget.pk, ZERO))
+            _add_to_reserved(budget, amount - earlier.get(budget.pk, ZERO))
             Reservation.objects.update_or_create(
                 budget=budget, turn_id=claim.turn_id, attempt=claim.attempt, defaults=fields
             )
 
 
-def _set_aside(budget: Budget, amount: Decimal) -> None:
+def _add_to_reserved(budget: Budget, amount: Decimal) -> None:
     now = timezone.now()
-    begun = Period(budget.period).start(now) or budget.period_start
-    spent = Case(When(period_start__lt=begun, then=Value(ZERO)), default=F("spent"))
-    start = Case(When(period_start__lt=begun, then=Value(begun)), default=F("period_start"))
-    # The row that counts is the one that is there when its lock is ours, not the one that was read.
-    fits = Budget.objects.alias(now_spent=spent).filter(
+    period_start = Period(budget.period).start(now) or budget.period_start
+    spent = Case(When(period_start__lt=period_start, then=Value(ZERO)), default=F("spent"))
+    start = Case(When(period_start__lt=period_start, then=Value(period_start)), default=F("period_start"))
+    # The row decides as it is when the UPDATE has locked it, not as it was read.
+    guarded = Budget.objects.alias(now_spent=spent).filter(
         pk=budget.pk, limit__gte=F("now_spent") + F("reserved") + Value(amount)
     )
-    if not fits.update(spent=spent, period_start=start, reserved=F("reserved") + Value(amount)):
+    if not guarded.update(spent=spent, period_start=start, reserved=F("reserved") + Value(amount)):
         raise exhausted(budget, now)
 
 
 def exhausted(budget: Budget, now: datetime) -> ModelCallDenied:
-    """Return the refusal of a call that a budget has no room for."""
+    """Return the error for a call that costs more than a budget has left."""
     whose = "this session" if budget.session_id else "this API key" if budget.api_key else "you"
     text = f"The budget for {whose} has too little left for another model call"
     until = Period(budget.period).end(now)
@@ -110,53 +111,54 @@ def exhausted(budget: Budget, now: datetime) -> ModelCallDenied:
 
 
 def settle(turn: Turn, cost: Decimal) -> None:
-    """Count what a turn's attempt has cost, and give the rest of what it had set aside back; the session is locked.
+    """Count what a turn's attempt has cost and end its reservations; the session is locked.
 
-    Does nothing where nothing was set aside, so that it may be called again.
+    Does nothing without reservations, so that it may be called again.
     """
-    for reservation in _of_attempt(turn):
-        _count(reservation.budget_id, cost, reservation.amount)
-        reservation.delete()
+    for reservation in _reservations(turn):
+        _settle(reservation, cost)
 
 
 def settle_unseen(turn: Turn, *, at_most: bool) -> Settlement | None:
-    """Settle for an attempt whose calls nobody can tell of; return what is taken for granted, if there was a budget.
+    """Settle an attempt that did not report its calls; return what was assumed, or None without a reservation.
 
-    That is what was set aside `at_most`: its worker is alive and mends it (`correct`). Otherwise it is what the model
-    has read.
+    `at_most`: assume the highest cost, because a living worker corrects it (`correct`). Otherwise assume that the model
+    has read its input and written nothing.
     """
-    paid = None
-    for reservation in _of_attempt(turn):
+    settlement = None
+    for reservation in _reservations(turn):
         cost = reservation.amount if at_most else reservation.input_cost
-        paid = Settlement(reservation.model, reservation.input_tokens, cost)
-        _count(reservation.budget_id, cost, reservation.amount)
-        reservation.delete()
-    return paid
+        settlement = Settlement(reservation.model, reservation.input_tokens, cost)
+        _settle(reservation, cost)
+    return settlement
 
 
 def settle_earlier(turn: Turn) -> None:
-    """Settle for earlier attempts at a turn, whose end a process of another version may have written; it is locked."""
+    """Settle earlier attempts at a turn, which a process of an older version may have ended; the session is locked."""
     for reservation in Reservation.objects.filter(turn=turn).order_by("budget"):
-        _count(reservation.budget_id, reservation.input_cost, reservation.amount)
-        reservation.delete()
+        _settle(reservation, reservation.input_cost)
 
 
 def correct(budgets: Iterable[uuid.UUID], difference: Decimal) -> None:
-    """Add to what was spent of budgets, or take away: more is known now. The session is locked."""
+    """Add the difference to what was spent of budgets; the session is locked."""
     for budget_id in sorted(budgets):
         _count(budget_id, difference, ZERO)
 
 
+def _settle(reservation: Reservation, cost: Decimal) -> None:
+    _count(reservation.budget_id, cost, reservation.amount)
+    reservation.delete()
+
+
 def _count(budget_id: uuid.UUID, cost: Decimal, amount: Decimal) -> None:
-    # A new period may have begun since: then there is less to take away from.
-    spent = F("spent") + Value(_rounded(cost))
-    spent_or_none = Case(When(spent__lt=-_rounded(cost), then=Value(ZERO)), default=spent)
-    Budget.objects.filter(pk=budget_id).update(spent=spent_or_none, reserved=F("reserved") - Value(amount))
+    # A new period may have begun, with less spent than a negative cost takes away.
+    spent = Case(When(spent__lt=-_round(cost), then=Value(ZERO)), default=F("spent") + Value(_round(cost)))
+    Budget.objects.filter(pk=budget_id).update(spent=spent, reserved=F("reserved") - Value(amount))
 
 
-def _of_attempt(turn: Turn) -> list[Reservation]:
+def _reservations(turn: Turn) -> list[Reservation]:
     return list(Reservation.objects.filter(turn=turn, attempt=turn.attempt).order_by("budget"))
 
 
-def _rounded(amount: Decimal) -> Decimal:
-    return amount.quantize(CENT, rounding=ROUND_UP)
+def _round(amount: Decimal) -> Decimal:
+    return amount.quantize(SMALLEST_AMOUNT, rounding=ROUND_UP)

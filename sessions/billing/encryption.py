@@ -1,7 +1,7 @@
-"""Encrypts what is stored and has to be readable again, such as users' keys for providers; notices each change of it.
+"""Encrypts stored secrets that must be readable again, such as users' keys for providers.
 
-Each text gets a key of its own, drawn from the operator's secret and the name of the place where it is stored; so what
-is copied to another row cannot be read there.
+Each text gets its own key, derived from the operator's secret and the place where the text is stored. So a text must
+never decrypt after it was changed or copied to another row.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from django.conf import settings
 
 
 class Unreadable(Exception):
-    """It was encrypted with a secret that is no longer in use, or for another place, or was changed."""
+    """The text was changed, or encrypted for another place or with a secret that the operator has removed."""
 
 
 def encrypt(text: str, place: str) -> str:
-    """Encrypt a text for a place, with the newest secret."""
+    """Return the text, encrypted for a place with the newest secret."""
     return _keys(place).encrypt(text.encode()).decode()
 
 
 def decrypt(token: str, place: str) -> str:
-    """Return the text that was encrypted for a place, with whichever secret in use. Raises Unreadable."""
+    """Return a text that was encrypted for a place with any of the secrets. Raises Unreadable."""
     try:
         return _keys(place).decrypt(token.encode()).decode()
     except InvalidToken:
@@ -32,9 +32,9 @@ def decrypt(token: str, place: str) -> str:
 
 
 def _keys(place: str) -> MultiFernet:
-    return MultiFernet([Fernet(_derived(secret, place)) for secret in settings.CODELAB_ENCRYPTION_KEYS])
+    return MultiFernet([Fernet(_derive(secret, place)) for secret in settings.CODELAB_ENCRYPTION_KEYS])
 
 
-def _derived(secret: str, place: str) -> bytes:
+def _derive(secret: str, place: str) -> bytes:
     hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"codelab stored secret: {place}".encode())
     return base64.urlsafe_b64encode(hkdf.derive(secret.encode()))

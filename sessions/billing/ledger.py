@@ -1,7 +1,8 @@
-"""The ledger of model calls: a row for each call, written in the transaction that stores what the call led to.
+"""The ledger of model calls: the model, tokens, duration and price of each.
 
-So the model, tokens, duration and price of a call are right after every restart. A call whose worker disappeared has a
-row, too, as lost or cancelled; if that worker is alive after all, it corrects the row.
+A row must never be written apart from what its call led to: both are in one transaction, so that they agree after every
+restart. A call whose worker disappeared has a row too, as lost or cancelled. A worker that is alive after all corrects
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OUTCOMES = {
     CallOutcome.TRUNCATED: ModelCallOutcome.TRUNCATED,
     CallOutcome.CANCELLED: ModelCallOutcome.CANCELLED,
 }
-#: Outcomes of calls that were recorded without their worker.
+#: Outcomes of calls that were recorded without a report of their worker.
 UNSEEN_OUTCOMES = (ModelCallOutcome.CANCELLED, ModelCallOutcome.LOST)
 
 
@@ -43,10 +44,10 @@ def record(
     outcome: ModelCallOutcome | None = None,
     has_tool_calls: bool = False,
 ) -> None:
-    """Write the rows of a step's model calls and charge the budgets; writing the same calls again changes nothing.
+    """Write the rows of a step's model calls and charge the budgets. The same calls again change nothing.
 
     `outcome` and `error_code` are those of the last call; with an error code it has failed. The caller has locked the
-    session, has not moved the turn yet, and commits.
+    session, commits, and changes the turn's state afterwards.
     """
     agent = UNASSIGNED if purpose is ModelCallPurpose.ROUTING else claim.agent
     rows = [_row(session, turn, call, purpose=purpose, agent=agent) for call in calls]
@@ -64,12 +65,12 @@ def record(
 def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> None:
     """Write a row for the model call of a running turn whose worker disappeared or was stopped.
 
-    The duration is that of the attempt, and the figures are those that the budgets assume. While the session has no
+    The duration is that of the attempt, and the figures are those that the budgets assume. In a session without an
     agent, the call was the one that chooses it. The caller has locked the session and commits.
     """
     if turn.claimed_at is None:
         return
-    # A stopped worker still reports what it used. Until then the budgets keep what the call can cost at most.
+    # A stopped worker still reports its calls. Until then the budgets assume the highest cost.
     assumed = budgets.settle_unseen(turn, at_most=outcome == ModelCallOutcome.CANCELLED)
     ModelCall.objects.create(
         id=new_id(),
@@ -91,9 +92,9 @@ def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> No
 
 
 def correct(claim: Claim, result: StepResult) -> None:
-    """Replace what was assumed when a worker lost its turn by what that worker knows. Once for each attempt; commits.
+    """Replace the row that was assumed for an attempt by the calls that its worker reports, once, and commit.
 
-    Does nothing when the assumed row is gone. Raises Session.DoesNotExist.
+    Does nothing when the assumed row does not exist. Raises Session.DoesNotExist.
     """
     with transaction.atomic():
         log.lock(claim.session_id)
@@ -118,7 +119,7 @@ def correct(claim: Claim, result: StepResult) -> None:
 
 
 def dollars(turn: Turn) -> float:
-    """Return what a turn has cost so far, in US dollars."""
+    """Return the cost of a turn so far, in US dollars."""
     return float(turn.model_calls.aggregate(sum=Sum("cost", default=Decimal()))["sum"])
 
 
@@ -127,7 +128,7 @@ def _total_cost(calls: Iterable[CallRecord]) -> Decimal:
 
 
 def _row(session: Session, turn: Turn, call: CallRecord, *, purpose: ModelCallPurpose, agent: str) -> ModelCall:
-    # Routing has a time limit of its own: a call that was cancelled by it timed out.
+    # Routing cancels its call when its own time limit has passed.
     is_timeout = purpose is ModelCallPurpose.ROUTING and call.outcome is CallOutcome.CANCELLED
     first_token = call.time_to_first_token
     return ModelCall(

@@ -1,4 +1,7 @@
-"""Keys of users for providers: stored encrypted, told of but never shown, read in a worker for a model call alone."""
+"""Users' own keys for providers.
+
+They are stored encrypted. Only a worker must read one, for a model call; no API ever returns one.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,29 @@ from sessions.errors import ModelCallDenied
 from sessions.models import ProviderKey
 from sessions.protocol import ErrorCode
 
-#: A key that is shorter is not told of by its end.
-LONG_ENOUGH = 12
+#: The last characters of a shorter key would give too much of it away.
+MIN_HINT_LENGTH = 12
+#: The providers that a user has keys for.
 _PROVIDERS = "SELECT provider FROM agent_sessions_providerkey WHERE owner_id = %s"
 
 
 def store(owner_id: int, provider: str, secret: str, api_base: str) -> ProviderKey:
-    """Store a user's key for a provider, in place of an older one; counts from the next model call on."""
+    """Store a user's key for a provider in place of an older one. The next model call uses it."""
     fields = {
         "secret": encryption.encrypt(secret, _place(owner_id, provider)),
-        "last_four": secret[-4:] if len(secret) >= LONG_ENOUGH else "",
+        "last_four": secret[-4:] if len(secret) >= MIN_HINT_LENGTH else "",
         "api_base": api_base,
     }
     return ProviderKey.objects.update_or_create(owner_id=owner_id, provider=provider, defaults=fields)[0]
 
 
 def find(owner_id: int, provider: str) -> ProviderKey | None:
-    """Return what may be told of a user's key for a provider; its secret is not read."""
+    """Return a user's key for a provider without its secret, or None."""
     return ProviderKey.objects.filter(owner_id=owner_id, provider=provider).defer("secret").first()
 
 
 def remove(owner_id: int, provider: str) -> bool:
-    """Delete a user's key for a provider; say whether there was one."""
+    """Delete a user's key for a provider; return whether it existed."""
     return bool(ProviderKey.objects.filter(owner_id=owner_id, provider=provider).delete()[0])
 
 
@@ -42,14 +46,14 @@ def providers_of(owner_id: int) -> frozenset[str]:
 
 
 def endpoint(owner_id: int, provider: str) -> Endpoint | None:
-    """Return where and with what a user's model calls go, for a worker; None without a key. Raises ModelCallDenied."""
+    """Return the endpoint of a user's own key for a provider, or None without a key. Raises ModelCallDenied."""
     key = ProviderKey.objects.filter(owner_id=owner_id, provider=provider).first()
     if key is None:
         return None
     try:
         secret = encryption.decrypt(key.secret, _place(owner_id, provider))
     except encryption.Unreadable:
-        text = f"Your key for {provider} cannot be read any more. Store it again, or delete it."
+        text = f"The server cannot read your key for {provider} any more. Store it again, or delete it."
         raise ModelCallDenied(ErrorCode.PROVIDER_KEY_UNREADABLE, text) from None
     return Endpoint(api_base=key.api_base, api_key=secret, allow_private=bool(settings.CODELAB_PRIVATE_MODEL_ADDRESSES))
 

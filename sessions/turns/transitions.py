@@ -55,7 +55,9 @@ TRANSITIONS = {
 }
 
 # Written by hand, because every turn runs these several times and the ORM takes longer to build them than they run.
-_TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
+#: A turn.
+SELECT_TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
+#: The first turn of a session that has not ended.
 _FIRST_OPEN = """
     SELECT * FROM agent_sessions_turn WHERE session_id = %s AND status IN ('queued', 'running', 'waiting')
     ORDER BY position LIMIT 1
@@ -86,7 +88,7 @@ def lock_claim(claim: Claim) -> tuple[Session, Turn]:
         session = log.lock(claim.session_id)
     except Session.DoesNotExist:
         raise StaleAttempt("the session was deleted") from None
-    (turn,) = Turn.objects.raw(_TURN, [claim.turn_id])
+    (turn,) = Turn.objects.raw(SELECT_TURN, [claim.turn_id])
     if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
         raise StaleAttempt(f"attempt {claim.attempt} is over")
     return session, turn

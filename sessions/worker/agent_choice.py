@@ -1,8 +1,7 @@
-"""Who answers a message: decided once, when its turn begins, and again only when the task seems to have changed.
+"""Chooses the agent of a turn in its first step, and another one only when the task seems to have changed.
 
-The orchestrator answers greetings itself. What its user has chosen stays chosen. A model is asked with a short time
-limit; when it fails, words decide (`agents.routing`). Nothing here is needed to go on: a turn whose worker died between
-the choice and the answer has its agent already.
+The orchestrator answers greetings itself. An agent that the user has chosen must never be replaced. A model chooses
+within a short time limit; when it fails, keywords do (`agents.routing`).
 """
 
 from __future__ import annotations
@@ -30,17 +29,16 @@ class Question:
 
     text: str
     current: str
-    #: Its user has chosen the agent.
-    pinned: bool
-    #: The agent had asked its user something; this is the answer.
-    answering: bool
-    #: Somebody can approve a plan, so the orchestrator itself may be chosen, who makes one.
-    plans: bool = False
+    #: The user has chosen the agent.
+    is_pinned: bool
+    #: The text answers a question of the agent.
+    is_answer: bool
+    #: A client can approve plans, so the orchestrator, which makes them, can be chosen.
+    has_plans: bool = False
 
     @property
     def agents(self) -> tuple[Role, ...]:
-        """Return the agents to choose from."""
-        return (ROLES[UNASSIGNED], *routed_roles()) if self.plans else routed_roles()
+        return (ROLES[UNASSIGNED], *routed_roles()) if self.has_plans else routed_roles()
 
 
 def read_question(turn_id: uuid.UUID) -> Question:
@@ -51,25 +49,25 @@ def read_question(turn_id: uuid.UUID) -> Question:
     return Question(
         text=message.content if message else "",
         current=session.current_agent,
-        pinned=session.pinned,
-        answering=last is not None and last.tool == ASK_FOLLOWUP_QUESTION,
-        plans=session.client_plans,
+        is_pinned=session.pinned,
+        is_answer=last is not None and last.tool == ASK_FOLLOWUP_QUESTION,
+        has_plans=session.client_plans,
     )
 
 
 def own_reply(question: Question) -> str:
-    """Return what the orchestrator says itself, or nothing: a greeting needs no agent and no model."""
-    if is_single_agent() or question.pinned or question.current != UNASSIGNED:
+    """Return the orchestrator's reply to a greeting, which needs no model, or an empty text."""
+    if is_single_agent() or question.is_pinned or question.current != UNASSIGNED:
         return ""
     return smalltalk.reply_to(question.text)
 
 
-def is_open(question: Question) -> bool:
-    """Say whether somebody else may have to answer than the agent that the session is with."""
-    if is_single_agent() or question.pinned:
+def needs_choice(question: Question) -> bool:
+    """Return whether another agent than the session's may have to answer."""
+    if is_single_agent() or question.is_pinned:
         return False
     return routing.needs_choice(
-        question.text, current=question.current, agents=question.agents, is_answer=question.answering
+        question.text, current=question.current, agents=question.agents, is_answer=question.is_answer
     )
 
 
@@ -101,7 +99,7 @@ def _request(messages: tuple[ModelMessage, ...]) -> ModelRequest:
     return ModelRequest(
         model=settings.CODELAB_MODEL,
         messages=messages,
-        # Words decide sooner than a second model could.
+        # Keywords are faster than a second model.
         fallbacks=(),
         tries=1,
         first_token_timeout=routing.CHOICE_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""Reads: what a model is shown of a session, and what a client may ask about it. Nothing here writes."""
+"""Builds what a model reads of a session: instructions, conversation, images and tools. This module never writes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,16 @@ from agents.tools import CREATE_PLAN, offer
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
 from sessions.errors import StaleAttempt
-from sessions.models import (
-    Image,
-    MessageRole,
-    Plan,
-    Session,
-    SubTask,
-    Turn,
-)
+from sessions.models import Image, MessageRole, Plan, Session, SubTask, Turn
 from sessions.turns import plans
 from sessions.turns.tool_policy import agents_for, offered_tools
 from sessions.turns.transcript import current_subtask
+from sessions.turns.transitions import SELECT_TURN
 
-# Every step needs them; to put the join together takes the ORM longer than to run both.
-_TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
+#: A session. With `SELECT_TURN` it runs in each step, and the ORM takes longer to build one join than both take to run.
 _SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s"
-
-# Most messages have neither calls nor images. A thousand rows take the ORM 7.6 ms of a core, this one 1.7.
+#: The messages up to a turn, of a sub-task or outside all of them. Most have neither calls nor images. A thousand rows
+#: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
     SELECT role, content, nullif(tool_calls::text, '[]'), tool_call_id, images::text
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
@@ -42,12 +35,14 @@ _CONVERSATION = """
 """
 
 NO_RESULT = "Error: this tool was never answered."
+#: Images, and bytes of them, in one request to a model: as many as providers of all kinds accept.
+MAX_IMAGES_SHOWN, MAX_IMAGE_BYTES_SHOWN = 20, 12 * 1024 * 1024
 
 
 def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[ModelMessage, ...], tuple[Tool, ...]]:
-    """Return what the model is given: the agent's instructions, as much of the conversation as it can read, its tools.
+    """Return the agent's instructions with as much of the conversation as the window takes, and the agent's tools.
 
-    Raises ModelContextTooLong.
+    Raises ModelContextTooLong and StaleAttempt.
     """
     turn = claimed_turn(turn_id)
     session = turn.session
@@ -67,53 +62,51 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
 
 def claimed_turn(turn_id: uuid.UUID) -> Turn:
     """Return a turn that a worker holds, with its session. Raises StaleAttempt when the session was deleted."""
-    for turn in Turn.objects.raw(_TURN, [turn_id]):
+    for turn in Turn.objects.raw(SELECT_TURN, [turn_id]):
         (turn.session,) = Session.objects.raw(_SESSION, [turn.session_id])
         return turn
     raise StaleAttempt("the session was deleted")
 
 
 def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMessage, ...]:
-    """Return the conversation up to a turn as the model is to see it: that with the user, or that of a sub-task.
+    """Return the conversation up to a turn as the model sees it: that with the user, or that of a sub-task.
 
-    Whoever does a sub-task sees its description and what belongs to it. To the others the work on a plan is the result
-    of the call that proposed it; what the user has said meanwhile, and was asked, is a part of both.
+    The agent of a sub-task sees its description and its messages. All other agents see a plan as the result of the call
+    that proposed it. Both see what the user wrote and was asked meanwhile.
 
-    In the order of turns, not of arrival: a message that was sent during an earlier turn comes after its answer, and
-    messages of later turns are not there yet.
+    Messages are in the order of turns, not of arrival: a message that was sent during an earlier turn follows that
+    turn's answer.
     """
     return _conversation(claimed_turn(turn_id), subtask)
 
 
 def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
     part = subtask and subtask.pk
-    found = [
-        (role, content, json.loads(calls) if calls else [], answers, json.loads(images) if images else [])
-        for role, content, calls, answers, images in rows(_CONVERSATION, turn.session_id, turn.position, part, part)
+    records = [
+        (role, content, json.loads(calls) if calls else [], call_id, json.loads(images) if images else [])
+        for role, content, calls, call_id, images in rows(_CONVERSATION, turn.session_id, turn.position, part, part)
     ]
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
     unanswered: list[str] = []
-    proposed = any(call["name"] == CREATE_PLAN for _, _, asked, *_ in found for call in asked)
-    reports = _reports(turn.session_id) if proposed and not subtask else {}
-    shown = [images for *_, images in found if images]
-    pictures = iter(load_images(shown) if shown else ())
-    for role, content, asked, answers, images in found:
+    has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
+    reports = _reports(turn.session_id) if has_plans and not subtask else {}
+    loaded = iter(load_images([images for *_, images in records if images]))
+    for role, content, calls, call_id, images in records:
         if role == MessageRole.TOOL:
-            unanswered.remove(answers)
+            unanswered.remove(call_id)
         elif unanswered:
             messages += _missing_results(unanswered)
-        if role == MessageRole.ASSISTANT and not (content or asked):
-            # Only thoughts, and then it was stopped: providers refuse a message without content.
+        if role == MessageRole.ASSISTANT and not (content or calls):
+            # Providers refuse a message without content, as a turn leaves it that was stopped while the model reasoned.
             continue
-        calls = tuple(ModelToolCall(**call) for call in asked)
-        unanswered += [call.id for call in calls]
+        unanswered += [call["id"] for call in calls]
         message = ModelMessage(
             role=cast(ModelRole, role),
-            content=reports.get(answers) or content,
-            tool_calls=calls,
-            tool_call_id=answers,
+            content=reports.get(call_id) or content,
+            tool_calls=tuple(ModelToolCall(**call) for call in calls),
+            tool_call_id=call_id,
         )
-        messages.append(_with_images(message, next(pictures), of=len(images)) if images else message)
+        messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)
     return tuple(messages + _missing_results(unanswered))
 
 
@@ -125,45 +118,41 @@ def _with_images(message: ModelMessage, images: tuple[ModelImage, ...], *, of: i
 
 
 def _reports(session_id: uuid.UUID) -> dict[str, str]:
-    """Return what became of the plans that were approved, by the call that had proposed each."""
-    approved = Plan.objects.filter(session=session_id, approved_at__isnull=False).select_related("call")
-    return {plan.call.call_id: plans.report(plan) for plan in approved}
+    """Return the reports on approved plans, by the id of the call that proposed each."""
+    rows = Plan.objects.filter(session=session_id, approved_at__isnull=False).select_related("call")
+    return {plan.call.call_id: plans.report(plan) for plan in rows}
 
 
 def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
-    """Answer calls whose turn ended without a result: providers refuse a history with an unanswered call."""
+    """Return results for calls whose turn ended without one: providers refuse a history with an unanswered call."""
     missing = [ModelMessage(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in unanswered]
     unanswered.clear()
     return missing
 
 
-#: Pictures, and bytes of them, that a model is shown at most, the newest first: what providers of all kinds take.
-MAX_IMAGES_SHOWN, MAX_IMAGE_BYTES_SHOWN = 20, 12 * 1024 * 1024
+def load_images(messages: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:
+    """Return the images that a model is shown of each message; messages and their images are named oldest first.
 
-
-def load_images(shown: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:
-    """Return what a model is shown of the pictures of messages, which are named oldest first, message by message.
-
-    Each picture once, in the newest message that shows it, and of all of them the newest.
+    Each image is shown once, in the newest message that has it. Over the limits, the oldest images are left out.
     """
-    places: dict[str, int] = {}
-    room = MAX_IMAGE_BYTES_SHOWN
-    for place, image in _newest_first(shown):
-        if image["image_id"] in places:
+    positions: dict[str, int] = {}
+    free_bytes = MAX_IMAGE_BYTES_SHOWN
+    for position, image in _newest_first(messages):
+        if image["image_id"] in positions:
             continue
-        room -= image["bytes"]
-        if room < 0 or len(places) == MAX_IMAGES_SHOWN:
+        free_bytes -= image["bytes"]
+        if free_bytes < 0 or len(positions) == MAX_IMAGES_SHOWN:
             break
-        places[image["image_id"]] = place
-    rows = Image.objects.filter(pk__in=places).values_list("pk", "media_type", "data")
+        positions[image["image_id"]] = position
+    rows = Image.objects.filter(pk__in=positions).values_list("pk", "media_type", "data")
     data = {str(pk): ModelImage(f"data:{kind};base64,{b64encode(data).decode()}") for pk, kind, data in rows}
     return [
-        tuple(data[name] for each in images if places.get(name := each["image_id"]) == place and name in data)
-        for place, images in enumerate(shown)
+        tuple(data[name] for each in images if positions.get(name := each["image_id"]) == position and name in data)
+        for position, images in enumerate(messages)
     ]
 
 
-def _newest_first(shown: Sequence[Sequence[dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for place in reversed(range(len(shown))):
-        for image in reversed(shown[place]):
-            yield place, image
+def _newest_first(messages: Sequence[Sequence[dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for position in reversed(range(len(messages))):
+        for image in reversed(messages[position]):
+            yield position, image

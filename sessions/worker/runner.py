@@ -173,7 +173,7 @@ class StepRun:
         if reply := agent_choice.own_reply(question):
             self._write_text(reply)
             return StepFinished(text=reply, tool_calls=())
-        if not agent_choice.is_open(question):
+        if not agent_choice.needs_choice(question):
             return None
         self.draft.purpose = ModelCallPurpose.ROUTING
         choice = await agent_choice.choose(question, self.claim, self.draft.add_call)

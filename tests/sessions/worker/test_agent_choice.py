@@ -39,7 +39,7 @@ async def choice_of(asked: agent_choice.Question, held: Claim) -> AgentChoice:
 def decided(held: Claim) -> AgentChoice | None:
     """Return the choice of another agent, if there is one to make."""
     asked = agent_choice.read_question(held.turn_id)
-    choice = asyncio.run(choice_of(asked, held)) if agent_choice.is_open(asked) else None
+    choice = asyncio.run(choice_of(asked, held)) if agent_choice.needs_choice(asked) else None
     return choice if choice and choice.route else None
 
 
