@@ -1,1 +1,1 @@
-"""Agents: what is said to a model and what its answer means. Pure: no database, no socket, no broker, no clock."""
+"""Agents: builds what models get and interprets their answers. Pure: no database, no socket, no broker, no clock."""

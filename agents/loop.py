@@ -27,14 +27,14 @@ class Limit(StrEnum):
     def sentence(self) -> str:
         """Return what happened and what to do, for users."""
         return {
-            Limit.STEPS: "The model asked for tools too many times in one turn. Send a smaller request.",
-            Limit.COST: "The turn cost as much as this server allows for one. Send a smaller request.",
+            Limit.STEPS: "The model called tools too many times in one turn. Send a smaller request.",
+            Limit.COST: "The turn reached this server's cost limit. Send a smaller request.",
             Limit.TIME: "The turn took longer than this server allows. Send a smaller request.",
         }[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class TurnUsage:
     """What a turn has used so far, in all its attempts. Waiting for users and clients does not count."""
 
     steps: int = 0
@@ -53,13 +53,13 @@ class Limits:
     #: Seconds of work; None: no limit.
     seconds: float | None = None
 
-    def reached(self, spent: Spent) -> Limit | None:
+    def check(self, usage: TurnUsage) -> Limit | None:
         """Return the limit that forbids another model call, if any."""
-        if spent.steps >= self.steps:
+        if usage.steps >= self.steps:
             return Limit.STEPS
-        if self.dollars is not None and spent.dollars >= self.dollars:
+        if self.dollars is not None and usage.dollars >= self.dollars:
             return Limit.COST
-        if self.seconds is not None and spent.seconds >= self.seconds:
+        if self.seconds is not None and usage.seconds >= self.seconds:
             return Limit.TIME
         return None
 

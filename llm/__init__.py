@@ -1,1 +1,1 @@
-"""Models: one port to all of them. Knows neither agents nor sessions; only `llm.gateway` imports LiteLLM."""
+"""Models: one interface to all providers. Knows neither agents nor sessions; only `llm.gateway` imports LiteLLM."""

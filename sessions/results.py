@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agents.loop import Spent
+from agents.loop import TurnUsage
 from agents.routing import Route
 from llm.types import CallRecord, TokenUsage
 from sessions.events.log import Attempt, LoggedEvent
@@ -44,7 +44,7 @@ class Claim:
     owner_id: int
     agent: str
     #: What earlier steps of the turn used. In a plan: what the sub-task used, except for the cost.
-    spent: Spent
+    spent: TurnUsage
     #: No step has finished, and no plan has chosen the agent.
     is_first_step: bool
     #: Clients have seen text of this step from an earlier attempt.

@@ -83,7 +83,7 @@ class Role(BaseModel):
             raise ValueError(problem)
         return source
 
-    def models_with(self, default: str) -> tuple[str, tuple[str, ...] | None]:
+    def choose_models(self, default: str) -> tuple[str, tuple[str, ...] | None]:
         """Return the model to ask and its fallbacks; None: those of the catalog."""
         preferred, *others = dict.fromkeys((*self.models, default))
         return preferred, tuple(others) or None

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents.loop import Spent
+from agents.loop import TurnUsage
 from agents.plans import Status
 from sessions import metrics
 from sessions.billing import budgets, ledger, provider_keys
@@ -97,7 +97,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
         if limits and turn.attempt:
             budgets.settle_earlier(turn)
-        spent = Spent(
+        spent = TurnUsage(
             steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
             seconds=turn.worked.total_seconds(),
             dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,

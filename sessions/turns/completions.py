@@ -132,7 +132,7 @@ def model_request(
             model=completion.model, messages=messages, tools=tools, options=options, max_output_tokens=limit
         )
     role = role_of(agent)
-    model, fallbacks = role.models_with(settings.CODELAB_MODEL)
+    model, fallbacks = role.choose_models(settings.CODELAB_MODEL)
     prompt = role.instructions(tools=[tool.name for tool in tools if tool.name in TOOLS])
     instructions = [message.content for message in messages if message.role == "system"]
     if instructions:

@@ -143,7 +143,7 @@ class StepRun:
     async def run(self) -> Change:
         """Take the step and store its reply or its failure. Raises StaleAttempt."""
         limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
-        if limit := limits.reached(self.claim.spent):
+        if limit := limits.check(self.claim.spent):
             return await self.fail(limit, limit.sentence)
         try:
             async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds):
@@ -192,7 +192,7 @@ class StepRun:
             if isinstance(request, EmbeddingRequest):
                 return request
         else:
-            model, fallbacks = role_of(claim.agent).models_with(settings.CODELAB_MODEL)
+            model, fallbacks = role_of(claim.agent).choose_models(settings.CODELAB_MODEL)
             messages, tools = await _with_retries(prompt.model_input, claim.turn_id, claim.agent, _window(model))
             request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
         return replace(

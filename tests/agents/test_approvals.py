@@ -56,11 +56,11 @@ def test_a_number_that_a_database_writes_in_another_way_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_what_is_no_json_has_no_hash(number: float) -> None:
+def test_values_that_json_lacks_have_no_hash(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         digest("x", {"a": number})
 
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
-def test_a_way_through_json_changes_nothing(arguments: dict[str, Any]) -> None:
+def test_a_round_trip_through_json_keeps_the_hash(arguments: dict[str, Any]) -> None:
     assert is_same(digest("x", arguments), "x", json.loads(json.dumps(arguments)))

@@ -125,7 +125,7 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 
 
 @pytest.mark.parametrize(("kind", "text"), TRAPS, ids=[f"{kind}: {text[:30]!a}" for kind, text in TRAPS])
-def test_a_trap_needs_a_person(kind: str, text: str) -> None:
+def test_a_trap_needs_approval(kind: str, text: str) -> None:
     command = parse(text)
     assert command.risk is Risk.OPAQUE
     assert command.reason

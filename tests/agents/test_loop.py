@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
-from agents.loop import Limit, Limits, Spent, step
+from agents.loop import Limit, Limits, TurnUsage, step
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
 from llm.types import Chunk, EndChunk, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
@@ -125,20 +125,20 @@ async def test_many_calls_stay_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("spent", "limit"),
     [
-        (Spent(), None),
-        (Spent(steps=2, dollars=0.99, seconds=59), None),
-        (Spent(steps=3), Limit.STEPS),
-        (Spent(dollars=1.0), Limit.COST),
-        (Spent(seconds=60), Limit.TIME),
-        (Spent(steps=9, dollars=9, seconds=99), Limit.STEPS),
+        (TurnUsage(), None),
+        (TurnUsage(steps=2, dollars=0.99, seconds=59), None),
+        (TurnUsage(steps=3), Limit.STEPS),
+        (TurnUsage(dollars=1.0), Limit.COST),
+        (TurnUsage(seconds=60), Limit.TIME),
+        (TurnUsage(steps=9, dollars=9, seconds=99), Limit.STEPS),
     ],
 )
-def test_a_turn_stops_when_something_has_run_out(spent: Spent, limit: Limit | None) -> None:
-    assert Limits(steps=3, dollars=1.0, seconds=60).reached(spent) == limit
+def test_a_turn_stops_when_something_has_run_out(spent: TurnUsage, limit: Limit | None) -> None:
+    assert Limits(steps=3, dollars=1.0, seconds=60).check(spent) == limit
 
 
 def test_what_is_not_limited_never_runs_out() -> None:
-    assert Limits().reached(Spent(steps=49, dollars=1e9, seconds=1e9)) is None
+    assert Limits().check(TurnUsage(steps=49, dollars=1e9, seconds=1e9)) is None
     assert all(limit.sentence.endswith(".") for limit in Limit)
 
 

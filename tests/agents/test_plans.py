@@ -121,14 +121,14 @@ def test_only_transitions_of_the_table_are_allowed(before: Status, after: Status
             transition(plan, "1", after)
 
 
-def test_a_subtask_does_not_begin_before_its_time() -> None:
+def test_a_subtask_does_not_begin_before_its_dependencies_are_done() -> None:
     with pytest.raises(PlanError, match="waits for others"):
         transition(parse(*DIAMOND), "check", Status.IN_PROGRESS)
     with pytest.raises(PlanError, match="has no sub-task 'x'"):
         transition(parse(*DIAMOND), "x", Status.SKIPPED)
 
 
-def test_prompts_show_how_far_it_is() -> None:
+def test_a_prompt_shows_the_progress_of_a_plan() -> None:
     plan = transition(parse(*DIAMOND), "design", Status.IN_PROGRESS)
     plan = transition(plan, "design", Status.COMPLETED, result="Written:\ndocs/design.md")
     plan = transition(plan, "a", Status.IN_PROGRESS)

@@ -85,11 +85,13 @@ READ, EDIT = {"path": "src/main.py"}, {"path": "src/main.py", "content": ""}
         ("calculator", None, [A, A, A, A]),
     ],
 )
-def test_what_runs_unasked_in_each_mode(name: str, arguments: dict[str, Any] | None, verdicts: list[Verdict]) -> None:
+def test_what_runs_without_approval_in_each_mode(
+    name: str, arguments: dict[str, Any] | None, verdicts: list[Verdict]
+) -> None:
     assert [judge(name, arguments, mode=mode).verdict for mode in Mode] == verdicts
 
 
-def test_each_mode_lets_run_what_the_one_before_it_does() -> None:
+def test_each_mode_allows_what_the_one_before_it_allows() -> None:
     for name in TOOLS:
         verdicts = [judge(name, mode=mode).verdict for mode in Mode]
         assert verdicts == sorted(verdicts, key=[Q, A].index)
@@ -289,7 +291,7 @@ def test_a_decision_has_the_arguments_that_are_to_be_shown_and_sent() -> None:
         max_size=5,
     ),
 )
-def test_nothing_that_a_model_sends_makes_an_edit_or_a_command_run_unasked(
+def test_nothing_that_a_model_sends_runs_an_edit_or_a_command_without_approval(
     name: str, arguments: dict[str, Any]
 ) -> None:
     for role in (*ROLES.values(), EVERYTHING):

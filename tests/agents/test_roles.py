@@ -42,7 +42,7 @@ def test_the_documented_agents_are_there_in_order() -> None:
     assert role_of("debug").emoji == "🐛"
 
 
-def test_roles_have_the_tools_that_clients_know_them_by() -> None:
+def test_roles_have_the_tools_that_clients_expect() -> None:
     kinds = {name: {TOOLS[tool].kind for tool in role.tools} for name, role in ROLES.items()}
     assert set(ROLES["coder"].tools) >= BASELINE_TOOLS | {"attempt_completion", "ask_followup_question"}
     assert set(UNIVERSAL.tools) >= BASELINE_TOOLS
@@ -197,6 +197,6 @@ def test_every_prompt_of_the_folder_is_a_template_that_works() -> None:
 
 def test_models_of_a_role_come_before_the_servers() -> None:
     plain = ROLES["coder"].model_copy(update={"models": ()})
-    assert plain.models_with("m") == ("m", None), "the catalog says what stands in for it"
+    assert plain.choose_models("m") == ("m", None), "the catalog says what stands in for it"
     choosy = plain.model_copy(update={"models": ("a", "b", "m")})
-    assert choosy.models_with("m") == ("a", ("b", "m"))
+    assert choosy.choose_models("m") == ("a", ("b", "m"))

@@ -44,7 +44,7 @@ async def ask(wanted: ModelRequest) -> tuple[list[Chunk], list[CallRecord], Mode
     return chunks, records, None
 
 
-async def test_a_call_that_went_well_is_told_of(server: Recorded) -> None:
+async def test_the_observer_gets_a_completed_call(server: Recorded) -> None:
     server.play(*text("a"), 0.1, *text("b"), *ending(read=1_000_000, said=500_000, cached=400_000, reasoning=7))
     _, (record,), _ = await ask(request("openai/gpt-4.1"))
     assert (record.model, record.attempt, record.outcome, record.error_code) == ("openai/gpt-4.1", 1, "completed", "")
@@ -57,7 +57,7 @@ async def test_a_call_that_went_well_is_told_of(server: Recorded) -> None:
     assert 0 < record.time_to_first_token <= record.duration - 0.1
 
 
-async def test_it_is_told_of_before_its_end_marker_is_passed_on(server: Recorded) -> None:
+async def test_the_observer_gets_a_call_before_its_end_marker_is_passed_on(server: Recorded) -> None:
     server.play(*text("a"), *ending())
     records: list[CallRecord] = []
     async with aclosing(calls.stream(request(), observe=records.append)) as chunks:
@@ -68,7 +68,7 @@ async def test_it_is_told_of_before_its_end_marker_is_passed_on(server: Recorded
     assert [record.outcome for record in records] == [CallOutcome.COMPLETED]
 
 
-async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
+async def test_missing_usage_is_estimated(server: Recorded) -> None:
     server.play(*text("12345678"), event({}, end="stop"))
     chunks, (record,), _ = await ask(request())
     assert chunks[-1] == EndChunk(reason="stop", usage=record.usage)
@@ -79,7 +79,7 @@ async def test_a_count_that_is_not_told_is_estimated(server: Recorded) -> None:
 @pytest.mark.parametrize(
     ("way_out", "shown"), [("cancelled", 0), ("cancelled", 1), ("timed out", 0), ("timed out", 1), ("closed", 1)]
 )
-async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out: str, shown: int) -> None:
+async def test_the_observer_gets_a_cancelled_call_once(server: Recorded, way_out: str, shown: int) -> None:
     server.play(*text("a")[:shown], b": silence\n\n", 30.0)
     records: list[CallRecord] = []
     stream = calls.stream(request(), observe=records.append)
@@ -113,7 +113,9 @@ async def test_a_call_that_is_stopped_is_told_of_once(server: Recorded, way_out:
     assert len(server.posts) == 1
 
 
-async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancellation_between_two_calls_is_not_a_call(
+    server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 60)
     monkeypatch.setattr(calls, "MAX_RETRY_DELAY_SECONDS", 600)
     server.refuse(503)
@@ -138,14 +140,14 @@ async def test_a_stop_between_two_calls_is_no_call(server: Recorded, monkeypatch
     assert [record.outcome for record in records] == [CallOutcome.FAILED]
 
 
-async def test_what_was_never_begun_is_no_call(server: Recorded) -> None:
+async def test_a_stream_that_was_never_started_is_not_a_call(server: Recorded) -> None:
     records: list[CallRecord] = []
     stream = calls.stream(request(), observe=records.append)
     await stream.aclose()
     assert (records, server.posts) == ([], [])
 
 
-async def test_the_provider_says_when_to_ask_again(server: Recorded) -> None:
+async def test_the_provider_decides_when_to_retry(server: Recorded) -> None:
     server.refuse(429, retry_after="0.3").play(*text("a"), *ending())
     started = asyncio.get_running_loop().time()
     chunks, records, error = await ask(request())
@@ -155,14 +157,14 @@ async def test_the_provider_says_when_to_ask_again(server: Recorded) -> None:
     assert asyncio.get_running_loop().time() - started >= 0.3
 
 
-async def test_who_wants_to_be_left_alone_for_long_is_left_alone(server: Recorded) -> None:
+async def test_a_long_retry_after_leads_to_the_next_model(server: Recorded) -> None:
     server.refuse(429, retry_after="60").play(*text("a"), *ending())
     chunks, _, _ = await ask(request(fallbacks=("openai/b",)))
     assert server.models == ["fake", "b"]
     assert chunks[0] == TextChunk("a")
 
 
-async def test_when_all_fail_the_first_models_failure_is_told(server: Recorded) -> None:
+async def test_when_all_fail_the_first_models_error_is_raised(server: Recorded) -> None:
     server.refuse(429, retry_after="60").refuse(401)
     _, records, error = await ask(request(fallbacks=("openai/b",)))
     assert type(error) is errors.ModelRateLimited
@@ -170,13 +172,13 @@ async def test_when_all_fail_the_first_models_failure_is_told(server: Recorded) 
     assert [record.error_code for record in records] == ["model_rate_limited", "model_not_authorized"]
 
 
-async def test_the_catalog_says_what_stands_in(server: Recorded) -> None:
+async def test_fallbacks_come_from_the_catalog(server: Recorded) -> None:
     server.refuse(404).play(*text("a"), *ending())
     _, records, _ = await ask(request("openai/gpt-5-mini"))
     assert [record.model for record in records] == ["openai/gpt-5-mini", "openai/gpt-5-nano"]
 
 
-async def test_the_failure_of_the_first_model_is_told_whatever_ends_the_others(server: Recorded) -> None:
+async def test_the_first_models_error_is_raised_whatever_ends_the_others(server: Recorded) -> None:
     server.refuse(404)
     server.refuse(400, {"error": {"message": "x", "code": "context_length_exceeded"}})
     chunks, records, error = await ask(request(fallbacks=("openai/b",)))
@@ -185,7 +187,7 @@ async def test_the_failure_of_the_first_model_is_told_whatever_ends_the_others(s
     assert type(error) is errors.ModelNotFound
 
 
-async def test_a_callers_own_key_is_for_the_model_that_was_asked_for(server: Recorded) -> None:
+async def test_a_callers_key_is_only_for_the_requested_model(server: Recorded) -> None:
     server.refuse(404)
     _, records, _ = await ask(request("openai/gpt-5-mini", endpoint=Endpoint(api_key="sk-alice")))
     assert [record.model for record in records] == ["openai/gpt-5-mini"]
@@ -208,7 +210,7 @@ async def test_a_limit_of_the_whole_call_comes_before_the_others(server: Recorde
     assert type(error) is errors.ModelTimedOut
 
 
-async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
+async def test_the_scripted_model_is_observed_and_not_retried() -> None:
     script = (ModelMessage(role="user", content="/fail unavailable"),)
     _, records, error = await ask(ModelRequest(model="scripted", messages=script))
     assert type(error) is errors.ModelUnavailable
@@ -217,7 +219,7 @@ async def test_the_built_in_model_is_told_of_and_not_asked_again() -> None:
     assert record.cost == 0
 
 
-async def test_a_fault_of_ours_is_told_of_too(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_is_observed_too(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     server.play(*text("a"), *ending())
     bad = (ModelMessage(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
     records: list[CallRecord] = []
@@ -234,7 +236,7 @@ async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server
     assert server.posts[0].body["temperature"] == 0
 
 
-def test_each_kind_of_failure_has_its_place_in_the_table() -> None:
+def test_each_error_has_a_recovery() -> None:
     after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
     assert calls.RECOVERIES.keys() | after_output == set(ModelError.__subclasses__())
 

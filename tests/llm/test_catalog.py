@@ -123,7 +123,7 @@ def test_an_operators_file_adds_and_replaces(tmp_path: Path) -> None:
         ('[providers.a]\napi_base = "http://user:key@gpu/v1"', "without a key in it"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_of(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_file_is_reported(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(CatalogError) as caught:
         catalog.load(write(tmp_path, text))
     assert said in str(caught.value)

@@ -62,7 +62,7 @@ async def test_a_slow_reader_is_not_a_silent_model() -> None:
 
 
 @pytest.mark.parametrize("order", ["stop first", "limit first"])
-async def test_who_is_stopped_when_the_time_is_up_is_stopped(order: str) -> None:
+async def test_a_cancellation_at_the_deadline_stays_a_cancellation(order: str) -> None:
     """Its task is cancelled twice in one moment, and once by somebody who has to be obeyed."""
     model, loop = Model(0), asyncio.get_running_loop()
 
@@ -80,7 +80,7 @@ async def test_who_is_stopped_when_the_time_is_up_is_stopped(order: str) -> None
     assert model.is_closed
 
 
-async def test_nothing_is_left_behind_where_a_stop_became_a_limit() -> None:
+async def test_a_timeout_leaves_no_cancellation_behind() -> None:
     with pytest.raises(ModelTimedOut):
         await anext(with_deadlines(Model(0).chunks(), first=0.05, idle=LONG, whole=LONG))
     task = asyncio.current_task()

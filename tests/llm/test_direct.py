@@ -157,7 +157,7 @@ async def test_after_the_end_marker_the_answer_is_complete(
     assert await read() == [TextChunk("a"), EndChunk(reason="stop")]
 
 
-async def test_a_last_event_that_is_cut_off_is_none(server: Recorded) -> None:
+async def test_an_incomplete_last_event_is_ignored(server: Recorded) -> None:
     server.play(*text("a"), event({}, end="stop")[:-1])
     assert type(await failure()) is ModelTruncated
 
@@ -195,12 +195,12 @@ async def test_nonsense_is_a_failure(server: Recorded, steps: list[bytes]) -> No
         ({}, None),
     ],
 )
-async def test_when_to_ask_again(server: Recorded, headers: dict[str, str], seconds: float | None) -> None:
+async def test_when_to_retry(server: Recorded, headers: dict[str, str], seconds: float | None) -> None:
     server.refuse(429, **headers)
     assert (await failure()).retry_after == seconds
 
 
-async def test_litellms_way_says_it_too(server: Recorded) -> None:
+async def test_litellm_reports_when_to_retry_too(server: Recorded) -> None:
     server.refuse(429, retry_after="7")
     with pytest.raises(ModelRateLimited) as caught:
         [chunk async for chunk in gateway.stream(REQUEST)]
@@ -281,12 +281,12 @@ def test_a_tool_is_strict_where_its_caller_said_so() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://example.com/a.png", "data:text/html;base64,aGk=", "file:///etc/passwd", ""])
-def test_what_is_no_image(url: str) -> None:
+def test_invalid_images_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="an image is"):
         ModelImage(url)
 
 
-async def test_nothing_of_the_provider_is_said_to_people(server: Recorded) -> None:
+async def test_users_see_nothing_of_the_providers_text(server: Recorded) -> None:
     server.refuse(500)
     error = await failure()
     assert "sk-key" not in str(error)

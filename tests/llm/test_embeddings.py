@@ -34,7 +34,7 @@ async def told(server: Recorded, request: EmbeddingRequest = REQUEST) -> CallRec
     return record
 
 
-async def test_it_is_told_of_with_what_the_provider_counts(server: Recorded) -> None:
+async def test_the_observer_gets_the_providers_usage(server: Recorded) -> None:
     server.play(answer(usage={"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}), content_type="application/json")
     record = await told(server)
     assert (record.outcome, record.usage.input_tokens, str(record.cost)) == (CallOutcome.COMPLETED, 1_000_000, "0.02")
@@ -43,24 +43,24 @@ async def test_it_is_told_of_with_what_the_provider_counts(server: Recorded) -> 
 
 
 @pytest.mark.parametrize("vectors", [2, 1], ids=["all of them", "too few"])
-async def test_a_count_that_is_not_told_is_estimated(server: Recorded, vectors: int) -> None:
+async def test_missing_usage_is_estimated(server: Recorded, vectors: int) -> None:
     server.play(answer(vectors), content_type="application/json")
     assert (await told(server)).usage == ESTIMATE
 
 
-async def test_what_the_provider_refused_has_cost_nothing(server: Recorded) -> None:
+async def test_a_refused_call_costs_nothing(server: Recorded) -> None:
     server.refuse(429)
     record = await told(server)
     assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_rate_limited", TokenUsage())
 
 
-async def test_what_came_too_late_may_have_to_be_paid(server: Recorded) -> None:
+async def test_a_call_that_timed_out_may_cost_something(server: Recorded) -> None:
     server.play(30.0)
     record = await told(server, replace(REQUEST, call_timeout=0.5))
     assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_timed_out", ESTIMATE)
 
 
-async def test_what_was_cancelled_may_have_to_be_paid(server: Recorded) -> None:
+async def test_a_cancelled_call_may_cost_something(server: Recorded) -> None:
     server.play(30.0)
     records: list[CallRecord] = []
     task = asyncio.create_task(embeddings.embed(REQUEST, observe=records.append))

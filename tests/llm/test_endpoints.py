@@ -122,7 +122,7 @@ async def test_a_local_server_of_the_operator_needs_no_key(server: Recorded) -> 
     assert "authorization" not in server.posts[0].headers
 
 
-async def test_without_a_key_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_key_no_request_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GROQ_API_KEY", raising=False)
     with pytest.raises(ModelNotAuthorized):
         await call(None, "groq/fake")
@@ -181,7 +181,7 @@ async def test_addresses_that_are_refused(url: str) -> None:
         await call(Endpoint(api_base=url, api_key="sk-alice"))
 
 
-async def test_names_are_judged_by_all_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_addresses_of_a_name_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lookup(host: str, port: int, **_: Any) -> list[Any]:
         return [(socket.AF_INET, 1, 6, "", (number, port)) for number in ("1.1.1.1", "10.0.0.1")]
 
@@ -190,7 +190,7 @@ async def test_names_are_judged_by_all_their_addresses(monkeypatch: pytest.Monke
         await addresses.resolve("https://models.example/v1", allow_private=False)
 
 
-async def test_the_connection_goes_to_the_address_that_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[str] = []
 
     async def lookup(host: str, port: int, **_: Any) -> list[Any]:
@@ -238,7 +238,7 @@ async def test_a_redirect_is_not_followed(server: Recorded) -> None:
         assert inside.connections == 0
 
 
-async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_host_name_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lookup(*_: Any, **__: Any) -> list[Any]:
         raise socket.gaierror
 

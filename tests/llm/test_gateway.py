@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     "model", ["openai/gpt-5-mini", "gpt-5-mini", "anthropic/claude", "gemini/gemini-2.5-pro", "azure/x"]
 )
-async def test_a_missing_key_is_said_to_be_one(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_key_is_reported_as_one(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     error = await failure(model)
@@ -38,7 +38,7 @@ async def test_an_unknown_provider_is_an_unknown_model() -> None:
     assert type(await failure("nobody/nothing")) is ModelNotFound
 
 
-async def test_a_provider_that_nobody_answers_for_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_provider_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"

@@ -50,7 +50,7 @@ def test_what_may_be_spent_is_known_before() -> None:
     assert prices.max_cost(request(model="somebody/something")) is None
 
 
-def test_what_somebody_else_pays_costs_nothing() -> None:
+def test_a_call_that_the_caller_pays_costs_nothing() -> None:
     usage = TokenUsage(input_tokens=1000, output_tokens=1000)
     assert prices.cost("openai/gpt-5-mini", usage, own=False) == Decimal("0.00225")
     assert prices.cost("openai/gpt-5-mini", usage, own=True) == 0

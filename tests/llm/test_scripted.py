@@ -43,7 +43,7 @@ async def test_say_keeps_every_character() -> None:
     assert text(await play(f"/say x{said}")) == f"x{said}"
 
 
-async def test_what_it_thinks_is_no_part_of_what_it_says() -> None:
+async def test_reasoning_is_not_a_part_of_the_answer() -> None:
     chunks = await play("/think Which file?\n/say This one.")
     assert "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningChunk)) == "Which file?"
     assert text(chunks) == "This one."
