@@ -1,8 +1,8 @@
-"""The wire: every frame a client may send and every frame it may get, with error codes and close codes.
+"""The WebSocket protocol: the frames of clients and of the server, with error codes and close codes.
 
-Clients of the original are served as they are (docs/protocol.md has the reasons): unknown fields are ignored, explicit
-nulls are accepted, nothing unasked-for is sent, and new facts travel as extra fields of known frames. This module
-must not touch the database or the network. `manage.py export_protocol` writes it down as JSON Schema and AsyncAPI.
+It serves the clients of the original unchanged (docs/protocol.md has the reasons): it ignores unknown fields, accepts
+explicit nulls, sends no frame that they do not expect, and adds facts as extra fields of known frames. This package
+must never use the database or the network. `manage.py export_protocol` writes it as JSON Schema and AsyncAPI.
 """
 
 from sessions.protocol.client import (

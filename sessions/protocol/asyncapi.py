@@ -1,7 +1,7 @@
-"""The socket's frames as documents that other people's tools read: JSON Schema inside AsyncAPI 3.0.
+"""The socket's frames as JSON Schema and AsyncAPI 3.0, for the tools of those who write clients.
 
-Made from the frame types and from nothing else; `manage.py export_protocol` writes it to docs/protocol and a test
-fails when the two differ.
+The documents must come from the frame types alone. `manage.py export_protocol` writes them to docs/protocol, and a test
+fails when they differ.
 """
 
 from __future__ import annotations

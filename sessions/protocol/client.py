@@ -1,4 +1,4 @@
-"""The frames that clients send, and how one is read: here nothing is trusted, and unknown fields are ignored."""
+"""The frames that clients send, and their decoder. It must never trust a frame, and ignores unknown fields."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class ClientFrame(BaseModel):
 
 
 class UserMessage(ClientFrame):
-    """A message of the user; starts a turn, or waits for the turns before it."""
+    """A message of the user. It starts a turn, or waits for earlier turns."""
 
     type: Literal["user_message"]
     content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
-    #: Sent by the original's clients. What comes over the socket is the user's word, whatever this says.
+    #: The original's clients send it. The server ignores it: each message over the socket is the user's.
     role: Literal["user", "assistant", "system", "tool"] | None = None
-    #: The client's own id for it; sent again after a lost connection, the same id is the same message.
+    #: The client's own id. A message that is sent again with the same id is stored once.
     client_message_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
-    #: The agent that is to answer, from this message on.
+    #: The agent that answers from this message on.
     agent_type: str | None = Field(None, max_length=64)
-    #: Stop the turn that is under way and answer this message next, before all others that wait.
+    #: Stop the current turn, and answer this message before all others that wait.
     interrupt: bool | None = None
-    #: Ids of pictures that were uploaded to this session, to be shown to the model with the text.
+    #: Ids of images that were uploaded to this session. The model sees them with the text.
     images: list[UUID] | None = Field(None, max_length=MAX_IMAGES)
 
 
@@ -50,21 +50,21 @@ class EditMessage(ClientFrame):
 
 
 class WithdrawMessage(ClientFrame):
-    """Take back a message that waits for its turn; it is never answered and no longer part of the conversation."""
+    """Withdraw a message that waits for its turn. It leaves the conversation and is never answered."""
 
     type: Literal["withdraw_message"]
     message_id: UUID
 
 
 class Cancel(ClientFrame):
-    """Stop a turn; without an id the one that is running, waiting or next. What was shown of it stays."""
+    """Stop a turn; without an id the one that runs, waits or is next. Text that clients have seen stays."""
 
     type: Literal["cancel"]
     turn_id: UUID | None = None
 
 
 class ToolResult(ClientFrame):
-    """The result of a tool that ran in the client, or why it did not run. The turn goes on when all are in."""
+    """The result of a tool that ran in the client, or why it did not run. The turn continues after the last one."""
 
     type: Literal["tool_result"]
     call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
@@ -73,19 +73,19 @@ class ToolResult(ClientFrame):
 
 
 class HitlDecision(ClientFrame):
-    """The answer to a call that requires approval: let it run, let it run with other arguments, or not at all."""
+    """The decision on a call that requires approval: run it, run it with other arguments, or reject it."""
 
     type: Literal["hitl_decision"]
     call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
     decision: Literal["approve", "edit", "reject"]
     #: With `edit`: the arguments to run it with.
     modified_arguments: dict[str, Any] | None = None
-    #: With `reject`: what the model is told.
+    #: With `reject`: text for the model.
     feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
 
 
 class HitlResponse(ClientFrame):
-    """The same answer in the words of another document of the original."""
+    """The same as `hitl_decision`, with the field names of another document of the original."""
 
     type: Literal["hitl_response"]
     call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
@@ -95,45 +95,45 @@ class HitlResponse(ClientFrame):
 
 
 class PlanDecision(ClientFrame):
-    """The answer to a plan that was proposed: carry it out, carry it out with other sub-tasks, or not at all."""
+    """The decision on a proposed plan: carry it out, carry it out with other sub-tasks, or reject it."""
 
     type: Literal["plan_decision"]
     plan_id: str | None = Field(None, max_length=MAX_CLIENT_ID_LENGTH)
-    #: `plan-approval-` and the id of the plan: how some of the original's clients name it.
+    #: `plan-approval-` and the id of the plan: some of the original's clients send this instead.
     approval_request_id: str | None = Field(None, max_length=MAX_CLIENT_ID_LENGTH)
-    #: `modify` is another word for `edit`.
+    #: `modify` means `edit`.
     decision: Literal["approve", "edit", "modify", "reject"]
-    #: With `edit`: all sub-tasks as they are to be, in the form in which they were proposed.
+    #: With `edit`: all sub-tasks, in the form of the proposal.
     modified_subtasks: list[dict[str, Any]] | None = Field(None, max_length=100)
-    #: With `reject`: what the model is told.
+    #: With `reject`: text for the model.
     feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
 
 
 class SwitchAgent(ClientFrame):
-    """Let another agent answer from here on."""
+    """Let another agent answer from now on."""
 
     type: Literal["switch_agent"]
     agent_type: str = Field(min_length=1, max_length=64)
-    #: Sent by the original's clients; it is no message.
+    #: The original's clients send it. It is not a message.
     content: str | None = None
     reason: str | None = Field(None, max_length=1000)
 
 
 class Hello(ClientFrame):
-    """The first frame in `codelab.v2`: what this client has. Answered with Welcome, then events follow."""
+    """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
 
     type: Literal["hello"]
-    #: Number of the last event it has seen; without it the client gets a snapshot.
+    #: Number of the last event that the client has seen; without it the client gets a snapshot.
     after: int | None = Field(None, ge=0, le=2**63 - 1)
-    #: Names of the tools that it can run; the model is offered no others. Without it: those that every client has.
+    #: Names of the tools that the client can run; models get no others. Without it: those of every client.
     tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
-    #: Whether it can show a plan and answer it; without a client that can, the model is not offered to make one.
+    #: Whether the client can show and decide plans. Models make plans only when a client can.
     plans: bool | None = None
-    #: A name of its own that stays over reconnects: whoever comes back has its calls again at once.
+    #: A stable name: a client that reconnects gets its tool calls back at once.
     client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
 
 
-#: What a client asks to have stored.
+#: Frames whose effects are stored.
 type Request = (
     UserMessage
     | EditMessage
@@ -162,13 +162,13 @@ CLIENT_FRAME: TypeAdapter[Request | Hello] = TypeAdapter(AnyClientFrame)
 
 
 def decode(text: str) -> Request | Hello:
-    """Read a client's frame; raises FrameError with a sentence that names what is wrong."""
+    """Return a client's frame. Raises FrameError with a sentence that names the problem."""
     require_clean_text(text)
     data = text.encode()
     if len(data) > MAX_FRAME_BYTES:
         raise FrameError(ErrorCode.FRAME_TOO_LARGE, f"A frame may have at most {MAX_FRAME_BYTES // 1024} KiB.")
     try:
-        # Not `validate_json`: it would let NaN and Infinity pass, which are not JSON and which jsonb refuses.
+        # Not `validate_json`: it accepts NaN and Infinity, which are not JSON and which jsonb refuses.
         frame = CLIENT_FRAME.validate_python(from_json(data, allow_inf_nan=False))
     except ValidationError as error:
         raise _frame_error(error) from None
@@ -182,7 +182,7 @@ def decode(text: str) -> Request | Hello:
 
 
 def require_clean_text(text: str) -> None:
-    """Raise FrameError for text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates)."""
+    """Raise FrameError for text that PostgreSQL cannot store (NUL) or UTF-8 cannot encode (lone surrogates)."""
     if "\x00" in text:
         raise FrameError(ErrorCode.INVALID_TEXT, "The text contains the character NUL, which cannot be stored.")
     if not text.isascii():

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-#: The WebSocket subprotocol of clients that follow a session by its events.
+#: The WebSocket subprotocol of clients that read events.
 EVENTS_SUBPROTOCOL = "codelab.v2"
-#: The subprotocols that can be chosen. A page that sends its token as another one has to name one of these as well.
+#: The subprotocols that the server chooses from. A page that sends its token as one must also name one of these.
 SUBPROTOCOLS = (EVENTS_SUBPROTOCOL, "codelab.v1")
-#: Largest frame a client may send, in bytes; below the server's own limit of 1 MiB, which ends the socket (1009).
+#: Bytes of a client's frame; below the web server's own limit of 1 MiB, which closes the socket (1009).
 MAX_FRAME_BYTES = 256 * 1024
-#: Longest text of a message, in characters.
+#: Characters of a message.
 MAX_MESSAGE_LENGTH = 100_000
-#: Pictures of one message, and bytes of one; they come by REST and not in frames.
+#: Images of one message, and bytes of one image. Clients upload them by REST.
 MAX_IMAGES, MAX_IMAGE_BYTES = 8, 5 * 1024 * 1024
-#: Longest name of a session, in characters.
+#: Characters of a session's key.
 MAX_KEY_LENGTH = 128
-#: Longest id of a tool call, in characters.
+#: Characters of a tool call's id.
 MAX_CALL_ID_LENGTH = 128
-#: Longest text that a person tells the model with a rejection, in characters.
+#: Characters of a user's text for the model in a rejection.
 MAX_FEEDBACK_LENGTH = 10_000
-#: Longest id that a client gives its message, in characters.
+#: Characters of an id that a client chooses.
 MAX_CLIENT_ID_LENGTH = 128
 
 
@@ -59,7 +59,7 @@ class ErrorCode(StrEnum):
     INVALID_ARGUMENTS = "invalid_arguments"
     TOOL_CALL_FINISHED = "tool_call_finished"
     NOT_SIGNED_IN = "not_signed_in"
-    #: In capitals because the original's documents have these two so.
+    #: The original's documents write these two in capitals.
     TOKEN_EXPIRED = "TOKEN_EXPIRED"
     TOKEN_INVALID = "TOKEN_INVALID"
     INSUFFICIENT_SCOPE = "insufficient_scope"

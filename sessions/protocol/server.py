@@ -1,4 +1,4 @@
-"""The frames that the server sends. Old clients must not be sent types they do not know, nor explicit nulls."""
+"""The frames that the server sends. It must never send unknown types or explicit nulls to old clients."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pydantic_core import to_json
 class ServerFrame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: Number of the event behind the frame, growing within a session; absent where no event is behind it.
+    #: Number of the frame's event within its session; absent when the frame has no event.
     number: int | None = None
     turn_id: str | None = None
 
 
 class AssistantMessage(ServerFrame):
-    """The assistant's text: pieces in `token` while `is_final` is false, then all of it in `token` and `content`."""
+    """The assistant's text: pieces in `token` while `is_final` is false, at last the whole in `token` and `content`."""
 
     type: Literal["assistant_message"] = "assistant_message"
     token: str
-    #: The whole text, in the last frame only: old clients show every `content` as a message of its own.
+    #: Only in the last frame, because old clients show each `content` as a message of its own.
     content: str | None = None
     is_final: bool
     message_id: str | None = None
 
 
 class ToolCallRequest(ServerFrame):
-    """The model asks the client to run a tool, after a person's approval where `requires_approval` is true."""
+    """The model asks the client to run a tool, after the user's approval when `requires_approval` is true."""
 
     type: Literal["tool_call"] = "tool_call"
     call_id: str
@@ -39,7 +39,7 @@ class ToolCallRequest(ServerFrame):
 
 
 class AgentSwitched(ServerFrame):
-    """Another agent answers from here on. The same facts stand at the root and in `metadata`: old clients differ."""
+    """Another agent answers from now on. The root and `metadata` have the same facts, because old clients differ."""
 
     type: Literal["agent_switched"] = "agent_switched"
     content: str
@@ -51,7 +51,7 @@ class AgentSwitched(ServerFrame):
 
 
 class PlanNotification(ServerFrame):
-    """Only with `?plans=1`: a plan waits for its approval. All of it is in `metadata`, as the original had it."""
+    """Only with `?plans=1`: a plan waits for approval. `metadata` has the plan, as in the original."""
 
     type: Literal["plan_notification"] = "plan_notification"
     content: str
@@ -68,64 +68,63 @@ class SubtaskStarted(ServerFrame):
 
 
 class SubtaskCompleted(ServerFrame):
-    """Only with `?plans=1`: a sub-task of the plan is done; `completion_reason` is what its agent reports."""
+    """Only with `?plans=1`: a sub-task of the plan is complete; `completion_reason` is its agent's report."""
 
     type: Literal["subtask_completed"] = "subtask_completed"
     metadata: dict[str, str]
 
 
 class PlanProgress(ServerFrame):
-    """Only with `?plans=1`: where a sub-task is, in the words that the original's editor moves its view by."""
+    """Only with `?plans=1`: the status of a sub-task, in the words of the original's editor."""
 
     type: Literal["plan_progress"] = "plan_progress"
     plan_id: str
     step_id: str
     status: Literal["in_progress", "completed", "failed", "skipped"]
     result: str | None = None
-    #: Why it failed.
     error: str | None = None
 
 
 class PlanCompleted(ServerFrame):
-    """Only with `?plans=1`: the plan is over; its `plan_status` is `complete`, `failed` or `cancelled`."""
+    """Only with `?plans=1`: the plan has ended; its `plan_status` is `complete`, `failed` or `cancelled`."""
 
     type: Literal["plan_completed"] = "plan_completed"
     metadata: dict[str, Any]
-    #: True when all was done: nothing else follows in this turn.
+    #: True when the plan is complete: no other frame of this turn follows.
     is_final: bool
 
 
 class Error(ServerFrame):
-    """Something did not work. The same sentence stands in `content` and `error`: old clients read one or the other."""
+    """An error. `content` and `error` have the same sentence, because old clients read one or the other."""
 
     type: Literal["error"] = "error"
     content: str
     error: str
-    #: One of `ErrorCode` or a code of a model's error.
+    #: An `ErrorCode`, or the code of a model's error.
     error_code: str
-    #: True when it ends a turn; absent when it only refuses a frame.
+    #: True when it ends a turn; absent when it only rejects a frame.
     is_final: bool | None = None
-    #: Seconds after which it is worth another try, where that is known.
+    #: Seconds after which another try is worth it, if known.
     retry_after: int | None = None
 
 
 class Welcome(ServerFrame):
-    """Only in `codelab.v2`: where the client stands. The next events have numbers above `after`."""
+    """Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`."""
 
     type: Literal["welcome"] = "welcome"
-    #: "replay": exactly what was missed follows; "snapshot": forget everything, the state is in `snapshot`.
+    #: "replay": the missed events follow; "snapshot": discard everything, `snapshot` has the state.
     mode: Literal["replay", "snapshot"]
     after: int
     snapshot: dict[str, Any] | None = None
 
 
 class Accepted(ServerFrame):
-    """Only in `codelab.v2`: a message of this client is stored and will be answered; `number` is that of its turn."""
+    """Only in `codelab.v2`: a message of this client is stored and will be answered; `number` is its turn's."""
 
     type: Literal["accepted"] = "accepted"
     message_id: str
     client_message_id: str | None = None
-    #: It had been accepted before, under the same client_message_id.
+    #: The message was accepted before, with the same client_message_id.
     repeated: bool
 
 
@@ -133,7 +132,7 @@ class EventFrame(ServerFrame):
     """Only in `codelab.v2`: a fact of the session; docs/protocol.md lists the kinds and their payloads."""
 
     type: Literal["event"] = "event"
-    #: Where it stands for several numbers, the first of them; the one after the last event that you have.
+    #: Of a compacted event: the first of its numbers, which follows the last event that the client has.
     first: int | None = None
     kind: str
     payload: dict[str, Any]
@@ -162,14 +161,14 @@ def error_frame(code: str, text: str, **fields: Any) -> Error:
 
 
 def encode(frame: ServerFrame) -> str:
-    """Return the frame as JSON text without empty fields: an explicit null breaks some old clients."""
+    """Return the frame as JSON text without empty fields, because an explicit null breaks some old clients."""
     return frame.model_dump_json(exclude_none=True)
 
 
 def encode_event(*, number: int, first: int | None, kind: str, payload: dict[str, Any]) -> str:
     """Return an EventFrame as JSON text, as `encode` would.
 
-    Without the model, which takes nearly three times as long: this and the next are done for each piece and socket.
+    Without the model, which takes nearly three times as long: this and `encode_piece` run for each piece and socket.
     """
     span = {} if first is None else {"first": first}
     fields = {"number": number, "type": "event", **span, "kind": kind, "payload": payload}
