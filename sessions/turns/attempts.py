@@ -54,11 +54,13 @@ from sessions.turns.transitions import (
 
 #: How long a worker may keep a turn without renewing its lease.
 LEASE_DURATION = timedelta(seconds=12)
+#: The session of a turn.
+_SESSION_OF_TURN = "SELECT session_id FROM agent_sessions_turn WHERE id = %s"
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
     """Claim a queued turn that is next in its session. Return None, a normal outcome, when it cannot be claimed."""
-    session_ids = rows("SELECT session_id FROM agent_sessions_turn WHERE id = %s", turn_id)
+    session_ids = rows(_SESSION_OF_TURN, turn_id)
     if not session_ids:
         return None
     now = timezone.now()

@@ -27,6 +27,7 @@ from sessions.models import (
 from sessions.protocol import MAX_CALL_ID_LENGTH
 from sessions.results import StepResult
 
+#: The sub-task in progress of a session's plan.
 _CURRENT_SUBTASK = """
     SELECT subtask.* FROM agent_sessions_subtask AS subtask
     JOIN agent_sessions_plan AS plan ON plan.id = subtask.plan_id

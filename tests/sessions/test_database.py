@@ -1,4 +1,4 @@
-"""Work in threads: connections stay open, survive the server, and a process that is only slow loses nothing."""
+"""Functions in threads: connections stay open, survive a restart, and a slow process loses nothing."""
 
 from __future__ import annotations
 
@@ -28,21 +28,23 @@ async def test_a_connection_stays_open() -> None:
     assert await in_log_thread(backend)() == await in_log_thread(backend)()
 
 
-async def test_a_connection_that_was_cut_while_it_rested_is_replaced_unseen() -> None:
+async def test_a_connection_that_was_closed_while_idle_is_replaced_without_an_error() -> None:
     pid = await in_log_thread(backend)()
-    await in_log_thread(_cut)(pid)
+    await in_log_thread(_close)(pid)
     await asyncio.sleep(MAX_UNCHECKED_SECONDS * 1.1)
     assert await in_log_thread(backend)() != pid
 
 
-async def test_a_connection_that_fails_is_thrown_away() -> None:
+async def test_a_connection_is_closed_after_an_error() -> None:
     pid = await in_log_thread(backend)()
     with pytest.raises(DatabaseError):
-        await in_log_thread(_cut_own)()
+        await in_log_thread(_close_own)()
     assert await in_log_thread(backend)() != pid
 
 
-async def test_who_is_only_slow_in_a_transaction_does_it_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_that_was_idle_for_too_long_is_tried_again(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "100ms")
     pauses = [1.0, 0.0]
 
@@ -58,7 +60,9 @@ async def test_who_is_only_slow_in_a_transaction_does_it_again(alice: User, monk
     assert pauses == []
 
 
-async def test_who_is_slow_again_is_told(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_that_is_idle_for_too_long_twice_fails(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "100ms")
     session_id = (await in_log_thread(open_session)(alice.pk, "s")).pk
     pauses = [1.0, 1.0, 0.0]
@@ -74,8 +78,8 @@ async def test_who_is_slow_again_is_told(alice: User, monkeypatch: pytest.Monkey
     assert pauses == [0.0]
 
 
-def _cut(pid: int) -> None:
-    """Cut a connection from another one, as a restart of the server does."""
+def _close(pid: int) -> None:
+    """Close a connection from another one, as a restart of the server does."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -84,5 +88,5 @@ def _cut(pid: int) -> None:
         other.close()
 
 
-def _cut_own() -> None:
+def _close_own() -> None:
     rows("SELECT pg_terminate_backend(pg_backend_pid())")

@@ -1,4 +1,4 @@
-"""Budgets: never overspent, by however many turns at once, and nothing stays reserved, whatever dies."""
+"""Budgets: turns at the same time never overspend, and nothing stays reserved, also when workers die."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CATALOG = f"""
 input = 1000000
 output = 1000000
 """
-#: A dollar for each token: it reads one, and says two at most.
+#: A dollar a token: one token of input and at most two of output.
 REQUEST = ModelRequest(model=MODEL, messages=(ModelMessage(role="user", content="1"),), max_output_tokens=2)
 MOST = 3
 
@@ -82,7 +82,7 @@ def expire(held: Claim) -> None:
     Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_call_is_reserved_before_and_settled_after(session: Session) -> None:
+def test_a_call_is_reserved_before_it_and_settled_after_it(session: Session) -> None:
     row = budget(10, owner=session.owner)
     held = begin(session)
     assert held.budgets == (row.pk,)
@@ -111,7 +111,7 @@ def test_a_second_call_of_an_attempt_replaces_what_was_reserved_and_counts_the_f
     ]
 
 
-def test_what_does_not_fit_is_refused_in_all_budgets_together(session: Session) -> None:
+def test_a_call_that_exceeds_one_budget_is_reserved_in_none(session: Session) -> None:
     large, small = budget(10, owner=session.owner), budget(2, session=session)
     held = begin(session)
     error = refusal(held)
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused_in_all_budgets_together(session: Session) 
     assert not ModelCall.objects.exists()
 
 
-def test_a_price_that_is_not_known_cannot_be_kept_within_a_budget(session: Session) -> None:
+def test_a_model_without_a_price_is_denied_within_a_budget(session: Session) -> None:
     budget(10, owner=session.owner)
     error = refusal(begin(session), ModelRequest(model="test/unknown", messages=()))
     assert error.code == "price_unknown"
@@ -179,7 +179,7 @@ def test_periods_begin_and_end_at_midnight_in_utc() -> None:
 # What dies
 
 
-def test_a_dead_worker_gives_back_all_but_what_its_model_has_read(session: Session) -> None:
+def test_a_lost_call_counts_only_its_input(session: Session) -> None:
     row = budget(10, owner=session.owner)
     held = begin(session)
     budgets.reserve(held, REQUEST)
@@ -190,27 +190,27 @@ def test_a_dead_worker_gives_back_all_but_what_its_model_has_read(session: Sessi
     assert (lost.outcome, lost.model, lost.input_tokens, lost.cost, lost.estimated) == (
         *("lost", MODEL, 1, Decimal(1), True),
     )
-    # It was not dead: what it reserves now would never be given back.
+    # The worker is alive, but nothing would settle a new reservation.
     with pytest.raises(StaleAttempt):
         budgets.reserve(held, REQUEST)
-    # And it says what its call took.
+    # It reports its call.
     ledger.correct(held, paid(3, tokens=(1, 2)))
     assert state(row) == (3, 0)
     lost.refresh_from_db()
     assert (lost.outcome, lost.cost, lost.output_tokens, lost.estimated) == ("lost", Decimal(3), 2, False)
 
 
-def test_the_next_attempt_settles_what_an_earlier_one_has_left(session: Session) -> None:
+def test_the_next_attempt_settles_reservations_of_earlier_ones(session: Session) -> None:
     row = budget(10, owner=session.owner)
     held = begin(session)
     budgets.reserve(held, REQUEST)
-    # As a worker of the version before gives it back, which knows of no budgets.
+    # A worker of an older version, without budgets, has released the turn.
     Turn.objects.update(status=TurnStatus.QUEUED, lease_expires_at=None)
     claim(held.turn_id)
     assert state(row) == (1, 0)
 
 
-def test_a_cancelled_call_counts_in_full_until_its_worker_says_what_it_took(session: Session) -> None:
+def test_a_cancelled_call_counts_in_full_until_its_worker_reports_it(session: Session) -> None:
     row = budget(3, owner=session.owner)
     held = begin(session)
     budgets.reserve(held, REQUEST)
@@ -221,7 +221,7 @@ def test_a_cancelled_call_counts_in_full_until_its_worker_says_what_it_took(sess
     assert list(ModelCall.objects.values_list("outcome", "cost")) == [("cancelled", Decimal(2))]
 
 
-def test_a_call_that_was_cancelled_before_it_was_made_costs_nothing(session: Session) -> None:
+def test_an_attempt_cancelled_before_its_call_costs_nothing(session: Session) -> None:
     row = budget(3, owner=session.owner)
     held = begin(session)
     budgets.reserve(held, REQUEST)
@@ -230,7 +230,7 @@ def test_a_call_that_was_cancelled_before_it_was_made_costs_nothing(session: Ses
     assert state(row) == (0, 0)
 
 
-def test_a_worker_that_is_told_to_end_pays_what_it_used(session: Session) -> None:
+def test_a_released_turn_counts_what_its_call_cost(session: Session) -> None:
     row = budget(10, owner=session.owner)
     held = begin(session)
     budgets.reserve(held, REQUEST)
@@ -249,7 +249,7 @@ def test_a_deleted_session_leaves_nothing_reserved(session: Session) -> None:
         ledger.correct(held, paid(2))
 
 
-def test_a_budget_that_is_deleted_holds_nothing_up(session: Session) -> None:
+def test_a_deleted_budget_blocks_nothing(session: Session) -> None:
     row = budget(1, owner=session.owner)
     held = begin(session)
     row.delete()
@@ -260,12 +260,12 @@ def test_a_budget_that_is_deleted_holds_nothing_up(session: Session) -> None:
 # Many at once
 
 LIMIT, TURNS = 40, 64
-#: More connections than the pool has are not what this is about.
-_room = threading.Semaphore(16)
+#: No more connections than the pool has.
+_connections = threading.Semaphore(16)
 
 
 def in_database[R](verb: Callable[..., R], *args: Any, **more: Any) -> R:
-    with _room:
+    with _connections:
         try:
             return verb(*args, **more)
         finally:
@@ -273,7 +273,7 @@ def in_database[R](verb: Callable[..., R], *args: Any, **more: Any) -> R:
 
 
 class Crowd:
-    """Turns of one user at the same time; `true` is what they have really cost, as far as anybody could know."""
+    """Turns of one user at the same time; `true` is their real cost, as far as it can be known."""
 
     def __init__(self, row: Budget, seed: int) -> None:
         self.row, self.seed = row, seed
@@ -336,7 +336,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_many_turns_at_once_never_overspend_whatever_dies(alice: User, seed: int) -> None:
+def test_many_turns_at_once_never_overspend_when_workers_die(alice: User, seed: int) -> None:
     crowd = Crowd(budget(LIMIT, owner=alice), seed)
     with ThreadPoolExecutor(TURNS) as threads:
         list(threads.map(crowd.turn, range(TURNS)))
@@ -348,7 +348,7 @@ def test_many_turns_at_once_never_overspend_whatever_dies(alice: User, seed: int
     assert crowd.worst <= LIMIT
     assert 0 < spent <= LIMIT
     assert crowd.refused
-    # All that is left can still be used.
+    # The rest of the budget can still be used.
     for number in range((LIMIT - spent) // MOST):
         budgets.reserve(begin(open_session(alice.pk, f"more{number}")), REQUEST)
     refusal(begin(open_session(alice.pk, "too many")))

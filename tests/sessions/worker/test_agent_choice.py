@@ -53,7 +53,7 @@ def chosen(held: Claim) -> str:
     return held.agent
 
 
-def test_a_task_goes_to_the_agent_it_is_for_and_stays_there_until_another_comes(session: Session) -> None:
+def test_a_task_gets_its_agent_which_stays_until_another_kind_of_task(session: Session) -> None:
     assert chosen(begin(session, "Напиши функцию, которая складывает числа")) == "coder"
     assert chosen(begin(session, "and one that multiplies, please")) == "coder"
     assert chosen(begin(session, "Explain how the event loop works")) == "ask"
@@ -65,7 +65,7 @@ def test_a_greeting_is_answered_without_an_agent(session: Session) -> None:
     assert asked.current == "orchestrator"
 
 
-def test_the_choice_of_the_user_stays_until_the_orchestrator_is_chosen(session: Session) -> None:
+def test_the_users_choice_stays_until_the_user_chooses_the_orchestrator(session: Session) -> None:
     assert chosen(begin(session, "Explain it", agent="debug")) == "debug"
     assert chosen(begin(session, "Write a function that adds numbers")) == "debug"
     choose_agent(session.pk, "orchestrator")
@@ -82,7 +82,7 @@ def test_an_answer_to_a_question_stays_with_the_agent_that_asked(session: Sessio
     assert chosen(begin(session, "Explain it to me in Python")) == "coder"
 
 
-def test_an_attempt_that_lost_its_turn_chooses_nobody(session: Session) -> None:
+def test_an_attempt_that_lost_its_turn_assigns_no_agent(session: Session) -> None:
     held = begin(session, "Write a function")
     choice = decided(held)
     assert choice
@@ -119,7 +119,7 @@ def provided_model(settings: Settings, provider: Provider, monkeypatch: pytest.M
     ],
 )
 @pytest.mark.usefixtures("provided_model")
-def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end: tuple[str, str, int]) -> None:
+def test_the_ledger_has_the_routing_call(session: Session, wish: str, end: tuple[str, str, int]) -> None:
     held = begin(session, f"Write a function. {wish}")
     choice = decided(held)
     assert choice
@@ -132,20 +132,20 @@ def test_the_call_that_chooses_is_in_the_ledger(session: Session, wish: str, end
     assert calls() == [("routing", "orchestrator", *end)]
 
 
-def test_a_call_that_chooses_and_is_stopped_is_in_the_ledger(session: Session) -> None:
+def test_the_ledger_has_a_routing_call_that_was_stopped(session: Session) -> None:
     begin(session, "Write a function")
     attempts.cancel(session.pk, None)
     assert calls() == [("routing", "orchestrator", "cancelled", "", 0)]
 
 
-def test_a_turn_that_ends_while_its_agent_is_chosen_has_the_call(session: Session) -> None:
+def test_the_ledger_has_the_routing_call_of_a_turn_that_timed_out(session: Session) -> None:
     held = begin(session, "Write a function")
     asked = story.step("", story.model_call(tokens=(0, 0)), purpose=ModelCallPurpose.ROUTING)
     attempts.fail(held, code="turn_timed_out", text="Too long.", result=asked)
     assert calls() == [("routing", "orchestrator", "failed", "turn_timed_out", 0)]
 
 
-def test_a_session_that_was_deleted_stops_its_worker_without_a_fault(session: Session) -> None:
+def test_deleting_a_session_makes_its_attempt_stale(session: Session) -> None:
     held = begin(session, "Write a function")
     delete_session(session.pk)
     for look in (

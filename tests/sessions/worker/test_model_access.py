@@ -1,4 +1,4 @@
-"""On whose account a model is called: turns that a worker runs, against a provider over HTTP."""
+"""Keys and budgets for model calls: turns that a worker runs against a provider over HTTP."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.live.provider import Provider
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MODEL = "openai/fake"
-#: Reads for nothing, and takes a dollar for each token it says, ten at most. The provider counts five for an answer.
+#: Input is free. Output costs a dollar a token, ten tokens at most; the provider counts five for an answer.
 CATALOG = f"""
 [models."{MODEL}"]
 max_output = 10
@@ -102,14 +102,14 @@ def failure() -> dict[str, Any]:
     return payload
 
 
-async def test_each_call_of_a_step_has_its_row(worker: Worker, session: Session) -> None:
+async def test_the_ledger_has_a_row_for_each_call_of_a_step(worker: Worker, session: Session) -> None:
     await worker.answer(session, "tokens=2")
     await worker.answer(session, "status=503")
     failed = [(number, "failed", "model_unavailable", 0, 0, 0, False) for number in (1, 2, 3)]
     assert await look(ledger) == [(1, "ok", "", 7, 5, 5, False), *failed]
 
 
-async def test_a_cut_answer_is_in_the_ledger_as_cut(worker: Worker, session: Session) -> None:
+async def test_the_ledger_has_a_truncated_answer_as_truncated(worker: Worker, session: Session) -> None:
     await worker.answer(session, "tokens=3 no_end=1")
     ((_, outcome, code, read, said, _, _),) = await look(ledger)
     assert (outcome, code) == ("truncated", "model_truncated")
@@ -117,7 +117,7 @@ async def test_a_cut_answer_is_in_the_ledger_as_cut(worker: Worker, session: Ses
     assert said > 0
 
 
-async def test_a_turn_ends_where_the_budget_does(worker: Worker, session: Session) -> None:
+async def test_a_turn_fails_when_its_budget_is_exhausted(worker: Worker, session: Session) -> None:
     row = await look(lambda: Budget.objects.create(owner=session.owner, limit=14, period="day"))
     await worker.answer(session, "tokens=2")
     await worker.answer(session, "tokens=2")
@@ -170,9 +170,7 @@ async def test_the_choice_of_an_agent_is_within_the_budget(
     assert await look(ledger) == []
 
 
-async def test_what_a_cancelled_call_took_is_known_when_its_worker_has_stopped(
-    worker: Worker, session: Session
-) -> None:
+async def test_a_stopped_worker_reports_what_its_cancelled_call_cost(worker: Worker, session: Session) -> None:
     row = await look(lambda: Budget.objects.create(owner=session.owner, limit=1000))
     running = asyncio.create_task(worker.answer(session, "tokens=500 rate=100"))
     async with asyncio.timeout(20):
@@ -190,7 +188,7 @@ async def test_what_a_cancelled_call_took_is_known_when_its_worker_has_stopped(
     assert await state(row) == [cost, 0]
 
 
-async def test_a_turn_may_cost_so_much(worker: Worker, session: Session, settings: Settings) -> None:
+async def test_a_turn_fails_at_its_cost_limit(worker: Worker, session: Session, settings: Settings) -> None:
     settings.CODELAB_TURN_DOLLARS = 4.0
     turn_id = await worker.answer(session, "call=read_file")
     call = await look(lambda: ToolCall.objects.get(turn=turn_id))
@@ -200,7 +198,7 @@ async def test_a_turn_may_cost_so_much(worker: Worker, session: Session, setting
     assert len(await look(ledger)) == 1
 
 
-async def test_a_key_of_the_users_own_needs_no_budget(worker: Worker, session: Session) -> None:
+async def test_calls_with_the_users_own_key_need_no_budget(worker: Worker, session: Session) -> None:
     row = await look(lambda: Budget.objects.create(owner=session.owner, limit=0))
     await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", ""))
     await worker.answer(session, "tokens=2")
@@ -212,7 +210,7 @@ async def test_a_key_of_the_users_own_needs_no_budget(worker: Worker, session: S
     assert "sk-of" not in str(told)
 
 
-async def test_a_key_of_the_users_own_is_for_embeddings_too(worker: Worker, alice: User) -> None:
+async def test_embeddings_use_the_users_own_key(worker: Worker, alice: User) -> None:
     row = await look(lambda: Budget.objects.create(owner=alice, limit=0))
     await look(lambda: provider_keys.store(alice.pk, "openai", "sk-of-alice-1234", ""))
     asked = CompletionRequest(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
@@ -221,7 +219,9 @@ async def test_a_key_of_the_users_own_is_for_embeddings_too(worker: Worker, alic
     assert await state(row) == [0, 0]
 
 
-async def test_a_key_goes_to_no_private_address(worker: Worker, session: Session, provider: Provider) -> None:
+async def test_a_users_key_is_never_sent_to_a_private_address(
+    worker: Worker, session: Session, provider: Provider
+) -> None:
     asked = len(provider.requests)
     base = provider.url.replace("http:", "https:")
     await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", base))

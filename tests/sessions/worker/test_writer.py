@@ -42,7 +42,9 @@ def texts(held: Claim) -> list[str]:
     return [event.payload["text"] for event in events if event.kind == EventKind.TEXT_DELTA]
 
 
-async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alice: User, writer: Writer) -> None:
+async def test_pieces_are_committed_in_batches_and_in_order_and_the_first_one_at_once(
+    alice: User, writer: Writer
+) -> None:
     session = await in_thread(open_session)(alice.pk, "writer")
     accepted = await in_thread(inbox.accept_message)(session.pk, "x")
     held, message_id = await in_thread(claimed)(accepted.turn_id), new_id()
@@ -57,7 +59,7 @@ async def test_pieces_are_committed_together_in_order_and_the_first_at_once(alic
     assert not writer.is_stale(held)
 
 
-async def test_two_attempts_at_one_turn_in_one_process_are_told_apart(alice: User, writer: Writer) -> None:
+async def test_the_writer_refuses_only_the_stale_attempt_of_two_at_one_turn(alice: User, writer: Writer) -> None:
     """A lease can expire in a slow process, which then claims the same turn again."""
     session = await in_thread(open_session)(alice.pk, "attempts")
     accepted = await in_thread(inbox.accept_message)(session.pk, "x")
