@@ -63,7 +63,6 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
     session_ids = rows(_SESSION_OF_TURN, turn_id)
     if not session_ids:
         return None
-    now = timezone.now()
     with transaction.atomic():
         try:
             session = log.lock(session_ids[0][0])
@@ -72,53 +71,57 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         turn = first_open_turn(session.pk)
         if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED:
             return None
-        attempt = turn.attempt + 1
         # A completion names its model; the request has stored it with the turn.
         model = (turn.model if session.is_completion else "") or model
+        return _start_attempt(session, turn, worker, model)
+
+
+def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tuple[Claim, Change]:
+    now = timezone.now()
+    attempt = turn.attempt + 1
+    subtask = current_subtask(session)
+    new = plans.give_up(session, subtask)
+    if new:
         subtask = current_subtask(session)
-        new = plans.give_up(session, subtask)
-        if new:
-            subtask = current_subtask(session)
-            turn.worked = timedelta()
-        if subtask and not turn.attempt:
-            # A message that was sent while the plan is carried out is for the agent of the current sub-task.
-            turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
-        # The step is repeated, so clients replace the text that an earlier attempt sent of it.
-        replaced = [draft["message_id"] for draft in unfinished_texts(session, turn)] if turn.attempt else []
-        transition(
-            turn,
-            TurnStatus.RUNNING,
-            attempt=attempt,
-            worker=worker,
-            model=model,
-            lease_expires_at=now + LEASE_DURATION,
-            started_at=turn.started_at or now,
-            claimed_at=now,
-            worked=turn.worked,
-        )
-        limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
-        if limits and turn.attempt:
-            budgets.settle_earlier(turn)
-        spent = TurnUsage(
-            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
-            seconds=turn.worked.total_seconds(),
-            dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
-        )
-        payload = {"attempt": attempt, "model": model, "replaces": replaced}
-        events = log.append(session, [*new, turn_event(EventKind.TURN_STARTED, turn_id, attempt, **payload)])
+        turn.worked = timedelta()
+    if subtask and not turn.attempt:
+        # A message that was sent while the plan is carried out is for the agent of the current sub-task.
+        turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
+    # The step is repeated, so clients replace the text that an earlier attempt sent of it.
+    replaced = [draft["message_id"] for draft in unfinished_texts(session, turn)] if turn.attempt else []
+    transition(
+        turn,
+        TurnStatus.RUNNING,
+        attempt=attempt,
+        worker=worker,
+        model=model,
+        lease_expires_at=now + LEASE_DURATION,
+        started_at=turn.started_at or now,
+        claimed_at=now,
+        worked=turn.worked,
+    )
+    limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
+    if limits and turn.attempt:
+        budgets.settle_earlier(turn)
     claim = Claim(
         session_id=session.pk,
-        turn_id=turn_id,
+        turn_id=turn.pk,
         attempt=attempt,
         owner_id=session.owner_id,
         agent=session.current_agent,
-        spent=spent,
+        spent=TurnUsage(
+            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+            seconds=turn.worked.total_seconds(),
+            dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
+        ),
         is_first_step=not turn.steps and subtask is None,
         is_repeat=bool(replaced),
         is_completion=session.is_completion,
         budgets=limits,
         own_keys=own_keys,
     )
+    payload = {"attempt": attempt, "model": model, "replaces": replaced}
+    events = log.append(session, [*new, turn_event(EventKind.TURN_STARTED, turn.pk, attempt, **payload)])
     return claim, Change(events=events)
 
 

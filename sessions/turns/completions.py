@@ -27,15 +27,7 @@ from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
 from sessions.errors import StaleAttempt
-from sessions.models import (
-    Completion,
-    CompletionKind,
-    MessageRole,
-    Session,
-    Turn,
-    TurnStatus,
-    new_id,
-)
+from sessions.models import Completion, CompletionKind, MessageRole, Session, Turn, TurnStatus, new_id
 from sessions.models import Message as StoredMessage
 from sessions.protocol import MAX_MESSAGE_LENGTH
 from sessions.results import Accepted, Change, Claim, StepResult
@@ -123,30 +115,25 @@ def model_request(
     if completion.kind == CompletionKind.EMBEDDINGS:
         inputs = tuple(completion.messages)
         return EmbeddingRequest(model=completion.model, inputs=inputs, **completion.options)
-    messages = tuple(map(_message, completion.messages))
-    tools = tuple(Tool(**tool) for tool in completion.tools)
     options = dict(completion.options)
-    limit = options.pop("max_tokens", None)
+    request = ModelRequest(
+        model=completion.model,
+        messages=tuple(map(_message, completion.messages)),
+        tools=tuple(Tool(**tool) for tool in completion.tools),
+        max_output_tokens=options.pop("max_tokens", None),
+        options=options,
+    )
     if not completion.agent:
-        return ModelRequest(
-            model=completion.model, messages=messages, tools=tools, options=options, max_output_tokens=limit
-        )
+        return request
     role = role_of(agent)
     model, fallbacks = role.choose_models(settings.CODELAB_MODEL)
-    prompt = role.instructions(tools=[tool.name for tool in tools if tool.name in TOOLS])
-    instructions = [message.content for message in messages if message.role == "system"]
+    prompt = role.instructions(tools=[tool.name for tool in request.tools if tool.name in TOOLS])
+    instructions = [message.content for message in request.messages if message.role == "system"]
     if instructions:
         prompt += "\n\n# Instructions of the caller\n\n" + "\n\n".join(instructions)
-    conversation = [message for message in messages if message.role != "system"]
-    conversation += _own_steps(turn_id)
-    return ModelRequest(
-        model=model,
-        fallbacks=fallbacks,
-        messages=fit(prompt, conversation, window=window_of(model), tools=tools).messages,
-        tools=tools,
-        options=options,
-        max_output_tokens=limit,
-    )
+    conversation = [message for message in request.messages if message.role != "system"] + _own_steps(turn_id)
+    messages = fit(prompt, conversation, window=window_of(model), tools=request.tools).messages
+    return replace(request, model=model, fallbacks=fallbacks, messages=messages)
 
 
 def _message(row: Mapping[str, Any]) -> ModelMessage:
@@ -247,12 +234,12 @@ def _finish_reason(provider_reason: str, has_calls: bool) -> str:
 def turn_result(turn_id: uuid.UUID) -> TurnResult:
     """Return how a turn of any session ended, and its usage. Raises Turn.DoesNotExist."""
     turn = Turn.objects.select_related("completion").get(pk=turn_id)
-    completion: Completion | None = getattr(turn, "completion", None)
+    completion: Completion = getattr(turn, "completion", None) or Completion()
     return TurnResult(
-        finish_reason=(completion and completion.finish_reason) or "stop",
+        finish_reason=completion.finish_reason or "stop",
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
-        cached_tokens=completion.cached_tokens if completion else 0,
-        reasoning_tokens=completion.reasoning_tokens if completion else 0,
-        result=completion.result if completion else None,
+        cached_tokens=completion.cached_tokens,
+        reasoning_tokens=completion.reasoning_tokens,
+        result=completion.result,
     )

@@ -20,30 +20,26 @@ from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode
 
 #: How long an image is kept without a message that shows it.
 UNUSED_RETENTION = timedelta(days=1)
-
-
-def _media_type(data: bytes) -> MediaType | None:
-    """Return the type of an image by its first bytes, None for types that models cannot read."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return MediaType.PNG
-    if data.startswith(b"\xff\xd8\xff"):
-        return MediaType.JPEG
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return MediaType.GIF
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return MediaType.WEBP
-    return None
+#: First bytes of the types that models can read. WebP has a length in between.
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": MediaType.PNG,
+    b"\xff\xd8\xff": MediaType.JPEG,
+    b"GIF87a": MediaType.GIF,
+    b"GIF89a": MediaType.GIF,
+}
 
 
 def require_image(data: bytes) -> MediaType:
-    """Return the type of an image. Raises ImageRejected."""
+    """Return the type of an image by its first bytes. Raises ImageRejected."""
     if len(data) > MAX_IMAGE_BYTES:
         text = f"The image is larger than {MAX_IMAGE_BYTES // 1024**2} MiB. Send a smaller one."
         raise ImageRejected(ErrorCode.IMAGE_TOO_LARGE, text)
-    media_type = _media_type(data)
-    if media_type is None:
-        raise ImageRejected(ErrorCode.INVALID_IMAGE, "Unsupported image type. Use PNG, JPEG, GIF or WebP.")
-    return media_type
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return MediaType.WEBP
+    for signature, media_type in SIGNATURES.items():
+        if data.startswith(signature):
+            return media_type
+    raise ImageRejected(ErrorCode.INVALID_IMAGE, "Unsupported image type. Use PNG, JPEG, GIF or WebP.")
 
 
 def store(session_id: uuid.UUID, data: bytes) -> Image:

@@ -15,15 +15,7 @@ from sessions.database import atomic_until
 from sessions.errors import MessageRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
-from sessions.models import (
-    OPEN_STATUSES,
-    EventKind,
-    Message,
-    MessageRole,
-    Session,
-    Turn,
-    TurnStatus,
-)
+from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
 from sessions.protocol import ErrorCode
 from sessions.results import Accepted, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent

@@ -21,14 +21,7 @@ from sessions import metrics
 from sessions.database import atomic_until
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
-from sessions.models import (
-    OPEN_STATUSES,
-    EventKind,
-    Project,
-    Session,
-    TurnStatus,
-    new_id,
-)
+from sessions.models import OPEN_STATUSES, EventKind, Project, Session, TurnStatus, new_id
 from sessions.results import Change
 from sessions.turns.transitions import end_as_cancelled
 
