@@ -54,7 +54,7 @@ class Caller(Protocol):
         """Wait until the identified user's credential ends (signed out, expired or revoked), and return why."""
         ...
 
-    async def opened(self, key: str) -> None:
+    async def record_opening(self, key: str) -> None:
         """Record that the identified user opened the session `key` with a request."""
         ...
 

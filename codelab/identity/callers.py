@@ -121,7 +121,7 @@ class IdentifiedCaller:
                 await credential_monitor().wait_until_invalid(credential)
         return expired_credential()
 
-    async def opened(self, key: str) -> None:
+    async def record_opening(self, key: str) -> None:
         """Let a socket without credentials from this address follow the session for a while."""
         address = self._request.address
         if self.credential.kind in EXPLICIT_KINDS and address and settings.CODELAB_OPENED_SESSION_SECONDS:

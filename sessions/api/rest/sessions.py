@@ -132,7 +132,7 @@ async def create_session(request: HttpRequest, body: SessionIn | None = None) ->
     key = (body and body.session_id) or str(uuid.uuid4())
     require_clean(key)
     await in_thread(open_session)(owner(request).pk, key)
-    await caller_of(request).opened(key)
+    await caller_of(request).record_opening(key)
     return await _shown(request, key)
 
 
@@ -147,7 +147,7 @@ async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0)
 async def get_history(request: HttpRequest, session_id: str) -> History:
     """Return a session's messages, oldest first."""
     session = await owned(request, session_id)
-    await caller_of(request).opened(session_id)
+    await caller_of(request).record_opening(session_id)
     return await in_thread(serializers.history)(session)
 
 
@@ -215,7 +215,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
 async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
     """Return a session."""
     shown = await _shown(request, session_id)
-    await caller_of(request).opened(session_id)
+    await caller_of(request).record_opening(session_id)
     return shown
 
 
