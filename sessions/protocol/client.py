@@ -134,7 +134,7 @@ class Hello(ClientFrame):
 
 
 #: Frames whose effects are stored.
-type Request = (
+Request = (
     UserMessage
     | EditMessage
     | WithdrawMessage
@@ -145,19 +145,7 @@ type Request = (
     | SwitchAgent
     | Cancel
 )
-type AnyClientFrame = Annotated[
-    UserMessage
-    | EditMessage
-    | WithdrawMessage
-    | ToolResult
-    | HitlDecision
-    | HitlResponse
-    | PlanDecision
-    | SwitchAgent
-    | Cancel
-    | Hello,
-    Field(discriminator="type"),
-]
+type AnyClientFrame = Annotated[Request | Hello, Field(discriminator="type")]
 CLIENT_FRAME: TypeAdapter[Request | Hello] = TypeAdapter(AnyClientFrame)
 
 

@@ -68,7 +68,12 @@ def claimed_turn(turn_id: uuid.UUID) -> Turn:
     raise StaleAttempt("the session was deleted")
 
 
-def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMessage, ...]:
+def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
+    """Return the conversation with the user up to a turn, as the model sees it."""
+    return _conversation(claimed_turn(turn_id), None)
+
+
+def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
     """Return the conversation up to a turn as the model sees it: that with the user, or that of a sub-task.
 
     The agent of a sub-task sees its description and its messages. All other agents see a plan as the result of the call
@@ -77,10 +82,6 @@ def history(turn_id: uuid.UUID, subtask: SubTask | None = None) -> tuple[ModelMe
     Messages are in the order of turns, not of arrival: a message that was sent during an earlier turn follows that
     turn's answer.
     """
-    return _conversation(claimed_turn(turn_id), subtask)
-
-
-def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
     part = subtask and subtask.pk
     records = [
         (role, content, json.loads(calls) if calls else [], call_id, json.loads(images) if images else [])
