@@ -79,7 +79,7 @@ class Rule(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class PolicyDecision:
     """What happens to a call, and why."""
 
     verdict: Verdict
@@ -104,8 +104,8 @@ class _ParsedCall:
     command: Command | None = None
     folder: str = "."
 
-    def decision(self, verdict: Verdict, rule: str, reason: str) -> Decision:
-        return Decision(verdict=verdict, rule=rule, reason=reason, arguments=self.arguments)
+    def decision(self, verdict: Verdict, rule: str, reason: str) -> PolicyDecision:
+        return PolicyDecision(verdict=verdict, rule=rule, reason=reason, arguments=self.arguments)
 
 
 def decide(
@@ -116,7 +116,7 @@ def decide(
     rules: Iterable[Rule] = (),
     offered: Collection[str] | None = None,
     agents: Sequence[str] | None = None,
-) -> Decision:
+) -> PolicyDecision:
     """Decide about one call of a model, or about one whose arguments the user has edited.
 
     `offered` are the tools that the model was offered (None: all of the role's), `agents` the names that it may hand
@@ -127,7 +127,9 @@ def decide(
     try:
         parsed = _parse(call, role, agents)
     except InvalidArguments as error:
-        return Decision(verdict=Verdict.DENY, rule="path" if error.unsafe_path else "arguments", reason=str(error))
+        return PolicyDecision(
+            verdict=Verdict.DENY, rule="path" if error.unsafe_path else "arguments", reason=str(error)
+        )
     for path in parsed.written_paths:
         if not paths.matches_any(role.writes, path):
             return parsed.decision(
@@ -139,19 +141,19 @@ def decide(
     return _decide_by_rules(parsed, list(rules)) or _decide_by_kind(parsed, mode)
 
 
-def _deny_unavailable(name: str, role: Role, offered: Collection[str] | None) -> Decision | None:
+def _deny_unavailable(name: str, role: Role, offered: Collection[str] | None) -> PolicyDecision | None:
     usable = [tool for tool in role.tools if offered is None or tool in offered]
     choice = f"Your tools are: {', '.join(usable) or 'none'}."
     if name not in TOOLS:
-        return Decision(
+        return PolicyDecision(
             verdict=Verdict.DENY, rule="unknown tool", reason=f"Tool {name[:60]!r} does not exist. {choice}"
         )
     if name not in role.tools:
-        return Decision(
+        return PolicyDecision(
             verdict=Verdict.DENY, rule="role tools", reason=f"The tool {name} is not allowed for {role.title}. {choice}"
         )
     if name not in usable:
-        return Decision(
+        return PolicyDecision(
             verdict=Verdict.DENY, rule="client tools", reason=f"The user's editor cannot run {name}. {choice}"
         )
     return None
@@ -181,7 +183,7 @@ def _parse(call: ModelToolCall, role: Role, agents: Sequence[str] | None) -> _Pa
     )
 
 
-def _decide_by_rules(call: _ParsedCall, rules: list[Rule]) -> Decision | None:
+def _decide_by_rules(call: _ParsedCall, rules: list[Rule]) -> PolicyDecision | None:
     for rule in rules:
         if rule.effect is Effect.DENY and _denies(rule, call):
             which = f"{rule.tool} {rule.subject}"
@@ -228,7 +230,7 @@ def _allows(rule: Rule, call: _ParsedCall) -> bool:
     return all(paths.matches(rule.subject, subject) for subject in call.subjects)
 
 
-def _decide_by_kind(call: _ParsedCall, mode: Mode) -> Decision:
+def _decide_by_kind(call: _ParsedCall, mode: Mode) -> PolicyDecision:
     """Decide about a call that no rule matches."""
     name = f"mode: {mode}"
     match call.kind:
@@ -249,7 +251,7 @@ def _decide_by_kind(call: _ParsedCall, mode: Mode) -> Decision:
             return _decide_by_command(call, mode)
 
 
-def _decide_by_command(call: _ParsedCall, mode: Mode) -> Decision:
+def _decide_by_command(call: _ParsedCall, mode: Mode) -> PolicyDecision:
     command = call.command
     if command and command.risk is Risk.OPAQUE:
         reason = f"This command always requires user approval, because {command.reason}."

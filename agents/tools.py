@@ -49,8 +49,11 @@ class ToolSpec:
     runs_on: RunsOn = RunsOn.CLIENT
     #: Arguments that are paths in the workspace, by their names in the call.
     paths: tuple[str, ...] = ()
-    #: Those of them that the call changes; a role's file patterns apply to these.
-    writes: tuple[str, ...] = ()
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Return the path arguments that the call changes, to which a role's file patterns apply."""
+        return self.paths if self.kind is ToolKind.EDIT else ()
 
 
 class InvalidArguments(ValueError):
@@ -98,7 +101,6 @@ TOOLS: dict[str, ToolSpec] = {
             arguments=types.WriteFile,
             kind=ToolKind.EDIT,
             paths=("path",),
-            writes=("path",),
         ),
         ToolSpec(
             name="apply_diff",
@@ -106,7 +108,6 @@ TOOLS: dict[str, ToolSpec] = {
             arguments=types.ApplyDiff,
             kind=ToolKind.EDIT,
             paths=("path",),
-            writes=("path",),
         ),
         ToolSpec(
             name="create_directory",
@@ -114,7 +115,6 @@ TOOLS: dict[str, ToolSpec] = {
             arguments=types.CreateDirectory,
             kind=ToolKind.EDIT,
             paths=("path",),
-            writes=("path",),
         ),
         ToolSpec(
             name="delete_file",
@@ -122,7 +122,6 @@ TOOLS: dict[str, ToolSpec] = {
             arguments=types.DeleteFile,
             kind=ToolKind.EDIT,
             paths=("path",),
-            writes=("path",),
         ),
         ToolSpec(
             name="move_file",
@@ -130,7 +129,6 @@ TOOLS: dict[str, ToolSpec] = {
             arguments=types.MoveFile,
             kind=ToolKind.EDIT,
             paths=("from", "to"),
-            writes=("from", "to"),
         ),
         ToolSpec(
             name="execute_command",

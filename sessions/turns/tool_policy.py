@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from agents import approvals, policy
 from agents import plans as planning
-from agents.policy import Decision, Mode, Rule, Verdict
+from agents.policy import Mode, PolicyDecision, Rule, Verdict
 from agents.roles import Role, role_of
 from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, RunsOn
 from llm.types import ModelToolCall
@@ -70,16 +70,18 @@ def evaluate(
     rows = []
     for call in calls:
         if call.id in broken:
-            decision = Decision(verdict=Verdict.DENY, rule="arguments", reason=broken[call.id].removeprefix("Error: "))
+            decision = PolicyDecision(
+                verdict=Verdict.DENY, rule="arguments", reason=broken[call.id].removeprefix("Error: ")
+            )
         elif subtask and call.name in PLANNING_TOOLS:
-            decision = Decision(verdict=Verdict.DENY, rule="plan", reason=NOT_IN_A_PLAN.format(tool=call.name))
+            decision = PolicyDecision(verdict=Verdict.DENY, rule="plan", reason=NOT_IN_A_PLAN.format(tool=call.name))
         else:
             decision = _decide(call, role, session, rules, offered)
         rows.append(_row(call, agent, decision))
     return rows
 
 
-def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> Decision:
+def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> PolicyDecision:
     """Return the decision about a call with edited arguments. A user cannot allow what the policy denies."""
     role = role_of(call.agent)
     edited = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
@@ -96,20 +98,20 @@ def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     ]
 
 
-def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule], offered: list[str]) -> Decision:
+def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule], offered: list[str]) -> PolicyDecision:
     agents = agents_for(call.name, role)
     decision = policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
     if call.name == CREATE_PLAN and decision.verdict is not Verdict.DENY:
         try:
             planning.parse(decision.arguments, agents=agents)
         except planning.PlanError as error:
-            return Decision(verdict=Verdict.DENY, rule="plan", reason=str(error), arguments=decision.arguments)
+            return PolicyDecision(verdict=Verdict.DENY, rule="plan", reason=str(error), arguments=decision.arguments)
         # The author of a rule for all tools did not think of plans.
         return replace(decision, verdict=Verdict.ASK)
     return decision
 
 
-def _row(call: ModelToolCall, agent: str, decision: Decision) -> ToolCall:
+def _row(call: ModelToolCall, agent: str, decision: PolicyDecision) -> ToolCall:
     arguments = decision.arguments or call.arguments
     row = ToolCall(call_id=call.id, tool=call.name[:128], arguments=arguments, agent=agent, rule=decision.rule)
     row.digest = approvals.digest(call.name, arguments)

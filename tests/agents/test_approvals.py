@@ -1,4 +1,4 @@
-"""An approval covers exactly what was shown."""
+"""An approval covers exactly the call that the user saw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which command lines may run unasked. Each string of OPAQUE must wait for a person in every mode but the last.
+"""Which command lines may run without approval. Each string of OPAQUE needs approval in every mode.
 
 No shell may see more in an accepted text than we do: the last tests ask a real one.
 """

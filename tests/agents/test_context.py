@@ -1,4 +1,4 @@
-"""What a model is shown when a conversation is longer than it can read."""
+"""What a model gets of a conversation that is longer than its window."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def long_history(turns: int = 6, output: int = 400) -> list[ModelMessage]:
 
 
 def assert_whole(messages: Sequence[ModelMessage]) -> None:
-    """Check what providers insist on: each result behind its call, each call with all of its results."""
+    """Check what providers require: each result follows its call, each call has all of its results."""
     open_calls: list[str] = []
     for message in messages:
         if message.role == "tool":

@@ -1,4 +1,4 @@
-"""Which paths of the model are passed on. A client joins them to its root under the rules of its own system."""
+"""Which paths of a model are accepted. A client joins them to its root under the rules of its own system."""
 
 from __future__ import annotations
 

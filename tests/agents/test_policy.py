@@ -1,4 +1,4 @@
-"""What runs unasked, what waits for a person, what is refused. Alice owns the session; a model cannot."""
+"""Which calls run, which need approval, which are refused. Alice owns the session; the model does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.policy import Decision, Effect, Mode, Rule, Verdict, decide
+from agents.policy import Effect, Mode, PolicyDecision, Rule, Verdict, decide
 from agents.roles import ROLES, Role, routed_roles
 from agents.tools import TOOLS, ToolKind
 from llm.types import ModelToolCall
@@ -31,12 +31,12 @@ def judge(
     mode: Mode = Mode.ASK,
     rules: list[Rule] | None = None,
     **more: Any,
-) -> Decision:
+) -> PolicyDecision:
     call = ModelToolCall(id="c", name=name, arguments=VALID[name] if arguments is None else arguments)
     return decide(call, role=role, mode=mode, rules=rules or [], agents=AGENTS, **more)
 
 
-def run(command: str, **more: Any) -> Decision:
+def run(command: str, **more: Any) -> PolicyDecision:
     arguments: dict[str, Any] = {"command": command, **{key: more.pop(key) for key in ("cwd", "shell") if key in more}}
     return judge("execute_command", arguments, **more)
 

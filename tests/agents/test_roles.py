@@ -1,4 +1,4 @@
-"""Roles are files: what a good one gives, and what is said of a bad one."""
+"""Roles are files: valid ones, and the errors for invalid ones."""
 
 from __future__ import annotations
 

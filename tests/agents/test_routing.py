@@ -1,4 +1,4 @@
-"""Who gets a message, in English and Russian, with a model and without one."""
+"""Which agent gets a message, in English and Russian, with a model and without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the estimate is: texts with the largest count that three real tokenizers gave for them.
+"""Accuracy of the estimate, on texts with the largest count of three real tokenizers.
 
 Counted once with OpenAI's cl100k and o200k (tiktoken) and Anthropic's published tokenizer.
 """

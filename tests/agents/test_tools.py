@@ -1,4 +1,4 @@
-"""The tools: what a model is told of them, and what it hears when it calls them wrongly."""
+"""Descriptions of tools for models, and the errors for invalid calls."""
 
 from __future__ import annotations
 

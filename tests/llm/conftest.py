@@ -1,4 +1,4 @@
-"""What the tests of models share: a recorded server, and both ways to reach it."""
+"""Fixtures for tests of models: a recorded server, and both ways to call it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.llm.recorded import Recorded, recorded
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorded]:
-    """A server of OpenAI's kind, which models named `openai/…` are asked at. It has no key."""
+    """An OpenAI-compatible server for models named `openai/…`. It needs no key."""
     async with recorded() as it:
         monkeypatch.setenv("OPENAI_API_BASE", it.url)
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -24,7 +24,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorded]:
 
 @pytest.fixture(params=["direct", "litellm"])
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Each of the two ways to a provider of OpenAI's kind."""
+    """Each of the two ways to call an OpenAI-compatible provider."""
     if request.param == "litellm":
         file = tmp_path / "models.toml"
         file.write_text('[providers.openai]\napi_base = "http://unused"\nthrough_litellm = ["*"]\n')

@@ -1,4 +1,4 @@
-"""A model's server that plays what it is given, byte for byte, over real HTTP, and keeps what it was sent.
+"""A model server that plays given bytes over real HTTP, and keeps the requests that it received.
 
 It lives in the event loop of the test. A play is a list of what happens: bytes are sent as one piece, numbers are
 seconds of silence, RESET breaks the connection. A play that ends ends the response cleanly.
@@ -21,7 +21,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(slots=True)
 class Play:
-    """What one request is answered with."""
+    """The response to one request."""
 
     steps: list[Step] = field(default_factory=list)
     status: int = 200
@@ -38,7 +38,7 @@ class Post:
 
 
 class Recorded:
-    """Answers request after request with the plays, the last one again and again."""
+    """Answers each request with the next play, and all further ones with the last."""
 
     def __init__(self) -> None:
         self.plays: list[Play] = []
@@ -109,7 +109,7 @@ class Recorded:
         return True
 
     async def _silence(self, reader: asyncio.StreamReader, seconds: float) -> None:
-        """Wait; a client sends nothing before its answer is complete, so what can be read is its going away."""
+        """Wait. A client sends nothing before its answer is complete, so anything to read means that it has left."""
         self.silent.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Retry, fallback and what is told of each call, however it ends."""
+"""Retry, fallback and the record of each call, however it ends."""
 
 from __future__ import annotations
 

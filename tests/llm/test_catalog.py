@@ -1,4 +1,4 @@
-"""The catalog: what ships with it, what an operator adds, and what is said of a file that cannot be used."""
+"""The catalog: its built-in file, an operator's additions, and the errors for invalid files."""
 
 from __future__ import annotations
 

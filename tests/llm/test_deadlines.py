@@ -1,4 +1,4 @@
-"""The limits on one call, where time is short. Margins are wide: only what is silent is ever too late here."""
+"""The limits on one call, with short times. Margins are wide, so that only a silent model is ever too late."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_slow_reader_is_not_a_silent_model() -> None:
 
 @pytest.mark.parametrize("order", ["stop first", "limit first"])
 async def test_a_cancellation_at_the_deadline_stays_a_cancellation(order: str) -> None:
-    """Its task is cancelled twice in one moment, and once by somebody who has to be obeyed."""
+    """The task is cancelled twice at the same moment; the cancellation from outside must win."""
     model, loop = Model(0), asyncio.get_running_loop()
 
     async def read() -> None:

@@ -1,4 +1,4 @@
-"""What we read of a provider of OpenAI's kind is what LiteLLM reads, and more where LiteLLM cannot."""
+"""Calling an OpenAI-compatible provider directly gives what LiteLLM gives, and more where LiteLLM cannot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def failure(request: ModelRequest = REQUEST) -> ModelError:
 
 
 def both() -> list[bytes]:
-    """Two calls whose pieces come in turn."""
+    """Two calls with interleaved pieces."""
     first, second = tool_call("a", "{}", call_id="x"), tool_call("b", '{"n"', ": 1}", index=1, call_id="y")
     return [first[0], second[0], first[1], *second[1:]]
 

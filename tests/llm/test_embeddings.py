@@ -1,4 +1,4 @@
-"""What is told of calls for embeddings, however they end."""
+"""The records of calls for embeddings, however they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A caller's own key and address: what goes there is theirs alone, and a worker connects to nothing of the inside."""
+"""A caller's own key and address: it gets only the caller's data, and a worker connects to no internal address."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def embed(endpoint: Endpoint | None, model: str = "openai/fake") -> None:
 
 @pytest.fixture
 def _canary(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator's keys, wherever a library might look for them."""
+    """The operator's keys, in every place where a library might look for them."""
     for name in ("OPENAI_API_KEY", "OPENAI_ORGANIZATION", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "HOSTED_VLLM_API_KEY"):
         monkeypatch.setenv(name, CANARY)
 
@@ -208,7 +208,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: 
 
 
 async def test_the_certificate_is_that_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handshake asks for the name, though the connection goes to a number; nobody here has its certificate."""
+    """The handshake asks for the name although the connection goes to an IP address. It is refused here."""
     asked: list[str | None] = []
 
     async def lookup(host: str, port: int, **_: Any) -> list[Any]:

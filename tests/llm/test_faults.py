@@ -1,4 +1,4 @@
-"""Whatever a provider does: what was shown belongs to one call, no half tool call is a call, and each request counts.
+"""Whatever a provider does, the output comes from one call, incomplete tool calls do not count, and each request does.
 
 The eleven ways of a provider that were measured (docs/models.md), each for an answer in words, for one that asks for a
 tool, and for the answer after the tool's result; read by ourselves, and through LiteLLM.
@@ -27,7 +27,7 @@ ASKED = ModelMessage(role="user", content="What is in it?")
 
 @dataclass(slots=True)
 class Heard:
-    """What came of one step."""
+    """The result of one step."""
 
     shown: str = ""
     finished: StepFinished | None = None

@@ -1,4 +1,4 @@
-"""LiteLLM's errors, as they come before any provider is asked. What providers do is in tests/live/test_journeys.py."""
+"""LiteLLM's errors before any request. tests/live/test_journeys.py tests what providers do."""
 
 from __future__ import annotations
 

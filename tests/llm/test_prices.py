@@ -1,4 +1,4 @@
-"""What calls may cost: never less than they do, so that what was reserved for one is enough."""
+"""The bound on a call's cost is never below the cost, so that a reservation always suffices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EventReader are the same wherever the network cuts them."""
+"""Events are the same wherever the network cuts them."""
 
 from __future__ import annotations
 
