@@ -13,10 +13,9 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
 from sessions import broker
-from sessions.admin.display import badge, block, conversation_link, pretty, shorten, text_column
+from sessions.admin.display import badge, block, column, pretty, shorten, text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin, SearchableAdmin
 from sessions.errors import ToolCallRejected
@@ -68,29 +67,12 @@ class ApprovalAdmin(SearchableAdmin):
                 broker.enqueue_turn(change.ready)
         self.message_user(request, f"Approvals answered: {count}.")
 
-    @admin.display(description="status")
-    def state(self, approval: Approval) -> SafeString:
-        return badge(approval.status)
-
-    @admin.display(description="tool")
-    def the_tool(self, approval: Approval) -> str:
-        return shorten(approval.call.tool)
-
-    @admin.display(description="reason for approval")
-    def why(self, approval: Approval) -> str:
-        return f"{shorten(approval.call.reason)} ({shorten(approval.call.rule)})"
-
-    @admin.display(description="arguments")
-    def arguments_block(self, approval: Approval) -> SafeString:
-        return block(pretty(approval.call.arguments))
-
-    @admin.display(description="session")
-    def conversation_of(self, row: Approval) -> SafeString:
-        return conversation_link(row.call.turn.session)
-
-    @admin.display(description="owner")
-    def owner_of(self, row: Approval) -> str:
-        return shorten(row.call.turn.session.owner.get_username())
+    state = column("status", lambda approval: badge(approval.status))
+    the_tool = column("tool", lambda approval: shorten(approval.call.tool))
+    why = column(
+        "reason for approval", lambda approval: f"{shorten(approval.call.reason)} ({shorten(approval.call.rule)})"
+    )
+    arguments_block = column("arguments", lambda approval: block(pretty(approval.call.arguments)))
 
 
 class PolicyRuleAdmin(ReadOnlyAdmin):

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 
-from sessions.admin.display import shorten
+from sessions.admin.display import column, shorten
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin
 from sessions.models import Budget
@@ -64,6 +64,4 @@ class BudgetAdmin(ReadOnlyAdmin):
             return f"session {shorten(budget.session)}"
         return f"API key {budget.api_key}" if budget.api_key else f"user {shorten(budget.owner)}"
 
-    @admin.display(description="spent (US dollars)")
-    def spending(self, budget: Budget) -> str:
-        return f"{budget.spending(timezone.now()).normalize():f}"
+    spending = column("spent (US dollars)", lambda budget: f"{budget.spending(timezone.now()).normalize():f}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
-from sessions.admin.display import badge, block, conversation_link, pretty, shorten, text_column
+from sessions.admin.display import badge, block, column, pretty, shorten, text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Completion
@@ -40,29 +38,10 @@ class CompletionAdmin(SearchableAdmin):
         rows: QuerySet[Completion] = super().get_queryset(request)
         return rows.defer("messages", "tools", "options", "result")
 
-    @admin.display(description="session")
-    def conversation_of(self, row: Completion) -> SafeString:
-        return conversation_link(row.turn.session)
-
-    @admin.display(description="owner")
-    def owner_of(self, row: Completion) -> str:
-        return shorten(row.turn.session.owner.get_username())
-
-    @admin.display(description="status")
-    def state(self, row: Completion) -> SafeString:
-        return badge(row.turn.status)
-
-    @admin.display(description="messages")
-    def messages_block(self, row: Completion) -> SafeString:
-        return block(pretty([_with_short_images(each) for each in row.messages]))
-
-    @admin.display(description="tools")
-    def tools_block(self, row: Completion) -> SafeString:
-        return block(pretty(row.tools) if row.tools else "")
-
-    @admin.display(description="options")
-    def options_block(self, row: Completion) -> SafeString:
-        return block(pretty(row.options) if row.options else "")
+    state = column("status", lambda row: badge(row.turn.status))
+    messages_block = column("messages", lambda row: block(pretty([_with_short_images(each) for each in row.messages])))
+    tools_block = column("tools", lambda row: block(pretty(row.tools) if row.tools else ""))
+    options_block = column("options", lambda row: block(pretty(row.options) if row.options else ""))
 
 
 def _with_short_images(message: object) -> object:

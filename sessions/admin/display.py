@@ -103,11 +103,13 @@ def conversation_link(session: Session) -> SafeString:
     return format_html('<a href="{}"><bdi>{}</bdi></a>', url, shorten(session, 60))
 
 
-def text_column(column: str) -> Callable[[Any, Any], SafeString]:
+def column(description: str, show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return an admin method that shows something of a row."""
+    return admin.display(description=description)(lambda _admin, row: show(row))
+
+
+def text_column(name: str) -> Callable[[Any, Any], Any]:
     """Return an admin method that shows a column of foreign text."""
-
-    @admin.display(description=column.replace("_", " "))
-    def show(_admin: Any, row: Any) -> SafeString:
-        return format_html("<bdi>{}</bdi>", escape_controls(getattr(row, column)) or "–")
-
-    return show
+    return column(
+        name.replace("_", " "), lambda row: format_html("<bdi>{}</bdi>", escape_controls(getattr(row, name)) or "–")
+    )

@@ -10,9 +10,8 @@ import json
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
-from sessions.admin.display import block, format_utc, pretty, shorten
+from sessions.admin.display import block, column, format_utc, pretty, shorten
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Event
@@ -37,10 +36,7 @@ class EventAdmin(SearchableAdmin):
         # Not an age: the time between two events matters.
         return format_utc(event.created_at)
 
-    @admin.display(description="payload")
-    def summary(self, event: Event) -> SafeString:
-        return format_html("<bdi>{}</bdi>", shorten(json.dumps(event.payload, ensure_ascii=False)))
-
-    @admin.display(description="payload")
-    def payload_block(self, event: Event) -> SafeString:
-        return block(pretty(event.payload))
+    summary = column(
+        "payload", lambda event: format_html("<bdi>{}</bdi>", shorten(json.dumps(event.payload, ensure_ascii=False)))
+    )
+    payload_block = column("payload", lambda event: block(pretty(event.payload)))

@@ -12,7 +12,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import age
+from sessions.admin.display import age, column
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Image
 
@@ -31,13 +31,8 @@ class ImageAdmin(SearchableAdmin):
         rows: QuerySet[Image] = super().get_queryset(request)
         return rows.defer("data")
 
-    @admin.display(description="uploaded")
-    def upload_age(self, image: Image) -> SafeString:
-        return age(image.uploaded_at)
-
-    @admin.display(description="size")
-    def bytes(self, image: Image) -> str:
-        return filesizeformat(image.size)
+    upload_age = column("uploaded", lambda image: age(image.uploaded_at))
+    bytes = column("size", lambda image: filesizeformat(image.size))
 
     @admin.display(description="image")
     def picture(self, image: Any) -> SafeString:

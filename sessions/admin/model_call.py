@@ -6,9 +6,8 @@ A row outlives its session and holds no text of it.
 from __future__ import annotations
 
 from django.contrib import admin
-from django.utils.safestring import SafeString
 
-from sessions.admin.display import badge, conversation_link, format_duration, shorten, text_column
+from sessions.admin.display import badge, column, format_duration, shorten, text_column
 from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import ModelCall
@@ -32,31 +31,17 @@ class ModelCallAdmin(SearchableAdmin):
     the_model = text_column("model")
     the_agent = text_column("agent")
 
-    @admin.display(description="session")
-    def conversation_of(self, row: ModelCall) -> SafeString | str:
-        return conversation_link(row.session) if row.session else "deleted"
-
     @admin.display(description="owner")
     def owner_of(self, row: ModelCall) -> str:
         return shorten(row.owner.get_username())
 
-    @admin.display(description="outcome")
-    def state(self, call: ModelCall) -> SafeString:
-        return badge(call.outcome)
-
-    @admin.display(description="tokens in / out")
-    def tokens(self, call: ModelCall) -> str:
-        return f"{call.input_tokens} / {call.output_tokens}"
-
-    @admin.display(description="cost (US dollars)")
-    def dollars(self, call: ModelCall) -> str:
-        return "–" if call.cost is None else f"{call.cost:f}"
+    state = column("outcome", lambda call: badge(call.outcome))
+    tokens = column("tokens in / out", lambda call: f"{call.input_tokens} / {call.output_tokens}")
+    dollars = column("cost (US dollars)", lambda call: "–" if call.cost is None else f"{call.cost:f}")
 
     @admin.display(description="first token after")
     def first_token(self, call: ModelCall) -> str:
         after = call.first_token_after
         return "–" if after is None else format_duration(call.started_at, call.started_at + after)
 
-    @admin.display(description="duration")
-    def call_duration(self, call: ModelCall) -> str:
-        return format_duration(call.started_at, call.started_at + call.duration)
+    call_duration = column("duration", lambda call: format_duration(call.started_at, call.started_at + call.duration))

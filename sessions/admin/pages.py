@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -98,13 +99,18 @@ class SearchableAdmin(ReadOnlyAdmin):
         ids: list[Any] = [(path, row_id) for path in self.id_paths]
         return queryset.filter(Q.create(ids, connector=Q.OR)), False
 
+    def session_of(self, row: Any) -> Any:
+        """Return the session that a row belongs to."""
+        return attrgetter(self.session_path.replace("__", "."))(row)
+
     @admin.display(description="session")
     def conversation_of(self, row: Any) -> SafeString | str:
-        return conversation_link(row.session)
+        session = self.session_of(row)
+        return conversation_link(session) if session else "deleted"
 
     @admin.display(description="owner")
     def owner_of(self, row: Any) -> str:
-        return shorten(row.session.owner.get_username())
+        return shorten(self.session_of(row).owner.get_username())
 
     @admin.display(description="turn")
     def turn_of(self, row: Any) -> SafeString | str:

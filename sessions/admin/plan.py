@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from sessions.admin.display import (
     badge,
     block,
-    conversation_link,
+    column,
     escape_controls,
     format_duration,
     format_utc,
@@ -19,7 +19,7 @@ from sessions.admin.display import (
 )
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
-from sessions.models import Plan, SubTask, ToolCall
+from sessions.models import Plan, ToolCall
 
 
 class PlanAdmin(SearchableAdmin):
@@ -33,26 +33,11 @@ class PlanAdmin(SearchableAdmin):
         *("created_at", "approved_at", "finished_at"),
     )
     the_agent = text_column("agent")
-
-    @admin.display(description="status")
-    def state(self, plan: Plan) -> SafeString:
-        return badge(plan.status)
-
-    @admin.display(description="goal")
-    def the_goal(self, plan: Plan) -> str:
-        return shorten(plan.goal) or "–"
-
-    @admin.display(description="goal")
-    def goal_block(self, plan: Plan) -> SafeString:
-        return block(escape_controls(plan.goal))
-
-    @admin.display(description="duration")
-    def duration(self, plan: Plan) -> str:
-        return format_duration(plan.approved_at, plan.finished_at)
-
-    @admin.display(description="proposal")
-    def proposal(self, plan: Plan) -> SafeString:
-        return link(ToolCall(pk=plan.call_id), "call")
+    state = column("status", lambda plan: badge(plan.status))
+    the_goal = column("goal", lambda plan: shorten(plan.goal) or "–")
+    goal_block = column("goal", lambda plan: block(escape_controls(plan.goal)))
+    duration = column("duration", lambda plan: format_duration(plan.approved_at, plan.finished_at))
+    proposal = column("proposal", lambda plan: link(ToolCall(pk=plan.call_id), "call"))
 
     @admin.display(description="sub-tasks")
     def subtasks_block(self, plan: Plan) -> SafeString:
@@ -93,43 +78,11 @@ class SubTaskAdmin(SearchableAdmin):
     the_key = text_column("key")
     the_agent = text_column("agent")
     the_estimated_time = text_column("estimated_time")
-
-    @admin.display(description="started (UTC)")
-    def start(self, row: SubTask) -> str:
-        return format_utc(row.started_at) if row.started_at else "–"
-
-    @admin.display(description="status")
-    def state(self, row: SubTask) -> SafeString:
-        return badge(row.status)
-
-    @admin.display(description="description")
-    def excerpt(self, row: SubTask) -> str:
-        return shorten(row.description)
-
-    @admin.display(description="description")
-    def description_block(self, row: SubTask) -> SafeString:
-        return block(escape_controls(row.description))
-
-    @admin.display(description="dependencies")
-    def dependencies_block(self, row: SubTask) -> SafeString:
-        return block(pretty(row.dependencies))
-
-    @admin.display(description="result")
-    def result_block(self, row: SubTask) -> SafeString:
-        return block(escape_controls(row.result))
-
-    @admin.display(description="duration")
-    def duration(self, row: SubTask) -> str:
-        return format_duration(row.started_at, row.finished_at)
-
-    @admin.display(description="plan")
-    def plan_of(self, row: SubTask) -> SafeString:
-        return link(row.plan, "plan")
-
-    @admin.display(description="session")
-    def conversation_of(self, row: SubTask) -> SafeString:
-        return conversation_link(row.plan.session)
-
-    @admin.display(description="owner")
-    def owner_of(self, row: SubTask) -> str:
-        return shorten(row.plan.session.owner.get_username())
+    start = column("started (UTC)", lambda row: format_utc(row.started_at) if row.started_at else "–")
+    state = column("status", lambda row: badge(row.status))
+    excerpt = column("description", lambda row: shorten(row.description))
+    description_block = column("description", lambda row: block(escape_controls(row.description)))
+    dependencies_block = column("dependencies", lambda row: block(pretty(row.dependencies)))
+    result_block = column("result", lambda row: block(escape_controls(row.result)))
+    duration = column("duration", lambda row: format_duration(row.started_at, row.finished_at))
+    plan_of = column("plan", lambda row: link(row.plan, "plan"))

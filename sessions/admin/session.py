@@ -15,7 +15,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from sessions.admin.conversation import conversation_page
-from sessions.admin.display import age, badge, conversation_link, shorten, text_column
+from sessions.admin.display import age, badge, column, conversation_link, shorten, text_column
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
@@ -56,25 +56,15 @@ class SessionAdmin(SearchableAdmin):
             token_count=Subquery(tokens.values("tokens")),
         )
 
-    @admin.display(description="session")
-    def name(self, session: Session) -> SafeString:
-        return conversation_link(session)
+    name = column("session", conversation_link)
 
     @admin.display(description="last used", ordering="updated_at")
     def last_use(self, session: Session) -> SafeString:
         return age(session.updated_at)
 
-    @admin.display(description="newest turn")
-    def newest_turn(self, session: Any) -> SafeString | str:
-        return badge(session.newest_status) if session.newest_status else "–"
-
-    @admin.display(description="turns")
-    def turn_count(self, session: Any) -> int:
-        return session.turn_count or 0
-
-    @admin.display(description="tokens")
-    def tokens(self, session: Any) -> int:
-        return session.token_count or 0
+    newest_turn = column("newest turn", lambda session: badge(session.newest_status) if session.newest_status else "–")
+    turn_count = column("turns", lambda session: session.turn_count or 0)
+    tokens = column("tokens", lambda session: session.token_count or 0)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user is a superuser. Users have a right to ask for deletion."""

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from sessions.admin.display import (
     badge,
     block,
-    conversation_link,
+    column,
     escape_controls,
     format_duration,
     image_links,
@@ -25,7 +25,7 @@ from sessions.admin.display import (
 )
 from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter, ToolFilter
 from sessions.admin.pages import SearchableAdmin
-from sessions.models import Message, ToolCall, Turn
+from sessions.models import Turn
 
 
 class TurnAdmin(SearchableAdmin):
@@ -73,22 +73,10 @@ class TurnAdmin(SearchableAdmin):
     the_model = text_column("model")
     the_worker = text_column("worker")
     the_error = text_column("error")
-
-    @admin.display(description="status")
-    def state(self, turn: Turn) -> SafeString:
-        return badge(turn.status)
-
-    @admin.display(description="tokens in / out")
-    def tokens(self, turn: Turn) -> str:
-        return f"{turn.input_tokens} / {turn.output_tokens}"
-
-    @admin.display(description="first token after")
-    def first_token(self, turn: Turn) -> str:
-        return format_duration(turn.created_at, turn.first_token_at)
-
-    @admin.display(description="duration")
-    def duration(self, turn: Turn) -> str:
-        return format_duration(turn.created_at, turn.finished_at or timezone.now())
+    state = column("status", lambda turn: badge(turn.status))
+    tokens = column("tokens in / out", lambda turn: f"{turn.input_tokens} / {turn.output_tokens}")
+    first_token = column("first token after", lambda turn: format_duration(turn.created_at, turn.first_token_at))
+    duration = column("duration", lambda turn: format_duration(turn.created_at, turn.finished_at or timezone.now()))
 
     @admin.display(description="events")
     def events(self, turn: Turn) -> SafeString:
@@ -131,26 +119,14 @@ class MessageAdmin(SearchableAdmin):
     )
     the_tool_call_id = text_column("tool_call_id")
     the_client_message_id = text_column("client_message_id")
-
-    @admin.display(description="text")
-    def excerpt(self, message: Message) -> SafeString:
-        return format_html("<bdi>{}</bdi>", shorten(message.content) or "–")
-
-    @admin.display(description="text")
-    def text(self, message: Message) -> SafeString:
-        return block(escape_controls(message.content))
-
-    @admin.display(description="images")
-    def images_row(self, message: Message) -> SafeString | str:
-        return image_links(message)
-
-    @admin.display(description="tool calls")
-    def calls(self, message: Message) -> SafeString:
-        return block(pretty(message.tool_calls) if message.tool_calls else "")
-
-    @admin.display(description="interrupted")
-    def interruption(self, message: Message) -> SafeString | str:
-        return format_html("yes, the turn: {}", badge(message.turn.status)) if message.interrupted else "no"
+    excerpt = column("text", lambda message: format_html("<bdi>{}</bdi>", shorten(message.content) or "–"))
+    text = column("text", lambda message: block(escape_controls(message.content)))
+    images_row = column("images", image_links)
+    calls = column("tool calls", lambda message: block(pretty(message.tool_calls) if message.tool_calls else ""))
+    interruption = column(
+        "interrupted",
+        lambda message: format_html("yes, the turn: {}", badge(message.turn.status)) if message.interrupted else "no",
+    )
 
 
 class ToolCallAdmin(SearchableAdmin):
@@ -188,27 +164,7 @@ class ToolCallAdmin(SearchableAdmin):
     the_call_id = text_column("call_id")
     the_agent = text_column("agent")
     the_rule = text_column("rule")
-
-    @admin.display(description="session")
-    def conversation_of(self, row: ToolCall) -> SafeString:
-        return conversation_link(row.turn.session)
-
-    @admin.display(description="owner")
-    def owner_of(self, row: ToolCall) -> str:
-        return shorten(row.turn.session.owner.get_username())
-
-    @admin.display(description="status")
-    def state(self, call: ToolCall) -> SafeString:
-        return badge(call.status)
-
-    @admin.display(description="duration")
-    def duration(self, call: ToolCall) -> str:
-        return format_duration(call.created_at, call.finished_at)
-
-    @admin.display(description="arguments")
-    def arguments_block(self, call: ToolCall) -> SafeString:
-        return block(pretty(call.arguments))
-
-    @admin.display(description="result")
-    def result_block(self, call: ToolCall) -> SafeString:
-        return block(pretty_text(call.result))
+    state = column("status", lambda call: badge(call.status))
+    duration = column("duration", lambda call: format_duration(call.created_at, call.finished_at))
+    arguments_block = column("arguments", lambda call: block(pretty(call.arguments)))
+    result_block = column("result", lambda call: block(pretty_text(call.result)))
