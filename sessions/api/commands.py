@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -52,6 +52,17 @@ async def store_timeout() -> AsyncIterator[float]:
     deadline = time.monotonic() + STORE_TIMEOUT_SECONDS
     async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
         yield deadline
+
+
+async def store_change(
+    lookup: Awaitable[Session], verb: Callable[..., Change], *arguments: Any, **options: Any
+) -> Change:
+    """Run a verb on the session that `lookup` returns, and announce the change. Raises TimeoutError, too."""
+    async with store_timeout() as deadline:
+        session = await lookup
+        change = await in_thread(verb)(session.pk, *arguments, **options, deadline=deadline)
+    announce(change)
+    return change
 
 
 async def handle_message(

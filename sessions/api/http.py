@@ -1,8 +1,9 @@
-"""What the HTTP APIs share: the caller's own things, and how a stream is answered."""
+"""The HTTP APIs' common parts: error schemas, the caller's session, streamed responses."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from typing import cast
 
@@ -24,24 +25,27 @@ class ErrorOut(Schema):
     error_code: str
 
 
-#: What PostgreSQL's bigint can hold.
-MAX_NUMBER = 2**63 - 1
+class Deleted(Schema):
+    """The id of what was deleted."""
+
+    id: uuid.UUID
+    status: str = "deleted"
 
 
-#: More rows than anybody has.
-MAX_OFFSET = 10**9
-
-
+#: PostgreSQL's largest bigint.
+MAX_EVENT_NUMBER = 2**63 - 1
+#: PostgreSQL refuses offsets above a bigint; no owner has this many rows.
+MAX_OFFSET_ROWS = 10**9
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 
 def owner(request: HttpRequest) -> AbstractBaseUser:
-    """Return the user that the API's authentication has found."""
+    """Return the user whom the API has authenticated."""
     return cast(AbstractBaseUser, request.auth)  # type: ignore[attr-defined]
 
 
-async def owned(request: HttpRequest, key: str) -> Session:
-    """Return the caller's session with this name; somebody else's looks exactly like a missing one."""
+async def session_of(request: HttpRequest, key: str) -> Session:
+    """Return the caller's session with this key. Another user's session looks like a missing one."""
     session = await in_thread(owned_session)(owner(request).pk, key)
     if session is None:
         raise no_session(key)
@@ -60,12 +64,12 @@ def no_session(key: str) -> NotFound:
 
 
 def writable_of(request: HttpRequest) -> asyncio.Event | None:
-    """Return the event that is set while the client reads; only `codelab.web_server` has one."""
+    """Return the event that is set while the client reads, None outside of `codelab.web_server`."""
     writable: asyncio.Event | None = getattr(request, "scope", {}).get("writable")
     return writable
 
 
 def streamed(lines: AsyncGenerator[str], content_type: str) -> StreamingHttpResponse:
-    """Return an answer whose lines are sent as they come, past caches and the buffers of proxies."""
+    """Return a response that sends each line at once: neither caches nor proxies keep it back."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

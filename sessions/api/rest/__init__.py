@@ -1,7 +1,6 @@
-"""REST: sessions and messages, agents, approvals, tool calls, images, rules, settings, usage, models, budgets, keys.
+"""The REST API. Every look-up is by owner.
 
-Everything is looked up through its owner. A session's name may have slashes, so the deeper paths are mounted before
-those of a session.
+A session's key may contain slashes, so the paths below a session are mounted before those of the session itself.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from sessions.api.rest import (
     provider_keys,
     rules,
     sessions,
-    settings,
     tool_calls,
     usage,
 )
 
 router = Router()
-for _part in (agents, approvals, tool_calls, images, rules, settings, usage, models, budgets, provider_keys, sessions):
+for _part in (agents, approvals, tool_calls, images, rules, usage, models, budgets, provider_keys, sessions):
     router.add_router("", _part.router)

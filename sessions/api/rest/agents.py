@@ -1,4 +1,4 @@
-"""The agents there are, which one a session has, and giving it another one."""
+"""Lists agents, returns a session's agent and switches it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from ninja import Field, Router, Schema
 
 from agents.roles import ROLES, Role
 from sessions.api.commands import announce, store_timeout
-from sessions.api.http import ERRORS, owned, require_clean
-from sessions.api.rest import serializers
+from sessions.api.http import ERRORS, require_clean, session_of
+from sessions.api.rest import history
 from sessions.api.rest.schemas import Switch
 from sessions.database import in_thread
-from sessions.models import Session
 from sessions.turns.current_agent import choose_agent
 
 router = Router(tags=["agents"])
 
-#: The name of the session may have slashes in it.
+#: A session's key may contain slashes.
 ONE = "/agents/{path:session_id}"
 
 
 class AgentOut(Schema):
-    """An agent, as the original describes it; `emoji` is in its documents."""
+    """An agent, with the fields of the original service and an `emoji`."""
 
-    type: str
-    name: str
+    type: str = Field(alias="name")
+    name: str = Field(alias="title")
     description: str
-    allowed_tools: list[str]
+    allowed_tools: list[str] = Field(alias="tools")
     has_file_restrictions: bool
-    file_patterns: list[str] = Field(description="The files that it may change.")
+    file_patterns: list[str] = Field(alias="writes", description="The files that it may change.")
     emoji: str
+
+    @staticmethod
+    def resolve_has_file_restrictions(role: Role) -> bool:
+        return "**" not in role.writes
 
 
 class AgentList(Schema):
@@ -53,7 +56,7 @@ class AgentContext(Schema):
 
 
 class CurrentAgent(Schema):
-    """The original's server nests it in `context`, the original's editor reads it flat: both are there."""
+    """A session's agent. The original server nests the fields in `context`, the original editor reads them flat."""
 
     context: AgentContext
     session_id: str
@@ -63,24 +66,37 @@ class CurrentAgent(Schema):
 
 
 class SwitchIn(Schema):
-    """Who is to answer from here on."""
+    """The agent that answers from now on."""
 
     target_agent: str = Field(min_length=1, max_length=64)
     reason: str | None = Field(None, max_length=1000)
-    confidence: Any = Field(None, description="Sent by the original; it changes nothing.")
+    confidence: Any = Field(None, description="Accepted for the original clients, ignored.")
 
 
 @router.get("/agents", response={200: AgentList, **ERRORS})
-async def list_agents(request: HttpRequest) -> AgentList:
+async def list_agents(request: HttpRequest) -> dict[str, Any]:
     """List the agents."""
-    return AgentList(agents=[_agent(role) for role in ROLES.values()], total=len(ROLES))
+    return {"agents": list(ROLES.values()), "total": len(ROLES)}
 
 
 @router.get(f"{ONE}/current", response={200: CurrentAgent, **ERRORS})
 async def get_current_agent(request: HttpRequest, session_id: str) -> CurrentAgent:
     """Return which agent answers in a session."""
-    session = await owned(request, session_id)
-    return await in_thread(_current)(session)
+    session = await session_of(request, session_id)
+    switches = await in_thread(history.switches)(session)
+    fields: dict[str, Any] = {
+        "session_id": session.key,
+        "current_agent": session.current_agent,
+        "switch_count": len(switches),
+    }
+    context = AgentContext(
+        id=str(session.pk),
+        switch_history=switches,
+        last_switch_at=switches[-1]["timestamp"] if switches else None,
+        created_at=session.created_at,
+        **fields,
+    )
+    return CurrentAgent(context=context, agent_history=switches, **fields)
 
 
 @router.post(f"{ONE}/switch", response={200: CurrentAgent, **ERRORS})
@@ -88,41 +104,9 @@ async def switch_agent(request: HttpRequest, session_id: str, body: SwitchIn) ->
     """Let another agent answer from the next message on."""
     require_clean(body.reason or "", body.target_agent)
     async with store_timeout() as deadline:
-        session = await owned(request, session_id)
+        session = await session_of(request, session_id)
         if session.current_agent != body.target_agent:
             choose = in_thread(choose_agent)
             change = await choose(session.pk, body.target_agent, reason=body.reason, deadline=deadline)
             announce(change)
     return await get_current_agent(request, session_id)
-
-
-def _agent(role: Role) -> AgentOut:
-    return AgentOut(
-        type=role.name,
-        name=role.title,
-        description=role.description,
-        allowed_tools=list(role.tools),
-        has_file_restrictions="**" not in role.writes,
-        file_patterns=list(role.writes),
-        emoji=role.emoji,
-    )
-
-
-def _current(session: Session) -> CurrentAgent:
-    switches = serializers.switches(session)
-    context = AgentContext(
-        id=str(session.pk),
-        session_id=session.key,
-        current_agent=session.current_agent,
-        switch_count=len(switches),
-        switch_history=switches,
-        last_switch_at=switches[-1]["timestamp"] if switches else None,
-        created_at=session.created_at,
-    )
-    return CurrentAgent(
-        context=context,
-        session_id=session.key,
-        current_agent=session.current_agent,
-        switch_count=len(switches),
-        agent_history=switches,
-    )

@@ -1,4 +1,4 @@
-"""What waits for a person, and the answers: for a client that comes back, and for one without a socket."""
+"""Lists a session's pending approvals and stores decisions, for clients that reconnect or have no WebSocket."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from agents.tools import CREATE_PLAN
-from sessions.api.commands import announce, store_timeout
-from sessions.api.http import ERRORS, ErrorOut, owned, owner, require_clean
+from sessions.api.commands import store_change
+from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
 from sessions.errors import InvalidField
 from sessions.models import Approval, EventKind, Via
@@ -23,25 +23,37 @@ from sessions.turns.approvals import Decision
 router = Router(tags=["approvals"])
 
 ONE = "/sessions/{path:session_id}"
-ANSWERS = {**ERRORS, 409: ErrorOut}
-MANY = 100
+DECISION_ERRORS = {**ERRORS, 409: ErrorOut}
+MAX_BATCH_CALLS = 100
 
 
 class PendingApproval(Schema):
-    """A call that waits for an answer; nothing here is null, because the original's editor casts all of it."""
+    """A call that waits for an answer. No field is null, because the original editor casts all of them."""
 
-    request_id: uuid.UUID
+    request_id: uuid.UUID = Field(alias="pk")
     request_type: str
     subject: str
     details: dict[str, Any]
-    reason: str
+    reason: str = Field(alias="call.reason")
     created_at: datetime
     expires_at: datetime
-    call_id: str
-    tool_name: str
-    arguments: dict[str, Any]
-    agent: str
-    rule: str
+    call_id: str = Field(alias="call.call_id")
+    tool_name: str = Field(alias="call.tool")
+    arguments: dict[str, Any] = Field(alias="call.arguments")
+    agent: str = Field(alias="call.agent")
+    rule: str = Field(alias="call.rule")
+
+    @staticmethod
+    def resolve_request_type(row: Approval) -> str:
+        return "plan" if row.call.tool == CREATE_PLAN else "tool"
+
+    @staticmethod
+    def resolve_subject(row: Approval) -> str:
+        return row.call.tool
+
+    @staticmethod
+    def resolve_details(row: Approval) -> dict[str, Any]:
+        return {"arguments": row.call.arguments}
 
 
 class PendingApprovals(Schema):
@@ -50,28 +62,29 @@ class PendingApprovals(Schema):
     count: int
 
 
-class DecisionIn(Schema):
+class FeedbackIn(Schema):
+    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH, description="The text for the model.")
+    reason: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH, description="Another name for `feedback`.")
+
+
+class DecisionIn(FeedbackIn):
     """The answer to one call."""
 
     call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
     decision: Literal["approve", "edit", "reject"]
-    modified_arguments: dict[str, Any] | None = Field(None, description="With `edit`: what it is to run with.")
-    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH, description="What the model is told.")
-    reason: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH, description="The same, under another name.")
+    modified_arguments: dict[str, Any] | None = Field(None, description="With `edit`: the arguments to run it with.")
 
 
-class BatchIn(Schema):
-    """One answer for several calls: those that are named, or all."""
+class BatchIn(FeedbackIn):
+    """One answer for several calls: the named ones, or all."""
 
     decision: Literal["approve", "reject"]
-    call_ids: list[str] | None = Field(None, min_length=1, max_length=MANY)
-    all: bool = Field(False, description="Needed where no calls are named.")
-    feedback: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
-    reason: str | None = Field(None, max_length=MAX_FEEDBACK_LENGTH)
+    call_ids: list[str] | None = Field(None, min_length=1, max_length=MAX_BATCH_CALLS)
+    all: bool = Field(False, description="Required without `call_ids`.")
 
 
-class Decided(Schema):
-    """What was answered."""
+class DecisionOut(Schema):
+    """The calls that were answered."""
 
     status: str = "success"
     session_id: str
@@ -81,62 +94,58 @@ class Decided(Schema):
 
 
 @router.get(f"{ONE}/pending-approvals", response={200: PendingApprovals, **ERRORS})
-async def list_pending_approvals(request: HttpRequest, session_id: str, plans: bool = False) -> PendingApprovals:
-    """List the calls of a session that wait for an answer, the oldest first; plans only on demand."""
-    session = await owned(request, session_id)
-
-    def read() -> list[PendingApproval]:
-        rows = approvals.pending(session.pk)
-        # The original's editor would take a plan for a tool that it lacks, and answer with an error, which is a
-        # rejection: it gets plans by their frames.
-        return [_pending(row) for row in (rows if plans else rows.exclude(call__tool=CREATE_PLAN))]
-
-    found = await in_thread(read)()
-    return PendingApprovals(session_id=session.key, pending_approvals=found, count=len(found))
+async def list_pending_approvals(request: HttpRequest, session_id: str, plans: bool = False) -> dict[str, Any]:
+    """List a session's calls that wait for an answer, the oldest first; plans only with `plans`."""
+    session = await session_of(request, session_id)
+    rows = approvals.pending(session.pk)
+    if not plans:
+        # The original editor would take a plan for a tool that it lacks, and answer with an error, which rejects the
+        # plan. It receives plans as frames.
+        rows = rows.exclude(call__tool=CREATE_PLAN)
+    pending = await in_thread(list)(rows)
+    return {"session_id": session.key, "pending_approvals": pending, "count": len(pending)}
 
 
-@router.post(f"{ONE}/hitl-decision", response={200: Decided, **ANSWERS})
-async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> Decided:
-    """Answer a call that waits: let it run, let it run with other arguments, or not at all. The first answer wins."""
+@router.post(f"{ONE}/hitl-decision", response={200: DecisionOut, **DECISION_ERRORS})
+async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> DecisionOut:
+    """Approve, edit or reject a call that waits for an answer. The first answer wins."""
     arguments = body.modified_arguments if body.decision == "edit" else None
     if body.decision == "edit" and arguments is None:
         raise InvalidField("An `edit` needs `modified_arguments` to run the call with.")
-    answer = _answer(request, approve=body.decision != "reject", arguments=arguments, feedback=_said(body))
-    return await _store(request, session_id, body.decision, [body.call_id], answer)
+    return await _store(request, session_id, body, [body.call_id], arguments)
 
 
-@router.post(f"{ONE}/approvals", response={200: Decided, **ANSWERS})
-async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> Decided:
-    """Answer several calls at once: all of them or, when one of them waits no longer, none."""
+@router.post(f"{ONE}/approvals", response={200: DecisionOut, **DECISION_ERRORS})
+async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> DecisionOut:
+    """Answer several calls at once; if one of them no longer waits, answer none."""
     if body.call_ids is None and not body.all:
-        raise InvalidField("Name the calls in `call_ids`, or say `all`.")
-    answer = _answer(request, approve=body.decision == "approve", feedback=_said(body))
-    call_ids = None if body.call_ids is None else list(dict.fromkeys(body.call_ids))
-    return await _store(request, session_id, body.decision, call_ids, answer)
+        raise InvalidField("Name the calls in `call_ids`, or set `all`.")
+    return await _store(request, session_id, body, body.call_ids and list(dict.fromkeys(body.call_ids)))
 
 
 async def _store(
-    request: HttpRequest, session_id: str, decision: str, call_ids: list[str] | None, answer: Decision
-) -> Decided:
-    require_clean(answer.feedback, *(call_ids or ()), *_texts(answer.arguments))
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(approvals.decide_all)(session.pk, call_ids, answer, deadline=deadline)
-    announce(change)
+    request: HttpRequest,
+    session_id: str,
+    body: DecisionIn | BatchIn,
+    call_ids: list[str] | None,
+    arguments: dict[str, Any] | None = None,
+) -> DecisionOut:
+    feedback = body.feedback or body.reason or ""
+    require_clean(feedback, *(call_ids or ()), *_texts(arguments))
+    decision = Decision(
+        approve=body.decision != "reject",
+        arguments=arguments,
+        feedback=feedback,
+        by=owner(request).pk,
+        via=Via.REST,
+    )
+    change = await store_change(session_of(request, session_id), approvals.decide_all, call_ids, decision)
     decided = [event.payload["call_id"] for event in change.events if event.kind == EventKind.APPROVAL_DECIDED]
-    return Decided(session_id=session.key, decision=decision, call_ids=decided, count=len(decided))
-
-
-def _answer(request: HttpRequest, *, approve: bool, feedback: str, arguments: dict[str, Any] | None = None) -> Decision:
-    return Decision(approve=approve, arguments=arguments, feedback=feedback, by=owner(request).pk, via=Via.REST)
-
-
-def _said(body: DecisionIn | BatchIn) -> str:
-    return body.feedback or body.reason or ""
+    return DecisionOut(session_id=session_id, decision=body.decision, call_ids=decided, count=len(decided))
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a JSON value; jsonb has no place for some of them."""
+    """Yield all texts in a JSON value, keys, too: jsonb cannot store some characters."""
     match value:
         case str():
             yield value
@@ -147,21 +156,3 @@ def _texts(value: Any) -> Iterator[str]:
             for key, each in value.items():
                 yield key
                 yield from _texts(each)
-
-
-def _pending(row: Approval) -> PendingApproval:
-    call = row.call
-    return PendingApproval(
-        request_id=row.pk,
-        request_type="plan" if call.tool == CREATE_PLAN else "tool",
-        subject=call.tool,
-        details={"arguments": call.arguments},
-        reason=call.reason,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        call_id=call.call_id,
-        tool_name=call.tool,
-        arguments=call.arguments,
-        agent=call.agent,
-        rule=call.rule,
-    )

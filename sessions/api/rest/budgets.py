@@ -1,9 +1,10 @@
-"""The budgets of a user: what models may still cost. Only operators make and change them, in the admin."""
+"""Lists a user's budgets. Only operators create and change them, in the admin."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
@@ -23,13 +24,13 @@ class BudgetOut(Schema):
 
     id: uuid.UUID
     scope: str = Field(description="`user`, `api_key` or `session`.")
-    session_id: str | None = Field(description="The session that it is for.")
+    session_id: str | None = Field(description="The session that the budget is for.")
     period: Period
     limit: float
     spent: float = Field(description="In this period.")
-    reserved: float = Field(description="Set aside for model calls under way.")
+    reserved: float = Field(description="Reserved for model calls under way.")
     left: float
-    ends_at: datetime | None = Field(description="When the next period begins; null where there is none.")
+    ends_at: datetime | None = Field(description="When the next period begins; null for a budget without periods.")
 
 
 class BudgetList(Schema):
@@ -38,18 +39,13 @@ class BudgetList(Schema):
 
 
 @router.get("/budgets", response={200: BudgetList, **ERRORS})
-async def list_budgets(request: HttpRequest) -> BudgetList:
+async def list_budgets(request: HttpRequest) -> dict[str, Any]:
     """List the caller's budgets: of the user, of the user's sessions, and of the API key that the request came with."""
-    user_id, api_key = owner(request).pk, caller_of(request).api_key
-
-    def read() -> list[BudgetOut]:
-        mine = Q(owner=user_id) | Q(session__owner=user_id)
-        if api_key:
-            mine |= Q(api_key=api_key)
-        return [_budget(row) for row in Budget.objects.filter(mine).select_related("session").order_by("pk")]
-
-    budgets = await in_thread(read)()
-    return BudgetList(budgets=budgets, total=len(budgets))
+    mine = Q(owner=owner(request).pk) | Q(session__owner=owner(request).pk)
+    if api_key := caller_of(request).api_key:
+        mine |= Q(api_key=api_key)
+    rows = await in_thread(list)(Budget.objects.filter(mine).select_related("session").order_by("pk"))
+    return {"budgets": [_budget(row) for row in rows], "total": len(rows)}
 
 
 def _budget(row: Budget) -> BudgetOut:

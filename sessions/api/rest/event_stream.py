@@ -1,6 +1,6 @@
-"""The event log as server-sent events, for clients that have no WebSocket.
+"""Streams a session's events as server-sent events, for clients without a WebSocket.
 
-The number of an event is its SSE id, so that a browser's `Last-Event-ID` brings exactly what was missed.
+The number of an event is its SSE id, so a browser that reconnects with `Last-Event-ID` misses no event.
 """
 
 from __future__ import annotations
@@ -22,22 +22,19 @@ HEARTBEAT_SECONDS = 15.0
 
 
 async def stream(session_id: uuid.UUID, after: int, writable: asyncio.Event | None = None) -> AsyncGenerator[str]:
-    """Yield the events with numbers above `after` as they come, for ever; while `writable` is not set they wait."""
+    """Yield the events with numbers above `after`, without end, pausing while `writable` is not set."""
     yield "retry: 1000\n\n"
     async with aclosing(with_heartbeat(aiter(Feed(session_id, after, writable)), HEARTBEAT_SECONDS)) as events:
         async for event in events:
-            yield ": still here\n\n" if event is None else encoded(event)
+            yield ": still here\n\n" if event is None else _encode(event)
             if event is not None and event.kind == EventKind.SESSION_DELETED:
                 return
 
 
-def encoded(event: LoggedEvent) -> str:
-    """Return an event in the format of server-sent events; JSON has no raw line breaks, so one data line is enough."""
-    data = json.dumps(numbered(event), ensure_ascii=False)
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
-
-
-def numbered(event: LoggedEvent) -> dict[str, Any]:
-    """Return an event as HTTP clients get it: as the event frames of the socket have it."""
+def _encode(event: LoggedEvent) -> str:
+    """Return an event in the format of server-sent events, with the fields of the WebSocket's event frames."""
     fields: dict[str, Any] = {"number": event.number, "kind": event.kind, "payload": event.payload}
-    return fields if event.first is None else {"first": event.first, **fields}
+    if event.first is not None:
+        fields = {"first": event.first, **fields}
+    # JSON has no raw line breaks, so one data line is enough.
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(fields, ensure_ascii=False)}\n\n"

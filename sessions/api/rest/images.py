@@ -1,4 +1,4 @@
-"""The pictures of a session: put in before the message that shows them, and got by whoever shows the conversation."""
+"""Uploads images to a session, for its messages to show, and returns them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from sessions.api.commands import store_timeout
-from sessions.api.http import ERRORS, ErrorOut, no_session, owned, owner, require_clean
+from sessions.api.http import ERRORS, ErrorOut, no_session, owner, require_clean, session_of
 from sessions.api.rest.schemas import ImageOut
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
@@ -21,8 +21,8 @@ from sessions.turns.sessions import open_session
 router = Router(tags=["images"])
 
 PATH = "/sessions/{path:session_id}/images"
-#: It never changes, and it is its owner's alone. What a browser is made to open is shown and never run.
-HEADERS = {
+#: An image never changes and belongs to one user. The policy keeps browsers from running content that it hides.
+IMAGE_HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -31,15 +31,15 @@ HEADERS = {
 
 @router.post(PATH, response={200: ImageOut, 413: ErrorOut, **ERRORS})
 async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
-    """Put a PNG, JPEG, GIF or WebP into a session, which is made when there is none; the body is its bytes.
+    """Store a PNG, JPEG, GIF or WebP image, the bytes of the body, in a session that is created on first use.
 
-    A message shows it by naming its id in `images`. The same picture again has the same id. What no message shows
-    within a day is deleted.
+    A message shows it by naming its id in `images`. The same image again has the same id. Images that no message shows
+    within a day are deleted.
     """
     if not 0 < len(session_id) <= MAX_KEY_LENGTH:
         raise no_session(session_id)
     require_clean(session_id)
-    # One byte more than is allowed tells that there is more. Django's own limit is that of the other endpoints.
+    # One byte above the limit shows that the image is too large. Django's limit is that of the other endpoints.
     data = request.read(MAX_IMAGE_BYTES + 1)
     images.require_image(data)
     await caller_of(request).authorize(Action.IMAGE)
@@ -51,9 +51,9 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
 
 @router.get(PATH + "/{image_id}", response={200: bytes, **ERRORS})
 async def get_image(request: HttpRequest, session_id: str, image_id: uuid.UUID) -> HttpResponse:
-    """Return a picture's bytes."""
-    session = await owned(request, session_id)
+    """Return the bytes of an image."""
+    session = await session_of(request, session_id)
     image = await in_thread(Image.objects.filter(session=session, pk=image_id).first)()
     if image is None:
-        raise NotFound(ErrorCode.IMAGE_NOT_FOUND, f"There is no image `{image_id}` in this session.")
-    return HttpResponse(bytes(image.data), content_type=image.media_type, headers=HEADERS)
+        raise NotFound(ErrorCode.IMAGE_NOT_FOUND, f"Image `{image_id}` does not exist in this session.")
+    return HttpResponse(bytes(image.data), content_type=image.media_type, headers=IMAGE_HEADERS)

@@ -1,8 +1,8 @@
-"""The catalog of models: what they can and cost, what stands in for them, and which agents want them."""
+"""Lists the models of the catalog: capabilities, prices, fallbacks, and the agents that use them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -10,7 +10,7 @@ from ninja import Field, Router, Schema
 
 from agents.roles import ROLES
 from llm import catalog, scripted
-from llm.catalog import Model, Prices
+from llm.catalog import Model
 from sessions.api.http import ERRORS
 
 router = Router(tags=["models"])
@@ -26,18 +26,29 @@ class PricesOut(Schema):
 
 
 class ModelOut(Schema):
-    """A model; with an empty `prices` nobody knows what it costs."""
+    """A model; empty `prices` mean that its price is unknown."""
 
-    id: str
-    context_window: int
-    max_output_tokens: int
-    capabilities: Annotated[
-        list[str], Field(description="Of `tools`, `images`, `reasoning`, `prompt_cache`, `embeddings`.")
-    ]
+    id: str = Field(alias="name")
+    context_window: int = Field(alias="window")
+    max_output_tokens: int = Field(alias="max_output")
+    capabilities: list[str] = Field(description="Of `tools`, `images`, `reasoning`, `prompt_cache`, `embeddings`.")
     prices: list[PricesOut]
-    fallbacks: Annotated[list[str], Field(description="Models that are asked in turn when it fails.")]
-    agents: Annotated[list[str], Field(description="Agents that it answers for, if it can.")]
-    default: Annotated[bool, Field(description="It answers where an agent has no wish of its own.")]
+    fallbacks: list[str] = Field(description="Models to call in turn when it fails.")
+    agents: list[str] = Field(description="Agents that prefer it.")
+    default: bool = Field(description="Agents without a preference use it.")
+
+    @staticmethod
+    def resolve_capabilities(model: Model) -> list[str]:
+        return sorted(model.capabilities)
+
+    @staticmethod
+    def resolve_agents(model: Model) -> list[str]:
+        default = (settings.CODELAB_MODEL,)
+        return [name for name, role in ROLES.items() if model.name in (role.models or default)]
+
+    @staticmethod
+    def resolve_default(model: Model) -> bool:
+        return model.name == settings.CODELAB_MODEL
 
 
 class ModelList(Schema):
@@ -46,30 +57,7 @@ class ModelList(Schema):
 
 
 @router.get("/llm/models", response={200: ModelList, **ERRORS})
-async def list_models(request: HttpRequest) -> ModelList:
-    """List the models of the catalog, the server's own first."""
+async def list_models(request: HttpRequest) -> dict[str, Any]:
+    """List the models of the catalog, this server's default model first."""
     names = dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *(model.name for model in catalog.all_models())))
-    return ModelList(models=[_model(catalog.find(name)) for name in names], default=settings.CODELAB_MODEL)
-
-
-def _model(model: Model) -> ModelOut:
-    default = model.name == settings.CODELAB_MODEL
-    return ModelOut(
-        id=model.name,
-        context_window=model.window,
-        max_output_tokens=model.max_output,
-        capabilities=sorted(model.capabilities),
-        prices=[_prices(prices) for prices in model.prices],
-        fallbacks=list(model.fallbacks),
-        agents=[name for name, role in ROLES.items() if (model.name in role.models if role.models else default)],
-        default=default,
-    )
-
-
-def _prices(prices: Prices) -> PricesOut:
-    return PricesOut(
-        input=float(prices.input),
-        cached_input=float(prices.cached_input),
-        output=float(prices.output),
-        above=prices.above,
-    )
+    return {"models": [catalog.find(name) for name in names], "default": settings.CODELAB_MODEL}

@@ -1,4 +1,7 @@
-"""The bodies of the REST API: what may be sent and what is answered. Shapes are those of the original's clients."""
+"""Bodies of the REST API for sessions, messages and images. Their shapes are those of the original service.
+
+Its clients cast fields without a check, so none that they need is ever null (docs/protocol.md).
+"""
 
 from __future__ import annotations
 
@@ -9,114 +12,101 @@ from typing import Any, TypedDict
 from ninja import Field, Schema
 
 from agents.policy import Mode
-from sessions.models import MAX_TITLE_LENGTH, TurnStatus
+from sessions.api.rest.rules import RuleOut
+from sessions.models import MAX_TITLE_LENGTH, Session, TurnStatus
 from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
 
-#: Longest that `wait` waits for the answer, in seconds.
-LONGEST_WAIT = 300.0
+MAX_WAIT_SECONDS = 300.0
 
 
 class MessageIn(Schema):
-    """A message for a session, which is made when there is none with this id."""
+    """A message for a session, which is created on first use."""
 
     session_id: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
     message: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
     client_message_id: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_CLIENT_ID_LENGTH,
-        description="Your own id: the same again is the same message.",
+        None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH, description="Your own id, for safe retries."
     )
-    interrupt: bool = Field(False, description="Stop the turn that is under way and answer this message next.")
+    interrupt: bool = Field(False, description="Stop the running turn and answer this message next.")
     images: list[uuid.UUID] = Field(
-        default_factory=list, max_length=MAX_IMAGES, description="Pictures that were uploaded to the session."
+        default_factory=list, max_length=MAX_IMAGES, description="Ids of images uploaded to the session."
     )
-    wait: bool = Field(False, description="Answer only when the turn has ended, with the assistant's message.")
-    timeout: float = Field(120, gt=0, le=LONGEST_WAIT, description="Seconds to wait at most.")
+    wait: bool = Field(False, description="Respond when the turn has ended, with the assistant's message.")
+    timeout: float = Field(120, gt=0, le=MAX_WAIT_SECONDS, description="The longest wait in seconds.")
 
 
-class Answer(Schema):
-    """The assistant's message."""
-
+class AssistantMessage(Schema):
     message_id: str
     content: str
 
 
 class MessageOut(Schema):
-    """What was accepted, and with `wait` what came of it."""
+    """The accepted message, and with `wait` the outcome of its turn."""
 
     session_id: str
     message_id: uuid.UUID
     turn_id: uuid.UUID
     status: str
-    repeated: bool = Field(False, description="It had been accepted before, under the same client_message_id.")
-    answer: Answer | None = None
+    repeated: bool = Field(False, description="It was accepted before, under the same client_message_id.")
+    answer: AssistantMessage | None = None
 
 
 class EditIn(Schema):
-    """The new text of a message."""
-
     content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
 
 
 class WaitingMessage(Schema):
-    """A message that waits for its answer."""
-
     message_id: uuid.UUID
     turn_id: uuid.UUID
     content: str
 
 
-class Queue(Schema):
+class MessageQueue(Schema):
     messages: list[WaitingMessage]
 
 
-class CancelOut(Schema):
-    """The turn that was stopped."""
-
+class CancelledTurn(Schema):
     turn_id: uuid.UUID
     status: str = TurnStatus.CANCELLED.value
 
 
 class EventOut(Schema):
     number: int
-    first: int | None = Field(None, description="Where it stands for several numbers, the first of them.")
+    first: int | None = Field(None, description="Of a compacted event: the first number that it replaces.")
     kind: str
     payload: dict[str, Any]
 
 
 class EventPage(Schema):
-    """Events in order; ask again with the last one's number while it is below `last_number`."""
+    """Events in order. While the last number is below `last_number`, request the next page."""
 
     events: list[EventOut]
     last_number: int
 
 
 class SessionChange(Schema):
-    """What is to be different; what is left out or null stays as it is."""
+    """Fields to change; absent and null fields stay unchanged."""
 
     title: str | None = Field(None, min_length=1, max_length=MAX_TITLE_LENGTH)
-    mode: Mode | None = Field(None, description="What its agents may do unasked.")
+    mode: Mode | None = Field(None, description="What its agents may do without approval.")
 
 
-class SessionDeleted(Schema):
-    """The session that is no more."""
-
+class DeletedSession(Schema):
     id: str
     session_id: str
     status: str = "deleted"
 
 
 class SessionIn(Schema):
-    """The id that a client wishes for its session; one is made up when it has no wish."""
+    """The id of the session; the server generates a missing one."""
 
     session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
 
 
 class SessionOut(Schema):
-    """A session as the original's clients read it: flat, with the same id under two names."""
+    """A session. The original clients read its id under two names."""
 
-    id: str
+    id: str = Field(alias="key")
     session_id: str
     title: str
     message_count: int
@@ -126,6 +116,15 @@ class SessionOut(Schema):
     current_agent: str
     mode: Mode
     is_active: bool = True
+
+    @staticmethod
+    def resolve_session_id(session: Session) -> str:
+        return session.key
+
+    @staticmethod
+    def resolve_last_activity(session: Any) -> datetime:
+        latest: datetime = session.last_message_at or session.created_at
+        return latest
 
 
 class SessionList(Schema):
@@ -137,8 +136,21 @@ class SessionList(Schema):
     offset: int
 
 
+class Settings(Schema):
+    """A session's settings. PATCH changes title and mode, /rules the rules, /agents/…/switch the agent."""
+
+    session_id: str
+    title: str
+    mode: Mode
+    modes: list[Mode] = Field(description="All modes, the most careful one first.")
+    current_agent: str
+    agent_chosen: bool = Field(description="The user chose the agent, so messages are not routed to others.")
+    client_tools: list[str] | None = Field(description="The tools that the client can run; null: all client tools.")
+    rules: list[RuleOut] = Field(description="The rules of the session and of all sessions.")
+
+
 class ImageOut(Schema):
-    """A picture of a session, for messages to show."""
+    """An image of a session, for messages to show."""
 
     image_id: uuid.UUID
     media_type: str
@@ -150,13 +162,13 @@ class HistoryMessage(Schema):
     role: str
     content: str
     created_at: datetime
-    name: str | None = Field(None, description="Of a tool's message: the tool.")
+    name: str | None = Field(None, description="Of a tool message: the tool.")
     tool_call_id: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    images: list[ImageOut] | None = Field(None, description="The pictures that its user shows.")
+    images: list[ImageOut] | None = Field(None, description="The images that the user's message shows.")
 
 
-#: From here on another agent answered. Written so because `from` is no name for an attribute.
+#: A change of the session's agent. A class statement cannot have a field `from`.
 Switch = TypedDict("Switch", {"from": str, "to": str, "reason": str, "timestamp": datetime})
 
 

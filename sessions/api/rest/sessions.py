@@ -1,6 +1,6 @@
-"""REST: sessions, their history, and sending a message without a socket. Shapes are those of the original.
+"""Sessions, their history and events, and messages sent without a socket.
 
-Everything is looked up through its owner: somebody else's session looks exactly like one that does not exist.
+Every look-up is by owner: another user's session looks like a missing one.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, handle_message, store_timeout
+from sessions.api.commands import announce, handle_message, store_change, store_timeout
 from sessions.api.http import (
     ERRORS,
-    MAX_NUMBER,
-    MAX_OFFSET,
+    MAX_EVENT_NUMBER,
+    MAX_OFFSET_ROWS,
     ErrorOut,
     no_session,
-    owned,
     owner,
     require_clean,
+    session_of,
     streamed,
     writable_of,
 )
-from sessions.api.rest import serializers
-from sessions.api.rest.event_stream import numbered, stream
+from sessions.api.rest import history
+from sessions.api.rest.event_stream import stream
+from sessions.api.rest.rules import rules_of
 from sessions.api.rest.schemas import (
-    Answer,
-    CancelOut,
+    AssistantMessage,
+    CancelledTurn,
+    DeletedSession,
     EditIn,
-    EventOut,
     EventPage,
     History,
     MessageIn,
     MessageOut,
-    Queue,
+    MessageQueue,
     SessionChange,
-    SessionDeleted,
     SessionIn,
     SessionList,
     SessionOut,
+    Settings,
     WaitingMessage,
 )
 from sessions.api.streaming import until_signed_out
@@ -50,22 +51,21 @@ from sessions.database import in_thread
 from sessions.errors import EmptyMessage, InvalidField, TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
-from sessions.models import EventKind, MessageRole, TurnStatus
+from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
 from sessions.results import Accepted
 from sessions.turns import attempts, inbox, sessions
 from sessions.turns.sessions import open_session
 
 router = Router()
 
-
-#: A session's name may have slashes in it.
+#: A session's key may contain slashes.
 ONE = "/sessions/{path:session_id}"
 MESSAGE = ONE + "/messages/{message_id}"
 
 
 @router.post("/message", response={200: MessageOut, 502: ErrorOut, **ERRORS}, exclude_none=True, tags=["messages"])
 async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
-    """Send a message. It is stored when this answers; with `wait` the answer comes along."""
+    """Store a message for an agent to answer, and with `wait` return the answer."""
     require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
         raise EmptyMessage("The message is empty: write something in `message`.")
@@ -93,7 +93,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
 
 
 async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> MessageOut:
-    """Follow the session until the turn has ended or waits for a tool, or time is up: then it is still open."""
+    """Return how the turn stands once it has ended or waits for a tool, or when time is up."""
     turn_id = str(accepted.turn_id)
     out.status = TurnStatus.RUNNING.value
     try:
@@ -103,15 +103,16 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                 if payload.get("turn_id") != turn_id:
                     continue
                 if event.kind == EventKind.MESSAGE_ADDED and payload["role"] == MessageRole.ASSISTANT:
-                    out.answer = Answer(message_id=payload["message_id"], content=payload["content"])
+                    out.answer = AssistantMessage(message_id=payload["message_id"], content=payload["content"])
                 elif event.kind == EventKind.TURN_FAILED:
-                    more = {"message_id": str(out.message_id), "turn_id": turn_id, "session_id": out.session_id}
                     raise TurnFailed(
                         payload["error_code"],
                         payload["error"],
                         retry_after=payload.get("retry_after"),
                         turn_status="failed",
-                        **more,
+                        message_id=str(out.message_id),
+                        turn_id=turn_id,
+                        session_id=out.session_id,
                     )
                 elif event.kind == EventKind.TURN_WAITING:
                     out.status = TurnStatus.WAITING.value
@@ -119,7 +120,7 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                 elif event.kind in ENDS_TURN:
                     out.status = event.kind.removeprefix("turn_")
                     return out
-            # The session was deleted, and the word of it was all that came through.
+            # The session was deleted, and its last event is the only one that arrived.
             out.status = TurnStatus.CANCELLED.value
     except TimeoutError:
         pass
@@ -127,123 +128,117 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
 
 
 @router.post("/sessions", response={200: SessionOut, **ERRORS}, tags=["sessions"])
-async def create_session(request: HttpRequest, body: SessionIn | None = None) -> SessionOut:
-    """Make a session, or return the one that has this id already."""
+async def create_session(request: HttpRequest, body: SessionIn | None = None) -> Session:
+    """Create a session, or return the existing one with this id."""
     key = (body and body.session_id) or str(uuid.uuid4())
     require_clean(key)
     await in_thread(open_session)(owner(request).pk, key)
-    await caller_of(request).record_opening(key)
-    return await _shown(request, key)
+    return await get_session(request, key)
 
 
 @router.get("/sessions", response={200: SessionList, **ERRORS}, tags=["sessions"])
-async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0) -> SessionList:
+async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0) -> dict[str, Any]:
     """List the caller's sessions, the one used last first."""
-    limit, offset = min(max(limit, 1), 1000), min(max(offset, 0), MAX_OFFSET)
-    return await in_thread(serializers.page)(owner(request).pk, limit, offset)
+    limit, offset = min(max(limit, 1), 1000), min(max(offset, 0), MAX_OFFSET_ROWS)
+    mine = history.sessions_of(owner(request).pk).filter(hidden=False)
+    rows = await in_thread(list)(mine.order_by("-updated_at", "-pk")[offset : offset + limit])
+    return {"sessions": rows, "total": await in_thread(mine.count)(), "limit": limit, "offset": offset}
+
+
+@router.get(f"{ONE}/settings", response={200: Settings, **ERRORS}, tags=["sessions"])
+async def get_settings(request: HttpRequest, session_id: str) -> dict[str, Any]:
+    """Return the settings of a session, with the rules that apply to it."""
+    session = await session_of(request, session_id)
+    return {
+        "session_id": session.key,
+        "title": session.title,
+        "mode": session.mode,
+        "modes": [mode for mode, _ in MODES],
+        "current_agent": session.current_agent,
+        "agent_chosen": session.pinned,
+        "client_tools": session.client_tools,
+        "rules": await rules_of(session.owner_id, session),
+    }
 
 
 @router.get(f"{ONE}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_history(request: HttpRequest, session_id: str) -> History:
     """Return a session's messages, oldest first."""
-    session = await owned(request, session_id)
+    session = await session_of(request, session_id)
     await caller_of(request).record_opening(session_id)
-    return await in_thread(serializers.history)(session)
+    return await in_thread(history.history)(session)
 
 
-@router.post(f"{ONE}/cancel", response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["sessions"])
-async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelOut:
-    """Stop a turn, or without an id the one that is running, waiting or next."""
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(attempts.cancel)(session.pk, turn_id, deadline=deadline)
-    announce(change)
-    return CancelOut(turn_id=change.events[-1].payload["turn_id"])
+@router.post(f"{ONE}/cancel", response={200: CancelledTurn, 409: ErrorOut, **ERRORS}, tags=["sessions"])
+async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelledTurn:
+    """Stop a turn; without an id, the one that is running, waiting or next."""
+    change = await store_change(session_of(request, session_id), attempts.cancel, turn_id)
+    return CancelledTurn(turn_id=change.events[-1].payload["turn_id"])
 
 
-@router.get(f"{ONE}/queue", response={200: Queue, **ERRORS}, tags=["messages"])
-async def get_queue(request: HttpRequest, session_id: str) -> Queue:
+@router.get(f"{ONE}/queue", response={200: MessageQueue, **ERRORS}, tags=["messages"])
+async def get_queue(request: HttpRequest, session_id: str) -> dict[str, Any]:
     """List the messages that wait for their answer, the next one first."""
-    session = await owned(request, session_id)
-    waiting = await in_thread(inbox.waiting_messages)(session.pk)
-    return Queue(
-        messages=[WaitingMessage(message_id=row.pk, turn_id=row.turn_id, content=row.content) for row in waiting]
-    )
+    session = await session_of(request, session_id)
+    rows = await in_thread(inbox.waiting_messages)(session.pk)
+    return {"messages": [{"message_id": row.pk, "turn_id": row.turn_id, "content": row.content} for row in rows]}
 
 
 @router.patch(MESSAGE, response={200: WaitingMessage, 409: ErrorOut, **ERRORS}, tags=["messages"])
 async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.UUID, body: EditIn) -> WaitingMessage:
     """Change the text of a message that waits for its answer."""
     require_clean(body.content)
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(inbox.edit_message)(session.pk, message_id, body.content, deadline=deadline)
-    announce(change)
+    change = await store_change(session_of(request, session_id), inbox.edit_message, message_id, body.content)
     return WaitingMessage(**change.events[-1].payload)
 
 
-@router.delete(MESSAGE, response={200: CancelOut, 409: ErrorOut, **ERRORS}, tags=["messages"])
-async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelOut:
-    """Take back a message that waits for its answer."""
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(inbox.withdraw_message)(session.pk, message_id, deadline=deadline)
-    announce(change)
-    return CancelOut(turn_id=change.events[-1].payload["turn_id"])
+@router.delete(MESSAGE, response={200: CancelledTurn, 409: ErrorOut, **ERRORS}, tags=["messages"])
+async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelledTurn:
+    """Withdraw a message that waits for its answer."""
+    change = await store_change(session_of(request, session_id), inbox.withdraw_message, message_id)
+    return CancelledTurn(turn_id=change.events[-1].payload["turn_id"])
 
 
 @router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
-    """Return the events with numbers above `after`: a page, or for `Accept: text/event-stream` all as they come."""
-    session = await owned(request, session_id)
+    """Return a page of the events with numbers above `after`, or with `Accept: text/event-stream` a stream of them."""
+    session = await session_of(request, session_id)
     last_seen = request.headers.get("Last-Event-ID", "")
     after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
-    if after > MAX_NUMBER:
-        raise InvalidField("Field `after` is not usable: it is larger than any number.")
+    if after > MAX_EVENT_NUMBER:
+        raise InvalidField(f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         events = stream(session.pk, after, writable_of(request))
         return streamed(until_signed_out(events, caller_of(request)), "text/event-stream")
-    page = await in_thread(log.since)(session.pk, after)
-    return EventPage(
-        events=[EventOut(**numbered(event)) for event in page],
-        last_number=session.last_number,
-    )
+    return {"events": list(await in_thread(log.since)(session.pk, after)), "last_number": session.last_number}
 
 
-# Last of its kind: it would swallow the paths above.
+# Routes match in this order, and this path would match those above, too.
 @router.get(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
-async def get_session(request: HttpRequest, session_id: str) -> SessionOut:
+async def get_session(request: HttpRequest, session_id: str) -> Session:
     """Return a session."""
-    shown = await _shown(request, session_id)
+    session = await _counted(request, session_id)
     await caller_of(request).record_opening(session_id)
-    return shown
+    return session
 
 
 @router.patch(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
-async def change_session(request: HttpRequest, session_id: str, body: SessionChange) -> SessionOut:
-    """Give a session another title or another mode."""
+async def change_session(request: HttpRequest, session_id: str, body: SessionChange) -> Session:
+    """Change the title or the mode of a session."""
     require_clean(body.title or "")
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(sessions.change_session)(
-            session.pk, title=body.title, mode=body.mode, deadline=deadline
-        )
-    announce(change)
-    return await _shown(request, session_id)
+    await store_change(session_of(request, session_id), sessions.change_session, title=body.title, mode=body.mode)
+    return await _counted(request, session_id)
 
 
-@router.delete(ONE, response={200: SessionDeleted, **ERRORS}, tags=["sessions"])
-async def delete_session(request: HttpRequest, session_id: str) -> SessionDeleted:
-    """Delete a session with all that was said in it. What is under way is stopped first."""
-    async with store_timeout() as deadline:
-        session = await owned(request, session_id)
-        change = await in_thread(sessions.delete_session)(session.pk, deadline=deadline)
-    announce(change)
-    return SessionDeleted(id=session.key, session_id=session.key)
+@router.delete(ONE, response={200: DeletedSession, **ERRORS}, tags=["sessions"])
+async def delete_session(request: HttpRequest, session_id: str) -> DeletedSession:
+    """Stop a session's turns and delete it with its whole content."""
+    await store_change(session_of(request, session_id), sessions.delete_session)
+    return DeletedSession(id=session_id, session_id=session_id)
 
 
-async def _shown(request: HttpRequest, key: str) -> SessionOut:
-    row = await in_thread(serializers.flat)(owner(request).pk, key)
-    if row is None:
+async def _counted(request: HttpRequest, key: str) -> Session:
+    session = await in_thread(history.sessions_of(owner(request).pk).filter(key=key).first)()
+    if session is None:
         raise no_session(key)
-    return row
+    return session

@@ -1,4 +1,4 @@
-"""The calls that are out: for a client that comes back and does not know what it was asked to run."""
+"""Lists a session's open tool calls, for clients that reconnect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from sessions.api.http import ERRORS, owned
+from sessions.api.http import ERRORS, session_of
 from sessions.database import in_thread
 from sessions.models import ToolCall, ToolCallStatus
 from sessions.turns import tool_calls
@@ -22,13 +22,17 @@ class OpenCall(Schema):
 
     turn_id: uuid.UUID
     call_id: str
-    tool_name: str
+    tool_name: str = Field(alias="tool")
     arguments: dict[str, Any]
-    requires_approval: bool = Field(description="A person has not allowed it yet; otherwise it may be run.")
+    requires_approval: bool = Field(description="The call waits for the user's approval; otherwise it may run.")
     reason: str
     agent: str
     rule: str
     created_at: datetime
+
+    @staticmethod
+    def resolve_requires_approval(call: ToolCall) -> bool:
+        return call.status == ToolCallStatus.ASKED
 
 
 class OpenCalls(Schema):
@@ -38,22 +42,8 @@ class OpenCalls(Schema):
 
 
 @router.get("/sessions/{path:session_id}/tool-calls", response={200: OpenCalls, **ERRORS})
-async def list_open_calls(request: HttpRequest, session_id: str) -> OpenCalls:
-    """List the calls of a session that have no result, the oldest first; results are taken by the socket."""
-    session = await owned(request, session_id)
-    calls = [_call(row) for row in await in_thread(lambda: list(tool_calls.open_calls(session.pk)))()]
-    return OpenCalls(session_id=session.key, tool_calls=calls, count=len(calls))
-
-
-def _call(row: ToolCall) -> OpenCall:
-    return OpenCall(
-        turn_id=row.turn_id,
-        call_id=row.call_id,
-        tool_name=row.tool,
-        arguments=row.arguments,
-        requires_approval=row.status == ToolCallStatus.ASKED,
-        reason=row.reason,
-        agent=row.agent,
-        rule=row.rule,
-        created_at=row.created_at,
-    )
+async def list_open_calls(request: HttpRequest, session_id: str) -> dict[str, Any]:
+    """List a session's tool calls without a result, the oldest first; clients send results through the WebSocket."""
+    session = await session_of(request, session_id)
+    calls = await in_thread(list)(tool_calls.open_calls(session.pk))
+    return {"session_id": session.key, "tool_calls": calls, "count": len(calls)}

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from sessions.api.rest import serializers
+from sessions.api.rest import history
 from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import ImageRejected, MessageRejected
 from sessions.models import Event, Image, Session, new_id
@@ -77,7 +77,7 @@ def test_a_message_shows_its_image_to_users_and_to_the_model(session: Session) -
     (added,) = Event.objects.filter(session=session, kind="message_added")
     assert added.payload["images"] == described
     assert snapshot(session.pk)["messages"][0]["images"] == described
-    (said,) = serializers.history(session).messages
+    (said,) = history.history(session).messages
     assert said.images is not None
     assert [str(each.image_id) for each in said.images] == [str(image.pk)]
     (message,) = prompt.history(accepted.turn_id)
@@ -93,7 +93,7 @@ def test_an_image_is_shown_with_later_messages_too(session: Session) -> None:
 def test_a_message_without_images_has_no_field_for_them(session: Session) -> None:
     accepted = inbox.accept_message(session.pk, "Hello.")
     assert all("images" not in event.payload for event in accepted.events)
-    assert serializers.history(session).messages[0].images is None
+    assert history.history(session).messages[0].images is None
 
 
 def test_a_missing_image_rejects_the_whole_message(session: Session, bob: User) -> None:
