@@ -24,9 +24,6 @@ from llm.types import (
 )
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call, usage
 
-# LiteLLM's import warns of things of its own.
-pytestmark = pytest.mark.filterwarnings("default")
-
 REQUEST = ModelRequest(model="openai/fake", messages=(ModelMessage(role="user", content="Hi"),))
 
 

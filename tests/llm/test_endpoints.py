@@ -15,9 +15,6 @@ from llm.errors import ModelAddressRefused, ModelError, ModelNotAuthorized, Mode
 from llm.types import EmbeddingRequest, Endpoint, ModelMessage, ModelRequest
 from tests.llm.recorded import Recorded, ending, recorded, text
 
-# LiteLLM's import warns of things of its own.
-pytestmark = pytest.mark.filterwarnings("default")
-
 CANARY = "sk-canary-of-the-operator"
 
 

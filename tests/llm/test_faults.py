@@ -18,9 +18,6 @@ from llm.errors import ModelError
 from llm.types import CallOutcome, CallRecord, ModelMessage, ModelRequest, Tool
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call
 
-# LiteLLM's import warns of things of its own.
-pytestmark = pytest.mark.filterwarnings("default")
-
 READ_FILE = Tool(name="read_file", description="Reads.", parameters={"type": "object", "properties": {}})
 ASKED = ModelMessage(role="user", content="What is in it?")
 

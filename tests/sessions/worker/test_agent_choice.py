@@ -107,9 +107,8 @@ def provided_model(settings: Settings, provider: Provider, monkeypatch: pytest.M
     model_calls.preload(settings.CODELAB_MODEL)
 
 
-# Real transactions, because nothing is held open while a model is asked. LiteLLM's import warns of things of its own.
+# Real transactions, because nothing is held open while a model is asked.
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     ("wish", "end"),
     [
