@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 from codelab.local.embedded_servers import PostgresServer, RedisServer
 from tests.browser.tab import answers, conversation, open_tab, say, sent_frames
 from tests.live.service import Service, running
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -64,8 +65,8 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
     folder: Path = tmp_path_factory.mktemp("fragile")
     with (
         # Commits must survive a kill, so this server writes them to the disk.
-        PostgresServer(folder / "postgres", durable=True) as postgres,
-        RedisServer(folder / "redis", durable=False) as redis,
+        PostgresServer(folder / "postgres", port=free_port(), durable=True) as postgres,
+        RedisServer(folder / "redis", port=free_port(), durable=False) as redis,
         running(folder, postgres=postgres.url, redis=redis.url) as service,
     ):
         yield Fragile(service, postgres, redis)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codelab.environment import PROJECT
-from codelab.local.operating_system import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.chaos.stack import Stack

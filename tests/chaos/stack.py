@@ -32,6 +32,7 @@ from tests.chaos.edges import Armed
 from tests.chaos.history import History
 from tests.chaos.processes import Launcher, Process
 from tests.chaos.proxy import Budget, Link
+from tests.ports import free_port
 
 SET_UP = """
 from django.core.management import call_command
@@ -60,8 +61,8 @@ class Stack:
         self.folder, self.history, self.lease, self._fill = folder, history, lease, fill
         self.bug = ""
         self.armed = Armed(folder / "edges")
-        self.postgres = PostgresServer(folder / "postgres")
-        self.redis = RedisServer(folder / "redis")
+        self.postgres = PostgresServer(folder / "postgres", port=free_port())
+        self.redis = RedisServer(folder / "redis", port=free_port())
         self.processes = {
             name: Process(self, name)
             for name in [

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import psycopg
 import websockets
 
 from codelab.local.embedded_servers import PostgresServer
+from tests.ports import free_port
 
 PROJECT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "the admin's long password"
@@ -73,13 +73,6 @@ def restore_template(target: str) -> None:
     dumped = subprocess.run([PostgresServer._binary("pg_dump"), "-Fc", template()], stdout=subprocess.PIPE, check=True)
     restore = (PostgresServer._binary("pg_restore"), "--exit-on-error", "--dbname", target)
     subprocess.run(restore, input=dumped.stdout, check=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Socket:

@@ -16,7 +16,8 @@ import pytest
 import websockets
 from openapi_spec_validator import validate
 
-from tests.live.service import ADMIN_PASSWORD, PROJECT, Service, free_port
+from tests.live.service import ADMIN_PASSWORD, PROJECT, Service
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 

@@ -16,6 +16,7 @@ import websockets
 
 from codelab.local.embedded_servers import PostgresServer, RedisServer
 from tests.live.service import Service, Socket, running
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 
@@ -53,8 +54,8 @@ class Outage:
 def outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
     folder: Path = tmp_path_factory.mktemp("outage")
     with (
-        PostgresServer(folder / "postgres", durable=False) as postgres,
-        RedisServer(folder / "redis", durable=False) as redis,
+        PostgresServer(folder / "postgres", port=free_port(), durable=False) as postgres,
+        RedisServer(folder / "redis", port=free_port(), durable=False) as redis,
         running(folder, postgres=postgres.url, redis=redis.url) as service,
     ):
         yield Outage(service, postgres, redis)
