@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
@@ -15,21 +16,31 @@ from tests.live.service import Service
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-# Per module: Playwright keeps an event loop running, in which no asynchronous test can run.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+_opened = ExitStack()
+_browsers: list[Browser] = []
+
+
+@pytest.fixture
+def browser() -> Browser:
+    """Return the browser that all consecutive tests of pages share."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        text = f"The chat page was NOT tested: none of {', '.join(BROWSERS)} is on PATH."
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn(text, stacklevel=1)
-        pytest.skip(text)
-    with sync_playwright() as playwright:
+        pytest.skip(f"The chat page was NOT tested: none of {', '.join(BROWSERS)} is on PATH.")
+    if not _browsers:
+        playwright = _opened.enter_context(sync_playwright())
         # Chromium has no sandbox as root in containers; these tests open only this service.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+        _opened.callback(_browsers.clear)
+        _opened.callback(browser.close)
+        _browsers.append(browser)
+    return _browsers[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Close the browser before other tests: Playwright keeps an event loop running, in which asynchronous ones fail."""
+    if nextitem is None or nextitem.path.parent != Path(__file__).parent:
+        _opened.close()
 
 
 @pytest.fixture
