@@ -23,11 +23,15 @@ run: venv ## Start everything on this machine: PostgreSQL, Redis, web, worker, b
 
 .PHONY: test
 test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
-	@$(python) -m pytest $(PYTEST_ARGS)
+	@$(python) -m pytest -n auto $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: venv ## Run all but the tests that need a running service or a browser
+	@$(python) -m pytest -n auto -m "not live and not browser" $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach
-	@$(python) -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	@$(python) -m pytest -n auto --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 checks := check-format check-lint check-types check-imports check-migrations
 fix-check-format := make format

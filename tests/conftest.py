@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 
 from sessions.events import log
 from tests.live.provider import Provider
-from tests.live.service import Service, running
+from tests.live.service import TABLES, Service, running, template
+from tests.servers import WORKER
 
 # The real one takes a good part of a second for each password, which is its purpose and not ours.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -49,20 +50,28 @@ def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "60s")
 
 
-def _empty(_: TransactionTestCase) -> None:
-    """Empty the test database after a test with real transactions.
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Copy the test database of each xdist process from a template, so that migrations run once."""
+    if WORKER:
+        template()
+        connection.settings_dict["TEST"]["TEMPLATE"] = TABLES
 
-    Django's own way truncates all tables and then makes content types and permissions again, the same as before. That
-    takes a quarter of a second of the processors after each of hundreds of tests, most of which leave a few rows.
+
+def _empty(_: TransactionTestCase) -> None:
+    """Delete all rows after a test with real transactions.
+
+    Django truncates every table, then makes the same content types and permissions again. After each of 600 tests that
+    takes a quarter of a second; most of them leave a few rows.
     """
     kept = {"django_content_type", "auth_permission"}
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - kept
     with transaction.atomic(), connection.cursor() as cursor:
-        # In any order: foreign keys are looked at when the transaction ends.
+        # The order is free: PostgreSQL checks foreign keys at the end of the transaction.
         cursor.execute(";".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)))
 
 
-TransactionTestCase._fixture_teardown = _empty  # type: ignore[method-assign,assignment]
+TransactionTestCase._fixture_teardown = _empty  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)

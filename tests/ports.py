@@ -1,4 +1,4 @@
-"""Ports for servers that tests start."""
+"""Finds ports for the servers that tests start."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import socket
 
 from codelab.local.operating_system import LOOPBACK
 
+# Not the generator that pytest-randomly seeds: two processes would draw the same ports.
 _dice = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing uses, and that no client is given.
+    """Return an unused port of the loopback interface that the system gives to no client.
 
-    The system gives the ports above these to whoever connects. Tests run side by side and open thousands of
-    connections: one of them would take such a port before its server listens there, or while the server is away.
+    Clients get the ports from 32768 on. Tests that run side by side open thousands of connections, and one of them
+    could take the port of a server before that server listens, or while a test has stopped it.
     """
     while True:
         port = _dice.randrange(12_000, 32_000)

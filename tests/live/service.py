@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import os
@@ -13,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,15 +22,27 @@ import websockets
 
 from codelab.local.embedded_servers import PostgresServer
 from tests.ports import free_port
+from tests.servers import WORKER, folder, locked, redis_database
 
 PROJECT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "the admin's long password"
 DEMO_PASSWORD = "the demo user's long password"
 
+#: Templates of databases. The first has all tables, the second has three users besides.
+TABLES, USERS = "tables_template", "service_template"
+
 SET_UP = f"""
-from django.core.management import call_command
+import os
+import psycopg
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
 call_command("migrate", verbosity=0)
+connection.close()
+connection.close_pool()
+with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+    server.execute("CREATE DATABASE {USERS} TEMPLATE {TABLES}")
+connection.settings_dict["NAME"] = "{USERS}"
 User.objects.create_superuser("admin", password={ADMIN_PASSWORD!r})
 User.objects.create_user("demo", password={DEMO_PASSWORD!r})
 User.objects.create_user("bob", password={DEMO_PASSWORD!r})
@@ -42,19 +53,25 @@ _numbers = itertools.count(1)
 type Frame = dict[str, Any]
 
 
-@functools.cache
-def template() -> str:
-    """Make the database that every service begins with, migrated and with three users, and return its URL.
+def template(name: str = USERS) -> str:
+    """Make the templates once for each test run, on its server; return the URL of the one with this name.
 
-    Once for each test run, on its server. Migrations and passwords take longer than the rest of a start.
+    Migrations and passwords take longer than the rest of a service's start.
     """
     server = os.environ["DATABASE_URL"].rpartition("/")[0]
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("CREATE DATABASE service_template")
-    url = f"{server}/service_template"
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", SET_UP]
-    subprocess.run(command, cwd=PROJECT, env={**os.environ, "DATABASE_URL": url}, check=True)
-    return url
+    made = folder() / "templates"
+    with locked("templates"):
+        if not made.exists():
+            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+                for each in (TABLES, USERS):
+                    # An external server may keep those of an earlier run, with other migrations.
+                    connection.execute(f"DROP DATABASE IF EXISTS {each} (FORCE)")
+                connection.execute(f"CREATE DATABASE {TABLES}")
+            command = [sys.executable, "manage.py", "shell", "-v0", "-c", SET_UP]
+            environment = {**os.environ, "DATABASE_URL": f"{server}/{TABLES}"}
+            subprocess.run(command, cwd=PROJECT, env=environment, check=True)
+            made.touch()
+    return f"{server}/{name}"
 
 
 def copy_template(name: str, *, postgres: str) -> str:
@@ -62,7 +79,8 @@ def copy_template(name: str, *, postgres: str) -> str:
     source, target = template(), f"{postgres.rpartition('/')[0]}/{name}"
     is_here = source.rpartition("/")[0] == target.rpartition("/")[0]
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}" + (" TEMPLATE service_template" if is_here else ""))
+        connection.execute(f"DROP DATABASE IF EXISTS {name} (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {USERS}" if is_here else ""))
     if not is_here:
         restore_template(target)
     return target
@@ -105,20 +123,19 @@ class Socket:
 
 
 class Service:
-    """Web, worker and beat on a database and a Redis number of their own."""
+    """Web, worker and beat, with a PostgreSQL database and a Redis database that no other service uses."""
 
     def __init__(self, folder: Path, *, postgres: str, redis: str, **environment: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin_password, self.demo_password = ADMIN_PASSWORD, DEMO_PASSWORD
-        number = next(_numbers)
-        self.database_url = copy_template(f"service_{number}", postgres=postgres)
+        self.database_url = copy_template(f"service{WORKER}_{next(_numbers)}", postgres=postgres)
         self.environment = {
             **os.environ,
             "PORT": str(self.port),
             "DATABASE_URL": self.database_url,
-            "REDIS_URL": f"{redis.rpartition('/')[0]}/{number}",
+            "REDIS_URL": redis,
             "CODELAB_DATA_DIR": str(folder),
             "CODELAB_OPEN_ACCESS_USER": "demo",
             "CODELAB_LOG_FORMAT": "json",
@@ -197,10 +214,13 @@ class Service:
 def running(folder: Path, *, postgres: str, redis: str, **environment: str) -> Iterator[Service]:
     """A service with all its processes up, ended afterwards."""
     assert urlsplit(postgres).hostname == "127.0.0.1"
-    service = Service(folder, postgres=postgres, redis=redis, **environment)
-    try:
-        service.start("web", "worker", "beat")
-        service.wait_until_healthy()
-        yield service
-    finally:
-        service.stop("beat", "web", "worker")
+    with ExitStack() as lent:
+        if redis == os.environ["REDIS_URL"]:
+            redis = lent.enter_context(redis_database())
+        service = Service(folder, postgres=postgres, redis=redis, **environment)
+        try:
+            service.start("web", "worker", "beat")
+            service.wait_until_healthy()
+            yield service
+        finally:
+            service.stop("beat", "web", "worker")

@@ -19,7 +19,6 @@ async def failure(model: str) -> ModelError:
     return caught.value
 
 
-
 @pytest.mark.parametrize(
     "model", ["openai/gpt-5-mini", "gpt-5-mini", "anthropic/claude", "gemini/gemini-2.5-pro", "azure/x"]
 )
