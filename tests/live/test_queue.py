@@ -152,9 +152,9 @@ async def test_a_turn_whose_task_is_lost_is_run_without_it(service: Service) -> 
     """The turn is put into the database as the web process does it, and no task is sent."""
     lost = """
 from django.contrib.auth.models import User
-from sessions import lifecycle, queue
-session = lifecycle.open_session(User.objects.get(username="demo").pk, "q-lost")
-queue.accept_message(session.pk, "/say found")
+from sessions.turns import inbox, sessions
+session = sessions.open_session(User.objects.get(username="demo").pk, "q-lost")
+inbox.accept_message(session.pk, "/say found")
 """
     await asyncio.to_thread(service.manage, "shell", "-v0", "-c", lost)
     for _ in range(200):
