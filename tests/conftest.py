@@ -29,6 +29,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("project")
 
+PAUSE = "idle_in_transaction_session_timeout"
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 
 
@@ -52,7 +53,13 @@ def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """Copy the test database of each xdist process from a template, so that migrations run once."""
+    """Copy the test database of each xdist process from a template, so that migrations run once.
+
+    A test may also pause in its transaction for longer than a process of the service: it is one transaction as a whole,
+    and a busy machine runs other tests meanwhile.
+    """
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] = options["options"].replace(f"{PAUSE}=2000", f"{PAUSE}=60000")
     if WORKER:
         template()
         connection.settings_dict["TEST"]["TEMPLATE"] = TABLES
