@@ -19,6 +19,8 @@ from llm.types import CallOutcome, CallRecord, ModelMessage, ModelRequest, Tool
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call
 
 READ_FILE = Tool(name="read_file", description="Reads.", parameters={"type": "object", "properties": {}})
+#: A busy machine may take seconds between two pieces; only the faults that are a silence wait for less.
+PATIENCE_SECONDS = 25.0
 ASKED = ModelMessage(role="user", content="What is in it?")
 
 
@@ -32,15 +34,21 @@ class Heard:
     records: list[CallRecord] = field(default_factory=list)
 
 
-async def step(*messages: ModelMessage, model: str = "openai/fake", fallbacks: tuple[str, ...] = ()) -> Heard:
+async def step(
+    *messages: ModelMessage,
+    model: str = "openai/fake",
+    fallbacks: tuple[str, ...] = (),
+    first_token_timeout: float = PATIENCE_SECONDS,
+    idle_timeout: float = PATIENCE_SECONDS,
+) -> Heard:
     heard = Heard()
     request = ModelRequest(
         model=model,
         messages=messages,
         tools=(READ_FILE,),
         fallbacks=fallbacks,
-        first_token_timeout=1.5,
-        idle_timeout=0.7,
+        first_token_timeout=first_token_timeout,
+        idle_timeout=idle_timeout,
         call_timeout=30,
     )
     try:
@@ -110,7 +118,11 @@ async def test_a_fault_is_never_taken_for_an_answer(server: Recorded, way: str, 
         server.refuse(status)
         code, posts = ("model_rate_limited" if status == 429 else "model_unavailable"), 3
 
-    heard = await step(*messages)
+    heard = await step(
+        *messages,
+        first_token_timeout=1.5 if fault in FAULTS_AT_ONCE else PATIENCE_SECONDS,
+        idle_timeout=0.7 if fault == "stall" else PATIENCE_SECONDS,
+    )
 
     assert (heard.error, len(server.posts) - before) == (code, posts)
     assert [record.attempt for record in heard.records] == list(range(1, posts + 1))
