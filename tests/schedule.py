@@ -6,8 +6,11 @@ than cores. A service takes ten seconds of a core to start, so tests that share 
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import suppress
 from threading import Thread
 
+import psycopg
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -77,7 +80,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_xdist_setupnodes() -> None:
     """Make the template of all databases while the processes collect tests."""
-    Thread(target=template, daemon=True).start()
+    Thread(target=_prepare_template, daemon=True).start()
+
+
+def _prepare_template() -> None:
+    # The first process that needs the template tries again and says why it fails; this run may also be over already.
+    with suppress(subprocess.CalledProcessError, psycopg.Error, OSError):
+        template()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedule:
