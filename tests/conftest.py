@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 from sessions.events import log
 from tests.live.provider import Provider
-from tests.live.service import TABLES, Service, running, template
+from tests.live.service import LONG_PAUSES, TABLES, Service, running, template
 from tests.servers import WORKER
 
 # The real one takes a good part of a second for each password, which is its purpose and not ours.
@@ -29,7 +29,6 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("project")
 
-PAUSE = "idle_in_transaction_session_timeout"
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 
 
@@ -58,8 +57,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     A test may also pause in its transaction for longer than a process of the service: it is one transaction as a whole,
     and a busy machine runs other tests meanwhile.
     """
-    options = connection.settings_dict["OPTIONS"]
-    options["options"] = options["options"].replace(f"{PAUSE}=2000", f"{PAUSE}=60000")
+    connection.settings_dict["OPTIONS"]["options"] += LONG_PAUSES
     if WORKER:
         template()
         connection.settings_dict["TEST"]["TEMPLATE"] = TABLES

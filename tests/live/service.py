@@ -31,12 +31,17 @@ DEMO_PASSWORD = "the demo user's long password"
 #: Templates of databases. The first has all tables, the second has three users besides.
 TABLES, USERS = "tables_template", "service_template"
 
+#: For whoever may pause in a transaction for longer than the service's own processes: migrations and tests, on a busy
+#: machine. PostgreSQL takes the last of several values.
+LONG_PAUSES = " -c idle_in_transaction_session_timeout=60000"
+
 SET_UP = f"""
 import os
 import psycopg
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+connection.settings_dict["OPTIONS"]["options"] += "{LONG_PAUSES}"
 call_command("migrate", verbosity=0)
 connection.close()
 connection.close_pool()
