@@ -1,5 +1,8 @@
 """Why a request is rejected. Each error has a code for clients and a sentence for people.
 
+An error has a class of its own only where code tells it apart by type, or where several places raise it in the same
+words. All others are a plain `Rejected(code, text)`.
+
     Rejected
     ├── FrameError          invalid_json, not_an_object, unknown_type, invalid_field, invalid_text, empty_message …
     │                       (in `sessions.protocol`, which imports nothing of this)
@@ -8,17 +11,11 @@
     ├── ModelCallDenied     budget_exhausted, price_unknown, provider_key_unreadable, provider_key_refused
     ├── TurnFailed          the code of the turn's failure, also those of `llm.errors`
     ├── NotFound            session_not_found, project_not_found, rule_not_found, image_not_found, unknown_agent …
-    ├── MessageRejected     message_not_found, message_begun, plan_in_progress, image_not_found
-    ├── ImageRejected       image_too_large, invalid_image
     ├── ToolCallRejected    unknown_tool_call, tool_call_finished, approval_decided, invalid_arguments, unknown_plan
-    ├── UnknownAgent        unknown_agent
     ├── NothingToCancel     nothing_to_cancel
-    ├── InvalidField        invalid_field
-    ├── EmptyMessage        empty_message
     ├── BodyTooLarge        body_too_large
     ├── SessionDeleted      session_deleted
     ├── BrokerUnavailable   broker_unavailable
-    ├── StorageUnavailable  storage_unavailable
     └── InternalError       internal_error
 
 `sessions.api.errors` has the status and the close code of each. `StaleAttempt` is no answer to a client: a worker has
@@ -27,7 +24,6 @@ lost its turn. `database.TooLate` is a TimeoutError, which clients read as `stor
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from typing import Any
 
@@ -65,82 +61,34 @@ class NotFound(Rejected):
     """A path names what does not exist, or belongs to another user; clients cannot tell the two apart."""
 
 
-class MessageRejected(Rejected):
-    """A message that cannot be stored or changed."""
-
-
-class ImageRejected(Rejected):
-    """An image that cannot be stored."""
-
-
 class ToolCallRejected(Rejected):
     """A tool result or a decision that no open call waits for."""
 
 
-class _OneCode(Rejected):
-    """An error of one code. Without a text of its own the class's docstring is the sentence."""
-
-    code: str
-
-    def __init__(self, text: str = "") -> None:
-        super().__init__(self.code, text or inspect.cleandoc(self.__doc__ or "").replace("\n", " "))
+class NothingToCancel(Rejected):
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.NOTHING_TO_CANCEL, "There is no open turn to cancel.")
 
 
-class UnknownAgent(_OneCode):
-    """The agent does not exist."""
-
-    code = ErrorCode.UNKNOWN_AGENT
-
-
-class NothingToCancel(_OneCode):
-    """There is no open turn to cancel."""
-
-    code = ErrorCode.NOTHING_TO_CANCEL
-
-
-class InvalidField(_OneCode):
-    """A field cannot be used."""
-
-    code = ErrorCode.INVALID_FIELD
-
-
-class EmptyMessage(_OneCode):
-    """The message is empty. Write something in it."""
-
-    code = ErrorCode.EMPTY_MESSAGE
-
-
-class BodyTooLarge(_OneCode):
-    """The body is too large."""
-
-    code = ErrorCode.BODY_TOO_LARGE
-
+class BodyTooLarge(Rejected):
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than {limit // 1024**2} MiB.")
+        super().__init__(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {limit // 1024**2} MiB.")
 
 
-class SessionDeleted(_OneCode):
-    """The session was deleted."""
-
-    code = ErrorCode.SESSION_DELETED
-
-
-class BrokerUnavailable(_OneCode):
-    """The server cannot start new work at the moment. Nothing was stored: send it again in a moment."""
-
-    code = ErrorCode.BROKER_UNAVAILABLE
+class SessionDeleted(Rejected):
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.SESSION_DELETED, "The session was deleted.")
 
 
-class StorageUnavailable(_OneCode):
-    """The server cannot store anything at the moment. Nothing was accepted: send it again in a moment."""
+class BrokerUnavailable(Rejected):
+    def __init__(self) -> None:
+        text = "The server cannot start new work at the moment. Nothing was stored: send it again in a moment."
+        super().__init__(ErrorCode.BROKER_UNAVAILABLE, text)
 
-    code = ErrorCode.STORAGE_UNAVAILABLE
 
-
-class InternalError(_OneCode):
-    """Something went wrong on the server; the log has the traceback under `error_id`."""
-
-    code = ErrorCode.INTERNAL_ERROR
+class InternalError(Rejected):
+    """A fault of the server; the log has the traceback under `error_id`."""
 
     def __init__(self, error_id: uuid.UUID) -> None:
-        super().__init__(f"Something went wrong on the server. Give its operator this number: {error_id}.")
+        text = f"Something went wrong on the server. Give its operator this number: {error_id}."
+        super().__init__(ErrorCode.INTERNAL_ERROR, text)

@@ -20,8 +20,8 @@ from codelab.identity.tickets import TICKET_LIFETIME, issue_ticket
 from sessions.api.http import ERRORS
 from sessions.callers import caller_of
 from sessions.database import in_thread
-from sessions.errors import AccessDenied, InvalidField, NotFound
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, require_clean_text
+from sessions.errors import AccessDenied, NotFound
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected, require_clean_text
 
 router = Router()
 
@@ -88,7 +88,7 @@ async def create_api_key(request: HttpRequest, body: ApiKeyIn) -> Status[NewApiK
     require_clean_text(body.name)
     if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= timezone.now()):
         text = "Field `expires_at` is not usable: it must be in the future and have a time zone."
-        raise InvalidField(text)
+        raise Rejected(ErrorCode.INVALID_FIELD, text)
     missing = set(body.scopes) - _caller(request).credential.scopes - {Scope.LLM}
     if missing:
         text = f"A key cannot have a scope that you do not have: {join_scopes(set(map(str, missing)))}."

@@ -1,4 +1,4 @@
-"""Takes what clients send by any API: stores it, then notifies workers and subscribers.
+"""Stores what clients send by any API, then notifies workers and subscribers.
 
 All of it is stored or nothing, within STORE_TIMEOUT_SECONDS. A notification may be lost, because the log has it all.
 """
@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,17 +33,18 @@ from sessions.protocol import (
     UserMessage,
     WithdrawMessage,
 )
-from sessions.results import Accepted, Change
+from sessions.results import Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
+from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 
 #: Seconds in which a client learns whether its message was stored.
 STORE_TIMEOUT_SECONDS = 2.8
-#: What stands before a plan's id where it is named as an approval.
-PLAN_APPROVAL = "plan-approval-"
+#: Precedes a plan's id in the name of its approval.
+PLAN_APPROVAL_PREFIX = "plan-approval-"
 
-#: What is being told at the moment; the event loop itself keeps no task alive.
-_telling: set[asyncio.Task[None]] = set()
+#: Announcements under way; the event loop itself keeps no task alive.
+_announcements: set[asyncio.Task[None]] = set()
 
 
 @asynccontextmanager
@@ -65,32 +66,17 @@ async def store_change(
     return change
 
 
-async def handle_message(
-    session_id: uuid.UUID,
-    content: str,
-    *,
-    client_message_id: str | None = None,
-    interrupt: bool = False,
-    agent: str | None = None,
-    images: Sequence[uuid.UUID] = (),
-    api_key: uuid.UUID | None = None,
-    deadline: float,
-) -> Accepted:
-    """Store a user's message.
+def with_broker[**P, R](verb: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a verb that queues a turn raise BrokerUnavailable while no worker would be told, and then store nothing."""
 
-    Raises BrokerUnavailable, what `inbox.accept_message` raises, and database errors; then nothing was stored.
-    """
-    await require_broker()
-    return await in_thread(inbox.accept_message)(
-        session_id,
-        content,
-        client_message_id=client_message_id,
-        interrupt=interrupt,
-        agent=agent,
-        images=images,
-        api_key=api_key,
-        deadline=deadline,
-    )
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        await require_broker()
+        return await in_thread(verb)(*args, **kwargs)
+
+    return run
+
+
+handle_message = with_broker(inbox.accept_message)
 
 
 async def handle_frame(
@@ -122,72 +108,65 @@ async def handle_frame(
             record = in_thread(tool_calls.record_tool_result)
             return await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
         case HitlDecision() | HitlResponse():
-            answer = _approval_answer(frame, by=session.owner_id)
-            return await in_thread(approvals.decide)(session.pk, frame.call_id, answer, deadline=deadline)
+            decision = _approval_decision(frame, by=session.owner_id)
+            return await in_thread(approvals.decide)(session.pk, frame.call_id, decision, deadline=deadline)
         case PlanDecision():
-            plan_id, answer = _plan_answer(frame, by=session.owner_id)
-            return await in_thread(approvals.decide_plan)(session.pk, plan_id, answer, deadline=deadline)
+            plan_id, decision = _plan_decision(frame, by=session.owner_id)
+            return await in_thread(approvals.decide_plan)(session.pk, plan_id, decision, deadline=deadline)
 
 
 def announce(change: Change) -> None:
-    """Tell workers of the turn that is ready, and followers of the events, in a while.
+    """Start to send the turn that is ready to the workers, and the events to their subscribers.
 
-    Nobody waits for it: a frozen Redis would hold up the next frame of a socket, be it the one that stops a turn.
+    Returns at once: a Redis that hangs would delay the next frame of a socket, which may be the one that stops a turn.
     """
-    telling = asyncio.create_task(_tell(change))
-    _telling.add(telling)
-    telling.add_done_callback(_telling.discard)
+    task = asyncio.create_task(_announce(change))
+    _announcements.add(task)
+    task.add_done_callback(_announcements.discard)
 
 
-async def _tell(change: Change) -> None:
+async def _announce(change: Change) -> None:
     await broker.enqueue_turn_soon(change.ready)
     await publish_events(change.events)
     for event in change.events:
         if event.kind == EventKind.TURN_CANCELLED:
-            # Its worker would find out at its next write or sign of life; so it also lets a silent model go at once.
+            # Otherwise its worker notices at its next write or renewal, and a silent model stays connected until then.
             await publish(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
 
 
-def _approval_answer(frame: HitlDecision | HitlResponse, *, by: int) -> approvals.Decision:
-    """Return what a frame of either form says to a call that requires approval. Raises FrameError."""
+def _approval_decision(frame: HitlDecision | HitlResponse, *, by: int) -> Decision:
     if isinstance(frame, HitlDecision):
         word, arguments = frame.decision, frame.modified_arguments
     else:
         word, arguments = frame.action, frame.edited_arguments
     if word == "edit" and arguments is None:
         raise FrameError(ErrorCode.INVALID_FIELD, "An `edit` needs the arguments to run the call with.")
-    return approvals.Decision(
-        approve=word != "reject",
-        arguments=arguments if word == "edit" else None,
-        feedback=frame.feedback or "",
-        by=by,
-        via=Via.SOCKET,
-    )
+    return _decision(word, arguments if word == "edit" else None, frame.feedback, by=by)
 
 
-def _plan_answer(frame: PlanDecision, *, by: int) -> tuple[str, approvals.Decision]:
-    """Return which plan a frame answers, and what it says. Raises FrameError."""
-    plan_id = frame.plan_id or (frame.approval_request_id or "").removeprefix(PLAN_APPROVAL)
+def _plan_decision(frame: PlanDecision, *, by: int) -> tuple[str, Decision]:
+    plan_id = frame.plan_id or (frame.approval_request_id or "").removeprefix(PLAN_APPROVAL_PREFIX)
     if not plan_id:
         raise FrameError(ErrorCode.INVALID_FIELD, "Name the plan in `plan_id`.")
-    edits = frame.decision in ("edit", "modify")
-    if edits and frame.modified_subtasks is None:
+    is_edit = frame.decision in ("edit", "modify")
+    if is_edit and frame.modified_subtasks is None:
         raise FrameError(ErrorCode.INVALID_FIELD, "An EDIT decision requires modified_subtasks.")
-    return plan_id, approvals.Decision(
-        approve=frame.decision != "reject",
-        arguments={"subtasks": frame.modified_subtasks} if edits else None,
-        feedback=frame.feedback or "",
-        by=by,
-        via=Via.SOCKET,
-    )
+    arguments = {"subtasks": frame.modified_subtasks} if is_edit else None
+    return plan_id, _decision(frame.decision, arguments, frame.feedback, by=by)
+
+
+def _decision(word: str, arguments: dict[str, Any] | None, feedback: str | None, *, by: int) -> Decision:
+    return Decision(approve=word != "reject", arguments=arguments, feedback=feedback or "", by=by, via=Via.SOCKET)
 
 
 def _tool_message(frame: ToolResult) -> tuple[str, bool]:
-    """Return what the model is told of a tool's result, and whether the tool failed, as the original did."""
-    if frame.error is not None:
-        # NUL is the one character that PostgreSQL cannot store; the output of tools may well have it.
-        return f"Error: {frame.error}".replace("\x00", "�"), True
-    if frame.result is None:
-        return "Tool executed successfully", False
-    result: Any = frame.result
-    return json.dumps(result, ensure_ascii=False).replace("\x00", "�"), False
+    """Return the tool's result in the original's words for the model, and whether the tool failed."""
+    failed = frame.error is not None
+    if failed:
+        content = f"Error: {frame.error}"
+    elif frame.result is None:
+        content = "Tool executed successfully"
+    else:
+        content = json.dumps(frame.result, ensure_ascii=False)
+    # PostgreSQL cannot store NUL, which the output of tools may contain.
+    return content.replace("\x00", "\ufffd"), failed

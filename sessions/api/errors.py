@@ -12,16 +12,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
 from ninja.errors import HttpError, ValidationError
 
-from sessions.errors import (
-    AccessDenied,
-    BodyTooLarge,
-    InternalError,
-    InvalidField,
-    NotFound,
-    SessionDeleted,
-    StorageUnavailable,
-    TurnFailed,
-)
+from sessions.errors import AccessDenied, BodyTooLarge, InternalError, NotFound, SessionDeleted, TurnFailed
 from sessions.models import Session, new_id
 from sessions.protocol import CloseCode, ErrorCode, Rejected
 
@@ -137,7 +128,7 @@ def explain(error: Exception) -> Problem:
             rejected = error
         case ValidationError():
             param, text = _invalid_field(error)
-            rejected = InvalidField(text)
+            rejected = Rejected(ErrorCode.INVALID_FIELD, text)
         case HttpError():
             rejected = Rejected(ErrorCode.INVALID_JSON, "The body is not a JSON object.")
         case RequestDataTooBig():
@@ -147,7 +138,8 @@ def explain(error: Exception) -> Problem:
             rejected = NotFound(ErrorCode.SESSION_NOT_FOUND, str(SessionDeleted()))
         case DatabaseError() | TimeoutError():
             logger.warning("request_not_stored", error=type(error).__name__)
-            rejected = StorageUnavailable()
+            text = "The server cannot store anything at the moment. Nothing was accepted: send it again in a moment."
+            rejected = Rejected(ErrorCode.STORAGE_UNAVAILABLE, text)
         case _:
             error_id = new_id()
             logger.error("request_crashed", error_id=str(error_id), exc_info=error)

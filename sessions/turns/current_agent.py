@@ -14,11 +14,10 @@ from django.conf import settings
 from agents.roles import ROLES, UNASSIGNED, UNIVERSAL
 from llm import catalog
 from sessions.database import atomic_until
-from sessions.errors import MessageRejected, UnknownAgent
 from sessions.events import log
 from sessions.events.log import NewEvent
 from sessions.models import EventKind, Session
-from sessions.protocol import ErrorCode
+from sessions.protocol import ErrorCode, Rejected
 from sessions.results import Change
 from sessions.turns.transcript import current_subtask
 
@@ -47,14 +46,14 @@ def switch_agent(
 def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
     """Set the agent that answers from now on.
 
-    Raises UnknownAgent, MessageRejected while a plan decides which agent works, and TooLate.
+    Raises Rejected for an unknown agent and while a plan decides which agent works, and TooLate.
     """
     require_agent(agent)
     with atomic_until(deadline):
         session = log.lock(session_id)
         if current_subtask(session):
             text = "A plan in progress decides which agent works. Stop it, or wait until it ends."
-            raise MessageRejected(ErrorCode.PLAN_IN_PROGRESS, text)
+            raise Rejected(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
         new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
         events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])
@@ -78,4 +77,4 @@ def first_agent(session: Session) -> list[NewEvent]:
 
 def require_agent(name: str | None) -> None:
     if name is not None and name not in ROLES:
-        raise UnknownAgent(f"Agent `{name[:64]}` does not exist. Available: {', '.join(ROLES)}.")
+        raise Rejected(ErrorCode.UNKNOWN_AGENT, f"Agent `{name[:64]}` does not exist. Available: {', '.join(ROLES)}.")

@@ -14,9 +14,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from sessions.errors import ImageRejected, MessageRejected
 from sessions.models import Image, MediaType, Session
-from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode
+from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode, Rejected
 
 #: How long an image is kept without a message that shows it.
 UNUSED_RETENTION = timedelta(days=1)
@@ -30,20 +29,20 @@ SIGNATURES = {
 
 
 def require_image(data: bytes) -> MediaType:
-    """Return the type of an image by its first bytes. Raises ImageRejected."""
+    """Return the type of an image by its first bytes. Raises Rejected."""
     if len(data) > MAX_IMAGE_BYTES:
         text = f"The image is larger than {MAX_IMAGE_BYTES // 1024**2} MiB. Send a smaller one."
-        raise ImageRejected(ErrorCode.IMAGE_TOO_LARGE, text)
+        raise Rejected(ErrorCode.IMAGE_TOO_LARGE, text)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return MediaType.WEBP
     for signature, media_type in SIGNATURES.items():
         if data.startswith(signature):
             return media_type
-    raise ImageRejected(ErrorCode.INVALID_IMAGE, "Unsupported image type. Use PNG, JPEG, GIF or WebP.")
+    raise Rejected(ErrorCode.INVALID_IMAGE, "Unsupported image type. Use PNG, JPEG, GIF or WebP.")
 
 
 def store(session_id: uuid.UUID, data: bytes) -> Image:
-    """Store an image of a session; a repeated upload is the same row. Commits. Raises ImageRejected."""
+    """Store an image of a session; a repeated upload is the same row. Commits. Raises Rejected."""
     media_type = require_image(data)
     # A repeated upload restarts the retention.
     uploaded = {"uploaded_at": timezone.now()}
@@ -63,7 +62,7 @@ def image_fields(image: Image) -> dict[str, Any]:
 
 
 def message_images(session: Session, image_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
-    """Mark images as shown. Return their descriptions, each once. The caller commits. Raises MessageRejected."""
+    """Mark images as shown. Return their descriptions, each once. The caller commits. Raises Rejected."""
     if not image_ids:
         return []
     rows = session.images.filter(pk__in=image_ids)
@@ -74,7 +73,7 @@ def message_images(session: Session, image_ids: Sequence[uuid.UUID]) -> list[dic
         text = (
             f"Image `{missing}` does not exist in this session. Upload it first; unused images are deleted after a day."
         )
-        raise MessageRejected(ErrorCode.IMAGE_NOT_FOUND, text)
+        raise Rejected(ErrorCode.IMAGE_NOT_FOUND, text)
     return [image_fields(images[image_id]) for image_id in dict.fromkeys(image_ids)]
 
 

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from sessions import metrics
 from sessions.database import atomic_until
-from sessions.errors import MessageRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
-from sessions.protocol import ErrorCode
+from sessions.protocol import ErrorCode, Rejected
 from sessions.results import Accepted, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images
@@ -39,7 +38,7 @@ def accept_message(
 
     A repeated `client_message_id` means the same message, whatever its text. `interrupt` cancels the active turn and
     puts this message before all others. `agent` answers from this message on. `images` are images of the session. The
-    budgets of `api_key` count for the turn. Raises UnknownAgent, MessageRejected, and TooLate when it is not done at
+    budgets of `api_key` count for the turn. Raises Rejected, and TooLate when it is not done at
     `deadline` (of `time.monotonic`); then nothing is stored.
     """
     require_agent(agent)
@@ -68,7 +67,7 @@ def accept_message(
 
 
 def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Change:
-    """Change the text of a waiting message. Raises MessageRejected and TooLate."""
+    """Change the text of a waiting message. Raises Rejected and TooLate."""
     with atomic_until(deadline):
         session = log.lock(session_id)
         message = _waiting_message(session, message_id)
@@ -80,7 +79,7 @@ def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, 
 
 
 def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
-    """Withdraw a waiting message and cancel its turn. Raises MessageRejected and TooLate.
+    """Withdraw a waiting message and cancel its turn. Raises Rejected and TooLate.
 
     The row is kept, but neither models nor clients get it again.
     """
@@ -105,10 +104,10 @@ def _waiting_message(session: Session, message_id: uuid.UUID) -> Message:
     messages = session.messages.filter(pk=message_id, role=MessageRole.USER, withdrawn=False)
     message = messages.select_related("turn").first()
     if message is None:
-        raise MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, f"Message `{message_id}` does not exist in this session.")
+        raise Rejected(ErrorCode.MESSAGE_NOT_FOUND, f"Message `{message_id}` does not exist in this session.")
     if message.turn.status != TurnStatus.QUEUED or message.turn.attempt:
         text = "This message is already being answered. Stop its turn, or send another message."
-        raise MessageRejected(ErrorCode.MESSAGE_BEGUN, text)
+        raise Rejected(ErrorCode.MESSAGE_BEGUN, text)
     return message
 
 

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them: what went wrong, where, and whether another try is worth it."""
+"""Errors as OpenAI's clients read them: what went wrong, in which field, and whether to try again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from sessions.api.errors import STATUS, explain
 from sessions.protocol import ErrorCode, Rejected
 
-#: Failures that the same request meets again, or that it costs too much to meet again. By their statuses alone clients
-#: would repeat it by themselves: the `openai` package does twice, and each time is a turn.
-LASTING = frozenset(
+#: Failures that a repeated request meets again, or meets at too high a cost. Because of their statuses clients would
+#: repeat it by themselves: the `openai` package does so twice, and each time is a turn.
+PERMANENT_CODES = frozenset(
     {
         "model_not_authorized",
         "model_took_too_long",
@@ -21,7 +21,7 @@ LASTING = frozenset(
         ErrorCode.BUDGET_EXHAUSTED,
     }
 )
-#: Codes that clients know by another name.
+#: OpenAI's names for codes of ours.
 OPENAI_CODES = {
     "model_context_too_long": "context_length_exceeded",
     "model_rate_limited": "rate_limit_exceeded",
@@ -34,9 +34,9 @@ OPENAI_CODES = {
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 TYPES_OF_CODES: dict[str, str] = {ErrorCode.BUDGET_EXHAUSTED: "insufficient_quota"}
 
-#: Seconds after which clients may try again, where the error itself does not say.
+#: Seconds after which clients may try again, where the error itself names none.
 RETRY_AFTER_SECONDS: dict[str, int] = {ErrorCode.STORAGE_UNAVAILABLE: 2, ErrorCode.BROKER_UNAVAILABLE: 2}
-#: Codes of OpenAI's that are none of ours.
+#: OpenAI's codes that are not ours.
 MODEL_NOT_FOUND, ANSWER_RESTARTED = "model_not_found", "answer_restarted"
 UNSUPPORTED_VALUE, UNSUPPORTED_PARAMETER = "unsupported_value", "unsupported_parameter"
 
@@ -58,12 +58,12 @@ class OpenAIError(Exception):
         self.status = status or STATUS.get(code, 500)
         self.code, self.param = code, param
         self.retry_after = retry_after or RETRY_AFTER_SECONDS.get(code)
-        #: Clients that repeat requests by themselves may do it with this one, if its status is one for that.
-        self.can_retry = can_retry and self.status != 409 and code not in LASTING
+        #: Clients that repeat requests by themselves may repeat this one, if its status allows it.
+        self.can_retry = can_retry and self.status != 409 and code not in PERMANENT_CODES
 
     @property
     def body(self) -> dict[str, Any]:
-        """Return what is answered, or sent within a stream."""
+        """Return the body of an answer, or of the last event of a stream."""
         default = "server_error" if self.status >= 500 else "invalid_request_error"
         return {
             "error": {
@@ -76,12 +76,11 @@ class OpenAIError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers of an answer that is this error."""
         headers: dict[str, str] = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
         if not self.can_retry:
-            # No standard, but OpenAI's own clients obey it.
+            # Not a standard, but OpenAI's own clients obey it.
             headers["X-Should-Retry"] = "false"
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="codelab"'
@@ -98,12 +97,6 @@ def of_error(error: Exception) -> OpenAIError:
     )
 
 
-def of_turn(failed: dict[str, Any], *, can_retry: bool) -> OpenAIError:
-    """Return the error of a turn, by the payload of its `turn_failed`; `can_retry`: the request may be repeated."""
-    code, retry_after = failed["error_code"], failed.get("retry_after")
-    return OpenAIError(code, failed["error"], retry_after=retry_after, can_retry=can_retry)
-
-
 def no_model(name: str) -> OpenAIError:
     """Return the error for a model that does not exist."""
     text = f"There is no model `{name[:200]}` here. GET /v1/models lists what there is."
@@ -117,7 +110,7 @@ def invalid(param: str, text: str, code: str = ErrorCode.INVALID_FIELD) -> OpenA
 
 @contextmanager
 def in_field(param: str) -> Iterator[None]:
-    """Blame a field of the request for what is rejected; the status is 400 whatever it is at other APIs."""
+    """Name a field of the request in what is rejected; the status is 400, whatever it is at other APIs."""
     try:
         yield
     except Rejected as error:

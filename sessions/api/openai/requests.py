@@ -1,7 +1,6 @@
 """Requests in OpenAI's words, as pydantic reads them, and what they mean here.
 
-Fields that are not known are ignored, as other servers do; those that would change the answer and are not supported
-are refused by name.
+Unknown fields are ignored, as by other servers. A field that would change the answer and is not supported is an error.
 """
 
 from __future__ import annotations
@@ -36,32 +35,36 @@ OPTIONS = (
     "verbosity",
 )
 #: Types of parts of a message that are texts.
-TEXTS = ("text", "refusal")
+TEXT_TYPES = ("text", "refusal")
 MAX_MESSAGES, MAX_TOOLS, MAX_INPUTS = 10_000, 512, 256
 
 
-class _Read(BaseModel):
+class _Input(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class _Part(_Read):
+class _Part(_Input):
     type: str
     text: str | None = None
     refusal: str | None = None
     image_url: dict[str, Any] | None = None
 
+    @property
+    def words(self) -> str:
+        return self.text or self.refusal or ""
 
-class _Function(_Read):
+
+class _Function(_Input):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     arguments: str = ""
 
 
-class _Call(_Read):
+class _Call(_Input):
     id: Annotated[str, Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)]
     function: _Function
 
 
-class ChatMessage(_Read):
+class ChatMessage(_Input):
     """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -74,44 +77,28 @@ class ChatMessage(_Read):
     def text(self) -> str:
         """Return the text, with its parts put together."""
         if isinstance(self.content, list):
-            return "\n".join(part.text or part.refusal or "" for part in self.content if part.type in TEXTS)
+            return "\n".join(part.words for part in self.content if part.type in TEXT_TYPES)
         return self.content or ""
 
-    @property
-    def parts(self) -> list[_Part]:
-        """Return the parts, none where the content is a plain text."""
-        return self.content if isinstance(self.content, list) else []
 
-    @property
-    def image_parts(self) -> list[tuple[_Part, int]]:
-        """Return the parts that are no texts, each with the number of characters of `text` that come before it."""
-        found, before = [], -1
-        for part in self.parts:
-            if part.type in TEXTS:
-                before += 1 + len(part.text or part.refusal or "")
-            else:
-                found.append((part, max(before, 0)))
-        return found
-
-
-class _ToolFunction(_Read):
+class _ToolFunction(_Input):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
     description: str = ""
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Tool(_Read):
+class _Tool(_Input):
     type: Literal["function"]
     function: _ToolFunction
 
 
-class _StreamOptions(_Read):
+class _StreamOptions(_Input):
     include_usage: bool = False
 
 
-class ChatRequest(_Read):
-    """A request for an answer. What stands in OPTIONS has the type that the provider wants."""
+class ChatRequest(_Input):
+    """A request for an answer. The fields in OPTIONS have the types that the provider wants."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -126,7 +113,7 @@ class ChatRequest(_Read):
 
     @property
     def include_usage(self) -> bool:
-        """Say whether a stream ends with what was used."""
+        """Return whether a stream ends with the tokens used."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
@@ -135,7 +122,7 @@ class ChatRequest(_Read):
         return [tool.function.name for tool in self.tools or ()]
 
 
-class EmbeddingRequest(_Read):
+class EmbeddingRequest(_Input):
     """A request for the embeddings of texts, or of texts that are tokens already."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
@@ -155,7 +142,7 @@ class EmbeddingRequest(_Read):
 
 
 def chat(request: ChatRequest) -> CompletionRequest:
-    """Return what a request for an answer means. Raises OpenAIError."""
+    """Return the completion that a request asks for. Raises OpenAIError."""
     agent = agent_of(request.model)
     require_supported(request)
     extra = request.model_extra or {}
@@ -172,7 +159,7 @@ def chat(request: ChatRequest) -> CompletionRequest:
 
 
 def embeddings(request: EmbeddingRequest) -> CompletionRequest:
-    """Return what a request for embeddings means. Raises OpenAIError."""
+    """Return the embeddings that a request asks for. Raises OpenAIError."""
     if agent_of(request.model):
         raise invalid("model", "An agent makes no embeddings; name a model for that.")
     inputs = request.inputs
@@ -185,7 +172,7 @@ def embeddings(request: EmbeddingRequest) -> CompletionRequest:
 
 
 def require_supported(request: ChatRequest) -> None:
-    """Refuse what would change the answer and is not done here. Raises OpenAIError."""
+    """Raise OpenAIError for fields that would change the answer and are not supported."""
     extra = request.model_extra or {}
     if request.n not in (None, 1):
         raise invalid("n", "One answer for each request: leave `n` out, or send 1.", UNSUPPORTED_VALUE)
@@ -205,7 +192,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     if images := images_of(message, where):
         if role != "user":
             raise invalid(f"{where}.content", "Only a user's message has images.")
-        row["images"] = [_without_defaults(asdict(image)) for image in images]
+        row["images"] = [{k: v for k, v in asdict(image).items() if v not in ("", None)} for image in images]
     if message.tool_calls and role == "assistant":
         row["tool_calls"] = [_call(call, where) for call in message.tool_calls]
     if role == "tool":
@@ -216,18 +203,23 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
 
 
 def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
-    """Return the images of a message, as data or addresses. Raises OpenAIError."""
-    said = len(message.text)
-    return [_image(part, None if at == said else at, where) for part, at in message.image_parts]
+    """Return the images of a message, as data or addresses. Raises OpenAIError.
 
-
-def _without_defaults(image: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in image.items() if value not in ("", None)}
+    An image between texts has its position in `text`, one behind all text has none.
+    """
+    images: list[tuple[_Part, int]] = []
+    position = -1
+    for part in message.content if isinstance(message.content, list) else ():
+        if part.type in TEXT_TYPES:
+            position += 1 + len(part.words)
+        else:
+            images.append((part, max(position, 0)))
+    return [_image(part, None if at == len(message.text) else at, where) for part, at in images]
 
 
 def _image(part: _Part, at: int | None, where: str) -> ModelImage:
-    shown = part.image_url or {}
-    url, detail = shown.get("url"), shown.get("detail") or ""
+    image = part.image_url or {}
+    url, detail = image.get("url"), image.get("detail") or ""
     if part.type != "image_url" or not isinstance(url, str) or not isinstance(detail, str):
         raise invalid(f"{where}.content", "The parts of a message are texts and images (`text`, `image_url`) here.")
     try:

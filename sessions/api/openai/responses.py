@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from llm.types import unpack
-from sessions.api.openai.errors import ANSWER_RESTARTED, OpenAIError
-from sessions.api.openai.turn_stream import Calls, End, Piece, Replaced, Text
+from sessions.api.openai.errors import ANSWER_RESTARTED, OpenAIError, of_error
+from sessions.api.openai.turn_follower import End, Piece, Retracted, Text
 from sessions.turns.completions import TurnResult
 
 DONE = "data: [DONE]\n\n"
@@ -22,46 +23,44 @@ def data(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-class Chunks:
+def error_line(error: Exception) -> str:
+    """Return the last event of a stream that fails."""
+    return data(of_error(error).body)
+
+
+class ChunkWriter:
     """Writes the pieces of one answer as chunks."""
 
     def __init__(self, turn_id: uuid.UUID, model: str, *, include_usage: bool) -> None:
-        self._head = {
-            "id": f"chatcmpl-{turn_id.hex}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-        }
+        self._head = _head(turn_id, model, "chat.completion.chunk")
         self._include_usage = include_usage
-        self._sent: set[str] = set()
+        self._message_ids: set[str] = set()
 
     def begin(self) -> str:
         """Return the first chunk."""
         return self._chunk({"role": "assistant", "content": ""})
 
     def write(self, piece: Piece) -> str:
-        """Return what a piece makes. Raises OpenAIError where what was sent would have to be taken back."""
+        """Return a piece as chunks. Raises OpenAIError where text that was sent would have to be taken back."""
         match piece:
-            case Text(message_id, text, thought):
-                self._sent.add(message_id)
-                return self._chunk({"reasoning_content" if thought else "content": text})
-            case Replaced(message_ids):
-                if not self._sent.isdisjoint(message_ids):
+            case Text(message_id, text, is_reasoning):
+                self._message_ids.add(message_id)
+                return self._chunk({"reasoning_content" if is_reasoning else "content": text})
+            case Retracted(message_ids):
+                if not self._message_ids.isdisjoint(message_ids):
                     text = "The answer had to be begun again, after a part of it was sent. Send the request again."
                     raise OpenAIError(ANSWER_RESTARTED, text, status=503)
                 return ""
-            case Calls(calls):
+            case End(reason, result, calls):
                 # The whole of one call before the next begins: clients put them together in this order.
-                return "".join(self._call(index, call) for index, call in enumerate(calls))
-            case End(reason, outcome):
-                last = self._chunk({}, reason)
+                lines = [self._call(index, call) for index, call in enumerate(calls)]
+                lines.append(self._chunk({}, reason))
                 if self._include_usage:
-                    last += data({**self._head, "choices": [], "usage": usage(outcome)})
-                return last + DONE
+                    lines.append(data({**self._head, "choices": [], "usage": usage(result)}))
+                return "".join([*lines, DONE])
 
     def _call(self, index: int, call: dict[str, Any]) -> str:
-        function = {"name": call["name"], "arguments": ""}
-        first = {"index": index, "id": call["id"], "type": "function", "function": function}
+        first = {"index": index, **_tool_call(call, "")}
         rest = {"index": index, "function": {"arguments": _arguments(call)}}
         return self._chunk({"tool_calls": [first]}) + self._chunk({"tool_calls": [rest]})
 
@@ -70,80 +69,51 @@ class Chunks:
         return data({**self._head, "choices": [choice]})
 
 
-class Whole:
-    """Puts the pieces of one answer together."""
-
-    def __init__(self, turn_id: uuid.UUID, model: str) -> None:
-        self._turn_id, self._model = turn_id, model
-        self._texts: dict[str, list[str]] = {}
-        self._thoughts: dict[str, list[str]] = {}
-        self._calls: list[dict[str, Any]] = []
-
-    def read(self, piece: Piece) -> dict[str, Any] | None:
-        """Take a piece; return the answer when it was the last one."""
-        match piece:
-            case Text(message_id, text, thought):
-                (self._thoughts if thought else self._texts).setdefault(message_id, []).append(text)
-            case Replaced(message_ids):
-                for message_id in message_ids:
-                    self._texts.pop(message_id, None)
-                    self._thoughts.pop(message_id, None)
-            case Calls(calls):
-                self._calls = [
-                    {
-                        "id": call["id"],
-                        "type": "function",
-                        "function": {"name": call["name"], "arguments": _arguments(call)},
-                    }
-                    for call in calls
-                ]
-            case End(reason, outcome):
-                return self._answer(reason, outcome)
-        return None
-
-    def _answer(self, reason: str, outcome: TurnResult) -> dict[str, Any]:
-        text = "".join("".join(texts) for texts in self._texts.values())
-        thought = "".join("".join(texts) for texts in self._thoughts.values())
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": None if self._calls and not text else text,
-            "refusal": None,
-        }
-        if thought:
-            message["reasoning_content"] = thought
-        if self._calls:
-            message["tool_calls"] = self._calls
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-        return {
-            "id": f"chatcmpl-{self._turn_id.hex}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": self._model,
-            "choices": [choice],
-            "usage": usage(outcome),
-        }
+def completion(texts: Sequence[Text], end: End, turn_id: uuid.UUID, model: str) -> dict[str, Any]:
+    """Return a whole answer."""
+    content = "".join(each.text for each in texts if not each.is_reasoning)
+    reasoning = "".join(each.text for each in texts if each.is_reasoning)
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if end.calls and not content else content,
+        "refusal": None,
+    }
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if end.calls:
+        message["tool_calls"] = [_tool_call(call, _arguments(call)) for call in end.calls]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": end.reason}
+    return {**_head(turn_id, model, "chat.completion"), "choices": [choice], "usage": usage(end.result)}
 
 
-def embeddings(outcome: TurnResult, model: str, *, packed: bool) -> dict[str, Any]:
+def embeddings(result: TurnResult, model: str, *, packed: bool) -> dict[str, Any]:
     """Return an answer of embeddings, as numbers or packed as they are stored."""
-    vectors = [vector if packed else unpack(vector) for vector in outcome.result]
+    vectors = [vector if packed else unpack(vector) for vector in result.result]
     return {
         "object": "list",
         "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
         "model": model,
-        "usage": {"prompt_tokens": outcome.input_tokens, "total_tokens": outcome.input_tokens},
+        "usage": {"prompt_tokens": result.input_tokens, "total_tokens": result.input_tokens},
     }
 
 
-def usage(outcome: TurnResult) -> dict[str, Any]:
+def usage(result: TurnResult) -> dict[str, Any]:
     """Return what was used, as OpenAI counts it."""
     return {
-        "prompt_tokens": outcome.input_tokens,
-        "completion_tokens": outcome.output_tokens,
-        "total_tokens": outcome.input_tokens + outcome.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": outcome.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": outcome.reasoning_tokens},
+        "prompt_tokens": result.input_tokens,
+        "completion_tokens": result.output_tokens,
+        "total_tokens": result.input_tokens + result.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": result.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": result.reasoning_tokens},
     }
+
+
+def _head(turn_id: uuid.UUID, model: str, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{turn_id.hex}", "object": kind, "created": int(time.time()), "model": model}
+
+
+def _tool_call(call: dict[str, Any], arguments: str) -> dict[str, Any]:
+    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": arguments}}
 
 
 def _arguments(call: dict[str, Any]) -> str:

@@ -27,8 +27,8 @@ from sessions.api.plugin.tool_messages import CLIENT_TOOLS
 from sessions.api.streaming import until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
-from sessions.errors import EmptyMessage
 from sessions.models import MessageRole, Session, Turn, TurnStatus
+from sessions.protocol import ErrorCode, Rejected
 from sessions.turns.sessions import delete_session, open_in_project
 
 router = Router()
@@ -107,7 +107,7 @@ async def send_message(
     """
     require_clean(body.content)
     if not body.content.strip():
-        raise EmptyMessage("The message is empty: write something in `content`.")
+        raise Rejected(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
     await caller_of(request).authorize(Action.TURN)
     async with store_timeout() as deadline:
         session = await session_of(request, project_id, session_id)

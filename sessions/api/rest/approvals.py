@@ -14,9 +14,8 @@ from agents.tools import CREATE_PLAN
 from sessions.api.commands import store_change
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
-from sessions.errors import InvalidField
 from sessions.models import Approval, EventKind, Via
-from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH
+from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
 from sessions.turns import approvals
 from sessions.turns.approvals import Decision
 
@@ -111,7 +110,7 @@ async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> Dec
     """Approve, edit or reject a call that waits for an answer. The first answer wins."""
     arguments = body.modified_arguments if body.decision == "edit" else None
     if body.decision == "edit" and arguments is None:
-        raise InvalidField("An `edit` needs `modified_arguments` to run the call with.")
+        raise Rejected(ErrorCode.INVALID_FIELD, "An `edit` needs `modified_arguments` to run the call with.")
     return await _store(request, session_id, body, [body.call_id], arguments)
 
 
@@ -119,7 +118,7 @@ async def decide(request: HttpRequest, session_id: str, body: DecisionIn) -> Dec
 async def decide_many(request: HttpRequest, session_id: str, body: BatchIn) -> DecisionOut:
     """Answer several calls at once; if one of them no longer waits, answer none."""
     if body.call_ids is None and not body.all:
-        raise InvalidField("Name the calls in `call_ids`, or set `all`.")
+        raise Rejected(ErrorCode.INVALID_FIELD, "Name the calls in `call_ids`, or set `all`.")
     return await _store(request, session_id, body, body.call_ids and list(dict.fromkeys(body.call_ids)))
 
 

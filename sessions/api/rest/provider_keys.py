@@ -14,9 +14,9 @@ from llm import catalog
 from sessions.api.http import ERRORS, owner, require_clean
 from sessions.billing import provider_keys
 from sessions.database import in_thread
-from sessions.errors import InvalidField, NotFound
+from sessions.errors import NotFound
 from sessions.models import ProviderKey
-from sessions.protocol import ErrorCode
+from sessions.protocol import ErrorCode, Rejected
 
 router = Router(tags=["models"])
 
@@ -50,7 +50,9 @@ async def put_provider_key(request: HttpRequest, provider: str, body: ProviderKe
         raise NotFound(ErrorCode.UNKNOWN_PROVIDER, f"Provider `{provider[:64]}` does not exist. Use one of: {names}.")
     key = body.api_key.get_secret_value().strip()
     if not (key and key.isascii() and key.isprintable()):
-        raise InvalidField("Field `api_key` is not usable: keys consist of printable ASCII characters.")
+        raise Rejected(
+            ErrorCode.INVALID_FIELD, "Field `api_key` is not usable: keys consist of printable ASCII characters."
+        )
     require_clean(body.api_base)
     _require_address(body.api_base)
     return await in_thread(provider_keys.store)(owner(request).pk, provider, key, body.api_base)
@@ -74,7 +76,7 @@ async def delete_provider_key(request: HttpRequest, provider: str) -> DeletedPro
 
 
 def _require_address(url: str) -> None:
-    """Raise InvalidField for an address that workers refuse. They resolve its name before each call."""
+    """Raise Rejected for an address that workers refuse. They resolve its name before each call."""
     if not url:
         return
     schemes = {"https", "http"} if settings.CODELAB_PRIVATE_MODEL_ADDRESSES else {"https"}
@@ -85,7 +87,10 @@ def _require_address(url: str) -> None:
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise InvalidField("Field `api_base` is not usable: it must look like https://host/v1, without a key in it.")
+        raise Rejected(
+            ErrorCode.INVALID_FIELD,
+            "Field `api_base` is not usable: it must look like https://host/v1, without a key in it.",
+        )
 
 
 def _not_found(provider: str) -> NotFound:

@@ -48,10 +48,11 @@ from sessions.api.rest.schemas import (
 from sessions.api.streaming import until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
-from sessions.errors import EmptyMessage, InvalidField, TurnFailed
+from sessions.errors import TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
+from sessions.protocol import ErrorCode, Rejected
 from sessions.results import Accepted
 from sessions.turns import attempts, inbox, sessions
 from sessions.turns.sessions import open_session
@@ -68,7 +69,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     """Store a message for an agent to answer, and with `wait` return the answer."""
     require_clean(body.session_id, body.message, body.client_message_id or "")
     if not body.message.strip():
-        raise EmptyMessage("The message is empty: write something in `message`.")
+        raise Rejected(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
     await caller_of(request).authorize(Action.TURN)
     async with store_timeout() as deadline:
         session = await in_thread(open_session)(owner(request).pk, body.session_id)
@@ -206,7 +207,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
     last_seen = request.headers.get("Last-Event-ID", "")
     after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
     if after > MAX_EVENT_NUMBER:
-        raise InvalidField(f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
+        raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         events = stream(session.pk, after, writable_of(request))
         return streamed(until_signed_out(events, caller_of(request)), "text/event-stream")

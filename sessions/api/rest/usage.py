@@ -13,9 +13,9 @@ from ninja import Field, Router, Schema
 from sessions.api.http import ERRORS, MAX_OFFSET_ROWS, owner, session_of
 from sessions.billing import usage
 from sessions.database import in_thread
-from sessions.errors import InvalidField, NotFound
+from sessions.errors import NotFound
 from sessions.models import EventKind
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode
+from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected
 from sessions.turns.sessions import owned_session
 
 router = Router(tags=["usage"])
@@ -140,7 +140,7 @@ async def get_audit_log(
 ) -> dict[str, Any]:
     """List the newest events first, of one session or of the sessions used last."""
     if event_type is not None and event_type not in EventKind.values:
-        raise InvalidField(f"Event type `{event_type[:64]}` does not exist.")
+        raise Rejected(ErrorCode.INVALID_FIELD, f"Event type `{event_type[:64]}` does not exist.")
     session = await session_of(request, session_id) if session_id else None
     sessions = [session] if session else usage.audited(owner(request).pk)
     limit = _bounded(limit)

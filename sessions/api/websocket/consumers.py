@@ -1,8 +1,8 @@
-"""The socket of a session: frames in, events out. It never waits for a model and holds no state worth keeping.
+"""The socket of a session: frames in, events out. It never waits for a model, and its state may be lost.
 
-A handler returns in milliseconds, because a socket's frames are handled one at a time. A bad frame is answered and
-ends nothing. Everything that is sent comes from the event log, except the answers to frames that were refused. To a
-client that does not read nothing is sent, and in the end nothing more is taken from it.
+A handler returns in milliseconds, because a socket's frames are handled one at a time. A bad frame gets an answer and
+ends nothing. Everything that is sent comes from the event log, except the answers to a client's own frames. A client
+that does not read gets no events, and in the end its frames wait.
 """
 
 from __future__ import annotations
@@ -21,32 +21,23 @@ from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.errors import explain
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
 from sessions.api.websocket.snapshot import snapshot
-from sessions.api.websocket.tool_offers import Offers
+from sessions.api.websocket.tool_dispatcher import ToolDispatcher
 from sessions.callers import Action, Caller
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, SessionDeleted
 from sessions.events import reads
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
-from sessions.protocol import (
-    EVENTS_SUBPROTOCOL,
-    CloseCode,
-    ErrorCode,
-    FrameError,
-    Hello,
-    Rejected,
-    Request,
-    UserMessage,
-)
+from sessions.protocol import CloseCode, ErrorCode, FrameError, Hello, Rejected, Request, UserMessage
 from sessions.results import Accepted, Change
 from sessions.turns.sessions import open_session, set_client_plans, set_client_tools
 
 logger = structlog.get_logger(__name__)
 
 #: Digits of the largest number that an event can have.
-MAX_NUMBER_LENGTH = 18
-#: Characters of answers that may wait for a client that does not read; its next frame waits when there are more.
-UNREAD = 64 * 1024
+MAX_NUMBER_DIGITS = 18
+#: Answers that may wait for a client that does not read. Beyond that its next frame waits.
+MAX_UNREAD_CHARACTERS = 64 * 1024
 
 
 class SessionConsumer(AsyncWebsocketConsumer):
@@ -61,48 +52,45 @@ class SessionConsumer(AsyncWebsocketConsumer):
     agents = False
 
     async def connect(self) -> None:
-        """Accept at once: whoever is kept waiting here for five seconds is dropped by the server without a word."""
-        self.key: str = self.scope["url_route"]["kwargs"]["key"]
+        """Accept at once, because the server drops without a word a client that waits here for five seconds."""
+        scope: Any = self.scope
+        self.key: str = scope["url_route"]["kwargs"]["key"]
+        self.caller: Caller = scope["caller"]
+        #: Set while the client reads; under a server without it nothing waits.
+        self.writable: asyncio.Event | None = scope.get("writable")
+        self.unread_characters = 0
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
         self.watching: asyncio.Task[None] | None = None
-        scope: Any = self.scope
-        #: Set while the client reads; under a server that does not tell, nothing waits.
-        self.writable: asyncio.Event | None = scope.get("writable")
-        self.unread = 0
-        query = parse_qs(self.scope["query_string"].decode("latin-1"))
-        stream = query.get("stream", [""])[0]
-        after = query.get("after", [""])[0]
-        #: Who runs tools at this end: a name of the client's own, or this socket.
-        self.runner = query.get("client_id", [""])[0][: protocol.MAX_CLIENT_ID_LENGTH].replace("\x00", "")
-        self.offers: Offers | None = None
-        #: Number of the last event that a client without `hello` has seen, if it says so.
-        self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_LENGTH else None
-        tokens = {"tokens": True, "messages": False}.get(stream, self.default_tokens)
-        chosen = next((name for name in protocol.SUBPROTOCOLS if name in self.scope["subprotocols"]), None)
-        events = chosen == protocol.EVENTS_SUBPROTOCOL
-        plans = query.get("plans", [""])[0] == "1" and not events
+        self.dispatcher: ToolDispatcher | None = None
+        query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        after = query.get("after", "")
+        #: Number of the last event that a client without `hello` has seen, if it names one.
+        self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_DIGITS else None
+        tokens = {"tokens": True, "messages": False}.get(query.get("stream", ""), self.default_tokens)
+        subprotocol = next((name for name in protocol.SUBPROTOCOLS if name in scope["subprotocols"]), None)
+        events = subprotocol == protocol.EVENTS_SUBPROTOCOL
+        plans = query.get("plans") == "1" and not events
         self.dialect = Dialect(tokens=tokens, agents=self.agents, plans=plans, events=events)
-        await self.accept(chosen)
+        await self.accept(subprotocol)
         metrics.open_sockets.inc()
         socket_id = str(new_id())
-        self.runner = self.runner or socket_id
+        #: The client that runs tools here, by a name of its own or by this socket.
+        self.runner = query.get("client_id", "")[: protocol.MAX_CLIENT_ID_LENGTH].replace("\x00", "") or socket_id
         structlog.contextvars.bind_contextvars(socket_id=socket_id)
-        self.caller: Caller = scope["caller"]
         if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
             text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
             await self.reject(Rejected(ErrorCode.INVALID_SESSION_KEY, text))
-        else:
-            # A failure is told when a frame comes: nothing is sent to a client that has not spoken.
+            return
+        try:
+            # The client's next frame reports a failure: nothing is sent to a client that has sent nothing.
             with suppress(DatabaseError, TimeoutError):
-                try:
-                    async with store_timeout():
-                        session = await self.attach()
-                except AccessDenied as error:
-                    await self.reject(error)
-                    return
+                async with store_timeout():
+                    session = await self.attach()
                 if not events:
-                    self.follow(session, self.start_of(session))
+                    self.follow(session)
+        except AccessDenied as error:
+            await self.reject(error)
 
     async def reject(self, error: Exception) -> None:
         """Answer with an error frame and count it; close the socket where the error ends it."""
@@ -120,7 +108,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         await self.reject(await self.caller.signed_out())
 
     async def attach(self) -> Session:
-        """Find out who is calling and open the session; raises AccessDenied."""
+        """Identify the caller and open the session. Raises AccessDenied."""
         if self.session is None:
             user = await self.caller.identify(self.key)
             await self.caller.authorize(Action.CONNECTION)
@@ -132,35 +120,37 @@ class SessionConsumer(AsyncWebsocketConsumer):
             self.watching = asyncio.create_task(self.watch())
         return self.session
 
-    def follow(self, session: Session, after: int) -> None:
-        """Send what happens in the session from here on, and nothing else that was being sent."""
+    def follow(self, session: Session, after: int | None = None) -> None:
+        """Send the events behind `after`, or behind the number that the client named, or from now on."""
+        if after is None:
+            after = session.last_number if self.after is None else min(self.after, session.last_number)
         if self.sending is not None:
             self.sending.cancel()
         self.feed = Feed(session.pk, after, self.writable)
         self.sending = asyncio.create_task(self.send_events(self.feed))
         if not self.dialect.events:
-            self.run_tools(session, asking=True)
+            self.run_tools(session, asks_user=True)
 
-    def run_tools(self, session: Session, *, asking: bool) -> None:
-        """Let this client have tool calls to run; with `asking` also those that its user must be asked about."""
-        if self.offers is None:
-            self.offers = Offers(session.pk, self.runner, self.offer, asking=asking)
+    def run_tools(self, session: Session, *, asks_user: bool) -> None:
+        """Send tool calls to this client; with `asks_user` also those that its user must approve."""
+        if self.dispatcher is None:
+            self.dispatcher = ToolDispatcher(session.pk, self.runner, self.send_call, asks_user=asks_user)
 
-    async def offer(self, call: ToolCall, number: int | None) -> None:
+    async def send_call(self, call: ToolCall, number: int | None) -> None:
         """Send a tool call that this client has to run."""
         await self.send(protocol.encode(call_frame(call, number)))
 
     async def disconnect(self, code: int) -> None:
-        """Stop following; nothing else may depend on this being called."""
+        """Stop all that this socket does. It may never be called, so nothing else depends on it."""
         metrics.open_sockets.dec()
         for task in (self.sending, self.watching):
             if task is not None:
                 task.cancel()
-        if self.offers is not None:
-            await self.offers.close()
+        if self.dispatcher is not None:
+            await self.dispatcher.close()
 
     async def send_events(self, feed: Feed) -> None:
-        """Send what happens in the session, for as long as the socket is open."""
+        """Send the events of the session while the socket is open."""
         try:
             async for event in feed:
                 for frame in frames_of(event, self.dialect):
@@ -168,10 +158,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 if event.kind == EventKind.SESSION_DELETED:
                     await self.reject(SessionDeleted())
                     return
-                if self.offers is not None:
-                    self.offers.note(event)
+                if self.dispatcher is not None:
+                    self.dispatcher.notify(event)
         except Exception:
-            # A socket that has gone deaf is worse than one that is closed: its client comes back.
+            # A client reconnects after a close, but would wait forever at a socket without events.
             logger.exception("feed_crashed")
             await self.close(int(CloseCode.INTERNAL_ERROR))
 
@@ -180,18 +170,18 @@ class SessionConsumer(AsyncWebsocketConsumer):
     ) -> None:
         """Send a frame, and count what is sent to a client that does not read."""
         if self.writable is not None:
-            self.unread = 0 if self.writable.is_set() else self.unread + len(text_data or "")
+            self.unread_characters = 0 if self.writable.is_set() else self.unread_characters + len(text_data or "")
         await super().send(text_data, bytes_data, close)
 
     async def websocket_receive(self, message: Any) -> None:
         """Handle a frame, and take the next one when the client has read enough of the answers."""
         await super().websocket_receive(message)
-        # Not before the answer: what this frame asks for, such as a stop, must not wait for a slow line.
-        if self.writable is not None and self.unread > UNREAD:
+        # Only after the answer: a frame such as a cancel must not wait for a slow line.
+        if self.writable is not None and self.unread_characters > MAX_UNREAD_CHARACTERS:
             await self.writable.wait()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Handle one frame; whatever is wrong with it is answered with an error frame."""
+        """Handle one frame; answer any error with an error frame."""
         try:
             if text_data is None:
                 raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
@@ -203,55 +193,48 @@ class SessionConsumer(AsyncWebsocketConsumer):
                     await self.welcome(session, frame)
                     return
                 if self.sending is None:
-                    self.begin(session)
+                    if self.dialect.events:
+                        text = "Say `hello` first, with the number of the last event you have."
+                        raise FrameError(ErrorCode.HELLO_FIRST, text)
+                    self.follow(session)
                 change = await self.store(session, frame, deadline)
             self.feed.refresh()
             announce(change)
         except Session.DoesNotExist:
-            # A request would not find its session; a socket has lost the only one it is for, and is closed.
+            # A request only reports this error, but a socket has lost its only session and is closed.
             await self.reject(SessionDeleted())
         except Exception as error:
             await self.reject(error)
 
-    def begin(self, session: Session) -> None:
-        """Follow a session that could not be followed when the socket was opened."""
-        if self.dialect.events:
-            raise FrameError(ErrorCode.HELLO_FIRST, "Say `hello` first, with the number of the last event you have.")
-        self.follow(session, self.start_of(session))
-
-    def start_of(self, session: Session) -> int:
-        """Return the number to go on from: where the client says it was, or now."""
-        return session.last_number if self.after is None else min(self.after, session.last_number)
-
     async def welcome(self, session: Session, hello: Hello) -> None:
-        """Tell a client where it stands, and go on from there."""
-        after = hello.after
+        """Answer `hello` with what the client has missed, and follow the session from there."""
         if not self.dialect.events:
-            raise FrameError(ErrorCode.UNKNOWN_TYPE, f"`hello` belongs to the subprotocol {EVENTS_SUBPROTOCOL}.")
+            text = f"`hello` belongs to the subprotocol {protocol.EVENTS_SUBPROTOCOL}."
+            raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
         if hello.tools is not None:
             await in_thread(set_client_tools)(session.pk, hello.tools)
             self.runner = hello.client_id or self.runner
         if hello.plans is not None:
             await in_thread(set_client_plans)(session.pk, hello.plans)
-        if after is not None and await in_thread(reads.can_replay)(session.pk, after):
-            frame = protocol.Welcome(mode="replay", after=after)
+        if hello.after is not None and await in_thread(reads.can_replay)(session.pk, hello.after):
+            frame = protocol.Welcome(mode="replay", after=hello.after)
         else:
             state = await in_thread(snapshot)(session.pk)
             frame = protocol.Welcome(mode="snapshot", after=state["number"], snapshot=state)
         await self.send(protocol.encode(frame))
         self.follow(session, frame.after)
         if hello.tools is not None:
-            # People are asked by the events; who runs what they allow is one client.
-            self.run_tools(session, asking=False)
+            # All clients see the approval in the events. Only the client that runs the call gets it here.
+            self.run_tools(session, asks_user=False)
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
-        """Store what the frame says, and acknowledge a message."""
+        """Store what the frame asks for, and acknowledge a message."""
         if isinstance(frame, UserMessage):
             await self.caller.authorize(Action.TURN)
         change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, Accepted):
-            if self.offers is not None:
-                self.offers.prefer(str(change.turn_id))
+            if self.dispatcher is not None:
+                self.dispatcher.prefer(str(change.turn_id))
             logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))
             if self.dialect.events:
                 await self.send(protocol.encode(accepted_frame(change, frame)))
@@ -259,14 +242,14 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
 
 class OriginalConsumer(SessionConsumer):
-    """The same for the path that the original's real clients use: whole messages, and which agent answers."""
+    """The path of the original's real clients: whole messages, and which agent answers."""
 
     default_tokens = False
     agents = True
 
 
 class NoSuchSocket(AsyncWebsocketConsumer):
-    """Any other path: refused before it is opened, which a client sees as HTTP 403."""
+    """Any other path: closed before it is accepted, which a client sees as HTTP 403."""
 
     channel_layer_alias = ""
 

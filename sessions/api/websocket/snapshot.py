@@ -1,6 +1,6 @@
-"""What a session looks like now, with the number of the newest event in it: where a client starts that has nothing.
+"""The state of a session, with the number of the newest event in it: the start of a client that has no events.
 
-A snapshot says the same as all events up to its number; a test plays both and compares. Reads only.
+A snapshot equals all events up to its number; a test plays both and compares. Reads only.
 """
 
 from __future__ import annotations
@@ -17,39 +17,44 @@ from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Ses
 from sessions.turns import plans
 from sessions.turns.transcript import subtask_fields, unfinished_texts
 
-#: Messages of a snapshot, and bytes of their texts; older ones are in the history of the REST API. The newest message
-#: is always there, and one more may go beyond the limit, so that a frame of ordinary messages stays below 1 MiB.
-NEWEST, NEWEST_BYTES = 1000, 512 * 1024
+#: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
+#: go beyond the limit, so the newest is always there, and a frame of ordinary messages stays below 1 MiB.
+MAX_MESSAGES, MAX_MESSAGE_BYTES = 1000, 512 * 1024
 
 
 def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
     """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`."""
     with transaction.atomic():
-        # The lock keeps writers out for some milliseconds, so that all queries below see one moment.
+        # The lock keeps writers out for some milliseconds, so that all queries below see the same state.
         session = log.lock(session_id)
         turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
-        messages = [message_state(message) for message in reversed(_newest(session))]
+        messages = [message_state(message) for message in reversed(_newest_messages(session))]
         return {
             "number": session.last_number,
-            "session": _session_state(session),
+            "session": {
+                "session_id": session.key,
+                "title": session.title,
+                "current_agent": session.current_agent,
+                "mode": session.mode,
+            },
             "messages": messages,
             "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
-            "turns": [_turn_state(turn) for turn in turns],
+            "turns": [{"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt} for turn in turns],
             "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,
         }
 
 
-def _newest(session: Session) -> list[Message]:
-    """Return the newest messages, the newest of all first, as far as there is room for them."""
+def _newest_messages(session: Session) -> list[Message]:
+    """Return the newest messages within both limits, the newest first."""
     order = ("-turn__position", "-number")
     bytes_of_all = Window(Sum(F("bytes")), order_by=order)
     sized = session.messages.filter(withdrawn=False).annotate(
         bytes=_bytes("content") + _bytes("reasoning") + _bytes("tool_calls"), total=bytes_of_all
     )
-    rows = sized.filter(total__lt=F("bytes") + NEWEST_BYTES).select_related("subtask")
-    return list(rows.order_by(*order)[:NEWEST])
+    rows = sized.filter(total__lt=F("bytes") + MAX_MESSAGE_BYTES).select_related("subtask")
+    return list(rows.order_by(*order)[:MAX_MESSAGES])
 
 
 def _bytes(field: str) -> Func:
@@ -64,33 +69,13 @@ def message_state(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
     }
-    if message.reasoning:
-        state["reasoning"] = message.reasoning
-    if message.tool_calls:
-        state["tool_calls"] = message.tool_calls
-    if message.images:
-        state["images"] = message.images
-    if message.tool_call_id:
-        state["tool_call_id"] = message.tool_call_id
-    if message.interrupted:
-        state["interrupted"] = True
-    # Of a user's message it is found out later, and its event does not say so.
+    for name in ("reasoning", "tool_calls", "images", "tool_call_id", "interrupted"):
+        if value := getattr(message, name):
+            state[name] = value
+    # A user's message gets its sub-task later, and its event has none.
     if message.role != MessageRole.USER:
         state |= subtask_fields(message.subtask)
     return state
-
-
-def _session_state(session: Session) -> dict[str, Any]:
-    return {
-        "session_id": session.key,
-        "title": session.title,
-        "current_agent": session.current_agent,
-        "mode": session.mode,
-    }
-
-
-def _turn_state(turn: Turn) -> dict[str, Any]:
-    return {"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt}
 
 
 def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,16 +22,15 @@ from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import TooLate
 from sessions.errors import (
     AccessDenied,
+    BodyTooLarge,
     BrokerUnavailable,
-    EmptyMessage,
-    InvalidField,
-    MessageRejected,
+    InternalError,
     NotFound,
     NothingToCancel,
+    SessionDeleted,
     StaleAttempt,
     ToolCallRejected,
     TurnFailed,
-    UnknownAgent,
 )
 from sessions.models import Session
 from sessions.protocol import CloseCode, ErrorCode, FrameError, Rejected
@@ -105,12 +105,12 @@ MATRIX: dict[str, tuple[Exception, str, int, int | None]] = {
         None,
     ),
     "too many sockets": (AccessDenied(ErrorCode.RATE_LIMITED, TEXT, retry_after=7), "rate_limited", 429, 4429),
-    "agent": (UnknownAgent(TEXT), "unknown_agent", 400, None),
-    "message gone": (MessageRejected(ErrorCode.MESSAGE_NOT_FOUND, TEXT), "message_not_found", 404, None),
-    "message begun": (MessageRejected(ErrorCode.MESSAGE_BEGUN, TEXT), "message_begun", 409, None),
-    "plan in progress": (MessageRejected(ErrorCode.PLAN_IN_PROGRESS, TEXT), "plan_in_progress", 409, None),
-    "image of a message": (MessageRejected(ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 409, None),
-    "nothing to cancel": (NothingToCancel(TEXT), "nothing_to_cancel", 409, None),
+    "agent": (Rejected(ErrorCode.UNKNOWN_AGENT, TEXT), "unknown_agent", 400, None),
+    "message gone": (Rejected(ErrorCode.MESSAGE_NOT_FOUND, TEXT), "message_not_found", 404, None),
+    "message begun": (Rejected(ErrorCode.MESSAGE_BEGUN, TEXT), "message_begun", 409, None),
+    "plan in progress": (Rejected(ErrorCode.PLAN_IN_PROGRESS, TEXT), "plan_in_progress", 409, None),
+    "image of a message": (Rejected(ErrorCode.IMAGE_NOT_FOUND, TEXT), "image_not_found", 409, None),
+    "nothing to cancel": (NothingToCancel(), "nothing_to_cancel", 409, None),
     "broker": (BrokerUnavailable(), "broker_unavailable", 503, None),
     "database": (OperationalError("secret"), "storage_unavailable", 503, None),
     "too late": (TooLate(), "storage_unavailable", 503, None),
@@ -125,8 +125,8 @@ OF_REST: dict[str, tuple[Exception, str, int]] = {
     "agents": (Rejected(ErrorCode.AGENTS_ARE_FIXED, TEXT), "agents_are_fixed", 409),
     "rules": (Rejected(ErrorCode.TOO_MANY_RULES, TEXT), "too_many_rules", 409),
     "provider": (NotFound(ErrorCode.UNKNOWN_PROVIDER, TEXT), "unknown_provider", 404),
-    "field": (InvalidField(TEXT), "invalid_field", 400),
-    "empty": (EmptyMessage(TEXT), "empty_message", 400),
+    "field": (Rejected(ErrorCode.INVALID_FIELD, TEXT), "invalid_field", 400),
+    "empty": (Rejected(ErrorCode.EMPTY_MESSAGE, TEXT), "empty_message", 400),
     "turn": (TurnFailed("model_stalled", TEXT, turn_status="failed"), "model_stalled", 502),
 }
 #: What HTTP libraries and Django raise.
@@ -163,13 +163,18 @@ def test_a_code_that_closes_a_socket_has_a_close_code_of_the_protocol() -> None:
 
 
 def test_the_tree_of_errors_shows_each_of_them_with_its_codes() -> None:
-    tree = (errors.__doc__ or "").split("\n\n")[1]
+    tree = (errors.__doc__ or "").split("\n\n")[2]
     shown = {line.split()[1]: set(line.split()[2:]) for line in tree.splitlines() if line.lstrip()[:1] in "├└"}
-    public = {each.__name__: each for each in subclasses(Rejected) if not each.__name__.startswith("_")}
-    assert set(shown) == set(public)
-    for name, each in public.items():
-        if code := getattr(each, "code", None):
-            assert shown[name] == {code}
+    assert set(shown) == {each.__name__ for each in subclasses(Rejected)}
+    of_one_code = (
+        NothingToCancel(),
+        BodyTooLarge(2**20),
+        SessionDeleted(),
+        BrokerUnavailable(),
+        InternalError(uuid.uuid4()),
+    )
+    for error in of_one_code:
+        assert shown[type(error).__name__] == {error.code}
     assert not issubclass(StaleAttempt, Rejected)
 
 

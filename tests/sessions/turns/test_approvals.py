@@ -10,9 +10,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from llm.types import ModelToolCall
-from sessions.errors import ToolCallRejected, UnknownAgent
+from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
+from sessions.protocol import Rejected
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
@@ -233,8 +234,8 @@ def test_the_server_calculates_and_switches_agents_without_a_client(session: Ses
 
 def test_an_agent_that_does_not_exist_cannot_be_chosen(session: Session) -> None:
     before = log.since(session.pk, 0)
-    with pytest.raises(UnknownAgent):
+    with pytest.raises(Rejected, match="Agent `wizard` does not exist"):
         choose_agent(session.pk, "wizard")
-    with pytest.raises(UnknownAgent):
+    with pytest.raises(Rejected, match="Agent `wizard` does not exist"):
         inbox.accept_message(session.pk, "Hi", agent="wizard")
     assert log.since(session.pk, 0) == before

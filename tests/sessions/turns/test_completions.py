@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,8 +23,8 @@ from sessions.api.errors import STATUS
 from sessions.api.openai import requests
 from sessions.api.openai.errors import OpenAIError
 from sessions.api.openai.requests import ChatRequest
-from sessions.api.openai.responses import Chunks, Whole
-from sessions.api.openai.turn_stream import Calls, End, Replaced, Text
+from sessions.api.openai.responses import ChunkWriter, completion
+from sessions.api.openai.turn_follower import End, Piece, Retracted, Text, collect
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn
 from sessions.results import Claim
 from sessions.turns import completions, inbox
@@ -173,23 +173,26 @@ def test_sessions_are_kept_for_as_long_as_the_operator_says(alice: User, setting
     assert not Session.objects.filter(pk=old.pk).exists()
 
 
-def test_the_text_of_a_lost_worker_is_not_repeated() -> None:
-    end = End("stop", completions.TurnResult(finish_reason="stop", input_tokens=1, output_tokens=1))
-    whole = Whole(uuid.uuid4(), "m")
-    for piece in (Text("one", "Hal"), Replaced(["one"]), Text("two", "Whole.")):
-        assert whole.read(piece) is None
-    answer = whole.read(end)
-    assert answer is not None
+END = End("stop", completions.TurnResult(finish_reason="stop", input_tokens=1, output_tokens=1))
+
+
+async def test_the_text_of_a_lost_worker_is_not_repeated() -> None:
+    async def pieces() -> AsyncGenerator[Piece]:
+        for piece in (Text("one", "Hal"), Retracted(["one"]), Text("two", "Whole."), END):
+            yield piece
+
+    answer = completion(*await collect(pieces()), uuid.uuid4(), "m")
     assert answer["choices"][0]["message"]["content"] == "Whole."
-    chunks = Chunks(uuid.uuid4(), "m", include_usage=False)
-    assert chunks.write(Replaced(["nothing of it was sent"])) == ""
+    chunks = ChunkWriter(uuid.uuid4(), "m", include_usage=False)
+    assert chunks.write(Retracted(["nothing of it was sent"])) == ""
     chunks.write(Text("one", "Hal"))
     with pytest.raises(OpenAIError) as caught:
-        chunks.write(Replaced(["one"]))
+        chunks.write(Retracted(["one"]))
     assert caught.value.code == "answer_restarted"
 
 
 def test_the_calls_of_a_stream_come_one_after_the_other() -> None:
     calls = [{"id": str(i), "name": "f", "arguments": {}} for i in range(2)]
-    lines = Chunks(uuid.uuid4(), "m", include_usage=False).write(Calls(calls))
-    assert [line.count('"index":1,"') for line in lines.split("\n\n")] == [0, 0, 1, 1, 0]
+    lines = ChunkWriter(uuid.uuid4(), "m", include_usage=False).write(replace(END, calls=calls))
+    # The two parts of each call, the end, [DONE], and what follows the last line break.
+    assert [line.count('"index":1,"') for line in lines.split("\n\n")] == [0, 0, 1, 1, 0, 0, 0]

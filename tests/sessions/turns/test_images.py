@@ -10,9 +10,8 @@ from django.utils import timezone
 
 from sessions.api.rest import history
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import ImageRejected, MessageRejected
 from sessions.models import Event, Image, Session, new_id
-from sessions.protocol import MAX_IMAGE_BYTES
+from sessions.protocol import MAX_IMAGE_BYTES, Rejected
 from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, images, inbox
 from sessions.turns.sessions import delete_session, open_session
@@ -50,7 +49,7 @@ def test_the_first_bytes_of_an_image_are_its_type(session: Session, data: bytes,
 
 @pytest.mark.parametrize("data", [b"", b"<svg></svg>", b"RIFF\x10\x00\x00\x00WAVE", b"\x89PNG", b"BM1234"])
 def test_an_image_that_no_model_can_read_is_rejected(session: Session, data: bytes) -> None:
-    with pytest.raises(ImageRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         images.store(session.pk, data)
     assert caught.value.code == "invalid_image"
     assert not session.images.exists()
@@ -58,7 +57,7 @@ def test_an_image_that_no_model_can_read_is_rejected(session: Session, data: byt
 
 def test_the_largest_allowed_image_is_stored_and_a_larger_one_is_rejected(session: Session) -> None:
     put(session, size=MAX_IMAGE_BYTES - len(PNG) - 1)
-    with pytest.raises(ImageRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         put(session, size=MAX_IMAGE_BYTES - len(PNG))
     assert caught.value.code == "image_too_large"
 
@@ -100,7 +99,7 @@ def test_a_missing_image_rejects_the_whole_message(session: Session, bob: User) 
     foreign = put(open_session(bob.pk, "images"))
     mine = put(session)
     for missing in (foreign, Image(pk=new_id())):
-        with pytest.raises(MessageRejected) as caught:
+        with pytest.raises(Rejected) as caught:
             show(session, mine, missing)
         assert caught.value.code == "image_not_found"
     assert not session.messages.exists()

@@ -4,9 +4,10 @@ import pytest
 from django.contrib.auth.models import User
 
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import MessageRejected, StaleAttempt
+from sessions.errors import StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
+from sessions.protocol import Rejected
 from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
@@ -30,7 +31,7 @@ def waiting(session: Session) -> list[str]:
 
 
 def refusal(*arguments: object) -> str:
-    with pytest.raises(MessageRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         (inbox.edit_message if len(arguments) == 3 else inbox.withdraw_message)(*arguments)  # type: ignore[arg-type]
     return caught.value.code
 

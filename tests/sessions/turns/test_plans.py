@@ -17,7 +17,7 @@ from agents.context import Window
 from llm.types import ModelToolCall
 from sessions.api.websocket.dialects import Dialect, frames_of
 from sessions.api.websocket.snapshot import snapshot
-from sessions.errors import MessageRejected, NothingToCancel, ToolCallRejected
+from sessions.errors import NothingToCancel, ToolCallRejected
 from sessions.events import log
 from sessions.models import (
     Approval,
@@ -33,6 +33,7 @@ from sessions.models import (
     Via,
     new_id,
 )
+from sessions.protocol import Rejected
 from sessions.results import Change, Claim
 from sessions.turns import approvals, attempts, inbox, plans, recovery, tool_calls
 from sessions.turns.approvals import Decision
@@ -529,7 +530,7 @@ def test_a_plan_that_waits_for_a_message_can_be_cancelled(session: Session) -> N
 
 def test_a_plan_decides_which_agent_works(session: Session) -> None:
     claim = start_plan(session)
-    with pytest.raises(MessageRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         choose_agent(session.pk, "ask")
     assert caught.value.code == "plan_in_progress"
     attempts.fail(claim, code="model_error", text="No.")
