@@ -1,6 +1,6 @@
-"""The OpenAI-compatible API: names the caller, and turns known errors into OpenAI's objects.
+"""The OpenAI-compatible API: identifies the caller and answers errors as OpenAI's objects.
 
-Served without the middleware of the other pages: each request that is under way would hold a thread for it.
+Served without the middleware of the other pages, which would hold a thread for each open request.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from codelab.identity.request_credentials import of_request
 from sessions.api.openai.errors import of_error
 from sessions.api.openai.views import router
 from sessions.callers import Action
-from sessions.errors import BodyTooLarge, NotFound
-from sessions.protocol import ErrorCode
+from sessions.errors import BodyTooLarge
 
-#: Where this API is.
 PREFIX = "/v1/"
-#: What remains of the middleware. All of it can wait, and none needs a user or a cookie of Django's.
+#: The middleware that remains: all of it is asynchronous, and none needs a user or a cookie of Django's.
 MIDDLEWARE = (
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -36,13 +34,13 @@ MIDDLEWARE = (
 
 
 async def caller(request: HttpRequest) -> AbstractBaseUser:
-    """Return the user who is calling; what he may do is asked by each endpoint that does more than read."""
+    """Return the user who is calling. Each endpoint that does more than read authorizes its action."""
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
     if request.method == "GET":
         await calling.authorize(Action.CATALOG)
     request.caller = calling  # type: ignore[attr-defined]
-    # Not before it is known who sends it. Django's own limit is that of the other endpoints.
+    # Only of an identified caller. Django's own limit is that of the other endpoints.
     body = request.read(MAX_OPENAI_BODY_BYTES + 1)
     if len(body) > MAX_OPENAI_BODY_BYTES:
         raise BodyTooLarge(MAX_OPENAI_BODY_BYTES)
@@ -54,8 +52,7 @@ class OpenAIApi(NinjaAPI):
     """Answers errors in OpenAI's words."""
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
-        """Answer an error."""
-        return _response(exc)
+        return respond(exc)
 
 
 openai_api = OpenAIApi(
@@ -90,17 +87,7 @@ class Handler(ASGIHandler):
         await self.handle(scope, receive, send)
 
 
-def not_found(request: HttpRequest) -> HttpResponse:
-    """Answer an unknown path."""
-    text = f"There is nothing at this path; {PREFIX}docs lists what there is."
-    return _response(NotFound(ErrorCode.NOT_FOUND, text))
-
-
-def body_too_large() -> HttpResponse:
-    """Answer a body that the server did not take."""
-    return _response(BodyTooLarge(MAX_OPENAI_BODY_BYTES))
-
-
-def _response(error: Exception) -> HttpResponse:
+def respond(error: Exception) -> HttpResponse:
+    """Answer an error in OpenAI's words."""
     answer = of_error(error)
     return JsonResponse(answer.body, status=answer.status, headers=answer.headers)

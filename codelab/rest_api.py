@@ -9,14 +9,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 
-from codelab.body_limits import MAX_BODY_BYTES
+from codelab import openai_api
+from codelab.body_limits import MAX_BODY_BYTES, MAX_OPENAI_BODY_BYTES
 from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
 from codelab.openai_api import PREFIX
-from codelab.openai_api import body_too_large as openai_body_too_large
-from codelab.openai_api import not_found as openai_not_found
 from sessions.api.errors import explain
 from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
@@ -27,7 +26,7 @@ from sessions.protocol.asyncapi import asyncapi
 
 
 async def caller(request: HttpRequest) -> AbstractBaseUser:
-    """Return the user who is calling and may do this; foreign pages are refused, also for reading."""
+    """Return the user who is calling. Raises AccessDenied, also for pages of other origins that only read."""
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
     await calling.authorize(Action.READ if request.method in ("GET", "HEAD", "OPTIONS") else Action.WRITE)
@@ -39,8 +38,7 @@ class JsonApi(NinjaAPI):
     """Answers errors as an object with `error` and `error_code`."""
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
-        """Answer an error."""
-        return _response(exc)
+        return _respond(exc)
 
 
 api = JsonApi(
@@ -73,22 +71,22 @@ plugin_api.add_router("", projects_router)
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an unknown path: in JSON below /api/, /my/ and /v1/, with Django's page elsewhere."""
-    if request.path.startswith(PREFIX):
-        return openai_not_found(request)
-    if request.path.startswith(("/api/", "/my/")):
-        text = "There is nothing at this path; /api/v1/docs lists what there is."
-        return _response(NotFound(ErrorCode.NOT_FOUND, text))
-    return page_not_found(request, exception)
+    if not request.path.startswith((PREFIX, "/api/", "/my/")):
+        return page_not_found(request, exception)
+    is_openai = request.path.startswith(PREFIX)
+    text = f"There is nothing at this path; {PREFIX if is_openai else '/api/v1/'}docs lists what there is."
+    error = NotFound(ErrorCode.NOT_FOUND, text)
+    return openai_api.respond(error) if is_openai else _respond(error)
 
 
 def body_too_large(path: str) -> HttpResponse:
-    """Answer a body that is larger than any path takes; the server asks for it, and no view was called."""
+    """Answer a body that is larger than any path takes; the web server asks for it before any view is called."""
     if path.startswith(PREFIX):
-        return openai_body_too_large()
-    return _response(BodyTooLarge(MAX_BODY_BYTES))
+        return openai_api.respond(BodyTooLarge(MAX_OPENAI_BODY_BYTES))
+    return _respond(BodyTooLarge(MAX_BODY_BYTES))
 
 
-def _response(error: Exception) -> JsonResponse:
+def _respond(error: Exception) -> JsonResponse:
     problem = explain(error)
     body = {"error": problem.text, "error_code": problem.code, **problem.details}
     headers = {}

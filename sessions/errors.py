@@ -5,7 +5,7 @@ words. All others are a plain `Rejected(code, text)`.
 
     Rejected
     ├── FrameError          invalid_json, not_an_object, unknown_type, invalid_field, invalid_text, empty_message …
-    │                       (in `sessions.protocol`, which imports nothing of this)
+    │                       (in `sessions.protocol`)
     ├── AccessDenied        not_signed_in, TOKEN_EXPIRED, TOKEN_INVALID, insufficient_scope, rate_limited,
     │                       origin_not_allowed
     ├── ModelCallDenied     budget_exhausted, price_unknown, provider_key_unreadable, provider_key_refused
@@ -18,7 +18,7 @@ words. All others are a plain `Rejected(code, text)`.
     ├── BrokerUnavailable   broker_unavailable
     └── InternalError       internal_error
 
-`sessions.api.errors` has the status and the close code of each. `StaleAttempt` is no answer to a client: a worker has
+`sessions.api.errors` has the status and the close code of each. `StaleAttempt` never reaches a client: a worker has
 lost its turn. `database.TooLate` is a TimeoutError, which clients read as `storage_unavailable`.
 """
 
@@ -35,10 +35,7 @@ class StaleAttempt(Exception):
 
 
 class AccessDenied(Rejected):
-    """What a caller may not do, or not now.
-
-    `ends_socket`: a socket is closed with it. Otherwise only one frame is rejected.
-    """
+    """A caller may not do this, or not now. With `ends_socket` it closes a socket; otherwise it rejects one frame."""
 
     def __init__(self, code: str, text: str, *, retry_after: int | None = None, ends_socket: bool = True) -> None:
         super().__init__(code, text, retry_after=retry_after)
@@ -58,7 +55,7 @@ class TurnFailed(Rejected):
 
 
 class NotFound(Rejected):
-    """A path names what does not exist, or belongs to another user; clients cannot tell the two apart."""
+    """The target of a path does not exist or belongs to another user; clients cannot tell the two apart."""
 
 
 class ToolCallRejected(Rejected):

@@ -19,20 +19,7 @@ from sessions.database import in_thread
 from sessions.events.hub import publish_events
 from sessions.events.pubsub import WORKERS, publish
 from sessions.models import EventKind, Session, Via
-from sessions.protocol import (
-    Cancel,
-    EditMessage,
-    ErrorCode,
-    FrameError,
-    HitlDecision,
-    HitlResponse,
-    PlanDecision,
-    Request,
-    SwitchAgent,
-    ToolResult,
-    UserMessage,
-    WithdrawMessage,
-)
+from sessions.protocol import ErrorCode, FrameError, Request, client
 from sessions.results import Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
@@ -84,7 +71,7 @@ async def handle_frame(
 ) -> Change:
     """Store what a client's frame asks for. Raises what the verbs raise, and FrameError; then nothing was stored."""
     match frame:
-        case UserMessage():
+        case client.UserMessage():
             return await handle_message(
                 session.pk,
                 frame.content,
@@ -95,22 +82,22 @@ async def handle_frame(
                 api_key=api_key,
                 deadline=deadline,
             )
-        case EditMessage():
+        case client.EditMessage():
             return await in_thread(inbox.edit_message)(session.pk, frame.message_id, frame.content, deadline=deadline)
-        case WithdrawMessage():
+        case client.WithdrawMessage():
             return await in_thread(inbox.withdraw_message)(session.pk, frame.message_id, deadline=deadline)
-        case Cancel():
+        case client.Cancel():
             return await in_thread(attempts.cancel)(session.pk, frame.turn_id, deadline=deadline)
-        case SwitchAgent():
+        case client.SwitchAgent():
             return await in_thread(choose_agent)(session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
-        case ToolResult():
+        case client.ToolResult():
             content, failed = _tool_message(frame)
             record = in_thread(tool_calls.record_tool_result)
             return await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
-        case HitlDecision() | HitlResponse():
+        case client.HitlDecision() | client.HitlResponse():
             decision = _approval_decision(frame, by=session.owner_id)
             return await in_thread(approvals.decide)(session.pk, frame.call_id, decision, deadline=deadline)
-        case PlanDecision():
+        case client.PlanDecision():
             plan_id, decision = _plan_decision(frame, by=session.owner_id)
             return await in_thread(approvals.decide_plan)(session.pk, plan_id, decision, deadline=deadline)
 
@@ -134,8 +121,8 @@ async def _announce(change: Change) -> None:
             await publish(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
 
 
-def _approval_decision(frame: HitlDecision | HitlResponse, *, by: int) -> Decision:
-    if isinstance(frame, HitlDecision):
+def _approval_decision(frame: client.HitlDecision | client.HitlResponse, *, by: int) -> Decision:
+    if isinstance(frame, client.HitlDecision):
         word, arguments = frame.decision, frame.modified_arguments
     else:
         word, arguments = frame.action, frame.edited_arguments
@@ -144,7 +131,7 @@ def _approval_decision(frame: HitlDecision | HitlResponse, *, by: int) -> Decisi
     return _decision(word, arguments if word == "edit" else None, frame.feedback, by=by)
 
 
-def _plan_decision(frame: PlanDecision, *, by: int) -> tuple[str, Decision]:
+def _plan_decision(frame: client.PlanDecision, *, by: int) -> tuple[str, Decision]:
     plan_id = frame.plan_id or (frame.approval_request_id or "").removeprefix(PLAN_APPROVAL_PREFIX)
     if not plan_id:
         raise FrameError(ErrorCode.INVALID_FIELD, "Name the plan in `plan_id`.")
@@ -159,7 +146,7 @@ def _decision(word: str, arguments: dict[str, Any] | None, feedback: str | None,
     return Decision(approve=word != "reject", arguments=arguments, feedback=feedback or "", by=by, via=Via.SOCKET)
 
 
-def _tool_message(frame: ToolResult) -> tuple[str, bool]:
+def _tool_message(frame: client.ToolResult) -> tuple[str, bool]:
     """Return the tool's result in the original's words for the model, and whether the tool failed."""
     failed = frame.error is not None
     if failed:

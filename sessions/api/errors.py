@@ -1,4 +1,4 @@
-"""What an error is at any API: code, sentence, HTTP status, close code. The APIs only render it."""
+"""Describes an error for every API: code, sentence, HTTP status, close code. The APIs only render it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ STATUS: dict[str, int] = {
     "model_timed_out": 504,
     "model_took_too_long": 504,
 }
-#: What has one status whatever its code: an agent in a path is not found, one in a body is invalid.
+#: Types with one status, whatever the code: an unknown agent in a path is 404, in a body 400.
 STATUS_OF_TYPE: dict[type[Rejected], int] = {NotFound: 404, TurnFailed: 502}
 #: The codes that close a socket; all others reject one frame.
 CLOSE: dict[str, CloseCode] = {
@@ -105,14 +105,14 @@ CLOSE: dict[str, CloseCode] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An error as any API tells its client."""
+    """An error as clients of any API see it."""
 
     code: str
     text: str
     status: int
     #: The socket is closed with it; without one the socket stays open.
     close_code: CloseCode | None = None
-    #: Seconds after which another try is worth it.
+    #: Seconds after which the client may try again.
     retry_after: int | None = None
     #: The field of the request that cannot be used, where it is known.
     param: str | None = None
@@ -121,7 +121,7 @@ class Problem:
 
 
 def explain(error: Exception) -> Problem:
-    """Return what a client learns of an error; log it where the fault is the server's."""
+    """Return what a client learns of an error. Log faults of the server."""
     param = None
     match error:
         case Rejected():
@@ -157,9 +157,9 @@ def explain(error: Exception) -> Problem:
 
 
 def _invalid_field(error: ValidationError) -> tuple[str, str]:
-    """Return the field that cannot be used, and why."""
+    """Return the name of the invalid field, and the reason."""
     problem = error.errors[0]
-    # ("query", name) or ("body", parameter, name …): clients know neither our parameters nor where we looked.
+    # ("query", name) or ("body", parameter, name …): clients know neither our parameters nor these places.
     where, *names = problem["loc"]
     place = ".".join(map(str, names[1:] if where == "body" else names)) or "body"
     return place, f"Field `{place}` is not usable: {problem['msg']}."

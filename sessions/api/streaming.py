@@ -1,7 +1,7 @@
-"""Streams to HTTP clients: signs of life while nothing happens, and an end as soon as the caller is signed out.
+"""Streams to HTTP clients: heartbeats during silence, and an end as soon as the caller is signed out.
 
-A source is never interrupted while it works on its next item: the wait for it is given up and taken up again. So no
-item is lost, and what a source has begun it ends, or is cancelled once and for all when the stream is closed.
+The wait for an item may end early, but its source works on and the next wait takes it up. So no item is lost, and a
+source is only cancelled when the stream is closed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sessions.errors import AccessDenied
 
 
 def with_heartbeat[T](source: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T | None]:
-    """Yield the items of a source, and None each time that none has come for so many seconds."""
+    """Yield the items of a source, and None after each `seconds` without one."""
     return _items(source, seconds=seconds)
 
 
@@ -25,8 +25,8 @@ async def until_signed_out[T](
 ) -> AsyncGenerator[T]:
     """Yield the items of a source until its caller is signed out, and then what `last` makes of the reason.
 
-    Without `last` the stream just ends, for clients to whom every end is a lost connection, as it is to browsers. They
-    come back, and learn the reason then.
+    Without `last` the stream only ends. To some clients, such as browsers, every end is a lost connection: they
+    reconnect, and get the reason then.
     """
     async with _signing_out(caller) as signed_out, aclosing(_items(source, until=signed_out)) as items:
         async for item in items:
@@ -37,41 +37,42 @@ async def until_signed_out[T](
 
 
 async def unless_signed_out[T](answer: Coroutine[Any, Any, T], caller: Caller) -> T:
-    """Return a whole answer. Raises what it raises, and AccessDenied as soon as its caller is signed out."""
+    """Return an answer. Raises what it raises, and AccessDenied as soon as its caller is signed out."""
     async with _signing_out(caller) as signed_out:
-        coming = asyncio.ensure_future(answer)
+        task = asyncio.ensure_future(answer)
         try:
-            await _wait_for_any(coming, signed_out)
-            if not coming.done():
+            await asyncio.wait((task, signed_out), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
                 raise signed_out.result()
-            return coming.result()
+            return task.result()
         finally:
-            await _cancel(coming)
+            await _cancel(task)
 
 
 async def _items[T](
     source: AsyncGenerator[T], *, seconds: float | None = None, until: asyncio.Future[Any] | None = None
 ) -> AsyncGenerator[T | None]:
-    """Yield the items of a source, and None after so many seconds without one; end when `until` is done."""
-    coming: asyncio.Future[T] | None = None
+    """Yield the items of a source, and None after each `seconds` without one; end when `until` is done."""
+    next_item: asyncio.Future[T] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(source))
-            await _wait_for_any(coming, until, seconds=seconds)
+            next_item = next_item or asyncio.ensure_future(anext(source))
+            futures = [next_item] if until is None else [next_item, until]
+            await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if until is not None and until.done():
                 return
-            if not coming.done():
+            if not next_item.done():
                 yield None
                 continue
             try:
-                item = coming.result()
+                item = next_item.result()
             except StopAsyncIteration:
                 return
-            coming = None
+            next_item = None
             yield item
     finally:
-        if coming is not None:
-            await _cancel(coming)
+        if next_item is not None:
+            await _cancel(next_item)
         await source.aclose()
 
 
@@ -84,12 +85,7 @@ async def _signing_out(caller: Caller) -> AsyncIterator[asyncio.Future[AccessDen
         await _cancel(signed_out)
 
 
-async def _wait_for_any(*futures: asyncio.Future[Any] | None, seconds: float | None = None) -> None:
-    some = [future for future in futures if future is not None]
-    await asyncio.wait(some, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-
-
 async def _cancel(future: asyncio.Future[Any]) -> None:
-    """Cancel a future and wait for its end; how it ended is of no interest any more."""
+    """Cancel a future and wait for its end, whatever its result."""
     future.cancel()
     await asyncio.gather(future, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""The chat page: a small client of the socket, to try the service and to see how one is written.
+"""The chat page: a small client of the socket, to try the service and as an example of a client.
 
-It must never show anything of a session by itself: all the page knows comes through the public API and the socket,
-so that both are proven to be enough.
+It must never show anything of a session by itself: all that the page shows comes through the public API and the socket,
+which proves that they suffice.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from django.utils.csp import CSP, build_policy
 
 from llm.catalog import is_scripted
 
-#: Models and users write what the page shows, so nothing runs or loads that is not a file of this server. `'self'`
-#: covers the socket too (CSP 3: Chromium 71, Safari 16, every Firefox in use); `ws:` would allow sockets to anywhere.
+#: Models and users write what the page shows, so only files of this server run or load. `'self'` covers
+#: the socket too (CSP 3: Chromium 71, Safari 16, every Firefox in use); `ws:` would allow sockets to anywhere.
 POLICY = build_policy(
     {
         "default-src": CSP.NONE,

@@ -1,7 +1,7 @@
-"""Which frames of the original's protocol tell of an event; pure, from the log to the wire.
+"""The frames of the original's protocol for each event; pure, from the log to the wire.
 
 Two dialects differ in what they stream: `messages` sends whole messages only (the original's editor makes a bubble of
-every frame), `tokens` sends pieces as they come. What a client has not asked for is left out, never renamed.
+every frame), `tokens` sends pieces as they come. What a client did not ask for is left out, never renamed.
 """
 
 from __future__ import annotations
@@ -12,25 +12,8 @@ from typing import Any
 
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
-from sessions.protocol import Accepted as AcceptedFrame
-from sessions.protocol import (
-    AgentSwitched,
-    AssistantMessage,
-    Error,
-    ErrorCode,
-    PlanCompleted,
-    PlanNotification,
-    PlanProgress,
-    ServerFrame,
-    SubtaskCompleted,
-    SubtaskStarted,
-    ToolCallRequest,
-    UserMessage,
-    encode,
-    encode_event,
-    encode_piece,
-    error_frame,
-)
+from sessions.protocol import ErrorCode, UserMessage, server
+from sessions.protocol.server import ServerFrame, encode, error_frame
 from sessions.results import Accepted
 
 PLAN_KINDS = (EventKind.PLAN_PROPOSED, EventKind.PLAN_DECIDED, EventKind.PLAN_UPDATED, EventKind.PLAN_FINISHED)
@@ -38,30 +21,30 @@ PLAN_KINDS = (EventKind.PLAN_PROPOSED, EventKind.PLAN_DECIDED, EventKind.PLAN_UP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What one socket wants to be told."""
+    """What one socket asked for."""
 
     #: Pieces of messages as they come, before the whole.
     tokens: bool
-    #: Which agent answers; held back where the first frame must be the answer.
+    #: Which agent answers; left out where the first frame must be the answer.
     agents: bool
-    #: Plans and how far they are; whoever asks for this can answer them.
+    #: Plans and their progress; a client that asks for them can decide on them.
     plans: bool = False
     #: Every event as it is, and nothing of the above: `codelab.v2`.
     events: bool = False
 
 
 def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[str]:
-    """Yield the frames that tell of an event in a dialect, as JSON text; most events have one or none.
+    """Yield the frames of an event in a dialect, as JSON text; most events have one or none.
 
-    The last one has the event's number: whoever comes back with it has had them all.
+    The last one has the event's number, so a client that reconnects with it has received all of them.
     """
     payload = event.payload
     if dialect.events:
-        yield encode_event(number=event.number, first=event.first, kind=event.kind, payload=payload)
+        yield server.encode_event(number=event.number, first=event.first, kind=event.kind, payload=payload)
     elif event.kind == EventKind.TEXT_DELTA:
-        # What is said again, after its worker went away, comes as a whole: these clients cannot take text back.
+        # Text that another worker repeats comes as a whole message: these clients cannot retract text.
         if dialect.tokens and not payload.get("again"):
-            yield encode_piece(
+            yield server.encode_piece(
                 number=event.number,
                 turn_id=payload["turn_id"],
                 message_id=payload["message_id"],
@@ -79,14 +62,14 @@ def _frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
         case EventKind.MESSAGE_ADDED if payload["role"] == MessageRole.ASSISTANT:
             return _whole_message(event, dialect)
         case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):
-            return AgentSwitched(
+            return server.AgentSwitched(
                 number=event.number,
                 content=f"Switched to {payload['to_agent']} agent",
                 from_agent=payload["from_agent"],
                 to_agent=payload["to_agent"],
                 reason=payload["reason"],
                 metadata={key: payload[key] for key in ("from_agent", "to_agent", "reason", "confidence")},
-                # It is the whole answer to a wish for another agent.
+                # It is the whole answer to a `switch_agent`.
                 is_final=bool(payload.get("by_user")),
             )
         case EventKind.TURN_FAILED:
@@ -96,12 +79,12 @@ def _frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
     return None
 
 
-def call_frame(call: ToolCall, number: int | None) -> ToolCallRequest:
-    """Return the frame that offers a call to the one client that shall run it, or ask its user about it.
+def call_frame(call: ToolCall, number: int | None) -> server.ToolCallRequest:
+    """Return the frame that sends a call to the one client that runs it, or asks its user about it.
 
-    Not made of an event: when it is offered again, nothing has happened.
+    Not made of an event, because a call may be sent again without one.
     """
-    return ToolCallRequest(
+    return server.ToolCallRequest(
         number=number,
         turn_id=str(call.turn_id),
         call_id=call.call_id,
@@ -112,35 +95,34 @@ def call_frame(call: ToolCall, number: int | None) -> ToolCallRequest:
     )
 
 
-def _whole_message(event: LoggedEvent, dialect: Dialect) -> AssistantMessage | None:
+def _whole_message(event: LoggedEvent, dialect: Dialect) -> server.AssistantMessage | None:
     payload = event.payload
-    # A part of a plan's work: the next sub-task follows, or its proposer speaks.
-    goes_on = bool(payload.get("tool_calls")) or "subtask_id" in payload
-    # An interrupted message is told of by the error that follows, or it would look like an answer. A message that
-    # asks for tools is not final, the calls after it are: without text it would be an empty bubble, and whoever has
-    # had its pieces would have them twice.
-    if payload.get("interrupted") or (goes_on and (dialect.tokens or not payload["content"])):
+    # After a part of a plan's work the next sub-task follows, or an answer of the agent that proposed the plan.
+    is_continued = bool(payload.get("tool_calls")) or "subtask_id" in payload
+    # An interrupted message would look like an answer; the error that follows reports it. A message that requests tools
+    # is not final: without text it would be an empty bubble, and a client that has its pieces would get them twice.
+    if payload.get("interrupted") or (is_continued and (dialect.tokens or not payload["content"])):
         return None
-    return AssistantMessage(
+    return server.AssistantMessage(
         number=event.number,
         turn_id=payload["turn_id"],
         message_id=payload["message_id"],
         token=payload["content"],
         content=payload["content"],
-        is_final=not goes_on,
+        is_final=not is_continued,
     )
 
 
-def _end(event: LoggedEvent, code: str, text: str, **more: Any) -> Error:
+def _end(event: LoggedEvent, code: str, text: str, **more: Any) -> server.Error:
     return error_frame(str(code), text, number=event.number, turn_id=event.payload["turn_id"], is_final=True, **more)
 
 
 def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
-    """Yield the frames of the original's plans; a change of a sub-task is told in both words that its clients know."""
+    """Yield the frames of the original's plans; a change of a sub-task in both forms that its clients know."""
     payload, number = event.payload, event.number
     match event.kind:
         case EventKind.PLAN_PROPOSED:
-            yield PlanNotification(
+            yield server.PlanNotification(
                 number=number,
                 turn_id=payload["turn_id"],
                 content=payload["goal"] or "A plan waits for your approval.",
@@ -150,7 +132,7 @@ def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
             yield from _of_a_subtask(payload)
             key = "error" if payload["status"] == "failed" else "result"
             progress = {"plan_id": payload["plan_id"], "step_id": payload["subtask_id"], "status": payload["status"]}
-            yield PlanProgress(number=number, **progress, **{key: payload["result"] or None})
+            yield server.PlanProgress(number=number, **progress, **{key: payload["result"] or None})
         case EventKind.PLAN_FINISHED:
             is_complete = payload["status"] == "completed"
             metadata = {
@@ -160,12 +142,12 @@ def _of_a_plan(event: LoggedEvent) -> Iterator[ServerFrame]:
                 "completed": payload["completed"],
                 "failed": payload["failed"],
             }
-            yield PlanCompleted(number=number, metadata=metadata, is_final=is_complete)
+            yield server.PlanCompleted(number=number, metadata=metadata, is_final=is_complete)
 
 
 def _proposal(payload: dict[str, Any]) -> dict[str, Any]:
-    known = ("id", "description", "agent", "estimated_time", "dependencies")
-    subtasks = [{name: each[name] for name in known if name in each} for each in payload["subtasks"]]
+    names = ("id", "description", "agent", "estimated_time", "dependencies")
+    subtasks = [{name: each[name] for name in names if name in each} for each in payload["subtasks"]]
     return {
         "plan_id": payload["plan_id"],
         "subtask_count": len(subtasks),
@@ -179,14 +161,14 @@ def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
     match payload["status"]:
         case "in_progress":
             content = f"Sub-task {payload['subtask_id']} has begun ({payload['agent']})"
-            yield SubtaskStarted(content=content, metadata={**metadata, "agent": payload["agent"]})
+            yield server.SubtaskStarted(content=content, metadata={**metadata, "agent": payload["agent"]})
         case "completed":
-            yield SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})
+            yield server.SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})
 
 
-def accepted_frame(accepted: Accepted, frame: UserMessage) -> AcceptedFrame:
+def accepted_frame(accepted: Accepted, frame: UserMessage) -> server.Accepted:
     """Return the acknowledgement of a message; from here on it cannot be lost."""
-    return AcceptedFrame(
+    return server.Accepted(
         number=accepted.number,
         turn_id=str(accepted.turn_id),
         message_id=str(accepted.message_id),
