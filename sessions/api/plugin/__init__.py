@@ -1,7 +1,7 @@
-"""REST and NDJSON below `/my/`, as the original's VS Code plugin speaks them: projects, chats, tools, events.
+"""REST and NDJSON below `/my/` for the original's VS Code plugin: projects, chats, tools, events.
 
-Another way to the same sessions, turns, events and verbs; nothing but the project itself is stored for it. A session is
-known by its uuid here, which is its name everywhere else, too. Answers are what the plugin's schemas let pass.
+It uses the same sessions, turns and events as the other APIs, and stores nothing but projects. A session's key is its
+uuid. Answers have the fields that the plugin's schemas accept.
 """
 
 from __future__ import annotations

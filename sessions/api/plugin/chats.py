@@ -1,27 +1,26 @@
-"""Sessions of a project: made, listed, deleted; their messages, and what happens in them as a stream."""
+"""Creates, lists and deletes the sessions of a project; takes messages and streams events."""
 
 from __future__ import annotations
 
 import uuid
-from typing import cast
+from typing import Any
 
 from django.db.models import Count, Q
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Router
 
-from sessions.api.commands import announce, handle_message, store_timeout
-from sessions.api.http import ERRORS, require_clean, streamed, writable_of
+from sessions.api.commands import announce, handle_message, store_change, store_timeout
+from sessions.api.http import ERRORS, Deleted, require_clean, streamed, writable_of
 from sessions.api.plugin import ndjson
-from sessions.api.plugin.lookup import project_of, session_of
+from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import (
     ChatList,
     ChatMessage,
     ChatMessageIn,
     ChatMessages,
     ChatOut,
-    Deleted,
-    agent_named,
+    agent_name,
 )
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
 from sessions.api.streaming import until_signed_out
@@ -36,97 +35,77 @@ router = Router()
 CHAT = "/projects/{uuid:project_id}/chat"
 ONE = CHAT + "/sessions/{uuid:session_id}"
 
-#: Sessions and messages that are listed at most, the newest ones.
-MANY = 1000
+#: Lists contain at most this many sessions or messages, the newest.
+MAX_ROWS = 1000
 
-#: What people said and read; the plugin knows no messages of tools, and an empty one would be an empty bubble.
+#: Messages that the plugin can show: it has no tool messages, and would show an empty one as an empty bubble.
 READABLE = Q(withdrawn=False) & ~Q(content="") & ~Q(role=MessageRole.TOOL)
 
 
 @router.post(f"{CHAT}/sessions/", response={200: ChatOut, **ERRORS})
 async def create_chat(request: HttpRequest, project_id: uuid.UUID) -> ChatOut:
-    """Make a session in a project."""
+    """Create a session in a project."""
     project = await project_of(request, project_id)
     session = await in_thread(open_in_project)(project, CLIENT_TOOLS)
     return ChatOut(id=session.pk, created_at=session.created_at, message_count=0, title="")
 
 
 @router.get(f"{CHAT}/sessions/", response={200: ChatList, **ERRORS})
-async def list_chats(request: HttpRequest, project_id: uuid.UUID) -> ChatList:
+async def list_chats(request: HttpRequest, project_id: uuid.UUID) -> dict[str, Any]:
     """List the sessions of a project, the one used last first."""
-    project = await project_of(request, project_id)
-
-    def read() -> ChatList:
-        sessions = Session.objects.filter(project=project)
-        readable = Q(messages__withdrawn=False) & ~Q(messages__content="") & ~Q(messages__role=MessageRole.TOOL)
-        rows = sessions.annotate(count=Count("messages", filter=readable)).order_by("-updated_at", "-pk")
-        shown = [
-            ChatOut(id=row.pk, created_at=row.created_at, message_count=row.count, title=row.title)
-            for row in rows[:MANY]
-        ]
-        return ChatList(sessions=shown, total=sessions.count())
-
-    return await in_thread(read)()
+    sessions = Session.objects.filter(project=await project_of(request, project_id))
+    readable = Q(messages__withdrawn=False) & ~Q(messages__content="") & ~Q(messages__role=MessageRole.TOOL)
+    rows = sessions.annotate(message_count=Count("messages", filter=readable)).order_by("-updated_at", "-pk")
+    return {"sessions": await in_thread(list)(rows[:MAX_ROWS]), "total": await in_thread(sessions.count)()}
 
 
 @router.delete(ONE, response={200: Deleted, **ERRORS})
 async def delete_chat(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Deleted:
-    """Delete a session with all that was said in it."""
-    async with store_timeout() as deadline:
-        session = await session_of(request, project_id, session_id)
-        change = await in_thread(delete_session)(session.pk, deadline=deadline)
-    announce(change)
+    """Stop a session's turns and delete it with its whole content."""
+    await store_change(chat_of(request, project_id, session_id), delete_session)
     return Deleted(id=session_id)
 
 
 @router.get(f"{ONE}/messages/", response={200: ChatMessages, **ERRORS})
-async def list_messages(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> ChatMessages:
-    """Return what was said in a session, oldest first."""
-    session = await session_of(request, project_id, session_id)
-
-    def read() -> ChatMessages:
-        rows = session.messages.filter(READABLE)
-        newest = reversed(rows.order_by("-number")[:MANY])
-        messages = [
-            ChatMessage(id=row.pk, content=row.content, role=cast(ndjson.Role, row.role), timestamp=row.created_at)
-            for row in newest
-        ]
-        return ChatMessages(messages=messages, total=rows.count(), session_id=session.pk)
-
-    return await in_thread(read)()
+async def list_messages(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
+    """List the newest messages of a session, the oldest first."""
+    session = await chat_of(request, project_id, session_id)
+    rows = session.messages.filter(READABLE)
+    newest = await in_thread(list)(rows.order_by("-number")[:MAX_ROWS])
+    return {"messages": newest[::-1], "total": await in_thread(rows.count)(), "session_id": session.pk}
 
 
 @router.post(f"{CHAT}/{{uuid:session_id}}/message/", response={200: ChatMessage, **ERRORS})
 async def send_message(
     request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID, body: ChatMessageIn
-) -> ChatMessage:
-    """Send a message; the answer comes as an event.
+) -> dict[str, Any]:
+    """Store a message; the answer arrives as an event.
 
-    The plugin has no way to stop a turn, and shows no queue: so a message that is sent while a turn waits for a tool or
-    for an approval goes first, and that turn is stopped.
+    The plugin can neither stop a turn nor show a queue. So a message that arrives while a turn waits for a tool or an
+    approval stops that turn and is answered next.
     """
     require_clean(body.content)
     if not body.content.strip():
         raise Rejected(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
     await caller_of(request).authorize(Action.TURN)
     async with store_timeout() as deadline:
-        session = await session_of(request, project_id, session_id)
+        session = await chat_of(request, project_id, session_id)
         waiting = Turn.objects.filter(session=session, status=TurnStatus.WAITING)
         accepted = await handle_message(
             session.pk,
             body.content,
             interrupt=await in_thread(waiting.exists)(),
-            agent=agent_named(body.target_agent) if body.target_agent else None,
+            agent=agent_name(body.target_agent) if body.target_agent else None,
             api_key=caller_of(request).api_key,
             deadline=deadline,
         )
     announce(accepted)
-    return ChatMessage(id=accepted.message_id, content=body.content, role="user", timestamp=timezone.now())
+    return {"id": accepted.message_id, "content": body.content, "role": "user", "created_at": timezone.now()}
 
 
 @router.get(f"{CHAT}/{{uuid:session_id}}/events/", response={200: None, **ERRORS})
 async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> StreamingHttpResponse:
-    """Stream what happens in a session, one JSON object a line, until the client goes."""
-    session = await session_of(request, project_id, session_id)
+    """Stream the events of a session, one JSON object a line, until the client disconnects."""
+    session = await chat_of(request, project_id, session_id)
     events = await ndjson.stream(session, writable_of(request))
     return streamed(until_signed_out(events, caller_of(request)), "application/x-ndjson")

@@ -1,4 +1,4 @@
-"""Finds what a path names, through its owner: somebody else's looks exactly like what is not there."""
+"""Finds the project, session or tool call of a path by its owner. Another user's row looks like a missing one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def project_of(request: HttpRequest, project_id: uuid.UUID) -> Project:
     return project
 
 
-async def session_of(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Session:
+async def chat_of(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     """Return a session of the caller's project."""
     mine = Session.objects.filter(pk=session_id, project_id=project_id, owner_id=owner(request).pk)
     session = await in_thread(mine.first)()
@@ -32,11 +32,11 @@ async def session_of(request: HttpRequest, project_id: uuid.UUID, session_id: uu
 
 
 async def call_of(request: HttpRequest, project_id: uuid.UUID, call: uuid.UUID) -> ToolCall:
-    """Return a tool call in one of the project's sessions, with its turn."""
+    """Return a tool call in one of the project's sessions, with its turn and session."""
     mine = ToolCall.objects.filter(
         pk=call, turn__session__project_id=project_id, turn__session__owner_id=owner(request).pk
     )
-    found = await in_thread(mine.select_related("turn").first)()
-    if found is None:
-        raise NotFound(ErrorCode.UNKNOWN_TOOL_CALL, f"There is no tool call `{call}` in this project.")
-    return found
+    row = await in_thread(mine.select_related("turn__session").first)()
+    if row is None:
+        raise NotFound(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call}` does not exist in this project.")
+    return row

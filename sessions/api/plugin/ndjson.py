@@ -1,7 +1,7 @@
-"""What happens in a session, for the plugin: one JSON object a line, of the types that its schema knows and no other.
+"""Streams a session's events to the plugin, one JSON object a line, in the types of its schema.
 
-It cannot say what it has. So a stream begins with what a client that was away for a moment may have missed, under ids
-by which it knows what it has already; and a command that is out is not sent twice, because nobody knows whether it ran.
+The plugin cannot say which events it has. So a stream begins with the recent answers and open calls; the plugin drops
+ids that it has. A command that may have been started is never sent again.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from sessions.models import (
 
 type Role = Literal["user", "assistant", "system"]
 
-#: Seconds between two signs of life on a silent stream.
+#: A silent stream sends a heartbeat this often.
 HEARTBEAT_SECONDS = 15.0
-#: How long after its end a turn's answers are told again; the plugin tries to come back for half a minute.
-RECENT = timedelta(minutes=2)
+#: A new stream repeats the answers of turns that ended within this time. The plugin reconnects for half a minute.
+REPLAY_PERIOD = timedelta(minutes=2)
 
-#: Kinds of events that are told as they are, under the plugin's name for it.
-RENAMED = {"plan_proposed": "orchestration_plan_created"}
+#: The plugin's types for events that are sent with unchanged payloads.
+TYPES_OF_KINDS = {"plan_proposed": "orchestration_plan_created"}
 
 APPROVED = (ApprovalStatus.APPROVED, ApprovalStatus.EDITED)
 
 
 async def stream(session: Session, writable: asyncio.Event | None = None) -> AsyncGenerator[str]:
-    """Return the lines of a session, from this moment on and for ever; while `writable` is not set they wait."""
-    # Now and not when the first line is asked for: the client may send a message as soon as it has the answer's head.
+    """Return the lines of a session from now on, without end, pausing while `writable` is not set."""
+    # Read now, not with the first line: the client may send a message as soon as it has the response's headers.
     number, missed = await in_thread(_opening)(session.pk)
     return _lines(session, number, missed, writable)
 
@@ -70,22 +70,22 @@ async def _lines(
                 yield line("heartbeat", session.pk, {})
             elif event.kind == EventKind.SESSION_DELETED:
                 return
-            elif text := await told(event):
+            elif text := await line_of(event):
                 yield text
 
 
 def line(kind: str, session_id: uuid.UUID, payload: dict[str, Any], **more: Any) -> str:
-    """Return an event of the plugin's as a line. Nothing is null: its schema wants fields or none."""
+    """Return an event of the plugin as a line. Its schema has optional fields, but no nulls."""
     event = {"type": kind, "session_id": str(session_id), "timestamp": timezone.now().isoformat(), "payload": payload}
     return json.dumps(event | more, ensure_ascii=False) + "\n"
 
 
 def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
-    """Return the number to go on from, and what a client that was away may have missed until there."""
+    """Return the session's last number, and lines that a client may have missed up to it."""
     with transaction.atomic():
-        # The lock keeps writers out, so that what follows has the number that was read here.
+        # The lock keeps writers out, so the lines and the number belong together.
         session = log.lock(session_id)
-        recent = session.turns.filter(Q(status__in=OPEN_STATUSES) | Q(finished_at__gt=timezone.now() - RECENT))
+        recent = session.turns.filter(Q(status__in=OPEN_STATUSES) | Q(finished_at__gt=timezone.now() - REPLAY_PERIOD))
         answers = session.messages.filter(turn__in=recent, role=MessageRole.ASSISTANT, interrupted=False)
         lines = [
             line("message_created", session_id, _message(row.pk, row.role, row.content, row.created_at))
@@ -100,8 +100,8 @@ def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
         return session.last_number, lines
 
 
-async def told(event: LoggedEvent) -> str | None:
-    """Return the line that tells of an event, if the plugin has one for it."""
+async def line_of(event: LoggedEvent) -> str | None:
+    """Return the line for an event, None for events without a type in the plugin's schema."""
     payload = event.payload
     match event.kind:
         case EventKind.TOOL_CALL_REQUESTED | EventKind.APPROVAL_DECIDED | EventKind.TOOL_CALL_FINISHED:
@@ -123,8 +123,8 @@ async def told(event: LoggedEvent) -> str | None:
             text = payload["error"]
             facts = {"error": text, "message": text, "error_code": payload["error_code"], "agent_name": "CodeLab"}
             return line("error", event.session_id, facts | {"task_id": payload["turn_id"]})
-    renamed = RENAMED.get(event.kind)
-    return line(renamed, event.session_id, payload) if renamed else None
+    plugin_type = TYPES_OF_KINDS.get(event.kind)
+    return line(plugin_type, event.session_id, payload) if plugin_type else None
 
 
 def _of_message(event: LoggedEvent) -> str | None:
@@ -148,7 +148,7 @@ def _call(event: LoggedEvent) -> ToolCall | None:
 
 
 def _of_call(event: LoggedEvent, call: ToolCall) -> str | None:
-    """Return the line for a call, as long as it is still true: what was answered meanwhile is not asked for again."""
+    """Return the line for an event of a call, None if the call has moved on since then."""
     payload = event.payload
     waits, asked = call.status == ToolCallStatus.WAITING, call.status == ToolCallStatus.ASKED
     match event.kind:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router
 
-from sessions.api.commands import announce, store_timeout
-from sessions.api.http import ERRORS, owner, require_clean
-from sessions.api.plugin.lookup import project_of
-from sessions.api.plugin.schemas import Deleted, ProjectChange, ProjectIn, ProjectList, ProjectOut, user_id
+from sessions.api.commands import store_change
+from sessions.api.http import ERRORS, Deleted, owner, require_clean
+from sessions.api.plugin.lookup import chat_of, project_of
+from sessions.api.plugin.schemas import ProjectChange, ProjectIn, ProjectList, ProjectOut
 from sessions.database import in_thread
 from sessions.models import Project, Session
 from sessions.turns.sessions import delete_session
@@ -22,69 +23,47 @@ ONE = "/projects/{uuid:project_id}/"
 
 
 @router.post("/projects/", response={200: ProjectOut, **ERRORS})
-async def create_project(request: HttpRequest, body: ProjectIn) -> ProjectOut:
-    """Make a project, or return the one of the same name and folder: the plugin posts again after a lost answer."""
+async def create_project(request: HttpRequest, body: ProjectIn) -> Project:
+    """Create a project, or return the one of the same name and folder, as the plugin retries after a lost answer."""
     require_clean(body.name, body.workspace_path or "")
-
-    def make() -> Project:
-        mine = Project.objects.filter(owner_id=owner(request).pk, name=body.name, workspace_path=body.workspace_path)
-        return mine.order_by("pk").first() or Project.objects.create(
-            owner_id=owner(request).pk, name=body.name, workspace_path=body.workspace_path
-        )
-
-    return _project(await in_thread(make)())
+    fields = {"owner_id": owner(request).pk, "name": body.name, "workspace_path": body.workspace_path}
+    existing = await in_thread(Project.objects.filter(**fields).order_by("pk").first)()
+    return existing or await in_thread(Project.objects.create)(**fields)
 
 
 @router.get("/projects/", response={200: ProjectList, **ERRORS})
-async def list_projects(request: HttpRequest) -> ProjectList:
+async def list_projects(request: HttpRequest) -> dict[str, Any]:
     """List the caller's projects, the newest first."""
-
-    def read() -> list[ProjectOut]:
-        return [_project(row) for row in Project.objects.filter(owner_id=owner(request).pk).order_by("-pk")]
-
-    projects = await in_thread(read)()
-    return ProjectList(projects=projects, total=len(projects))
+    projects = await in_thread(list)(Project.objects.filter(owner_id=owner(request).pk).order_by("-pk"))
+    return {"projects": projects, "total": len(projects)}
 
 
 @router.get(ONE, response={200: ProjectOut, **ERRORS})
-async def get_project(request: HttpRequest, project_id: uuid.UUID) -> ProjectOut:
+async def get_project(request: HttpRequest, project_id: uuid.UUID) -> Project:
     """Return a project."""
-    return _project(await project_of(request, project_id))
+    return await project_of(request, project_id)
 
 
 @router.put(ONE, response={200: ProjectOut, **ERRORS})
-async def change_project(request: HttpRequest, project_id: uuid.UUID, body: ProjectChange) -> ProjectOut:
-    """Change the name or the folder; what is left out stays."""
+async def change_project(request: HttpRequest, project_id: uuid.UUID, body: ProjectChange) -> Project:
+    """Change the name or the folder; absent fields stay unchanged."""
     require_clean(body.name or "", body.workspace_path or "")
     project = await project_of(request, project_id)
-    if body.name is not None:
-        project.name = body.name
+    project.name = project.name if body.name is None else body.name
     if "workspace_path" in body.model_fields_set:
         project.workspace_path = body.workspace_path
     project.updated_at = timezone.now()
-    changed = {"name": project.name, "workspace_path": project.workspace_path, "updated_at": project.updated_at}
-    await in_thread(Project.objects.filter(pk=project.pk).update)(**changed)
-    return _project(project)
+    fields = {"name": project.name, "workspace_path": project.workspace_path, "updated_at": project.updated_at}
+    # Unlike `save`, `update` does not bring back a project that was deleted meanwhile.
+    await in_thread(Project.objects.filter(pk=project.pk).update)(**fields)
+    return project
 
 
 @router.delete(ONE, response={200: Deleted, **ERRORS})
 async def delete_project(request: HttpRequest, project_id: uuid.UUID) -> Deleted:
-    """Delete a project with its sessions; what is under way in them is stopped first."""
+    """Stop the turns in a project's sessions and delete it with its sessions."""
     project = await project_of(request, project_id)
-    for session in await in_thread(list)(Session.objects.filter(project=project)):
-        async with store_timeout() as deadline:
-            change = await in_thread(delete_session)(session.pk, deadline=deadline)
-        announce(change)
+    for session_id in await in_thread(list)(Session.objects.filter(project=project).values_list("pk", flat=True)):
+        await store_change(chat_of(request, project_id, session_id), delete_session)
     await in_thread(Project.objects.filter(pk=project.pk).delete)()
     return Deleted(id=project_id)
-
-
-def _project(row: Project) -> ProjectOut:
-    return ProjectOut(
-        id=row.pk,
-        user_id=user_id(row.owner_id),
-        name=row.name,
-        workspace_path=row.workspace_path,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )

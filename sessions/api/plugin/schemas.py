@@ -1,4 +1,4 @@
-"""The bodies below `/my/`: what the plugin sends, and what its schemas let pass."""
+"""Bodies below `/my/`, as the plugin sends them and as its schemas accept them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any, Literal
 from ninja import Field, Schema
 
 from agents.roles import ROLES
+from sessions.models import Project
 from sessions.protocol import MAX_FEEDBACK_LENGTH, MAX_MESSAGE_LENGTH
 
-#: The plugin knows users and agents by uuids, which they have not here: made from their names, always the same.
-NAMES = uuid.UUID("4b1d1e1c-6f0e-5f43-9d0c-0f3b6c1a7e55")
+#: The plugin identifies users and agents by uuids. They are derived from our numbers and names.
+ID_NAMESPACE = uuid.UUID("4b1d1e1c-6f0e-5f43-9d0c-0f3b6c1a7e55")
 
 
 def agent_id(name: str) -> uuid.UUID:
-    """Return the id of an agent."""
-    return uuid.uuid5(NAMES, f"agent:{name}")
+    """Return the plugin's id of an agent."""
+    return uuid.uuid5(ID_NAMESPACE, f"agent:{name}")
 
 
 def user_id(owner_id: int) -> uuid.UUID:
-    """Return the id of a user."""
-    return uuid.uuid5(NAMES, f"user:{owner_id}")
+    """Return the plugin's id of a user."""
+    return uuid.uuid5(ID_NAMESPACE, f"user:{owner_id}")
 
 
-def agent_named(wanted: str) -> str:
-    """Return the name of the agent with this id, name or title; what is none of them is returned as it is."""
+def agent_name(wanted: str) -> str:
+    """Return the name of the agent with this id, name or title, or an unknown text unchanged."""
     for role in ROLES.values():
         if wanted.casefold() in (role.name, role.title.casefold(), str(agent_id(role.name))):
             return role.name
@@ -39,7 +40,7 @@ class ProjectIn(Schema):
 
 
 class ProjectChange(Schema):
-    """What is to be different; a `workspace_path` of null takes it away."""
+    """Fields to change; a `workspace_path` of null removes the path."""
 
     name: str | None = Field(None, min_length=1, max_length=255)
     workspace_path: str | None = Field(None, max_length=500)
@@ -53,17 +54,14 @@ class ProjectOut(Schema):
     created_at: datetime
     updated_at: datetime
 
+    @staticmethod
+    def resolve_user_id(project: Project) -> uuid.UUID:
+        return user_id(project.owner_id)
+
 
 class ProjectList(Schema):
     projects: list[ProjectOut]
     total: int
-
-
-class Deleted(Schema):
-    """Something that is no more. With a body, because the plugin reads one."""
-
-    id: uuid.UUID
-    status: str = "deleted"
 
 
 class AgentConfig(Schema):
@@ -71,7 +69,7 @@ class AgentConfig(Schema):
     metadata: dict[str, Any]
 
 
-class AgentOut(Schema):
+class PluginAgent(Schema):
     id: uuid.UUID
     name: str
     status: Literal["ready", "busy", "error"]
@@ -79,13 +77,13 @@ class AgentOut(Schema):
     config: AgentConfig
 
 
-class AgentList(Schema):
-    agents: list[AgentOut]
+class PluginAgentList(Schema):
+    agents: list[PluginAgent]
     total: int
 
 
 class ChatOut(Schema):
-    """A session; the title is ours, the plugin reads the other three."""
+    """A session; the plugin reads all fields but the title."""
 
     id: uuid.UUID
     created_at: datetime
@@ -107,7 +105,7 @@ class ChatMessage(Schema):
     id: uuid.UUID
     content: str
     role: Literal["user", "assistant", "system"]
-    timestamp: datetime
+    timestamp: datetime = Field(alias="created_at")
     agent_id: uuid.UUID | None = None
 
 
@@ -130,7 +128,7 @@ class ApprovalOut(Schema):
 
 
 class ToolResultIn(Schema):
-    """What came of a tool; the plugin sends more than it says, and what it adds is for the model, too."""
+    """The result of a tool."""
 
     status: Literal["completed", "failed"]
     result: dict[str, Any] | None = None

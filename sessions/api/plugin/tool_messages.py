@@ -1,7 +1,7 @@
-"""Tool calls as the plugin runs them: other names, other arguments, and a uuid for each.
+"""Translates tool calls for the plugin, whose tools have other names and arguments, and a uuid for each call.
 
-Its tools are few: it reads files, lists folders and runs one program with its words. What cannot be said so is sent as
-it is, and its refusal goes back to the model.
+It reads files, lists folders and runs one program with arguments. Other commands are sent unchanged; the plugin refuses
+them, and the model receives the refusal.
 """
 
 from __future__ import annotations
@@ -13,40 +13,38 @@ from agents.commands import Risk
 from agents.tools import TOOLS, ToolKind
 from sessions.models import ToolCall
 
-#: The tools of ours that the plugin can run; the model is offered no others in its sessions.
+#: The client tools that the plugin can run; its sessions offer no others to the model.
 CLIENT_TOOLS = ("read_file", "list_files", "execute_command")
-NAMES = {"list_files": "list_directory"}
-#: What is asked for in the plugin's words.
-RISKS = {ToolKind.READ: "LOW", ToolKind.EDIT: "MEDIUM", ToolKind.COMMAND: "HIGH", ToolKind.CONTROL: "LOW"}
-#: Seconds until its dialog rejects by itself.
-DIALOG = 300
+PLUGIN_NAMES = {"list_files": "list_directory"}
+#: Risk levels of the plugin.
+RISK_LEVELS = {ToolKind.READ: "LOW", ToolKind.EDIT: "MEDIUM", ToolKind.COMMAND: "HIGH", ToolKind.CONTROL: "LOW"}
+#: After this time the plugin's dialog rejects the call.
+DIALOG_TIMEOUT_SECONDS = 300
 
 
 def approval_request(call: ToolCall) -> dict[str, Any]:
-    """Return the question whether a call may run; the approval has the id of its call."""
+    """Return the request to approve a call; the approval's id is that of its call."""
     spec = TOOLS.get(call.tool)
     return {
         "approval_id": str(call.pk),
-        "risk_level": RISKS[spec.kind] if spec else "HIGH",
-        "timeout_seconds": DIALOG,
+        "risk_level": RISK_LEVELS[spec.kind] if spec else "HIGH",
+        "timeout_seconds": DIALOG_TIMEOUT_SECONDS,
         "description": call.reason,
         "params": parameters(call),
-        **_named(call),
+        **_call_fields(call),
     }
 
 
 def execution_signal(call: ToolCall) -> dict[str, Any]:
-    """Return the order to run a call. Whatever comes here may run: its user, a rule of theirs or the mode has said so.
-
-    The plugin drops silently what is not approved, so that is what this says.
-    """
-    return {"args": parameters(call), "execution_context": {"user_approved": True}, **_named(call)}
+    """Return the order to run a call that its user, a rule or the mode has approved."""
+    # The plugin silently drops a call without `user_approved`.
+    return {"args": parameters(call), "execution_context": {"user_approved": True}, **_call_fields(call)}
 
 
-def _named(call: ToolCall) -> dict[str, Any]:
+def _call_fields(call: ToolCall) -> dict[str, Any]:
     return {
         "tool_id": str(call.pk),
-        "tool_name": NAMES.get(call.tool, call.tool),
+        "tool_name": PLUGIN_NAMES.get(call.tool, call.tool),
         "tool_params": parameters(call),
         "session_id": str(call.turn.session_id),
     }
@@ -66,7 +64,7 @@ def parameters(call: ToolCall) -> dict[str, Any]:
 def _command(arguments: dict[str, Any]) -> dict[str, Any]:
     text = arguments["command"]
     command = commands.parse(text, shell=bool(arguments.get("shell")))
-    # It starts a program without a shell: words that nobody can tell apart stay together, and it refuses them.
+    # The plugin starts programs without a shell. It refuses a command that stays one word because it cannot be parsed.
     program, *words = [text] if command.risk is Risk.OPAQUE else command.argv
     milliseconds = arguments.get("timeout", 60) * 1000
     where = {"cwd": arguments["cwd"]} if arguments.get("cwd") else {}

@@ -259,11 +259,11 @@ async def test_failures_and_the_end_of_a_session_are_told(as_alice: Http) -> Non
 
 async def test_a_plan_is_told_under_the_plugins_name_for_it(alice: User) -> None:
     event = LoggedEvent(uuid.uuid4(), 7, "plan_proposed", {"plan_id": "p", "steps": []})
-    told = await ndjson.told(event)
+    told = await ndjson.line_of(event)
     assert told
     shown = plugin.event(told)
     assert (shown["type"], shown["payload"]) == ("orchestration_plan_created", event.payload)
-    assert await ndjson.told(LoggedEvent(event.session_id, 8, "plan_updated", {})) is None
+    assert await ndjson.line_of(LoggedEvent(event.session_id, 8, "plan_updated", {})) is None
 
 
 async def test_turns_are_limited_here_as_well(alice: User, loop: None, settings: Settings) -> None:
