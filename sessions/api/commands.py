@@ -54,7 +54,7 @@ async def store_change(
 
 
 def with_broker[**P, R](verb: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Make a verb that queues a turn raise BrokerUnavailable while no worker would be told, and then store nothing."""
+    """Return a verb that runs in a thread, or raises BrokerUnavailable, and stores nothing, while Redis is away."""
 
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         await require_broker()

@@ -110,7 +110,7 @@ def invalid(param: str, text: str, code: str = ErrorCode.INVALID_FIELD) -> OpenA
 
 @contextmanager
 def in_field(param: str) -> Iterator[None]:
-    """Name a field of the request in what is rejected; the status is 400, whatever it is at other APIs."""
+    """Name a field of the request in errors from inside the block; their status is 400, whatever other APIs use."""
     try:
         yield
     except Rejected as error:

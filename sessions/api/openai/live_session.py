@@ -88,7 +88,7 @@ def _image_data(url: str) -> bytes:
     try:
         data = b64decode(encoded, validate=True)
     except ValueError:
-        raise invalid("messages", "The data of an image is no base64.", ErrorCode.INVALID_IMAGE) from None
+        raise invalid("messages", "The data of an image is not base64.", ErrorCode.INVALID_IMAGE) from None
     with in_field("messages"):
         images.require_image(data)
     return data

@@ -234,7 +234,7 @@ def _call(call: _Call, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise invalid(f"{where}.tool_calls", f"The arguments of the call `{call.id}` are no JSON object.")
+        raise invalid(f"{where}.tool_calls", f"The arguments of the call `{call.id}` are not a JSON object.")
     return {"id": call.id, "name": call.function.name, "arguments": arguments}
 
 

@@ -98,7 +98,7 @@ def embeddings(result: TurnResult, model: str, *, packed: bool) -> dict[str, Any
 
 
 def usage(result: TurnResult) -> dict[str, Any]:
-    """Return what was used, as OpenAI counts it."""
+    """Return the tokens used, as OpenAI counts them."""
     return {
         "prompt_tokens": result.input_tokens,
         "completion_tokens": result.output_tokens,

@@ -34,8 +34,7 @@ logger = structlog.get_logger(__name__)
 
 router = Router(tags=["OpenAI"])
 
-#: Seconds of silence after which a stream begins, or gets a comment. What fails before it begins is answered with the
-#: status of the failure.
+#: Silence after which a stream begins, or gets a comment. A failure before a stream begins is answered with its status.
 HEARTBEAT_SECONDS = 5.0
 
 #: Turns that are being cancelled; the event loop itself keeps no task alive.

@@ -114,7 +114,7 @@ async def test_an_error_of_the_source_comes_through() -> None:
     assert not caller.is_watched
 
 
-async def test_a_client_that_goes_closes_the_source() -> None:
+async def test_a_client_that_disconnects_closes_the_source() -> None:
     source, caller = Source("one"), Caller()
     stream = followed(source, caller)
     assert await anext(stream) == "one"
@@ -151,7 +151,7 @@ async def test_a_sign_out_ends_a_silent_stream_at_once_with_the_last_line() -> N
     assert source.is_closed
 
 
-async def test_after_a_sign_out_nothing_more_of_the_source_is_shown() -> None:
+async def test_after_a_sign_out_no_item_of_the_source_is_sent() -> None:
     source, caller = Source("one"), Caller()
     stream = followed(source, caller)
     assert await anext(stream) == "one"
@@ -162,7 +162,7 @@ async def test_after_a_sign_out_nothing_more_of_the_source_is_shown() -> None:
     assert source.is_closed
 
 
-async def test_a_whole_answer_comes_or_fails_as_it_is() -> None:
+async def test_an_answer_is_returned_or_raises_its_own_error() -> None:
     caller: Any = Caller()
     assert await unless_signed_out(asyncio.sleep(0, "answer"), caller) == "answer"
 
@@ -174,7 +174,7 @@ async def test_a_whole_answer_comes_or_fails_as_it_is() -> None:
     assert not caller.is_watched
 
 
-async def test_a_sign_out_ends_the_wait_for_a_whole_answer() -> None:
+async def test_a_sign_out_ends_the_wait_for_an_answer() -> None:
     caller: Any = Caller()
     stopped = asyncio.Event()
 

@@ -58,9 +58,9 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 texts.pop(p["message_id"], None)
             case EventKind.TEXT_DELTA | EventKind.REASONING_DELTA:
                 names = {key: p[key] for key in ("turn_id", "message_id")}
-                said = texts.setdefault(p["message_id"], {**names, "text": ""})
+                text = texts.setdefault(p["message_id"], {**names, "text": ""})
                 part = "text" if event.kind == EventKind.TEXT_DELTA else "reasoning"
-                said[part] = said.get(part, "") + p["text"]
+                text[part] = text.get(part, "") + p["text"]
             case EventKind.MESSAGE_EDITED:
                 messages[p["message_id"]] |= {"content": p["content"]}
             case EventKind.MESSAGE_WITHDRAWN:
@@ -83,7 +83,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
             case EventKind.APPROVAL_DECIDED:
                 calls[p["call_id"]] |= {"requires_approval": False, "arguments": p["arguments"]}
             case EventKind.TOOL_CALL_FINISHED:
-                # A call that was refused at once has never been asked for.
+                # A call that was rejected at once never required approval.
                 calls.pop(p["call_id"], None)
             case EventKind.PLAN_PROPOSED:
                 plan = p
@@ -132,7 +132,7 @@ class Conversation(RuleBasedStateMachine):
         set_client_plans(self.session.pk, True)
         # Who can propose plans.
         choose_agent(self.session.pk, "architect")
-        self.held: Claim | None = None
+        self.current_claim: Claim | None = None
         self.message_id = new_id()
 
     def active(self) -> Turn | None:
@@ -160,59 +160,59 @@ class Conversation(RuleBasedStateMachine):
     def claim(self) -> None:
         turn = self.session.turns.filter(status=TurnStatus.QUEUED).order_by("position").first()
         if turn and (claimed := attempts.claim(turn.pk, worker="w", model="m")):
-            self.held, self.message_id = claimed[0], new_id()
+            self.current_claim, self.message_id = claimed[0], new_id()
 
-    @precondition(lambda self: self.held is not None)
+    @precondition(lambda self: self.current_claim is not None)
     @rule(text=st.text("xyz", min_size=1, max_size=3), kind=st.sampled_from(PIECES))
     def stream(self, text: str, kind: EventKind) -> None:
-        assert self.held
-        payload = {"turn_id": str(self.held.turn_id), "message_id": str(self.message_id), "text": text}
-        turn_id, attempt = self.held.turn_id, self.held.attempt
+        assert self.current_claim
+        payload = {"turn_id": str(self.current_claim.turn_id), "message_id": str(self.message_id), "text": text}
+        turn_id, attempt = self.current_claim.turn_id, self.current_claim.attempt
         event = NewEvent(kind=kind, payload=payload, turn_id=turn_id, attempt=attempt)
         addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
         log.append_all([addition])
 
-    def shown(self) -> StepResult:
+    def unfinished(self) -> StepResult:
         state = snapshot(self.session.pk)
-        shown = [t for t in state["texts"] if t["message_id"] == str(self.message_id)] or [{"text": ""}]
-        return StepResult(message_id=self.message_id, text=shown[0]["text"], reasoning=shown[0].get("reasoning", ""))
+        texts = [t for t in state["texts"] if t["message_id"] == str(self.message_id)] or [{"text": ""}]
+        return StepResult(message_id=self.message_id, text=texts[0]["text"], reasoning=texts[0].get("reasoning", ""))
 
-    @precondition(lambda self: self.held is not None)
+    @precondition(lambda self: self.current_claim is not None)
     @rule(how=st.sampled_from(["complete", "fail", "tools", "plan", "exhausted", "done", "refused", "release", "lose"]))
     def end(self, how: str) -> None:
-        held, self.held = self.held, None
-        assert held
-        turn = Turn.objects.get(pk=held.turn_id)
-        if turn.status != TurnStatus.RUNNING or turn.attempt != held.attempt:
+        claim, self.current_claim = self.current_claim, None
+        assert claim
+        turn = Turn.objects.get(pk=claim.turn_id)
+        if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
             return
         match how:
             case "complete":
-                attempts.complete(held, self.shown())
+                attempts.complete(claim, self.unfinished())
             case "fail":
-                attempts.fail(held, code="model_error", text="No.", result=self.shown())
+                attempts.fail(claim, code="model_error", text="No.", result=self.unfinished())
             case "tools":
-                # One that runs unasked, one that a person must allow, one that nobody may run.
+                # One that runs without approval, one that requires approval, one that is forbidden.
                 calls = [
                     read_call(str(new_id())),
                     write_call(str(new_id()), path="a.md"),
                     write_call(str(new_id()), path="../x"),
                 ]
-                tool_calls.request_tools(held, self.shown(), calls)
+                tool_calls.request_tools(claim, self.unfinished(), calls)
             case "plan":
-                tool_calls.request_tools(held, self.shown(), [plan_call(str(new_id()), *TASKS)])
+                tool_calls.request_tools(claim, self.unfinished(), [plan_call(str(new_id()), *TASKS)])
             case "exhausted":
                 SubTask.objects.filter(plan__session=self.session, status="in_progress").update(steps=20)
-                attempts.release(held)
+                attempts.release(claim)
             case "done":
                 finish = ModelToolCall(id=str(new_id()), name="attempt_completion", arguments={"result": "Done."})
-                tool_calls.request_tools(held, self.shown(), [finish])
+                tool_calls.request_tools(claim, self.unfinished(), [finish])
             case "refused":
-                tool_calls.request_tools(held, self.shown(), [write_call(str(new_id()), path="../x")])
+                tool_calls.request_tools(claim, self.unfinished(), [write_call(str(new_id()), path="../x")])
             case "release":
-                attempts.release(held)
+                attempts.release(claim)
             case "lose":
-                Turn.objects.filter(pk=held.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE_DURATION)
-                recovery.recover(held.turn_id)
+                Turn.objects.filter(pk=claim.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE_DURATION)
+                recovery.recover(claim.turn_id)
 
     @rule(failed=st.booleans())
     def answer_a_tool(self, failed: bool) -> None:
@@ -260,7 +260,7 @@ class Conversation(RuleBasedStateMachine):
         assert len(ended) == len(set(ended))
 
 
-def test_a_snapshot_has_the_newest_messages_that_there_is_room_for(alice: User) -> None:
+def test_a_snapshot_has_the_newest_messages_within_its_limits(alice: User) -> None:
     session = open_session(alice.pk, "long")
     for i in range(10):
         inbox.accept_message(session.pk, f"{i}" + "ж" * 50_000)
