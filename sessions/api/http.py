@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import cast
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Schema
 
@@ -52,6 +53,14 @@ async def session_of(request: HttpRequest, key: str) -> Session:
     return session
 
 
+async def first_of[Row: Model](rows: QuerySet[Row], error: NotFound) -> Row:
+    """Return the first row. Raises `error` if there is none."""
+    row = await in_thread(rows.first)()
+    if row is None:
+        raise error
+    return row
+
+
 def require_clean(*texts: str) -> None:
     """Raise FrameError for texts that cannot be stored."""
     for text in texts:
@@ -69,7 +78,7 @@ def writable_of(request: HttpRequest) -> asyncio.Event | None:
     return writable
 
 
-def streamed(lines: AsyncGenerator[str], content_type: str) -> StreamingHttpResponse:
+def stream_response(lines: AsyncGenerator[str], content_type: str) -> StreamingHttpResponse:
     """Return a response that sends each line at once: neither caches nor proxies keep it back."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
 from sessions.api.commands import announce, store_timeout, with_broker
-from sessions.api.http import owner, streamed, writable_of
+from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.openai import live_session, requests
 from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import describe, list_all
@@ -73,7 +73,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
         await _leave(turn, pieces)
         raise
     lines = _lines(turn, first, pieces, writer)
-    return streamed(until_signed_out(lines, caller_of(request), error_line), "text/event-stream")
+    return stream_response(until_signed_out(lines, caller_of(request), error_line), "text/event-stream")
 
 
 @router.post("/embeddings")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Router
 
 from sessions.api.commands import announce, handle_message, store_change, store_timeout
-from sessions.api.http import ERRORS, Deleted, require_clean, streamed, writable_of
+from sessions.api.http import ERRORS, Deleted, require_clean, stream_response, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import (
@@ -108,4 +108,4 @@ async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id:
     """Stream the events of a session, one JSON object a line, until the client disconnects."""
     session = await chat_of(request, project_id, session_id)
     events = await ndjson.stream(session, writable_of(request))
-    return streamed(until_signed_out(events, caller_of(request)), "application/x-ndjson")
+    return stream_response(until_signed_out(events, caller_of(request)), "application/x-ndjson")

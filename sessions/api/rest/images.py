@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from sessions.api.commands import store_timeout
-from sessions.api.http import ERRORS, ErrorOut, no_session, owner, require_clean, session_of
+from sessions.api.http import ERRORS, ErrorOut, first_of, no_session, owner, require_clean, session_of
 from sessions.api.rest.schemas import ImageOut
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
@@ -53,7 +53,6 @@ async def upload_image(request: HttpRequest, session_id: str) -> ImageOut:
 async def get_image(request: HttpRequest, session_id: str, image_id: uuid.UUID) -> HttpResponse:
     """Return the bytes of an image."""
     session = await session_of(request, session_id)
-    image = await in_thread(Image.objects.filter(session=session, pk=image_id).first)()
-    if image is None:
-        raise NotFound(ErrorCode.IMAGE_NOT_FOUND, f"Image `{image_id}` does not exist in this session.")
+    error = NotFound(ErrorCode.IMAGE_NOT_FOUND, f"Image `{image_id}` does not exist in this session.")
+    image = await first_of(Image.objects.filter(session=session, pk=image_id), error)
     return HttpResponse(bytes(image.data), content_type=image.media_type, headers=IMAGE_HEADERS)

@@ -18,11 +18,12 @@ from sessions.api.http import (
     MAX_EVENT_NUMBER,
     MAX_OFFSET_ROWS,
     ErrorOut,
+    first_of,
     no_session,
     owner,
     require_clean,
     session_of,
-    streamed,
+    stream_response,
     writable_of,
 )
 from sessions.api.rest import history
@@ -210,7 +211,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         events = stream(session.pk, after, writable_of(request))
-        return streamed(until_signed_out(events, caller_of(request)), "text/event-stream")
+        return stream_response(until_signed_out(events, caller_of(request)), "text/event-stream")
     return {"events": list(await in_thread(log.since)(session.pk, after)), "last_number": session.last_number}
 
 
@@ -239,7 +240,4 @@ async def delete_session(request: HttpRequest, session_id: str) -> DeletedSessio
 
 
 async def _counted(request: HttpRequest, key: str) -> Session:
-    session = await in_thread(history.sessions_of(owner(request).pk).filter(key=key).first)()
-    if session is None:
-        raise no_session(key)
-    return session
+    return await first_of(history.sessions_of(owner(request).pk).filter(key=key), no_session(key))
