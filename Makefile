@@ -27,7 +27,7 @@ test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
 
 .PHONY: test-fast
 test-fast: venv ## Run all but the tests that need a running service or a browser
-	@$(python) -m pytest -n auto -m "not live and not browser" $(PYTEST_ARGS)
+	@$(python) -m pytest -n 3 -m "not live and not browser" $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach

@@ -21,6 +21,8 @@ from tests.servers import WORKER
 
 # The real one takes a good part of a second for each password, which is its purpose and not ours.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Otherwise WhiteNoise looks for all static files each time that a test makes a client, which takes 7 ms.
+settings.WHITENOISE_AUTOREFRESH = True
 
 # How long an example takes says how busy the machine is, and nothing about what these tests are for. Examples stay
 # random, also where Hypothesis sees a CI and would take the same ones every time.

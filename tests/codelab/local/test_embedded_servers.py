@@ -16,6 +16,8 @@ from redis import Redis
 from codelab.local.embedded_servers import PostgresServer, RedisServer
 from codelab.local.operating_system import LOOPBACK, StartupError, arguments_of, port_problem
 
+pytestmark = pytest.mark.live
+
 
 def test_postgres_keeps_data_port_and_password(tmp_path: Path) -> None:
     with PostgresServer(tmp_path, durable=False) as server, psycopg.connect(server.url) as connection:

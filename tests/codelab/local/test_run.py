@@ -15,6 +15,8 @@ from codelab.local.accounts import CREDENTIALS, load_credentials, mark_shown
 from codelab.local.operating_system import StartupError, free_port
 from codelab.local.startup import address, describe_health
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).parents[3]
 
 

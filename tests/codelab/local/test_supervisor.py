@@ -14,6 +14,8 @@ import pytest
 
 from codelab.local.operating_system import arguments_of
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).parents[3]
 # Stages: one quiet server, then a polite program with a grandchild, a stubborn one and, on request, a broken one.
 SCRIPT = """
