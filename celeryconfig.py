@@ -3,8 +3,6 @@
 This module must not import Django, so that the command line starts fast.
 """
 
-from __future__ import annotations
-
 from codelab.environment import environment
 
 
@@ -56,9 +54,5 @@ beat_schedule = {
         # Those sent while no worker was running are useless afterwards.
         "options": {"expires": 25},
     },
-    "tidy identity": {
-        "task": "codelab.identity.tasks.tidy",
-        "schedule": 3600.0,
-        "options": {"expires": 600},
-    },
+    "tidy identity": {"task": "codelab.identity.tasks.tidy", "schedule": 3600.0, "options": {"expires": 600}},
 }

@@ -4,8 +4,6 @@ The hash is stored with the decision and compared before the call is sent. Edite
 policy judges it again (`agents.policy.decide`), and it has another hash.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -4,8 +4,6 @@ The model gets their JSON Schema, and a sentence it can act on when a call break
 accepted (`agents.paths`), so the user, the hash and the client all get the same text.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator

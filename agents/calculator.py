@@ -1,7 +1,5 @@
 """Arithmetic for models, which are bad at it: a small evaluator with limits; never `eval`."""
 
-from __future__ import annotations
-
 import ast
 import math
 import operator

@@ -7,8 +7,6 @@ cmd.exe and PowerShell, because the server does not know which of them the clien
 second fence: they keep a rule such as `python *` from covering `python -c …`. Absence from them makes nothing SAFE.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 import unicodedata

@@ -8,8 +8,6 @@ The same history always gives the same result, and a longer history has the same
 (CUTS_PER_WINDOW), so that a provider's prompt cache stays useful.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil

@@ -1,7 +1,5 @@
 """The events of one step of an agent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

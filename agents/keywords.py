@@ -4,8 +4,6 @@ A keyword is a word or a phrase. Its last word may end in `*` for any ending (Ru
 matches its regular forms. "fix" matches "fixed" but not "prefix", "debug" does not match "debugger".
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache

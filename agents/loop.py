@@ -3,8 +3,6 @@
 Runs no tool and stores nothing: the caller decides what follows.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ Windows rules. Only the client can check symbolic links and mount points. Refusi
 model one more try; accepting a trap costs the user's files.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 The values are immutable. `sessions` stores plans, asks for their approval and runs them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum

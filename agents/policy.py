@@ -5,8 +5,6 @@ checks that nothing can override: unknown tools, bad arguments, paths outside of
 files. Deny rules, allow rules and the mode follow in this order. Each decision names what decided.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

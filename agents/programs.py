@@ -3,8 +3,6 @@
 A program that is missing here is not harmless, only unknown.
 """
 
-from __future__ import annotations
-
 
 def _same_reason(reason: str, *names: str) -> dict[str, str]:
     return {name: reason for line in names for name in line.split()}

@@ -3,8 +3,6 @@
 The message is only data here. The result is always the name of one of the given agents.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence

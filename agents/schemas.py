@@ -4,8 +4,6 @@ Providers refuse or ignore different parts of JSON Schema. Constraints that are 
 call arrives.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

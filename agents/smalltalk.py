@@ -1,7 +1,5 @@
 """Messages that need no agent: greetings and thanks, which the orchestrator answers itself, and a bare "go on"."""
 
-from __future__ import annotations
-
 import re
 
 from agents.keywords import split_words

@@ -6,8 +6,6 @@ largest of the three, for code and English 0.95 to 1.15 times. Every `TokenCount
 counter instead.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable

@@ -4,8 +4,6 @@ Names and arguments are those that the original's clients can run (docs/agents.m
 `agents.policy` decides whether a call may run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

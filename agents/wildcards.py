@@ -1,7 +1,5 @@
 """Patterns with `*` and `?`, in polynomial time whatever the pattern."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 

@@ -6,8 +6,6 @@ beat     Celery beat: schedules the cleanup tasks
 flower   web page that shows Celery's jobs
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

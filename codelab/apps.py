@@ -1,7 +1,5 @@
 """The project as a Django app: it loads the Celery app and the system checks together with Django."""
 
-from __future__ import annotations
-
 from django.apps import AppConfig
 
 

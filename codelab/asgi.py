@@ -1,7 +1,5 @@
 """The ASGI application: HTTP goes to Django, WebSockets to `sessions`. The web process must never load LiteLLM."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Celery application. Its settings are in the top-level `celeryconfig`."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

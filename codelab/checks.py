@@ -1,7 +1,5 @@
 """System checks: report settings that cannot work before anything starts, with an id and a fix."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

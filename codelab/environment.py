@@ -5,8 +5,6 @@ field is its manual; `.env.example` repeats it, and a test compares the two. Any
 NAME_FILE to a path instead of NAME. This module must not import Django, because Celery and `make run` import it first.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ Pure: the caller passes the time and what is waiting. A client that waits for th
 however fast it is, because none of its frames wait.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 #: A client's frames, and their bytes, that may wait for the one that is being handled.

@@ -1,7 +1,5 @@
 """Health endpoints: `/health` and `/ready` check every dependency, `/live` checks none."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from datetime import timedelta

@@ -4,8 +4,6 @@ Every line carries the ids bound to its context (request, session, turn). Text o
 never be logged; `redact` is the last defence against a library that does.
 """
 
-from __future__ import annotations
-
 import logging
 import logging.config
 import re
@@ -48,11 +46,7 @@ def configure_logging(log_format: str, level: str) -> None:
     else:
         renderers = [redact, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

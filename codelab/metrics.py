@@ -1,7 +1,5 @@
 """`/metrics`: the metrics of all processes on this machine, in the Prometheus format."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

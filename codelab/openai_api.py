@@ -3,8 +3,6 @@
 Served without the middleware of the other pages, which would hold a thread for each open request.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

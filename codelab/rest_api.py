@@ -1,7 +1,5 @@
 """The REST API and the plugin's: mounts the routers, identifies the caller, answers errors with a code."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -21,8 +19,8 @@ from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
 from sessions.callers import Action
 from sessions.errors import BodyTooLarge, NotFound
-from sessions.protocol import ErrorCode
 from sessions.protocol.asyncapi import asyncapi
+from sessions.protocol.codes import ErrorCode
 
 
 async def caller(request: HttpRequest) -> AbstractBaseUser:

@@ -1,7 +1,5 @@
 """Django's settings, assembled from `codelab.environment`. Nothing branches on the name of an environment."""
 
-from __future__ import annotations
-
 import logging
 from urllib.parse import parse_qsl, unquote, urlsplit
 

@@ -1,7 +1,5 @@
 """The service's URLs: the original's beside the new ones (docs/protocol.md)."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.contrib import admin
 from django.urls import path

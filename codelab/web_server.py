@@ -15,8 +15,6 @@ them again; tests/deployment fails until this line names the locked versions. Wh
 * `WebServer` (Daphne's factory names, `connections`; Autobahn's `sendCloseFrame`): tests/live/test_outages.py, SIGTERM
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import signal
@@ -32,7 +30,8 @@ from twisted.internet import reactor as twisted_reactor
 
 from codelab.body_limits import MAX_BODY_BYTES
 from codelab.flood import TokenBucket
-from sessions.protocol import CloseCode, ErrorCode, encode, error_frame
+from sessions.protocol.codes import CloseCode, ErrorCode
+from sessions.protocol.server import encode, error_frame
 
 logger = structlog.get_logger(__name__)
 

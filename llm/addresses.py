@@ -4,8 +4,6 @@ A name is looked up once, all its addresses are checked, and the connection goes
 its address in between ("DNS rebinding") gains nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import socket

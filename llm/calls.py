@@ -4,8 +4,6 @@ One request may take several calls. Before the first output a call may be repeat
 it, because the user has seen it. The observer receives each call exactly once, with its usage, however it ends.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

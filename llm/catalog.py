@@ -4,15 +4,13 @@
 well, with defaults and without a price. Never imports modules that call a model: the web process reads this one, too.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -142,7 +140,7 @@ class _File(_Section):
     models: dict[_Name, _Model] = {}
 
     @model_validator(mode="after")
-    def _check_fallbacks(self) -> _File:
+    def _check_fallbacks(self) -> Self:
         for name, model in self.models.items():
             if name in model.fallbacks:
                 raise ValueError(f"{name} cannot be its own fallback")

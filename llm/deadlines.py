@@ -1,7 +1,5 @@
 """Time limits on one call of a model. Only content counts, not a provider's keep-alive lines."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

@@ -4,8 +4,6 @@ LiteLLM takes ten times as much CPU time (docs/performance.md). The catalog name
 ways.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import json
@@ -114,10 +112,7 @@ async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COM
         address = await addresses.resolve(endpoint.api_base, allow_private=endpoint.allow_private)
         key = endpoint.api_key
         target = _Target(
-            url=_url(address.url, path),
-            headers=headers | {"host": address.host},
-            name=address.name,
-            shared=False,
+            url=_url(address.url, path), headers=headers | {"host": address.host}, name=address.name, shared=False
         )
     else:
         base = next((value for name in provider.base_variables if (value := os.environ.get(name))), "")
@@ -202,11 +197,7 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
         async with (
             _client(shared=target.shared) as client,
             client.post(
-                target.url,
-                json=body,
-                headers=target.headers,
-                server_hostname=target.name,
-                allow_redirects=False,
+                target.url, json=body, headers=target.headers, server_hostname=target.name, allow_redirects=False
             ) as response,
         ):
             if response.status != HTTPStatus.OK:

@@ -3,8 +3,6 @@
 The observer receives each call once, with its usage, however it ends (`llm.calls`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

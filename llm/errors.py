@@ -4,8 +4,6 @@ A sentence says what happened and what to do. It never contains a URL, a key or 
 may, which is for the worker's log.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Mapping

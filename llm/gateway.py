@@ -160,10 +160,7 @@ def _chunks(delta: Any) -> Iterator[Chunk]:
         yield TextChunk(delta.content)
     for call in delta.tool_calls or ():
         yield ToolCallChunk(
-            index=call.index,
-            id=call.id or "",
-            name=call.function.name or "",
-            arguments=call.function.arguments or "",
+            index=call.index, id=call.id or "", name=call.function.name or "", arguments=call.function.arguments or ""
         )
 
 

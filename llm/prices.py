@@ -1,7 +1,5 @@
 """What model calls cost: bounds and estimates before a call, the price after it. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from decimal import Decimal

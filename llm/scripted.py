@@ -16,8 +16,6 @@ A message of lines that start with a slash is a script, one command a line:
 Any other message gets an answer that explains this model. The same history always gives the same answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """Parses server-sent events from bytes as they arrive."""
 
-from __future__ import annotations
-
 #: Far more than a complete tool call. Stops a server that sends no line ends.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 

@@ -1,7 +1,5 @@
 """Requests to models and their answers, independent of any provider."""
 
-from __future__ import annotations
-
 import base64
 import re
 import struct

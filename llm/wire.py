@@ -3,8 +3,6 @@
 Tolerates what many servers leave out or add. Data that cannot be read is an error.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

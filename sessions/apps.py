@@ -1,7 +1,5 @@
 """Registration of the app. The label differs from the name because django.contrib.sessions has that label."""
 
-from __future__ import annotations
-
 from django.apps import AppConfig
 
 

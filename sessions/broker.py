@@ -4,8 +4,6 @@ A message is accepted only while Redis answers, so that it is rejected at once i
 This module must never block an event loop: Celery's client runs in threads.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import Callable

@@ -4,8 +4,6 @@
 sessions must know about tokens, keys or cookies.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Protocol, cast
 from uuid import UUID

@@ -4,8 +4,6 @@ A function must be one transaction or repeatable: it may run twice. Channels' ow
 functions of a process in one thread by default, where one slow query would delay every socket.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import threading

@@ -22,12 +22,10 @@ words. All others are a plain `Rejected(code, text)`.
 lost its turn. `database.TooLate` is a TimeoutError, which clients read as `storage_unavailable`.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 
 
 class StaleAttempt(Exception):

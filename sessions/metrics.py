@@ -5,8 +5,6 @@ PostgreSQL at each scrape, so they are right after every restart. A label must n
 number of series stays small.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,5 @@
 """Values that the verbs of turns take and return. This module must never read or write the database."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime

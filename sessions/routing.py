@@ -1,7 +1,5 @@
 """The paths of the sockets. A client chooses the key of a session, which may have slashes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.urls import re_path

@@ -1,7 +1,5 @@
 """The Celery tasks. A task must never be needed: it carries an id at most, and may be lost, repeated or late."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from contextlib import suppress

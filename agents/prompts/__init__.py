@@ -4,8 +4,6 @@ Unknown names are errors (StrictUndefined), and templates run in a sandbox, beca
 users and workspaces are only ever values, never templates.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cache

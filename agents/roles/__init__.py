@@ -4,8 +4,6 @@ A file `NAME.md` begins with facts in TOML between two lines `+++`; the rest is 
 (`agents.prompts`). Importing this module reads and checks all files, so a broken one stops the process at its start.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -92,7 +90,7 @@ class Role(BaseModel):
         self,
         *,
         tools: Iterable[str],
-        agents: Iterable[Role] = (),
+        agents: "Iterable[Role]" = (),
         mode: str = "ask",
         workspace: Workspace | None = None,
         plan: str = "",

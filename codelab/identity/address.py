@@ -4,8 +4,6 @@ Our proxy adds the last entry of X-Forwarded-For, which is read only when the se
 Daphne reads the first entry, which any client can invent.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterable
 from typing import Any

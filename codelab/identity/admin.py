@@ -3,8 +3,6 @@
 It also creates API keys; the page after that is the only place that shows the key.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from django import forms

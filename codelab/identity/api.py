@@ -1,7 +1,5 @@
 """The REST endpoints of a user's API keys and of WebSocket tickets."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import cast
@@ -21,7 +19,8 @@ from sessions.api.http import ERRORS
 from sessions.callers import caller_of
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, NotFound
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected, require_clean_text
+from sessions.protocol.client import require_clean_text
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 
 router = Router()
 

@@ -1,7 +1,5 @@
 """Creates and revokes API keys, for REST and the admin. The caller shows the secret; it is not stored."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Registration of the app."""
 
-from __future__ import annotations
-
 from django.apps import AppConfig
 
 

@@ -1,7 +1,5 @@
 """The audit log: one row for each use or change of credentials that operators may have to explain."""
 
-from __future__ import annotations
-
 import structlog
 
 from codelab.identity.models import AuditEntry, AuditKind

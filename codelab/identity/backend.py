@@ -4,8 +4,6 @@ Users sign in with a name or an e-mail address. After several failures for a nam
 are blocked for a while. Responses and their timing do not reveal whether a name exists.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import structlog

@@ -4,8 +4,6 @@ Credentials are tried in this order: tokens and keys; a ticket; a browser's sess
 just opened by REST; the open-access user, on this machine only.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
@@ -35,7 +33,7 @@ from sessions.billing import usage
 from sessions.callers import Action
 from sessions.database import in_thread
 from sessions.errors import AccessDenied
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 NOT_SIGNED_IN = "Not signed in. Sign in first: this server requires credentials."
 TOKEN_IN_URL = (

@@ -4,8 +4,6 @@ An invalid credential is always an error, never ignored: its sender must not sil
 is different, because browsers also send old ones. Everything here queries the database and runs in a thread.
 """
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +21,7 @@ from codelab.identity import token_families, tokens
 from codelab.identity.models import ApiKey, CredentialKind, Scope
 from codelab.identity.secrets import API_KEY_PREFIX, digest_of
 from sessions.errors import AccessDenied
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 ALL_SCOPES = frozenset(str(scope) for scope in Scope)
 

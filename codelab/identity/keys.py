@@ -4,8 +4,6 @@ A private key is stored encrypted with CODELAB_SECRET_KEY. When that changes, th
 one replaces it. Old public keys stay in the JWKS while tokens that they signed can be valid.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from datetime import timedelta

@@ -4,8 +4,6 @@ Tokens, keys and tickets are long and random, so their SHA-256 is enough to find
 passwords and clients' secrets, which therefore use Django's slow hashes.
 """
 
-from __future__ import annotations
-
 import uuid
 from datetime import timedelta
 
@@ -186,7 +184,7 @@ class SessionOpening(DelegatedCredential):
         db_table = "identity_opening"
         constraints = [
             # The key comes first, because sockets are looked up by it.
-            models.UniqueConstraint(fields=["session_key", "address", "user"], name="opening_unique"),
+            models.UniqueConstraint(fields=["session_key", "address", "user"], name="opening_unique")
         ]
 
 

@@ -4,8 +4,6 @@ Its clients parse the bodies, so errors are the original's even where RFC 6749 h
 whether a user or a client exists.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Callable

@@ -3,15 +3,13 @@
 Other programs send neither an Origin nor a cookie.
 """
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import validate_host
 
 from sessions.errors import AccessDenied
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 ORIGIN_REFUSED = "Pages of this origin may not use this server. Its operator can allow them in CODELAB_ALLOWED_ORIGINS."
 

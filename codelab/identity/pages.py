@@ -1,7 +1,5 @@
 """The pages for signing in and out, for users of the chat page. The admin has its own for staff."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.forms import AuthenticationForm

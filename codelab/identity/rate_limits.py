@@ -5,8 +5,6 @@ for Redis and belongs in a thread; from an event loop use `in_counter_thread`. K
 never contain text of a client.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import math

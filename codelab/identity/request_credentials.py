@@ -1,7 +1,5 @@
 """Reads the credentials of a request or a handshake, and where it comes from. Checks nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

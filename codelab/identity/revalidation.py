@@ -3,8 +3,6 @@
 One round serves all sockets of a process: most are idle, and a query for each socket would be most of its cost.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from weakref import WeakKeyDictionary

@@ -1,7 +1,5 @@
 """Random credentials and their digests."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 

@@ -1,7 +1,5 @@
 """The Celery task that deletes expired credentials."""
 
-from __future__ import annotations
-
 import structlog
 from celery import shared_task
 from django.db import Error as DatabaseError

@@ -3,8 +3,6 @@
 Both store the credential of the request and check that it is still valid when the socket opens.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.conf import settings

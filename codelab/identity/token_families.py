@@ -4,8 +4,6 @@ A refresh token is valid once. Reuse of a rotated refresh token means theft; as 
 apart, the whole family is revoked.
 """
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta

@@ -3,8 +3,6 @@
 A token's header is ignored, except for the id of one of our own keys.
 """
 
-from __future__ import annotations
-
 import time
 import uuid
 from dataclasses import dataclass

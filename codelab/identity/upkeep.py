@@ -1,7 +1,5 @@
 """Deletes expired tickets, openings and tokens, old signing keys and old entries of the audit log."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.utils import timezone

@@ -1,7 +1,5 @@
 """Entry of `make run`: explains in one sentence what cannot work, or starts and supervises everything."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import os

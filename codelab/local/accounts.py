@@ -4,8 +4,6 @@ Run as a program (`python -m codelab.local.accounts`) it prepares the database. 
 Django reads its settings once, on import, when the supervisor does not know yet where the database is.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -3,8 +3,6 @@
 Only the programs in those wheels are used: the wheels' own wrappers daemonize the servers, which then outlive us.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

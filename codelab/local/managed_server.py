@@ -1,7 +1,5 @@
 """The base class of the embedded servers: a folder, a port, a password, a start and a stop."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

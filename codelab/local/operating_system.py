@@ -1,7 +1,5 @@
 """Functions of the operating system: ports, users, private files, and children that end with their parent."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

@@ -3,8 +3,6 @@
 Every process also has a file in the log folder; the previous run is kept as NAME.log.1.
 """
 
-from __future__ import annotations
-
 import sys
 from contextlib import suppress
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The steps of `make run`, from the servers to the summary of URLs at the end."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

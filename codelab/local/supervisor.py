@@ -4,8 +4,6 @@ Honcho's own manager ends everything as soon as one process ends. Here a killed 
 restarted, as under a service manager.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -55,7 +53,7 @@ def describe_exit(code: int) -> str:
 class Child:
     """One program, its current process, and the task that keeps it running."""
 
-    def __init__(self, program: Program, output: Output, on_death: Callable[[Child], None]) -> None:
+    def __init__(self, program: Program, output: Output, on_death: "Callable[[Child], None]") -> None:
         self.program = program
         self.deaths = 0
         self.started_at = self.died_at = float("-inf")

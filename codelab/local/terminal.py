@@ -4,8 +4,6 @@ Ctrl-C reaches every process of the terminal's foreground group. GNU make would 
 130 although everything stopped in order. So the supervisor becomes the foreground group while it runs.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

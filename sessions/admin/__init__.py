@@ -7,8 +7,6 @@ search a whole table: lists are in order of their time-sorted ids, counts stop a
 This module only registers the pages: Django imports it by its name when it starts.
 """
 
-from __future__ import annotations
-
 from django.contrib import admin
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin

@@ -4,8 +4,6 @@ The only page that continues a session: staff with the permission to change appr
 the same function as all other clients. The first answer wins; a later one changes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

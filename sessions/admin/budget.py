@@ -3,8 +3,6 @@
 `sessions.billing.budgets` counts what is spent and reserved; the admin never writes it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin

@@ -1,7 +1,5 @@
 """Requests to the OpenAI-compatible API: their model or agent, their content and how they ended."""
 
-from __future__ import annotations
-
 from django.db.models import QuerySet
 from django.http import HttpRequest
 

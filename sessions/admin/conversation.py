@@ -4,11 +4,9 @@ Shows a page of turns with everything that belongs to them, in the same number o
 Long texts are cut, and control characters are escaped; the page of the row has the whole text.
 """
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -53,7 +51,7 @@ class TextView:
     hidden_characters: int = 0
 
     @classmethod
-    def of(cls, text: str, layout: Any = escape_controls) -> TextView:
+    def of(cls, text: str, layout: Any = escape_controls) -> Self:
         """Return a view of the text, cut if it is too long for the page."""
         if len(text) > MAX_TEXT_CHARACTERS:
             return cls(escape_controls(text[:MAX_TEXT_CHARACTERS]), len(text) - MAX_TEXT_CHARACTERS)

@@ -4,8 +4,6 @@ All text of users, models and clients passes through here. No function reads the
 HTML.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

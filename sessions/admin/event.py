@@ -3,8 +3,6 @@
 The largest table, indexed by session and number only: every link that names a turn also names its session.
 """
 
-from __future__ import annotations
-
 import json
 
 from django.contrib import admin

@@ -1,7 +1,5 @@
 """Images of sessions. Only the page of an image reads its bytes, and shows it."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from typing import Any
 

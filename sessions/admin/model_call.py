@@ -3,8 +3,6 @@
 A row outlives its session and holds no text of it.
 """
 
-from __future__ import annotations
-
 from django.contrib import admin
 
 from sessions.admin.display import badge, column, format_duration, shorten, text_column

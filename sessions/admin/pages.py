@@ -3,8 +3,6 @@
 Nothing here grants a permission to write, counts all rows of a table, or searches the text of a conversation.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """Plans and their sub-tasks, with their agents and progress."""
 
-from __future__ import annotations
-
 from django.contrib import admin
 from django.utils.safestring import SafeString
 

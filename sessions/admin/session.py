@@ -3,8 +3,6 @@
 A superuser may delete sessions, except those with an open turn. Deleting never loads a session's events.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 
@@ -27,16 +25,7 @@ class SessionAdmin(SearchableAdmin):
     ordering = ("-updated_at",)
     sortable_by = ("created", "last_use")
     list_display_links = None
-    list_display = (
-        "name",
-        "owner",
-        "newest_turn",
-        "turn_count",
-        "tokens",
-        "current_agent",
-        "created",
-        "last_use",
-    )
+    list_display = ("name", "owner", "newest_turn", "turn_count", "tokens", "current_agent", "created", "last_use")
     list_filter = (CreatedFilter, AgentFilter)
     list_select_related = ("owner",)
     search_help_text = "Id, part of the key, or name of the owner."

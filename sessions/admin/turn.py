@@ -3,8 +3,6 @@
 Each row links to its session and names the owner. The number of queries of a list does not grow with its rows.
 """
 
-from __future__ import annotations
-
 from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone

@@ -3,8 +3,6 @@
 Shows what the workers report; never contacts or stops one.
 """
 
-from __future__ import annotations
-
 from django.contrib import admin
 from django.utils import timezone
 

@@ -3,8 +3,6 @@
 All of it is stored or nothing, within STORE_TIMEOUT_SECONDS. A notification may be lost, because the log has it all.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time
@@ -19,7 +17,9 @@ from sessions.database import in_thread
 from sessions.events.hub import publish_events
 from sessions.events.pubsub import WORKERS, publish
 from sessions.models import EventKind, Session, Via
-from sessions.protocol import ErrorCode, FrameError, Request, client
+from sessions.protocol import client
+from sessions.protocol.client import Request
+from sessions.protocol.codes import ErrorCode, FrameError
 from sessions.results import Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision

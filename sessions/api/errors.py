@@ -1,7 +1,5 @@
 """Describes an error for every API: code, sentence, HTTP status, close code. The APIs only render it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +12,7 @@ from ninja.errors import HttpError, ValidationError
 
 from sessions.errors import AccessDenied, BodyTooLarge, InternalError, NotFound, SessionDeleted, TurnFailed
 from sessions.models import Session, new_id
-from sessions.protocol import CloseCode, ErrorCode, Rejected
+from sessions.protocol.codes import CloseCode, ErrorCode, Rejected
 
 logger = structlog.get_logger(__name__)
 

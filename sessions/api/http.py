@@ -1,7 +1,5 @@
 """The HTTP APIs' common parts: error schemas, the caller's session, streamed responses."""
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator
@@ -15,7 +13,8 @@ from ninja import Schema
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import Session
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, require_clean_text
+from sessions.protocol.client import require_clean_text
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode
 from sessions.turns.sessions import owned_session
 
 

@@ -4,8 +4,6 @@ The wait for an item may end early, but its source works on and the next wait ta
 source is only cancelled when the stream is closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager

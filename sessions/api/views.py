@@ -4,8 +4,6 @@ It must never show anything of a session by itself: all that the page shows come
 which proves that they suffice.
 """
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render

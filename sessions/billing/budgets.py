@@ -5,8 +5,6 @@ reservation belongs to an attempt and must never outlive it: the transaction tha
 the worker died. Locks are taken in one order: first the session, then its budgets by their ids.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from sessions.database import rows
 from sessions.errors import ModelCallDenied, StaleAttempt
 from sessions.events import log
 from sessions.models import Budget, Period, Reservation, Session, Turn, TurnStatus
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.results import Claim
 
 ZERO = Decimal()

@@ -4,8 +4,6 @@ Each text gets its own key, derived from the operator's secret and the place whe
 never decrypt after it was changed or copied to another row.
 """
 
-from __future__ import annotations
-
 import base64
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet

@@ -5,8 +5,6 @@ restart. A call whose worker disappeared has a row too, as lost or cancelled. A 
 it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal

@@ -3,8 +3,6 @@
 They are stored encrypted. Only a worker must read one, for a model call; no API ever returns one.
 """
 
-from __future__ import annotations
-
 from django.conf import settings
 
 from llm.types import Endpoint
@@ -12,7 +10,7 @@ from sessions.billing import encryption
 from sessions.database import rows
 from sessions.errors import ModelCallDenied
 from sessions.models import ProviderKey
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 #: The last characters of a shorter key would give too much of it away.
 MIN_HINT_LENGTH = 12

@@ -4,8 +4,6 @@ So the figures are right after every restart, which those of the original were n
 counts the rows of two owners together.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta

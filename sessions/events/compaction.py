@@ -5,8 +5,6 @@ number ever changes its meaning: a client that returns in the middle still gets 
 (`sessions.events.log.since`). This module must never compact a turn that can still change.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import timedelta

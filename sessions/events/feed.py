@@ -5,8 +5,6 @@ anything: a feed checks the numbers, reads missing events from the log, and drop
 drop events that arrive faster than its reader takes them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections import deque

@@ -5,8 +5,6 @@ about, and a socket needs no subscription to the layer. Because the layer may lo
 with one query for all feeds. It must never decide what a feed yields.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -8,8 +8,6 @@ The statements are SQL by hand: every batch of tokens runs them, and the ORM tak
 takes to run it.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections import Counter

@@ -4,8 +4,6 @@ The layer may lose, repeat and delay anything, so nothing may depend on a messag
 turn refuses its worker's writes.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Reads of the event log for feeds and clients. This module never writes."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable
 

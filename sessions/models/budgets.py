@@ -104,9 +104,7 @@ class Reservation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["turn", "attempt", "budget"], name="reservation_one_of_attempt"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["turn", "attempt", "budget"], name="reservation_one_of_attempt")]
 
     def __str__(self) -> str:
         return f"{self.amount.normalize():f} US dollars for {self.model}"

@@ -1,7 +1,5 @@
 """Requests to the OpenAI-compatible API, and their results."""
 
-from __future__ import annotations
-
 from django.db import models
 
 from sessions.models.conversation import Turn

@@ -1,7 +1,5 @@
 """Sessions, their turns and their messages."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.conf import settings
@@ -191,9 +189,7 @@ class Message(models.Model):
     role = models.CharField(max_length=16, choices=MessageRole)
     content = models.TextField(blank=True)
     reasoning = models.TextField(
-        blank=True,
-        db_default="",
-        help_text="The model's reasoning, if the provider returns it. Never sent to a model.",
+        blank=True, db_default="", help_text="The model's reasoning, if the provider returns it. Never sent to a model."
     )
     tool_calls = models.JSONField(default=list, blank=True, help_text="Tool calls that the model requested.")
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
@@ -222,7 +218,7 @@ class Message(models.Model):
         ]
         indexes = [
             # Most messages belong to no plan.
-            models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask"),
+            models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask")
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,5 @@
 """The event log of a session: what clients receive, in the order in which it became true."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.db.models import F, Q
 
@@ -72,9 +70,7 @@ class Event(models.Model):
         indexes = [
             # Rare among all events; lists of a session's agents read only these.
             models.Index(
-                fields=["session", "number"],
-                condition=Q(kind=EventKind.AGENT_SWITCHED),
-                name="event_agent_switched",
+                fields=["session", "number"], condition=Q(kind=EventKind.AGENT_SWITCHED), name="event_agent_switched"
             )
         ]
 

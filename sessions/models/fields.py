@@ -3,8 +3,6 @@
 Ids are UUIDv7, so that they sort by time of creation and new rows land at the end of each index.
 """
 
-from __future__ import annotations
-
 import uuid
 
 from django.db import models

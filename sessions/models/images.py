@@ -1,7 +1,5 @@
 """Images that users attach to messages."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone

@@ -3,8 +3,6 @@
 A row outlives its session: usage counts against the user's limits even after the conversation is deleted.
 """
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.db import models
 
@@ -62,9 +60,7 @@ class ModelCall(models.Model):
         max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars. Empty: the price is unknown."
     )
     own_key = models.BooleanField(
-        default=False,
-        db_default=False,
-        help_text="Made with the user's own key and at the user's expense.",
+        default=False, db_default=False, help_text="Made with the user's own key and at the user's expense."
     )
     started_at = models.DateTimeField()
     duration = models.DurationField()

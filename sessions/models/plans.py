@@ -1,7 +1,5 @@
 """Plans that models propose, and their sub-tasks: the rows behind the pure values of `agents.plans`."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.db.models import Q
 

@@ -1,7 +1,5 @@
 """Folders that users work on, for clients that have projects."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.db import models
 

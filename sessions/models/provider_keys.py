@@ -1,7 +1,5 @@
 """Users' own keys for model providers. Encrypted; no page, log line, event or response ever shows one."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.db import models
 

@@ -1,7 +1,5 @@
 """Tool calls, the approvals that some of them need, and the standing rules that answer for a user."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q

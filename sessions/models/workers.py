@@ -1,7 +1,5 @@
 """Workers, and which of them are alive."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.db import models
@@ -29,6 +27,6 @@ class Worker(models.Model):
         return self.name
 
     @classmethod
-    def alive(cls) -> models.QuerySet[Worker]:
+    def alive(cls) -> "models.QuerySet[Worker]":
         """Return the workers with a recent heartbeat."""
         return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.HEARTBEAT_TIMEOUT)

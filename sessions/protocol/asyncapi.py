@@ -4,14 +4,13 @@ The documents must come from the frame types alone. `manage.py export_protocol` 
 fails when they differ.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from sessions.protocol import CLIENT_FRAME, AnyServerFrame, ClientFrame, ServerFrame
+from sessions.protocol.client import CLIENT_FRAME, ClientFrame
+from sessions.protocol.server import AnyServerFrame, ServerFrame
 
 SERVER_FRAME: TypeAdapter[Any] = TypeAdapter(AnyServerFrame)
 
@@ -46,10 +45,7 @@ def asyncapi(version: str) -> dict[str, Any]:
 
 def json_schemas() -> dict[str, Any]:
     """Return the JSON Schemas of a frame from a client and of a frame from the server."""
-    return {
-        "client-frame": CLIENT_FRAME.json_schema(),
-        "server-frame": SERVER_FRAME.json_schema(mode="serialization"),
-    }
+    return {"client-frame": CLIENT_FRAME.json_schema(), "server-frame": SERVER_FRAME.json_schema(mode="serialization")}
 
 
 def _message(frame: type) -> dict[str, Any]:

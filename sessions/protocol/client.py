@@ -1,7 +1,5 @@
 """The frames that clients send, and their decoder. It must never trust a frame, and ignores unknown fields."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 from uuid import UUID
 

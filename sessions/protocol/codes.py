@@ -1,7 +1,5 @@
 """Limits, stable codes, and the base of all errors that carry one."""
 
-from __future__ import annotations
-
 from enum import IntEnum, StrEnum
 
 #: The WebSocket subprotocol of clients that read events.

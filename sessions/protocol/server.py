@@ -1,7 +1,5 @@
 """The frames that the server sends. It must never send unknown types or explicit nulls to old clients."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

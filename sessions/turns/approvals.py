@@ -4,8 +4,6 @@ One transaction for each verb, under the session's lock. The first decision wins
 call that was changed after it was shown never runs.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent
 from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session, ToolCall, ToolCallStatus, Via
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
 from sessions.turns import plans
 from sessions.turns.tool_calls import finish_call, open_call, resolve_approval

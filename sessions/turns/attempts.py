@@ -5,8 +5,6 @@ the events. After the commit the caller publishes the returned events and sends 
 both may be lost without harm. An attempt that has lost its turn never writes anything.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from collections.abc import Iterable

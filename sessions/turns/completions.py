@@ -5,8 +5,6 @@ request. Tool calls go back to the caller, who decides about them: this module n
 One transaction for each verb, like those of `sessions.turns.attempts`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import uuid
@@ -29,7 +27,7 @@ from sessions.database import atomic_until
 from sessions.errors import StaleAttempt
 from sessions.models import Completion, CompletionKind, MessageRole, Session, Turn, TurnStatus, new_id
 from sessions.models import Message as StoredMessage
-from sessions.protocol import MAX_MESSAGE_LENGTH
+from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import Accepted, Change, Claim, StepResult
 from sessions.turns.current_agent import is_single_agent
 from sessions.turns.transcript import store_result, store_step

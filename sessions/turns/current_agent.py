@@ -3,8 +3,6 @@
 Only this module writes the choice. It never changes a turn.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from dataclasses import replace
@@ -17,7 +15,7 @@ from sessions.database import atomic_until
 from sessions.events import log
 from sessions.events.log import NewEvent
 from sessions.models import EventKind, Session
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Change
 from sessions.turns.transcript import current_subtask
 

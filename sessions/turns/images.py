@@ -4,8 +4,6 @@ Images are uploaded separately and messages name them, so frames stay small and 
 another type is refused here, because a provider would refuse it with every later turn of the session.
 """
 
-from __future__ import annotations
-
 import hashlib
 import uuid
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from sessions.models import Image, MediaType, Session
-from sessions.protocol import MAX_IMAGE_BYTES, ErrorCode, Rejected
+from sessions.protocol.codes import MAX_IMAGE_BYTES, ErrorCode, Rejected
 
 #: How long an image is kept without a message that shows it.
 UNUSED_RETENTION = timedelta(days=1)

@@ -3,8 +3,6 @@
 One transaction for each verb, under the session's lock. A message whose turn was ever claimed is never changed.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from sessions.database import atomic_until
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Accepted, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images

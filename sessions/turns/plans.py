@@ -5,8 +5,6 @@ transaction, so a crash never separates a plan from its turn. This module never 
 log: it returns the events.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

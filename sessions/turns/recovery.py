@@ -4,8 +4,6 @@ Every worker runs it every second (`sessions.worker.process`), so turns continue
 at the same time, so each turn is checked again under its session's lock.
 """
 
-from __future__ import annotations
-
 import uuid
 from datetime import timedelta
 
@@ -17,7 +15,7 @@ from sessions import metrics
 from sessions.billing import ledger
 from sessions.events import log
 from sessions.models import OPEN_STATUSES, ModelCallOutcome, Turn, TurnStatus, Worker
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
 from sessions.turns.transcript import store_unfinished
 from sessions.turns.transitions import end_as_failed, next_ready_turn, requeue

@@ -3,8 +3,6 @@
 They run while the step is stored, under the session's lock, and so never touch anything but the session.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ Verbs that write events are one transaction each, under the session's lock. Ever
 never reveals that a session of another user exists.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from collections.abc import Sequence

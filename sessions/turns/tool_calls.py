@@ -4,8 +4,6 @@ One transaction for each verb. A turn that waits for tools holds no worker, thre
 back to the model with an error as its result, and is never sent to a client.
 """
 
-from __future__ import annotations
-
 import math
 import uuid
 from collections.abc import Mapping, Sequence
@@ -38,7 +36,7 @@ from sessions.models import (
     Via,
     new_id,
 )
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools

@@ -4,8 +4,6 @@ Callers hold the session's lock, so a change of the mode takes effect between tw
 are in `agents.policy`, never here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta

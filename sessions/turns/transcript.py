@@ -3,8 +3,6 @@
 Callers have locked the session. This module never changes a turn.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +22,7 @@ from sessions.models import (
     Turn,
     new_id,
 )
-from sessions.protocol import MAX_CALL_ID_LENGTH
+from sessions.protocol.codes import MAX_CALL_ID_LENGTH
 from sessions.results import StepResult
 
 #: The sub-task in progress of a session's plan.

@@ -9,8 +9,6 @@ UPDATE that changes no row lost a race, which is a normal outcome and not an err
 a turn changes its state: the verbs in `attempts`, `inbox`, `tool_calls`, `completions` and `recovery` do.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta

@@ -4,8 +4,6 @@ The orchestrator answers greetings itself. An agent that the user has chosen mus
 within a short time limit; when it fails, keywords do (`agents.routing`).
 """
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ No other module may call a model for a turn. A user's own key pays for its provi
 in.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -17,7 +15,7 @@ from llm.types import CallRecord, Chunk, EmbeddingRequest, Endpoint, ModelMessag
 from sessions.billing import budgets, provider_keys
 from sessions.database import in_thread
 from sessions.errors import ModelCallDenied
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.results import Claim
 
 

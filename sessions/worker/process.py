@@ -4,8 +4,6 @@ One loop means one connection to each provider and to Redis, one writer for all 
 cancelled, which Celery's thread pool cannot do.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

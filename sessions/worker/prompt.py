@@ -1,7 +1,5 @@
 """Builds what a model reads of a session: instructions, conversation, images and tools. This module never writes."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from base64 import b64encode

@@ -4,8 +4,6 @@ A step may be cancelled, and its process may be killed, at any point: another at
 module never writes turns; the verbs in `sessions.turns` decide what a step leads to.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

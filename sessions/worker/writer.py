@@ -5,8 +5,6 @@ would be the bottleneck. The first piece of a message does not wait. When the da
 and tries again. It must never publish an event before it is committed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 import uuid

@@ -162,11 +162,7 @@ def test_nothing_is_safe_in_a_shell_or_in_another_folder(text: str) -> None:
 
 
 def test_the_list_of_safe_commands_stays_short() -> None:
-    assert set(SAFE_COMMANDS) == {
-        ("ls",),
-        ("pwd",),
-        *(("git", word) for word in ("status", "diff", "log", "branch")),
-    }
+    assert set(SAFE_COMMANDS) == {("ls",), ("pwd",), *(("git", word) for word in ("status", "diff", "log", "branch"))}
     assert not {program for program, *_ in SAFE_COMMANDS} & OPAQUE_PROGRAMS.keys()
 
 

@@ -57,22 +57,10 @@ SAMPLES: dict[str, tuple[str, int]] = {
         * 3,
         104,
     ),
-    "chinese": (
-        ("这个函数读取文件并返回内容。如果文件不存在，则抛出异常。") * 5,
-        95,
-    ),
-    "japanese": (
-        ("この関数はファイルを読み込み、内容を返します。") * 5,
-        105,
-    ),
-    "arabic": (
-        ("هذه الدالة تقرأ الملف وتعيد محتواه. ") * 5,
-        155,
-    ),
-    "hindi": (
-        ("यह फ़ंक्शन फ़ाइल पढ़ता है और उसकी सामग्री लौटाता है। ") * 5,
-        301,
-    ),
+    "chinese": (("这个函数读取文件并返回内容。如果文件不存在，则抛出异常。") * 5, 95),
+    "japanese": (("この関数はファイルを読み込み、内容を返します。") * 5, 105),
+    "arabic": (("هذه الدالة تقرأ الملف وتعيد محتواه. ") * 5, 155),
+    "hindi": (("यह फ़ंक्शन फ़ाइल पढ़ता है और उसकी सामग्री लौटाता है। ") * 5, 301),
     "json": (
         ('{"id": 17, "name": "read_file", "arguments": {"path": "src/main.py", "start_line": 1}, "ok": true}, ') * 5,
         191,
@@ -81,14 +69,8 @@ SAMPLES: dict[str, tuple[str, int]] = {
         ("2026-11-24T10:15:00.123Z INFO worker-2 turn_completed session_id=01920000-7a3b duration_ms=1340\n") * 5,
         205,
     ),
-    "table": (
-        ("1017,13.70,user17@example.com,2026-01-18\n") * 8,
-        168,
-    ),
-    "hex": (
-        ("5f0e1c9ab37d42e68f1b0c3d9e7a6542c8f19b30d7e54a6b8c2d1f3e5a7b9c0d\n") * 4,
-        224,
-    ),
+    "table": (("1017,13.70,user17@example.com,2026-01-18\n") * 8, 168),
+    "hex": (("5f0e1c9ab37d42e68f1b0c3d9e7a6542c8f19b30d7e54a6b8c2d1f3e5a7b9c0d\n") * 4, 224),
     "base64": (
         (
             "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHx"
@@ -97,14 +79,8 @@ SAMPLES: dict[str, tuple[str, int]] = {
         * 3,
         204,
     ),
-    "minified": (
-        ("!function(e,t){module.exports=t()}(this,function(){var a=1,b=[];return{a:a,b:b}});") * 4,
-        148,
-    ),
-    "emoji": (
-        ("🙂🚀✅ done 🎉 ") * 10,
-        111,
-    ),
+    "minified": (("!function(e,t){module.exports=t()}(this,function(){var a=1,b=[];return{a:a,b:b}});") * 4, 148),
+    "emoji": (("🙂🚀✅ done 🎉 ") * 10, 111),
 }
 
 

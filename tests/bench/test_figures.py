@@ -118,12 +118,7 @@ def test_runs_become_medians_and_keep_every_fault() -> None:
         make_row(8, added_p50=2.0, cpu={"web": 3.0}),
     ]
     made = medians(runs)
-    assert (made.added_p50, made.cpu, made.finished, made.faults) == (
-        2.0,
-        {"web": 3.0},
-        7,
-        ["it did not end in time"],
-    )
+    assert (made.added_p50, made.cpu, made.finished, made.faults) == (2.0, {"web": 3.0}, 7, ["it did not end in time"])
 
 
 # ---------------------------------------------------------------- goals

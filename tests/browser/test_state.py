@@ -208,10 +208,7 @@ def test_waiting_messages_are_edited_withdrawn_and_reordered(page: Page) -> None
     assert state["order"] == ["a", "c", "b"]
     assert [one["content"] for one in state["messages"]] == ["a", "new", "c"]
 
-    withdrawn = [
-        ("message_withdrawn", {"message_id": "user c", "turn_id": "c"}),
-        ("turn_cancelled", {"turn_id": "c"}),
-    ]
+    withdrawn = [("message_withdrawn", {"message_id": "user c", "turn_id": "c"}), ("turn_cancelled", {"turn_id": "c"})]
     state = replay(page, events(*turns, started("a"), edited, moved, *withdrawn))
     assert [one["content"] for one in state["messages"]] == ["a", "new"]
     assert set(state["turns"]) == {"a", "b"}

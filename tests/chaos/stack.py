@@ -65,11 +65,7 @@ class Stack:
         self.redis = RedisServer(folder / "redis", port=free_port())
         self.processes = {
             name: Process(self, name)
-            for name in [
-                *(f"web-{i + 1}" for i in range(webs)),
-                *(f"worker-{i + 1}" for i in range(workers)),
-                "beat",
-            ]
+            for name in [*(f"web-{i + 1}" for i in range(webs)), *(f"worker-{i + 1}" for i in range(workers)), "beat"]
         }
         self.postgres_link = Link("postgres", lambda: self.postgres.port)
         self.redis_link = Link("redis", lambda: self.redis.port)

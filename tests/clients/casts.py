@@ -66,10 +66,5 @@ def parsed(data: Any, *, required: Fields, optional: dict[str, Parse] | None = N
 
 def token(data: Any) -> dict[str, Any]:
     """An answer of the token endpoint, as the editor and the benchmark client need it."""
-    required: Fields = {
-        "access_token": text,
-        "refresh_token": text,
-        "token_type": text,
-        "expires_in": integer,
-    }
+    required: Fields = {"access_token": text, "refresh_token": text, "token_type": text, "expires_in": integer}
     return parsed(data, required=required, optional={"scope": text, "issued_at": text})

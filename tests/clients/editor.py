@@ -79,12 +79,7 @@ def pending_approvals(data: Any) -> dict[str, Any]:
 def current_agent(data: Any) -> dict[str, Any]:
     return parsed(
         data,
-        required={
-            "session_id": text,
-            "current_agent": text,
-            "agent_history": listed(_switch),
-            "switch_count": integer,
-        },
+        required={"session_id": text, "current_agent": text, "agent_history": listed(_switch), "switch_count": integer},
     )
 
 

@@ -96,12 +96,7 @@ class Workspace:
             if query in line
         ]
         shown = matches[:max_results]
-        return {
-            "query": query,
-            "matches": shown,
-            "total_matches": len(matches),
-            "truncated": len(shown) < len(matches),
-        }
+        return {"query": query, "matches": shown, "total_matches": len(matches), "truncated": len(shown) < len(matches)}
 
     def _create_directory(self, path: str, **_: Any) -> Result:
         place = self._path(path)

@@ -75,10 +75,7 @@ def versions(lock: str, package: str) -> list[Version]:
 
 @pytest.mark.parametrize(
     ("schema", "path"),
-    [
-        ("vendor.compose-spec", "docker-compose.yml"),
-        *(("vendor.github-workflows", path) for path in WORKFLOWS),
-    ],
+    [("vendor.compose-spec", "docker-compose.yml"), *(("vendor.github-workflows", path) for path in WORKFLOWS)],
 )
 def test_the_file_fits_its_schema(schema: str, path: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path]
@@ -342,13 +339,7 @@ def test_nothing_poisoned_is_locked(lock: str) -> None:
 @pytest.mark.parametrize("lock", ["base.txt", "dev.txt"])
 @pytest.mark.parametrize(
     ("package", "floor"),
-    [
-        ("daphne", "4.2.2"),
-        ("django", "6.0.5"),
-        ("flower", "2"),
-        ("celery", "5.2.2"),
-        ("litellm", "1.109.0"),
-    ],
+    [("daphne", "4.2.2"), ("django", "6.0.5"), ("flower", "2"), ("celery", "5.2.2"), ("litellm", "1.109.0")],
 )
 def test_nothing_with_a_known_hole_is_locked(lock: str, package: str, floor: str) -> None:
     found = versions(lock, package)

@@ -22,9 +22,11 @@ from codelab.rest_api import api
 from llm import scripted
 from llm.errors import ModelError
 from llm.types import ModelToolCall
-from sessions import protocol
 from sessions.models import EventKind
-from sessions.protocol import ClientFrame, CloseCode, ErrorCode, ServerFrame
+from sessions.protocol import client, codes
+from sessions.protocol.client import ClientFrame
+from sessions.protocol.codes import CloseCode, ErrorCode
+from sessions.protocol.server import ServerFrame
 from sessions.turns.transitions import TRANSITIONS
 from tests.docs import names
 from tests.docs.pages import PAGES, code, name_of, prose, read, rows, section
@@ -123,7 +125,7 @@ def test_every_example_of_a_client_frame_is_one() -> None:
     )
     assert len(lines) >= 3
     for line in lines:
-        protocol.decode(line)
+        client.decode(line)
 
 
 def test_every_kind_of_event_is_documented_and_nothing_else() -> None:
@@ -139,8 +141,8 @@ def test_every_close_code_is_documented() -> None:
 
 def test_limits_are_the_real_ones() -> None:
     text = section("docs/protocol.md", "Limits")
-    limits = [f"{protocol.MAX_FRAME_BYTES // 1024} KiB", f"{protocol.MAX_MESSAGE_LENGTH:,} characters"]
-    for limit in [*limits, f"{protocol.MAX_KEY_LENGTH} characters", f"{protocol.MAX_CALL_ID_LENGTH} characters"]:
+    limits = [f"{codes.MAX_FRAME_BYTES // 1024} KiB", f"{codes.MAX_MESSAGE_LENGTH:,} characters"]
+    for limit in [*limits, f"{codes.MAX_KEY_LENGTH} characters", f"{codes.MAX_CALL_ID_LENGTH} characters"]:
         assert limit in text
 
 

@@ -15,8 +15,9 @@ from agents.policy import Mode, Verdict, decide
 from agents.roles import ROLES
 from agents.tools import BASELINE_TOOLS, TOOLS, InvalidArguments, parse
 from llm.types import ModelToolCall
-from sessions import protocol
-from sessions.protocol import ClientFrame, Hello, ServerFrame, ToolResult
+from sessions.protocol import client
+from sessions.protocol.client import ClientFrame, Hello, ToolResult
+from sessions.protocol.server import ServerFrame
 from tests.clients.workspace import Workspace
 from tests.docs.pages import code, part, read, section, table
 
@@ -111,7 +112,7 @@ def test_examples_of_results_are_frames_with_those_fields() -> None:
     documented = shapes()
     shown = set()
     for line in re.findall(r"^\{.*\}$", text, re.MULTILINE):
-        frame = protocol.decode(line)
+        frame = client.decode(line)
         assert isinstance(frame, ToolResult)
         if frame.error is None:
             shown.add(frame.call_id)
@@ -200,7 +201,7 @@ def test_every_frame_of_a_client_on_the_page_is_one() -> None:
     for line in lines:
         if (kind := json.loads(line)["type"]) in types:
             shown.add(kind)
-            protocol.decode(re.sub(r"…", "0000", line) if "plan_id" in line else line)
+            client.decode(re.sub(r"…", "0000", line) if "plan_id" in line else line)
     assert shown == types
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from sessions.models import EventKind
-from sessions.protocol import ServerFrame
+from sessions.protocol.server import ServerFrame
 from tests.docs.pages import code, part, table
 from tests.live.service import Frame, Service, Socket
 from tests.live.test_events import events_of

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sessions.protocol import MAX_IMAGE_BYTES
+from sessions.protocol.codes import MAX_IMAGE_BYTES
 from tests.conftest import POSTGRES, REDIS
 from tests.live.provider import Provider
 from tests.live.service import Service, running

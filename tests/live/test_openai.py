@@ -222,10 +222,7 @@ def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provi
 
 
 def test_a_provider_gets_parts_in_their_order(provided: openai.OpenAI, provider: Provider) -> None:
-    images = [
-        {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"},
-        {"url": "https://example.com/a.png"},
-    ]
+    images = [{"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}, {"url": "https://example.com/a.png"}]
     content: Any = [
         {"type": "text", "text": "before"},
         {"type": "image_url", "image_url": images[0]},

@@ -83,10 +83,7 @@ async def test_a_client_of_events_follows_a_plan_to_its_end(service: Service) ->
 
 
 async def test_an_editor_that_asks_for_plans_gets_the_frames_of_the_original(service: Service) -> None:
-    async with (
-        service.connect("/api/v1/ws/plan-v1?plans=1") as client,
-        service.connect("/api/v1/ws/plan-v1") as other,
-    ):
+    async with service.connect("/api/v1/ws/plan-v1?plans=1") as client, service.connect("/api/v1/ws/plan-v1") as other:
         await as_architect(client)
         await client.say(script(task("one", "/say First."), task("two", "/say Second.", "debug")))
         asked = await until(client, "plan_notification")

@@ -17,12 +17,7 @@ from tests.live.service import DEMO_PASSWORD, Service, running
 pytestmark = pytest.mark.live
 
 INTERNAL_KEY = "change-me-internal-key"
-CLIENTS = {
-    "editor": editor.CLIENT,
-    "benchmark": benchmark.CLIENT,
-    "gateway": gateway.CLIENT,
-    "plugin": plugin.CLIENT,
-}
+CLIENTS = {"editor": editor.CLIENT, "benchmark": benchmark.CLIENT, "gateway": gateway.CLIENT, "plugin": plugin.CLIENT}
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,7 @@ TOKENS = "/tokens 600 40"
 
 
 async def test_whoever_follows_a_session_hears_that_it_was_deleted(service: Service) -> None:
-    async with (
-        httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http,
-        AsyncExitStack() as open_,
-    ):
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http, AsyncExitStack() as open_:
         project = (await http.post("/my/projects/", json={"name": "to delete"})).json()["id"]
         chats = f"/my/projects/{project}/chat"
         key = (await http.post(f"{chats}/sessions/", json={})).json()["id"]

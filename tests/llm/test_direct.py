@@ -139,10 +139,7 @@ async def test_the_forms_of_events(server: Recorded) -> None:
 async def test_a_tool_call_without_an_index_or_arguments(server: Recorded) -> None:
     calls = [{"id": "x", "function": {"name": "a"}}, {"id": "y", "function": {"name": "b", "arguments": None}}]
     server.play(event({"tool_calls": calls}), *ending("tool_calls"))
-    assert (await read())[:2] == [
-        ToolCallChunk(index=0, id="x", name="a"),
-        ToolCallChunk(index=1, id="y", name="b"),
-    ]
+    assert (await read())[:2] == [ToolCallChunk(index=0, id="x", name="a"), ToolCallChunk(index=1, id="y", name="b")]
 
 
 @pytest.mark.parametrize("after", [[RESET], [b"data: nonsense\n\n"], [b'data: {"error": "x"}\n\n'], [30.0]])

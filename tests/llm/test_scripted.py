@@ -84,11 +84,7 @@ async def test_calls_of_two_steps_have_different_ids() -> None:
 
 @pytest.mark.parametrize(
     ("script", "error"),
-    [
-        ("/fail rate_limited", ModelRateLimited),
-        ("/fail no such failure", ModelUnavailable),
-        ("/cut", ModelTruncated),
-    ],
+    [("/fail rate_limited", ModelRateLimited), ("/fail no such failure", ModelUnavailable), ("/cut", ModelTruncated)],
 )
 async def test_failures_are_those_of_a_provider(script: str, error: type[ModelError]) -> None:
     with pytest.raises(error) as caught:

@@ -26,10 +26,7 @@ def test_the_standards_own_examples() -> None:
     assert EventReader().feed(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
     assert EventReader().feed(
         b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third"
-    ) == [
-        b"first event",
-        b"second event",
-    ]
+    ) == [b"first event", b"second event"]
 
 
 def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

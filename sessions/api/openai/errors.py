@@ -1,13 +1,11 @@
 """Errors as OpenAI's clients read them: what went wrong, in which field, and whether to try again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sessions.api.errors import STATUS, explain
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 
 #: Failures that a repeated request meets again, or meets at too high a cost. Because of their statuses clients would
 #: repeat it by themselves: the `openai` package does so twice, and each time is a turn.

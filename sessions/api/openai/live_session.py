@@ -3,8 +3,6 @@
 The session has its conversation, so only the messages after the last answer count.
 """
 
-from __future__ import annotations
-
 import uuid
 from base64 import b64decode
 from collections.abc import Collection
@@ -25,7 +23,7 @@ from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, re
 from sessions.database import in_thread
 from sessions.errors import ToolCallRejected
 from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus, TurnStatus
-from sessions.protocol import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.protocol.codes import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.turns import images, tool_calls
 from sessions.turns.sessions import owned_session
 
@@ -95,12 +93,7 @@ def _image_data(url: str) -> bytes:
 
 
 async def send(
-    session: Session,
-    new: NewContent,
-    *,
-    client_message_id: str | None,
-    api_key: uuid.UUID | None,
-    deadline: float,
+    session: Session, new: NewContent, *, client_message_id: str | None, api_key: uuid.UUID | None, deadline: float
 ) -> tuple[uuid.UUID, int]:
     """Store what is new in a request. Return the turn that answers, and the number after which its answer begins.
 

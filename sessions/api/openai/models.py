@@ -1,7 +1,5 @@
 """The models that a request may name: those of the catalog, and our agents as `codelab/NAME`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -3,8 +3,6 @@
 Unknown fields are ignored, as by other servers. A field that would change the answer and is not supported is an error.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -15,7 +13,7 @@ from llm.types import ModelImage
 from sessions.api.openai.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
 from sessions.api.openai.models import agent_of
 from sessions.models import CompletionKind
-from sessions.protocol import MAX_CALL_ID_LENGTH
+from sessions.protocol.codes import MAX_CALL_ID_LENGTH
 from sessions.turns.completions import CompletionRequest
 
 #: Parameters that are passed to the model as they are.

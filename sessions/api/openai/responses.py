@@ -1,7 +1,5 @@
 """Answers in OpenAI's words: the chunks of a stream, or one object."""
 
-from __future__ import annotations
-
 import json
 import time
 import uuid

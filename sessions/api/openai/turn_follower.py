@@ -1,7 +1,5 @@
 """Follows the events of one turn for a client of the OpenAI-compatible API, piece by piece until the turn ends."""
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -14,7 +12,7 @@ from sessions.database import in_thread
 from sessions.errors import SessionDeleted
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import EventKind, MessageRole
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 from sessions.turns import completions
 from sessions.turns.completions import TurnResult
 

@@ -1,7 +1,5 @@
 """The endpoints of the OpenAI-compatible API, below `/v1/`."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -26,7 +24,7 @@ from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import NothingToCancel
 from sessions.models import Session
-from sessions.protocol import MAX_KEY_LENGTH
+from sessions.protocol.codes import MAX_KEY_LENGTH
 from sessions.turns import attempts, completions
 from sessions.turns.completions import CompletionRequest
 

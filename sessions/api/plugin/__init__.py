@@ -4,8 +4,6 @@ It uses the same sessions, turns and events as the other APIs, and stores nothin
 uuid. Answers have the fields that the plugin's schemas accept.
 """
 
-from __future__ import annotations
-
 from ninja import Router
 
 from sessions.api.plugin import agents, chats, projects, tools

@@ -1,7 +1,5 @@
 """Lists agents for the plugin. They are files of the server (agents/roles), the same in every project."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.http import HttpRequest
@@ -14,7 +12,7 @@ from sessions.api.plugin.schemas import AgentConfig, PluginAgent, PluginAgentLis
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import Project, Session, TurnStatus
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 
 router = Router()
 

@@ -1,7 +1,5 @@
 """Creates, lists and deletes the sessions of a project; takes messages and streams events."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 
@@ -14,20 +12,13 @@ from sessions.api.commands import announce, handle_message, store_change, store_
 from sessions.api.http import ERRORS, Deleted, require_clean, stream_response, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
-from sessions.api.plugin.schemas import (
-    ChatList,
-    ChatMessage,
-    ChatMessageIn,
-    ChatMessages,
-    ChatOut,
-    agent_name,
-)
+from sessions.api.plugin.schemas import ChatList, ChatMessage, ChatMessageIn, ChatMessages, ChatOut, agent_name
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
 from sessions.api.streaming import until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.models import MessageRole, Session, Turn, TurnStatus
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.turns.sessions import delete_session, open_in_project
 
 router = Router()

@@ -1,7 +1,5 @@
 """Finds the project, session or tool call of a path by its owner. Another user's row looks like a missing one."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.http import HttpRequest
@@ -9,7 +7,7 @@ from django.http import HttpRequest
 from sessions.api.http import first_of, no_session, owner
 from sessions.errors import NotFound
 from sessions.models import Project, Session, ToolCall
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 
 async def project_of(request: HttpRequest, project_id: uuid.UUID) -> Project:

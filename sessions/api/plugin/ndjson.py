@@ -4,8 +4,6 @@ The plugin cannot say which events it has. So a stream begins with the recent an
 ids that it has. A command that may have been started is never sent again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import uuid

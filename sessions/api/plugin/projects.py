@@ -1,7 +1,5 @@
 """Projects: the folders that the plugin's users work on."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Bodies below `/my/`, as the plugin sends them and as its schemas accept them."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any, Literal
@@ -10,7 +8,7 @@ from ninja import Field, Schema
 
 from agents.roles import ROLES
 from sessions.models import Project
-from sessions.protocol import MAX_FEEDBACK_LENGTH, MAX_MESSAGE_LENGTH
+from sessions.protocol.codes import MAX_FEEDBACK_LENGTH, MAX_MESSAGE_LENGTH
 
 #: The plugin identifies users and agents by uuids. They are derived from our numbers and names.
 ID_NAMESPACE = uuid.UUID("4b1d1e1c-6f0e-5f43-9d0c-0f3b6c1a7e55")

@@ -4,8 +4,6 @@ It reads files, lists folders and runs one program with arguments. Other command
 them, and the model receives the refusal.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from agents import commands

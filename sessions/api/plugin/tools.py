@@ -1,7 +1,5 @@
 """Takes the plugin's decisions and results of tool calls."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from typing import Any

@@ -3,8 +3,6 @@
 A session's key may contain slashes, so the paths below a session are mounted before those of the session itself.
 """
 
-from __future__ import annotations
-
 from ninja import Router
 
 from sessions.api.rest import (

@@ -1,7 +1,5 @@
 """Lists agents, returns a session's agent and switches it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

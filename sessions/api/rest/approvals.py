@@ -1,7 +1,5 @@
 """Lists a session's pending approvals and stores decisions, for clients that reconnect or have no WebSocket."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,7 +13,7 @@ from sessions.api.commands import store_change
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
 from sessions.models import Approval, EventKind, Via
-from sessions.protocol import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
+from sessions.protocol.codes import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
 from sessions.turns import approvals
 from sessions.turns.approvals import Decision
 
@@ -132,11 +130,7 @@ async def _store(
     feedback = body.feedback or body.reason or ""
     require_clean(feedback, *(call_ids or ()), *_texts(arguments))
     decision = Decision(
-        approve=body.decision != "reject",
-        arguments=arguments,
-        feedback=feedback,
-        by=owner(request).pk,
-        via=Via.REST,
+        approve=body.decision != "reject", arguments=arguments, feedback=feedback, by=owner(request).pk, via=Via.REST
     )
     change = await store_change(session_of(request, session_id), approvals.decide_all, call_ids, decision)
     decided = [event.payload["call_id"] for event in change.events if event.kind == EventKind.APPROVAL_DECIDED]

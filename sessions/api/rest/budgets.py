@@ -1,7 +1,5 @@
 """Lists a user's budgets. Only operators create and change them, in the admin."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any

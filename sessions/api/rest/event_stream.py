@@ -3,8 +3,6 @@
 The number of an event is its SSE id, so a browser that reconnects with `Last-Event-ID` misses no event.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import uuid

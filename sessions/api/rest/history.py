@@ -1,7 +1,5 @@
 """Reads what the REST API shows of a session: its messages, its agents, its latest activity."""
 
-from __future__ import annotations
-
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 

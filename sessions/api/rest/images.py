@@ -1,7 +1,5 @@
 """Uploads images to a session, for its messages to show, and returns them."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +12,7 @@ from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import Image
-from sessions.protocol import MAX_IMAGE_BYTES, MAX_KEY_LENGTH, ErrorCode
+from sessions.protocol.codes import MAX_IMAGE_BYTES, MAX_KEY_LENGTH, ErrorCode
 from sessions.turns import images
 from sessions.turns.sessions import open_session
 

@@ -1,7 +1,5 @@
 """Lists the models of the catalog: capabilities, prices, fallbacks, and the agents that use them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """Stores users' keys for model providers. No answer ever contains a key."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -16,7 +14,7 @@ from sessions.billing import provider_keys
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import ProviderKey
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 
 router = Router(tags=["models"])
 

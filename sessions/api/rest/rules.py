@@ -1,7 +1,5 @@
 """Lists, adds and deletes a user's rules: calls that are always allowed or denied, in one session or in all."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any
@@ -15,7 +13,7 @@ from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, s
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import PolicyRule, Session
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 
 router = Router(tags=["rules"])
 

@@ -3,8 +3,6 @@
 Its clients cast fields without a check, so none that they need is ever null (docs/protocol.md).
 """
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any, TypedDict
@@ -14,7 +12,7 @@ from ninja import Field, Schema
 from agents.policy import Mode
 from sessions.api.rest.rules import RuleOut
 from sessions.models import MAX_TITLE_LENGTH, Session, TurnStatus
-from sessions.protocol import MAX_CLIENT_ID_LENGTH, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
+from sessions.protocol.codes import MAX_CLIENT_ID_LENGTH, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
 
 MAX_WAIT_SECONDS = 300.0
 

@@ -3,8 +3,6 @@
 Every look-up is by owner: another user's session looks like a missing one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from typing import Any
@@ -53,7 +51,7 @@ from sessions.errors import TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
-from sessions.protocol import ErrorCode, Rejected
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Accepted
 from sessions.turns import attempts, inbox, sessions
 from sessions.turns.sessions import open_session

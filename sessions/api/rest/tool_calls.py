@@ -1,7 +1,5 @@
 """Lists a session's open tool calls, for clients that reconnect."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any

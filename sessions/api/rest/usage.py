@@ -1,7 +1,5 @@
 """Usage, costs and the audit log, in the shapes that the original benchmark and dashboards read."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any
@@ -15,7 +13,7 @@ from sessions.billing import usage
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import EventKind
-from sessions.protocol import MAX_KEY_LENGTH, ErrorCode, Rejected
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 from sessions.turns.sessions import owned_session
 
 router = Router(tags=["usage"])

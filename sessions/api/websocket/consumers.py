@@ -5,8 +5,6 @@ ends nothing. Everything that is sent comes from the event log, except the answe
 that does not read gets no events, and in the end its frames wait.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from typing import Any
@@ -16,7 +14,7 @@ import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
-from sessions import metrics, protocol
+from sessions import metrics
 from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.errors import explain
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
@@ -28,7 +26,9 @@ from sessions.errors import AccessDenied, SessionDeleted
 from sessions.events import reads
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
-from sessions.protocol import CloseCode, ErrorCode, FrameError, Hello, Rejected, Request, UserMessage
+from sessions.protocol import client, codes, server
+from sessions.protocol.client import Hello, Request, UserMessage
+from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
 from sessions.results import Accepted, Change
 from sessions.turns.sessions import open_session, set_client_plans, set_client_tools
 
@@ -68,18 +68,18 @@ class SessionConsumer(AsyncWebsocketConsumer):
         #: Number of the last event that a client without `hello` has seen, if it names one.
         self.after = int(after) if after.isdecimal() and len(after) <= MAX_NUMBER_DIGITS else None
         tokens = {"tokens": True, "messages": False}.get(query.get("stream", ""), self.default_tokens)
-        subprotocol = next((name for name in protocol.SUBPROTOCOLS if name in scope["subprotocols"]), None)
-        events = subprotocol == protocol.EVENTS_SUBPROTOCOL
+        subprotocol = next((name for name in codes.SUBPROTOCOLS if name in scope["subprotocols"]), None)
+        events = subprotocol == codes.EVENTS_SUBPROTOCOL
         plans = query.get("plans") == "1" and not events
         self.dialect = Dialect(tokens=tokens, agents=self.agents, plans=plans, events=events)
         await self.accept(subprotocol)
         metrics.open_sockets.inc()
         socket_id = str(new_id())
         #: The client that runs tools here, by a name of its own or by this socket.
-        self.runner = query.get("client_id", "")[: protocol.MAX_CLIENT_ID_LENGTH].replace("\x00", "") or socket_id
+        self.runner = query.get("client_id", "")[: codes.MAX_CLIENT_ID_LENGTH].replace("\x00", "") or socket_id
         structlog.contextvars.bind_contextvars(socket_id=socket_id)
-        if not 0 < len(self.key) <= protocol.MAX_KEY_LENGTH or "\x00" in self.key:
-            text = f"The name of a session has 1 to {protocol.MAX_KEY_LENGTH} characters."
+        if not 0 < len(self.key) <= codes.MAX_KEY_LENGTH or "\x00" in self.key:
+            text = f"The name of a session has 1 to {codes.MAX_KEY_LENGTH} characters."
             await self.reject(Rejected(ErrorCode.INVALID_SESSION_KEY, text))
             return
         try:
@@ -98,8 +98,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if problem.close_code is not None and self.sending not in (None, asyncio.current_task()):
             self.sending.cancel()
         metrics.frames_refused.labels(error_code=str(problem.code)).inc()
-        frame = protocol.error_frame(str(problem.code), problem.text, retry_after=problem.retry_after)
-        await self.send(protocol.encode(frame))
+        frame = server.error_frame(str(problem.code), problem.text, retry_after=problem.retry_after)
+        await self.send(server.encode(frame))
         if problem.close_code is not None:
             await self.close(int(problem.close_code))
 
@@ -138,7 +138,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def send_call(self, call: ToolCall, number: int | None) -> None:
         """Send a tool call that this client has to run."""
-        await self.send(protocol.encode(call_frame(call, number)))
+        await self.send(server.encode(call_frame(call, number)))
 
     async def disconnect(self, code: int) -> None:
         """Stop all that this socket does. It may never be called, so nothing else depends on it."""
@@ -185,7 +185,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         try:
             if text_data is None:
                 raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
-            frame = protocol.decode(text_data)
+            frame = client.decode(text_data)
             async with store_timeout() as deadline:
                 session = await self.attach()
                 await self.caller.authorize(Action.READ if isinstance(frame, Hello) else Action.WRITE)
@@ -209,7 +209,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def welcome(self, session: Session, hello: Hello) -> None:
         """Answer `hello` with what the client has missed, and follow the session from there."""
         if not self.dialect.events:
-            text = f"`hello` belongs to the subprotocol {protocol.EVENTS_SUBPROTOCOL}."
+            text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
         if hello.tools is not None:
             await in_thread(set_client_tools)(session.pk, hello.tools)
@@ -217,11 +217,11 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if hello.plans is not None:
             await in_thread(set_client_plans)(session.pk, hello.plans)
         if hello.after is not None and await in_thread(reads.can_replay)(session.pk, hello.after):
-            frame = protocol.Welcome(mode="replay", after=hello.after)
+            frame = server.Welcome(mode="replay", after=hello.after)
         else:
             state = await in_thread(snapshot)(session.pk)
-            frame = protocol.Welcome(mode="snapshot", after=state["number"], snapshot=state)
-        await self.send(protocol.encode(frame))
+            frame = server.Welcome(mode="snapshot", after=state["number"], snapshot=state)
+        await self.send(server.encode(frame))
         self.follow(session, frame.after)
         if hello.tools is not None:
             # All clients see the approval in the events. Only the client that runs the call gets it here.
@@ -237,7 +237,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 self.dispatcher.prefer(str(change.turn_id))
             logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))
             if self.dialect.events:
-                await self.send(protocol.encode(accepted_frame(change, frame)))
+                await self.send(server.encode(accepted_frame(change, frame)))
         return change
 
 

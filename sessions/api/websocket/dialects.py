@@ -4,15 +4,15 @@ Two dialects differ in what they stream: `messages` sends whole messages only (t
 every frame), `tokens` sends pieces as they come. What a client did not ask for is left out, never renamed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
-from sessions.protocol import ErrorCode, UserMessage, server
+from sessions.protocol import server
+from sessions.protocol.client import UserMessage
+from sessions.protocol.codes import ErrorCode
 from sessions.protocol.server import ServerFrame, encode, error_frame
 from sessions.results import Accepted
 
@@ -45,10 +45,7 @@ def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[str]:
         # Text that another worker repeats comes as a whole message: these clients cannot retract text.
         if dialect.tokens and not payload.get("again"):
             yield server.encode_piece(
-                number=event.number,
-                turn_id=payload["turn_id"],
-                message_id=payload["message_id"],
-                token=payload["text"],
+                number=event.number, turn_id=payload["turn_id"], message_id=payload["message_id"], token=payload["text"]
             )
     elif dialect.plans and event.kind in PLAN_KINDS:
         yield from map(encode, _of_a_plan(event))

@@ -3,8 +3,6 @@
 A snapshot equals all events up to its number; a test plays both and compares. Reads only.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

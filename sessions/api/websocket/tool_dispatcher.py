@@ -5,8 +5,6 @@ reconnects gets the same calls again, with the same ids. Nothing here decides wh
 send its result: a lease only keeps two clients from doing the same work.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection

@@ -1,7 +1,5 @@
 """Writes the socket's protocol down as AsyncAPI and JSON Schema, for clients that generate code from it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

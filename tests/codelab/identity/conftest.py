@@ -58,8 +58,7 @@ async def loop() -> AsyncIterator[None]:
 def editor(db: None, signing_key: SigningKey) -> Client:
     """The original editor's public client, and a key that signs its tokens."""
     SigningKey.objects.get_or_create(
-        kid=signing_key.kid,
-        defaults={"private_pem": signing_key.private_pem, "public_jwk": signing_key.public_jwk},
+        kid=signing_key.kid, defaults={"private_pem": signing_key.private_pem, "public_jwk": signing_key.public_jwk}
     )
     return Client.objects.get_or_create(client_id="codelab-flutter-app")[0]
 

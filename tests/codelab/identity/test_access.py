@@ -52,7 +52,7 @@ from sessions.models import (
     Worker,
     new_id,
 )
-from sessions.protocol import ClientFrame
+from sessions.protocol.client import ClientFrame
 from sessions.results import StepResult
 from sessions.routing import websocket_urlpatterns
 from sessions.turns import completions, images, inbox, tool_calls

@@ -16,7 +16,7 @@ from ninja.errors import HttpError, ValidationError
 from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
 from llm.errors import ModelError
-from sessions import errors, protocol
+from sessions import errors
 from sessions.api.errors import CLOSE, STATUS
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import TooLate
@@ -33,7 +33,8 @@ from sessions.errors import (
     TurnFailed,
 )
 from sessions.models import Session
-from sessions.protocol import CloseCode, ErrorCode, FrameError, Rejected
+from sessions.protocol import client
+from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
 
 TEXT = "A sentence."
 
@@ -62,7 +63,7 @@ async def by_socket(error: Exception, monkeypatch: pytest.MonkeyPatch) -> tuple[
         closed.append(code)
 
     socket.send, socket.close = send, close
-    monkeypatch.setattr(protocol, "decode", decode)
+    monkeypatch.setattr(client, "decode", decode)
     await socket.receive("{}")
     assert len(sent) == 1
     return sent[0], closed[0] if closed else None
@@ -73,24 +74,9 @@ INVALID = [{"type": "x", "loc": ("body", "parameter", "field", 3), "msg": "It is
 #: An error, its code, its status by HTTP, and the code with which a socket is closed.
 MATRIX: dict[str, tuple[Exception, str, int, int | None]] = {
     "not_signed_in": (AccessDenied(ErrorCode.NOT_SIGNED_IN, TEXT), "not_signed_in", 401, 4401),
-    "expired": (
-        AccessDenied(ErrorCode.TOKEN_EXPIRED, TEXT),
-        "TOKEN_EXPIRED",
-        401,
-        4401,
-    ),
-    "invalid token": (
-        AccessDenied(ErrorCode.TOKEN_INVALID, TEXT),
-        "TOKEN_INVALID",
-        401,
-        4401,
-    ),
-    "origin": (
-        AccessDenied(ErrorCode.ORIGIN_NOT_ALLOWED, TEXT),
-        "origin_not_allowed",
-        403,
-        4403,
-    ),
+    "expired": (AccessDenied(ErrorCode.TOKEN_EXPIRED, TEXT), "TOKEN_EXPIRED", 401, 4401),
+    "invalid token": (AccessDenied(ErrorCode.TOKEN_INVALID, TEXT), "TOKEN_INVALID", 401, 4401),
+    "origin": (AccessDenied(ErrorCode.ORIGIN_NOT_ALLOWED, TEXT), "origin_not_allowed", 403, 4403),
     "no scope for a frame": (
         AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, TEXT, ends_socket=False),
         "insufficient_scope",

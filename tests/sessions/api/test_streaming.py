@@ -11,7 +11,7 @@ import pytest
 
 from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
 from sessions.errors import AccessDenied
-from sessions.protocol import ErrorCode
+from sessions.protocol.codes import ErrorCode
 
 BEAT = 0.01
 

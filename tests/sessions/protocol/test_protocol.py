@@ -10,20 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.models import EventKind
-from sessions.protocol import (
-    MAX_FRAME_BYTES,
-    MAX_MESSAGE_LENGTH,
-    AssistantMessage,
-    EventFrame,
-    FrameError,
-    ToolResult,
-    UserMessage,
-    decode,
-    encode,
-    encode_event,
-    encode_piece,
-    error_frame,
-)
+from sessions.protocol.client import ToolResult, UserMessage, decode
+from sessions.protocol.codes import MAX_FRAME_BYTES, MAX_MESSAGE_LENGTH, FrameError
+from sessions.protocol.server import AssistantMessage, EventFrame, encode, encode_event, encode_piece, error_frame
 
 CORPORA = next((p / "shared" / "corpora" for p in Path(__file__).parents if (p / "shared" / "corpora").is_dir()), None)
 

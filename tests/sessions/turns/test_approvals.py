@@ -13,7 +13,7 @@ from llm.types import ModelToolCall
 from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
-from sessions.protocol import Rejected
+from sessions.protocol.codes import Rejected
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision

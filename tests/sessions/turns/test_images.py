@@ -11,7 +11,7 @@ from django.utils import timezone
 from sessions.api.rest import history
 from sessions.api.websocket.snapshot import snapshot
 from sessions.models import Event, Image, Session, new_id
-from sessions.protocol import MAX_IMAGE_BYTES, Rejected
+from sessions.protocol.codes import MAX_IMAGE_BYTES, Rejected
 from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, images, inbox
 from sessions.turns.sessions import delete_session, open_session

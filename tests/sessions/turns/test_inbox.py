@@ -7,7 +7,7 @@ from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.protocol import Rejected
+from sessions.protocol.codes import Rejected
 from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session

@@ -33,7 +33,7 @@ from sessions.models import (
     Via,
     new_id,
 )
-from sessions.protocol import Rejected
+from sessions.protocol.codes import Rejected
 from sessions.results import Change, Claim
 from sessions.turns import approvals, attempts, inbox, plans, recovery, tool_calls
 from sessions.turns.approvals import Decision
@@ -346,9 +346,7 @@ def test_a_plan_runs_sub_task_by_sub_task_and_ends_with_the_last_answer(session:
     assert second.agent == "debug"
     change = attempts.complete(second, step("It parses."))
     assert change.ready is None
-    assert kinds(change) == [
-        *("message_added", "plan_updated", "agent_switched", "plan_finished", "turn_completed"),
-    ]
+    assert kinds(change) == [*("message_added", "plan_updated", "agent_switched", "plan_finished", "turn_completed")]
     plan = Plan.objects.get()
     assert plan.status == "completed"
     assert payloads(session, "plan_finished")[0] == {

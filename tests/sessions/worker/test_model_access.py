@@ -17,16 +17,7 @@ from llm import calls, catalog
 from sessions.billing import provider_keys
 from sessions.database import in_thread
 from sessions.events.log import Attempt
-from sessions.models import (
-    Budget,
-    CompletionKind,
-    Event,
-    EventKind,
-    ModelCall,
-    ModelCallOutcome,
-    Session,
-    ToolCall,
-)
+from sessions.models import Budget, CompletionKind, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session

@@ -1,7 +1,5 @@
 """`manage.py create_oauth_client`: registers a program that may ask for tokens."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from typing import Any
 

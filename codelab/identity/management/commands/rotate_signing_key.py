@@ -1,7 +1,5 @@
 """`manage.py rotate_signing_key`: replaces the key that signs access tokens."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand
