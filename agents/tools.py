@@ -36,17 +36,21 @@ class ToolKind(StrEnum):
     CONTROL = "control"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ToolSpec:
     """A tool as the server knows it."""
 
     name: str
-    description: str
-    arguments: type[Arguments]
     kind: ToolKind
-    runs_on: RunsOn = RunsOn.CLIENT
+    arguments: type[Arguments]
+    description: str
     #: Arguments that are paths in the workspace, by their names in the call.
     paths: tuple[str, ...] = ()
+
+    @property
+    def runs_on(self) -> RunsOn:
+        """Return who runs it: the client, unless it touches nothing in the workspace."""
+        return RunsOn.SERVER if self.kind is ToolKind.CONTROL else RunsOn.CLIENT
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -72,120 +76,77 @@ CALCULATOR = "calculator"
 TOOLS: dict[str, ToolSpec] = {
     spec.name: spec
     for spec in (
+        ToolSpec("read_file", ToolKind.READ, types.ReadFile, "Read a text file, or some of its lines.", ("path",)),
+        ToolSpec("list_files", ToolKind.READ, types.ListFiles, "List a folder.", ("path",)),
         ToolSpec(
-            name="read_file",
-            description="Read a text file, or some of its lines.",
-            arguments=types.ReadFile,
-            kind=ToolKind.READ,
-            paths=("path",),
+            "search_in_code",
+            ToolKind.READ,
+            types.SearchInCode,
+            "Search the files of the workspace for a text; returns file names and lines.",
+            ("path",),
         ),
         ToolSpec(
-            name="list_files",
-            description="List a folder.",
-            arguments=types.ListFiles,
-            kind=ToolKind.READ,
-            paths=("path",),
+            "write_file",
+            ToolKind.EDIT,
+            types.WriteFile,
+            "Create a file or replace its whole content. For small changes of a file use apply_diff.",
+            ("path",),
         ),
         ToolSpec(
-            name="search_in_code",
-            description="Search the files of the workspace for a text; returns file names and lines.",
-            arguments=types.SearchInCode,
-            kind=ToolKind.READ,
-            paths=("path",),
+            "apply_diff",
+            ToolKind.EDIT,
+            types.ApplyDiff,
+            "Change parts of a file that you have read. Each SEARCH part must match exactly one place.",
+            ("path",),
         ),
+        ToolSpec("create_directory", ToolKind.EDIT, types.CreateDirectory, "Create a folder.", ("path",)),
+        ToolSpec("delete_file", ToolKind.EDIT, types.DeleteFile, "Delete a file or an empty folder.", ("path",)),
+        ToolSpec("move_file", ToolKind.EDIT, types.MoveFile, "Move or rename a file or folder.", ("from", "to")),
         ToolSpec(
-            name="write_file",
-            description="Create a file or replace its whole content. For small changes of a file use apply_diff.",
-            arguments=types.WriteFile,
-            kind=ToolKind.EDIT,
-            paths=("path",),
+            "execute_command",
+            ToolKind.COMMAND,
+            types.ExecuteCommand,
+            "Run one program and read its output and exit code. It must end by itself and must not ask anything.",
+            ("cwd",),
         ),
-        ToolSpec(
-            name="apply_diff",
-            description="Change parts of a file that you have read. Each SEARCH part must match exactly one place.",
-            arguments=types.ApplyDiff,
-            kind=ToolKind.EDIT,
-            paths=("path",),
-        ),
-        ToolSpec(
-            name="create_directory",
-            description="Create a folder.",
-            arguments=types.CreateDirectory,
-            kind=ToolKind.EDIT,
-            paths=("path",),
-        ),
-        ToolSpec(
-            name="delete_file",
-            description="Delete a file or an empty folder.",
-            arguments=types.DeleteFile,
-            kind=ToolKind.EDIT,
-            paths=("path",),
-        ),
-        ToolSpec(
-            name="move_file",
-            description="Move or rename a file or folder.",
-            arguments=types.MoveFile,
-            kind=ToolKind.EDIT,
-            paths=("from", "to"),
-        ),
-        ToolSpec(
-            name="execute_command",
-            description=(
-                "Run one program and read its output and exit code. It must end by itself and must not ask anything."
-            ),
-            arguments=types.ExecuteCommand,
-            kind=ToolKind.COMMAND,
-            paths=("cwd",),
-        ),
-        ToolSpec(
-            name="git_diff",
-            description="Show uncommitted changes.",
-            arguments=types.GitDiff,
-            kind=ToolKind.READ,
-            paths=("path",),
-        ),
+        ToolSpec("git_diff", ToolKind.READ, types.GitDiff, "Show uncommitted changes.", ("path",)),
         # A commit runs the hooks of the repository, so it is a command and not an edit.
         ToolSpec(
-            name="git_commit",
-            description="Commit changes. Only when the user has asked for a commit.",
-            arguments=types.GitCommit,
-            kind=ToolKind.COMMAND,
-            paths=("paths",),
+            "git_commit",
+            ToolKind.COMMAND,
+            types.GitCommit,
+            "Commit changes. Only when the user has asked for a commit.",
+            ("paths",),
         ),
         ToolSpec(
-            name=ATTEMPT_COMPLETION,
-            description="Say that the task is finished, once you have checked that it is.",
-            arguments=types.AttemptCompletion,
-            kind=ToolKind.CONTROL,
-            runs_on=RunsOn.SERVER,
+            ATTEMPT_COMPLETION,
+            ToolKind.CONTROL,
+            types.AttemptCompletion,
+            "Say that the task is finished, once you have checked that it is.",
         ),
         ToolSpec(
-            name=ASK_FOLLOWUP_QUESTION,
-            description="Ask the user about what you cannot find out yourself, and wait for the answer.",
-            arguments=types.AskFollowupQuestion,
-            kind=ToolKind.CONTROL,
-            runs_on=RunsOn.SERVER,
+            ASK_FOLLOWUP_QUESTION,
+            ToolKind.CONTROL,
+            types.AskFollowupQuestion,
+            "Ask the user about what you cannot find out yourself, and wait for the answer.",
         ),
         ToolSpec(
-            name=SWITCH_MODE,
-            description="Hand the conversation to another agent, because the task is not one for you.",
-            arguments=types.SwitchMode,
-            kind=ToolKind.CONTROL,
-            runs_on=RunsOn.SERVER,
+            SWITCH_MODE,
+            ToolKind.CONTROL,
+            types.SwitchMode,
+            "Hand the conversation to another agent, because the task is not one for you.",
         ),
         ToolSpec(
-            name=CREATE_PLAN,
-            description="Propose a plan of sub-tasks for a larger task. The user approves it before it starts.",
-            arguments=types.CreatePlan,
-            kind=ToolKind.CONTROL,
-            runs_on=RunsOn.SERVER,
+            CREATE_PLAN,
+            ToolKind.CONTROL,
+            types.CreatePlan,
+            "Propose a plan of sub-tasks for a larger task. The user approves it before it starts.",
         ),
         ToolSpec(
-            name=CALCULATOR,
-            description="Calculate: + - * / // % **, parentheses, sqrt, log, round and the like.",
-            arguments=types.Calculate,
-            kind=ToolKind.CONTROL,
-            runs_on=RunsOn.SERVER,
+            CALCULATOR,
+            ToolKind.CONTROL,
+            types.Calculate,
+            "Calculate: + - * / // % **, parentheses, sqrt, log, round and the like.",
         ),
     )
 }

@@ -55,7 +55,7 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         subtask=subtask.description if subtask else "",
     )
     tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
-    return fit(prompt, _conversation(turn, subtask), window=window, tools=tools).messages, tools
+    return fit(prompt, conversation(turn, subtask), window=window, tools=tools).messages, tools
 
 
 def claimed_turn(turn_id: uuid.UUID) -> Turn:
@@ -66,12 +66,7 @@ def claimed_turn(turn_id: uuid.UUID) -> Turn:
     raise StaleAttempt("the session was deleted")
 
 
-def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
-    """Return the conversation with the user up to a turn, as the model sees it."""
-    return _conversation(claimed_turn(turn_id), None)
-
-
-def _conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
+def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
     """Return the conversation up to a turn as the model sees it: that with the user, or that of a sub-task.
 
     The agent of a sub-task sees its description and its messages. All other agents see a plan as the result of the call

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from llm.types import CallOutcome, CallRecord, ModelToolCall, TokenUsage
+from llm.types import CallOutcome, CallRecord, ModelMessage, ModelToolCall, TokenUsage
 from sessions.models import Session, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
+from sessions.worker import prompt
 
 
 def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
@@ -62,3 +63,8 @@ def model_call(
 def step(text: str = "", *calls: CallRecord, **fields: Any) -> StepResult:
     """A step that said this, with one model call where none is given."""
     return StepResult(message_id=new_id(), text=text, calls=calls or (model_call(),), **fields)
+
+
+def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
+    """The conversation with the user up to a claimed turn, as the model sees it."""
+    return prompt.conversation(prompt.claimed_turn(turn_id), None)

@@ -5,19 +5,8 @@ A session's key may contain slashes, so the paths below a session are mounted be
 
 from ninja import Router
 
-from sessions.api.rest import (
-    agents,
-    approvals,
-    budgets,
-    images,
-    models,
-    provider_keys,
-    rules,
-    sessions,
-    tool_calls,
-    usage,
-)
+from sessions.api.rest import agents, approvals, budgets, images, models, provider_keys, rules, sessions, usage
 
 router = Router()
-for _part in (agents, approvals, tool_calls, images, rules, usage, models, budgets, provider_keys, sessions):
+for _part in (agents, approvals, images, rules, usage, models, budgets, provider_keys, sessions):
     router.add_router("", _part.router)

@@ -1,4 +1,4 @@
-"""Lists a session's pending approvals and stores decisions, for clients that reconnect or have no WebSocket."""
+"""A session's open tool calls and pending approvals, and decisions: for clients that reconnect or have no WebSocket."""
 
 import uuid
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from agents.tools import CREATE_PLAN
 from sessions.api.commands import store_change
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
-from sessions.models import Approval, EventKind, Via
+from sessions.models import Approval, EventKind, ToolCall, ToolCallStatus, Via
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
-from sessions.turns import approvals
+from sessions.turns import approvals, tool_calls
 from sessions.turns.approvals import Decision
 
 router = Router(tags=["approvals"])
@@ -149,3 +149,35 @@ def _texts(value: Any) -> Iterator[str]:
             for key, each in value.items():
                 yield key
                 yield from _texts(each)
+
+
+class OpenCall(Schema):
+    """A call without a result; the fields are those of the frame `tool_call`."""
+
+    turn_id: uuid.UUID
+    call_id: str
+    tool_name: str = Field(alias="tool")
+    arguments: dict[str, Any]
+    requires_approval: bool = Field(description="The call waits for the user's approval; otherwise it may run.")
+    reason: str
+    agent: str
+    rule: str
+    created_at: datetime
+
+    @staticmethod
+    def resolve_requires_approval(call: ToolCall) -> bool:
+        return call.status == ToolCallStatus.ASKED
+
+
+class OpenCalls(Schema):
+    session_id: str
+    tool_calls: list[OpenCall]
+    count: int
+
+
+@router.get(f"{ONE}/tool-calls", response={200: OpenCalls, **ERRORS}, tags=["tool calls"])
+async def list_open_calls(request: HttpRequest, session_id: str) -> dict[str, Any]:
+    """List a session's tool calls without a result, the oldest first; clients send results through the WebSocket."""
+    session = await session_of(request, session_id)
+    calls = await in_thread(list)(tool_calls.open_calls(session.pk))
+    return {"session_id": session.key, "tool_calls": calls, "count": len(calls)}

@@ -19,7 +19,6 @@ from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
-from sessions.worker import prompt
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 from tests.sessions.story import begin, request
@@ -40,7 +39,7 @@ def status(claim: Claim) -> str:
 
 
 def results(claim: Claim) -> list[tuple[str, str]]:
-    return [(m.tool_call_id, m.content) for m in prompt.history(claim.turn_id) if m.role == "tool"]
+    return [(m.tool_call_id, m.content) for m in story.history(claim.turn_id) if m.role == "tool"]
 
 
 def test_an_approved_call_runs_and_its_result_goes_to_the_model(session: Session) -> None:
@@ -194,7 +193,7 @@ def test_completing_the_task_ends_the_turn(session: Session) -> None:
     assert status(claim) == TurnStatus.COMPLETED
     assert change.events[-2].payload["content"] == "All tests pass."
     behind = begin(session)
-    roles = [message.role for message in prompt.history(behind.turn_id)]
+    roles = [message.role for message in story.history(behind.turn_id)]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 

@@ -109,13 +109,13 @@ def test_turns_of_a_session_run_in_order(session: Session) -> None:
     change = attempts.complete(story.claim(first.turn_id), step("one"))
     assert change.ready == second.turn_id
     claim = story.claim(second.turn_id)
-    assert [m.content for m in prompt.history(claim.turn_id)] == ["1", "one", "2"]
+    assert [m.content for m in story.history(claim.turn_id)] == ["1", "one", "2"]
 
 
 def test_the_history_of_a_turn_has_nothing_of_later_turns(session: Session) -> None:
     first = accept(session, "1")
     accept(session, "2")
-    assert [m.content for m in prompt.history(first.turn_id)] == ["1"]
+    assert [m.content for m in story.history(first.turn_id)] == ["1"]
 
 
 def test_a_failed_turn_has_a_reason_and_keeps_its_text(session: Session) -> None:
@@ -213,7 +213,7 @@ def test_tools_keep_the_turn_waiting_until_the_last_result(session: Session) -> 
     assert status(claim.turn_id) == TurnStatus.QUEUED
     again = story.claim(claim.turn_id)
     assert (again.attempt, again.spent.steps) == (2, 1)
-    history = prompt.history(claim.turn_id)
+    history = story.history(claim.turn_id)
     assert [(m.role, m.content) for m in history[1:]] == [
         ("assistant", "Looking."),
         ("tool", '"B"'),
@@ -325,7 +325,7 @@ def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     assert recovery.expired_turns() == [claim.turn_id]
     assert recovery.recover(claim.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=claim.turn_id).error_code == "tool_timed_out"
-    history = prompt.history(behind.turn_id)
+    history = story.history(behind.turn_id)
     assert [m.role for m in history] == ["user", "assistant", "tool", "user"]
     assert history[2].content == prompt.NO_RESULT
 
@@ -469,7 +469,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
     if state == "waiting":
         with pytest.raises(ToolCallRejected):
             tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
-    assert [m.role for m in prompt.history(behind.turn_id)][-1] == "user"
+    assert [m.role for m in story.history(behind.turn_id)][-1] == "user"
     with pytest.raises(NothingToCancel):
         attempts.cancel(session.pk, turn_id)
 
@@ -544,4 +544,4 @@ def test_reasoning_is_kept_and_no_model_gets_it_again(session: Session) -> None:
     )
     assert Message.objects.get(role="assistant").reasoning == "Hm."
     behind = story.claim(accept(session, "go on").turn_id)
-    assert [(m.role, m.content) for m in prompt.history(behind.turn_id)][1:] == [("user", "go on")]
+    assert [(m.role, m.content) for m in story.history(behind.turn_id)][1:] == [("user", "go on")]

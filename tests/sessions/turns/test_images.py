@@ -79,14 +79,14 @@ def test_a_message_shows_its_image_to_users_and_to_the_model(session: Session) -
     (said,) = history.history(session).messages
     assert said.images is not None
     assert [str(each.image_id) for each in said.images] == [str(image.pk)]
-    (message,) = prompt.history(accepted.turn_id)
+    (message,) = story.history(accepted.turn_id)
     assert [each.url for each in message.images] == ["data:image/png;base64,iVBORw0KGgow"]
 
 
 def test_an_image_is_shown_with_later_messages_too(session: Session) -> None:
     answer(show(session, put(session)))
     later = inbox.accept_message(session.pk, "And now?")
-    assert [len(message.images) for message in prompt.history(later.turn_id)] == [1, 0, 0]
+    assert [len(message.images) for message in story.history(later.turn_id)] == [1, 0, 0]
 
 
 def test_a_message_without_images_has_no_field_for_them(session: Session) -> None:
@@ -111,7 +111,7 @@ def test_a_model_gets_only_the_newest_images(session: Session) -> None:
     for number in range(prompt.MAX_IMAGES_SHOWN // 5 + 1):
         accepted = show(session, *(put(session, number * 5 + i) for i in range(5)), text=f"{number}")
         answer(accepted)
-    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    shown = [message for message in story.history(accepted.turn_id) if message.role == "user"]
     assert [len(message.images) for message in shown] == [0, 5, 5, 5, 5]
     assert shown[0].content == "0\n\n[5 of 5 images left out: they come again below, or there are newer ones.]"
     assert shown[1].content == "1"
@@ -122,7 +122,7 @@ def test_a_model_gets_an_image_once_and_with_the_newest_message(session: Session
     for _ in range(5):
         accepted = show(session, image, other)
         answer(accepted)
-    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    shown = [message for message in story.history(accepted.turn_id) if message.role == "user"]
     assert [len(message.images) for message in shown] == [0, 0, 0, 0, 2]
     assert all("2 of 2 images left out" in message.content for message in shown[:-1])
 
@@ -131,7 +131,7 @@ def test_a_model_gets_only_so_many_bytes_of_images(session: Session) -> None:
     for number in range(3):
         accepted = show(session, put(session, number, MAX_IMAGE_BYTES - 100))
         answer(accepted)
-    shown = [message for message in prompt.history(accepted.turn_id) if message.role == "user"]
+    shown = [message for message in story.history(accepted.turn_id) if message.role == "user"]
     assert [len(message.images) for message in shown] == [0, 1, 1]
 
 

@@ -11,7 +11,6 @@ from sessions.protocol.codes import Rejected
 from sessions.results import Accepted, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
-from sessions.worker import prompt
 from tests.sessions import story
 from tests.sessions.calls import read_call
 
@@ -53,7 +52,7 @@ def test_a_waiting_message_can_be_withdrawn_and_is_never_shown_again(session: Se
     assert change.ready is None
     assert attempts.complete(claim, StepResult(message_id=new_id(), text="ok")).ready == third.turn_id
     story.claim(third.turn_id)
-    assert [m.content for m in prompt.history(third.turn_id)] == ["one", "ok", "three"]
+    assert [m.content for m in story.history(third.turn_id)] == ["one", "ok", "three"]
     assert "two" not in str(snapshot(session.pk))
     assert Message.objects.get(pk=second.message_id).content == "two", "the record keeps it"
     assert refusal(session.pk, second.message_id) == "message_not_found"
