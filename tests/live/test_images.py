@@ -103,7 +103,7 @@ async def test_a_picture_goes_by_the_door_into_a_session(http: httpx.AsyncClient
     for url, said in (
         ("https://example.org/a.png", "send them as data"),
         ("data:image/png;base64,AAAA", "Unsupported image type. Use PNG, JPEG, GIF or WebP"),
-        ("data:image/png;base64,AAAAA", "no base64"),
+        ("data:image/png;base64,AAAAA", "not base64"),
     ):
         parts[1]["image_url"] = {"url": url}
         refused = await http.post("/v1/chat/completions", json=body, headers=headers)
