@@ -1,1 +1,1 @@
-"""Agents: builds what models get and interprets their answers. Pure: no database, no socket, no broker, no clock."""
+"""Agents: build the models' input and interpret the answers. Pure: no database, no socket, no broker, no clock."""

@@ -1,7 +1,7 @@
 """Decides whether a call may run, by the role, the session's mode and the user's rules.
 
 The only input from a model or tool is the call itself, so no text can change a mode, a rule or the outcome. First come
-checks that nothing can override: unknown tools, bad arguments, paths outside of the workspace, other roles' tools and
+checks that nothing can override: unknown tools, bad arguments, paths outside the workspace, other roles' tools and
 files. Deny rules, allow rules and the mode follow in this order. Each decision names what decided.
 """
 

@@ -1,4 +1,4 @@
-"""What model calls cost: bounds and estimates before a call, the price after it. Pure."""
+"""What model calls cost: bounds and estimates before a call, its price after it. Pure."""
 
 import json
 from collections.abc import Iterable

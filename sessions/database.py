@@ -1,7 +1,7 @@
-"""Runs functions that use the database in threads, off the event loop.
+"""Runs database functions in threads, off the event loop.
 
-A function must be one transaction or repeatable: it may run twice. Channels' own `database_sync_to_async` runs all
-functions of a process in one thread by default, where one slow query would delay every socket.
+A function may run twice, so it must be a single transaction or safe to repeat. Channels' own `database_sync_to_async`
+runs all functions of a process in one thread by default, where one slow query would delay every socket.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Metrics of turns, the queue, tokens and sockets, besides those of django-prometheus.
 
-The processes of a machine share counters through files (PROMETHEUS_MULTIPROC_DIR). Figures that rows have are read from
-PostgreSQL at each scrape, so they are right after every restart. A label must never hold a user, a session or text: the
-number of series stays small.
+The processes of a machine share counters through files (PROMETHEUS_MULTIPROC_DIR). Figures that can be counted from
+rows are read from PostgreSQL at each scrape, so they are right after every restart. A label must never hold a user, a
+session or text: the number of series stays small.
 """
 
 from collections.abc import Iterator

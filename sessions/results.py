@@ -20,7 +20,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted(Change):
+class AcceptedMessage(Change):
     """An accepted message. It is committed and cannot be lost any more."""
 
     session_id: uuid.UUID

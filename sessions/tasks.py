@@ -1,4 +1,4 @@
-"""The Celery tasks. A task must never be needed: it carries an id at most, and may be lost, repeated or late."""
+"""The Celery tasks. No work may depend on one: it carries an id at most, and may be lost, repeated or late."""
 
 import time
 import uuid

@@ -1,4 +1,4 @@
-"""Which origins' pages may use the service: a browser sends the cookie with any page's requests and sockets.
+"""Checks the Origin header, because a browser sends the cookie with requests and sockets of any page.
 
 Other programs send neither an Origin nor a cookie.
 """

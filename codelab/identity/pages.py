@@ -1,4 +1,4 @@
-"""The pages for signing in and out, for users of the chat page. The admin has its own for staff."""
+"""The pages for signing in and out, for users of the chat page. The admin has its own pages, for staff."""
 
 from typing import Any
 

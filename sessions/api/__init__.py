@@ -1,3 +1,1 @@
-"""Doors: WebSocket, REST, the OpenAI-compatible API, the plugin's API. They translate requests and results and hold
-no logic.
-"""
+"""The APIs: WebSocket, REST, OpenAI-compatible and plugin. They translate requests and results and hold no logic."""

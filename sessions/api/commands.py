@@ -1,6 +1,6 @@
 """Stores what clients send by any API, then notifies workers and subscribers.
 
-All of it is stored or nothing, within STORE_TIMEOUT_SECONDS. A notification may be lost, because the log has it all.
+Within STORE_TIMEOUT_SECONDS either everything is stored or nothing. Notifications may be lost: the log has all events.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Streams to HTTP clients: heartbeats during silence, and an end as soon as the caller is signed out.
 
-The wait for an item may end early, but its source works on and the next wait takes it up. So no item is lost, and a
-source is only cancelled when the stream is closed.
+A wait may time out while its source keeps running; the next wait resumes it. So no item is lost, and a source is only
+cancelled when the stream is closed.
 """
 
 import asyncio

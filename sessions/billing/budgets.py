@@ -1,6 +1,6 @@
-"""Reserves what a model call may cost before it, and counts what it did cost after it.
+"""Reserves a model call's maximum cost beforehand and books its actual cost afterwards.
 
-Budgets must never be overspent, also by calls at the same time: one guarded UPDATE for each budget decides. A
+Budgets must never be overspent, not even by concurrent calls: one guarded UPDATE for each budget decides. A
 reservation belongs to an attempt and must never outlive it: the transaction that ends the attempt settles it, also when
 the worker died. Locks are taken in one order: first the session, then its budgets by their ids.
 """

@@ -1,8 +1,8 @@
 """The ledger of model calls: the model, tokens, duration and price of each.
 
 A row must never be written apart from what its call led to: both are in one transaction, so that they agree after every
-restart. A call whose worker disappeared has a row too, as lost or cancelled. A worker that is alive after all corrects
-it.
+restart. A call whose worker disappeared has a row too, as lost or cancelled. If the worker turns out to be alive, it
+corrects the row.
 """
 
 from collections.abc import Iterable, Sequence

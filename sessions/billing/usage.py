@@ -1,6 +1,6 @@
 """What an owner's sessions used and what happened in them, counted from rows.
 
-So the figures are right after every restart, which those of the original were not. This module never writes, and never
+Unlike the original's, the figures are therefore correct after a restart. This module never writes, and never
 counts the rows of two owners together.
 """
 

@@ -1,4 +1,4 @@
-"""The event log of a session: what clients receive, in the order in which it became true."""
+"""The event log of a session: what clients receive, in the order of commits."""
 
 from django.db import models
 from django.db.models import F, Q

@@ -1,4 +1,4 @@
-"""The frames that clients send, and their decoder. It must never trust a frame, and ignores unknown fields."""
+"""The frames that clients send, and their decoder, which trusts nothing in a frame and ignores unknown fields."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID

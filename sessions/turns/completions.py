@@ -28,7 +28,7 @@ from sessions.errors import StaleAttempt
 from sessions.models import Completion, CompletionKind, MessageRole, Session, Turn, TurnStatus, new_id
 from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
-from sessions.results import Accepted, Change, Claim, StepResult
+from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns.current_agent import is_single_agent
 from sessions.turns.transcript import store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, queue_message, requeue
@@ -66,7 +66,7 @@ class TurnResult:
 
 def accept(
     owner_id: int, request: CompletionRequest, *, api_key: uuid.UUID | None = None, deadline: float = math.inf
-) -> Accepted:
+) -> AcceptedMessage:
     """Store a request and queue its turn, for which the budgets of `api_key` count. On TooLate nothing is stored."""
     agent = UNIVERSAL.name if request.agent == UNASSIGNED and is_single_agent() else request.agent
     session_id = new_id()

@@ -14,7 +14,7 @@ from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
-from sessions.results import Accepted, Change
+from sessions.results import AcceptedMessage, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images
 from sessions.turns.transcript import current_subtask
@@ -31,7 +31,7 @@ def accept_message(
     images: Sequence[uuid.UUID] = (),
     api_key: uuid.UUID | None = None,
     deadline: float = math.inf,
-) -> Accepted:
+) -> AcceptedMessage:
     """Store a user's message and queue its turn. Once this returns, the message gets an answer or an error.
 
     A repeated `client_message_id` means the same message, whatever its text. `interrupt` cancels the active turn and
@@ -109,11 +109,11 @@ def _waiting_message(session: Session, message_id: uuid.UUID) -> Message:
     return message
 
 
-def _accepted_earlier(session: Session, client_message_id: str) -> Accepted | None:
+def _accepted_earlier(session: Session, client_message_id: str) -> AcceptedMessage | None:
     message = session.messages.filter(client_message_id=client_message_id).select_related("turn").first()
     if message is None:
         return None
-    return Accepted(
+    return AcceptedMessage(
         session_id=session.pk,
         message_id=message.pk,
         turn_id=message.turn_id,

@@ -1,4 +1,4 @@
-"""The transitions of a turn, from which all verbs that change turns are made.
+"""The transitions of a turn. Every verb that changes a turn's state uses them.
 
     queued  → running | cancelled
     running → waiting | queued | completed | failed | cancelled
@@ -36,7 +36,7 @@ from sessions.models import (
     TurnStatus,
     new_id,
 )
-from sessions.results import Accepted, Claim, StepResult
+from sessions.results import AcceptedMessage, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.transcript import give_title, store_message, store_unfinished
 
@@ -115,7 +115,7 @@ def queue_message(
     client_message_id: str | None = None,
     model: str = "",
     api_key: uuid.UUID | None = None,
-) -> Accepted:
+) -> AcceptedMessage:
     """Store a user's message in a locked session and queue a new turn for it. Their events follow `before`."""
     message_id, turn_id = new_id(), new_id()
     fields = {"images": images} if images else {}
@@ -125,7 +125,7 @@ def queue_message(
     number = events[-1].number
     Turn.objects.create(id=turn_id, session=session, position=number, model=model, api_key=api_key)
     give_title(session, content)
-    return Accepted(
+    return AcceptedMessage(
         events=events, ready=turn_id, session_id=session.pk, message_id=message_id, turn_id=turn_id, number=number
     )
 

@@ -1,7 +1,7 @@
 """Calls models for turns: with the user's own key, or with this server's keys and within the budgets.
 
-No other module may call a model for a turn. A user's own key pays for its provider alone, so no other model may stand
-in.
+No other module may call a model for a turn. A user's key is valid for one provider only, so calls with it have no
+fallback models.
 """
 
 from collections.abc import AsyncGenerator, Iterator

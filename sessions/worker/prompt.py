@@ -1,4 +1,4 @@
-"""Builds what a model reads of a session: instructions, conversation, images and tools. This module never writes."""
+"""Builds a model's input from a session: instructions, conversation, images and tools. This module never writes."""
 
 import json
 import uuid

@@ -21,7 +21,7 @@ from sessions import broker, models
 from sessions.events import log
 from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, Turn
-from sessions.results import Accepted, Change, Claim, StepResult
+from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
 
 
@@ -131,7 +131,7 @@ def ack_before_commit() -> None:
         images: Sequence[uuid.UUID] = (),
         api_key: uuid.UUID | None = None,
         deadline: float = math.inf,
-    ) -> Accepted:
+    ) -> AcceptedMessage:
         message_id, turn_id = real_id(), real_id()
 
         def store() -> None:
@@ -148,7 +148,7 @@ def ack_before_commit() -> None:
             broker.enqueue_turn(turn_id)
 
         threading.Timer(1, store).start()
-        return Accepted(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
+        return AcceptedMessage(events=[], session_id=session_id, message_id=message_id, turn_id=turn_id, number=1)
 
     inbox.accept_message = accept
     vars(transitions)["new_id"] = next_id

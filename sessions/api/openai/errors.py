@@ -7,7 +7,7 @@ from typing import Any
 from sessions.api.errors import STATUS, explain
 from sessions.protocol.codes import ErrorCode, Rejected
 
-#: Failures that a repeated request meets again, or meets at too high a cost. Because of their statuses clients would
+#: Failures that a retry would hit again, or that are too expensive to retry. Because of their statuses clients would
 #: repeat it by themselves: the `openai` package does so twice, and each time is a turn.
 PERMANENT_CODES = frozenset(
     {

@@ -120,7 +120,7 @@ class ChatRequest(_Input):
         return [tool.function.name for tool in self.tools or ()]
 
 
-class EmbeddingRequest(_Input):
+class EmbeddingsBody(_Input):
     """A request for the embeddings of texts, or of texts that are tokens already."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
@@ -156,7 +156,7 @@ def chat(request: ChatRequest) -> CompletionRequest:
     )
 
 
-def embeddings(request: EmbeddingRequest) -> CompletionRequest:
+def embeddings(request: EmbeddingsBody) -> CompletionRequest:
     """Return the embeddings that a request asks for. Raises OpenAIError."""
     if agent_of(request.model):
         raise invalid("model", "An agent makes no embeddings; name a model for that.")

@@ -16,7 +16,7 @@ from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.openai import live_session, requests
 from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import describe, list_all
-from sessions.api.openai.requests import ChatRequest, EmbeddingRequest
+from sessions.api.openai.requests import ChatRequest, EmbeddingsBody
 from sessions.api.openai.responses import COMMENT, ChunkWriter, completion, embeddings, error_line
 from sessions.api.openai.turn_follower import End, Piece, Text, TurnFollower, collect
 from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
@@ -75,7 +75,7 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
 
 
 @router.post("/embeddings")
-async def create_embeddings(request: HttpRequest, body: EmbeddingRequest) -> JsonResponse:
+async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> JsonResponse:
     """Return the embeddings of texts."""
     turn = await _accept(request, requests.embeddings(body))
     _, end = await unless_signed_out(_collect(turn), caller_of(request))

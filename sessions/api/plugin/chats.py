@@ -12,7 +12,7 @@ from sessions.api.commands import announce, handle_message, store_change, store_
 from sessions.api.http import ERRORS, Deleted, require_clean, stream_response, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
-from sessions.api.plugin.schemas import ChatList, ChatMessage, ChatMessageIn, ChatMessages, ChatOut, agent_name
+from sessions.api.plugin.schemas import ChatList, ChatMessageIn, ChatMessages, ChatOut, PluginMessage, agent_name
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
 from sessions.api.streaming import until_signed_out
 from sessions.callers import Action, caller_of
@@ -66,7 +66,7 @@ async def list_messages(request: HttpRequest, project_id: uuid.UUID, session_id:
     return {"messages": newest[::-1], "total": await in_thread(rows.count)(), "session_id": session.pk}
 
 
-@router.post(f"{CHAT}/{{uuid:session_id}}/message/", response={200: ChatMessage, **ERRORS})
+@router.post(f"{CHAT}/{{uuid:session_id}}/message/", response={200: PluginMessage, **ERRORS})
 async def send_message(
     request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID, body: ChatMessageIn
 ) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class ChatMessageIn(Schema):
     target_agent: str | None = Field(None, max_length=64, description="The name or id of an agent.")
 
 
-class ChatMessage(Schema):
+class PluginMessage(Schema):
     id: uuid.UUID
     content: str
     role: Literal["user", "assistant", "system"]
@@ -110,7 +110,7 @@ class ChatMessage(Schema):
 class ChatMessages(Schema):
     """The newest messages, oldest first; `total` counts all."""
 
-    messages: list[ChatMessage]
+    messages: list[PluginMessage]
     total: int
     session_id: uuid.UUID
 

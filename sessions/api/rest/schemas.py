@@ -33,7 +33,7 @@ class MessageIn(Schema):
     timeout: float = Field(120, gt=0, le=MAX_WAIT_SECONDS, description="The longest wait in seconds.")
 
 
-class AssistantMessage(Schema):
+class AnswerOut(Schema):
     message_id: str
     content: str
 
@@ -46,7 +46,7 @@ class MessageOut(Schema):
     turn_id: uuid.UUID
     status: str
     repeated: bool = Field(False, description="It was accepted before, under the same client_message_id.")
-    answer: AssistantMessage | None = None
+    answer: AnswerOut | None = None
 
 
 class EditIn(Schema):

@@ -28,7 +28,7 @@ from sessions.api.rest import history
 from sessions.api.rest.event_stream import stream
 from sessions.api.rest.rules import rules_of
 from sessions.api.rest.schemas import (
-    AssistantMessage,
+    AnswerOut,
     CancelledTurn,
     DeletedSession,
     EditIn,
@@ -52,7 +52,7 @@ from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
-from sessions.results import Accepted
+from sessions.results import AcceptedMessage
 from sessions.turns import attempts, inbox, sessions
 from sessions.turns.sessions import open_session
 
@@ -92,7 +92,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     return await _outcome(out, accepted, body.timeout) if body.wait else out
 
 
-async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> MessageOut:
+async def _outcome(out: MessageOut, accepted: AcceptedMessage, timeout: float) -> MessageOut:
     """Return how the turn stands once it has ended or waits for a tool, or when time is up."""
     turn_id = str(accepted.turn_id)
     out.status = TurnStatus.RUNNING.value
@@ -103,7 +103,7 @@ async def _outcome(out: MessageOut, accepted: Accepted, timeout: float) -> Messa
                 if payload.get("turn_id") != turn_id:
                     continue
                 if event.kind == EventKind.MESSAGE_ADDED and payload["role"] == MessageRole.ASSISTANT:
-                    out.answer = AssistantMessage(message_id=payload["message_id"], content=payload["content"])
+                    out.answer = AnswerOut(message_id=payload["message_id"], content=payload["content"])
                 elif event.kind == EventKind.TURN_FAILED:
                     raise TurnFailed(
                         payload["error_code"],

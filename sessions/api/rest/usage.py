@@ -80,7 +80,7 @@ class OwnerUsage(Schema):
     timestamp: datetime
 
 
-class AuditEntry(Schema):
+class AuditEvent(Schema):
     """An event; `correlation_id` is its turn."""
 
     timestamp: datetime
@@ -93,7 +93,7 @@ class AuditEntry(Schema):
 
 
 class AuditLog(Schema):
-    audit_log: list[AuditEntry]
+    audit_log: list[AuditEvent]
     count: int
     filters: dict[str, Any]
 

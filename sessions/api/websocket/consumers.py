@@ -29,7 +29,7 @@ from sessions.models import EventKind, Session, ToolCall, new_id
 from sessions.protocol import client, codes, server
 from sessions.protocol.client import Hello, Request, UserMessage
 from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
-from sessions.results import Accepted, Change
+from sessions.results import AcceptedMessage, Change
 from sessions.turns.sessions import open_session, set_client_plans, set_client_tools
 
 logger = structlog.get_logger(__name__)
@@ -232,7 +232,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if isinstance(frame, UserMessage):
             await self.caller.authorize(Action.TURN)
         change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
-        if isinstance(frame, UserMessage) and isinstance(change, Accepted):
+        if isinstance(frame, UserMessage) and isinstance(change, AcceptedMessage):
             if self.dispatcher is not None:
                 self.dispatcher.prefer(str(change.turn_id))
             logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))

@@ -14,7 +14,7 @@ from sessions.protocol import server
 from sessions.protocol.client import UserMessage
 from sessions.protocol.codes import ErrorCode
 from sessions.protocol.server import ServerFrame, encode, error_frame
-from sessions.results import Accepted
+from sessions.results import AcceptedMessage
 
 PLAN_KINDS = (EventKind.PLAN_PROPOSED, EventKind.PLAN_DECIDED, EventKind.PLAN_UPDATED, EventKind.PLAN_FINISHED)
 
@@ -163,7 +163,7 @@ def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
             yield server.SubtaskCompleted(metadata={**metadata, "completion_reason": payload["result"]})
 
 
-def accepted_frame(accepted: Accepted, frame: UserMessage) -> server.Accepted:
+def accepted_frame(accepted: AcceptedMessage, frame: UserMessage) -> server.Accepted:
     """Return the acknowledgement of a message; from here on it cannot be lost."""
     return server.Accepted(
         number=accepted.number,

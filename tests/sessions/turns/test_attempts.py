@@ -23,7 +23,7 @@ from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRejected
 from sessions.events import log
 from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.results import Accepted, Change, Claim, StepResult
+from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
 from sessions.turns.sessions import open_session, owned_session
 from sessions.worker import prompt
@@ -38,7 +38,7 @@ def quick_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", IDLE_LOCK_TIMEOUT)
 
 
-def accept(session: Session, content: str = "Hi") -> Accepted:
+def accept(session: Session, content: str = "Hi") -> AcceptedMessage:
     return inbox.accept_message(session.pk, content)
 
 
@@ -353,7 +353,7 @@ def test_two_workers_at_the_same_moment_get_one_turn_between_them(alice: User) -
 def test_messages_from_many_sockets_get_numbers_without_gaps(alice: User) -> None:
     session = open_session(alice.pk, "crowd")
 
-    def send(i: int) -> Accepted:
+    def send(i: int) -> AcceptedMessage:
         try:
             return accept(session, str(i))
         finally:

@@ -12,7 +12,7 @@ from sessions.api.rest import history
 from sessions.api.websocket.snapshot import snapshot
 from sessions.models import Event, Image, Session, new_id
 from sessions.protocol.codes import MAX_IMAGE_BYTES, Rejected
-from sessions.results import Accepted, StepResult
+from sessions.results import AcceptedMessage, StepResult
 from sessions.turns import attempts, images, inbox
 from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import prompt
@@ -25,11 +25,11 @@ def put(session: Session, number: int = 0, size: int = 0) -> Image:
     return images.store(session.pk, PNG + b"%d" % number + bytes(size))
 
 
-def show(session: Session, *shown: Image, text: str = "Look.") -> Accepted:
+def show(session: Session, *shown: Image, text: str = "Look.") -> AcceptedMessage:
     return inbox.accept_message(session.pk, text, images=[image.pk for image in shown])
 
 
-def answer(accepted: Accepted) -> None:
+def answer(accepted: AcceptedMessage) -> None:
     claim = story.claim(accepted.turn_id)
     attempts.complete(claim, StepResult(message_id=new_id(), text="I see."))
 

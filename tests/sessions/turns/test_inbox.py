@@ -8,18 +8,18 @@ from sessions.errors import StaleAttempt
 from sessions.events import log
 from sessions.models import Event, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from sessions.protocol.codes import Rejected
-from sessions.results import Accepted, StepResult
+from sessions.results import AcceptedMessage, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import read_call
 
 
-def say(session: Session, content: str, *, interrupt: bool = False) -> Accepted:
+def say(session: Session, content: str, *, interrupt: bool = False) -> AcceptedMessage:
     return inbox.accept_message(session.pk, content, interrupt=interrupt)
 
 
-def answer(accepted: Accepted) -> Accepted | None:
+def answer(accepted: AcceptedMessage) -> AcceptedMessage | None:
     """Answer a message; return nothing, or fail when it was not its turn."""
     attempts.complete(story.claim(accepted.turn_id), StepResult(message_id=new_id(), text="ok"))
     return None
