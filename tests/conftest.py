@@ -1,4 +1,4 @@
-"""What all tests share: named people, and a clean end for pooled connections."""
+"""What all tests share: named users, and a clean end for pooled connections."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.live.provider import Provider
 from tests.live.service import LONG_PAUSES, TABLES, Service, running, template
 from tests.servers import WORKER
 
-# The real one takes a good part of a second for each password, which is its purpose and not ours.
+# The real hasher is slow on purpose, and tests need not be.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Otherwise WhiteNoise looks for all static files each time that a test makes a client, which takes 7 ms.
+# Otherwise WhiteNoise lists all static files whenever a test makes a client, which takes 7 ms.
 settings.WHITENOISE_AUTOREFRESH = True
 
-# How long an example takes says how busy the machine is, and nothing about what these tests are for. Examples stay
-# random, also where Hypothesis sees a CI and would take the same ones every time.
+# The time of an example depends on the load of the machine, and these tests do not measure it. Examples stay random
+# in CI too, where Hypothesis would otherwise repeat the same ones.
 hypothesis_settings.register_profile(
     "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
@@ -36,19 +36,19 @@ POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 
 @pytest.fixture
 def alice(db: None) -> User:
-    """Owns the sessions of the tests."""
+    """Return the user who owns the sessions of the tests."""
     return User.objects.create_user("alice", password="a long password of alice")
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    """Another user, who must never see what is Alice's."""
+    """Return another user, who must never see Alice's data."""
     return User.objects.create_user("bob", password="a long password of bob")
 
 
 @pytest.fixture(autouse=True)
 def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tests keep their locks: in one transaction, or in many threads, they pause longer than any process does."""
+    """Let tests keep locks for longer than any process does, in one transaction or in many threads."""
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "60s")
 
 
@@ -56,8 +56,8 @@ def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """Copy the test database of each xdist process from a template, so that migrations run once.
 
-    A test may also pause in its transaction for longer than a process of the service: it is one transaction as a whole,
-    and a busy machine runs other tests meanwhile.
+    A whole test is one transaction. It may pause for longer than a process of the service, because a busy machine runs
+    other tests meanwhile.
     """
     connection.settings_dict["OPTIONS"]["options"] += LONG_PAUSES
     if WORKER:
@@ -83,35 +83,35 @@ TransactionTestCase._fixture_teardown = _empty  # type: ignore[attr-defined]
 
 @pytest.fixture(scope="session", autouse=True)
 def _close_connections(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
-    """Close all connections before the test database is dropped, which nobody may be using then."""
+    """Close all connections, because PostgreSQL does not drop a test database that is in use."""
     yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        # Those of `sessions.database`, which stay open.
+        # The connections of `sessions.database` stay open otherwise.
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
+    connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL's class has it
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The whole service with the built-in model, shared by all tests that harm nothing."""
+    """Share the whole service with the built-in model among all tests that stop none of its processes."""
     with running(tmp_path_factory.mktemp("service"), postgres=POSTGRES, redis=REDIS) as it:
         yield it
 
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
-    """A provider of OpenAI's kind on this machine."""
+    """Start a provider that speaks OpenAI's protocol on this machine."""
     with Provider() as it:
         yield it
 
 
 @pytest.fixture(scope="session")
 def provided_service(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Service]:
-    """The whole service with a model of that provider behind LiteLLM; it has no key, as local servers have none."""
+    """Start the whole service with a model of that provider behind LiteLLM, without a key, like a local server."""
     with running(
         tmp_path_factory.mktemp("provided"),
         postgres=POSTGRES,

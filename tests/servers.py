@@ -4,8 +4,8 @@ A pytest plugin (`-p tests.servers`), because conftest files come too late for t
 are set, the tests use those servers instead, as in the workflow on GitHub.
 
 Where pytest-xdist runs tests in several processes, its controller starts the servers and the others inherit them. Each
-has a database and a Redis number of its own. A PostgreSQL of its own would take each process two seconds of a
-processor, and migrations of its own another four.
+has its own database and Redis number. A separate PostgreSQL would cost each process two seconds of processor time, and
+separate migrations another four.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from redis import Redis
 from codelab.local.embedded_servers import PostgresServer, RedisServer
 from tests.ports import free_port
 
-#: The name that pytest-xdist gives to this process; "" in its controller, and where it runs no others.
+#: The name that pytest-xdist gives to this process; "" in its controller, and without xdist.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-#: Databases of the Redis started here. Each process that runs tests takes one, and so does each service.
+#: Databases of the Redis started here. Each process that runs tests takes one, and each service too.
 REDIS_DATABASES = 64
 BYTECODE = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
 
@@ -46,8 +46,8 @@ class _Redis(RedisServer):
 
 
 def start() -> None:
-    """Start what is not given, and point the environment at it."""
-    # The environment of whoever runs the tests must not change what they mean.
+    """Start the servers that the environment does not name, and set their URLs in it."""
+    # The user's environment must not change what the tests mean.
     for name in [name for name in os.environ if name.startswith(("CODELAB_", "OPENAI_", "PROMETHEUS_", "FLOWER_"))]:
         del os.environ[name]
     if WORKER:
@@ -64,7 +64,7 @@ def start() -> None:
 def _start_servers() -> None:
     os.environ["TESTS_FOLDER"] = tempfile.mkdtemp(prefix="codelab-tests-")
     _cleanup.callback(shutil.rmtree, folder(), ignore_errors=True)
-    # Without bytecode, each of the hundred processes that tests start would compile everything that it imports, which
+    # Without bytecode, each of the hundred processes that tests start would compile all its imports, which
     # takes longer than the rest of a service's start. Where Python may not write bytecode beside the sources, it goes
     # to pytest's cache.
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -79,7 +79,7 @@ def _start_servers() -> None:
 
 
 def folder() -> Path:
-    """Return the folder that all processes of this test run share."""
+    """Return the folder that the processes of this test run share."""
     return Path(os.environ["TESTS_FOLDER"])
 
 
@@ -93,7 +93,7 @@ def locked(name: str) -> Iterator[None]:
 
 @contextmanager
 def redis_database(seconds: float = 60) -> Iterator[str]:
-    """Lend the URL of an empty Redis database that nothing else in this test run uses."""
+    """Lend the URL of an empty Redis database that no other part of this test run uses."""
     server = os.environ["REDIS_URL"].rpartition("/")[0]
     with Redis.from_url(f"{server}/0") as client:
         numbers = int(client.config_get("databases")["databases"])

@@ -1,8 +1,8 @@
-"""`make chaos`: harm the service until enough has happened, then say what came of it.
+"""`make chaos`: harm the service until enough has happened, then report the result.
 
-The seed is printed first; the same one does the same harm in the same order, though not to the same millisecond. The
-history, the tables' content and everybody's logs stay in the folder that is named. Exit code 1 when a promise was
-broken, 2 when one of the edges was never reached.
+It prints the seed first. The same seed causes the same faults in the same order, but not at the same millisecond. The
+history, the contents of the tables and all logs stay in the folder that it prints. Exit code 1 means that a promise was
+broken, 2 that an edge was never reached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos import campaign, report
 
-#: Minutes after which a run ends although it is not through; three times what it takes on two cores.
+#: Minutes after which an incomplete run ends; three times what a run takes on two cores.
 PATIENCE = 40.0
 
 

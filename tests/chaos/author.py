@@ -1,4 +1,4 @@
-"""A client as it ought to be: it sends again what was not acknowledged, and runs a tool once."""
+"""A correct client: it sends unacknowledged messages again, and runs each tool call once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chaos.clients import CUT, ENDS, PATIENCE, Follower, Frame, World
 
 
 class Author(Follower):
-    """Follows a session and takes part in it: sends messages, stops turns, runs the tools it is asked for."""
+    """Follows a session and takes part in it: sends messages, stops turns, runs tools."""
 
     def __init__(self, world: World, session: str, *, first: int = 0) -> None:
         super().__init__(world, session, first=first)
@@ -39,7 +39,7 @@ class Author(Follower):
         return self._connection is not None
 
     async def until(self, condition: Any) -> None:
-        """Wait until something is true that frames make true."""
+        """Wait until frames make a condition true."""
         while not condition():
             self._changed.clear()
             await self._changed.wait()
@@ -63,7 +63,7 @@ class Author(Follower):
         return str(self._acks[message_id]["turn_id"])
 
     async def change(self, turn: str, wish: str | None) -> None:
-        """Change what a message asks for, or take it back; it may be too late for that."""
+        """Edit or withdraw a message. It may be too late for that."""
         ack = next(ack for ack in self._acks.values() if ack["turn_id"] == turn)
         frame = {"type": "withdraw_message", "message_id": ack["message_id"]}
         if wish is not None:
@@ -73,7 +73,7 @@ class Author(Follower):
         await self._send(frame)
 
     async def stop_turn(self, turn: str) -> None:
-        """Have a turn stopped; done when the turn has ended in some way."""
+        """Stop a turn; return when it has ended in any way."""
         self._stops.add(turn)
         while turn in self._stops and turn not in self.ended_turns:
             await self.until(lambda: self._connection is not None)
@@ -85,7 +85,7 @@ class Author(Follower):
             await asyncio.sleep(0.1)
 
     async def ended(self, *turns: str) -> None:
-        """Wait for the end of turns, however they end."""
+        """Wait until turns have ended in any way."""
         await self.until(lambda: self.ended_turns.issuperset(turns))
 
     async def _send(self, frame: Frame) -> None:
@@ -144,7 +144,7 @@ class Author(Follower):
                     self._results.pop(call_id, None)
 
     def _run(self, call: Frame) -> None:
-        """Run a tool once, by the call's id, and remember the result until the server says that it has it."""
+        """Run a call once, by its id, and keep the result until the server acknowledges it."""
         call_id: str = call["call_id"]
         if call_id in self._executed:
             return

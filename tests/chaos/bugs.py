@@ -1,6 +1,6 @@
-"""Six bugs to plant into a process of the service, each one that the promises of docs/reliability.md rule out.
+"""Six bugs to plant into a process of the service. Each breaks a promise of docs/reliability.md.
 
-A checker that has never complained proves nothing. These exist so that it can be seen to complain.
+A checker that has never complained proves nothing. These bugs show that it does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
 
 
 def no_fencing() -> None:
-    """Let an attempt write although another one has its turn."""
+    """Let an attempt write although another attempt has its turn."""
     real_renew = attempts.renew
 
     def lock_unfenced(claim: Claim) -> tuple[Session, Turn]:
@@ -49,7 +49,7 @@ def no_fencing() -> None:
 
 
 def no_outbox() -> None:
-    """Rely on the task alone: nobody looks for turns that no worker was told of."""
+    """Rely on the task alone: workers do not look for queued turns without one."""
 
     def unclaimed_turns(limit: int) -> list[uuid.UUID]:
         return []
@@ -58,7 +58,7 @@ def no_outbox() -> None:
 
 
 def retry_after_output() -> None:
-    """Ask the model again in the middle of an answer, as if nothing had been shown."""
+    """Call the model again during an answer, as if clients had seen nothing of it."""
     real = calls.stream
 
     async def stream(
@@ -78,7 +78,7 @@ def retry_after_output() -> None:
 
 
 def number_from_the_clock() -> None:
-    """Take an event's number from the clock, which grows, too."""
+    """Take an event's number from the clock, which also grows."""
     real = log.append
 
     def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
@@ -89,7 +89,7 @@ def number_from_the_clock() -> None:
 
 
 def double_tool() -> None:
-    """Show the client its tool calls first and write down afterwards that the turn waits for them."""
+    """Send tool calls to the client first, and store afterwards that the turn waits for them."""
     real = tool_calls.request_tools
 
     def request_tools(
@@ -113,7 +113,7 @@ def _requested(claim: Claim, call: ModelToolCall) -> NewEvent:
 
 
 def ack_before_commit() -> None:
-    """Answer at once and store a moment later, which is faster."""
+    """Acknowledge at once and store a moment later, which is faster."""
     real, real_id = inbox.accept_message, models.new_id
     mine = threading.local()
 

@@ -1,4 +1,4 @@
-"""One run from its start to its verdict: a stack, a crowd, a nemesis, a time of rest, and what is there afterwards."""
+"""One run from start to verdict: a stack, a crowd, a nemesis, a quiet period, and the final state."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.chaos.proxy import often
 from tests.chaos.stack import Stack, running
 from tests.chaos.violations import Violation
 
-#: Seconds after the last fault in which every turn has to end.
+#: Seconds after the last fault within which every turn has to end.
 SETTLE = 60.0
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """How much has to have happened before a run may end."""
+    """What has to happen before a run may end."""
 
     faults: int = 300
     reconnects: int = 2000
@@ -36,7 +36,7 @@ class Volumes:
 
 @dataclass
 class Outcome:
-    """Everything that a report is made of."""
+    """Everything that a report needs."""
 
     seed: int
     seconds: float
@@ -63,12 +63,12 @@ async def run(
 ) -> Outcome:
     """Run until the volumes are reached and `at_least` seconds are over, but no longer than `at_most`.
 
-    `folder` exists and is empty; what happened is written there. A pace below 1 leaves less time between two faults.
+    `folder` exists and is empty; the run writes its records there. A pace below 1 leaves less time between two faults.
     `fill` is that of `tests.chaos.stack.running`.
     """
     volumes = volumes or Volumes()
     history = History(folder / "history.jsonl")
-    # Dice of their own: which client comes back first must not change what the nemesis does.
+    # Separate random numbers: which client reconnects first must not change what the nemesis does.
     clients, blows, cuts = (random.Random(f"{seed}/{name}") for name in ("clients", "blows", "cuts"))
     async with running(folder, history, cuts=often(cuts, 500, 60_000), fill=fill) as stack:
         say("everything is up")
@@ -104,23 +104,23 @@ async def run(
 
 
 async def _stop_writers(stack: Stack) -> None:
-    """End everything but one web process, so that what is read is at rest."""
+    """Stop everything but one web process, so that the data does not change while it is read."""
     for process in [*stack.of_kind("beat"), *stack.of_kind("worker"), *stack.of_kind("web")[1:]]:
         await process.stop()
 
 
 def progress_of(outcome: Outcome) -> Progress:
-    """Return how far a finished run has come."""
+    """Return the progress of a finished run."""
     return Progress(outcome.records, outcome.nemesis, outcome.volumes)
 
 
 def lines_of(path: Path) -> list[Record]:
-    """Read a file of JSON lines, which need not exist."""
+    """Read a file of JSON lines; return nothing if it does not exist."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 class Progress:
-    """How far a run has come."""
+    """The progress of a run."""
 
     def __init__(self, records: list[Record], nemesis: Nemesis, volumes: Volumes) -> None:
         self.records, self.nemesis, self.volumes = records, nemesis, volumes
@@ -128,7 +128,7 @@ class Progress:
         self._followers: set[str] = set()
 
     def figures(self) -> dict[str, tuple[int, int]]:
-        """Return what there has been and what is wanted."""
+        """Return each count and its goal."""
         records = self.records
         for record in records[self._read :]:
             if record["what"] in self._counts:
@@ -144,7 +144,7 @@ class Progress:
         }
 
     def reached(self) -> bool:
-        """Say whether there has been enough of everything."""
+        """Return whether every count has reached its goal."""
         return all(had >= wanted for had, wanted in self.figures().values())
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Says what was wrong with a run: a pure function of what happened and of what is stored.
+"""Finds the violations of a run: a pure function of its history and of the stored data.
 
-The right answer is known: token i of turn t is the provider's function of both. Whatever is said here has enough in it
-to be found in the history.
+The right answer is known, because the provider computes token i of turn t from both. Each violation has enough detail
+to find it in the history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENDS = {"turn_completed": "completed", "turn_failed": "failed", "turn_cancelled"
 def check(
     records: Sequence[Record], dump: Dump, tools: Sequence[Record] = (), requests: Sequence[Record] = ()
 ) -> list[Violation]:
-    """Return everything that was wrong."""
+    """Return all violations."""
     logs = {session: Log(session, events) for session, events in by_session(dump.events).items()}
     stories = {turn["id"]: Story(turn) for turn in dump.turns}
     found = [*_accepted(records, dump), *_refused(records)]
@@ -40,7 +40,7 @@ def check(
 
 
 def expected(wish: str) -> str:
-    """Return what the provider says in answer to a message."""
+    """Return the provider's answer to a message."""
     number, tokens, tools = (int(_wished(wish, name)) for name in ("turn", "tokens", "tools"))
     return "".join(turn_token(number, i) for i in range(tokens * (tools + 1)))
 
@@ -52,7 +52,7 @@ def _wished(wish: str, name: str) -> str:
 
 @dataclass
 class Story:
-    """What the log tells of one turn."""
+    """What the log has about one turn."""
 
     row: Record
     wish: str = ""

@@ -1,6 +1,6 @@
-"""Clients that follow a session: they are cut off, come back, and say where they were.
+"""Clients that follow a session: they lose the connection, reconnect, and say where they were.
 
-They trust nothing and mend nothing: what a socket receives goes into the history as it came, and the checker judges it.
+They repair nothing: what a socket receives goes into the history unchanged, and the checker judges it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from codelab.local.operating_system import LOOPBACK
 from tests.chaos.history import History
 
 ENDS = frozenset({"turn_completed", "turn_failed", "turn_cancelled"})
-#: What can go wrong with a connection that somebody cuts.
+#: Errors of a connection that the proxy cuts.
 CUT = (OSError, EOFError, TimeoutError, websockets.WebSocketException, httpx.HTTPError, httpx.StreamError)
-#: Seconds after which something unanswered is sent again.
+#: Seconds after which a client sends an unanswered frame again.
 PATIENCE = 4.0
 
 type Frame = dict[str, Any]
@@ -32,22 +32,22 @@ type Frame = dict[str, Any]
 
 @dataclass
 class World:
-    """What all clients of a run share."""
+    """The state that all clients of a run share."""
 
     history: History
-    #: Ports of the web processes, or of the links before them.
+    #: Ports of the web processes, or of the links in front of them.
     ports: Sequence[int]
     tool_log: Path
     dice: random.Random = field(default_factory=random.Random)
     turn_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     follower_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     socket_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    #: Shortest and longest pause before a connection is opened again.
+    #: Shortest and longest pause before a client reconnects.
     pause: tuple[float, float] = (0.05, 0.4)
 
 
 class Follower:
-    """Follows a session by sockets, one after the other; what is known of it is the number of the last event."""
+    """Follows a session over one socket after another; it remembers the number of the last event."""
 
     kind = "v2"
 
@@ -56,7 +56,7 @@ class Follower:
         self.after = 0
         self.name = f"{self.kind}-follower-{next(world.follower_numbers)}"
         self.socket = ""
-        #: Which web process it talks to.
+        #: The web process that it is connected to.
         self.web = first
         self._task: asyncio.Task[None] | None = None
 
@@ -113,7 +113,7 @@ class Follower:
             self.handle(json.loads(text))
 
     def handle(self, frame: Frame) -> None:
-        """Note what came."""
+        """Record a frame."""
         if frame["type"] == "event":
             self.note_event(frame)
         elif frame["type"] == "error":
@@ -132,7 +132,7 @@ class Follower:
 
 
 class OldFollower(Follower):
-    """A client of the original's protocol: pieces of text with numbers, and `?after=` to go on where it was."""
+    """A client of the original's protocol: pieces of text with numbers, and `?after=` to resume."""
 
     kind = "v1"
 

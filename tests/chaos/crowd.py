@@ -1,4 +1,4 @@
-"""Many sessions at once, each followed by several clients and replaced by a new one after some turns."""
+"""Many sessions at once. Several clients follow each, and a new one replaces it after some turns."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import itertools
 from tests.chaos.author import Author
 from tests.chaos.clients import Follower, OldFollower, StreamFollower, World
 
-#: Messages that are sent in one go; those behind the first one wait in the queue.
+#: Messages that an author sends at once; all but the first wait in the queue.
 BURSTS = (1, 1, 1, 2, 3)
 TOOLS = (0, 0, 1, 1, 2)
-#: How many turns are stopped by their user.
+#: Share of turns that their user stops.
 STOPPED = 0.12
-#: How many messages go before the others, and how many of those that wait are changed or taken back.
+#: Share of messages that interrupt, and of waiting messages that are edited or withdrawn.
 URGENT, CHANGED, WITHDRAWN = 0.08, 0.15, 0.1
-#: Seconds that followers have to get what the author of their session has already.
+#: Seconds within which followers must receive what the author of their session has.
 CATCH_UP = 20.0
 
 
 class Crowd:
-    """Keeps a number of sessions busy until it is told to leave."""
+    """Keeps a number of sessions busy until `leave` is called."""
 
     def __init__(self, world: World, size: int, *, turns: int = 10, rates: tuple[int, ...] = (10, 15, 20)) -> None:
         self.world, self.size, self.turns, self.rates = world, size, turns, rates
-        #: Names of all sessions there have been.
+        #: Names of all sessions so far.
         self.sessions: list[str] = []
         self.leaving = False
         self._numbers = itertools.count(1)
 
     async def run(self) -> None:
-        """Return when everybody has left: when all their turns have ended."""
+        """Return when all clients have left, after the end of all turns."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self.size):
                 tasks.create_task(self._seat())
 
     def leave(self) -> None:
-        """Let everybody go once their turns have ended."""
+        """Let the clients leave when their turns have ended."""
         self.leaving = True
 
     async def _seat(self) -> None:
-        # Not all in the same second: the first answers would otherwise all come and go together.
+        # Start at different moments, or the first answers would all begin and end together.
         await asyncio.sleep(self.world.dice.uniform(0, 2))
         while not self.leaving:
             await self._session(next(self._numbers))
@@ -85,7 +85,7 @@ class Crowd:
         return f"tokens={dice.randint(5, 40)} rate={dice.choice(self.rates)} tools={dice.choice(TOOLS)}"
 
     async def _stop(self, author: Author, turn: str) -> None:
-        """Stop a turn at a random moment: mostly in the middle of an answer, now and then before it has begun."""
+        """Stop a turn at a random moment: mostly during an answer, sometimes before it has begun."""
         if self.world.dice.random() < 0.8:
             await author.until(lambda: turn in author.started or turn in author.ended_turns)
         await asyncio.sleep(self.world.dice.uniform(0, 1.5))

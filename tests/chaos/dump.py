@@ -1,4 +1,4 @@
-"""What the service says when all is over: its tables, and what it answers to somebody who reads everything anew."""
+"""The final state of the service: its tables, and its answers to a client that reads everything from the start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.chaos.stack import Stack
 
 @dataclass
 class Dump:
-    """Rows of some sessions, by the sessions' keys; plain values, so that a checker can be given made-up ones."""
+    """Rows of some sessions, by the sessions' keys; plain values, so that tests can make them up."""
 
     turns: list[Record] = field(default_factory=list)
     messages: list[Record] = field(default_factory=list)
@@ -52,14 +52,14 @@ EVENTS = """
 
 
 async def read(stack: Stack, sessions: list[str]) -> Dump:
-    """Read everything about some sessions. PostgreSQL and a web process must be up, and nobody may be writing."""
+    """Read everything about some sessions. PostgreSQL and a web process must be up, and no process may write."""
     dump = Dump(
         turns=await _rows(stack, TURNS, sessions),
         messages=await _rows(stack, MESSAGES, sessions),
         events=await _rows(stack, EVENTS, sessions),
     )
     for event in dump.events:
-        # Where the pieces of a folded event ended is the server's own business.
+        # Clients do not see where the pieces of a compacted event ended.
         event["payload"].pop("ends", None)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         base = f"http://{LOOPBACK}:{stack.of_kind('web')[0].port}/api/v1/sessions"
@@ -89,7 +89,7 @@ async def _replay(client: httpx.AsyncClient, url: str) -> list[Record]:
 
 
 def by_session(rows: list[Record]) -> dict[str, list[Record]]:
-    """Return rows in their order, for each session."""
+    """Return the rows of each session, in order."""
     found: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
         found[row["session"]].append(row)

@@ -1,8 +1,8 @@
 """Where a process can be killed: before, inside and after each change that is written to the journal.
 
-Nothing of this is in the service. `install` wraps its functions from outside, in a process of a chaos run. A process
-that passes an armed edge takes the edge's file away, by which it alone has claimed it, and kills itself. An edge that
-nobody ever passed is seen by what is left.
+The service does not contain any of this. `install` wraps its functions in a process of a chaos run. A process that
+passes an armed edge removes the edge's file, which claims the edge for it alone, and kills itself. The file of an edge
+that no process has passed remains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRANSACTIONS = {
     "web": ("accept_message", "record_tool_result", "cancel"),
     "worker": ("claim", "append_all", "request_tools", "complete", "recover"),
 }
-#: What is told after a commit, and may be lost.
+#: Messages published after a commit, which may be lost.
 HINTS = {
     "web": ("enqueue_turn.before", "enqueue_turn.after", "publish.before"),
     "worker": ("enqueue_turn.before", "publish.before"),
@@ -52,7 +52,7 @@ class Armed:
         (self.folder / "armed" / edge).touch()
 
     def disarm(self, edge: str) -> None:
-        """Take the edge back, unless a process has claimed it already."""
+        """Disarm the edge, unless a process has already claimed it."""
         (self.folder / "armed" / edge).unlink(missing_ok=True)
 
     def times_reached(self, edge: str) -> int:
@@ -60,7 +60,7 @@ class Armed:
         return len(list((self.folder / "reached").glob(f"{edge}@*")))
 
     def reached_by(self, pid: int) -> str | None:
-        """Return the edge at which a process has died, if it has."""
+        """Return the edge at which a process has died, or None."""
         found = next((self.folder / "reached").glob(f"*@{pid}"), None)
         return found.name.partition("@")[0] if found else None
 
@@ -69,13 +69,13 @@ _here = threading.local()
 
 
 def install(kind: str, folder: Path) -> None:
-    """Make this process die at armed edges. Call it before the modules that take names out of others are imported."""
+    """Make this process die at armed edges. Call it before other modules import the wrapped functions by name."""
     early = [
         name
         for name in ("sessions.api.commands", "sessions.api.websocket.consumers", "sessions.worker.runner")
         if name in sys.modules
     ]
-    assert not early, f"{early} have their names already"
+    assert not early, f"{early} have imported the functions already"
     from sessions import broker
     from sessions.events import hub, log
     from sessions.turns import attempts, inbox, recovery, tool_calls

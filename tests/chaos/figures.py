@@ -1,4 +1,4 @@
-"""Times that a run has taken: how long until a turn went on after a fault, and until a stop was there. Pure."""
+"""Times of a run: how long until a turn continued after a fault, and until a stop took effect. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.chaos.checker import ENDS
 from tests.chaos.history import Record
 
 POSTGRES = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres", "slow_postgres", "cut_postgres"})
-#: Those that PostgreSQL takes some time to get over. Redis does not matter where a worker has died.
+#: Faults from which PostgreSQL needs time to recover. Redis does not matter when a worker has died.
 POSTGRES_AWAY = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres"})
 REDIS = frozenset({"kill_redis", "freeze_redis", "swallow_redis", "cut_redis", "flush_redis"})
-#: Seconds after a fault in which what it did is still felt.
+#: Seconds for which a fault still has effects.
 AFTERMATH = 3.0
 
 type Span = tuple[float, float]
@@ -22,7 +22,7 @@ type Span = tuple[float, float]
 
 @dataclass
 class Sample:
-    """Seconds that something took, and whether another fault fell into them."""
+    """A duration in seconds, and whether another fault fell into it."""
 
     seconds: float
     alone: bool = True
@@ -40,7 +40,7 @@ class Figures:
 
 
 def percentile(samples: Sequence[Sample], share: float) -> float:
-    """Return the smallest value that so many of the samples do not exceed."""
+    """Return the smallest value that this share of the samples does not exceed."""
     ordered = sorted(sample.seconds for sample in samples)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
@@ -58,7 +58,7 @@ def measure(records: Iterable[Record]) -> Figures:
 
 
 class _Run:
-    """The history, looked up by turns and sessions."""
+    """The history, indexed by turn and session."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
@@ -98,14 +98,14 @@ class _Run:
         yield from events[bisect.bisect_right(events, (moment, "~")) :]
 
     def taken(self, turn: str, attempt: int, moment: float) -> tuple[float, str]:
-        """Return when a client saw that a turn goes on after an attempt that has lost its worker, and by what."""
+        """Return when, and by which record, a client saw a turn continue after an attempt lost its worker."""
         for time, kind, of, number in self._after(self.sessions.get(turn, ""), moment):
             if of == turn and (kind in ENDS or (kind == "turn_started" and number > attempt)):
                 return time, kind
         return float("inf"), ""
 
     def _held_up(self) -> dict[str, list[Span]]:
-        """For each session, the times in which its turn's worker was dead or frozen."""
+        """Return for each session the times in which its turn's worker was dead or frozen."""
         spans: dict[str, list[Span]] = defaultdict(list)
         frozen = [(span[0], record) for kind, span, record in self.faults if kind == "freeze_worker"]
         died = [(record["t"], record) for record in self.records if record["what"] == "died"]
@@ -115,18 +115,18 @@ class _Run:
         return spans
 
     def _hit(self, kinds: Iterable[str], span: Span, besides: Span | None = None) -> bool:
-        """Say whether a fault of these kinds was felt within a span."""
+        """Return whether a fault of these kinds had effects within a span."""
         return any(
             kind in kinds and other != besides and other[0] < span[1] and other[1] + AFTERMATH > span[0]
             for kind, other, _ in self.faults
         )
 
     def workers(self) -> Iterator[Sample]:
-        """From the death of a worker until the next attempt at each of its turns is seen."""
+        """Measure from the death of a worker until a client sees the next attempt at each of its turns."""
         for record in self.records:
             for turn, attempt in record["turns"].items() if record["what"] == "died" else ():
                 end, kind = self.taken(turn, attempt, record["t"])
-                # A turn that its user has stopped meanwhile did not need another attempt.
+                # A turn that its user stopped meanwhile does not need another attempt.
                 if kind in ("", "turn_cancelled"):
                     continue
                 span = (record["t"], end)
@@ -135,7 +135,7 @@ class _Run:
                 yield Sample(end - record["t"], alone, f"{turn} of {record['process']} at {record['t']}")
 
     def servers(self, kind: str) -> Iterator[Sample]:
-        """From a server's first answer until each session with an open turn, whose worker lives, goes on."""
+        """Measure from a server's first answer until each session with an open turn and a live worker continues."""
         for fault, span, _ in self.faults:
             back = span[1]
             if fault != kind:
@@ -148,7 +148,7 @@ class _Run:
                 yield Sample(time - back, alone, f"{session} after {kind} at {back}")
 
     def cancels(self) -> Iterator[Sample]:
-        """From asking for a stop until the same socket tells of it."""
+        """Measure from the request for a stop until the same socket receives the event."""
         waiting: dict[tuple[str, str], float] = {}
         webs: dict[str, str] = {}
         for record in self.records:

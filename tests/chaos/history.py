@@ -6,9 +6,9 @@ Every record has `t`, seconds of the monotonic clock, and `what`:
     sent, acked         a user's message: `session`, `id` (client_message_id), `text`; then `turn`, `message`, `number`
     edited              a message may have another text from here on: `id`, `text`
     refused             an error frame that refused something: `socket`, `code`
-    received            an event at a client: `socket`, `session`, `number`, `kind`, `payload`; `first` if it is folded
-    behind              a follower that has not got what another one of its session has: `session`, `has`, `lacks`
-    cancel              a stop that was asked for: `socket`, `session`, `turn`
+    received            an event at a client: `socket`, `session`, `number`, `kind`, `payload`; `first` if compacted
+    behind              a follower that lacks an event another one of its session has: `session`, `has`, `lacks`
+    cancel              a request to stop: `socket`, `session`, `turn`
     tool                the client ran a tool call: `session`, `call`, `turn_number`, `step`
     began, ended        a fault: `fault` (its number), `kind`, and what it hit
     up, died            a process: `process`, `pid`; the `edge` it was killed at, `turns` it ran, with attempts
@@ -34,7 +34,7 @@ class History:
         self._file = path.open("w", encoding="utf-8", buffering=1 << 16) if path else None
 
     def add(self, what: str, **facts: Any) -> Record:
-        """Note something that happened just now."""
+        """Record something that happened just now."""
         record = {"t": round(time.monotonic(), 4), "what": what, **facts}
         self.records.append(record)
         if self._file:

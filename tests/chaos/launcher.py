@@ -17,8 +17,8 @@ import traceback
 
 from codelab.local.operating_system import end_with_parent
 
-#: What a process spends most of its start on. Nothing here starts a thread, makes an id, opens a connection or reads
-#: settings when it is imported: children would share it.
+#: Modules that take most of a process's start. None of them starts a thread, makes an id, opens a connection or reads
+#: settings on import, because children would share it.
 PACKAGES = {
     "web": """
         django.db.models django.db.backends.postgresql.base django.db.migrations.executor django.forms django.http
@@ -44,10 +44,10 @@ def main() -> None:
     if "worker" in kinds:
         from llm.calls import preload
 
-        # As the stack of the runs names its model (tests/chaos/stack.py).
+        # The model's provider in the stack of the runs (tests/chaos/stack.py).
         preload("openai/fake")
-    assert threading.active_count() == 1, "a thread does not live on in a child"
-    # The kernel reaps children; who started them watches them by their process id.
+    assert threading.active_count() == 1, "threads do not survive a fork"
+    # The kernel reaps children; the parent of this process watches them by their process id.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def child(arguments: list[str], environment: dict[str, str], log: str) -> None:
-    """Become a process of the service; never returns."""
+    """Become a process of the service; never return."""
     code = 1
     try:
         os.setsid()

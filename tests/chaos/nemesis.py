@@ -1,6 +1,6 @@
-"""Does harm, by the dice of a printed seed: several lanes at once, so that faults also come in pairs.
+"""Causes faults at random from a printed seed, in several lanes at once, so that faults also overlap.
 
-Every fault is in the history with its beginning and its end. When `run` returns everything is up and thawed again.
+The history has the beginning and the end of every fault. When `run` returns, everything runs again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tests.chaos.processes import Process
 from tests.chaos.proxy import Link
 from tests.chaos.stack import Stack
 
-#: Seconds that an armed edge waits to be passed, and a frozen worker for its turns to be taken.
+#: Seconds that an armed edge waits for a process, and a frozen worker for others to claim its turns.
 EDGE_PATIENCE, TAKEOVER_PATIENCE = 15.0, 40.0
-#: Seconds of peace in each lane. With less of it most turns would be given up, because all their workers die.
+#: Seconds between faults in each lane. With fewer, most turns would fail because all their workers die.
 BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 14.0)
 
 
 class Nemesis:
-    """Harms a stack until it is told to rest."""
+    """Causes faults in a stack until `rest` is called."""
 
     def __init__(self, stack: Stack, history: History, dice: random.Random, *, pace: float = 1) -> None:
         self.stack, self.history, self.dice, self.pace = stack, history, dice, pace
@@ -40,7 +40,7 @@ class Nemesis:
         self._redis = asyncio.Lock()
 
     async def run(self) -> None:
-        """Do harm until `rest` is called."""
+        """Cause faults until `rest` is called."""
         async with asyncio.TaskGroup() as lanes:
             lanes.create_task(self._blows())
             for kind in ("web", "worker"):
@@ -48,7 +48,7 @@ class Nemesis:
             lanes.create_task(self._freeze_workers())
 
     def rest(self) -> None:
-        """Finish what has begun and begin nothing more."""
+        """End the current faults and begin no others."""
         self._resting.set()
 
     async def _pause(self, span: tuple[float, float]) -> None:
@@ -69,7 +69,7 @@ class Nemesis:
 
     async def _blows(self) -> None:
         kinds = [(blow, weight) for blow, weight in self._arsenal().items()]
-        # Every kind once, in any order, then by their weights.
+        # Each kind once in random order, then by weight.
         waiting = [blow for blow, _ in kinds]
         self.dice.shuffle(waiting)
         while not self._resting.is_set():
@@ -100,7 +100,7 @@ class Nemesis:
         }
 
     def _victim(self, kind: str) -> Process | None:
-        """Choose a process to harm; the last one of its kind is spared."""
+        """Choose a process to harm, but never the last one of its kind."""
         able = [process for process in self.stack.of_kind(kind) if process.alive and not process.frozen]
         return self.dice.choice(able) if len(able) > (kind != "beat") else None
 
@@ -186,7 +186,7 @@ class Nemesis:
             link.cut(share, self.dice)
 
     async def _edges(self, kind: str) -> None:
-        """Kill processes of a kind at one edge after the other, each once before any of them twice."""
+        """Kill processes of a kind at one edge after another, at each edge once before any edge twice."""
         waiting: list[str] = []
         while not self._resting.is_set():
             if not waiting:
@@ -209,11 +209,11 @@ class Nemesis:
             armed.disarm(edge)
             outcome["reached"] = armed.times_reached(edge) > before
         self.edges[edge] += outcome["reached"]
-        # Only what has happened is a fault.
+        # It is a fault only if a process has died.
         self.faults["edge"] -= not outcome["reached"]
 
     async def _freeze_workers(self) -> None:
-        """Stop a worker past its lease, let it go on once others have its turns, and begin again."""
+        """Freeze a worker past its lease, thaw it when others have its turns, and repeat."""
         while not self._resting.is_set():
             victim = self._victim("worker")
             if victim and len(await self.stack.running_turns(victim.worker)) > 1:
@@ -241,5 +241,5 @@ class Nemesis:
 
 
 STATES = "SELECT id, status, worker FROM agent_sessions_turn WHERE id = ANY(%s)"
-#: A turn in one of these, and still under the frozen worker's name, has nobody yet.
+#: A turn in one of these states and still under the frozen worker's name has no other worker yet.
 WITHOUT = ("running", "queued")

@@ -30,7 +30,7 @@ def _prepare(kind: str) -> None:
     import django
 
     django.setup()
-    # The outermost first: a bug lies inside what an edge surrounds, except one that is about being killed in between.
+    # Install the edges first: a bug lies inside what an edge surrounds, except the bug that needs a death in between.
     if edges := os.environ.get("CHAOS_EDGES"):
         from tests.chaos.edges import install
 

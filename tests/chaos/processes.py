@@ -1,4 +1,4 @@
-"""The service's processes in a run: started quickly, watched by their process id, started again when they die."""
+"""The service's processes in a run: started quickly, watched by process id, restarted when they die."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ports import free_port
 if TYPE_CHECKING:
     from tests.chaos.stack import Stack
 
-#: Seconds before a process that died is started again.
+#: Seconds before a dead process is restarted.
 RESTART = 0.5
 
 
@@ -62,7 +62,7 @@ class Launcher:
 
 
 class Process:
-    """One of the service's processes: what it is called, and who it is at the moment."""
+    """One of the service's processes: its fixed name and its current process id."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.stack, self.name, self.kind = stack, name, name.partition("-")[0]
@@ -74,7 +74,7 @@ class Process:
 
     @property
     def worker(self) -> str:
-        """What the service calls this worker in its tables."""
+        """Return the name of this worker in the service's tables."""
         return f"{socket.gethostname()}-{self.pid}"
 
     @property
@@ -86,7 +86,7 @@ class Process:
         return self.stack.folder / f"{self.name}.log"
 
     async def start(self) -> None:
-        """Start it, and from now on again whenever it dies."""
+        """Start the process, and restart it whenever it dies."""
         await self._launch()
         self._keeping = asyncio.create_task(self._keep())
 
@@ -113,7 +113,7 @@ class Process:
     async def _keep(self) -> None:
         while True:
             await self.ended.wait()
-            # The turns stay its own until their leases run out; only then does the database know of others.
+            # The worker keeps its turns in the database until their leases expire.
             moment, edge = round(time.monotonic(), 4), self.stack.armed.reached_by(self.pid)
             turns = await self.stack.running_turns(self.worker) if self.kind == "worker" else {}
             self.stack.history.add("died", t=moment, process=self.name, pid=self.pid, edge=edge, turns=turns)
@@ -121,7 +121,7 @@ class Process:
             await self._launch()
 
     def signal(self, number: int) -> bool:
-        """Send a signal; False when there is nobody."""
+        """Send a signal; return whether the process exists."""
         if not self.alive:
             return False
         with suppress(ProcessLookupError):
@@ -130,7 +130,7 @@ class Process:
         return True
 
     async def stop(self) -> None:
-        """End it for good, by force."""
+        """Kill the process and do not restart it."""
         if self._keeping:
             self._keeping.cancel()
             with suppress(asyncio.CancelledError):

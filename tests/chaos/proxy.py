@@ -1,4 +1,4 @@
-"""A small TCP proxy that stands before a server and harms what goes through it.
+"""A small TCP proxy in front of a server that disturbs its connections.
 
 One `Link` is one listening port. It can cut connections, each at a random byte or all at once, swallow bytes as a
 half-open connection does, and hold them back. Its own port stays the same whatever happens to the server behind it.
@@ -19,14 +19,14 @@ type Budget = Callable[[], int | None]
 
 
 class Link:
-    """Everything that goes to one server by one port."""
+    """All connections to one server through one port."""
 
     def __init__(self, name: str, target: Callable[[], int], budget: Budget = lambda: None) -> None:
         self.name = name
         self.target = target
         self.budget = budget
         self.port = 0
-        #: Seconds by which every piece is held back.
+        #: Delay of every piece, in seconds.
         self.delay = 0.0
         self.cuts = 0
         self._swallowing = False
@@ -52,7 +52,7 @@ class Link:
                 pair.cut()
 
     async def swallow(self, seconds: float) -> None:
-        """Lose every byte for a while, then reset the connections that lost some: their streams are broken."""
+        """Lose every byte for a while, then reset the connections that lost some, because their streams are broken."""
         self._swallowing = True
         await asyncio.sleep(seconds)
         self._swallowing = False
@@ -60,7 +60,7 @@ class Link:
             pair.cut()
 
     async def hold_back(self, delay: float, seconds: float) -> None:
-        """Be slow for a while."""
+        """Delay every piece for a while."""
         self.delay = delay
         await asyncio.sleep(seconds)
         self.delay = 0.0
@@ -94,7 +94,7 @@ class _Pair:
                     side.transport.abort()
 
     def pass_on(self, origin: _Side, data: bytes) -> None:
-        """Take bytes from one side to the other, unless something is to happen to them."""
+        """Copy bytes from one side to the other, subject to the cuts and delays of the link."""
         if self.link._swallowing:
             self.lost = True
             return
@@ -108,7 +108,7 @@ class _Pair:
             data, self.left = data[: self.left], self.left - len(data)
             other.write(data)
             if self.left <= 0:
-                # Half of the connections end politely, so that their last bytes arrive; the others are reset.
+                # Half of the connections close properly, so that their last bytes arrive; the others are reset.
                 if self.left % 2:
                     self.link.cuts += 1
                     other.close()
@@ -119,7 +119,7 @@ class _Pair:
 
 
 class _Side(asyncio.Protocol):
-    """One of the two ends that the proxy holds of a connection."""
+    """One of the two ends of a connection through the proxy."""
 
     def __init__(self, pair: _Pair, *, to_server: bool = False) -> None:
         self.pair, self.to_server = pair, to_server
@@ -151,7 +151,7 @@ class _Side(asyncio.Protocol):
         self.pair.pass_on(self, data)
 
     def write(self, data: bytes) -> None:
-        """Send bytes to this end, in order, later if the link is slow."""
+        """Send bytes to this end in order, with the delay of the link."""
         if self.transport is None or self.transport.is_closing():
             return
         loop = asyncio.get_running_loop()
@@ -172,7 +172,7 @@ class _Side(asyncio.Protocol):
             self.transport.close()
 
     def close(self) -> None:
-        """End this side once everything held back is sent."""
+        """Close this side when all delayed bytes are sent."""
         self._ending = True
         if not self._held and self.transport:
             self.transport.close()
@@ -192,5 +192,5 @@ class _Side(asyncio.Protocol):
 
 
 def often(dice: random.Random, least: int, most: int) -> Budget:
-    """Return a budget that cuts every connection: after few bytes as often as after ten times as many."""
+    """Return a budget that cuts every connection, after few bytes as often as after ten times as many."""
     return lambda: int(least * (most / least) ** dice.random())

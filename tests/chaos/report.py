@@ -1,4 +1,4 @@
-"""The table that a run ends with: what was there, what was wanted, and the verdict."""
+"""The table at the end of a run: results, goals and the verdict."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.chaos.violations import KINDS
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Where `holds` is False a promise is broken, None where it only informs."""
+    """A line of the table. `holds` is False for a broken promise, and None for information."""
 
     name: str
     value: str
     goal: str = ""
     holds: bool | None = None
-    #: A missed goal of time or volume is said, but does not make the run a failure.
+    #: A missed goal of time or volume is reported, but does not fail the run.
     promise: bool = False
 
 
@@ -65,7 +65,7 @@ def rows(outcome: Outcome, *, volumes: bool = True) -> list[Row]:
 
 
 def times(name: str, samples: list[Sample], share: float, goal: float) -> list[Row]:
-    """Return a line for faults that came alone, which the goal is for, and one for all of them."""
+    """Return a line for single faults, to which the goal applies, and one for all faults."""
     alone = [sample for sample in samples if sample.alone]
     found = percentile(alone, share)
     wanted = f"p{share * 100:.0f} <= {goal} s"

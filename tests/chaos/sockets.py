@@ -1,4 +1,4 @@
-"""What each connection of a client was told, judged by the numbers and against the log. Pure."""
+"""Checks what each connection of a client received, by the numbers and against the log. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from tests.chaos.history import Record
 from tests.chaos.violations import Violation
 
-#: Clients that follow every event, and can come back to where they were.
+#: Clients that follow every event and can resume.
 RESUMING = {"v2", "sse"}
 
 
 class Log:
-    """A session's events as they are stored, some of them folded into one with a range of numbers."""
+    """A session's stored events, some of them compacted into one with a range of numbers."""
 
     def __init__(self, session: str, events: Sequence[Record]) -> None:
         self.session, self.events = session, events
         self._numbers = [event["number"] for event in events]
 
     def covering(self, number: int) -> Record | None:
-        """Return the event that this number belongs to."""
+        """Return the event with this number in its range."""
         at = bisect.bisect_left(self._numbers, number)
         found = self.events[at] if at < len(self.events) else None
         return found if found and first_of(found) <= number else None
@@ -42,12 +42,12 @@ def _facts(event: Record) -> tuple[object, ...]:
 
 
 def first_of(event: Record) -> int:
-    """Return the first number that an event stands for; only a folded one has more than one."""
+    """Return the first number of an event; only a compacted one has several."""
     return int(event.get("first") or event["number"])
 
 
 def received(records: Sequence[Record], logs: dict[str, Log]) -> Iterator[Violation]:
-    """Judge what each socket was told, by its numbers and against the log."""
+    """Check what each socket received, by the numbers and against the log."""
     sockets: dict[str, Socket] = {}
     for record in records:
         if record["what"] == "opened":
@@ -92,7 +92,7 @@ class Socket:
             if (first_of(event), event["number"]) == (first_of(stored), stored["number"]):
                 same = text == whole
             else:
-                # What came in pieces is one event now. Where this socket saw all of them, they must make up the whole.
+                # The log now has one event for these pieces. If this socket saw all of them, they must add up to it.
                 began = first_of(event) == first_of(stored)
                 self._pieces = text if began or self._folding != stored["number"] else self._pieces + text
                 self._folding = stored["number"]

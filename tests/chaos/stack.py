@@ -1,11 +1,11 @@
-"""The whole service on this machine, made to be harmed: every process can be killed, frozen and started again.
+"""The whole service on this machine, for fault injection: every process can be killed, frozen and restarted.
 
     clients ── link ── web-1, web-2 ─┬─ link ── PostgreSQL        beat
                                      ├─ link ── Redis
                worker-1 … worker-3 ──┴─ link ── a model's provider
 
-Whatever is killed comes back by itself within a second, as it would under a service manager. The deaths are in the
-history, with the turns that were running.
+A killed process restarts within a second, as it would under a service manager. The history has the deaths, with the
+turns that were running.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from django.contrib.auth.models import User
 call_command("migrate", verbosity=0)
 User.objects.create_user("demo")
 """
-#: Which processes a bug of `tests.chaos.bugs` is planted in, where not only in workers.
+#: Processes in which a bug of `tests.chaos.bugs` is planted, if not only in workers.
 BUG_KINDS = {"ack_before_commit": ("web",), "number_from_the_clock": ("web", "worker")}
 
 
@@ -76,7 +76,7 @@ class Stack:
         ]
         self.launchers: dict[str, Launcher] = {}
         self._provider: asyncio.subprocess.Process | None = None
-        # One thread for ever: a server ends when the thread that started it does.
+        # The thread lives as long as this process, because a server ends with the thread that started it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
 
     def of_kind(self, kind: str) -> list[Process]:
@@ -124,14 +124,14 @@ class Stack:
         }
 
     def planted(self, kind: str) -> dict[str, str]:
-        """Return what plants the bug of the moment into a process of this kind."""
+        """Return the environment that plants the current bug into a process of this kind."""
         return {"CHAOS_BUG": self.bug} if self.bug and kind in BUG_KINDS.get(self.bug, ("worker",)) else {}
 
     async def in_thread[R](self, function: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def open(self) -> None:
-        """Start everything; done when the service says that it is healthy."""
+        """Start everything; return when the service reports that it is healthy."""
         for server in (self.postgres, self.redis):
             await self.in_thread(server.start)
         for link in self.links:
@@ -142,7 +142,7 @@ class Stack:
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Asyncio complains there of sockets that were cut while it wrote to them.
+            # asyncio logs a warning for each socket that was cut while it wrote to it.
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -178,11 +178,11 @@ class Stack:
                 await asyncio.sleep(0.1)
 
     async def database(self) -> psycopg.AsyncConnection[Any]:
-        """Open a connection past the links."""
+        """Open a connection that bypasses the links."""
         return await psycopg.AsyncConnection.connect(self.postgres.url, connect_timeout=5)
 
     async def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Ask the database past the links; waits for as long as it is away."""
+        """Query the database without the links; wait while it is down."""
         while True:
             try:
                 async with await self.database() as connection:
@@ -192,12 +192,12 @@ class Stack:
                 await asyncio.sleep(0.2)
 
     async def running_turns(self, worker: str) -> dict[str, int]:
-        """Return the turns that a worker holds, with its attempts."""
+        """Return the turns that a worker runs, with its attempts."""
         statement = "SELECT id, attempt FROM agent_sessions_turn WHERE status = 'running' AND worker = %s"
         return {str(turn_id): attempt for turn_id, attempt in await self.rows(statement, worker)}
 
     async def metric(self, name: str) -> int:
-        """Return a counter of all processes of this run, dead ones too; 0 when nobody has counted."""
+        """Return a counter of all processes of this run, also of dead ones; 0 if it has no value yet."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             text = (await client.get(f"http://{LOOPBACK}:{self.of_kind('web')[0].port}/metrics")).text
         return int(sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)))
@@ -216,7 +216,7 @@ class Stack:
             await client.flushall()
 
     async def restart(self, server: PostgresServer | RedisServer, number: int, *, away: float) -> None:
-        """End a server with a signal, leave it away for a while, and start it again on its port."""
+        """Stop a server with a signal, leave it down for a while, and restart it on its port."""
         assert server.process
         server.process.send_signal(number)
         await self.in_thread(server.process.wait)
@@ -250,7 +250,7 @@ async def running(
     cuts: Budget = lambda: None,
     fill: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Stack]:
-    """A stack that is up, ended afterwards; `fill` makes the tables and the user "demo" instead of migrations."""
+    """Start a stack; stop it afterwards. `fill` makes the tables and the user "demo" instead of migrations."""
     stack = Stack(folder, history, webs=webs, workers=workers, lease=lease, cuts=cuts, fill=fill)
     try:
         await stack.open()

@@ -1,4 +1,4 @@
-"""A checker that never complains proves nothing: each kind of harm, made by hand in a run that was right."""
+"""A checker that never complains proves nothing: each kind of violation, made by hand in a correct run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION = "session-1"
 
 @dataclass
 class Run:
-    """A run of one turn that asks for one tool, whose first attempt is cut off after two tokens."""
+    """A run of one turn with one tool call, whose first attempt ends after two tokens."""
 
     records: list[Record] = field(default_factory=list)
     dump: Dump = field(default_factory=Dump)
@@ -105,7 +105,7 @@ def run() -> Run:
         {"t": 0.2, "what": "acked", "session": SESSION, "id": "s-1", "turn": "turn-7", "message": "m0"},
     ]
     records += [told("a", event) for event in events]
-    # This one was cut and came back.
+    # This socket was cut and reconnected.
     records += [told("b", event) for event in events[:9]]
     records.append({**opened, "socket": "b2", "kind": "sse", "follower": "f2", "after": 9})
     records += [told("b2", event) for event in events[9:]]
@@ -123,7 +123,7 @@ def run() -> Run:
     return Run(records, dump, tools, [{"turn": 7, "step": step} for step in (0, 0, 1)])
 
 
-def test_a_right_run_has_nothing_wrong(run: Run) -> None:
+def test_a_correct_run_has_no_violations(run: Run) -> None:
     assert run.kinds() == set()
 
 
@@ -203,7 +203,7 @@ def change_the_history(run: Run) -> None:
 
 
 def everywhere(run: Run, number: int, text: str) -> None:
-    """Change a piece of text at all clients and in all tables alike."""
+    """Change a piece of text in all clients and all tables."""
     for event in [*run.dump.events, *run.dump.replays[SESSION], *run.records]:
         if event.get("number") == number:
             event["payload"]["text"] = text
@@ -289,19 +289,19 @@ def test_the_checker_complains(run: Run, harm: Callable[[Run], None]) -> None:
     assert HARM[harm] in run.kinds()
 
 
-def test_there_is_harm_of_every_kind() -> None:
+def test_every_kind_of_violation_is_provoked() -> None:
     assert set(HARM.values()) == set(KINDS)
 
 
 def folded(events: list[Record]) -> list[Record]:
-    """Return the log after the pieces of the last message have been made one."""
+    """Return the log after the pieces of the last message are compacted into one."""
     pieces = [event for event in events if event["payload"].get("message_id") == "m3" and event["kind"] == "text_delta"]
     text = "".join(piece["payload"]["text"] for piece in pieces)
     whole = {**pieces[-1], "first": pieces[0]["number"], "payload": {**pieces[-1]["payload"], "text": text}}
     return [whole if event is pieces[-1] else event for event in events if event not in pieces[:-1]]
 
 
-def test_what_is_folded_afterwards_is_still_what_was_told(run: Run) -> None:
+def test_a_compacted_log_still_matches_what_clients_received(run: Run) -> None:
     run.dump.events = folded(run.dump.events)
     run.dump.replays[SESSION] = copy.deepcopy(run.dump.events)
     run.records.append({**run.records[0], "socket": "late"})
@@ -311,7 +311,7 @@ def test_what_is_folded_afterwards_is_still_what_was_told(run: Run) -> None:
     assert run.kinds() == {"different"}
 
 
-def test_a_folded_event_that_reaches_back_is_a_repetition(run: Run) -> None:
+def test_a_compacted_event_that_reaches_back_is_a_repetition(run: Run) -> None:
     run.dump.events = folded(run.dump.events)
     run.dump.replays[SESSION] = copy.deepcopy(run.dump.events)
     run.records.append({**run.records[0], "socket": "late", "after": 17})
@@ -319,7 +319,7 @@ def test_a_folded_event_that_reaches_back_is_a_repetition(run: Run) -> None:
     assert run.kinds() == {"repeated"}
 
 
-def test_a_cancelled_turn_may_have_said_anything_but_another_text(run: Run) -> None:
+def test_a_cancelled_turn_may_end_early_but_not_with_another_text(run: Run) -> None:
     events = run.dump.events[:9]
     end = {**events[-1], "number": 10, "kind": "turn_cancelled", "payload": {"turn_id": "turn-7"}}
     text = turn_token(7, 0) + turn_token(7, 1)
@@ -335,7 +335,7 @@ def test_a_cancelled_turn_may_have_said_anything_but_another_text(run: Run) -> N
     assert run.kinds() == set()
 
 
-def test_a_time_of_recovery_is_from_the_death_to_the_next_attempt(run: Run) -> None:
+def test_recovery_time_runs_from_the_death_to_the_next_attempt(run: Run) -> None:
     run.records.append({"t": 0.5, "what": "died", "process": "worker-1", "pid": 1, "turns": {"turn-7": 1}})
     (sample,) = measure(run.records).worker
     assert (round(sample.seconds, 3), sample.alone) == (0.2, True)

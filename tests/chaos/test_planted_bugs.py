@@ -1,7 +1,6 @@
-"""Six bugs that break a promise each, planted into the running service: the checker sees every one of them.
+"""Six bugs, planted into the running service, that each break a promise: the checker finds every one.
 
-And each time it has nothing to say when the same harm comes to the service as it is. Leases last two seconds here, so
-that nobody has to wait.
+Under the same faults and without the bug it finds nothing. Leases last two seconds here, to keep the tests short.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ from tests.live.service import restore_template
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
-#: Seconds in which a turn ends after the harm: with a bug few, because all of them are over when one never ends, and
-#: without it many, because the machine may be busy.
+#: Seconds within which a turn ends after the fault: few with a bug, because a turn that never ends uses all of them,
+#: and many without it, because the machine may be busy.
 PATIENCE = {True: 10.0, False: 50.0}
 
 
 class Bench:
-    """A stack with a session of its own for each scenario."""
+    """A stack with a separate session for each scenario."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._turns, self._sessions = itertools.count(1), itertools.count(1)
 
     async def plant(self, bug: str) -> None:
-        """Have the processes with this bug, and only with this."""
+        """Restart the processes with this bug and no other."""
         if bug == self.stack.bug:
             return
         kinds = {kind for name in (bug, self.stack.bug) if name for kind in BUG_KINDS.get(name, ("worker",))}
@@ -97,7 +96,7 @@ async def freeze_and_thaw(stack: Stack, author: Author) -> None:
     await asyncio.wait_for(author.until(lambda: author.starts > 1), PATIENCE[False])
     process.signal(signal.SIGCONT)
     await the_end(stack, author, turn)
-    # What the thawed one may still write comes after the end.
+    # The thawed worker may still write, but after the end.
     await asyncio.sleep(1)
 
 
@@ -106,7 +105,7 @@ async def lose_the_task(stack: Stack, author: Author) -> None:
     for process in stack.of_kind("worker"):
         process.signal(signal.SIGSTOP)
     turn = await author.say("tokens=5 rate=50")
-    # By now Redis has the task, or has handed it to one of the workers; with both it dies.
+    # By now the task is in Redis or with one of the workers; it is lost when both die.
     await asyncio.sleep(1)
     for process in stack.of_kind("worker"):
         process.signal(signal.SIGKILL)
@@ -159,6 +158,6 @@ async def test_the_checker_sees_the_bug(bench: Bench, bug: str) -> None:
 
 
 @pytest.mark.parametrize("bug", SCENARIOS)
-async def test_without_the_bug_there_is_nothing_to_see(bench: Bench, bug: str) -> None:
+async def test_without_the_bug_the_checker_finds_nothing(bench: Bench, bug: str) -> None:
     await bench.plant("")
     assert await bench.judge(SCENARIOS[bug][0]) == []

@@ -1,4 +1,4 @@
-"""Half a minute of `make chaos`: every promise is checked, the figures are too few to mean much."""
+"""Half a minute of `make chaos`: it checks every promise; the times are too few to mean much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a run."""
+"""The kinds of violations of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Violation:
         return f"{self.kind} in {self.session}: {self.text}"
 
 
-#: What is counted, and what the row of the table says.
+#: Each kind, and its text in the table.
 KINDS = {
     "lost": "accepted messages lost",
     "doubled": "accepted messages doubled or changed",

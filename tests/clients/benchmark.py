@@ -1,4 +1,4 @@
-"""The original's benchmark client, and the command-line client that speaks like it: what they read and make of it."""
+"""The original's benchmark client, and a command-line client with the same protocol: what they read and show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.clients.transcript import Client
 
 
 def created_session(data: Any) -> str:
-    """Its runner reads `id`, its connection test `session_id`."""
+    """Parse a new session: the runner reads `id`, the connection test `session_id`."""
     ids = parsed(data, required={"id": text, "session_id": text})
     assert ids["id"] == ids["session_id"]
     return str(ids["id"])
@@ -33,9 +33,9 @@ def session_metrics(data: Any) -> dict[str, Any]:
     return parsed(data, required={"requests": listed(_request), "total_tokens": integer, "total_duration_ms": number})
 
 
-#: Its library takes no larger frame, and drops the socket.
+#: Its library closes the socket at a larger frame.
 MAX_FRAME_BYTES = 2**20
-#: Calls that it makes for one task.
+#: Calls that it makes in one task.
 MAX_CALLS = 100
 
 
@@ -54,7 +54,7 @@ class Reader:
         match frame.get("type"):
             case "assistant_message":
                 if self.finished:
-                    # Another task: it begins to join again.
+                    # A new task starts with no tokens.
                     self.answer, self.finished = "", False
                 self.answer += text(frame.get("token", ""))
                 self.finished = bool(frame.get("is_final", False))

@@ -1,4 +1,4 @@
-"""Casts as the clients' languages make them: a value of another type, or none where one is needed, throws."""
+"""Casts as strict as in the clients' languages: a wrong type or a missing value raises."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ type Fields = dict[str, Parse]
 
 
 def text(value: Any) -> str:
-    assert isinstance(value, str), f"{value!r} is no string"
+    assert isinstance(value, str), f"{value!r} is not a string"
     return value
 
 
 def number(value: Any) -> float:
     # Not isinstance: a boolean would pass.
-    assert type(value) in (int, float), f"{value!r} is no number"
+    assert type(value) in (int, float), f"{value!r} is not a number"
     return float(value)
 
 
 def integer(value: Any) -> int:
-    assert type(value) is int, f"{value!r} is no integer"
+    assert type(value) is int, f"{value!r} is not an integer"
     return value
 
 
 def boolean(value: Any) -> bool:
-    assert isinstance(value, bool), f"{value!r} is no boolean"
+    assert isinstance(value, bool), f"{value!r} is not a boolean"
     return value
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    assert isinstance(value, dict), f"{value!r} is no object"
+    assert isinstance(value, dict), f"{value!r} is not an object"
     return value
 
 
@@ -42,14 +42,14 @@ def moment(value: Any) -> datetime:
 
 def listed(parse: Parse) -> Parse:
     def all_of(value: Any) -> list[Any]:
-        assert isinstance(value, list), f"{value!r} is no list"
+        assert isinstance(value, list), f"{value!r} is not a list"
         return [parse(each) for each in value]
 
     return all_of
 
 
 def all_are(parse: Parse, *names: str) -> Fields:
-    """Return fields of one type."""
+    """Return fields that all have one type."""
     return dict.fromkeys(names, parse)
 
 
@@ -65,6 +65,6 @@ def parsed(data: Any, *, required: Fields, optional: dict[str, Parse] | None = N
 
 
 def token(data: Any) -> dict[str, Any]:
-    """An answer of the token endpoint, as the editor and the benchmark client need it."""
+    """Parse an answer of the token endpoint as the editor and the benchmark client do."""
     required: Fields = {"access_token": text, "refresh_token": text, "token_type": text, "expires_in": integer}
     return parsed(data, required=required, optional={"scope": text, "issued_at": text})

@@ -1,4 +1,4 @@
-"""The original's editor (Flutter): what it casts hard, where a wrong type throws, and what it shows of frames."""
+"""The original's editor (Flutter): the casts in which a wrong type throws, and what it shows of frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.clients.transcript import Client
 
 
 def session(data: Any) -> dict[str, Any]:
-    assert "session" not in data, "nested: the editor reads the session flat"
+    assert "session" not in data, "the editor reads the session flat, not nested"
     return parsed(
         data,
         required={"id": text, "message_count": number},
@@ -104,7 +104,7 @@ class Reader:
         read = parsed(frame, required={"type": text}, optional=optional)
         match read["type"]:
             case "tool_call":
-                assert read["arguments"], "taken for a call without arguments, which it cannot run"
+                assert read["arguments"], "the editor would read a call without arguments, which it cannot run"
                 (self.dialogs if read["requires_approval"] else self.runs).append(text(read["call_id"]))
                 text(read["tool_name"])
             case "agent_switched":
@@ -112,7 +112,7 @@ class Reader:
             case "error":
                 self.errors.append(read["content"] or read["error"] or "Unknown error")
             case _:
-                # Also of a type that it does not know. It reads no `token`.
+                # Also frames of an unknown type. It does not read `token`.
                 self.bubbles.append(read["content"] or "")
         return frame
 

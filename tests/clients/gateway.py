@@ -1,4 +1,4 @@
-"""Answers of the original's gateway, for those who were written against it: every field that it had, of its type."""
+"""Answers of the original's gateway, for clients written against it: every field that it had, with its type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The original's VS Code plugin: what its schemas (zod) let pass, where whatever else throws, and what it shows."""
+"""The original's VS Code plugin: what its schemas (zod) accept, and what it shows. Anything else raises."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ EVENT_TYPES = frozenset(
 
 
 def uuid(value: Any) -> str:
-    assert UUID.fullmatch(text(value)), f"{value!r} is no uuid"
+    assert UUID.fullmatch(text(value)), f"{value!r} is not a UUID"
     return str(value)
 
 
 def one_of(*choices: str) -> Any:
     def chosen(value: Any) -> str:
-        assert value in choices, f"{value!r} is none of {choices}"
+        assert value in choices, f"{value!r} is not one of {choices}"
         return str(value)
 
     return chosen
 
 
 def nullable(parse: Any) -> Any:
-    """`z.nullable`: it may be null, but it has to be there."""
+    """`z.nullable`: the field may be null but not missing."""
     return lambda value: None if value is None else parse(value)
 
 
 def optional(data: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """`z.optional`: it may be missing, but it may not be null."""
+    """`z.optional`: the field may be missing but not null."""
     return {name: parse(data[name]) for name, parse in fields.items() if name in data}
 
 
@@ -154,7 +154,7 @@ def event(line: str) -> dict[str, Any]:
             assert 60 <= payload["timeout_seconds"] <= 3600
         case "tool.execution_signal":
             parsed(payload, required={"tool_id": uuid, "tool_name": text, "tool_params": mapping, "session_id": uuid})
-            assert payload["execution_context"]["user_approved"] is True, "it would be dropped without a word"
+            assert payload["execution_context"]["user_approved"] is True, "the plugin would drop it silently"
         case "tool.result_ack":
             status = one_of("received", "processing", "completed")
             parsed(payload, required={"tool_id": uuid, "status": status, "receipt_status": text})
@@ -162,7 +162,7 @@ def event(line: str) -> dict[str, Any]:
 
 
 def command(params: Any) -> tuple[str, list[str]]:
-    """Check the parameters of execute_command, as its executor does; return the program and its arguments."""
+    """Check the parameters of execute_command as its executor does; return the program and its arguments."""
     given = optional(mapping(params), command=text, args=listed(text), timeout=integer, cwd=text)
     assert given["command"]
     assert 1000 <= given["timeout"] <= 600_000
@@ -170,7 +170,7 @@ def command(params: Any) -> tuple[str, list[str]]:
 
 
 class Reader:
-    """What its webview shows: each message once, by its id, and the calls that it asks its user for or runs."""
+    """What its webview shows: each message once, by id, and the calls that its user approves or that it runs."""
 
     def __init__(self) -> None:
         self.messages: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The original's command-line client (`cli_chat.py`): prints every token that comes and nothing else."""
+"""The original's command-line client (`cli_chat.py`): prints every token and nothing else."""
 
 from __future__ import annotations
 

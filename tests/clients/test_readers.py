@@ -1,4 +1,4 @@
-"""The readers of the original's clients are as strict as the clients: what breaks those breaks these."""
+"""The readers are as strict as the original's clients: input that breaks a client breaks its reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.clients import benchmark, editor, plugin
 from tests.clients.transcript import RECORDED, Client, transcripts
 
-#: The editor's whole message model, in the order in which it is written.
+#: The editor's whole message model, in the order of its fields.
 KEYS = (
     *("type", "content", "role", "is_final", "call_id", "tool_name", "arguments", "requires_approval", "result"),
     *("error", "agent_type", "from_agent", "to_agent", "reason", "metadata"),
@@ -60,7 +60,7 @@ ASKED = {
         ),
     ],
 )
-def test_what_a_client_cannot_read_does_not_pass(client: Client, good: dict[str, Any], bad: dict[str, Any]) -> None:
+def test_input_that_a_client_cannot_parse_fails(client: Client, good: dict[str, Any], bad: dict[str, Any]) -> None:
     client.reader().take(json.dumps(good) + "\n")
     with pytest.raises((AssertionError, KeyError)):
         client.reader().take(json.dumps({**good, **bad}) + "\n")
@@ -74,6 +74,6 @@ def test_every_frame_of_the_editor_is_its_whole_model() -> None:
         assert frame == json.dumps(json.loads(frame), ensure_ascii=False, separators=(",", ":"))
 
 
-def test_every_transcript_is_played_by_some_test() -> None:
+def test_every_transcript_has_a_test() -> None:
     played = {path for name in ("editor", "benchmark", "gateway", "plugin", "terminal") for path in transcripts(name)}
     assert played == set(RECORDED.iterdir())

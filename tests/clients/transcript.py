@@ -1,6 +1,6 @@
-"""Recorded transcripts of the original's clients (tests/clients/recorded), and playing one against a running service.
+"""Plays recorded transcripts of the original's clients (tests/clients/recorded) against a running service.
 
-A transcript is a text, a line for each thing that happens, in the order in which the client does it:
+A transcript is a text with one line for each step, in the client's order:
 
     # a remark
     POST /oauth/token a=b            a request; the rest of the line is its body, to the byte
@@ -11,8 +11,8 @@ A transcript is a text, a line for each thing that happens, in the order in whic
     ~                                nothing comes for a while
     = {"bubbles": ["Hello"]}         what the client shows by now
 
-`$name` is what was found at its first place in an answer or frame, `$_` is anything. Every answer and every frame goes
-through a parser that is as strict as the client's own.
+`$name` is the value at its first place in an answer or frame, `$_` is any value. Every answer and every frame goes
+through a parser as strict as the client's own.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from tests.clients.casts import Parse
 from tests.live.service import Service
 
 RECORDED = Path(__file__).parent / "recorded"
-#: Seconds in which nothing comes where nothing is to come, and in which something comes where it is.
+#: Seconds to wait where no frame may come, and where one must come.
 SILENCE, PATIENCE = 0.5, 30
 REQUEST = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (\S+) ?(.*)")
 ANSWER = re.compile(r"(\d{3}) ?(\w*) ?(.*)")
 
 
 class Reader(Protocol):
-    """What a client makes of what it is told."""
+    """What a client reads of frames, and what it shows."""
 
     def take(self, text: str) -> dict[str, Any] | None:
-        """Parse a frame or a line, as the client does; None: it takes no notice of it."""
+        """Parse a frame or a line as the client does; return None if the client ignores it."""
         ...
 
     def shown(self) -> dict[str, Any]:
@@ -53,14 +53,14 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """A client of the original: what it sends with all that it sends, and how it reads."""
+    """A client of the original: the headers that it sends, and how it reads."""
 
     reader: Callable[[], Reader]
     answers: dict[str, Parse]
-    #: Headers of its requests, of those with a body, and of its handshakes.
+    #: Headers of its requests, of its requests with a body, and of its handshakes.
     headers: dict[str, str]
     body_headers: dict[str, str]
-    #: Largest frame that its library takes, in bytes.
+    #: Largest frame that its library accepts, in bytes.
     max_size: int | None = None
 
 
@@ -72,7 +72,7 @@ def transcripts(client: str) -> list[Path]:
 
 
 async def play(path: Path, client: Client, service: Service, **names: str) -> None:
-    """Do what a transcript says; `names` are known before."""
+    """Play a transcript; `names` are the initial values."""
     async with AsyncExitStack() as stack:
         player = _Player(client, service, names, stack)
         for number, line in _lines(path):
@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 class _Player:
     def __init__(self, client: Client, service: Service, names: dict[str, str], stack: AsyncExitStack) -> None:
         self.client, self.service, self.names, self.stack = client, service, names, stack
-        # The clients follow no redirects.
+        # The clients do not follow redirects.
         self.http = httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=PATIENCE)
         stack.push_async_callback(self.http.aclose)
         self.reader = client.reader()
@@ -121,7 +121,7 @@ class _Player:
                 await self._request(*map(self._filled, found.groups()))
             case _:
                 found = ANSWER.fullmatch(line)
-                assert found, "no line of a transcript"
+                assert found, "not a line of a transcript"
                 self._answer(*found.groups())
 
     def _filled(self, text: str) -> str:
@@ -136,7 +136,7 @@ class _Player:
         self.response = await self.http.request(method, path, content=body.encode() or None, headers=headers)
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers for which everything is known: before it has signed in a client has no token."""
+        """Return the headers whose names all have values: before sign-in a client does not have a token."""
         return {
             name: Template(value).safe_substitute(self.names) for name, value in headers.items() if self._has(value)
         }
@@ -177,7 +177,7 @@ class _Player:
         self.following = self.incoming = self.pending = self.send = None
 
     async def _next(self) -> dict[str, Any]:
-        """Return the next frame that the client takes notice of."""
+        """Return the next frame that the client does not ignore."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 frame = self.reader.take(await self._received())
@@ -195,14 +195,14 @@ class _Player:
 
     async def _received(self) -> str:
         assert self.incoming is not None
-        # Kept when the wait is given up: what is half read then must not be lost.
+        # Keep the task after a timeout, because a half-read frame must not be lost.
         self.pending = self.pending or asyncio.ensure_future(anext(self.incoming))
         text = await asyncio.shield(self.pending)
         self.pending = None
         return text
 
     def _expect(self, expected: Any, found: Any) -> None:
-        """Compare what is expected with what there is, and learn the names that stand for what is not known yet."""
+        """Compare the expected value with the actual one, and learn the values of new names."""
         match expected:
             case str() if expected.startswith("$"):
                 name = expected[1:]

@@ -1,6 +1,6 @@
-"""A client that really runs the tools, in a folder of its own, with the results that the original's editor sends.
+"""A client that really runs the tools, in its own folder, with the results that the original's editor sends.
 
-It trusts the server no more than an editor should: nothing outside the folder, no shell unless it was asked for.
+It trusts the server only as far as an editor should: nothing outside the folder, and a shell only on request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK = re.compile(r"<<<<<<< SEARCH\n(.*?)\n?=======\n(.*?)\n?>>>>>>> REPLACE", 
 
 
 class ToolFailed(Exception):
-    """The tool could not do it; the text is for the model."""
+    """The tool failed; the text is for the model."""
 
 
 class Workspace:
@@ -28,7 +28,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        #: What was run, in order: the call's id and the tool.
+        #: The calls that ran, in order: id and tool.
         self.ran: list[tuple[str, str]] = []
         self.tools: dict[str, Callable[..., Result]] = {
             "read_file": self._read_file,
@@ -48,7 +48,7 @@ class Workspace:
         """Run a call and return the `tool_result` frame for it."""
         self.ran.append((call_id, tool))
         answer: dict[str, Any] = {"type": "tool_result", "call_id": call_id}
-        # `from` is a word of Python's own.
+        # `from` is a keyword of Python.
         names = {"from_" if name == "from" else name: value for name, value in arguments.items()}
         try:
             return answer | {"result": self.tools[tool](**names)}

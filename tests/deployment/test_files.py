@@ -56,7 +56,7 @@ def of(name: str) -> list[str]:
 
 
 def locked(lock: str) -> dict[str, list[tuple[Requirement, int]]]:
-    """Return the packages of a lock, each with its requirements, one for a platform, and their numbers of hashes."""
+    """Return the packages of a lock, each with its requirements (one for each platform) and their counts of hashes."""
     text = read(f"requirements/{lock}")
     found: dict[str, list[tuple[Requirement, int]]] = {}
     for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n?", "", text)).splitlines():
@@ -77,7 +77,7 @@ def versions(lock: str, package: str) -> list[Version]:
     ("schema", "path"),
     [("vendor.compose-spec", "docker-compose.yml"), *(("vendor.github-workflows", path) for path in WORKFLOWS)],
 )
-def test_the_file_fits_its_schema(schema: str, path: str) -> None:
+def test_the_file_matches_its_schema(schema: str, path: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,7 +129,7 @@ def python_of(command: list[str]) -> str:
     return command[2]
 
 
-def test_questions_of_health_checks_are_python() -> None:
+def test_health_checks_are_valid_python() -> None:
     questions = [json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])]
     tests = [service.get("healthcheck", {}).get("test", []) for service in OURS.values()]
     questions += [test[1:] for test in tests if test]
@@ -149,20 +149,20 @@ def test_compose_starts_every_process() -> None:
 def test_every_service_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     if check.get("disable"):
-        # A service that does one thing and ends; the others wait for its end.
+        # A service that does one job and exits; the others wait for its exit.
         assert SERVICES[name]["restart"] == "no"
         waiting = [it for it in OURS.values() if name in it["depends_on"]]
         assert waiting
         assert {it["depends_on"][name]["condition"] for it in waiting} == {"service_completed_successfully"}
         return
     assert {"interval", "timeout", "retries", "start_period"} <= check.keys()
-    # The web process has the image's own.
+    # The web process uses the image's health check.
     assert ("test" in check) == (name != "web")
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_services_can_do_no_more_than_they_must(name: str) -> None:
+def test_our_services_run_with_least_privilege(name: str) -> None:
     service = OURS[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -209,7 +209,7 @@ def test_only_workers_get_the_providers_keys() -> None:
     assert {name for name in secrets if given.get(name) != ""} == {"CODELAB_SECRET_KEY"}
 
 
-def test_the_worker_is_asked_for_by_the_table_it_writes() -> None:
+def test_the_workers_health_check_reads_the_table_that_it_writes() -> None:
     question = python_of(OURS["worker"]["healthcheck"]["test"][1:])
     assert f"FROM {Worker._meta.db_table}" in question
     assert f"interval '{Worker.HEARTBEAT_TIMEOUT.total_seconds():.0f} seconds'" in question
@@ -248,7 +248,7 @@ def test_the_workflow_is_bounded_and_may_only_read() -> None:
             assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
 
 
-def test_the_workflow_runs_what_make_has() -> None:
+def test_the_workflow_runs_targets_of_make() -> None:
     run = [shlex.split(step["run"]) for step in steps() if step.get("run", "").startswith("make ")]
     assert {words[1] for words in run} == {"check", "coverage", "test"} <= targets()
     tests = CI["jobs"]["tests"]
@@ -261,7 +261,7 @@ def test_the_workflow_runs_what_make_has() -> None:
 # ---------------------------------------------------------------- tools of developers
 
 
-def test_the_debugger_starts_what_there_is() -> None:
+def test_the_debugger_starts_programs_that_exist() -> None:
     launch = load(".vscode/launch.json")
     by_name = {configuration["name"]: configuration for configuration in launch["configurations"]}
     started = {it["args"][0] for it in by_name.values() if it.get("module") == "codelab"}
@@ -285,7 +285,7 @@ def test_pre_commit_runs_the_ruff_that_is_locked() -> None:
     assert [Version(repos["ruff-pre-commit"]["rev"])] == versions("dev.txt", "ruff")
 
 
-def test_pre_commit_runs_what_make_has() -> None:
+def test_pre_commit_runs_targets_of_make() -> None:
     local = next(repo for repo in load(".pre-commit-config.yaml")["repos"] if repo["repo"] == "local")
     run = [hook["entry"].split() for hook in local["hooks"]]
     assert {words[0] for words in run} == {"make"}
@@ -331,7 +331,7 @@ def test_the_locks_agree() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_nothing_poisoned_is_locked(lock: str) -> None:
+def test_no_compromised_release_is_locked(lock: str) -> None:
     assert not {"openai-agents", "llm"} & locked(lock).keys()
     assert not {Version("1.82.7"), Version("1.82.8"), Version("1.107.0")} & set(versions(lock, "litellm"))
 
@@ -341,14 +341,14 @@ def test_nothing_poisoned_is_locked(lock: str) -> None:
     ("package", "floor"),
     [("daphne", "4.2.2"), ("django", "6.0.5"), ("flower", "2"), ("celery", "5.2.2"), ("litellm", "1.109.0")],
 )
-def test_nothing_with_a_known_hole_is_locked(lock: str, package: str, floor: str) -> None:
+def test_no_release_with_a_known_vulnerability_is_locked(lock: str, package: str, floor: str) -> None:
     found = versions(lock, package)
     assert found
     assert min(found) >= Version(floor)
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_token_library_has_no_known_hole(lock: str) -> None:
+def test_the_token_library_has_no_known_vulnerability(lock: str) -> None:
     assert all(version >= Version("2.13.0") for version in versions(lock, "pyjwt"))
 
 
@@ -369,7 +369,7 @@ def test_every_dependency_is_explained(name: str) -> None:
             assert Requirement(line).name in explained
 
 
-def test_links_of_the_operators_pages_lead_somewhere() -> None:
+def test_links_of_the_operators_pages_resolve() -> None:
     for name in ("deployment", "dependencies", "troubleshooting"):
         text = read(f"docs/{name}.md")
         for file, anchor in re.findall(r"\]\((\w+\.md)(?:#([\w-]+))?\)", text):

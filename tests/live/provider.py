@@ -1,12 +1,12 @@
-"""A model provider for tests: a real HTTP server that speaks OpenAI's wire format, in good ways and in bad ones.
+"""A model provider for tests: a real HTTP server that speaks OpenAI's wire format, correctly or not.
 
 Token i of a request is a pure function of the request's last message and i, so that every test knows the right answer.
 The message says how to behave, for example `tokens=200 rate=50` or `status=429`; with `stamp` a token is instead its
 number and the time it was made at.
 
-`turn=17 tokens=80 tools=2` is for runs in which much goes wrong: token i is then a pure function of the turn's number
+`turn=17 tokens=80 tools=2` is for runs with many faults: token i is then a pure function of the turn's number
 and i. The model asks for a tool twice, each time after 80 tokens, and counts on in the next step. As a process of its
-own (`python -m tests.live.provider LOG`) it prints its port, writes down each request, and ends with its input.
+own (`python -m tests.live.provider LOG`) it prints its port, logs each request, and ends with its input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def turn_token(turn: int, i: int) -> str:
 
 
 def step_of(messages: list[dict[str, Any]]) -> int:
-    """How often the model has asked for tools since the user last spoke."""
+    """Return how often the model has asked for tools since the last user message."""
     steps = 0
     for message in messages:
         if message["role"] == "user":
@@ -44,12 +44,12 @@ def step_of(messages: list[dict[str, Any]]) -> int:
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:
-    """Return the text of a message, which may have images beside it."""
+    """Return the text of a message, without its images."""
     return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 
 class Provider:
-    """Runs in a thread of its own; `requests` holds the bodies it was sent, `first_byte_at` when it answered each."""
+    """Runs in its own thread. `requests` holds the bodies it received, `first_byte_at` the time of each first token."""
 
     def __init__(self, log: Path | None = None) -> None:
         self._log = log.open("a", buffering=1) if log else None
@@ -85,7 +85,7 @@ class Provider:
         self._ready.set()
         await self._done.wait()
         server.close()
-        # Clients of this process keep their connections for the next request; there will be none.
+        # Clients of this process keep their connections open for a next request, which never comes.
         for writer in self._open:
             writer.transport.abort()
         await asyncio.sleep(0)
@@ -118,7 +118,7 @@ class Provider:
             writer.close()
 
     def _embeddings(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
-        """Answer with vectors of three numbers, of which the second tells the place; the last one comes first."""
+        """Answer with vectors of three numbers, the last one first. The second number is the index of the input."""
         vectors = [{"index": i, "embedding": [0.5, float(i), 0.25]} for i in range(len(asked["input"]))]
         usage = {"prompt_tokens": 9, "total_tokens": 9}
         body = json.dumps({"object": "list", "data": vectors[::-1], "usage": usage}).encode()
@@ -126,7 +126,7 @@ class Provider:
         writer.write(head.encode() + body)
 
     async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
-        """Answer one request as it wishes; False when the connection is to be dropped afterwards."""
+        """Answer one request as it wishes; return False if the connection must be closed afterwards."""
         if "status" in wish:
             body = json.dumps(ERROR).encode()
             again = f"Retry-After: {wish['retry_after']}\r\n" if "retry_after" in wish else ""
@@ -187,7 +187,7 @@ class Provider:
             self._event(writer, {"delta": {"tool_calls": [{"index": 0, "type": "function", **call}]}})
 
     async def _keep_alive(self, writer: asyncio.StreamWriter, seconds: float) -> bool:
-        """Send nothing but comments, as proxies do; ends early when the client goes away."""
+        """Send only comments, as proxies do; stop early when the client disconnects."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._chunk(writer, b": keep-alive\n\n")

@@ -1,4 +1,4 @@
-"""The service as a user has it: real processes on real ports, with a database of its own."""
+"""The service as users run it: real processes on real ports, with its own database."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PROJECT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "the admin's long password"
 DEMO_PASSWORD = "the demo user's long password"
 
-#: Templates of databases. The first has all tables, the second has three users besides.
+#: Template databases. The first has all tables, the second also has three users.
 TABLES, USERS = "tables_template", "service_template"
 
-#: For whoever may pause in a transaction for longer than the service's own processes: migrations and tests, on a busy
+#: For migrations and tests, which may pause in a transaction for longer than the service's processes on a busy
 #: machine. PostgreSQL takes the last of several values.
 LONG_PAUSES = " -c idle_in_transaction_session_timeout=60000"
 
@@ -59,7 +59,7 @@ type Frame = dict[str, Any]
 
 
 def template(name: str = USERS) -> str:
-    """Make the templates once for each test run, on its server; return the URL of the one with this name.
+    """Make the templates once in each test run, on its server; return the URL of the one with this name.
 
     Migrations and passwords take longer than the rest of a service's start.
     """
@@ -69,7 +69,7 @@ def template(name: str = USERS) -> str:
         if not made.exists():
             with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
                 for each in (TABLES, USERS):
-                    # An external server may keep those of an earlier run, with other migrations.
+                    # An external server may keep the templates of an earlier run, with other migrations.
                     connection.execute(f"DROP DATABASE IF EXISTS {each} (FORCE)")
                 connection.execute(f"CREATE DATABASE {TABLES}")
             command = [sys.executable, "manage.py", "shell", "-v0", "-c", SET_UP]
@@ -80,7 +80,7 @@ def template(name: str = USERS) -> str:
 
 
 def copy_template(name: str, *, postgres: str) -> str:
-    """Make a database like the template on a server, which may be another one, and return its URL."""
+    """Copy the template to a database on this or another server; return its URL."""
     source, target = template(), f"{postgres.rpartition('/')[0]}/{name}"
     is_here = source.rpartition("/")[0] == target.rpartition("/")[0]
     with psycopg.connect(postgres, autocommit=True) as connection:
@@ -92,14 +92,14 @@ def copy_template(name: str, *, postgres: str) -> str:
 
 
 def restore_template(target: str) -> None:
-    """Fill an empty database of another server with what is in the template."""
+    """Fill an empty database on another server with the contents of the template."""
     dumped = subprocess.run([PostgresServer._binary("pg_dump"), "-Fc", template()], stdout=subprocess.PIPE, check=True)
     restore = (PostgresServer._binary("pg_restore"), "--exit-on-error", "--dbname", target)
     subprocess.run(restore, input=dumped.stdout, check=True)
 
 
 class Socket:
-    """A WebSocket client that remembers what it was told."""
+    """A WebSocket client that remembers what it received."""
 
     def __init__(self, connection: websockets.ClientConnection) -> None:
         self.connection = connection
@@ -120,7 +120,7 @@ class Socket:
             return str(await self.connection.recv())
 
     async def until_final(self, timeout: float = 60) -> list[Frame]:
-        """Return the frames up to and with the one that ends the turn, or refuses it."""
+        """Return the frames up to and including the one that ends or refuses the turn."""
         frames: list[Frame] = []
         while not frames or not (frames[-1].get("is_final") or frames[-1]["type"] == "error"):
             frames.append(await self.receive(timeout))
@@ -210,14 +210,14 @@ class Service:
             yield Socket(connection)
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Ask the service's database, past the service."""
+        """Query the service's database directly."""
         with psycopg.connect(self.database_url) as connection:
             return connection.execute(statement.encode(), parameters).fetchall()
 
 
 @contextmanager
 def running(folder: Path, *, postgres: str, redis: str, **environment: str) -> Iterator[Service]:
-    """A service with all its processes up, ended afterwards."""
+    """Start a service with all its processes; stop it afterwards."""
     assert urlsplit(postgres).hostname == "127.0.0.1"
     with ExitStack() as lent:
         if redis == os.environ["REDIS_URL"]:

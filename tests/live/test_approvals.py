@@ -1,4 +1,4 @@
-"""Tools that a person must allow first, as the different clients answer them; and agents that are chosen by hand."""
+"""Tools that need approval, as each kind of client answers; and agents that a user chooses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def until(client: Socket, kind: str) -> Frame:
             return frame
 
 
-async def test_a_client_of_events_decides_and_then_runs_the_tool(service: Service) -> None:
+async def test_a_v2_client_approves_a_call_and_runs_it(service: Service) -> None:
     async with events_of(service, "ap-v2") as (client, _):
         await client.say(WRITE)
         asked = (await until(client, "tool_call_requested"))["payload"]
@@ -47,7 +47,7 @@ async def test_a_client_of_events_decides_and_then_runs_the_tool(service: Servic
         ({"type": "hitl_response", "action": "reject", "edited_arguments": None, "feedback": "Not now."}, "Not now."),
     ],
 )
-async def test_an_editor_that_asks_its_user_itself(service: Service, answer: Frame, told: str) -> None:
+async def test_an_editor_may_ask_its_user_itself(service: Service, answer: Frame, told: str) -> None:
     key = f"ap-ide-{told[:8].strip()}".replace(" ", "")
     async with service.connect(f"/api/v1/ws/{key}") as client:
         await client.say(WRITE)
@@ -80,7 +80,7 @@ async def test_an_old_client_that_approves_by_a_frame_gets_the_call_again_to_run
 @pytest.mark.parametrize(
     "call", ['write_file {"path": "../x", "content": ""}', "launch_rocket {}", 'write_file {"path": 1}', "write_file {"]
 )
-async def test_what_nobody_may_run_never_comes_to_a_client(service: Service, call: str) -> None:
+async def test_a_forbidden_call_never_reaches_a_client(service: Service, call: str) -> None:
     async with service.connect(f"/ws/ap-refused-{len(call)}") as client:
         await client.say(f"/call {call}\n/say Never mind.")
         frames = await client.until_final()
@@ -88,7 +88,7 @@ async def test_what_nobody_may_run_never_comes_to_a_client(service: Service, cal
     assert frames[-1]["content"] == "Never mind."
 
 
-async def test_another_agent_is_chosen_by_hand(service: Service) -> None:
+async def test_a_client_chooses_another_agent(service: Service) -> None:
     async with service.connect("/api/v1/ws/ap-agent") as client:
         await client.send({"type": "switch_agent", "agent_type": "architect", "content": "Switched", "reason": None})
         frame = await client.receive()
@@ -97,4 +97,4 @@ async def test_another_agent_is_chosen_by_hand(service: Service) -> None:
         await client.send({"type": "switch_agent", "agent_type": "wizard", "content": ""})
         assert (await client.receive())["error_code"] == "unknown_agent"
         await client.say('/call write_file {"path": "a.py", "content": ""}\n/say As I thought.')
-        assert (await client.until_final())[-1]["content"] == "As I thought.", "it may only change *.md"
+        assert (await client.until_final())[-1]["content"] == "As I thought.", "the architect may change only *.md"

@@ -1,4 +1,4 @@
-"""What bad input gets over the real socket: an answer with a code, and a socket that lives on."""
+"""Bad input over a real socket gets an answer with a code, and the socket stays open."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_frame_beyond_the_servers_own_limit_ends_the_socket_with_1009(se
 
 
 @pytest.mark.parametrize("key", ["k" * 129, "%00", "a%00b"])
-async def test_an_impossible_session_name_is_said_and_the_socket_closed(service: Service, key: str) -> None:
+async def test_an_invalid_session_name_is_reported_and_closes_the_socket(service: Service, key: str) -> None:
     async with service.connect(f"/ws/{key}") as client:
         assert (await client.receive())["error_code"] == "invalid_session_key"
         with pytest.raises(websockets.ConnectionClosed) as closed:
@@ -77,7 +77,7 @@ async def test_a_page_of_a_foreign_origin_is_refused(service: Service) -> None:
         await assert_alive(client)
 
 
-async def test_a_foreign_name_for_this_address_is_no_origin_of_its_own(service: Service) -> None:
+async def test_a_foreign_host_name_is_not_an_allowed_origin(service: Service) -> None:
     host = f"evil.example:{service.port}"
     headers = {"Host": host}
     async with service.connect("/ws/rebound", origin=f"http://{host}", additional_headers=headers) as client:
@@ -116,7 +116,7 @@ def test_a_bad_body_is_a_4xx_with_a_code(service: Service, body: object, status:
     assert (got, json.loads(text)["error_code"]) == (status, code)
 
 
-def test_a_broken_header_or_parameter_is_no_fault_of_the_server(service: Service) -> None:
+def test_a_broken_header_or_parameter_is_not_a_server_error(service: Service) -> None:
     body = {"session_id": "x", "message": "x"}
     for origin in ("http://[", "://", "x", "http://[::1"):
         assert service.post("/api/v1/message", body, Origin=origin)[0] == 403
@@ -126,9 +126,9 @@ def test_a_broken_header_or_parameter_is_no_fault_of_the_server(service: Service
         assert "`limit`" in text or "`after`" in text
 
 
-# Names of its own: the service, and so each session of it, is shared by all tests.
+# Each case has its own names, because all tests share the service and its sessions.
 @pytest.mark.parametrize("key", ["rest/b", "rest/b/history", "%D0%BA/rest", "events", "rest b"])
-def test_a_session_of_any_name_can_be_asked_for(service: Service, key: str) -> None:
+def test_a_session_with_any_name_can_be_read(service: Service, key: str) -> None:
     name = urllib.parse.unquote(key)
     assert service.post("/api/v1/message", {"session_id": name, "message": "/say x", "wait": True})[0] == 200
     path = f"/api/v1/sessions/{urllib.parse.quote(name)}"

@@ -1,4 +1,4 @@
-"""Bodies that are larger than anything takes: refused before they are read, and nobody else pays for them."""
+"""Bodies beyond every limit: the service refuses them before it reads them, and other clients do not notice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.live.test_slow_readers import memory_of
 pytestmark = pytest.mark.live
 
 PIECE = b"x" * 65536
-#: MB by which the web process may grow: what it goes up and down by itself, and a body that it may take.
+#: MB by which the web process may grow: its own fluctuation, and one body of permitted size.
 ROOM = 64
 
 
@@ -36,7 +36,7 @@ def asking(service: Service, path: str, *headers: str) -> Iterator[socket.socket
 
 
 def answer_of(connection: socket.socket) -> tuple[int, str]:
-    """Read an answer; whether it is also the last one is for the caller to see."""
+    """Read one answer. The caller checks whether the connection ends after it."""
     response = HTTPResponse(connection)
     response.begin()
     body = response.read().decode()
@@ -45,7 +45,7 @@ def answer_of(connection: socket.socket) -> tuple[int, str]:
 
 
 def everything_of(connection: socket.socket) -> bytes:
-    """Read until the server closes, in whatever way."""
+    """Read until the server closes or resets the connection."""
     found = b""
     with suppress(ConnectionError):
         while data := connection.recv(65536):
@@ -58,7 +58,7 @@ def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_sent(service: Ser
         assert answer_of(connection) == (413, "body_too_large")
 
 
-def test_a_client_that_asks_first_is_not_told_to_go_on(service: Service) -> None:
+def test_an_oversized_body_with_expect_continue_is_refused_before_it_is_sent(service: Service) -> None:
     head = [f"Content-Length: {MAX_BODY_BYTES + 1}", "Expect: 100-continue"]
     with asking(service, "/nowhere", *head) as connection:
         assert everything_of(connection).startswith(b"HTTP/1.1 413 ")
@@ -67,19 +67,19 @@ def test_a_client_that_asks_first_is_not_told_to_go_on(service: Service) -> None
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
 
 
-def test_a_body_without_end_is_cut_and_others_are_served_meanwhile(service: Service) -> None:
+def test_an_endless_body_is_cut_off_while_others_are_served(service: Service) -> None:
     before, memory, sent = memory_of(service), [0.0], 0
     with asking(service, "/api/v1/message", "Transfer-Encoding: chunked") as connection:
         while not select.select([connection], [], [], 0)[0]:
             connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
             sent += len(PIECE)
-            # What was sent before the answer could be read is on top: buffers of the kernel, on both sides.
+            # The kernel's buffers on both sides take more, before the client can read the answer.
             assert sent < 4 * MAX_BODY_BYTES
             if sent % 2**22 == 0:
                 assert service.get("/live")[0] == 200
                 memory.append(memory_of(service))
         assert answer_of(connection) == (413, "body_too_large")
-        # It goes on all the same.
+        # The client keeps sending.
         with suppress(ConnectionError):
             for _ in range(1024):
                 connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
@@ -89,7 +89,7 @@ def test_a_body_without_end_is_cut_and_others_are_served_meanwhile(service: Serv
 
 
 @pytest.mark.parametrize("head", [f"Content-Length: {MAX_BODY_BYTES + 1}", "Transfer-Encoding: chunked"])
-def test_what_follows_a_refused_body_is_no_request(service: Service, head: str) -> None:
+def test_bytes_after_a_refused_body_are_not_a_request(service: Service, head: str) -> None:
     follower = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     body = follower + b"x" * (MAX_BODY_BYTES + 1 - len(follower))
     if head.startswith("Transfer"):
@@ -113,7 +113,7 @@ def test_a_client_that_sends_all_before_it_reads_sees_the_answer(service: Servic
 
 
 def padded(size: int) -> bytes:
-    """Return a request for a model that is not there, of so many bytes."""
+    """Return a request of this many bytes for a model that does not exist."""
     head = b'{"model": "none", "messages": [{"role": "user", "content": "x"}], "padding": "'
     return head + b"x" * (size - len(head) - 2) + b'"}'
 
@@ -126,7 +126,7 @@ def padded(size: int) -> bytes:
         (MAX_BODY_BYTES + 1, 413, "body_too_large"),
     ],
 )
-def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
+def test_the_openai_api_takes_16_mib_and_refuses_more_with_its_own_error(
     service: Service, size: int, status: int, code: str
 ) -> None:
     headers = {"Authorization": f"Bearer {key_of(service, 'llm')}", "Content-Type": "application/json"}
@@ -135,8 +135,8 @@ def test_the_door_takes_16_mib_and_says_so_in_its_own_words(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_nobody_takes_a_form_apart_before_it_is_known_who_sends_it(service: Service) -> None:
-    # Millions of fields: hundreds of MB, and seconds in which nobody else is served.
+def test_a_form_is_not_parsed_before_its_sender_is_authenticated(service: Service) -> None:
+    # Parsing millions of fields takes hundreds of MB and blocks other clients for seconds.
     form = b"".join(b"%x&" % i for i in range(MAX_OPENAI_BODY_BYTES // 8))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 

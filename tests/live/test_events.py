@@ -93,7 +93,7 @@ async def test_a_snapshot_in_the_middle_of_an_answer_has_its_beginning(service: 
 
 
 @pytest.mark.parametrize("after", [10**9, 2**62])
-async def test_a_number_from_another_life_gets_a_snapshot(service: Service, after: int) -> None:
+async def test_a_number_beyond_the_log_gets_a_snapshot(service: Service, after: int) -> None:
     async with events_of(service, "v2-ahead", after) as (_, welcome):
         assert (welcome["mode"], welcome["after"]) == ("snapshot", 0)
 
@@ -111,7 +111,7 @@ async def test_before_hello_only_hello_is_understood(service: Service) -> None:
         assert (await old.receive())["error_code"] == "unknown_type"
 
 
-async def test_what_waits_for_a_tool_is_in_the_snapshot(service: Service) -> None:
+async def test_open_tool_calls_are_in_the_snapshot(service: Service) -> None:
     async with events_of(service, "v2-tool") as (client, _):
         await client.say('/call write_file {"path": "a", "content": "x"}\n/say Done.')
         while (await client.receive()).get("kind") != "turn_waiting":
@@ -122,7 +122,7 @@ async def test_what_waits_for_a_tool_is_in_the_snapshot(service: Service) -> Non
         await client.send({"type": "tool_result", "call_id": call["call_id"], "result": {"success": True}})
         events = await until_end(client)
     kinds: list[Any] = [event["kind"] for event in events]
-    # A client that asked its user itself: its result is the answer.
+    # The client asked its user itself, so its result counts as the approval.
     assert kinds[:2] == ["approval_decided", "tool_call_finished"]
     assert text_of(events) == "Done."
 
@@ -152,7 +152,7 @@ async def test_events_over_http_are_those_of_the_socket(service: Service) -> Non
     assert status == 404
 
 
-async def test_server_sent_events_go_on_where_the_last_one_was(service: Service) -> None:
+async def test_server_sent_events_resume_after_the_last_one(service: Service) -> None:
     body = {"session_id": "v2-sse", "message": "/tokens 60 40"}
     await asyncio.to_thread(service.post, "/api/v1/message", body)
     numbers: list[int] = []
@@ -182,7 +182,7 @@ async def test_server_sent_events_go_on_where_the_last_one_was(service: Service)
     assert "".join(texts) == "".join(f"t{i} " for i in range(60))
 
 
-async def test_thoughts_stream_apart_from_the_answer(service: Service) -> None:
+async def test_reasoning_streams_apart_from_the_answer(service: Service) -> None:
     async with events_of(service, "v2-thoughts") as (client, _):
         await client.say("/think Let me see. It is simple.\n/say The answer is 42.")
         events = await until_end(client)
@@ -192,4 +192,4 @@ async def test_thoughts_stream_apart_from_the_answer(service: Service) -> None:
     assert (answer["reasoning"], answer["content"]) == (thoughts, "The answer is 42.")
     async with service.connect("/ws/v1-thoughts?stream=messages") as old:
         await old.say("/think Let me see.\n/say 42.")
-        assert (await old.receive())["content"] == "42.", "an old client would take thoughts for an answer"
+        assert (await old.receive())["content"] == "42.", "an old client would show reasoning as the answer"

@@ -1,4 +1,4 @@
-"""Signing in as clients do, to the real web process: token, REST, sockets, and being thrown out."""
+"""Signing in to the real web process as clients do: tokens, REST, sockets and revocation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.live.service import DEMO_PASSWORD, Service, Socket, running
 
 pytestmark = pytest.mark.live
 
-#: Seconds between two looks at a credential; the default is 30.
+#: Seconds between two checks of a credential; the default is 30.
 RECHECK = 1
 INTERNAL_KEY = "the key of programs nearby"
 ANSWER = "/say hello"
@@ -26,7 +26,7 @@ ANSWER = "/say hello"
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service for people who sign in."""
+    """A service in which every user signs in."""
     with running(
         tmp_path_factory.mktemp("closed"),
         postgres=POSTGRES,
@@ -67,7 +67,7 @@ async def answer(client: Socket) -> str:
 
 
 async def closing(client: Socket) -> tuple[int, list[dict[str, Any]]]:
-    """Return the close code, and the frames before it."""
+    """Return the close code and the frames before it."""
     frames = []
     try:
         while True:
@@ -76,7 +76,9 @@ async def closing(client: Socket) -> tuple[int, list[dict[str, Any]]]:
         return end.rcvd.code if end.rcvd else 0, frames
 
 
-async def test_a_password_leads_to_rest_and_to_sockets_by_every_way(closed: Service, web: httpx.AsyncClient) -> None:
+async def test_a_password_gives_access_to_rest_and_to_sockets_in_every_way(
+    closed: Service, web: httpx.AsyncClient
+) -> None:
     tokens = await sign_in(web)
     headers = bearer(tokens["access_token"])
     key = (await web.post("/api/v1/api-keys", json={"name": "live"}, headers=headers)).json()["key"]
@@ -126,9 +128,7 @@ async def test_the_benchmark_client_works_with_the_internal_key(closed: Service,
 
 
 @pytest.mark.parametrize("way", ["tokens", "key"])
-async def test_a_revocation_ends_a_stream_and_nothing_more_is_said(
-    closed: Service, web: httpx.AsyncClient, way: str
-) -> None:
+async def test_a_revocation_closes_a_socket_during_an_answer(closed: Service, web: httpx.AsyncClient, way: str) -> None:
     tokens = await sign_in(web)
     headers = bearer(tokens["access_token"])
     made = (await web.post("/api/v1/api-keys", json={"name": "live"}, headers=headers)).json()
@@ -146,12 +146,12 @@ async def test_a_revocation_ends_a_stream_and_nothing_more_is_said(
     assert code == 4401
     assert frames[-1]["error_code"] == "TOKEN_EXPIRED"
     assert [frame["type"] for frame in frames].count("error") == 1
-    # It takes a second at most; the promise is 60, and the margin is for a busy machine.
+    # It takes a second at most; docs promise 60. The margin is for a busy machine.
     assert time.monotonic() - started < 20
     assert (await web.get("/api/v1/sessions", headers=bearer(secret))).json()["error_code"] == "TOKEN_EXPIRED"
 
 
-async def test_a_stream_of_events_ends_too(closed: Service, web: httpx.AsyncClient) -> None:
+async def test_a_revocation_ends_a_stream_of_events(closed: Service, web: httpx.AsyncClient) -> None:
     tokens = await sign_in(web)
     headers = bearer(tokens["access_token"])
     await web.post("/api/v1/sessions", json={"session_id": "sse"}, headers=headers)
@@ -165,7 +165,7 @@ async def test_a_stream_of_events_ends_too(closed: Service, web: httpx.AsyncClie
 
 
 def until_turn(service: Service, text: str, wanted: str) -> None:
-    """Return when the turn of the message with this text has the status."""
+    """Wait until the turn of the message with this text has the status."""
     statement = (
         "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_message AS message "
         "ON message.turn_id = turn.id WHERE message.role = 'user' AND message.content = %s"
@@ -177,7 +177,7 @@ def until_turn(service: Service, text: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_half_an_answer_of_the_openai_door_is_not_taken_for_a_whole_one(
+async def test_a_revocation_ends_an_openai_request_with_an_error(
     closed: Service, web: httpx.AsyncClient, stream: bool
 ) -> None:
     headers = bearer((await sign_in(web))["access_token"])
@@ -204,7 +204,7 @@ async def test_half_an_answer_of_the_openai_door_is_not_taken_for_a_whole_one(
             await asking
     assert (caught.value.code, caught.value.type) == ("invalid_api_key", "authentication_error")
     assert isinstance(caught.value, openai.AuthenticationError) != stream
-    # Nobody can follow it any more.
+    # The turn stops, because no client can follow it any more.
     await asyncio.to_thread(until_turn, closed, text, "cancelled")
 
 

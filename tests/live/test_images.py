@@ -1,4 +1,4 @@
-"""Pictures, from a client to a model: uploaded, shown by a message over each door, and got back."""
+"""Images from a client to a model: uploaded, attached over each API, and downloaded again."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ async def upload(http: httpx.AsyncClient, key: str, data: bytes = PNG) -> dict[s
 
 
 def asked(provider: Provider, text: str) -> Any:
-    """Return the user's message with this text as the model's provider was sent it."""
+    """Return the user's message with this text as the provider received it."""
     sent = [message for request in provider.requests for message in request.get("messages", ())]
     return next(message["content"] for message in sent if message["role"] == "user" and text in str(message["content"]))
 
 
-async def test_a_picture_goes_by_the_socket_to_the_model(
+async def test_an_image_reaches_the_model_over_the_socket(
     seeing: Service, http: httpx.AsyncClient, provider: Provider
 ) -> None:
     image = await upload(http, "socket/one")
@@ -81,7 +81,7 @@ async def test_a_picture_goes_by_the_socket_to_the_model(
     assert "immutable" in got.headers["cache-control"]
 
 
-async def test_a_picture_goes_by_rest_to_the_model(http: httpx.AsyncClient, provider: Provider) -> None:
+async def test_an_image_reaches_the_model_over_rest(http: httpx.AsyncClient, provider: Provider) -> None:
     image = await upload(http, "rest")
     body = {"session_id": "rest", "message": "See REST? tokens=3", "images": [image["image_id"]], "wait": True}
     answer = (await http.post("/api/v1/message", json=body)).json()
@@ -89,7 +89,7 @@ async def test_a_picture_goes_by_rest_to_the_model(http: httpx.AsyncClient, prov
     assert asked(provider, "REST?")[1]["image_url"]["url"] == URL
 
 
-async def test_a_picture_goes_by_the_door_into_a_session(http: httpx.AsyncClient, provider: Provider) -> None:
+async def test_an_image_reaches_a_session_through_the_openai_api(http: httpx.AsyncClient, provider: Provider) -> None:
     assert (await http.post("/api/v1/sessions", json={"session_id": "door"})).status_code == 200
     parts: list[Any] = [
         {"type": "text", "text": "See the door? tokens=3"},
@@ -112,7 +112,7 @@ async def test_a_picture_goes_by_the_door_into_a_session(http: httpx.AsyncClient
     assert len((await http.get("/api/v1/sessions/door/history")).json()["messages"]) == 2
 
 
-async def test_all_that_is_said_behind_the_last_answer_counts(http: httpx.AsyncClient, provider: Provider) -> None:
+async def test_every_user_message_after_the_last_answer_counts(http: httpx.AsyncClient, provider: Provider) -> None:
     key = "behind"
     assert (await http.post("/api/v1/sessions", json={"session_id": key})).status_code == 200
     shown = [f"data:image/png;base64,{base64.b64encode(PNG[:8] + bytes([i])).decode()}" for i in range(3)]
@@ -145,7 +145,7 @@ async def test_all_that_is_said_behind_the_last_answer_counts(http: httpx.AsyncC
         (f"data:image/png;base64,{base64.b64encode(PNG + bytes(MAX_IMAGE_BYTES)).decode()}", "image_too_large"),
     ],
 )
-async def test_a_picture_that_is_refused_moves_no_turn_on(http: httpx.AsyncClient, url: str, code: str) -> None:
+async def test_a_refused_image_does_not_continue_the_turn(http: httpx.AsyncClient, url: str, code: str) -> None:
     key = f"unmoved-{code}-{len(url)}"
     assert (await http.post("/api/v1/sessions", json={"session_id": key})).status_code == 200
     tool = {"type": "function", "function": {"name": "read_file"}}
@@ -169,7 +169,9 @@ async def test_a_picture_that_is_refused_moves_no_turn_on(http: httpx.AsyncClien
     assert [message["role"] for message in history] == ["user", "assistant"]
 
 
-async def test_what_is_no_picture_ends_nothing(seeing: Service, http: httpx.AsyncClient) -> None:
+async def test_invalid_images_leave_nothing_behind_and_the_socket_open(
+    seeing: Service, http: httpx.AsyncClient
+) -> None:
     for data, status, code in (
         (b"<svg/>", 400, "invalid_image"),
         (b"", 400, "invalid_image"),
@@ -177,7 +179,7 @@ async def test_what_is_no_picture_ends_nothing(seeing: Service, http: httpx.Asyn
     ):
         answer = await http.post("/api/v1/sessions/bad/images", content=data)
         assert (answer.status_code, answer.json()["error_code"]) == (status, code)
-    assert (await http.get("/api/v1/sessions/bad")).status_code == 404, "it has left nothing behind"
+    assert (await http.get("/api/v1/sessions/bad")).status_code == 404, "a refused image must leave nothing behind"
     assert (await http.post("/api/v1/sessions", json={"session_id": "bad"})).status_code == 200
     missing = "00000000-0000-7000-8000-000000000000"
     assert (await http.get(f"/api/v1/sessions/bad/images/{missing}")).json()["error_code"] == "image_not_found"
@@ -198,7 +200,7 @@ async def test_what_is_no_picture_ends_nothing(seeing: Service, http: httpx.Asyn
         assert (await client.until_final())[-1]["content"] == "w0 w1 "
 
 
-async def test_a_model_that_takes_no_images_is_told_of_them(provided_service: Service, provider: Provider) -> None:
+async def test_a_model_without_image_input_is_told_about_images(provided_service: Service, provider: Provider) -> None:
     async with httpx.AsyncClient(base_url=provided_service.url, trust_env=False, timeout=60) as http:
         image = await upload(http, "blind")
         body = {"session_id": "blind", "message": "See nothing? tokens=3", "images": [image["image_id"]], "wait": True}

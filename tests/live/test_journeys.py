@@ -23,7 +23,7 @@ async def test_hi_on_the_guides_path_is_answered_by_an_assistant_message(service
     assert frames[-1]["content"] == frames[-1]["token"] == "".join(frame["token"] for frame in frames[:-1])
 
 
-async def test_the_originals_path_sends_whole_messages_and_says_first_who_answers(service: Service) -> None:
+async def test_the_originals_path_names_the_agent_and_sends_whole_messages(service: Service) -> None:
     async with service.connect("/api/v1/ws/editor") as editor:
         nulls = {"is_final": None, "call_id": None, "metadata": None, "result": None}
         await editor.say("/tokens 30", role="user", **nulls)
@@ -37,7 +37,7 @@ async def test_the_originals_path_sends_whole_messages_and_says_first_who_answer
     assert second["content"] == "t0 t1 "
 
 
-async def test_nothing_is_sent_to_a_client_that_has_not_spoken(service: Service) -> None:
+async def test_nothing_is_sent_before_the_clients_first_frame(service: Service) -> None:
     async with service.connect("/api/v1/ws/quiet") as editor:
         with pytest.raises(TimeoutError):
             await editor.receive(timeout=1)
@@ -69,7 +69,7 @@ def test_posting_a_message_is_answered_with_ids_and_with_the_answer_when_asked_t
     assert waited["answer"]["message_id"] in {message["id"] for message in history}
 
 
-def test_a_failed_turn_is_no_success_over_rest(service: Service) -> None:
+def test_a_failed_turn_is_an_error_over_rest(service: Service) -> None:
     body = {"session_id": "failing", "message": "/fail rate_limited", "wait": True}
     status, text = service.post("/api/v1/message", body)
     assert status == 502
@@ -116,7 +116,7 @@ async def test_a_tool_runs_in_the_client_and_the_turn_goes_on_with_its_result(se
     ]
 
 
-async def test_many_who_send_at_the_same_moment_are_all_served(service: Service) -> None:
+async def test_clients_that_send_at_the_same_moment_are_all_served(service: Service) -> None:
     async def send(i: int) -> str:
         async with service.connect(f"/ws/crowd{i}?stream=messages") as client:
             await client.say(f"/say {i}")
@@ -155,7 +155,7 @@ async def test_a_provider_is_streamed_in_order_promptly_and_stored(
     rows = provided_service.rows(
         "SELECT input_tokens, output_tokens FROM agent_sessions_turn WHERE id = %s", frames[-1]["turn_id"]
     )
-    assert rows == [(7, 5)], "what the provider counted"
+    assert rows == [(7, 5)], "the usage must be what the provider counted"
 
 
 async def test_eight_sessions_at_once_take_hardly_longer_than_one(provided_service: Service) -> None:
@@ -173,7 +173,7 @@ async def test_eight_sessions_at_once_take_hardly_longer_than_one(provided_servi
     eight = await asyncio.gather(*(turn(client, i) for i, client in enumerate(clients, 1)))
     for socket in sockets:
         await socket.__aexit__(None, None, None)
-    # 2 s each by the provider's pace. One after the other they would take 16 s; the margin is for a busy machine.
+    # Each takes 2 s at the provider's rate, so 16 s one after the other. The margin is for a busy machine.
     assert max(eight) < one * 2
 
 
@@ -184,7 +184,7 @@ async def test_a_providers_tool_call_reaches_the_client_whole(provided_service: 
         assert (call["tool_name"], call["arguments"]) == ("read_file", {"path": "README.md"})
         await alice.send({"type": "tool_result", "call_id": call["call_id"], "result": {"content": "x"}})
         again = await alice.until_final()
-    # The provider asks for the tool whenever it is asked; what matters is that it was shown the result.
+    # The provider asks for the tool in every answer; the test needs only that it received the result.
     assert again[-1]["tool_name"] == "read_file"
     roles = [message["role"] for message in provider.requests[-1]["messages"]]
     assert roles == ["system", "user", "assistant", "tool"]
@@ -206,12 +206,12 @@ FAILURES = [
     ("silent=600", "model_timed_out"),
 ]
 
-#: What a provider may get over by itself, before its first output.
+#: Failures that the service retries, before the first output.
 TRIED_AGAIN = {"status=429", "status=500", "status=503"}
 
 
 @pytest.mark.parametrize(("said", "code"), FAILURES)
-async def test_a_failing_provider_fails_the_turn_in_words(
+async def test_a_failing_provider_fails_the_turn_with_a_sentence(
     provided_service: Service, provider: Provider, said: str, code: str
 ) -> None:
     asked = len(provider.requests)
@@ -223,11 +223,11 @@ async def test_a_failing_provider_fails_the_turn_in_words(
         assert frames[-1]["error_code"] == code
         assert frames[-1]["content"] == frames[-1]["error"]
         assert not any(secret in json.dumps(frames[-1]) for secret in ("http", "sk-", "Traceback", "litellm", "OpenAI"))
-        # The session goes on.
+        # The session stays usable.
         await alice.say("tokens=2")
         assert (await alice.until_final())[-1]["content"] == "w0 w1 "
     tries = 3 if said in TRIED_AGAIN else 1
-    assert len(provider.requests) - asked == tries + 1, "each request to a provider is one that we know of"
+    assert len(provider.requests) - asked == tries + 1, "the ledger must have every request to the provider"
     rows = provided_service.rows(
         "SELECT t.status, t.error_code, m.content FROM agent_sessions_turn t "
         "JOIN agent_sessions_message m ON m.turn_id = t.id AND m.role = 'user' "
@@ -248,7 +248,7 @@ async def test_a_stopped_turn_says_nothing_more(service: Service, script: str) -
         started = time.monotonic()
         await alice.send({"type": "cancel"})
         frames = await alice.until_final()
-        # It takes some 10 ms on an idle machine; nobody waits for the model or the worker.
+        # It takes some 10 ms on an idle machine, because a stop does not wait for the model or the worker.
         assert time.monotonic() - started < 2
         assert frames[-1]["error_code"] == "cancelled"
         await alice.send({"type": "cancel"})

@@ -1,4 +1,4 @@
-"""The worst model there is: it does whatever a file tells it to. What it may do unasked is not for it to say."""
+"""The worst model does whatever a file tells it to. The service still decides what runs without approval."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EVERYTHING = [*EDITS, *TRAPS, *COMMANDS, *MADE_UP, *READS]
 
 
 async def served(client: Socket, workspace: Workspace) -> list[str]:
-    """Run what the client is told to run, refuse what people are asked; return the ids of what was run."""
+    """Run the calls that the client gets, reject every approval; return the ids of the calls that ran."""
     ran: list[str] = []
     while True:
         frame: Frame = await client.receive()
@@ -91,7 +91,7 @@ def tree(folder: Path) -> set[str]:
         ("auto-edit", {"read_file", "list_files", *(tool for tool, _ in EDITS)}),
     ],
 )
-async def test_what_a_model_was_told_by_a_file_does_not_run_unasked(
+async def test_instructions_in_a_file_do_not_run_without_approval(
     service: Service, tmp_path: Path, mode: str, may_run: set[str]
 ) -> None:
     folder = tmp_path / "workspace"
@@ -114,7 +114,7 @@ async def test_what_a_model_was_told_by_a_file_does_not_run_unasked(
         "LEFT JOIN agent_sessions_approval a ON a.call_id = c.id WHERE s.key = %s",
         key,
     )
-    assert len(calls) == len(EVERYTHING) + 1, "the model has asked for all of it"
+    assert len(calls) == len(EVERYTHING) + 1, "the model must ask for every call in the file"
     unapproved = {call_id: tool for call_id, tool, _, _, approval in calls if approval != "approved"}
     assert {unapproved[call_id] for call_id in ran} <= may_run
     assert not any(approval == "approved" for *_, approval in calls)

@@ -1,4 +1,4 @@
-"""A tool call goes to one of the clients that are there, and to another one when that one goes away."""
+"""A tool call goes to one connected client, and to another one when that client disconnects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READ = '/call read_file {"path": "README.md"}\n/say Done.'
 
 
 async def silent(client: Socket, seconds: float = 1.0) -> list[Frame]:
-    """Return what comes within some seconds."""
+    """Return the frames that come within some seconds."""
     frames: list[Frame] = []
     try:
         async with asyncio.timeout(seconds):
@@ -33,7 +33,7 @@ def result_of(call: Frame) -> Frame:
     return {"type": "tool_result", "call_id": call["call_id"], "result": {"success": True}}
 
 
-async def test_the_client_whose_user_asked_runs_the_tool_alone(service: Service) -> None:
+async def test_only_the_client_that_sent_the_message_runs_the_tool(service: Service) -> None:
     async with service.connect("/ws/of-two") as bystander, service.connect("/ws/of-two") as asking:
         await asking.say(READ)
         call = await until(asking, "tool_call")
@@ -53,7 +53,7 @@ async def test_another_client_gets_the_call_when_the_first_one_goes_away(service
         assert (await heir.until_final())[-1]["content"] == "Done."
 
 
-async def test_a_client_that_comes_back_gets_its_calls_again_and_no_finished_ones(service: Service) -> None:
+async def test_a_client_that_reconnects_gets_its_open_calls_but_no_finished_ones(service: Service) -> None:
     two = '/call read_file {"path": "a"}\n/call read_file {"path": "b"}\n/say Done.'
     async with service.connect("/ws/of-back") as client:
         await client.say(two)
@@ -67,7 +67,7 @@ async def test_a_client_that_comes_back_gets_its_calls_again_and_no_finished_one
 
 
 @pytest.mark.timeout(120)
-async def test_a_client_with_a_name_has_its_calls_at_once_after_the_web_process_was_killed(tmp_path: Any) -> None:
+async def test_a_named_client_gets_its_calls_at_once_after_the_web_process_is_killed(tmp_path: Any) -> None:
     with running(tmp_path, postgres=POSTGRES, redis=REDIS) as own:
         async with own.connect("/ws/of-killed?client_id=editor") as client:
             await client.say(READ)
@@ -82,7 +82,7 @@ async def test_a_client_with_a_name_has_its_calls_at_once_after_the_web_process_
             assert (await client.until_final())[-1]["content"] == "Done."
 
 
-async def test_of_clients_of_events_one_is_told_to_run_what_a_person_allowed(service: Service) -> None:
+async def test_one_of_several_v2_clients_runs_an_approved_call(service: Service) -> None:
     write = '/call write_file {"path": "a.txt", "content": "x"}\n/say Done.'
     options: dict[str, Any] = {"subprotocols": ["codelab.v2"]}
     async with service.connect("/ws/of-v2", **options) as watching, service.connect("/ws/of-v2", **options) as editor:

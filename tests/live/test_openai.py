@@ -1,4 +1,4 @@
-"""The OpenAI-compatible door, used by the `openai` package itself against real processes."""
+"""The OpenAI-compatible API, called by the `openai` package against real processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.live.service import Service, running
 
 pytestmark = pytest.mark.live
 
-#: Open at once in the test of many streams.
+#: Streams that are open at once in the test of many streams.
 STREAMS = 200
 
 WEATHER: Any = {
@@ -65,7 +65,7 @@ def client(service: Service) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="module")
 def writer(service: Service) -> Iterator[openai.OpenAI]:
-    """A client that may write into sessions."""
+    """Return a client that may write to sessions."""
     with client_of(service, "api:read", "api:write") as it:
         yield it
 
@@ -92,12 +92,12 @@ def calls_of(answer: ChatCompletion) -> list[ChatCompletionMessageFunctionToolCa
 def until(look: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not look():
-        assert time.monotonic() < deadline, "it never came to be"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
 def turn_of(service: Service, text: str) -> str:
-    """Return the status of the turn of the request whose last words these are; empty where there is none."""
+    """Return the status of the turn whose request ends with this text; empty if it does not exist."""
     statement = (
         "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_message AS message "
         "ON message.turn_id = turn.id WHERE message.content = %s AND message.role = 'user'"
@@ -107,7 +107,7 @@ def turn_of(service: Service, text: str) -> str:
 
 
 def turn_id_of(service: Service, text: str) -> object:
-    """Return the id of the only turn of the request whose last words these are."""
+    """Return the id of the only turn whose request ends with this text."""
     ((turn_id,),) = service.rows("SELECT turn_id FROM agent_sessions_message WHERE content = %s", text)
     return turn_id
 
@@ -139,12 +139,12 @@ def test_an_answer_comes_in_chunks(client: openai.OpenAI) -> None:
     assert len({(chunk.id, chunk.created) for chunk in chunks}) == 1
 
 
-def test_without_the_wish_a_stream_has_no_usage(client: openai.OpenAI) -> None:
+def test_a_stream_has_usage_only_on_request(client: openai.OpenAI) -> None:
     chunks = list(client.chat.completions.create(model="scripted", messages=said("/say Hello."), stream=True))
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
 
 
-def test_the_package_puts_a_stream_together(client: openai.OpenAI) -> None:
+def test_the_package_assembles_a_stream(client: openai.OpenAI) -> None:
     script = '/think Where?\n/say Let me look.\n/call weather {"city": "Riga"}\n/call weather {"city": "Oslo"}'
     with client.chat.completions.stream(model="scripted", messages=said(script), tools=[WEATHER]) as stream:
         done = [
@@ -158,7 +158,7 @@ def test_the_package_puts_a_stream_together(client: openai.OpenAI) -> None:
     assert [call.function.arguments for call in calls_of(final)] == cities
 
 
-def test_what_a_model_thinks_comes_apart(client: openai.OpenAI) -> None:
+def test_reasoning_is_separate_from_the_answer(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="scripted", messages=said("/think Hm. So.\n/say Yes."))
     message = answer.choices[0].message
     assert (message.content, (message.model_extra or {})["reasoning_content"]) == ("Yes.", "Hm. So.")
@@ -189,7 +189,7 @@ async def test_the_async_client_works_as_well(service: Service) -> None:
 # What a provider gets
 
 
-def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provider) -> None:
+def test_a_provider_gets_the_callers_messages_and_parameters(provided: openai.OpenAI, provider: Provider) -> None:
     image = "data:image/png;base64,iVBORw0KGgo="
     provided.chat.completions.create(
         model="openai/gpt-5-mini",
@@ -221,7 +221,7 @@ def test_a_provider_gets_what_was_asked(provided: openai.OpenAI, provider: Provi
     assert "api_key" not in sent
 
 
-def test_a_provider_gets_parts_in_their_order(provided: openai.OpenAI, provider: Provider) -> None:
+def test_a_provider_gets_content_parts_in_order(provided: openai.OpenAI, provider: Provider) -> None:
     images = [{"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}, {"url": "https://example.com/a.png"}]
     content: Any = [
         {"type": "text", "text": "before"},
@@ -251,12 +251,12 @@ def test_an_agent_has_its_prompt_and_the_callers_instructions(provided: openai.O
     assert [tool["function"]["name"] for tool in provider.requests[-1]["tools"]] == ["read_file"]
 
 
-def test_an_agent_is_told_that_a_tool_is_not_there(client: openai.OpenAI) -> None:
+def test_an_agent_is_told_that_a_tool_does_not_exist(client: openai.OpenAI) -> None:
     script = '/say I write.\n/call write_file {"path": "a", "content": "b"}\n/obey\n/say Then not.'
     answer = client.chat.completions.create(model="codelab/coder", messages=said(script), tools=[READ_FILE])
     assert answer.choices[0].message.content == "I write.\n\nThen not."
     assert answer.choices[0].finish_reason == "stop"
-    # A plain model's call goes back as it is: whose tools are there is the caller's business.
+    # A plain model's call goes back unchanged: the caller knows which tools exist.
     plain = client.chat.completions.create(model="scripted", messages=said(script), tools=[READ_FILE])
     assert plain.choices[0].finish_reason == "tool_calls"
 
@@ -279,7 +279,7 @@ def test_a_key_without_the_scope_is_a_permission_error(service: Service) -> None
 
 
 @pytest.mark.parametrize("model", ["none", "codelab/wizard", "unheard-of/model"])
-def test_a_model_that_is_not_there_is_not_found(client: openai.OpenAI, model: str) -> None:
+def test_an_unknown_model_is_not_found(client: openai.OpenAI, model: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model=model, messages=said("x"))
     assert (caught.value.code, caught.value.param, caught.value.type) == (
@@ -310,9 +310,7 @@ def test_a_model_that_is_not_there_is_not_found(client: openai.OpenAI, model: st
         ),
     ],
 )
-def test_a_request_that_cannot_be_read_is_a_bad_request(
-    client: openai.OpenAI, fields: dict[str, Any], param: str
-) -> None:
+def test_an_invalid_request_is_a_bad_request(client: openai.OpenAI, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="scripted", **fields)
     assert caught.value.param == param
@@ -329,7 +327,7 @@ FAILURES: list[tuple[str, type[openai.APIStatusError], int, str]] = [
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure[0])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_failure_before_the_first_words_has_its_status(
+def test_a_failure_before_the_first_token_has_its_status(
     client: openai.OpenAI, failure: tuple[str, type[openai.APIStatusError], int, str], stream: bool
 ) -> None:
     name, kind, status, code = failure
@@ -339,9 +337,7 @@ def test_a_failure_before_the_first_words_has_its_status(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_failure_says_when_it_is_worth_another_try(
-    provided: openai.OpenAI, provided_service: Service, stream: bool
-) -> None:
+def test_a_failure_says_when_to_retry(provided: openai.OpenAI, provided_service: Service, stream: bool) -> None:
     text = f"Number {next(_numbers)} status=429 retry_after=17.2"
     with pytest.raises(openai.RateLimitError) as caught:
         provided.chat.completions.create(model="openai/fake", messages=said(text), stream=stream)
@@ -352,7 +348,7 @@ def test_a_failure_says_when_it_is_worth_another_try(
 
 @pytest.mark.parametrize("period", ["total", "day"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_budget_that_is_used_up_ends_one_turn_and_not_three(
+def test_an_exhausted_budget_ends_one_turn_and_not_three(
     provided_service: Service, provider: Provider, period: str, stream: bool
 ) -> None:
     made = json.loads(provided_service.post("/api/v1/api-keys", {"name": "poor", "scopes": ["llm"]})[1])
@@ -381,7 +377,7 @@ def test_a_budget_that_is_used_up_ends_one_turn_and_not_three(
 @pytest.mark.parametrize(
     ("failure", "turns"), [("unavailable", 2), ("not_authorized", 1), ("took_too_long", 1), ("refused", 1)]
 )
-def test_the_package_repeats_what_may_go_well_the_next_time(service: Service, failure: str, turns: int) -> None:
+def test_the_package_retries_only_an_unavailable_model(service: Service, failure: str, turns: int) -> None:
     text = f"/fail {failure}\n/say Number {next(_numbers)}."
     with client_of(service, max_retries=1) as client, pytest.raises(openai.APIStatusError):
         client.chat.completions.create(model="scripted", messages=said(text))
@@ -399,12 +395,12 @@ def test_a_failure_in_the_middle_ends_the_stream_with_an_error(service: Service,
     assert status == 200
     assert '"code":"model_truncated"' in raw.splitlines()[-2]
     assert "[DONE]" not in raw
-    # Not streamed, nothing of it was shown, so it is an error and no answer.
+    # Without a stream the caller has seen nothing, so the request fails as a whole.
     with pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="scripted", messages=said("/say Half a\n/cut"))
 
 
-def test_what_is_not_json_and_what_is_nowhere_are_openai_errors(service: Service) -> None:
+def test_bad_json_and_unknown_paths_are_openai_errors(service: Service) -> None:
     with httpx.Client(base_url=service.url, trust_env=False) as http:
         answer = http.post("/v1/chat/completions", content=b"{")
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
@@ -444,7 +440,7 @@ def test_models_and_agents_are_listed(client: openai.OpenAI, service: Service) -
 
 
 def test_embeddings_come_in_order_as_numbers_and_packed(provided: openai.OpenAI, client: openai.OpenAI) -> None:
-    # The package asks for them packed, and unpacks them.
+    # The package asks for base64 and decodes it.
     answer = provided.embeddings.create(model="openai/text-embedding-3-small", input=["a", "b"])
     assert [each.embedding for each in answer.data] == [[0.5, 0.0, 0.25], [0.5, 1.0, 0.25]]
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (9, 9)
@@ -463,7 +459,7 @@ def test_embeddings_come_in_order_as_numbers_and_packed(provided: openai.OpenAI,
 # Sessions
 
 
-def test_requests_are_in_no_list_of_sessions(client: openai.OpenAI, service: Service) -> None:
+def test_completions_are_not_listed_as_sessions(client: openai.OpenAI, service: Service) -> None:
     client.chat.completions.create(model="scripted", messages=said("/say hidden"))
     sessions = json.loads(service.get("/api/v1/sessions")[1])["sessions"]
     assert [session for session in sessions if session["id"].startswith("completion-")] == []
@@ -473,7 +469,7 @@ def test_requests_are_in_no_list_of_sessions(client: openai.OpenAI, service: Ser
     assert used[0][0] > 0
 
 
-def test_a_live_session_is_spoken_to_by_its_name(writer: openai.OpenAI, service: Service) -> None:
+def test_a_message_can_be_sent_to_a_session_by_name(writer: openai.OpenAI, service: Service) -> None:
     key = f"live-{next(_numbers)}"
     assert service.post("/api/v1/sessions", {"session_id": key})[0] == 200
     headers = {"X-CodeLab-Session": key}
@@ -487,7 +483,7 @@ def test_a_live_session_is_spoken_to_by_its_name(writer: openai.OpenAI, service:
     assert asked.choices[0].finish_reason == "tool_calls"
     (call,) = calls_of(asked)
     assert json.loads(call.function.arguments) == {"path": "a.txt"}
-    # The same request again finds the same calls, and says nothing twice.
+    # The same request again finds the same calls and adds no message.
     again = writer.chat.completions.create(
         model="codelab/coder",
         messages=said(script),
@@ -507,7 +503,7 @@ def test_a_live_session_is_spoken_to_by_its_name(writer: openai.OpenAI, service:
     assert history[2]["content"] == "nothing in it"
 
 
-def test_a_session_that_is_not_there_is_not_found(writer: openai.OpenAI, client: openai.OpenAI) -> None:
+def test_an_unknown_session_is_not_found(writer: openai.OpenAI, client: openai.OpenAI) -> None:
     headers = {"X-CodeLab-Session": "nobodys"}
     with pytest.raises(openai.NotFoundError) as caught:
         writer.chat.completions.create(model="codelab/coder", messages=said("x"), extra_headers=headers)
@@ -516,7 +512,7 @@ def test_a_session_that_is_not_there_is_not_found(writer: openai.OpenAI, client:
         client.chat.completions.create(model="codelab/coder", messages=said("x"), extra_headers=headers)
 
 
-def test_a_message_is_not_put_into_a_session_again_by_the_package(service: Service) -> None:
+def test_the_package_does_not_send_a_message_to_a_session_twice(service: Service) -> None:
     key = f"failing-{next(_numbers)}"
     assert service.post("/api/v1/sessions", {"session_id": key})[0] == 200
     headers = {"X-CodeLab-Session": key}
@@ -526,7 +522,7 @@ def test_a_message_is_not_put_into_a_session_again_by_the_package(service: Servi
     assert [message["content"] for message in history] == ["/fail unavailable"]
 
 
-def test_what_cannot_be_sent_to_a_session_is_refused(writer: openai.OpenAI, service: Service) -> None:
+def test_unsupported_requests_to_a_session_are_refused(writer: openai.OpenAI, service: Service) -> None:
     assert service.post("/api/v1/sessions", {"session_id": "refusing"})[0] == 200
     headers = {"X-CodeLab-Session": "refusing"}
     answered: Any = [{"role": "assistant", "content": "x"}]
@@ -536,17 +532,17 @@ def test_what_cannot_be_sent_to_a_session_is_refused(writer: openai.OpenAI, serv
             writer.chat.completions.create(model=model, messages=messages, extra_headers=headers)
 
 
-# Going away
+# Disconnecting
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_who_goes_away_stops_the_turn(service: Service, stream: bool) -> None:
+def test_a_caller_that_disconnects_stops_the_turn(service: Service, stream: bool) -> None:
     text = f"/say Number {next(_numbers)}.\n/stall"
     body = {"model": "scripted", "messages": said(text), "stream": stream}
     with httpx.Client(base_url=service.url, trust_env=False, timeout=httpx.Timeout(60, read=3)) as http:
         if stream:
             with http.stream("POST", "/v1/chat/completions", json=body) as answer:
-                # Kept, because a stream whose lines nobody holds is closed.
+                # Keep a reference: a stream is closed when its iterator is collected.
                 lines = answer.iter_lines()
                 assert any("Number" in line for line in lines)
                 assert turn_of(service, text) == "running"
@@ -556,7 +552,7 @@ def test_who_goes_away_stops_the_turn(service: Service, stream: bool) -> None:
     until(lambda: turn_of(service, text) == "cancelled", 5)
 
 
-# Many
+# Many streams
 
 
 def threads_of(service: Service, name: str) -> int:
@@ -574,7 +570,7 @@ def test_open_streams_hold_no_thread(tmp_path: Path) -> None:
         ExitStack() as opened,
         httpx.Client(base_url=service.url, trust_env=False, timeout=60, limits=httpx.Limits()) as http,
     ):
-        # Threads of the pools are made when they are first used.
+        # Pools start their threads at the first use.
         for _ in range(8):
             http.post("/v1/chat/completions", json={"model": "scripted", "messages": said("/say x")})
         before = threads_of(service, "web")
@@ -588,5 +584,5 @@ def test_open_streams_hold_no_thread(tmp_path: Path) -> None:
         took = time.monotonic() - began
         during = threads_of(service, "web")
         print(f"{STREAMS} streams: {before} threads before, {during} during; another answer took {took:.2f} s")
-        # The pools may still have been growing; a thread for each request would be 200 more.
+        # The pools may still have been growing. With one thread for each request it would be 200 more.
         assert during - before <= 20

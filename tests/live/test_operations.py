@@ -48,7 +48,7 @@ async def test_metrics_count_what_web_and_worker_do(service: Service) -> None:
         await alice.say("/fail rate_limited")
         await alice.until_final()
         assert metric(service, "open_sockets") >= 1
-        # The counters are written when the turn has ended, which is a moment after its last frame was sent.
+        # The worker writes the counters when the turn has ended, a moment after its last frame.
         await asyncio.sleep(0.5)
     assert metric(service, "messages_processed_total") == before[0] + 2
     assert metric(service, "response_time_seconds_count") == before[1] + 2
@@ -118,12 +118,12 @@ def test_keys_and_passwords_of_urls_are_not_in_the_logs(service: Service) -> Non
 
 
 def test_the_web_process_never_loads_litellm(service: Service) -> None:
-    # The running one, after all that other tests have made it do …
+    # The running process, after all other tests have used it …
     maps = Path(f"/proc/{service.processes['web'].pid}/maps")
     if maps.exists():
         assert "litellm" not in maps.read_text()
         assert "tiktoken" not in maps.read_text()
-    # … and a fresh one, asked for the names of its modules.
+    # … and a new one, which prints the names of its modules.
     program = (
         "import sys, codelab.asgi, codelab.urls, sessions.tasks; from django.urls import reverse; reverse('chat'); "
         "print([name for name in sys.modules if name.split('.')[0] in ('litellm', 'openai', 'tiktoken')])"
@@ -133,8 +133,8 @@ def test_the_web_process_never_loads_litellm(service: Service) -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tmp_path: Path) -> None:
-    """A second web process on the same database, with the setting of an operator who wants people to sign in."""
+def test_without_an_open_access_user_every_caller_has_to_sign_in(service: Service, tmp_path: Path) -> None:
+    """Start a second web process on the same database, without an open access user."""
     closed = Service.__new__(Service)
     closed.__dict__.update(service.__dict__)
     closed.folder, closed.processes = tmp_path, {}
@@ -150,7 +150,7 @@ def test_without_an_open_access_user_nobody_gets_in_unknown(service: Service, tm
         async def socket(cookie: str | None) -> dict[str, object]:
             headers = {"Cookie": cookie} if cookie else {}
             async with closed.connect("/ws/x", additional_headers=headers) as client:
-                # A socket of nobody is closed at once, and what is said to it then is lost.
+                # The server closes an anonymous socket at once, and frames sent to it then are lost.
                 with suppress(websockets.ConnectionClosed):
                     await client.say("/say in")
                 return (await client.until_final())[-1]
@@ -173,7 +173,7 @@ def sign_in(service: Service) -> str:
         return str(browser.cookies["sessionid"])
 
 
-def test_flower_shows_jobs_to_whoever_knows_the_password(service: Service) -> None:
+def test_flower_shows_jobs_only_with_the_password(service: Service) -> None:
     port = free_port()
     service.environment |= {"FLOWER_PORT": str(port), "FLOWER_PASSWORD": "a long password of flower"}
     service.start("flower")

@@ -1,4 +1,4 @@
-"""What users see while something is away, and what must be true afterwards. Each test has servers of its own."""
+"""What users see while a server is down, and what must be true afterwards. Each test has its own servers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.live
 
 
 class Outage:
-    """The service with a PostgreSQL and a Redis that may be harmed."""
+    """The service with its own PostgreSQL and Redis, which tests may stop."""
 
     def __init__(self, service: Service, postgres: PostgresServer, redis: RedisServer) -> None:
         self.service, self.postgres, self.redis = service, postgres, redis
 
     def signal(self, server: PostgresServer | RedisServer, number: int) -> None:
-        """Send a signal to every process of a server: PostgreSQL has one for each connection, in a group of its own."""
+        """Send a signal to every process of a server. PostgreSQL has one for each connection, in its own group."""
         assert server.process is not None
         main = psutil.Process(server.process.pid)
         for process in (*main.children(recursive=True), main):
@@ -36,7 +36,7 @@ class Outage:
 
     @contextmanager
     def away(self, server: PostgresServer | RedisServer, how: str) -> Iterator[None]:
-        """Freeze or stop a server for as long as this lasts."""
+        """Freeze or stop a server inside the `with` block."""
         if how == "frozen":
             self.signal(server, signal.SIGSTOP)
         else:
@@ -66,11 +66,11 @@ async def refused(client: Socket, code: str) -> None:
     await client.say("/say never")
     frame = await client.receive(timeout=10)
     assert frame["error_code"] == code
-    assert time.monotonic() - started < 3.5, "refused within 3 s, and half a second for a busy machine"
+    assert time.monotonic() - started < 3.5, "the refusal takes at most 3 s, and half a second more on a busy machine"
 
 
 async def works_again(client: Socket, seconds: float = 20) -> None:
-    """Send until something is accepted and answered; what was refused meanwhile must have left nothing behind."""
+    """Send until a message is accepted and answered. Messages refused before must leave nothing behind."""
     deadline = time.monotonic() + seconds
     while True:
         await client.say("/say back")
@@ -92,7 +92,7 @@ def stored(service: Service, key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["frozen", "stopped"])
-async def test_without_redis_a_message_is_refused_and_not_half_taken(outage: Outage, how: str) -> None:
+async def test_without_redis_a_message_is_refused_and_leaves_nothing_behind(outage: Outage, how: str) -> None:
     service = outage.service
     key = f"redis-{how}"
     async with service.connect(f"/ws/{key}") as client:
@@ -112,7 +112,7 @@ async def test_without_redis_a_message_is_refused_and_not_half_taken(outage: Out
 
 
 @pytest.mark.parametrize("how", ["frozen", "stopped"])
-async def test_without_postgresql_a_message_is_refused_and_not_half_taken(outage: Outage, how: str) -> None:
+async def test_without_postgresql_a_message_is_refused_and_leaves_nothing_behind(outage: Outage, how: str) -> None:
     service = outage.service
     key = f"postgres-{how}"
     async with service.connect(f"/ws/{key}") as client:
@@ -139,7 +139,7 @@ async def test_the_first_message_after_a_restart_of_redis_is_accepted(outage: Ou
         assert (await client.until_final())[-1]["content"] == "after"
 
 
-async def test_a_stop_waits_for_nobody_while_redis_is_frozen(outage: Outage) -> None:
+async def test_a_stop_does_not_wait_for_a_frozen_redis(outage: Outage) -> None:
     async with outage.service.connect("/ws/stop-frozen", subprotocols=["codelab.v2"]) as client:
         await client.send({"type": "hello"})
         for said in ("/wait 60", "/wait 61", "/wait 62"):
@@ -156,7 +156,7 @@ async def test_a_stop_waits_for_nobody_while_redis_is_frozen(outage: Outage) -> 
             while stopped < 3:
                 stopped += (await client.receive()).get("kind") == "turn_cancelled"
             took = time.monotonic() - started
-    # What is told to workers and followers through Redis hangs for 15 s; each stop itself takes a few milliseconds.
+    # Publishing through Redis hangs for 15 s; the stop itself takes a few milliseconds.
     assert took < 5, f"the stops took {took:.1f} s"
 
 
@@ -194,7 +194,7 @@ async def test_a_killed_worker_is_replaced_and_the_turn_ends(outage: Outage) -> 
     assert frames[-1]["content"] == "".join(f"t{i} " for i in range(40))
 
 
-async def test_a_worker_that_is_told_to_end_gives_its_turns_back(outage: Outage) -> None:
+async def test_a_worker_that_is_stopped_gives_its_turns_back(outage: Outage) -> None:
     service = outage.service
     async with service.connect("/ws/parked?stream=messages") as client:
         await client.say("/wait 2\n/say done")
@@ -210,7 +210,7 @@ async def test_a_worker_that_is_told_to_end_gives_its_turns_back(outage: Outage)
     assert frames[-1]["content"] == "done"
 
 
-async def test_a_web_process_that_is_told_to_end_lets_its_clients_go(outage: Outage) -> None:
+async def test_a_web_process_that_is_stopped_closes_its_sockets_one_by_one(outage: Outage) -> None:
     service = outage.service
     async with AsyncExitStack() as stack:
         sockets = [service.connect(f"/ws/leave{i}", subprotocols=["codelab.v2"]) for i in range(10)]
@@ -218,7 +218,7 @@ async def test_a_web_process_that_is_told_to_end_lets_its_clients_go(outage: Out
         for client in clients:
             await client.send({"type": "hello"})
             await client.receive()
-        # Long enough to be under way still, when the last client has been let go.
+        # Long enough to be still running when the last socket closes.
         await clients[0].say("/tokens 250 40")
         while (await clients[0].receive()).get("kind") != "text_delta":
             pass
@@ -242,7 +242,7 @@ async def test_a_web_process_that_is_told_to_end_lets_its_clients_go(outage: Out
     assert code == 0
     assert {end[0] for end in ends} == {1012}
     moments = sorted(end[1] for end in ends)
-    assert moments[-1] - moments[0] > 0.3, "all at once"
+    assert moments[-1] - moments[0] > 0.3, "the sockets closed all at once"
     async with service.connect("/ws/leave0", subprotocols=["codelab.v2"]) as client:
         await client.send({"type": "hello", "after": ends[0][2]})
         assert (await client.receive())["mode"] == "replay"

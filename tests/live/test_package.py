@@ -1,4 +1,4 @@
-"""A whole task on the real processes: planned, approved, carried out by several agents with tools that really run."""
+"""A whole task on real processes: planned, approved, and done by several agents with tools that really run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.live
 
 CHECK = "python3 -m unittest discover -s tests -t ."
 
-# Another length than the mended one: Python takes a module that has changed within a second for the one it compiled.
+# Its length differs from the repaired one: within the same second Python tells a changed source only by its size.
 BROKEN = '''"""Says hello."""
 
 
@@ -99,14 +99,14 @@ TASK = "\n".join(
 
 
 def is_question(event: Frame) -> bool:
-    """Say whether a person is asked for a tool; a plan is asked for as a plan."""
+    """Return whether the event asks for approval of a tool other than a plan."""
     asked = event["payload"]
     is_asked = event["kind"] == "tool_call_requested" and asked["requires_approval"]
     return bool(is_asked) and asked["tool"] != "create_plan"
 
 
 async def work(client: Socket, workspace: Workspace) -> list[Frame]:
-    """Do what an editor does whose user agrees to everything; return the events up to the end of the turn."""
+    """Act as an editor whose user approves everything; return the events up to the end of the turn."""
     events: list[Frame] = []
     while not events or events[-1]["kind"] not in ENDS:
         frame = await client.receive(60)
@@ -128,7 +128,7 @@ def passes(folder: Path) -> bool:
 
 
 @pytest.mark.timeout(180)
-async def test_a_package_is_planned_written_mended_and_its_tests_pass(tmp_path: Path) -> None:
+async def test_a_package_is_planned_written_and_repaired_until_its_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "workspace"
     folder.mkdir()
     workspace = Workspace(folder)
@@ -156,8 +156,8 @@ async def test_a_package_is_planned_written_mended_and_its_tests_pass(tmp_path: 
         "write_file",
     ]
     ids = [call_id for call_id, _ in workspace.ran]
-    assert len(set(ids)) == len(ids) == 8, "each call ran once"
+    assert len(set(ids)) == len(ids) == 8, "each call must run once"
     results = [event["payload"]["content"] for event in events if event["payload"].get("role") == "tool"]
     exits = [json.loads(result)["exit_code"] for result in results if "exit_code" in result]
-    assert exits == [1, 0], "the test failed first, and was mended"
+    assert exits == [1, 0], "the test must fail first and pass after the repair"
     assert passes(folder)

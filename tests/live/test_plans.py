@@ -1,4 +1,4 @@
-"""Plans on the real processes: over both protocols, and with workers that are killed in the middle of one."""
+"""Plans on real processes: over both protocols, and with workers that are killed during a plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.live
 
 
 def script(*subtasks: dict[str, Any], afterwards: str = "/say That was the plan.") -> str:
-    """What the scripted model is told to propose; a description is the script of its sub-task."""
+    """Return the script of a plan. The description of each sub-task is the script for it."""
     plan = {"goal": "Tried out", "subtasks": subtasks}
     return f"/call create_plan {json.dumps(plan)}\n{afterwards}"
 
@@ -55,7 +55,7 @@ def each_once(*names: str) -> list[tuple[str, str]]:
     return [(name, status) for name in names for status in ("in_progress", "completed")]
 
 
-async def test_a_client_of_events_follows_a_plan_to_its_end(service: Service) -> None:
+async def test_a_v2_client_follows_a_plan_to_its_end(service: Service) -> None:
     async with events_of(service, "plan-v2") as (client, _):
         await client.send({"type": "hello", "after": 0, "plans": True})
         await as_architect(client)
@@ -125,20 +125,20 @@ async def test_a_rejected_plan_goes_back_to_the_model(service: Service) -> None:
 
 @pytest.fixture(scope="module")
 def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose worker may be killed."""
+    """A service whose worker the test may kill."""
     with running(tmp_path_factory.mktemp("plans"), postgres=POSTGRES, redis=REDIS) as service:
         yield service
 
 
 def replace_worker(service: Service) -> None:
-    """End the worker as a crash does, and start another one."""
+    """Kill the worker and start another one."""
     service.stop("worker", signal_number=signal.SIGKILL)
     service.start("worker")
 
 
-# Each of three killed workers has a lease to run out, and its successor has to start.
+# For each of three killed workers a lease has to expire and another worker to start.
 @pytest.mark.timeout(400)
-async def test_a_plan_survives_workers_that_are_killed_anywhere_in_it(lone: Service) -> None:
+async def test_a_plan_survives_workers_that_are_killed_at_any_point(lone: Service) -> None:
     key = "plan-crash"
     tasks = (
         task("slow", '/call read_file {"path": "a.txt"}\n/tokens 40 20\n/say .'),
@@ -150,16 +150,16 @@ async def test_a_plan_survives_workers_that_are_killed_anywhere_in_it(lone: Serv
         await as_architect(client)
         await client.say(script(*tasks))
         proposed = (await until(client, "plan_proposed"))["payload"]
-        # Nobody holds a plan that waits: with no worker at all it can be answered.
+        # No worker holds a plan that waits, so a user can answer it without any worker.
         lone.stop("worker", signal_number=signal.SIGKILL)
         await client.send({"type": "plan_decision", "plan_id": proposed["plan_id"], "decision": "approve"})
         await until(client, "plan_updated", subtask_id="slow", status="in_progress")
         lone.start("worker")
         await answer(client, "a.txt")
-        # In the middle of a step of a sub-task, whose first step is stored.
+        # During a step of a sub-task whose first step is stored.
         await until(client, "text_delta")
         await asyncio.to_thread(replace_worker, lone)
-        # As soon as the next one has begun, in whatever of its moments.
+        # As soon as the next one has begun, at any moment.
         await until(client, "plan_updated", subtask_id="quick", status="in_progress")
         await asyncio.to_thread(replace_worker, lone)
         await answer(client, "b.txt")
@@ -174,7 +174,7 @@ async def test_a_plan_survives_workers_that_are_killed_anywhere_in_it(lone: Serv
         "JOIN agent_sessions_session s ON s.id = t.session_id WHERE s.key = %s AND c.tool = 'read_file' ORDER BY c.id",
         key,
     )
-    assert calls == [("a.txt",), ("b.txt",)], "what was stored is not asked for again"
+    assert calls == [("a.txt",), ("b.txt",)], "a stored call must not run again"
 
 
 async def answer(client: Socket, path: str) -> None:

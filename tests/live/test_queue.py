@@ -1,4 +1,4 @@
-"""Messages that wait: changed, taken back, put first; over the socket and over REST, and what other clients see."""
+"""Waiting messages: edited, withdrawn or moved to the front, over the socket and REST, and what other clients see."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def all_events(service: Service, key: str) -> list[Frame]:
     return events
 
 
-async def test_what_waits_is_changed_and_taken_back(service: Service) -> None:
+async def test_waiting_messages_are_edited_and_withdrawn(service: Service) -> None:
     async with events_of(service, "q-edit") as (client, _):
         await client.say("/tokens 60 40")
         await until(client, "turn_started")
@@ -109,7 +109,7 @@ async def test_the_queue_over_rest(service: Service) -> None:
         assert history["message_count"] == len(history["messages"])
 
 
-async def test_an_old_client_goes_on_from_a_number(service: Service) -> None:
+async def test_an_old_client_resumes_from_a_number(service: Service) -> None:
     async with service.connect("/ws/q-after?stream=tokens") as client:
         await client.say("/tokens 20 200")
         frames = await client.until_final()
@@ -122,17 +122,17 @@ async def test_an_old_client_goes_on_from_a_number(service: Service) -> None:
         assert (await client.until_final())[-1]["content"] == "hello"
 
 
-async def test_a_silent_model_is_let_go_as_soon_as_its_turn_is_stopped(
+async def test_stopping_a_turn_closes_the_request_to_a_silent_model_at_once(
     provided_service: Service, provider: Provider
 ) -> None:
-    """By what the web process tells the workers; otherwise a worker finds out when it next renews its leases."""
+    """The web process publishes the stop. Without that, a worker learns of it when it next renews its leases."""
     told = []
     async with provided_service.connect("/ws/q-silent", subprotocols=["codelab.v2"]) as client:
         await client.send({"type": "hello"})
-        # A busy machine may be so slow that a renewal comes first, but not every time.
+        # On a busy machine a renewal may come first, but not every time.
         for _ in range(3):
             before, asked = provider.closed_early, len(provider.requests)
-            # The provider sends keep-alive lines and nothing else; without a stop it is given up after 2 s.
+            # The provider sends only keep-alive lines; without a stop the worker gives up after 2 s.
             await client.say("silent=30")
             turn_id = (await until(client, "turn_started"))["payload"]["turn_id"]
             async with asyncio.timeout(20):
@@ -149,7 +149,7 @@ async def test_a_silent_model_is_let_go_as_soon_as_its_turn_is_stopped(
 
 
 async def test_a_turn_whose_task_is_lost_is_run_without_it(service: Service) -> None:
-    """The turn is put into the database as the web process does it, and no task is sent."""
+    """Insert the turn as the web process does, without a task."""
     lost = """
 from django.contrib.auth.models import User
 from sessions.turns import inbox, sessions

@@ -1,4 +1,4 @@
-"""The original's clients, as recorded: byte for byte what they send, and read as strictly as they read."""
+"""Recorded clients of the original: the tests send what they send, byte for byte, and parse as strictly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLIENTS = {"editor": editor.CLIENT, "benchmark": benchmark.CLIENT, "gateway": ga
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service as the original was run: several agents, people who sign in, programs with the internal key."""
+    """A service set up as the original: several agents, users who sign in, programs with the internal key."""
     with running(
         tmp_path_factory.mktemp("guarded"),
         postgres=POSTGRES,
@@ -49,7 +49,7 @@ async def test_a_client_of_the_original_works(guarded: Service, client: Client, 
 
 
 async def api_key(service: Service) -> str:
-    """Return a key that a user of the plugin made elsewhere and pastes into it."""
+    """Return an API key, such as a user makes elsewhere and pastes into the plugin."""
     async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
         form = {
             "grant_type": "password",
@@ -63,5 +63,5 @@ async def api_key(service: Service) -> str:
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in transcripts("terminal")])
-async def test_a_client_that_never_signs_in_works_on_ones_own_machine(service: Service, path: Path) -> None:
+async def test_a_client_that_never_signs_in_works_locally(service: Service, path: Path) -> None:
     await play(path, terminal.CLIENT, service)

@@ -1,4 +1,4 @@
-"""REST through real processes, where it ends what others have open. The clients' own ways are in test_recorded.py."""
+"""REST calls that end other clients' sockets and streams. What the clients send is in test_recorded.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.live
 TOKENS = "/tokens 600 40"
 
 
-async def test_whoever_follows_a_session_hears_that_it_was_deleted(service: Service) -> None:
+async def test_clients_that_follow_a_session_learn_that_it_was_deleted(service: Service) -> None:
     async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http, AsyncExitStack() as open_:
         project = (await http.post("/my/projects/", json={"name": "to delete"})).json()["id"]
         chats = f"/my/projects/{project}/chat"
@@ -36,17 +36,17 @@ async def test_whoever_follows_a_session_hears_that_it_was_deleted(service: Serv
 
         for socket in (old, new):
             assert await closing(socket) == (4410, "session_deleted")
-        # The streams end as whole answers; the plugin has no word for why, and finds nothing when it comes back.
+        # The streams end properly. The plugin's protocol has no reason for it, and the plugin gets 404 on return.
         events, lines = [text.decode() for text in await asyncio.wait_for(asyncio.gather(*reading), 30)]
         assert events.rstrip().rpartition("\n\n")[2].split("\n")[1] == "event: session_deleted"
         assert all(plugin.event(line + "\n") for line in lines.splitlines())
         assert (await http.get(f"{chats}/{key}/events/")).status_code == 404
         assert (await http.get(f"/api/v1/sessions/{key}")).status_code == 404
-        # The worker has stopped, wrote nothing more, and does not take it for a fault.
+        # The worker stops, writes nothing more, and does not log a crash.
         turn_lost = f'"session_id": "{key}"'
         deadline = time.monotonic() + 15
         while "turn_lost" not in "".join(line for line in service.log_of("worker").splitlines() if turn_lost in line):
-            assert time.monotonic() < deadline, "the worker went on for longer than its lease"
+            assert time.monotonic() < deadline, "the worker continued for longer than its lease"
             await asyncio.sleep(0.1)
         mine = [line for line in service.log_of("worker").splitlines() if key in line]
         assert not [line for line in mine if "crashed" in line or "Traceback" in line]
@@ -57,7 +57,7 @@ async def test_whoever_follows_a_session_hears_that_it_was_deleted(service: Serv
 
 
 async def closing(socket: Socket) -> tuple[int, str]:
-    """Return the code with which a socket is closed, and the last word before it."""
+    """Return the close code of a socket, and the kind, error code or type of its last frame."""
     word = ""
     with pytest.raises(websockets.ConnectionClosed) as closed:
         while True:

@@ -1,4 +1,4 @@
-"""Clients that do not read, or send more than anybody can handle: what they cost, and that nobody else pays for it."""
+"""Clients that do not read, or send too much: what they cost, and that other clients do not notice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.live.service import Frame, Service, Socket, running
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-#: What happens in a session while nobody reads: 20 MB, in messages that wait for a silent model.
+#: Messages sent to a session that no client reads: 20 MB, which wait for a silent model.
 MESSAGES, TEXT = 200, "x" * 100_000
-#: Bytes that the kernel of a client takes on its own. It must hold a whole segment, which is 64 KiB on the loopback.
+#: Size of the client's kernel buffer in bytes. It must hold a whole segment, which is 64 KiB on the loopback.
 RECEIVE_BUFFER = 128 * 1024
 #: Sockets of that session that do not read.
 SOCKETS = 6
@@ -30,23 +30,23 @@ SOCKETS = 6
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of its own: the memory of its web process must be nobody else's."""
+    """Start a separate service, because other tests would change the memory of its web process."""
     with running(tmp_path_factory.mktemp("slow"), postgres=POSTGRES, redis=REDIS) as it:
         yield it
 
 
 def memory_of(service: Service) -> float:
-    """Return how much memory the web process has now, in MB."""
+    """Return the memory of the web process in MB."""
     status = Path(f"/proc/{service.processes['web'].pid}/status")
     if not status.exists():
-        pytest.skip("only Linux tells the memory of a process in /proc")
+        pytest.skip("only Linux has the memory of a process in /proc")
     (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) / 1024
 
 
 @asynccontextmanager
 async def lazy(service: Service, key: str) -> AsyncIterator[Socket]:
-    """A follower from the first event on that reads from the network only when it is asked to receive something."""
+    """Follow a session from its first event, and read from the network only when the test calls `receive`."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     connection.setblocking(False)
@@ -60,7 +60,7 @@ async def lazy(service: Service, key: str) -> AsyncIterator[Socket]:
 
 @asynccontextmanager
 async def lazy_stream(service: Service, key: str) -> AsyncIterator[httpx.Response]:
-    """The same as server-sent events."""
+    """Do the same over server-sent events."""
     transport = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)])
     async with (
         httpx.AsyncClient(transport=transport, base_url=service.url, timeout=60) as http,
@@ -73,7 +73,7 @@ async def lazy_stream(service: Service, key: str) -> AsyncIterator[httpx.Respons
 
 
 async def fill(service: Service, key: str) -> None:
-    """Let very much happen in a session."""
+    """Send 20 MB of messages to a session."""
     async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=60) as http:
         for content in ["/stall", *[TEXT] * MESSAGES]:
             response = await http.post("/api/v1/message", json={"session_id": key, "message": content})
@@ -81,7 +81,7 @@ async def fill(service: Service, key: str) -> None:
 
 
 async def numbers_of(client: Socket, last: int) -> list[int]:
-    """Read events up to the one with the last number."""
+    """Read events up to the last number; return their numbers."""
     numbers: list[int] = []
     while not numbers or numbers[-1] < last:
         frame = await client.receive(60)
@@ -95,14 +95,14 @@ async def numbers_of_stream(response: httpx.Response, last: int) -> list[int]:
     async for line in response.aiter_lines():
         if line.startswith("id: "):
             numbers.append(int(line[4:]))
-        # The event is whole when the line of its data is.
+        # The data line ends an event.
         elif line.startswith("data: ") and numbers[-1] == last:
             break
     return numbers
 
 
 async def stay(clients: list[Socket]) -> None:
-    """Send something from time to time, so that nobody is taken for dead; the answers are not read either."""
+    """Send a frame from time to time, so that the server keeps the clients; leave the answers unread."""
     while True:
         for client in clients:
             await client.send("no JSON")
@@ -115,14 +115,14 @@ def last_number(service: Service, key: str) -> int:
 
 
 async def answer_of(client: Socket) -> str:
-    """Have 300 tokens counted and return the pieces, joined."""
+    """Ask for 300 tokens and return the joined pieces."""
     await client.say("/tokens 300 60")
     return "".join(frame.get("token", "") for frame in await client.until_final() if not frame.get("is_final"))
 
 
-async def test_readers_that_stop_cost_little_delay_nobody_and_miss_nothing(service: Service) -> None:
+async def test_readers_that_stop_cost_little_delay_no_client_and_miss_nothing(service: Service) -> None:
     async with AsyncExitStack() as stack:
-        # The same with sockets that read: what the load itself costs, and what the process keeps for the next one.
+        # First with sockets that read: it shows what the load itself costs, and what the process keeps afterwards.
         readers = [await stack.enter_async_context(lazy(service, "warm")) for _ in range(SOCKETS)]
         reading = [asyncio.create_task(numbers_of(reader, 2 * MESSAGES)) for reader in readers]
         await fill(service, "warm")
@@ -141,8 +141,8 @@ async def test_readers_that_stop_cost_little_delay_nobody_and_miss_nothing(servi
         await filling
         memory.append(memory_of(service))
         assert set(answers) == {"".join(f"t{i} " for i in range(300))}
-        # Kept in memory, what has passed these readers would be 140 MB. Seen: 2 MB for all of them together, so that
-        # there is room for what the process itself goes up and down by.
+        # In memory, the events that these clients have not read would be 140 MB. Measured: 2 MB for all of them
+        # together. The rest is for the process's own fluctuation.
         assert max(memory) - before < 2 * (SOCKETS + 1)
 
         last = last_number(service, "stalled")
@@ -153,14 +153,14 @@ async def test_readers_that_stop_cost_little_delay_nobody_and_miss_nothing(servi
         staying.cancel()
 
 
-async def test_who_never_reads_is_dropped_and_who_never_writes_is_not(service: Service) -> None:
+async def test_a_client_that_never_reads_is_dropped_and_an_idle_one_is_not(service: Service) -> None:
     loop = asyncio.get_running_loop()
     async with service.connect("/ws/idle", ping_interval=None) as idle, lazy(service, "dead") as client:
         await fill_a_little(service, "dead")
         started = loop.time()
-        # It hears nothing of it as long as it does not read, so the server is asked.
+        # The client does not notice the close while it does not read, so the test asks the server.
         while figure(service, "open_sockets") > 1:
-            # A ping after 30 s of silence, 30 s for its answer, and the server looks every 2 s.
+            # The server pings after 30 s of silence, waits 30 s for the answer, and checks every 2 s.
             assert loop.time() - started < 85
             await asyncio.sleep(1)
         assert loop.time() - started > 30
@@ -178,12 +178,12 @@ async def fill_a_little(service: Service, key: str) -> None:
 
 
 def figure(service: Service, name: str) -> float:
-    """Return the value of a metric, 0 when nothing was counted yet."""
+    """Return the value of a metric, 0 if it has none yet."""
     lines = service.get("/metrics")[1].splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
 
 
-async def test_a_flood_is_answered_and_ended_and_what_was_accepted_has_its_turn(service: Service) -> None:
+async def test_a_flood_closes_its_socket_and_accepted_messages_get_their_turns(service: Service) -> None:
     floods = figure(service, 'frames_refused_total{error_code="too_many_frames"}')
     async with service.connect("/ws/quiet") as neighbour, lazy_writer(service, "flood") as client:
         accepted: set[str] = set()
@@ -214,7 +214,7 @@ async def test_a_flood_is_answered_and_ended_and_what_was_accepted_has_its_turn(
         "SELECT m.id::text FROM agent_sessions_message m JOIN agent_sessions_session s ON s.id = m.session_id"
         " WHERE s.key = 'flood' AND role = 'user'"
     )
-    # The one that was being handled may be stored without its acknowledgement.
+    # The message in progress at the close may be stored without an acknowledgement.
     assert accepted <= {row[0] for row in stored}
     assert len(stored) <= len(accepted) + 1
     assert figure(service, 'frames_refused_total{error_code="too_many_frames"}') == floods + 1
@@ -242,17 +242,17 @@ async def test_a_client_that_waits_for_each_answer_is_never_too_fast(service: Se
             assert (await client.receive())["error_code"] == "invalid_json"
 
 
-async def test_a_client_that_sends_and_never_reads_is_not_answered_without_end(service: Service) -> None:
+async def test_answers_to_a_client_that_never_reads_are_bounded(service: Service) -> None:
     async with lazy(service, "deaf") as client:
         text = json.dumps({"type": "hello", "after": 10**9})
         await fill_a_little(service, "deaf")
         before = memory_of(service)
         with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
             async with asyncio.timeout(20):
-                # Each asks for a snapshot of half a megabyte.
+                # Each frame asks for a snapshot of half a megabyte.
                 for _ in range(2000):
                     await client.send(text)
-        # A gigabyte, if all were answered. One snapshot takes several times its size while it is made.
+        # All answers would take a gigabyte. A snapshot takes several times its size while the server makes it.
         assert memory_of(service) - before < 12
 
 

@@ -1,4 +1,4 @@
-"""The callers of tests/rest, for the tests of what is below /my/."""
+"""The callers of the REST tests, for the tests of paths below /my/."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ PROJECTS = "/my/projects/"
 
 
 async def new_project(http: Http, name: str = "shop", path: str | None = "/src/shop") -> str:
-    """Return the path of a project, as the plugin makes one."""
+    """Make a project as the plugin does; return its path."""
     body = {"name": name} if path is None else {"name": name, "workspace_path": path}
     project = plugin.project(await http.ok("POST", PROJECTS, body))
     return f"{PROJECTS}{project['id']}/"
 
 
 async def new_chat(http: Http, project: str) -> Session:
-    """Return a new session of a project."""
+    """Make a session in a project."""
     chat = plugin.chat(await http.ok("POST", f"{project}chat/sessions/", {}))
     assert chat["message_count"] == 0
     return await rows(lambda: Session.objects.get(pk=chat["id"]))
@@ -48,7 +48,7 @@ async def new_chat(http: Http, project: str) -> Session:
 
 @asynccontextmanager
 async def following(session: Session) -> AsyncIterator[Any]:
-    """Follow a session as the plugin does; yields what waits for the next event that is no heartbeat."""
+    """Follow a session as the plugin does; yield a function that waits for the next event but a heartbeat."""
     async with aclosing(await ndjson.stream(session)) as lines:
         assert plugin.event(await anext(lines))["type"] == "heartbeat"
 
@@ -64,7 +64,7 @@ async def following(session: Session) -> AsyncIterator[Any]:
 
 async def test_projects_are_made_once_read_changed_and_deleted(as_alice: Http, as_bob: Http) -> None:
     project = await new_project(as_alice)
-    # It posts again when an answer was lost, or when its memory was.
+    # The plugin posts again when it has lost the answer or its own state.
     assert await new_project(as_alice) == project
     other = await new_project(as_alice, "Default Project", None)
     listed = plugin.project_list(await as_alice.ok("GET", PROJECTS))
@@ -93,7 +93,7 @@ async def test_sessions_of_a_project_are_the_same_everywhere(as_alice: Http) -> 
     assert (listed["total"], listed["sessions"][0]["message_count"]) == (1, 1)
     history = plugin.message_list(await as_alice.ok("GET", f"{project}chat/sessions/{session.pk}/messages/"))
     assert (history["total"], history["messages"][0]["id"]) == (1, message["id"])
-    # The uuid is the name of the session in the other APIs.
+    # In the other APIs the UUID is the name of the session.
     elsewhere = editor.history(await as_alice.ok("GET", f"/api/v1/sessions/{session.pk}/history"))
     assert elsewhere["messages"][0]["content"] == "Hello."
     gone = await as_alice.ok("DELETE", f"{project}chat/sessions/{session.pk}")
@@ -155,7 +155,7 @@ async def test_a_message_can_be_for_an_agent(as_alice: Http, target: str) -> Non
 COMMAND = ModelToolCall(id="c", name="execute_command", arguments={"command": 'git log "-3"', "timeout": 20})
 
 
-async def test_a_tool_is_asked_for_approved_run_and_answered(as_alice: Http) -> None:
+async def test_a_tool_is_requested_approved_run_and_answered(as_alice: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
     async with following(session) as event:
@@ -183,7 +183,7 @@ async def test_a_tool_is_asked_for_approved_run_and_answered(as_alice: Http) -> 
         assert plugin.command(order["payload"]["tool_params"]) == ("git", ["log", "-3"])
         assert order["payload"]["tool_params"]["timeout"] == 20_000
         path = f"{project}tools/{order['payload']['tool_id']}/result"
-        # As the plugin really sends it, with more than its own types say.
+        # As the plugin really sends it, with more fields than in its types.
         sent = {
             "status": "completed",
             "completed_at": "2026-11-24T22:49:07.395Z",
@@ -233,7 +233,7 @@ async def test_a_client_that_was_away_gets_what_it_missed_and_no_command_twice(a
             "tool.execution_signal",
         ]
         assert missed[2]["payload"]["tool_name"] == "read_file"
-        # A message now is a change of mind: the plugin has no other way to stop what waits.
+        # A message now cancels the waiting call: the plugin cannot stop it in any other way.
         await as_alice.ok("POST", f"{project}chat/{session.pk}/message/", {"content": "Something else."})
         assert (await event())["type"] == "task_completed"
     assert await rows(lambda: list(Turn.objects.order_by("pk").values_list("status", flat=True))) == [
@@ -242,7 +242,7 @@ async def test_a_client_that_was_away_gets_what_it_missed_and_no_command_twice(a
     ]
 
 
-async def test_failures_and_the_end_of_a_session_are_told(as_alice: Http) -> None:
+async def test_failures_and_the_end_of_a_session_are_reported(as_alice: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
     held = await in_thread(begin)(session)
@@ -257,7 +257,7 @@ async def test_failures_and_the_end_of_a_session_are_told(as_alice: Http) -> Non
     assert types == ["heartbeat", "error"]
 
 
-async def test_a_plan_is_told_under_the_plugins_name_for_it(alice: User) -> None:
+async def test_a_plan_is_sent_under_the_plugins_name_for_it(alice: User) -> None:
     event = LoggedEvent(uuid.uuid4(), 7, "plan_proposed", {"plan_id": "p", "steps": []})
     told = await ndjson.line_of(event)
     assert told
@@ -288,7 +288,7 @@ async def test_the_stream_is_ndjson(as_alice: Http, as_bob: Http) -> None:
     assert await as_bob.refused("GET", path) == (404, "session_not_found")
 
 
-async def test_nothing_of_alices_is_there_for_bob(as_alice: Http, as_bob: Http) -> None:
+async def test_bob_cannot_see_anything_of_alices(as_alice: Http, as_bob: Http) -> None:
     project = await new_project(as_alice)
     session = await new_chat(as_alice, project)
     await in_thread(request)(session, COMMAND)
@@ -306,14 +306,14 @@ async def test_nothing_of_alices_is_there_for_bob(as_alice: Http, as_bob: Http) 
             assert (await as_bob.refused(method, base + path, body))[0] == 404, path
     for method, path in (("GET", "chat/sessions/"), ("POST", "chat/sessions/"), ("GET", "agents/")):
         assert await as_bob.refused(method, project + path) == (404, "project_not_found")
-    # Nor through another project of her own.
+    # Alice cannot reach it through another project either.
     other = await new_project(as_alice, "other")
     assert (await as_alice.refused("POST", f"{other}approvals/{call}/approve"))[0] == 404
     assert await rows(lambda: Approval.objects.get().status) == "pending"
     assert await rows(lambda: Session.objects.filter(pk=session.pk).count()) == 1
 
 
-async def test_paths_that_are_none_are_answered_in_json(as_alice: Http) -> None:
+async def test_unknown_paths_are_answered_in_json(as_alice: Http) -> None:
     project = await new_project(as_alice)
     assert await as_alice.refused("POST", f"{project}approvals/undefined/reject") == (404, "not_found")
 

@@ -1,4 +1,4 @@
-"""What the tests of REST share: Alice and Bob as callers inside this process, and turns that are played."""
+"""What the tests of REST share: Alice and Bob as callers inside this process, and scripted turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sessions.turns.sessions import open_session
 
 @pytest.fixture
 async def loop() -> AsyncIterator[None]:
-    """Close what belongs to the loop of one test."""
+    """Close the connections of one test's loop."""
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
@@ -34,9 +34,9 @@ class Http:
         self.client = client
 
     async def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        # No body, no content type: that is how the original's editor makes a session.
+        # The original's editor makes a session without a body or content type.
         content: dict[str, Any] = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-        # In a thread that gives its connection to the database back; the view itself runs in the loop of the test.
+        # In a thread, which returns its database connection; the view itself runs in the test's loop.
         response: Any = await in_thread(self.client.generic)(method, path, **content)
         return response.status_code, json.loads(response.content)
 
@@ -71,7 +71,7 @@ async def as_bob(bob: User, loop: None) -> Http:
 
 
 async def rows[T](read: Callable[[], T]) -> T:
-    """Return what a look at the database finds."""
+    """Query the database in a thread."""
     return await in_thread(read)()
 
 

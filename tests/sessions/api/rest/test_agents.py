@@ -1,4 +1,4 @@
-"""Agents over REST: which there are, which one a session has, and choosing another one."""
+"""Agents over REST: the list, the agent of a session, and choosing another one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_switching_is_counted_and_remembered(as_alice: Http, alice: User) 
         after = await as_alice.ok("POST", "/api/v1/agents/s/switch", {"target_agent": agent, "reason": reason})
         assert after["context"]["current_agent"] == agent
     shown = editor.current_agent(after)
-    # Choosing the agent that answers already is no switch.
+    # Choosing the current agent is not a switch.
     assert shown["switch_count"] == after["context"]["switch_count"] == 2
     assert [(each["from"], each["to"]) for each in shown["agent_history"]] == [
         ("orchestrator", "coder"),
@@ -44,7 +44,7 @@ async def test_switching_is_counted_and_remembered(as_alice: Http, alice: User) 
     assert after["context"]["switch_history"][-1]["timestamp"] == after["context"]["last_switch_at"]
 
 
-async def test_an_agent_that_is_not_there_is_refused_by_name(as_alice: Http, alice: User) -> None:
+async def test_an_unknown_agent_is_refused_by_name(as_alice: Http, alice: User) -> None:
     await opened(alice)
     status, code = await as_alice.refused("POST", "/api/v1/agents/s/switch", {"target_agent": "wizard"})
     assert (status, code) == (400, "unknown_agent")

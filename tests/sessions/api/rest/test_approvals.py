@@ -1,4 +1,4 @@
-"""Approvals and rules over REST: listed for a client that comes back, answered once, by their owner only."""
+"""Approvals and rules over REST: listed for a client that reconnects, answered once, and only by their owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def pending(http: Http) -> list[str]:
     return [each["call_id"] for each in shown["pending_approvals"]]
 
 
-async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -> None:
+async def test_pending_approvals_are_listed_without_nulls(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     assert await pending(as_alice) == []
     await in_thread(request)(session, write_call("w", "b.txt"), read_call("r"))
@@ -41,7 +41,7 @@ async def test_what_waits_is_listed_without_nulls(as_alice: Http, alice: User) -
     assert whole["request_type"] == "tool"
 
 
-async def test_open_calls_are_listed_for_whoever_comes_back(as_alice: Http, alice: User) -> None:
+async def test_open_calls_are_listed_for_a_client_that_reconnects(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     assert await as_alice.ok("GET", f"{ONE}/tool-calls") == {"session_id": "s", "tool_calls": [], "count": 0}
     held = await in_thread(request)(session, write_call("w", "b.txt"), read_call("r", "a.txt"))
@@ -58,9 +58,7 @@ async def test_open_calls_are_listed_for_whoever_comes_back(as_alice: Http, alic
     assert (await as_alice.ok("GET", f"{ONE}/tool-calls"))["count"] == 0
 
 
-async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_count_there(
-    as_alice: Http, alice: User
-) -> None:
+async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_apply(as_alice: Http, alice: User) -> None:
     for key in ("s", "t"):
         await opened(alice, key)
     for subject, where in (("all/*", {}), ("s/*", {"session_id": "s"}), ("t/*", {"session_id": "t"})):
@@ -95,7 +93,7 @@ async def test_a_plan_is_never_offered_as_a_tool(as_alice: Http, alice: User) ->
         ({"decision": "reject", "reason": "Not there."}, "rejected", "rejected"),
     ],
 )
-async def test_an_answer_is_taken_once(
+async def test_an_approval_is_answered_once(
     as_alice: Http, alice: User, body: dict[str, Any], approval: str, call: str
 ) -> None:
     session = await opened(alice)
@@ -112,7 +110,7 @@ async def test_an_answer_is_taken_once(
     assert await pending(as_alice) == []
 
 
-async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
+async def test_invalid_answers_are_refused(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(request)(session, write_call("w"))
     path = f"{ONE}/hitl-decision"
@@ -130,7 +128,7 @@ async def test_answers_that_cannot_be_used(as_alice: Http, alice: User) -> None:
     assert await pending(as_alice) == ["w"]
 
 
-async def test_several_at_once_all_or_none(as_alice: Http, alice: User) -> None:
+async def test_several_answers_are_taken_all_or_none(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(request)(session, write_call("a"), write_call("b"), write_call("c"), read_call("r"))
     path = f"{ONE}/approvals"
@@ -176,6 +174,6 @@ async def test_a_rule_answers_for_the_user(as_alice: Http, as_bob: Http, alice: 
         {"effect": "allow", "tool": 1},
     ],
 )
-async def test_a_rule_that_says_nothing_clear_is_refused(as_alice: Http, body: object) -> None:
+async def test_an_ambiguous_rule_is_refused(as_alice: Http, body: object) -> None:
     assert await as_alice.refused("POST", "/api/v1/rules", body) == (400, "invalid_field")
     assert not await rows(lambda: PolicyRule.objects.exists())

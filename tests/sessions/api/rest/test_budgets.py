@@ -1,4 +1,4 @@
-"""What users see of their budgets, and what operators do with them."""
+"""Budgets: what users see, and what operators do."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_an_operator_makes_and_changes_a_budget_and_the_history_says_so(operator
         assert operator.get(path).status_code == 200
 
 
-def test_a_budget_without_its_one_scope_is_explained(operator: Client, alice: User) -> None:
+def test_a_budget_without_exactly_one_scope_is_refused(operator: Client, alice: User) -> None:
     form = {"owner": "", "api_key": "", "session": "", "limit": "5", "period": "day"}
     page = operator.post("/admin/agent_sessions/budget/add/", form).content.decode()
     assert "Choose exactly one" in page
     assert not Budget.objects.exists()
 
 
-def test_staff_without_the_right_change_no_budget(alice: User) -> None:
+def test_staff_without_the_permission_cannot_change_budgets(alice: User) -> None:
     row = Budget.objects.create(owner=alice, limit=1)
     clerk = Client()
     clerk.force_login(User.objects.create_user("clerk", is_staff=True))

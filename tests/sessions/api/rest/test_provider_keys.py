@@ -1,4 +1,4 @@
-"""Keys of users for providers: they go in encrypted, and come out in a worker alone."""
+"""Users' keys for providers: stored encrypted, and decrypted only in a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/api/v1/provider-keys/openai"
 KEY = "sk-the-key-of-alice-1234"
 
 
-async def test_a_key_is_told_of_and_never_shown(
+async def test_a_key_is_listed_but_never_shown(
     as_alice: Http, as_bob: Http, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await as_alice.refused("GET", PATH) == (404, "provider_key_not_found")
@@ -66,7 +66,7 @@ async def test_a_key_is_told_of_and_never_shown(
         (PATH, {"api_key": KEY, "api_base": "file:///etc/passwd"}, (400, "invalid_field")),
     ],
 )
-async def test_what_is_no_key_is_refused_without_repeating_it(
+async def test_an_invalid_key_is_refused_without_repeating_it(
     as_alice: Http, path: str, body: dict[str, object], refused: tuple[int, str]
 ) -> None:
     status, answer = await as_alice("PUT", path, body)

@@ -1,4 +1,4 @@
-"""Sessions over REST, parsed as the original's editor and benchmark client parse them; Bob's are nobody else's."""
+"""Sessions over REST, parsed as the original's editor and benchmark client parse them; only their owner sees them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_deleting_a_session_stops_its_turns_and_leaves_nothing(as_alice: H
     models: list[Any] = [Session, Turn, Message, ToolCall, Approval, Event]
     for model in models:
         assert not await rows(model.objects.exists), model
-    # Figures stay, of a session that is no more: deleting gives nobody his tokens back.
+    # The figures of a deleted session stay, so that deleting it does not restore a budget.
     left = await rows(lambda: ModelCall.objects.filter(owner=alice, session=None, turn=None).count())
     counted = (await as_alice.ok("GET", "/api/v1/events/metrics"))["metrics"]["agent_processing"]
     assert left == sum(agent["count"] for agent in counted.values()) == 3
@@ -144,7 +144,7 @@ async def test_a_worker_at_a_deleted_session_stops_and_writes_nothing(as_alice: 
         ("POST", "/api/v1/rules", {"effect": "allow", "session_id": "s"}),
     ],
 )
-async def test_what_is_alices_looks_to_bob_as_if_it_were_not_there(
+async def test_alices_sessions_look_missing_to_bob(
     as_alice: Http, as_bob: Http, alice: User, request_: tuple[str, str, object]
 ) -> None:
     method, path, body = request_
@@ -153,7 +153,7 @@ async def test_what_is_alices_looks_to_bob_as_if_it_were_not_there(
     foreign = await as_bob(method, path, body)
     assert (foreign[0], foreign[1]["error_code"]) == (404, "session_not_found")
     await rows(lambda: Session.objects.filter(key="s").update(key="u"))
-    # The same answer to the letter, whether it was there for somebody else or for nobody.
+    # The answer is the same to the letter, whether another user owns the session or it does not exist.
     assert await as_bob(method, path, body) == foreign
     await rows(lambda: Session.objects.filter(key="u").update(key="s"))
     assert await rows(lambda: Approval.objects.filter(status="pending").count()) == 1

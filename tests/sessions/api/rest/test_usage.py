@@ -1,4 +1,4 @@
-"""What was used: a row for each model call, and the figures that the original's benchmark client reads."""
+"""Usage: a row for each model call, and the figures that the original's benchmark client reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METRICS = "/api/v1/events/metrics"
 
 
 def _work(session: Session) -> None:
-    """A turn with a tool that is approved and one that is not, then a failure."""
+    """Run a turn with a call that needs approval and one that does not, then a turn that fails."""
     held = request(session, write_call("w"), read_call("r"))
     yes = Decision(approve=True, by=session.owner_id, via=Via.REST)
     approvals.decide(session.pk, "w", yes)
@@ -119,7 +119,7 @@ def outcomes() -> list[tuple[str, int, int]]:
     return list(ModelCall.objects.order_by("pk").values_list("outcome", "attempt", "step"))
 
 
-def test_calls_whose_end_nobody_knows_are_in_the_ledger(alice: User) -> None:
+def test_calls_with_an_unknown_outcome_are_in_the_ledger(alice: User) -> None:
     session = open_session(alice.pk, "s")
     held = begin(session)
     attempts.release(held)
@@ -131,14 +131,14 @@ def test_calls_whose_end_nobody_knows_are_in_the_ledger(alice: User) -> None:
     assert outcomes() == [("lost", 1, 0), ("lost", 2, 0), ("cancelled", 3, 0)]
 
 
-def test_a_turn_that_is_stopped_while_it_waits_asked_no_model(alice: User) -> None:
+def test_a_turn_that_is_stopped_while_it_waits_has_no_model_call(alice: User) -> None:
     session = open_session(alice.pk, "s")
     request(session, write_call("w"))
     attempts.cancel(session.pk, None)
     assert outcomes() == [("ok", 1, 0)]
 
 
-def test_a_step_that_never_asked_its_model_leaves_no_row(alice: User) -> None:
+def test_a_step_without_a_model_call_leaves_no_row(alice: User) -> None:
     session = open_session(alice.pk, "s")
     attempts.fail(
         begin(session), code="too_many_steps", text="Enough.", result=StepResult(message_id=new_id(), text="")
