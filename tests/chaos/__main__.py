@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.chaos import campaign, report
 
 #: Minutes after which an incomplete run ends; three times what a run takes on two cores.
-PATIENCE = 40.0
+MAX_MINUTES = 40.0
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
             seed=seed,
             size=wish.size,
             at_least=wish.minutes * 60,
-            at_most=(wish.at_most or max(wish.minutes, PATIENCE)) * 60,
+            at_most=(wish.at_most or max(wish.minutes, MAX_MINUTES)) * 60,
             say=say,
         )
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import websockets
 
-from tests.chaos.clients import CUT, ENDS, PATIENCE, Follower, Frame, World
+from tests.chaos.clients import CUT, ENDS, FRAME_TIMEOUT_SECONDS, Follower, Frame, World
 
 
 class Author(Follower):
@@ -56,7 +56,7 @@ class Author(Follower):
             await self._send(frame)
             self._refused = False
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(FRAME_TIMEOUT_SECONDS):
                     await self.until(lambda: message_id in self._acks or self._connection is None or self._refused)
             if message_id not in self._acks:
                 await asyncio.sleep(0.2)
@@ -80,7 +80,7 @@ class Author(Follower):
             self.world.history.add("cancel", socket=self.socket, session=self.session, turn=turn)
             await self._send({"type": "cancel", "turn_id": turn})
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(FRAME_TIMEOUT_SECONDS):
                     await self.until(lambda: turn in self.ended_turns or self._connection is None)
             await asyncio.sleep(0.1)
 
@@ -108,7 +108,7 @@ class Author(Follower):
         while True:
             for frame in list(self._results.values()):
                 await self._send(frame)
-            await asyncio.sleep(PATIENCE / 2)
+            await asyncio.sleep(FRAME_TIMEOUT_SECONDS / 2)
 
     def handle(self, frame: Frame) -> None:
         super().handle(frame)

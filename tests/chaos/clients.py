@@ -25,7 +25,7 @@ ENDS = frozenset({"turn_completed", "turn_failed", "turn_cancelled"})
 #: Errors of a connection that the proxy cuts.
 CUT = (OSError, EOFError, TimeoutError, websockets.WebSocketException, httpx.HTTPError, httpx.StreamError)
 #: Seconds after which a client sends an unanswered frame again.
-PATIENCE = 4.0
+FRAME_TIMEOUT_SECONDS = 4.0
 
 type Frame = dict[str, Any]
 

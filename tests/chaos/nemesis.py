@@ -21,7 +21,7 @@ from tests.chaos.proxy import Link
 from tests.chaos.stack import Stack
 
 #: Seconds that an armed edge waits for a process, and a frozen worker for others to claim its turns.
-EDGE_PATIENCE, TAKEOVER_PATIENCE = 15.0, 40.0
+EDGE_TIMEOUT_SECONDS, TAKEOVER_TIMEOUT_SECONDS = 15.0, 40.0
 #: Seconds between faults in each lane. With fewer, most turns would fail because all their workers die.
 BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 14.0)
 
@@ -202,7 +202,7 @@ class Nemesis:
         before = armed.times_reached(edge)
         async with self._fault("edge", edge=edge) as outcome:
             armed.arm(edge)
-            for _ in range(int(EDGE_PATIENCE / 0.1)):
+            for _ in range(int(EDGE_TIMEOUT_SECONDS / 0.1)):
                 await asyncio.sleep(0.1)
                 if armed.times_reached(edge) > before or self._resting.is_set():
                     break
@@ -227,7 +227,7 @@ class Nemesis:
         async with self._fault("freeze_worker", process=victim.name) as outcome:
             name = victim.worker
             turns = outcome["turns"] = await self.stack.running_turns(name)
-            for _ in range(int(TAKEOVER_PATIENCE / 0.3)):
+            for _ in range(int(TAKEOVER_TIMEOUT_SECONDS / 0.3)):
                 await asyncio.sleep(0.3)
                 states = await self.stack.rows(STATES, list(turns))
                 if ended.is_set() or not any(worker == name and status in WITHOUT for _, status, worker in states):

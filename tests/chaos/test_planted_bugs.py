@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240), pytest.mark.asyncio(lo
 
 #: Seconds within which a turn ends after the fault: few with a bug, because a turn that never ends uses all of them,
 #: and many without it, because the machine may be busy.
-PATIENCE = {True: 10.0, False: 50.0}
+END_TIMEOUT_SECONDS = {True: 10.0, False: 50.0}
 
 
 class Bench:
@@ -84,7 +84,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
 
 async def the_end(stack: Stack, author: Author, turn: str) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(author.ended(turn), PATIENCE[bool(stack.bug)])
+        await asyncio.wait_for(author.ended(turn), END_TIMEOUT_SECONDS[bool(stack.bug)])
 
 
 async def freeze_and_thaw(stack: Stack, author: Author) -> None:
@@ -93,7 +93,7 @@ async def freeze_and_thaw(stack: Stack, author: Author) -> None:
     ((worker,),) = await stack.rows("SELECT worker FROM agent_sessions_turn WHERE id = %s", turn)
     (process,) = [process for process in stack.of_kind("worker") if process.worker == worker]
     process.signal(signal.SIGSTOP)
-    await asyncio.wait_for(author.until(lambda: author.starts > 1), PATIENCE[False])
+    await asyncio.wait_for(author.until(lambda: author.starts > 1), END_TIMEOUT_SECONDS[False])
     process.signal(signal.SIGCONT)
     await the_end(stack, author, turn)
     # The thawed worker may still write, but after the end.

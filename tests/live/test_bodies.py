@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 PIECE = b"x" * 65536
 #: MB by which the web process may grow: its own fluctuation, and one body of permitted size.
-ROOM = 64
+MAX_GROWTH_MIB = 64
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def test_an_endless_body_is_cut_off_while_others_are_served(service: Service) ->
                 connection.sendall(b"10000\r\n" + PIECE + b"\r\n")
         memory.append(memory_of(service))
     assert sent > MAX_BODY_BYTES
-    assert max(memory) - before < ROOM
+    assert max(memory) - before < MAX_GROWTH_MIB
 
 
 @pytest.mark.parametrize("head", [f"Content-Length: {MAX_BODY_BYTES + 1}", "Transfer-Encoding: chunked"])
@@ -151,4 +151,4 @@ def test_a_form_is_not_parsed_before_its_sender_is_authenticated(service: Servic
             memory.append(memory_of(service))
             time.sleep(0.02)
     assert posting.result() == 404
-    assert max(memory) - before < ROOM
+    assert max(memory) - before < MAX_GROWTH_MIB

@@ -40,7 +40,7 @@ output = 1000000
 """
 #: A dollar a token: one token of input and at most two of output.
 REQUEST = ModelRequest(model=MODEL, messages=(ModelMessage(role="user", content="1"),), max_output_tokens=2)
-MOST = 3
+MAX_CALL_DOLLARS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_a_call_is_reserved_before_it_and_settled_after_it(session: Session) -> 
     held = begin(session)
     assert held.budgets == (row.pk,)
     budgets.reserve(held, REQUEST)
-    assert state(row) == (0, MOST)
+    assert state(row) == (0, MAX_CALL_DOLLARS)
     attempts.complete(held, paid(2))
     assert state(row) == (2, 0)
     assert not Reservation.objects.exists()
@@ -99,9 +99,9 @@ def test_a_second_call_of_an_attempt_replaces_what_was_reserved_and_counts_the_f
     budgets.reserve(held, REQUEST)
     # The answer to a COMMIT was lost.
     budgets.reserve(held, REQUEST)
-    assert state(row) == (0, MOST)
+    assert state(row) == (0, MAX_CALL_DOLLARS)
     budgets.reserve(held, REQUEST, Decimal(1))
-    assert state(row) == (0, MOST + 1)
+    assert state(row) == (0, MAX_CALL_DOLLARS + 1)
     failed = story.model_call(model=MODEL, cost=1, outcome=CallOutcome.TRUNCATED, error_code="model_truncated")
     attempts.complete(held, paid(2, failed))
     assert state(row) == (3, 0)
@@ -159,7 +159,7 @@ def test_a_new_period_begins_with_nothing_spent(session: Session, period: Period
     row.refresh_from_db()
     assert row.spending(timezone.now()) == 0
     budgets.reserve(begin(session), REQUEST)
-    assert state(row) == (0, MOST)
+    assert state(row) == (0, MAX_CALL_DOLLARS)
     assert row.period_start == period.start(timezone.now())
 
 
@@ -215,7 +215,7 @@ def test_a_cancelled_call_counts_in_full_until_its_worker_reports_it(session: Se
     held = begin(session)
     budgets.reserve(held, REQUEST)
     attempts.cancel(session.pk, held.turn_id)
-    assert state(row) == (MOST, 0)
+    assert state(row) == (MAX_CALL_DOLLARS, 0)
     ledger.correct(held, paid(2))
     assert state(row) == (2, 0)
     assert list(ModelCall.objects.values_list("outcome", "cost")) == [("cancelled", Decimal(2))]
@@ -244,7 +244,7 @@ def test_a_deleted_session_leaves_nothing_reserved(session: Session) -> None:
     held = begin(session)
     budgets.reserve(held, REQUEST)
     delete_session(session.pk)
-    assert state(row) == (MOST, 0)
+    assert state(row) == (MAX_CALL_DOLLARS, 0)
     with pytest.raises(Session.DoesNotExist):
         ledger.correct(held, paid(2))
 
@@ -349,6 +349,6 @@ def test_many_turns_at_once_never_overspend_when_workers_die(alice: User, seed: 
     assert 0 < spent <= LIMIT
     assert crowd.refused
     # The rest of the budget can still be used.
-    for number in range((LIMIT - spent) // MOST):
+    for number in range((LIMIT - spent) // MAX_CALL_DOLLARS):
         budgets.reserve(begin(open_session(alice.pk, f"more{number}")), REQUEST)
     refusal(begin(open_session(alice.pk, "too many")))
