@@ -29,7 +29,6 @@ class CreatedFilter(admin.SimpleListFilter):
     ages = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1), "month": timedelta(30)}
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        """Return the ages."""
         return [(name, f"In the last {name}") for name in self.ages]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

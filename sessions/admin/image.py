@@ -25,7 +25,6 @@ class ImageAdmin(SearchableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:
-        """Defer the bytes."""
         rows: QuerySet[Image] = super().get_queryset(request)
         return rows.defer("data")
 

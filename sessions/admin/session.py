@@ -77,12 +77,10 @@ class SessionAdmin(SearchableAdmin):
         delete_session(obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Delete the sessions, one after another."""
         for session_id in list(queryset.values_list("pk", flat=True)):
             delete_session(session_id)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page of the conversation."""
         view = self.admin_site.admin_view(self.conversation)
         name = "agent_sessions_session_conversation"
         return [path("<uuid:session_id>/conversation/", view, name=name), *super().get_urls()]
