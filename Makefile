@@ -29,6 +29,10 @@ test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
 test-fast: venv ## Run all but the tests that need a running service or a browser
 	@$(python) -m pytest -n 3 -m "not live and not browser" $(PYTEST_ARGS)
 
+.PHONY: neighbours
+neighbours: venv ## Attack a running service and measure the gaps of a neighbour's stream, which must stay below 0.5 s
+	@NEIGHBOUR_MAX_GAP_SECONDS=0.5 $(python) -m pytest -n0 tests/neighbours $(PYTEST_ARGS)
+
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach
 	@$(python) -m pytest -n auto --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)

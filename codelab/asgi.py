@@ -5,6 +5,7 @@ from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
 # Django first: the imports below need its apps.
@@ -14,6 +15,9 @@ from codelab.identity.callers import IdentifiedCaller  # noqa: E402
 from codelab.identity.request_credentials import of_socket, without_tokens  # noqa: E402
 from codelab.openai_api import PREFIX, Handler  # noqa: E402
 from sessions.routing import websocket_urlpatterns  # noqa: E402
+
+# Otherwise the first request would import all views, and keep the event loop for half a second.
+_ = get_resolver().url_patterns
 
 _openai_handler = Handler()
 _socket_routes: Any = URLRouter(websocket_urlpatterns)

@@ -222,6 +222,7 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         # Daphne has no option for its factories; it looks these names up.
         daphne.server.WebSocketFactory, daphne.server.HTTPFactory = SocketFactory, RequestFactory
         reactor.callWhenRunning(self._install_signal_handlers)
+        reactor.callWhenRunning(self._watch_loop)
         super().run()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -242,6 +243,12 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         loop = asyncio.get_event_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain)
+
+    def _watch_loop(self) -> None:
+        # Imported here: the metrics need Django's apps, which are loaded after the reactor.
+        from sessions.watchdog import Watchdog
+
+        self._watchdog = Watchdog(asyncio.get_event_loop())
 
     def drain(self) -> None:
         """Accept no more connections, close the sockets with 1012, then stop; a second signal stops at once."""

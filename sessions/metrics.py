@@ -32,6 +32,9 @@ model_tokens = Counter("model_tokens", "Tokens as the model's provider counts th
 events_written = Counter("events_written", "Events committed by the workers' writers")
 writes_refused = Counter("stale_writes_refused", "Writes of attempts that no longer held their turn")
 frames_refused = Counter("frames_refused", "Client frames answered with an error frame", ["error_code"])
+loop_block_time = Histogram(
+    "event_loop_block_seconds", "How long an event loop was blocked, for more than 250 ms", buckets=BUCKETS[2:]
+)
 open_sockets = Gauge("open_sockets", "WebSockets open now", multiprocess_mode="livesum")
 
 

@@ -25,6 +25,7 @@ from sessions.events.pubsub import WORKERS, subscribe
 from sessions.models import Worker
 from sessions.results import Change
 from sessions.turns import approvals, attempts, recovery
+from sessions.watchdog import Watchdog
 from sessions.worker import runner
 from sessions.worker.writer import Writer
 
@@ -98,6 +99,7 @@ class WorkerProcess:
 
     async def _run_tasks(self) -> None:
         self.writer = Writer()
+        self._watchdog = Watchdog(asyncio.get_running_loop())
         self._ready.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.writer.run())

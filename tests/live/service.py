@@ -53,6 +53,9 @@ User.objects.create_user("demo", password={DEMO_PASSWORD!r})
 User.objects.create_user("bob", password={DEMO_PASSWORD!r})
 """
 
+#: Of processor time in one callback of an event loop (`sessions.watchdog.MAX_BLOCK_SECONDS`).
+MAX_BLOCK_SECONDS = 0.25
+
 _numbers = itertools.count(1)
 
 type Frame = dict[str, Any]
@@ -156,6 +159,25 @@ class Service:
     def log_of(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def blocked_loops(self) -> list[Frame]:
+        """Return the log lines of event loops that were kept busy for longer than a neighbour should wait.
+
+        Lines without processor time are left out: they tell how busy the machine was.
+        """
+        logged = (
+            json.loads(line)
+            for name in ("web", "worker")
+            for line in self.log_of(name).splitlines()
+            if "event_loop_" in line
+        )
+        found: list[Frame] = []
+        stack: list[str] = []
+        for line in logged:
+            stack = line.get("stack", stack)
+            if line.get("cpu_seconds", 0) > MAX_BLOCK_SECONDS:
+                found.append({**line, "stack": stack})
+        return found
+
     def start(self, *names: str) -> None:
         for name in names:
             with (self.folder / f"{name}.log").open("ab") as log:
@@ -229,3 +251,4 @@ def running(folder: Path, *, postgres: str, redis: str, **environment: str) -> I
             yield service
         finally:
             service.stop("beat", "web", "worker")
+    assert (blocked := service.blocked_loops()) == [], blocked
