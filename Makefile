@@ -79,7 +79,7 @@ profile: venv ## Profile web and worker while STREAMS=64 run
 	@$(python) -m bench --profile --streams $(or $(STREAMS),64) $(BENCH_ARGS)
 
 .PHONY: chaos
-chaos: venv ## Inject faults into a running service for 15 minutes and check every promise (MINUTES=30 SEED=1)
+chaos: venv ## Inject faults into a running service for 15 minutes and check every promise (MINUTES=5 SEED=1)
 	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
 .PHONY: schema

@@ -24,8 +24,7 @@ MAX_MINUTES = 40.0
 def main() -> int:
     """Run, print the table and return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=0, help="go on for so long, also when everything is reached")
-    parser.add_argument("--at-most", type=float, default=0, help="minutes after which to stop in any case")
+    parser.add_argument("--minutes", type=float, default=0, help="run for so long, instead of until all is reached")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--size", type=int, default=24, help="sessions at a time")
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a new one by default")
@@ -46,8 +45,8 @@ def main() -> int:
             folder,
             seed=seed,
             size=wish.size,
-            at_least=wish.minutes * 60,
-            at_most=(wish.at_most or max(wish.minutes, MAX_MINUTES)) * 60,
+            volumes=None if wish.minutes else campaign.Volumes(),
+            at_most=(wish.minutes or MAX_MINUTES) * 60,
             say=say,
         )
     )

@@ -20,8 +20,8 @@ from tests.chaos.proxy import often
 from tests.chaos.stack import Stack, running
 from tests.chaos.violations import Violation
 
-#: Seconds after the last fault within which every turn has to end.
-SETTLE = 60.0
+#: Seconds after the last fault within which every turn has to end, and what that and the reading usually take.
+SETTLE, END_SECONDS = 60.0, 25.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Outcome:
 
     seed: int
     seconds: float
-    volumes: Volumes
+    volumes: Volumes | None
     records: list[Record]
     violations: list[Violation]
     data: dump.Dump
@@ -56,31 +56,29 @@ async def run(
     size: int = 24,
     volumes: Volumes | None = None,
     pace: float = 1,
-    at_least: float = 0,
     at_most: float = float("inf"),
     fill: Callable[[str], None] | None = None,
     say: Callable[[str], object] = str,
 ) -> Outcome:
-    """Run until the volumes are reached and `at_least` seconds are over, but no longer than `at_most`.
+    """Run until the volumes are reached, or for `at_most` seconds, with the start and the end of the run.
 
-    `folder` exists and is empty; the run writes its records there. A pace below 1 leaves less time between two faults.
-    `fill` is that of `tests.chaos.stack.running`.
+    Without volumes only the time counts. `folder` exists and is empty; the run writes its records there. A pace below 1
+    leaves less time between two faults. `fill` is that of `tests.chaos.stack.running`.
     """
-    volumes = volumes or Volumes()
     history = History(folder / "history.jsonl")
+    started = time.monotonic()
     # Separate random numbers: which client reconnects first must not change what the nemesis does.
     clients, blows, cuts = (random.Random(f"{seed}/{name}") for name in ("clients", "blows", "cuts"))
     async with running(folder, history, cuts=often(cuts, 500, 60_000), fill=fill) as stack:
         say("everything is up")
         world = World(history, [link.port for link in stack.web_links], stack.tool_log, clients)
-        crowd, nemesis = Crowd(world, size), Nemesis(stack, history, blows, pace=pace)
+        crowd, nemesis = Crowd(world, size), Nemesis(stack, world, blows, pace=pace)
         talking = asyncio.create_task(crowd.run())
         await asyncio.sleep(3)
         harming = asyncio.create_task(nemesis.run())
-        started = time.monotonic()
         progress = Progress(history.records, nemesis, volumes)
-        while (passed := time.monotonic() - started) < at_most and (passed < at_least or not progress.reached()):
-            await asyncio.wait([talking, harming], timeout=15 if at_most > 100 else 1)
+        while (passed := time.monotonic() - started) < at_most - END_SECONDS and not progress.reached():
+            await asyncio.wait([talking, harming], timeout=min(15.0, at_most / 60))
             for task in (talking, harming):
                 if task.done():
                     task.result()
@@ -94,7 +92,7 @@ async def run(
             await asyncio.wait_for(talking, SETTLE)
         await _stop_writers(stack)
         history.close()
-        data = await dump.read(stack, crowd.sessions)
+        data = await dump.read(stack, [*crowd.sessions, *nemesis.sessions])
         data.save(folder / "dump.json")
         refused = await stack.metric("stale_writes_refused_total")
     requests = lines_of(stack.provider_log)
@@ -122,8 +120,9 @@ def lines_of(path: Path) -> list[Record]:
 class Progress:
     """The progress of a run."""
 
-    def __init__(self, records: list[Record], nemesis: Nemesis, volumes: Volumes) -> None:
-        self.records, self.nemesis, self.volumes = records, nemesis, volumes
+    def __init__(self, records: list[Record], nemesis: Nemesis, volumes: Volumes | None) -> None:
+        self.records, self.nemesis, self.volumes = records, nemesis, volumes or Volumes()
+        self.is_endless = volumes is None
         self._read, self._counts = 0, {"opened": 0, "acked": 0}
         self._followers: set[str] = set()
 
@@ -144,8 +143,8 @@ class Progress:
         }
 
     def reached(self) -> bool:
-        """Return whether every count has reached its goal."""
-        return all(had >= wanted for had, wanted in self.figures().values())
+        """Return whether every count has reached its goal, if there are goals."""
+        return not self.is_endless and all(had >= wanted for had, wanted in self.figures().values())
 
     def __str__(self) -> str:
         figures = "  ".join(f"{name} {had}/{wanted}" for name, (had, wanted) in self.figures().items())

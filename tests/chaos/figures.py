@@ -14,6 +14,8 @@ POSTGRES = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres", 
 #: Faults from which PostgreSQL needs time to recover. Redis does not matter when a worker has died.
 POSTGRES_AWAY = frozenset({"restart_postgres", "crash_postgres", "swallow_postgres"})
 REDIS = frozenset({"kill_redis", "freeze_redis", "swallow_redis", "cut_redis", "flush_redis"})
+#: Faults that stop a stream, because what carries it is away.
+STREAM_AWAY = (POSTGRES - {"slow_postgres"}) | REDIS | {"cut_provider", "swallow_provider", "freeze_web"}
 #: Seconds for which a fault still has effects.
 AFTERMATH = 3.0
 
@@ -37,6 +39,8 @@ class Figures:
     redis: list[Sample] = field(default_factory=list)
     postgres: list[Sample] = field(default_factory=list)
     cancel: list[Sample] = field(default_factory=list)
+    #: Only those that no kill and no outage explains.
+    gaps: list[Sample] = field(default_factory=list)
 
 
 def percentile(samples: Sequence[Sample], share: float) -> float:
@@ -54,6 +58,7 @@ def measure(records: Iterable[Record]) -> Figures:
     for kind in ("restart_postgres", "crash_postgres"):
         figures.postgres += run.servers(kind)
     figures.cancel += run.cancels()
+    figures.gaps += run.gaps()
     return figures
 
 
@@ -161,8 +166,31 @@ class _Run:
                     socket, turn = record["socket"], record["payload"]["turn_id"]
                     if (socket, turn) in waiting:
                         span = (waiting.pop((socket, turn)), record["t"])
-                        alone = not self._hit(POSTGRES, span) and not self._frozen(webs[socket], span)
+                        if self._hit(POSTGRES_AWAY, span) or self._frozen(webs[socket], span):
+                            # What has to store or to tell the stop is away.
+                            continue
+                        alone = not any(other[0] < span[1] and other[1] > span[0] for _, other, _ in self.faults)
                         yield Sample(span[1] - span[0], alone, f"{turn} on {socket} at {span[0]}")
+
+    def gaps(self) -> Iterator[Sample]:
+        """Measure between two pieces of a message at the same socket, outside of kills and outages.
+
+        What is left has its reason in another user's trouble, or in a slow server.
+        """
+        deaths = sorted(record["t"] for record in self.records if record["what"] == "died")
+        last: dict[tuple[str, str], float] = {}
+        for record in self.records:
+            if record["what"] != "received" or record["kind"] != "text_delta":
+                continue
+            stream = record["socket"], record["payload"].get("message_id", "")
+            end: float = record["t"]
+            start = last.get(stream, end)
+            last[stream] = end
+            if bisect.bisect_right(deaths, end) > bisect.bisect_left(deaths, start - AFTERMATH):
+                continue
+            held_up = self.held_up.get(record["session"], ())
+            if not self._hit(STREAM_AWAY, (start, end)) and not any(t < end and back > start for t, back in held_up):
+                yield Sample(end - start, True, f"{record['session']} on {stream[0]} at {start}")
 
     def _frozen(self, web: str, span: Span) -> bool:
         return any(

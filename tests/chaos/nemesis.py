@@ -14,14 +14,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from tests.chaos import intruder
+from tests.chaos.clients import World
 from tests.chaos.edges import all_edges
-from tests.chaos.history import History
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Link
 from tests.chaos.stack import Stack
 
 #: Seconds that an armed edge waits for a process, and a frozen worker for others to claim its turns.
 EDGE_TIMEOUT_SECONDS, TAKEOVER_TIMEOUT_SECONDS = 15.0, 40.0
+#: Seconds that a deploy waits for a process to be ready before it restarts the next one.
+DEPLOY_TIMEOUT_SECONDS = 20.0
 #: Seconds between faults in each lane. With fewer, most turns would fail because all their workers die.
 BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 14.0)
 
@@ -29,8 +32,10 @@ BETWEEN_BLOWS, BETWEEN_EDGES, BETWEEN_FREEZES = (2.0, 5.0), (5.0, 12.0), (6.0, 1
 class Nemesis:
     """Causes faults in a stack until `rest` is called."""
 
-    def __init__(self, stack: Stack, history: History, dice: random.Random, *, pace: float = 1) -> None:
-        self.stack, self.history, self.dice, self.pace = stack, history, dice, pace
+    def __init__(self, stack: Stack, world: World, dice: random.Random, *, pace: float = 1) -> None:
+        self.stack, self.world, self.history, self.dice, self.pace = stack, world, world.history, dice, pace
+        #: Names of the sessions in which it talks itself.
+        self.sessions: list[str] = []
         self.faults: Counter[str] = Counter()
         self.edges: Counter[str] = Counter()
         self.takeovers = 0
@@ -42,7 +47,8 @@ class Nemesis:
     async def run(self) -> None:
         """Cause faults until `rest` is called."""
         async with asyncio.TaskGroup() as lanes:
-            lanes.create_task(self._blows())
+            lanes.create_task(self._blows(self._arsenal()))
+            lanes.create_task(self._blows(self._intrusions()))
             for kind in ("web", "worker"):
                 lanes.create_task(self._edges(kind))
             lanes.create_task(self._freeze_workers())
@@ -67,13 +73,12 @@ class Nemesis:
         finally:
             self.history.add("ended", fault=number, kind=kind, **outcome)
 
-    async def _blows(self) -> None:
-        kinds = [(blow, weight) for blow, weight in self._arsenal().items()]
+    async def _blows(self, weights: dict[Callable[[], Awaitable[None]], int]) -> None:
         # Each kind once in random order, then by weight.
-        waiting = [blow for blow, _ in kinds]
+        waiting = list(weights)
         self.dice.shuffle(waiting)
         while not self._resting.is_set():
-            blow = waiting.pop() if waiting else self.dice.choices(*zip(*kinds, strict=True))[0]
+            blow = waiting.pop() if waiting else self.dice.choices(list(weights), list(weights.values()))[0]
             await blow()
             await self._pause(BETWEEN_BLOWS)
 
@@ -97,7 +102,13 @@ class Nemesis:
             self.cut_postgres: 3,
             self.cut_provider: 2,
             self.swallow_provider: 1,
+            self.slow_redis: 1,
+            self.odd_messages: 2,
         }
+
+    def _intrusions(self) -> dict[Callable[[], Awaitable[None]], int]:
+        """Return the faults that take long, so that others happen meanwhile."""
+        return {self.wrong_clock: 2, self.poison_turn: 3, self.endless_answer: 2, self.rolling_deploy: 1}
 
     def _victim(self, kind: str) -> Process | None:
         """Choose a process to harm, but never the last one of its kind."""
@@ -158,6 +169,51 @@ class Nemesis:
     async def slow_postgres(self) -> None:
         async with self._fault("slow_postgres"):
             await self.stack.postgres_link.hold_back(self.dice.uniform(0.02, 0.2), self.dice.uniform(1, 4))
+
+    async def slow_redis(self) -> None:
+        async with self._fault("slow_redis"):
+            await self.stack.redis_link.hold_back(0.3, self.dice.uniform(2, 5))
+
+    async def wrong_clock(self) -> None:
+        """Restart a worker with a clock that is 20 s wrong, for as long as the process lives."""
+        if victim := self._victim("worker"):
+            victim.clock = self.dice.choice((-20.0, 20.0))
+            ended = victim.ended
+            async with self._fault("wrong_clock", process=victim.name, seconds=victim.clock):
+                victim.signal(signal.SIGKILL)
+                await ended.wait()
+                await self._up(victim)
+            victim.clock = 0.0
+
+    async def odd_messages(self) -> None:
+        async with self._redis, self._fault("odd_messages"):
+            await intruder.send_odd_messages(self.stack, self.dice)
+
+    async def poison_turn(self) -> None:
+        async with self._postgres, self._fault("poison_turn") as outcome:
+            outcome["turn"] = await intruder.poison_turn(self.stack)
+
+    async def endless_answer(self) -> None:
+        session = f"endless-{next(self._numbers)}"
+        self.sessions.append(session)
+        async with self._fault("endless_answer", session=session) as outcome:
+            outcome["turn"] = await intruder.ask_for_an_endless_answer(self.world, session)
+
+    async def rolling_deploy(self) -> None:
+        """Restart all web processes and workers, one after the other, as a deploy does."""
+        async with self._fault("rolling_deploy"):
+            for process in (*self.stack.of_kind("web"), *self.stack.of_kind("worker")):
+                if self._resting.is_set():
+                    break
+                ended = process.ended
+                if process.signal(signal.SIGTERM):
+                    await ended.wait()
+                await self._up(process)
+
+    async def _up(self, process: Process) -> None:
+        """Wait until a process that has ended runs again, and is ready for work."""
+        with suppress(TimeoutError):
+            await self.stack.ready(process, DEPLOY_TIMEOUT_SECONDS)
 
     async def swallow_redis(self) -> None:
         await self._swallow("swallow_redis", self.stack.redis_link)

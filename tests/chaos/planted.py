@@ -3,6 +3,7 @@
     CHAOS_EDGES   folder of the control files of `tests.chaos.edges`
     CHAOS_BUG     name of a bug of `tests.chaos.bugs`
     CHAOS_LEASE   seconds that a lease lasts, for tests that cannot wait for the real one
+    CHAOS_CLOCK   seconds by which this process's clock is ahead
 
 Without them this is `python -m codelab`.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
@@ -29,6 +31,8 @@ def main() -> None:
 def _prepare(kind: str) -> None:
     import django
 
+    if ahead := float(os.environ.get("CHAOS_CLOCK", "0")):
+        _set_clock(ahead)
     django.setup()
     # Install the edges first: a bug lies inside what an edge surrounds, except the bug that needs a death in between.
     if edges := os.environ.get("CHAOS_EDGES"):
@@ -46,6 +50,15 @@ def _prepare(kind: str) -> None:
 
         attempts.LEASE_DURATION = timedelta(seconds=lease)
         process.HEARTBEAT_INTERVAL_SECONDS = lease / 4
+
+
+def _set_clock(ahead: float) -> None:
+    """Let the wall clock of this process be wrong. Its monotonic clock, and those of all servers, are right."""
+    from django.utils import timezone
+
+    real = time.time
+    time.time = lambda: real() + ahead
+    timezone.now = lambda: datetime.fromtimestamp(time.time(), UTC)
 
 
 if __name__ == "__main__":

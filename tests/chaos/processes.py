@@ -68,6 +68,8 @@ class Process:
         self.stack, self.name, self.kind = stack, name, name.partition("-")[0]
         self.pid = 0
         self.frozen = False
+        #: Seconds by which the clock of its next process is ahead.
+        self.clock = 0.0
         self.port = free_port() if self.kind == "web" else 0
         self.ended = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -93,6 +95,8 @@ class Process:
     async def _launch(self) -> None:
         launcher = self.stack.launchers["worker" if self.kind == "worker" else "web"]
         environment = self.stack.environment | {"PORT": str(self.port or 1)} | self.stack.planted(self.kind)
+        if self.clock:
+            environment["CHAOS_CLOCK"] = str(self.clock)
         self.pid = await launcher.start(self.kind, environment, self.log)
         self.ended, self.frozen = asyncio.Event(), False
         try:

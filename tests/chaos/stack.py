@@ -164,17 +164,22 @@ class Stack:
 
     async def healthy(self, seconds: float = 60) -> None:
         """Wait until both web processes answer and all workers have reported."""
+        async with asyncio.timeout(seconds):
+            for process in (*self.of_kind("web"), *self.of_kind("worker")):
+                await self.ready(process, seconds)
+
+    async def ready(self, process: Process, seconds: float) -> None:
+        """Wait until a web process answers or a worker has reported; raise TimeoutError when it does not in time."""
         async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False) as client:
-            for web in self.of_kind("web"):
-                while True:
+            while True:
+                if not process.alive:
+                    pass
+                elif process.kind == "web":
                     with suppress(httpx.HTTPError):
-                        if (await client.get(f"http://{LOOPBACK}:{web.port}/health")).status_code == 200:
-                            break
-                    await asyncio.sleep(0.1)
-            names = {process.worker for process in self.of_kind("worker")}
-            seen: set[str] = set()
-            while not names <= seen:
-                seen = {name for (name,) in await self.rows("SELECT name FROM agent_sessions_worker")}
+                        if (await client.get(f"http://{LOOPBACK}:{process.port}/health")).status_code == 200:
+                            return
+                elif await self.rows("SELECT name FROM agent_sessions_worker WHERE name = %s", process.worker):
+                    return
                 await asyncio.sleep(0.1)
 
     async def database(self) -> psycopg.AsyncConnection[Any]:

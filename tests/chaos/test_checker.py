@@ -346,6 +346,19 @@ def test_recovery_time_runs_from_the_death_to_the_next_attempt(run: Run) -> None
     assert percentile([sample], 0.95) == sample.seconds
 
 
+def test_a_gap_in_a_stream_counts_unless_a_kill_or_an_outage_explains_it(run: Run) -> None:
+    piece = {**run.received()[3], "kind": "text_delta"}
+    piece["payload"] = {"turn_id": "turn-7", "message_id": "m9", "text": "x"}
+    run.records += [{**piece, "t": 100.0}, {**piece, "t": 102.5}]
+    assert max(sample.seconds for sample in measure(run.records).gaps) == 2.5
+    odd = [{"t": 100.5, "what": what, "fault": 1, "kind": "odd_messages"} for what in ("began", "ended")]
+    assert max(sample.seconds for sample in measure(run.records + odd).gaps) == 2.5
+    away = [{"t": 100.5, "what": what, "fault": 1, "kind": "kill_redis"} for what in ("began", "ended")]
+    assert max(sample.seconds for sample in measure(run.records + away).gaps) < 2
+    died = {"t": 99.0, "what": "died", "process": "worker-1", "pid": 1, "turns": {}}
+    assert max(sample.seconds for sample in measure([*run.records, died]).gaps) < 2
+
+
 def test_the_order_of_records_from_different_clients_does_not_matter(run: Run) -> None:
     first, rest = run.records[:5], run.records[5:]
     opened = [record for record in rest if record["what"] == "opened"]
