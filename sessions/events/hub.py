@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import groupby
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -20,13 +21,15 @@ import structlog
 from sessions.database import in_thread
 from sessions.events import reads
 from sessions.events.log import LoggedEvent
-from sessions.events.pubsub import SESSIONS, publish, subscribe
+from sessions.events.pubsub import SESSIONS, SessionEvents, WireEvent, listen, publish
 
 logger = structlog.get_logger(__name__)
 
 #: Seconds without events after which the hub polls the log for a session with an open turn, and for one without.
 ACTIVE_POLL_SECONDS, IDLE_POLL_SECONDS = 2.0, 30.0
 POLL_INTERVAL_SECONDS = 1.0
+#: Seconds between two polls, when messages may have been lost again and again.
+MIN_POLL_INTERVAL_SECONDS = 0.25
 #: Newest number of a session that was deleted: each feed is behind it, reads the log and finds the session gone.
 DELETED = (math.inf, False)
 
@@ -56,6 +59,10 @@ class Subscription:
         """Record that the feed is up to date, and whether its session has an open turn, as far as is known."""
         self.has_open_turn, self.updated_at = has_open_turn, time.monotonic()
 
+    def expire(self) -> None:
+        """Make the feed due: messages may have been lost."""
+        self.updated_at = -math.inf
+
     def is_due(self) -> bool:
         """Return whether the hub must poll the log for the feed."""
         interval = ACTIVE_POLL_SECONDS if self.has_open_turn else IDLE_POLL_SECONDS
@@ -68,13 +75,16 @@ class Hub:
     def __init__(self) -> None:
         self._feeds: dict[uuid.UUID, dict[Subscriber, Subscription]] = defaultdict(dict)
         self._is_subscribed = asyncio.Event()
+        self._may_have_lost = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def join(self, feed: Subscriber, *, max_wait_seconds: float) -> Subscription:
         """Deliver events to a feed from now on; wait for the layer at most so long."""
         subscription = self._feeds[feed.session_id][feed] = Subscription()
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._poll())]
+        if not self._tasks or any(task.done() for task in self._tasks):
+            self._stop()
+            receive = listen(SESSIONS, SessionEvents, self._receive)
+            self._tasks = [asyncio.create_task(receive), asyncio.create_task(self._poll())]
         try:
             async with asyncio.timeout(max_wait_seconds):
                 await self._is_subscribed.wait()
@@ -89,23 +99,27 @@ class Hub:
         if not feeds:
             self._feeds.pop(feed.session_id, None)
         if not self._feeds:
-            for task in self._tasks:
-                task.cancel()
-            self._tasks = []
-            self._is_subscribed = asyncio.Event()
+            self._stop()
 
-    async def _receive(self) -> None:
-        async for message in subscribe(SESSIONS):
-            if message is None:
-                self._is_subscribed.set()
-                for feeds in list(self._feeds.values()):
-                    for feed in feeds:
-                        feed.refresh()
-            else:
-                for name, batch in message["events"]:
-                    self._deliver(uuid.UUID(name), batch)
+    def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self._is_subscribed = asyncio.Event()
 
-    def _deliver(self, session_id: uuid.UUID, batch: list[tuple[int, str, dict[str, object]]]) -> None:
+    def _receive(self, message: SessionEvents | None) -> None:
+        if message is None:
+            self._is_subscribed.set()
+            # One query for all feeds finds those that are behind.
+            for feeds in self._feeds.values():
+                for subscription in feeds.values():
+                    subscription.expire()
+            self._may_have_lost.set()
+        else:
+            for session_id, batch in message.events:
+                self._deliver(session_id, batch)
+
+    def _deliver(self, session_id: uuid.UUID, batch: list[WireEvent]) -> None:
         if feeds := self._feeds.get(session_id):
             events = [LoggedEvent(session_id, *event) for event in batch]
             for feed, subscription in feeds.items():
@@ -113,9 +127,13 @@ class Hub:
                 feed.receive(events)
 
     async def _poll(self) -> None:
-        """Compare feeds that have received nothing for a while with the log."""
+        """Compare feeds with the log that have received nothing for a while or may have lost messages."""
         while True:
-            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+            await asyncio.sleep(MIN_POLL_INTERVAL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_INTERVAL_SECONDS - MIN_POLL_INTERVAL_SECONDS):
+                    await self._may_have_lost.wait()
+            self._may_have_lost.clear()
             due = {
                 session_id
                 for session_id, feeds in self._feeds.items()
@@ -154,5 +172,5 @@ async def publish_events(events: Iterable[LoggedEvent]) -> None:
         for session_id, group in groupby(ordered, key=lambda event: event.session_id)
     ]
     if batches:
-        # Channels picks a handler by the type, so it is fixed: no client can choose one.
+        # By hand, not by the model: each commit of tokens is one message.
         await publish(SESSIONS, {"type": "session.events", "events": batches})

@@ -21,7 +21,7 @@ from llm import calls
 from sessions import broker
 from sessions.database import in_thread
 from sessions.events.log import Attempt
-from sessions.events.pubsub import WORKERS, subscribe
+from sessions.events.pubsub import WORKERS, TurnStopped, listen
 from sessions.models import Worker
 from sessions.results import Change
 from sessions.turns import approvals, attempts, recovery
@@ -105,7 +105,8 @@ class WorkerProcess:
             tasks.create_task(self.writer.run())
             tasks.create_task(self._heartbeat())
             tasks.create_task(self._recover())
-            tasks.create_task(self._watch_stops())
+            # The heartbeat finds stopped turns whose message was lost.
+            tasks.create_task(listen(WORKERS, TurnStopped, self._stop))
 
     async def _heartbeat(self) -> None:
         while True:
@@ -124,13 +125,11 @@ class WorkerProcess:
             lease.is_lost = True
             lease.task.cancel()
 
-    async def _watch_stops(self) -> None:
-        """Abandon turns that users stop. The heartbeat finds those whose message was lost."""
-        async for message in subscribe(WORKERS):
-            turn_id = message and message["turn_id"]
-            for attempt in [attempt for attempt in self.leases if str(attempt[0]) == turn_id]:
-                logger.info("turn_stopped", turn_id=turn_id, attempt=attempt[1])
-                self._abandon(attempt)
+    def _stop(self, message: TurnStopped | None) -> None:
+        """Abandon a turn that its user has stopped."""
+        for attempt in [attempt for attempt in self.leases if message and attempt[0] == message.turn_id]:
+            logger.info("turn_stopped", turn_id=str(attempt[0]), attempt=attempt[1])
+            self._abandon(attempt)
 
     async def _recover(self) -> None:
         """Move turns on that no worker runs, and run as many of them here as this worker can."""

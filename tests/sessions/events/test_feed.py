@@ -180,3 +180,34 @@ async def test_a_feed_ends_with_its_session_when_the_deletion_was_not_published(
                 # Its events are deleted with the log, and none is published.
                 await in_thread(delete_session)(session.pk)
     assert kinds[-2:] == [EventKind.TURN_QUEUED, EventKind.SESSION_DELETED]
+
+
+async def test_an_odd_message_on_the_layer_makes_no_feed_deaf(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that only the layer can bring what follows.
+    monkeypatch.setattr(hub, "MIN_POLL_INTERVAL_SECONDS", 30.0)
+    odd: list[dict[str, Any]] = [
+        {"type": "session.events"},
+        {"type": "session.events", "events": 1},
+        {"type": "session.events", "events": [["no id", []]]},
+        {"type": "session.events", "events": [[session.pk.hex, [[1, "turn_queued"]]]]},
+        {"type": "session.events", "events": [[session.pk.hex, [["one", "turn_queued", {}]]]]},
+        {"type": "of a later version"},
+    ]
+    layer: Any = get_channel_layer()
+    async with following(session) as (_, numbers):
+        for message in odd:
+            await layer.group_send("sessions", message)
+        events = await in_thread(accept)(session)
+        await publish_events(events)
+        await until(numbers, events[-1].number)
+
+
+async def test_feeds_read_what_a_message_that_was_skipped_may_have_carried(session: Session) -> None:
+    """During an update workers may send messages in a form that this process does not know."""
+    layer: Any = get_channel_layer()
+    async with following(session) as (_, numbers):
+        events = await in_thread(accept)(session)
+        await layer.group_send("sessions", {"type": "of a later version"})
+        await until(numbers, events[-1].number, seconds=hub.ACTIVE_POLL_SECONDS / 2)
