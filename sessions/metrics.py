@@ -34,6 +34,7 @@ writes_refused = Counter("stale_writes_refused", "Writes of attempts that no lon
 frames_refused = Counter("frames_refused", "Client frames answered with an error frame", ["error_code"])
 loop_block_time = Histogram(
     "event_loop_block_seconds", "How long an event loop was blocked, for more than 250 ms", buckets=BUCKETS[2:]
+)
 layer_messages_skipped = Counter(
     "layer_messages_skipped", "Messages of the channel layer that could not be read", ["group"]
 )
