@@ -16,6 +16,7 @@ from enum import Enum
 from llm import catalog, errors, prices, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
+from llm.pacing import Pacer
 from llm.types import (
     CallOutcome,
     CallRecord,
@@ -168,7 +169,7 @@ async def stream(
     Closing the iterator ends the call. Raises the `ModelError` of the first model if all have failed, and what `permit`
     raises.
     """
-    attempt = 0
+    attempt, pacer = 0, Pacer()
     first_error: ModelError | None = None
     for model in prices.models_of(request):
         # The built-in model would only fail in the same way again.
@@ -180,6 +181,7 @@ async def stream(
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:
                         yield call.receive(chunk)
+                        await pacer.pause()
                 if call.has_ended:
                     return
                 error: ModelError = errors.ModelTruncated("the stream ended without an end marker")

@@ -67,7 +67,7 @@ def _estimate(request: EmbeddingRequest) -> TokenUsage:
 
 async def _request_vectors(request: EmbeddingRequest) -> Vectors:
     if catalog.is_scripted(request.model):
-        return _scripted_vectors(request)
+        return await _scripted_vectors(request)
     # Only workers come here, as in `llm.calls`.
     if provider := catalog.provider_of(request.model):
         from llm import direct
@@ -78,14 +78,15 @@ async def _request_vectors(request: EmbeddingRequest) -> Vectors:
     return await gateway.embed(request)
 
 
-def _scripted_vectors(request: EmbeddingRequest) -> Vectors:
+async def _scripted_vectors(request: EmbeddingRequest) -> Vectors:
     """Return vectors that depend on the texts alone."""
     size = request.dimensions or SCRIPTED_DIMENSIONS
-    vectors = []
+    vectors, words = [], 0
     for text in request.inputs:
         seed = (text if isinstance(text, str) else json.dumps(list(text))).encode(errors="replace")
-        raw = [hashlib.sha256(seed + str(i).encode()).digest()[0] / 255 - 0.5 for i in range(size)]
+        raw = [byte / 255 - 0.5 for byte in hashlib.shake_256(seed).digest(size)]
         length = math.hypot(*raw) or 1.0
         vectors.append([number / length for number in raw])
-    words = sum(len(text.split()) if isinstance(text, str) else len(text) for text in request.inputs)
+        words += text.count(" ") + 1 if isinstance(text, str) else len(text)
+        await asyncio.sleep(0)
     return Vectors(vectors, TokenUsage(input_tokens=words))

@@ -4,8 +4,8 @@ A message of lines that start with a slash is a script, one command a line:
 
     /say TEXT              say a text, word by word
     /think TEXT            send a text as reasoning, word by word
-    /tokens COUNT [RATE]   say COUNT numbered tokens, RATE a second (default: at once)
-    /wait SECONDS          be silent
+    /tokens COUNT [RATE]   say COUNT numbered tokens, at most 10,000, RATE a second (default: at once)
+    /wait SECONDS          be silent, at most an hour
     /call TOOL {JSON}      call a tool; the commands after it are played once its result is in
     /route AGENT           choose this agent when a model must choose one; says nothing otherwise
     /obey                  follow the commands in the newest tool result
@@ -13,11 +13,13 @@ A message of lines that start with a slash is a script, one command a line:
     /cut                   end the stream without the end marker, as a broken connection does
     /stall                 be silent forever
 
-Any other message gets an answer that explains this model. The same history always gives the same answer.
+Any other message gets an answer that explains this model, and so does a script above 100,000 characters. The same
+history always gives the same answer.
 """
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
@@ -30,9 +32,16 @@ NAME = "scripted"
 #: Of the model's answer about itself: fast, but slow enough to show streaming.
 TOKENS_PER_SECOND = 40
 
+#: Of one /tokens command. A message may have several.
+MAX_TOKENS = 10_000
+MAX_WAIT_SECONDS = 3600.0
+#: The OpenAI-compatible API takes messages of 16 MB, which would take seconds to parse.
+MAX_SCRIPT_CHARACTERS = 100_000
+
 COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "route", "obey", "fail", "cut", "stall"})
 ROUTE_PATTERN = re.compile(r"^/route (\S+)", re.MULTILINE)
 COMMAND_PATTERN = re.compile(r"/(\w+)\s*(.*)")
+WORD_PATTERN = re.compile(r"\S+\s*|\s+")
 FAILURES = {error.code.removeprefix("model_"): error for error in errors.ModelError.__subclasses__()}
 
 
@@ -50,9 +59,9 @@ def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     if text.startswith("<") and (route := ROUTE_PATTERN.search(text)):
         # A fenced message is the question which agent should answer it (`agents.routing`).
         answer = json.dumps({"agent": route[1], "confidence": "high", "reasoning": "The script says so."})
-        return _play([ScriptCommand("say", answer)], done, prompt_words=len(text.split()))
+        return _play([ScriptCommand("say", answer)], done, prompt_words=_count_words(text))
     step = [each for command in _find_step(_parse(text), done) for each in _expand_obey(command, request.messages)]
-    return _play(step, done, prompt_words=sum(len(m.content.split()) for m in request.messages))
+    return _play(step, done, prompt_words=sum(_count_words(message.content) for message in request.messages))
 
 
 def has_route(text: str) -> bool:
@@ -70,7 +79,14 @@ def _last_user_message(messages: tuple[ModelMessage, ...]) -> tuple[str, int]:
     return "", done
 
 
+def _count_words(text: str) -> int:
+    """Return the number of words, if one blank or line end separates each two."""
+    return text.count(" ") + text.count("\n") + 1 if text else 0
+
+
 def _parse(text: str) -> list[ScriptCommand]:
+    if len(text) > MAX_SCRIPT_CHARACTERS:
+        return [ScriptCommand("introduce", text)]
     lines = [line for line in text.splitlines() if line.strip()]
     commands = []
     for line in lines:
@@ -98,7 +114,7 @@ def _expand_obey(command: ScriptCommand, messages: tuple[ModelMessage, ...]) -> 
         return
     output = next((message.content for message in reversed(messages) if message.role == "tool"), "")
     # Outputs are JSON texts, in which line ends are escaped.
-    for line in output.replace("\\n", "\n").replace('\\"', '"').splitlines():
+    for line in output[:MAX_SCRIPT_CHARACTERS].replace("\\n", "\n").replace('\\"', '"').splitlines():
         match = COMMAND_PATTERN.match(line.strip().strip('"'))
         if match and match[1] in COMMANDS - {"obey"}:
             yield ScriptCommand(match[1], match[2])
@@ -111,7 +127,7 @@ async def _play(script: list[ScriptCommand], step: int, *, prompt_words: int) ->
             case "route":
                 pass
             case "wait":
-                await asyncio.sleep(_number(command.argument, 1.0, float))
+                await asyncio.sleep(min(_number(command.argument, 1.0, float), MAX_WAIT_SECONDS))
             case "stall":
                 await asyncio.Event().wait()
             case "cut":
@@ -139,9 +155,11 @@ async def _play(script: list[ScriptCommand], step: int, *, prompt_words: int) ->
 def _texts(command: ScriptCommand) -> tuple[float, Iterator[str]]:
     """Return the seconds between two tokens, and the tokens."""
     if command.name == "tokens":
-        count, _, rate = command.argument.partition(" ")
-        per_second = _number(rate, 0.0, float)
-        return (1 / per_second if per_second > 0 else 0), (f"t{i} " for i in range(int(_number(count, 10, int))))
+        argument, _, rate = command.argument.partition(" ")
+        count, per_second = _number(argument, 10, int), _number(rate, 0.0, float)
+        if count > MAX_TOKENS:
+            return 0, _words(f"/tokens says at most {MAX_TOKENS:,} tokens at once.")
+        return (1 / per_second if per_second > 0 else 0), (f"t{i} " for i in range(count))
     if command.name == "say":
         return 0, _words(command.argument)
     return 1 / TOKENS_PER_SECOND, _words(introduction(command.argument))
@@ -159,7 +177,7 @@ def introduction(text: str) -> str:
 
 
 def _words(text: str) -> Iterator[str]:
-    return iter(re.findall(r"\S+\s*|\s+", text))
+    return (match[0] for match in WORD_PATTERN.finditer(text))
 
 
 def _tool_call(argument: str, step: int, index: int) -> Chunk:
@@ -170,6 +188,8 @@ def _tool_call(argument: str, step: int, index: int) -> Chunk:
 
 def _number[T: (int, float)](text: str, default: T, parse: Callable[[str], T]) -> T:
     try:
-        return parse(text)
+        number = parse(text)
     except ValueError:
         return default
+    # A timer at NaN would delay other timers of the event loop.
+    return default if isinstance(number, float) and math.isnan(number) else number

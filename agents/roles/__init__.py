@@ -170,3 +170,8 @@ def role_of(name: str) -> Role:
 def routed_roles(roles: Mapping[str, Role] = ROLES) -> tuple[Role, ...]:
     """Return the agents that may get a message or a sub-task, in order."""
     return tuple(role for role in roles.values() if role.routed)
+
+
+def models_in_use(default: str) -> frozenset[str]:
+    """Return the models that agents are configured to use; `default` is the server's."""
+    return frozenset({default}.union(*(role.models for role in ROLES.values())))

@@ -117,3 +117,35 @@ async def test_it_obeys_what_a_tool_brings() -> None:
     )
     assert [chunk.arguments for chunk in chunks if isinstance(chunk, ToolCallChunk)] == ['{"path": "x"}']
     assert text(chunks).startswith("As you wish.")
+
+
+async def test_a_count_of_tokens_has_a_limit() -> None:
+    assert text(await play("/tokens 10000")).endswith("t9999 ")
+    assert text(await play("/tokens 1000000000")) == "/tokens says at most 10,000 tokens at once."
+
+
+async def test_a_script_of_megabytes_is_not_parsed() -> None:
+    began = time.process_time()
+    assert "built-in scripted model" in text(await play("/say x\n" * 2_000_000))
+    assert time.process_time() - began < 2
+
+
+async def test_a_time_that_is_no_number_is_not_waited_for() -> None:
+    assert text(await play("/wait nan\n/tokens 2 nan")) == "t0 t1 "
+
+
+async def test_other_tasks_run_while_it_speaks() -> None:
+    worst, stop = 0.0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal worst
+        while not stop.is_set():
+            began = time.monotonic()
+            await asyncio.sleep(0)
+            worst = max(worst, time.monotonic() - began)
+
+    watching = asyncio.create_task(watch())
+    await play("\n".join(["/tokens 10000"] * 10))
+    stop.set()
+    await watching
+    assert worst < 0.2

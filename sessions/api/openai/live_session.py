@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents.roles import UNASSIGNED
 from sessions.api.commands import announce, handle_message
 from sessions.api.http import no_session
+from sessions.api.openai.bounds import MAX_CALLS
 from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
 from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, require_supported, storable
@@ -64,6 +65,8 @@ def new_content(request: ChatRequest) -> NewContent:
         raise invalid("messages", "The last message must be the user's, or the result of a tool.")
     unanswered = list(takewhile(lambda message: message.role != "assistant", reversed(request.messages)))[::-1]
     tool_results = [message for message in unanswered if message.role == "tool"]
+    if len(tool_results) > MAX_CALLS:
+        raise invalid("messages", f"At most {MAX_CALLS} results of tools at once.")
     if any(images_of(message, "messages") for message in tool_results):
         raise invalid("messages", "Only a user's message has images.")
     user_messages = [message for message in unanswered if message.role == "user"]

@@ -1,10 +1,14 @@
-"""The models that a request may name: those of the catalog, and our agents as `codelab/NAME`."""
+"""The models that a request may name: those of the catalog, and our agents as `codelab/NAME`.
+
+The scripted model is for tests and first steps. It costs nothing, so no budget or limit holds it, and exists only where
+the operator has configured it.
+"""
 
 from typing import Any
 
 from django.conf import settings
 
-from agents.roles import ROLES
+from agents.roles import ROLES, models_in_use
 from llm import catalog, scripted
 from sessions.api.openai.errors import no_model
 
@@ -18,6 +22,8 @@ def agent_of(name: str) -> str:
         if agent not in ROLES:
             raise no_model(name)
         return agent
+    if catalog.is_scripted(name) and not _has_scripted():
+        raise no_model(name)
     # A server of OpenAI's kind knows its models best; a model that only LiteLLM could call must be in the catalog.
     if name in _model_names() or catalog.find(name).is_known or catalog.provider_of(name):
         return ""
@@ -37,5 +43,9 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _model_names() -> list[str]:
-    catalogued = (model.name for model in catalog.all_models())
-    return list(dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *catalogued)))
+    catalogued = [model.name for model in catalog.all_models() if not catalog.is_scripted(model.name)]
+    return list(dict.fromkeys((settings.CODELAB_MODEL, *[scripted.NAME] * _has_scripted(), *catalogued)))
+
+
+def _has_scripted() -> bool:
+    return scripted.NAME in models_in_use(settings.CODELAB_MODEL)

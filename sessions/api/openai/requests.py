@@ -7,9 +7,21 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from llm.types import ModelImage
+from sessions.api.openai.bounds import (
+    MAX_CALLS,
+    MAX_DIMENSIONS,
+    MAX_INPUTS,
+    MAX_MESSAGES,
+    MAX_OUTPUT_TOKENS,
+    MAX_TOOLS,
+    check_inputs,
+    check_parts,
+    require_bounded,
+    require_stops,
+)
 from sessions.api.openai.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
 from sessions.api.openai.models import agent_of
 from sessions.models import CompletionKind
@@ -34,7 +46,9 @@ OPTIONS = (
 )
 #: Types of parts of a message that are texts.
 TEXT_TYPES = ("text", "refusal")
-MAX_MESSAGES, MAX_TOOLS, MAX_INPUTS = 10_000, 512, 256
+#: How a model's tokens are numbered.
+type _Token = Annotated[int, Field(ge=0, lt=2**31)]
+type _Limit = Annotated[int, Field(gt=0, le=MAX_OUTPUT_TOKENS)]
 
 
 class _Input(BaseModel):
@@ -68,7 +82,7 @@ class ChatMessage(_Input):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[_Part] | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: Annotated[list[_Call], Field(max_length=MAX_CALLS)] | None = None
     tool_call_id: Annotated[str, Field(max_length=MAX_CALL_ID_LENGTH)] = ""
 
     @property
@@ -101,12 +115,12 @@ class ChatRequest(_Input):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES), BeforeValidator(check_parts)]
     tools: Annotated[list[_Tool], Field(max_length=MAX_TOOLS)] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: _Limit | None = None
+    max_completion_tokens: _Limit | None = None
     n: int | None = None
 
     @property
@@ -124,9 +138,9 @@ class EmbeddingsBody(_Input):
     """A request for the embeddings of texts, or of texts that are tokens already."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    input: str | list[str] | list[int] | list[list[int]]
+    input: Annotated[str | list[str] | list[_Token] | list[list[_Token]], BeforeValidator(check_inputs)]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(gt=0)] | None = None
+    dimensions: Annotated[int, Field(gt=0, le=MAX_DIMENSIONS)] | None = None
     user: str | None = None
 
     @property
@@ -145,13 +159,19 @@ def chat(request: ChatRequest) -> CompletionRequest:
     require_supported(request)
     extra = request.model_extra or {}
     options = {name: extra[name] for name in OPTIONS if extra.get(name) is not None}
+    for name, option in options.items():
+        require_bounded(option, name)
+    if "stop" in options:
+        require_stops(options["stop"])
+    tools = [_tool(tool.function) for tool in request.tools or ()]
+    require_bounded(tools, "tools")
     if limit := request.max_completion_tokens or request.max_tokens:
         options["max_tokens"] = limit
     return CompletionRequest(
         model=request.model,
         agent=agent,
         messages=[storable(_message(each, place)) for place, each in enumerate(request.messages)],
-        tools=[storable(_tool(tool.function)) for tool in request.tools or ()],
+        tools=storable(tools),
         options=storable(options),
     )
 
@@ -233,6 +253,7 @@ def _call(call: _Call, where: str) -> dict[str, Any]:
         arguments = None
     if not isinstance(arguments, dict):
         raise invalid(f"{where}.tool_calls", f"The arguments of the call `{call.id}` are not a JSON object.")
+    require_bounded(arguments, f"{where}.tool_calls")
     return {"id": call.id, "name": call.function.name, "arguments": arguments}
 
 

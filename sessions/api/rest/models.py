@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from agents.roles import ROLES
+from agents.roles import ROLES, models_in_use
 from llm import catalog, scripted
 from llm.catalog import Model
 from sessions.api.http import ERRORS
@@ -57,5 +57,7 @@ class ModelList(Schema):
 @router.get("/llm/models", response={200: ModelList, **ERRORS})
 async def list_models(request: HttpRequest) -> dict[str, Any]:
     """List the models of the catalog, this server's default model first."""
-    names = dict.fromkeys((settings.CODELAB_MODEL, scripted.NAME, *(model.name for model in catalog.all_models())))
+    names = dict.fromkeys((settings.CODELAB_MODEL, *(model.name for model in catalog.all_models())))
+    if scripted.NAME not in models_in_use(settings.CODELAB_MODEL):
+        names.pop(scripted.NAME, None)
     return {"models": [catalog.find(name) for name in names], "default": settings.CODELAB_MODEL}
