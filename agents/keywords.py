@@ -2,22 +2,44 @@
 
 A keyword is a word or a phrase. Its last word may end in `*` for any ending (Russian stems); a single English word also
 matches its regular forms. "fix" matches "fixed" but not "prefix", "debug" does not match "debugger".
+
+This runs on the event loop with whatever a user pastes: each word is looked up, never compared with each keyword.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from agents.roles import Role
 
+#: The beginning and the end of a message say what it is about.
+MAX_HEAD_CHARACTERS, MAX_TAIL_CHARACTERS = 15_000, 5_000
+
 CODE_PATTERN = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-#: Names of files and identifiers: `src/error.py` says nothing about an error.
-IDENTIFIER_PATTERN = re.compile(r"\S*(?:\w[/\\._]\w|_|::)\S*")
+#: In names of files and identifiers: `src/error.py` says nothing about an error.
+IDENTIFIER_PATTERN = re.compile(r"\w[/\\._]\w|_|::")
+WORD_PATTERN = re.compile(r"[\w']+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The keywords of some roles. Values are numbers of keywords in `sizes`, which has their numbers of words."""
+
+    sizes: list[int] = field(default_factory=list)
+    #: The numbers of each role's keywords.
+    of_role: dict[str, list[int]] = field(default_factory=dict)
+    #: Words in all their forms.
+    words: dict[str, list[int]] = field(default_factory=dict)
+    #: Stems by their length.
+    stems: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+    #: Phrases by their first word: the other words, and the number. The last one may end in `*`.
+    phrases: dict[str, list[tuple[list[str], int]]] = field(default_factory=dict)
 
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text in lower case."""
-    return re.findall(r"[\w']+", text.casefold().replace("ё", "е").replace("’", "'"))
+    return WORD_PATTERN.findall(text.casefold().replace("ё", "е").replace("’", "'"))
 
 
 def score_agents(text: str, agents: Sequence[Role]) -> dict[str, int]:
@@ -25,11 +47,14 @@ def score_agents(text: str, agents: Sequence[Role]) -> dict[str, int]:
 
     Words in pasted code and file names count only if nothing else matches.
     """
-    prose = IDENTIFIER_PATTERN.sub(" ", CODE_PATTERN.sub(" ", text))
-    for part in (prose, text):
-        words = split_words(part)
+    if len(text) > MAX_HEAD_CHARACTERS + MAX_TAIL_CHARACTERS:
+        text = f"{text[:MAX_HEAD_CHARACTERS]} {text[-MAX_TAIL_CHARACTERS:]}"
+    index = _index(tuple((role.name, role.keywords) for role in agents))
+    prose = [word for word in CODE_PATTERN.sub(" ", text).split() if not IDENTIFIER_PATTERN.search(word)]
+    for part in (" ".join(prose), text):
+        matches = _find(split_words(part), index)
         scores = {
-            role.name: sum(len(keyword) for keyword in map(_compile, role.keywords) if _contains(words, keyword))
+            role.name: sum(index.sizes[number] for number in index.of_role[role.name] if number in matches)
             for role in agents
         }
         if any(scores.values()):
@@ -37,19 +62,26 @@ def score_agents(text: str, agents: Sequence[Role]) -> dict[str, int]:
     return scores
 
 
-@lru_cache(maxsize=1000)
-def _compile(keyword: str) -> tuple[re.Pattern[str], ...]:
-    """Return a pattern for each word of a keyword."""
-    is_stem = keyword.endswith("*")
-    *first, last = split_words(keyword)
-    patterns = [re.compile(re.escape(word)) for word in first]
-    if is_stem:
-        patterns.append(re.compile(re.escape(last) + r"\w*"))
-    elif last.isascii() and last.isalpha() and not first:
-        patterns.append(re.compile("|".join(map(re.escape, _inflections(last)))))
-    else:
-        patterns.append(re.compile(re.escape(last)))
-    return tuple(patterns)
+@lru_cache(maxsize=10)
+def _index(keywords: tuple[tuple[str, tuple[str, ...]], ...]) -> _Index:
+    """Index the keywords of roles, given by the roles' names."""
+    index = _Index()
+    for name, of_role in keywords:
+        numbers = index.of_role[name] = []
+        for keyword in of_role:
+            number = len(index.sizes)
+            numbers.append(number)
+            first, *others = split_words(keyword)
+            index.sizes.append(1 + len(others))
+            if others:
+                others[-1] += "*" * keyword.endswith("*")
+                index.phrases.setdefault(first, []).append((others, number))
+            elif keyword.endswith("*"):
+                index.stems.setdefault(len(first), {}).setdefault(first, []).append(number)
+            else:
+                for form in set(_inflections(first)) if first.isascii() and first.isalpha() else (first,):
+                    index.words.setdefault(form, []).append(number)
+    return index
 
 
 def _inflections(word: str) -> Iterator[str]:
@@ -63,8 +95,29 @@ def _inflections(word: str) -> Iterator[str]:
         yield from (f"{word[:-1]}ies", f"{word[:-1]}ied")
 
 
-def _contains(words: Sequence[str], keyword: Sequence[re.Pattern[str]]) -> bool:
-    return any(
-        all(pattern.fullmatch(word) for pattern, word in zip(keyword, words[start:], strict=False))
-        for start in range(len(words) - len(keyword) + 1)
-    )
+def _find(words: Sequence[str], index: _Index) -> set[int]:
+    """Return the numbers of the keywords in a text."""
+    matches: set[int] = set()
+    for word in set(words):
+        matches.update(index.words.get(word, ()))
+        for length, stems in index.stems.items():
+            numbers = stems.get(word[:length])
+            if numbers and _has_stem(word, length):
+                matches.update(numbers)
+    for place, word in enumerate(words):
+        for others, number in index.phrases.get(word, ()):
+            following = words[place + 1 : place + 1 + len(others)]
+            if len(following) == len(others) and all(map(_fits, others, following)):
+                matches.add(number)
+    return matches
+
+
+def _has_stem(word: str, length: int) -> bool:
+    # The ending is a part of the same word: not "debug's".
+    return "'" not in word[length:]
+
+
+def _fits(pattern: str, word: str) -> bool:
+    if not pattern.endswith("*"):
+        return word == pattern
+    return word.startswith(pattern[:-1]) and _has_stem(word, len(pattern) - 1)

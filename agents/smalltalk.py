@@ -4,6 +4,9 @@ import re
 
 from agents.keywords import split_words
 
+#: No small talk is longer.
+MAX_CHARACTERS = 80
+
 RUSSIAN = re.compile("[а-яё]", re.IGNORECASE)
 
 GREETINGS = """
@@ -50,7 +53,7 @@ REPLIES = {
 
 def reply_to(text: str) -> str:
     """Return the orchestrator's own reply to a message that is only small talk, or an empty text."""
-    if len(text) > 80:
+    if len(text) > MAX_CHARACTERS:
         return ""
     # "Hi! How are you?" is two phrases. Every one must be small talk, and the reply answers the last.
     parts = [" ".join(words) for part in re.split(r"[.,!?;:\n…]+", text) if (words := split_words(part))]
@@ -69,4 +72,4 @@ yes|yes please|yep|yeah|ok|okay|sure|go|go on|go ahead|continue|proceed|next|do 
 
 def is_continuation(text: str) -> bool:
     """Return whether a message only tells the agent to go on, or answers it in a word."""
-    return " ".join(split_words(text)) in CONTINUATIONS
+    return len(text) <= MAX_CHARACTERS and " ".join(split_words(text)) in CONTINUATIONS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
@@ -308,3 +309,32 @@ def test_every_keyword_leads_to_its_agent_or_to_an_earlier_one() -> None:
             found = choose_by_keywords(keyword.removesuffix("*"), agents=AGENTS).agent
             assert order.index(found) <= order.index(role.name), keyword
     assert ROLES["orchestrator"].keywords == ROLES["universal"].keywords == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 100_000,
+        "word " * 20_000,
+        " ".join(f"word{i}" for i in range(12_000)),
+        " ".join(word for role in AGENTS for word in role.keywords) * 40,
+        "what is " * 12_500,
+        " " * 100_000,
+        "`" * 100_000,
+        "` " * 50_000,
+        "a/" * 50_000,
+        ":: " * 33_000,
+        "_" * 100_000,
+        "'" * 100_000,
+        "\u0130" * 100_000,
+        "\ufdfa" * 100_000,
+        "\U0001f642 " * 50_000,
+        "\u0438\u0441\u043f\u0440\u0430\u0432\u044c " * 12_500,
+    ],
+    ids=lambda text: f"{len(text)} of {text[:8]!a}",
+)
+def test_no_text_holds_the_event_loop(text: str) -> None:
+    choose_by_keywords(text, agents=AGENTS)
+    began = time.process_time()
+    needs_choice(text, current="coder", agents=AGENTS)
+    assert time.process_time() - began < 0.05
