@@ -56,7 +56,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "codelab.request_log.page_user",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -169,9 +169,7 @@ share_metrics(environment.metrics_dir)
 
 LOGGING_CONFIG = None
 configure_logging(environment.log_format, environment.log_level)
-# One line for each request is enough.
-DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
-# Request ids travel with a task. Its lines about tasks are for debugging: turns log their own progress.
+# The ids of the log context travel with a task. Its lines about tasks are for debugging: turns log their own progress.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 

@@ -5,10 +5,11 @@ This module must never block an event loop: Celery's client runs in threads.
 """
 
 import asyncio
+import contextvars
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -89,4 +90,6 @@ async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a function that calls the broker in a thread, so that a frozen broker delays nothing else."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_BROKER, lambda: function(*args, **kwargs))
+    # The ids of the log context go with a task to its worker.
+    call = partial(contextvars.copy_context().run, partial(function, *args, **kwargs))
+    return await loop.run_in_executor(_BROKER, call)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 from limits import RateLimitItem
+from structlog.contextvars import bind_contextvars
 
 from codelab.identity.address import is_loopback, network_of
 from codelab.identity.credentials import (
@@ -90,6 +91,7 @@ class IdentifiedCaller:
             if self._opens_socket:
                 await self._count(Action.CONNECTION, network_of(self._request.address), "address")
             self._credential = await in_thread(self._authenticate)(key)
+        bind_contextvars(user_id=self._credential.user.pk)
         return self._credential.user
 
     async def authorize(self, action: Action) -> None:

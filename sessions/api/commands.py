@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
+from structlog.contextvars import bind_contextvars
+
 from sessions import broker
 from sessions.broker import require_broker
 from sessions.database import in_thread
@@ -20,10 +23,12 @@ from sessions.models import EventKind, Session, Via
 from sessions.protocol import client
 from sessions.protocol.client import Request
 from sessions.protocol.codes import ErrorCode, FrameError
-from sessions.results import Change
+from sessions.results import AcceptedMessage, Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
+
+logger = structlog.get_logger(__name__)
 
 #: Seconds in which a client learns whether its message was stored.
 STORE_TIMEOUT_SECONDS = 2.8
@@ -106,7 +111,11 @@ def announce(change: Change) -> None:
     """Start to send the turn that is ready to the workers, and the events to their subscribers.
 
     Returns at once: a Redis that hangs would delay the next frame of a socket, which may be the one that stops a turn.
+    An accepted message's turn stands in all further log lines of its request, and goes with the task to a worker.
     """
+    if isinstance(change, AcceptedMessage):
+        bind_contextvars(turn_id=str(change.turn_id), session_id=str(change.session_id))
+        logger.info("message_accepted")
     task = asyncio.create_task(_announce(change))
     _announcements.add(task)
     task.add_done_callback(_announcements.discard)

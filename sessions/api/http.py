@@ -9,6 +9,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Schema
+from structlog.contextvars import bind_contextvars
 
 from sessions.database import in_thread
 from sessions.errors import NotFound
@@ -49,7 +50,13 @@ async def session_of(request: HttpRequest, key: str) -> Session:
     session = await in_thread(owned_session)(owner(request).pk, key)
     if session is None:
         raise no_session(key)
+    bind_session(session)
     return session
+
+
+def bind_session(session: Session) -> None:
+    """Add the session to the log context: the id of its row, and the name that its client knows."""
+    bind_contextvars(session_id=str(session.pk), session_key=session.key)
 
 
 async def first_of[Row: Model](rows: QuerySet[Row], error: NotFound) -> Row:

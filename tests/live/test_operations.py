@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,10 +104,48 @@ async def test_logs_carry_ids_and_no_text_of_messages(service: Service) -> None:
     assert {"turn_started", "turn_completed"} <= {line["event"] for line in lines}
     assert all(line["session_id"] for line in lines if line["event"].startswith("turn_"))
     accepted = [json.loads(line) for line in logs["web"].splitlines() if '"message_accepted"' in line]
-    assert all(line["session_id"] and line["socket_id"] for line in accepted)
+    assert all(line["session_id"] and line["user_id"] and line["request_id"] for line in accepted)
+    assert any(line.get("socket_id") and line["session_key"] == "logged" for line in accepted)
     assert all(
         "request_id" in line for line in map(json.loads, logs["web"].splitlines()) if "request_finished" in str(line)
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/message", {"session_id": "traced", "message": "/say hi", "wait": True}),
+        ("/v1/chat/completions", {"model": "scripted", "messages": [{"role": "user", "content": "/say hi"}]}),
+    ],
+)
+def test_a_request_id_goes_from_the_caller_to_the_worker(service: Service, path: str, body: object) -> None:
+    request_id = f"from-a-proxy-{uuid.uuid4()}"
+    answer = httpx.post(service.url + path, json=body, headers={"X-Request-ID": request_id}, trust_env=False)
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (200, request_id)
+    # The lines are written after the answer.
+    time.sleep(1)
+    lines = {name: [json.loads(each) for each in service.log_of(name).splitlines()] for name in ("web", "worker")}
+    mine = {
+        name: {line["event"]: line for line in lines[name] if line.get("request_id") == request_id} for name in lines
+    }
+    finished = mine["web"]["request_finished"]
+    assert finished["turn_id"] == mine["worker"]["turn_started"]["turn_id"]
+    assert finished["user_id"] == mine["worker"]["turn_started"]["user_id"]
+
+
+def test_an_unusable_request_id_is_replaced(service: Service) -> None:
+    for sent in ("", "a b", "x" * 200):
+        answer = httpx.get(f"{service.url}/live", headers={"X-Request-ID": sent}, trust_env=False)
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["X-Request-ID"])
+
+
+def test_probes_that_are_well_are_not_logged(service: Service) -> None:
+    for path in ("/live", "/ready", "/health", "/metrics"):
+        service.get(path)
+    before = service.log_of("web").count("request_finished")
+    for path in ("/live", "/ready", "/health", "/metrics"):
+        assert service.get(path)[0] == 200
+    assert service.log_of("web").count("request_finished") == before
 
 
 def test_keys_and_passwords_of_urls_are_not_in_the_logs(service: Service) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents.roles import UNASSIGNED
 from sessions.api.commands import announce, handle_message
-from sessions.api.http import no_session
+from sessions.api.http import bind_session, no_session
 from sessions.api.openai.bounds import MAX_CALLS
 from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
@@ -37,6 +37,7 @@ async def session_of(owner_id: int, key: str) -> Session:
     session = await in_thread(owned_session)(owner_id, key)
     if session is None or session.is_completion:
         raise OpenAIError(ErrorCode.SESSION_NOT_FOUND, str(no_session(key)), param="X-CodeLab-Session")
+    bind_session(session)
     return session
 
 

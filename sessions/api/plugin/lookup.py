@@ -4,7 +4,7 @@ import uuid
 
 from django.http import HttpRequest
 
-from sessions.api.http import first_of, no_session, owner
+from sessions.api.http import bind_session, first_of, no_session, owner
 from sessions.errors import NotFound
 from sessions.models import Project, Session, ToolCall
 from sessions.protocol.codes import ErrorCode
@@ -19,7 +19,9 @@ async def project_of(request: HttpRequest, project_id: uuid.UUID) -> Project:
 async def chat_of(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     """Return a session of the caller's project."""
     mine = Session.objects.filter(pk=session_id, project_id=project_id, owner_id=owner(request).pk)
-    return await first_of(mine, no_session(str(session_id)))
+    session = await first_of(mine, no_session(str(session_id)))
+    bind_session(session)
+    return session
 
 
 async def call_of(request: HttpRequest, project_id: uuid.UUID, call: uuid.UUID) -> ToolCall:

@@ -16,6 +16,7 @@ from sessions.api.http import (
     MAX_EVENT_NUMBER,
     MAX_OFFSET_ROWS,
     ErrorOut,
+    bind_session,
     first_of,
     no_session,
     owner,
@@ -72,6 +73,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     await caller_of(request).authorize(Action.TURN)
     async with store_timeout() as deadline:
         session = await in_thread(open_session)(owner(request).pk, body.session_id)
+        bind_session(session)
         accepted = await handle_message(
             session.pk,
             body.message,

@@ -115,7 +115,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             session = await in_thread(open_session)(user.pk, self.key)
             if self.dialect.plans:
                 await in_thread(set_client_plans)(session.pk, True)
-            structlog.contextvars.bind_contextvars(session_id=str(session.pk))
+            structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
             self.session = session
             self.watching = asyncio.create_task(self.watch())
         return self.session
@@ -200,6 +200,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 change = await self.store(session, frame, deadline)
             self.feed.refresh()
             announce(change)
+            # It is this frame's, not the socket's.
+            structlog.contextvars.unbind_contextvars("turn_id")
         except Session.DoesNotExist:
             # A request only reports this error, but a socket has lost its only session and is closed.
             await self.reject(SessionDeleted())
@@ -235,7 +237,6 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if isinstance(frame, UserMessage) and isinstance(change, AcceptedMessage):
             if self.dispatcher is not None:
                 self.dispatcher.prefer(str(change.turn_id))
-            logger.info("message_accepted", turn_id=str(change.turn_id), length=len(frame.content))
             if self.dialect.events:
                 await self.send(server.encode(accepted_frame(change, frame)))
         return change

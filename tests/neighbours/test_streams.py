@@ -1,0 +1,75 @@
+"""Streams of one browser: each is a request that stays open for minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.live.service import Service
+from tests.neighbours.stream import neighbour
+
+pytestmark = pytest.mark.live
+
+STREAMS = 200
+#: Alone on a machine it takes a few milliseconds.
+MAX_HEALTH_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def signed_in(service: Service, user: str = "demo") -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, limits=limits, trust_env=False) as browser:
+        page = await browser.get("/login")
+        form = {"username": user, "password": service.demo_password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+        answer = await browser.post("/login", data=form, headers={"Origin": service.url})
+        assert answer.status_code == 302
+        yield browser
+
+
+def connections(service: Service) -> int:
+    (count,) = service.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )[0]
+    return int(count)
+
+
+async def test_streams_of_a_browser_hold_no_database_connections(service: Service) -> None:
+    async with signed_in(service) as browser, AsyncExitStack() as streams:
+        await browser.post("/api/v1/sessions", json={"session_id": "many"})
+        before = connections(service)
+        with neighbour(service):
+            for _ in range(STREAMS):
+                request = browser.build_request(
+                    "GET", "/api/v1/sessions/many/events", headers={"Accept": "text/event-stream"}
+                )
+                stream = await browser.send(request, stream=True)
+                streams.push_async_callback(stream.aclose)
+                assert stream.status_code == 200
+            started_at = time.monotonic()
+            health = await browser.get("/health")
+            seconds = time.monotonic() - started_at
+            # Twelve were enough to take all connections of the pool, and then each page was a 500.
+            assert [health.status_code, (await browser.get("/")).status_code] == [200, 200]
+            assert seconds < MAX_HEALTH_SECONDS
+            assert connections(service) - before < 10
+
+
+async def test_waiting_requests_of_a_browser_hold_no_database_connections(service: Service) -> None:
+    async with signed_in(service) as browser:
+        before = connections(service)
+        body = {"message": "/tokens 60 20", "wait": True}
+        waiting = [
+            asyncio.create_task(browser.post("/api/v1/message", json={**body, "session_id": f"wait-{n}"}))
+            for n in range(30)
+        ]
+        await asyncio.sleep(1.5)
+        assert (await browser.get("/health")).status_code == 200
+        assert connections(service) - before < 10
+        answers = await asyncio.gather(*waiting)
+        assert {json.loads(answer.text)["status"] for answer in answers} == {"completed"}
