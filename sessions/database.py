@@ -1,21 +1,28 @@
-"""Runs database functions in threads, off the event loop.
+"""Runs database functions in threads, off the event loop, and tells errors that pass from those that do not.
 
 A function may run twice, so it must be a single transaction or safe to repeat. Channels' own `database_sync_to_async`
 runs all functions of a process in one thread by default, where one slow query would delay every socket.
+
+The few threads are shared by all users, so none of them may wait long for a row that one user's work has locked: the
+function gives up, and runs again after a pause without a thread.
 """
 
 import asyncio
 import contextvars
+import random
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial, wraps
+from pathlib import PurePath
 from typing import Any, LiteralString
 
+from django.db import DataError, InterfaceError, OperationalError, connection, transaction
 from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from psycopg import errors
 
 _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
@@ -23,7 +30,69 @@ _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 #: Seconds that a connection may be idle and is used again without a check.
 MAX_UNCHECKED_SECONDS = 1.0
 
+#: How long a thread of ours waits for a locked row, and other threads.
+THREAD_LOCK_TIMEOUT, LOCK_TIMEOUT = "100ms", "5s"
+#: Seconds after which a function stops waiting for a locked row.
+MAX_LOCK_SECONDS = 5.0
+#: Seconds without a thread before another try: at first, and at most.
+MIN_LOCK_PAUSE_SECONDS, MAX_LOCK_PAUSE_SECONDS = 0.02, 0.3
+
 _thread = threading.local()
+
+#: Errors outside of OperationalError that pass: the server ended an idle transaction, or has just become a standby.
+_TEMPORARY = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout, errors.ReadOnlySqlTransaction)
+#: Errors of psycopg's OperationalError that do not pass: something is too large.
+_PERMANENT = (errors.ProgramLimitExceeded,)
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Return whether the database was away or busy, so that the same transaction may succeed in a moment.
+
+    All other errors are about what was to be stored (a character, a number, a size) or about a fault of ours. The same
+    transaction would meet them again, so it must not be repeated.
+    """
+    cause = error.__cause__
+    if isinstance(cause, _PERMANENT):
+        return False
+    return isinstance(error, OperationalError | InterfaceError) or isinstance(cause, _TEMPORARY)
+
+
+def is_unstorable(error: BaseException) -> bool:
+    """Return whether the database refused a value: its characters, its range or its size."""
+    return isinstance(error, DataError | UnicodeEncodeError) or isinstance(error.__cause__, _PERMANENT)
+
+
+def is_statement_timeout(error: BaseException) -> bool:
+    """Return whether a statement took too long. It passes when the database was busy, but not when it is too large."""
+    return isinstance(error.__cause__, errors.QueryCanceled)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return the fields of a log line about a fault: the traceback, and of errors of the database no text of users.
+
+    PostgreSQL quotes what it refuses.
+    """
+    faults = [each for each in (error, error.__cause__) if isinstance(each, DatabaseError)]
+    if not faults:
+        return {"exc_info": error}
+    fault = faults[0]
+    diagnosis = fault.__cause__.diag if isinstance(fault.__cause__, errors.Error) else None
+    names = ("sqlstate", "table_name", "column_name", "constraint_name")
+    details = {name: getattr(diagnosis, name) for name in names if getattr(diagnosis, name, None)}
+    stack = [
+        f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(fault.__traceback__)
+    ]
+    return {"error": type(fault).__name__, **details, "stack": stack}
+
+
+def _is_lock_timeout(error: BaseException) -> bool:
+    return isinstance(error.__cause__, errors.LockNotAvailable)
+
+
+def lock_timeout() -> str:
+    """Return how long the current thread may wait for a locked row."""
+    return THREAD_LOCK_TIMEOUT if getattr(_thread, "is_shared", False) else LOCK_TIMEOUT
 
 
 def in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
@@ -41,7 +110,15 @@ def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Call
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         # Log lines of the thread keep the ids of the caller's turn or socket.
         call = partial(contextvars.copy_context().run, _with_connection, partial(function, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+        deadline, pause = time.monotonic() + MAX_LOCK_SECONDS, MIN_LOCK_PAUSE_SECONDS
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(pool, call)
+            except OperationalError as error:
+                if not _is_lock_timeout(error) or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, MAX_LOCK_PAUSE_SECONDS)
 
     return run
 
@@ -51,6 +128,7 @@ def _with_connection[R](function: Callable[[], R]) -> R:
 
     A connection from the pool, and its check, would cost more than most queries. So only an idle connection is checked.
     """
+    _thread.is_shared = True
     idle_seconds = time.monotonic() - getattr(_thread, "used_at", 0.0)
     if idle_seconds > MAX_UNCHECKED_SECONDS and not connection.is_usable():
         connection.close()

@@ -85,5 +85,6 @@ class InternalError(Rejected):
     """A fault of the server; the log has the traceback under `error_id`."""
 
     def __init__(self, error_id: uuid.UUID) -> None:
+        self.error_id = error_id
         text = f"Something went wrong on the server. Give its operator this number: {error_id}."
         super().__init__(ErrorCode.INTERNAL_ERROR, text)

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from agents.roles import ROLES
 from llm import calls
 from sessions import broker
+from sessions.database import describe
 from sessions.events import compaction
 from sessions.models import Session
 from sessions.turns import images, recovery
@@ -33,7 +34,7 @@ def advance_turn(turn_id: str) -> None:
         ready = this_worker().run(uuid.UUID(turn_id))
     except DatabaseError as error:
         # The turn is still queued, or its lease will expire: a worker finds it again.
-        logger.warning("turn_not_run", turn_id=turn_id, error=type(error).__name__)
+        logger.warning("turn_not_run", turn_id=turn_id, **describe(error))
         return
     if ready:
         broker.enqueue_turn(ready)

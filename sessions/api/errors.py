@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import Error as DatabaseError
 from ninja.errors import HttpError, ValidationError
 
+from sessions.database import describe, is_temporary, is_unstorable
 from sessions.errors import AccessDenied, BodyTooLarge, InternalError, NotFound, SessionDeleted, TurnFailed
 from sessions.models import Session, new_id
 from sessions.protocol.codes import CloseCode, ErrorCode, Rejected
@@ -134,13 +134,18 @@ def explain(error: Exception) -> Problem:
         case Session.DoesNotExist():
             # It existed a moment ago.
             rejected = NotFound(ErrorCode.SESSION_NOT_FOUND, str(SessionDeleted()))
-        case DatabaseError() | TimeoutError():
+        case _ if is_unstorable(error):
+            # The checks of the input should have found it.
+            logger.warning("value_not_stored", **describe(error))
+            text = "A value cannot be stored: it has a character, a number or a size that the database refuses."
+            rejected = Rejected(ErrorCode.INVALID_FIELD, text)
+        case _ if is_temporary(error) or isinstance(error, TimeoutError):
             logger.warning("request_not_stored", error=type(error).__name__)
             text = "The server cannot store anything at the moment. Nothing was accepted: send it again in a moment."
             rejected = Rejected(ErrorCode.STORAGE_UNAVAILABLE, text)
         case _:
             error_id = new_id()
-            logger.error("request_crashed", error_id=str(error_id), exc_info=error)
+            logger.error("request_crashed", error_id=str(error_id), **describe(error))
             rejected = InternalError(error_id)
     ends_socket = rejected.ends_socket if isinstance(rejected, AccessDenied) else True
     return Problem(

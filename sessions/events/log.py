@@ -19,7 +19,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from sessions.database import rows
+from sessions.database import lock_timeout, rows
 from sessions.models import Event, EventKind, Session, new_id
 
 #: Events, and bytes of their payloads, that are read at a time.
@@ -45,11 +45,15 @@ _PAGE = """
 #: Ends a transaction that is idle: a process that freezes with a lock loses it before a user who stops the turn has
 #: waited for a second. Part of the statements that lock, because each batch of tokens would pay for another round trip.
 _IDLE_TIMEOUT = "set_config('idle_in_transaction_session_timeout', %s, true) AS quick"
-#: Locks a session.
-_LOCK = f"SELECT *, {_IDLE_TIMEOUT} FROM agent_sessions_session WHERE id = %s FOR NO KEY UPDATE"
-#: Locks sessions, in the order of their ids.
-_LOCK_ALL = f"""
-    SELECT id, last_number, {_IDLE_TIMEOUT} FROM agent_sessions_session WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+#: Locks a session. The condition is evaluated before the lock is waited for, and limits that wait.
+_LOCK = f"""
+    SELECT *, {_IDLE_TIMEOUT} FROM agent_sessions_session
+    WHERE id = %s AND set_config('lock_timeout', %s, true) <> '' FOR NO KEY UPDATE
+"""
+#: Locks those of some sessions that are free, in the order of their ids.
+_LOCK_FREE = f"""
+    SELECT id, last_number, {_IDLE_TIMEOUT} FROM agent_sessions_session
+    WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 #: The attempts that hold turns.
 _RUNNING_ATTEMPTS = "SELECT id, attempt FROM agent_sessions_turn WHERE id = ANY(%s) AND status = 'running'"
@@ -110,17 +114,35 @@ class Addition:
     attempt: int
     events: tuple[NewEvent, ...]
 
+    @property
+    def key(self) -> Attempt:
+        """The attempt that wrote the events."""
+        return self.turn_id, self.attempt
+
+
+@dataclass(slots=True)
+class Appended:
+    """What became of some additions: the committed events, and the attempts of which nothing was written."""
+
+    events: list[LoggedEvent] = field(default_factory=list)
+    #: They no longer hold their turn.
+    stale: set[Attempt] = field(default_factory=set)
+    #: Another transaction has locked their session. They may be written later.
+    skipped: set[Attempt] = field(default_factory=set)
+
 
 def lock(session_id: uuid.UUID) -> Session:
     """Return the session, locked until the end of the transaction. Raises Session.DoesNotExist when it was deleted."""
-    for session in Session.objects.raw(_LOCK, [IDLE_LOCK_TIMEOUT, session_id]):
+    for session in Session.objects.raw(_LOCK, [IDLE_LOCK_TIMEOUT, session_id, lock_timeout()]):
         return session
     raise Session.DoesNotExist
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
     """Return the session, locked, or None when another transaction has locked it or it was deleted."""
-    return next(iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [IDLE_LOCK_TIMEOUT, session_id])), None)
+    return next(
+        iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [IDLE_LOCK_TIMEOUT, session_id, lock_timeout()])), None
+    )
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
@@ -133,35 +155,38 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     return logged
 
 
-def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
-    """Write events of many turns in one transaction; return the committed events and the stale attempts.
+def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> Appended:
+    """Write events of many turns in one transaction. Those of a session that is locked elsewhere are skipped.
 
-    A stale attempt no longer holds its turn; nothing of it is written. After an error the same events may be written
-    again: a retry finds the events of an uncertain COMMIT by id and returns them as they are.
+    Nothing is written of a stale attempt, which no longer holds its turn. After an error the same events may be written
+    again: a retry finds the events of an uncertain COMMIT by id and returns them as they are. What a retry skips is
+    uncertain still, because the transaction that locks the session may be the one that committed it.
     """
     with transaction.atomic():
-        locked = rows(_LOCK_ALL, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
+        locked = rows(_LOCK_FREE, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
         last = {session_id: number for session_id, number, _ in locked}
         # A statement of its own, after the locks: it must see what another worker has committed in the meantime.
         running = set(rows(_RUNNING_ATTEMPTS, [a.turn_id for a in additions]))
         earlier = _find_written(additions) if is_retry else {}
-        logged: list[LoggedEvent] = []
-        stale: set[Attempt] = set()
+        appended = Appended()
         numbered: list[tuple[LoggedEvent, NewEvent]] = []
         for addition in additions:
             if addition.events[0].id in earlier:
-                logged.extend(earlier[event.id] for event in addition.events)
-                continue
-            attempt = (addition.turn_id, addition.attempt)
-            if attempt not in running:
-                stale.add(attempt)
-                continue
-            for event in addition.events:
-                last[addition.session_id] += 1
-                number = last[addition.session_id]
-                numbered.append((LoggedEvent(addition.session_id, number, event.kind, event.payload), event))
+                appended.events.extend(earlier[event.id] for event in addition.events)
+            elif addition.key not in running:
+                appended.stale.add(addition.key)
+            elif addition.session_id not in last:
+                appended.skipped.add(addition.key)
+            else:
+                first = last[addition.session_id] + 1
+                last[addition.session_id] += len(addition.events)
+                numbered += (
+                    (LoggedEvent(addition.session_id, number, event.kind, event.payload), event)
+                    for number, event in enumerate(addition.events, first)
+                )
         _write(numbered)
-    return logged + [event for event, _ in numbered], stale
+    appended.events.extend(event for event, _ in numbered)
+    return appended
 
 
 def since(session_id: uuid.UUID, after: int, limit: int = MAX_PAGE_EVENTS) -> Page:

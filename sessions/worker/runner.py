@@ -8,9 +8,9 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -26,7 +26,7 @@ from llm.errors import ModelError
 from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.billing import ledger
-from sessions.database import in_thread
+from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
 from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
 from sessions.events.log import Attempt
 from sessions.models import EventKind, ModelCallPurpose, Session, new_id
@@ -34,13 +34,11 @@ from sessions.results import Change, Claim, StepResult
 from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice, model_access, prompt
-from sessions.worker.writer import Writer
+from sessions.worker.retries import with_retries
+from sessions.worker.writer import Writer, WriteRefused
 
 logger = structlog.get_logger(__name__)
 
-#: How long a step waits for a database that is away. By then its lease has expired.
-STORE_TIMEOUT_SECONDS = 60.0
-STORE_RETRY_SECONDS = 0.5
 #: Characters of a provider's error text in the log.
 MAX_DETAIL_LENGTH = 500
 
@@ -144,7 +142,8 @@ class StepRun:
         if limit := limits.check(self.claim.spent):
             return await self.fail(limit, limit.sentence)
         try:
-            async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds):
+            async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds) as timeout:
+                self.writer.end_with(self.claim, timeout)
                 reply = await self.choose_agent() or await self.query(await self.build_request())
             return await self.store(reply)
         except StaleAttempt:
@@ -156,18 +155,29 @@ class StepRun:
         except ModelCallDenied as error:
             return await self.fail(error.code, str(error), retry_after=error.retry_after)
         except TimeoutError:
-            return await self.fail(Limit.TIME, Limit.TIME.sentence)
-        except Exception:
-            error_id = new_id()
-            logger.exception("turn_crashed", error_id=str(error_id))
-            crash = InternalError(error_id)
-            return await self.fail(crash.code, str(crash))
+            return await self.time_out()
+        except Exception as error:
+            return await self.crash(error)
+
+    async def time_out(self) -> Change:
+        """End a step whose time is over, or whose text cannot be stored any more. Raises StaleAttempt."""
+        try:
+            self.writer.check(self.claim)
+        except WriteRefused as error:
+            return await self.crash(error)
+        return await self.fail(Limit.TIME, Limit.TIME.sentence)
+
+    async def crash(self, error: Exception) -> Change:
+        """End the turn because of a fault of ours. Raises StaleAttempt."""
+        crash = InternalError(new_id())
+        logger.error("turn_crashed", error_id=str(crash.error_id), **describe(error))
+        return await self.fail(crash.code, str(crash))
 
     async def choose_agent(self) -> StepFinished | None:
         """In a turn's first step, choose the agent; return the orchestrator's own reply when it needs no model."""
         if not self.claim.is_first_step or is_single_agent():
             return None
-        question = await _with_retries(agent_choice.read_question, self.claim.turn_id)
+        question = await with_retries(agent_choice.read_question, self.claim.turn_id)
         if reply := agent_choice.own_reply(question):
             self._write_text(reply)
             return StepFinished(text=reply, tool_calls=())
@@ -175,7 +185,7 @@ class StepRun:
             return None
         self.draft.purpose = ModelCallPurpose.ROUTING
         choice = await agent_choice.choose(question, self.claim, self.draft.add_call)
-        self.claim, change = await _with_retries(attempts.assign_agent, self.claim, choice)
+        self.claim, change = await with_retries(attempts.assign_agent, self.claim, choice)
         self.draft.purpose, self.draft.calls = ModelCallPurpose.STEP, []
         self.writer.publish(change.events)
         if route := choice.route:
@@ -186,12 +196,12 @@ class StepRun:
         """Return the request: the agent's prompt, conversation and tools, or what the caller of a completion sent."""
         claim = self.claim
         if claim.is_completion:
-            request = await _with_retries(completions.model_request, claim.turn_id, claim.agent, _window)
+            request = await with_retries(completions.model_request, claim.turn_id, claim.agent, _window)
             if isinstance(request, EmbeddingRequest):
                 return request
         else:
             model, fallbacks = role_of(claim.agent).choose_models(settings.CODELAB_MODEL)
-            messages, tools = await _with_retries(prompt.model_input, claim.turn_id, claim.agent, _window(model))
+            messages, tools = await with_retries(prompt.model_input, claim.turn_id, claim.agent, _window(model))
             request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
         return replace(
             request,
@@ -220,8 +230,8 @@ class StepRun:
                 if is_silent:
                     is_silent = False
                     metrics.first_token_time.observe(time.monotonic() - started)
-                if self.writer.is_stale(self.claim):
-                    raise StaleAttempt("a write was refused")
+                self.writer.check(self.claim)
+                await self.writer.make_room(self.claim)
         raise AssertionError("a step ends with StepFinished or an error")
 
     def _write_text(self, text: str) -> None:
@@ -230,27 +240,35 @@ class StepRun:
 
     async def store(self, reply: StepFinished | Vectors) -> Change:
         """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
-        await self.writer.flush()
+        await self.writer.flush(self.claim)
+        self.writer.check(self.claim)
         claim, result = self.claim, self.draft.result()
         if isinstance(reply, Vectors):
-            change = await _with_retries(completions.finish_embeddings, claim, result, reply.pack())
+            change = await with_retries(completions.finish_embeddings, claim, result, reply.pack())
         elif claim.is_completion:
-            change = await _with_retries(completions.finish, claim, result, reply)
+            change = await with_retries(completions.finish, claim, result, reply)
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         elif reply.tool_calls:
-            change = await _with_retries(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
+            change = await with_retries(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
             logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         else:
-            change = await _with_retries(attempts.complete, claim, result)
+            change = await with_retries(attempts.complete, claim, result)
             logger.info("turn_completed", output_tokens=result.usage.output_tokens)
         return change
 
     async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:
         """End the turn as failed, with a sentence for the user. Raises StaleAttempt."""
-        await self.writer.flush()
-        change = await _with_retries(
-            attempts.fail, self.claim, code=code, text=text, result=self.draft.result(), retry_after=retry_after
-        )
+        await self.writer.flush(self.claim)
+        result = self.draft.result()
+        end = partial(attempts.fail, self.claim, code=code, text=text, retry_after=retry_after)
+        try:
+            change = await with_retries(end, result=result)
+        except DatabaseError as error:
+            if is_temporary(error) and not is_statement_timeout(error):
+                raise
+            # The turn has to end, even if its text cannot be stored.
+            logger.warning("text_not_stored", **describe(error))
+            change = await with_retries(end, result=replace(result, text="", reasoning=""))
         logger.info("turn_failed", error_code=str(code))
         return change
 
@@ -260,22 +278,6 @@ class StepRun:
             await in_thread(ledger.correct)(self.claim, self.draft.result())
         except (DatabaseError, Session.DoesNotExist) as error:
             logger.warning("ledger_not_mended", error=type(error).__name__)
-
-
-async def _with_retries[**P, R](verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a verb, and repeat it while the database is away, so that no reply is lost.
-
-    When a COMMIT succeeded and only its confirmation was lost, the next try raises StaleAttempt.
-    """
-    deadline = time.monotonic() + STORE_TIMEOUT_SECONDS
-    while True:
-        try:
-            return await in_thread(verb)(*args, **kwargs)
-        except DatabaseError as error:
-            if time.monotonic() > deadline:
-                raise
-            logger.warning("not_stored_yet", error=type(error).__name__)
-            await asyncio.sleep(STORE_RETRY_SECONDS)
 
 
 def _window(model: str) -> Window:

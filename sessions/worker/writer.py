@@ -3,12 +3,15 @@
 One small transaction every few milliseconds carries the tokens of all streams: a transaction for each token and turn
 would be the bottleneck. The first piece of a message does not wait. When the database is away, the writer keeps a batch
 and tries again. It must never publish an event before it is committed.
+
+A turn costs no other turn anything: text of a locked session waits for a later batch, and a batch that the database
+refuses is split until the one attempt is found whose text cannot be stored. That attempt ends.
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +19,8 @@ import structlog
 from django.db import Error as DatabaseError
 
 from sessions import metrics
-from sessions.database import in_log_thread
+from sessions.database import in_log_thread, is_temporary
+from sessions.errors import StaleAttempt
 from sessions.events import hub, log
 from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
 from sessions.models import PIECES, EventKind
@@ -30,42 +34,97 @@ type Stream = tuple[EventKind, uuid.UUID]
 #: Seconds between the beginnings of two commits. Within these limits it is four times what the last commit took, so
 #: that a busy machine makes fewer and larger ones.
 MIN_COMMIT_INTERVAL_SECONDS, MAX_COMMIT_INTERVAL_SECONDS = 0.02, 0.25
-#: Seconds before another try to commit a batch.
-RETRY_DELAY_SECONDS = 0.25
+#: Seconds before another try, when the database is away and when sessions are locked.
+RETRY_DELAY_SECONDS, LOCKED_DELAY_SECONDS = 0.25, 0.05
 #: Batches that wait to be published. Further ones are dropped, and feeds read their events from the log.
 MAX_UNPUBLISHED_BATCHES = 100
+#: Characters of one attempt that wait to be committed. Beyond that its model is read no further.
+MAX_PENDING_CHARACTERS = 256 * 1024
+
+
+class WriteRefused(Exception):
+    """The database has refused the text of an attempt, and would refuse it again."""
 
 
 @dataclass(slots=True)
-class _Pending:
+class _Draft:
     """Text of one attempt that is not committed yet."""
 
     claim: Claim
+    #: Ends the step when nothing of it can be stored any more.
+    timeout: asyncio.Timeout | None = None
     texts: dict[Stream, list[str]] = field(default_factory=dict)
+    characters: int = 0
+    #: What the last batch carried, until it is known to be written or refused. Newer text waits.
+    addition: Addition | None = None
+    is_stale: bool = False
+    error: Exception | None = None
+    #: Set while no text waits.
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next_addition(self) -> Addition | None:
+        """Return the events to write next, if any."""
+        if self.addition is None and self.texts:
+            events = tuple(_piece(self.claim, stream, "".join(texts)) for stream, texts in self.texts.items())
+            claim = self.claim
+            self.addition = Addition(
+                session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=events
+            )
+            self.texts, self.characters = {}, 0
+        return self.addition
+
+    def settle(self) -> None:
+        """Record that the last addition is written."""
+        self.addition = None
+        if not self.texts:
+            self.settled.set()
+
+    def end(self, *, error: Exception | None = None) -> None:
+        """Drop all text, because nothing of the attempt can be stored, and end its step."""
+        self.is_stale, self.error = error is None, error
+        self.texts, self.characters, self.addition = {}, 0, None
+        self.settled.set()
+        if self.timeout is not None:
+            # It may have ended already.
+            with suppress(RuntimeError):
+                self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class Writer:
     """Collects text of running turns, commits it in batches and publishes the events."""
 
     def __init__(self) -> None:
-        self._pending: dict[Attempt, _Pending] = {}
-        self._stale_attempts: set[Attempt] = set()
+        self._drafts: dict[Attempt, _Draft] = {}
         self._streams: set[Stream] = set()
         self._has_work, self._is_urgent = asyncio.Event(), asyncio.Event()
-        # Set when the batch that is being collected, or the one before it, is committed.
-        self._current_commit, self._last_commit = asyncio.Event(), asyncio.Event()
-        self._last_commit.set()
+        #: Some events of the next batch may be committed: a COMMIT was not confirmed.
+        self._is_uncertain = False
         self._outbox: asyncio.Queue[list[LoggedEvent]] = asyncio.Queue(maxsize=MAX_UNPUBLISHED_BATCHES)
+
+    def end_with(self, claim: Claim, timeout: asyncio.Timeout) -> None:
+        """Let the timeout of a step expire as soon as its attempt cannot write any more. Then `check` says why."""
+        self._draft(claim).timeout = timeout
 
     def write(self, claim: Claim, kind: EventKind, message_id: uuid.UUID, text: str) -> None:
         """Take a piece of a message, to be committed and published within milliseconds, in order."""
+        draft = self._draft(claim)
+        if draft.is_stale or draft.error:
+            return
         stream = (kind, message_id)
-        pending = self._pending.setdefault(claim.key, _Pending(claim))
-        pending.texts.setdefault(stream, []).append(text)
+        draft.texts.setdefault(stream, []).append(text)
+        draft.characters += len(text)
+        draft.settled.clear()
         if stream not in self._streams:
             self._streams.add(stream)
             self._is_urgent.set()
         self._has_work.set()
+
+    def _draft(self, claim: Claim) -> _Draft:
+        draft = self._drafts.get(claim.key)
+        if draft is None:
+            draft = self._drafts[claim.key] = _Draft(claim)
+            draft.settled.set()
+        return draft
 
     def publish(self, events: list[LoggedEvent]) -> None:
         """Publish committed events after those that were given before."""
@@ -74,21 +133,36 @@ class Writer:
 
     def is_stale(self, claim: Claim) -> bool:
         """Return whether a write of this attempt was refused because the attempt has lost its turn."""
-        return claim.key in self._stale_attempts
+        draft = self._drafts.get(claim.key)
+        return draft is not None and draft.is_stale
 
-    async def flush(self) -> None:
-        """Wait until all text given so far is committed or refused."""
-        commit = self._current_commit if self._pending else self._last_commit
-        self._is_urgent.set()
-        await commit.wait()
+    def check(self, claim: Claim) -> None:
+        """Raise StaleAttempt or WriteRefused if nothing more of the attempt can be stored."""
+        if self.is_stale(claim):
+            raise StaleAttempt("a write was refused")
+        if error := self._draft(claim).error:
+            raise WriteRefused from error
+
+    async def make_room(self, claim: Claim) -> None:
+        """Wait while much text of this attempt is not committed, so that it does not fill the memory."""
+        draft = self._draft(claim)
+        if draft.characters > MAX_PENDING_CHARACTERS:
+            await self.flush(claim)
+
+    async def flush(self, claim: Claim) -> None:
+        """Wait until all text of an attempt given so far is committed or refused."""
+        draft = self._draft(claim)
+        if not draft.settled.is_set():
+            self._is_urgent.set()
+            await draft.settled.wait()
 
     def forget(self, claim: Claim, message_id: uuid.UUID) -> None:
         """Free the memory of an attempt that has ended."""
         self._streams.difference_update((kind, message_id) for kind in PIECES)
-        self._stale_attempts.discard(claim.key)
+        self._drafts.pop(claim.key, None)
 
     async def run(self) -> None:
-        """Commit until cancelled; call `flush` before."""
+        """Commit until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish())
             next_at = 0.0
@@ -101,38 +175,52 @@ class Writer:
                 self._is_urgent.clear()
                 self._has_work.clear()
                 start = time.monotonic()
-                await self._commit(self._next_batch())
-                self._last_commit.set()
+                delay = await self._commit_drafts()
                 seconds = time.monotonic() - start
                 next_at = start + min(max(MIN_COMMIT_INTERVAL_SECONDS, 4 * seconds), MAX_COMMIT_INTERVAL_SECONDS)
+                if delay:
+                    next_at = max(next_at, time.monotonic() + delay)
+                    self._is_urgent.clear()
 
-    def _next_batch(self) -> list[Addition]:
-        pending, self._pending = self._pending, {}
-        self._last_commit, self._current_commit = self._current_commit, asyncio.Event()
-        return [
-            Addition(
-                session_id=entry.claim.session_id,
-                turn_id=entry.claim.turn_id,
-                attempt=entry.claim.attempt,
-                events=tuple(_piece(entry.claim, stream, "".join(texts)) for stream, texts in entry.texts.items()),
-            )
-            for entry in pending.values()
-        ]
+    async def _commit_drafts(self) -> float:
+        """Commit the text of all drafts once. Return how many seconds the rest has to wait, 0 without a rest."""
+        additions = [addition for draft in self._drafts.values() if (addition := draft.next_addition())]
+        was_uncertain = self._is_uncertain
+        is_away = bool(additions) and not await self._commit(additions)
+        waiting = [draft for draft in self._drafts.values() if draft.addition]
+        # Only what was skipped or not tried can still be uncertain.
+        self._is_uncertain = is_away or (was_uncertain and bool(waiting))
+        if any(draft.addition or draft.texts for draft in self._drafts.values()):
+            self._has_work.set()
+        return RETRY_DELAY_SECONDS if is_away else LOCKED_DELAY_SECONDS if waiting else 0
 
-    async def _commit(self, additions: Sequence[Addition]) -> None:
-        is_retry = False
-        while True:
-            try:
-                logged, stale = await in_log_thread(log.append_all)(additions, is_retry=is_retry)
-                break
-            except DatabaseError as error:
+    async def _commit(self, additions: Sequence[Addition]) -> bool:
+        """Commit a batch, or its parts when the database refuses it. Return whether the database was there."""
+        try:
+            appended = await in_log_thread(log.append_all)(additions, is_retry=self._is_uncertain)
+        except Exception as error:
+            if isinstance(error, DatabaseError) and is_temporary(error):
                 logger.warning("events_not_committed", error=type(error).__name__, turns=len(additions))
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
-                is_retry = True
-        self._stale_attempts |= stale
-        metrics.events_written.inc(len(logged))
-        metrics.writes_refused.inc(len(stale))
-        self.publish(logged)
+                return False
+            if len(additions) > 1:
+                half = len(additions) // 2
+                return await self._commit(additions[:half]) and await self._commit(additions[half:])
+            self._end([additions[0].key], error=error)
+            return True
+        metrics.events_written.inc(len(appended.events))
+        metrics.writes_refused.inc(len(appended.stale))
+        self._end(appended.stale)
+        for addition in additions:
+            draft = self._drafts.get(addition.key)
+            if draft and draft.addition is addition and addition.key not in appended.skipped:
+                draft.settle()
+        self.publish(appended.events)
+        return True
+
+    def _end(self, attempts: Iterable[Attempt], *, error: Exception | None = None) -> None:
+        for attempt in attempts:
+            if draft := self._drafts.get(attempt):
+                draft.end(error=error)
 
     async def _publish(self) -> None:
         # A task of its own: a layer that hangs must not hold up the log.

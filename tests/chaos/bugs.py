@@ -19,7 +19,7 @@ from llm.errors import ModelError
 from llm.types import Chunk, ModelRequest, ModelToolCall, Observer
 from sessions import broker, models
 from sessions.events import log
-from sessions.events.log import Addition, Attempt, LoggedEvent, NewEvent
+from sessions.events.log import Addition, Appended, Attempt, LoggedEvent, NewEvent
 from sessions.models import EventKind, Session, Turn
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
@@ -32,12 +32,12 @@ def no_fencing() -> None:
     def lock_unfenced(claim: Claim) -> tuple[Session, Turn]:
         return log.lock(claim.session_id), Turn.objects.get(pk=claim.turn_id)
 
-    def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> tuple[list[LoggedEvent], set[Attempt]]:
+    def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> Appended:
         logged = []
         with transaction.atomic():
             for addition in sorted(additions, key=lambda it: it.session_id):
                 logged += log.append(log.lock(addition.session_id), addition.events)
-        return logged, set()
+        return Appended(events=logged)
 
     def renew(leases: Iterable[Attempt]) -> set[Attempt]:
         real_renew(leases)

@@ -21,7 +21,7 @@ from llm.errors import ModelContextTooLong
 from sessions.database import TooLate
 from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRejected
 from sessions.events import log
-from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, NewEvent
+from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, Appended, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
@@ -147,7 +147,7 @@ def test_an_attempt_that_was_replaced_can_write_nothing(session: Session, write:
     with pytest.raises(StaleAttempt):
         write(old)
     addition = Addition(session_id=session.pk, turn_id=old.turn_id, attempt=1, events=(delta(old.turn_id),))
-    assert log.append_all([addition]) == ([], {old.key})
+    assert log.append_all([addition]) == Appended(stale={old.key})
     assert log.since(session.pk, 0) == before
     assert attempts.renew([old.key, new.key]) == {old.key}
     assert attempts.renew([new.key]) == set()
@@ -176,8 +176,8 @@ def test_events_of_many_turns_are_numbered_without_gaps(alice: User) -> None:
             Addition(session_id=h.session_id, turn_id=h.turn_id, attempt=1, events=(delta(h.turn_id), delta(h.turn_id)))
             for h in claims
         ]
-        logged, refused = log.append_all(additions)
-        assert (len(logged), refused) == (10, set())
+        appended = log.append_all(additions)
+        assert (len(appended.events), appended.stale, appended.skipped) == (10, set(), set())
     for session in sessions:
         numbers = [event.number for event in log.since(session.pk, 0)]
         assert numbers == list(range(1, 4 + 1 + 6))
@@ -464,7 +464,7 @@ def test_a_turn_is_cancelled_whatever_it_is_doing(session: Session, state: str) 
         partial = Message.objects.get(role="assistant")
         assert (partial.content, partial.interrupted) == ("Hello", True)
         before = log.since(session.pk, 0)
-        assert log.append_all([addition(claim, " there")]) == ([], {claim.key})
+        assert log.append_all([addition(claim, " there")]) == Appended(stale={claim.key})
         assert log.since(session.pk, 0) == before
     if state == "waiting":
         with pytest.raises(ToolCallRejected):
