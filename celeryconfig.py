@@ -40,8 +40,10 @@ task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}, "codelab.identity.tas
 # and a lost connection to Redis would end the worker, as above.
 task_acks_late = False
 worker_prefetch_multiplier = 1
-task_send_sent_event = True
+# Workers report each task. A report of the sender would double the exchanges with the broker for each turn.
 worker_send_task_events = True
+# As many as `sessions.broker` has threads.
+broker_pool_limit = 16
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_concurrency = environment.worker_concurrency

@@ -6,6 +6,7 @@ This module must never block an event loop: Celery's client runs in threads.
 
 import asyncio
 import contextvars
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,13 @@ from sessions.errors import BrokerUnavailable
 
 logger = structlog.get_logger(__name__)
 
-_BROKER = ThreadPoolExecutor(max_workers=4, thread_name_prefix="broker")
+_BROKER = ThreadPoolExecutor(max_workers=16, thread_name_prefix="broker")
 
-#: Redis answers within a millisecond, but the whole machine may be busy.
-PING_TIMEOUT_SECONDS = 2.0
+#: Redis answers within a millisecond, but the whole machine may be busy. With the limits' own time for Redis it leaves
+#: PostgreSQL enough of `sessions.api.commands.STORE_TIMEOUT_SECONDS`, so that a slow Redis is not blamed on it.
+PING_TIMEOUT_SECONDS = 1.5
+#: A task that waited this long for a thread is not sent: workers have found its turn by then.
+ENQUEUE_TIMEOUT_SECONDS = 2.0
 
 
 async def require_broker() -> None:
@@ -69,6 +73,9 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
         # After a restart of Redis a closed connection is replaced at once: the library's own pause before a retry is
         # longer than PING_TIMEOUT_SECONDS.
         retry=Retry(NoBackoff(), 1),
+        # A new connection says no more than it must: each exchange takes a round trip.
+        protocol=2,
+        driver_info=None,
     )
     return redis.Redis(connection_pool=pool)
 
@@ -84,7 +91,14 @@ def enqueue_turn(turn_id: uuid.UUID) -> None:
 async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
     """Enqueue a turn, if any, without blocking the event loop."""
     if turn_id is not None:
-        await in_broker_thread(enqueue_turn, turn_id)
+        await in_broker_thread(_enqueue_until, turn_id, time.monotonic() + ENQUEUE_TIMEOUT_SECONDS)
+
+
+def _enqueue_until(turn_id: uuid.UUID, deadline: float) -> None:
+    if time.monotonic() < deadline:
+        enqueue_turn(turn_id)
+    else:
+        logger.warning("task_not_sent", turn_id=str(turn_id), error="the broker is slow")
 
 
 async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -44,8 +44,8 @@ class Caller(Protocol):
         """Return the user, who opens the session `key` if given. Raises AccessDenied; may read the database."""
         ...
 
-    async def authorize(self, action: Action) -> None:
-        """Count an action of the identified user. Raises AccessDenied if they may not do it now."""
+    async def authorize(self, *actions: Action) -> None:
+        """Count actions of the identified user, all or none. Raises AccessDenied if they may not do them now."""
         ...
 
     async def signed_out(self) -> AccessDenied:

@@ -26,7 +26,7 @@ from codelab.identity.credentials import (
 )
 from codelab.identity.models import CredentialKind, Scope
 from codelab.identity.origin import require_origin
-from codelab.identity.rate_limits import counters_for, hit_all, in_counter_thread, parse
+from codelab.identity.rate_limits import Counter, counters_for, hit, in_counter_thread, parse
 from codelab.identity.request_credentials import RequestCredentials
 from codelab.identity.revalidation import credential_monitor
 from codelab.identity.tickets import find_opening_credential, record_opening, redeem_ticket
@@ -89,26 +89,31 @@ class IdentifiedCaller:
         require_origin(self._request.origin, self._request.host)
         if self._credential is None:
             if self._opens_socket:
-                await self._count(Action.CONNECTION, network_of(self._request.address), "address")
+                await self._count(self._counters(Action.CONNECTION, "address"), ends_socket=True)
             self._credential = await in_thread(self._authenticate)(key)
         bind_contextvars(user_id=self._credential.user.pk)
         return self._credential.user
 
-    async def authorize(self, action: Action) -> None:
-        """Return when the user may do this now, and count it; raises AccessDenied."""
-        if self.credential.scopes.isdisjoint(SCOPES[action]):
-            lacking = " or ".join(SCOPES[action])
-            text = f"The token or key lacks the scope {lacking}."
-            raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text, ends_socket=action is Action.CONNECTION)
-        if action in (Action.READ, Action.CATALOG) or self._is_local:
-            return
-        if action is Action.COMPLETION:
-            # It counts against the same limit as turns in sessions.
-            action = Action.TURN
-        if action is not Action.CONNECTION:
-            await self._count(action, network_of(self._request.address), "address")
-        await self._count(action, str(self.credential.user.pk), "user")
-        if action is Action.TURN:
+    async def authorize(self, *actions: Action) -> None:
+        """Return when the user may do all of this now, and count it in one step; raises AccessDenied."""
+        ends_socket = Action.CONNECTION in actions
+        for action in actions:
+            if self.credential.scopes.isdisjoint(SCOPES[action]):
+                lacking = " or ".join(SCOPES[action])
+                text = f"The token or key lacks the scope {lacking}."
+                raise AccessDenied(ErrorCode.INSUFFICIENT_SCOPE, text, ends_socket=ends_socket)
+        # A completion counts against the same limit as turns in sessions.
+        counted = [Action.TURN if action is Action.COMPLETION else action for action in actions]
+        counters = [
+            counter
+            for action in counted
+            for whose in ("address", "user")
+            # Sockets of an address are counted before their users are identified.
+            if not (action is Action.CONNECTION and whose == "address")
+            for counter in self._counters(action, whose)
+        ]
+        await self._count(counters, ends_socket=ends_socket)
+        if Action.TURN in counted and not self._is_local:
             await self._count_model_tokens()
 
     async def signed_out(self) -> AccessDenied:
@@ -150,20 +155,30 @@ class IdentifiedCaller:
         request, credential = self._request, None
         if request.cookie:
             credential = look_up(CredentialKind.BROWSER, request.cookie)
-        if credential is None and key is not None and self._opens_socket and request.origin is None:
+        # A proxy that the service does not know of gives all clients one address.
+        has_own_address = settings.CODELAB_BEHIND_PROXY or not request.is_proxied
+        if credential is None and key and self._opens_socket and request.origin is None and has_own_address:
             credential = find_opening_credential(key, request.address)
         if credential is None and self._is_local:
             credential = look_up(CredentialKind.OPEN_ACCESS, "")
         return credential
 
-    async def _count(self, action: Action, name: str, whose: str) -> None:
-        if self._is_local or not name:
-            return
-        factor = ADDRESS_LIMIT_FACTOR if whose == "address" else 1
-        limits = counters_for(settings.CODELAB_LIMITS[LIMITS[action]], action, whose, name, factor=factor)
-        seconds = await in_counter_thread(hit_all)(limits) if limits else 0
-        if seconds:
-            raise _rate_limited(LIMITS[action], seconds, ends_socket=action is Action.CONNECTION)
+    def _counters(self, action: Action, whose: str) -> list[Counter]:
+        """Return the counters of an action, of the address or of the identified user; none where it has no limit."""
+        if self._is_local or action not in LIMITS:
+            return []
+        is_address = whose == "address"
+        name = network_of(self._request.address) if is_address else str(self.credential.user.pk)
+        if not name:
+            return []
+        factor = ADDRESS_LIMIT_FACTOR if is_address else 1
+        setting = settings.CODELAB_LIMITS[LIMITS[action]]
+        return counters_for(setting, action, whose, name, factor=factor, what=LIMITS[action])
+
+    async def _count(self, counters: list[Counter], *, ends_socket: bool) -> None:
+        exceeded = await in_counter_thread(hit)(counters) if counters else None
+        if exceeded is not None:
+            raise _rate_limited(exceeded.counter.what, exceeded.seconds, ends_socket=ends_socket)
 
     async def _count_model_tokens(self) -> None:
         for limit in parse(settings.CODELAB_LIMITS["tokens"]):

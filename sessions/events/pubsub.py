@@ -47,11 +47,16 @@ class TurnStopped(BaseModel):
     turn_id: UUID
 
 
+#: For one message. Subscribers look into the log every two seconds, so a later one is of no use.
+PUBLISH_TIMEOUT_SECONDS = 2.0
+
+
 async def publish(group: str, message: dict[str, Any]) -> None:
     """Send a message to all listeners of a group. Never raises."""
     layer: Any = get_channel_layer()
     try:
-        await layer.group_send(group, message)
+        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+            await layer.group_send(group, message)
     except Exception as error:
         # What the message is about is stored already: no error of any layer may fail the caller.
         logger.warning("layer_not_reached", group=group, error=type(error).__name__)

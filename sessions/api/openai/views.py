@@ -104,10 +104,8 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live_session.session_of(owner(request).pk, key)
     new = live_session.new_content(body)
-    for _ in new.images:
-        await caller.authorize(Action.IMAGE)
-    if new.text:
-        await caller.authorize(Action.TURN)
+    actions = [Action.IMAGE for _ in new.images] + ([Action.TURN] if new.text else [])
+    await caller.authorize(*actions)
     async with store_timeout() as deadline:
         turn_id, number = await live_session.send(
             session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline

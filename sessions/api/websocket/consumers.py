@@ -188,7 +188,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             frame = client.decode(text_data)
             async with store_timeout() as deadline:
                 session = await self.attach()
-                await self.caller.authorize(Action.READ if isinstance(frame, Hello) else Action.WRITE)
+                begins_turn = isinstance(frame, UserMessage)
+                action = Action.READ if isinstance(frame, Hello) else Action.WRITE
+                await self.caller.authorize(action, *[Action.TURN] * begins_turn)
                 if isinstance(frame, Hello):
                     await self.welcome(session, frame)
                     return
@@ -231,8 +233,6 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message."""
-        if isinstance(frame, UserMessage):
-            await self.caller.authorize(Action.TURN)
         change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, AcceptedMessage):
             if self.dispatcher is not None:
