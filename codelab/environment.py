@@ -123,8 +123,9 @@ class Environment(BaseSettings):
     #: Seconds between two checks of an open socket's credential.
     recheck_seconds: PositiveFloat = Field(30, le=60, validation_alias="CODELAB_RECHECK_SECONDS")
     #: Seconds after REST opened a session with a token or key during which a socket without credentials may follow it
-    #: from the same address, as the original's editor does; 0 refuses such sockets.
-    opened_session_seconds: int = Field(600, ge=0, le=86400, validation_alias="CODELAB_OPENED_SESSION_SECONDS")
+    #: from the same address, as the original's editor does; 0 refuses such sockets. 600 when not set, 0 with
+    #: CODELAB_HTTPS.
+    opened_session_seconds: int | None = Field(None, ge=0, le=86400, validation_alias="CODELAB_OPENED_SESSION_SECONDS")
     #: Key of programs that send X-Internal-Auth, at least 16 characters. They act as CODELAB_INTERNAL_USER.
     internal_key: SecretStr | None = Field(None, min_length=16, validation_alias="CODELAB_INTERNAL_KEY")
     #: Name of the user for programs with the internal key.
@@ -143,6 +144,9 @@ class Environment(BaseSettings):
     limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
     #: The service is behind a proxy and reached over https only: cookies are secure, plain http is redirected.
     https: bool = Field(False, validation_alias="CODELAB_HTTPS")
+    #: Proxies in front of the service that add to X-Forwarded-For, with CODELAB_HTTPS: 1 for nginx alone, 2 for a load
+    #: balancer or CDN in front of it.
+    proxy_hops: PositiveInt = Field(1, le=10, validation_alias="CODELAB_PROXY_HOPS")
     #: Log lines as "json" for machines or "text" for people.
     log_format: Literal["json", "text"] = Field("json", validation_alias="CODELAB_LOG_FORMAT")
     #: Lowest level that is logged.

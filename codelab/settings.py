@@ -123,6 +123,9 @@ CHANNEL_LAYERS = {
                     "socket_connect_timeout": 3,
                     # Reconnect at once, without the library's pause of a second.
                     "retry": Retry(NoBackoff(), 1),
+                    # A new connection says no more than it must: each exchange takes a round trip.
+                    "protocol": 2,
+                    "driver_info": None,
                 }
             ]
         },
@@ -177,10 +180,15 @@ BASE_DIR = PROJECT
 
 # Forwarded addresses are trusted only where a proxy is required.
 CODELAB_BEHIND_PROXY = environment.https
+CODELAB_PROXY_HOPS = environment.proxy_hops
 CODELAB_TOKEN_ISSUER = environment.token_issuer
 CODELAB_ACCESS_TOKEN_SECONDS = environment.access_token_seconds
 CODELAB_RECHECK_SECONDS = environment.recheck_seconds
-CODELAB_OPENED_SESSION_SECONDS = environment.opened_session_seconds
+# Behind a proxy many people share an address, or one may be invented: only where an operator says so.
+_opened_session_seconds = 0 if environment.https else 600
+CODELAB_OPENED_SESSION_SECONDS = (
+    _opened_session_seconds if environment.opened_session_seconds is None else environment.opened_session_seconds
+)
 CODELAB_INTERNAL_KEY = reveal(environment.internal_key)
 CODELAB_INTERNAL_USER = environment.internal_user
 CODELAB_LIMITS = {

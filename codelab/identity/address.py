@@ -1,7 +1,8 @@
 """The address of a caller. Our own proxy is trusted, the client is not.
 
-Our proxy adds the last entry of X-Forwarded-For, which is read only when the service is behind a proxy (CODELAB_HTTPS).
-Daphne reads the first entry, which any client can invent.
+Each of our proxies adds an entry to X-Forwarded-For, or the outermost replaces it. The client's is that of the
+outermost one: as many from the end as there are proxies (CODELAB_PROXY_HOPS). It is read only when the service is
+behind a proxy (CODELAB_HTTPS). Earlier entries are whatever the client sent.
 """
 
 import ipaddress
@@ -43,7 +44,9 @@ def network_of(address: str) -> str:
 
 def _address(forwarded: str | None, peer: str | None) -> str:
     if settings.CODELAB_BEHIND_PROXY and forwarded:
-        peer = forwarded.rpartition(",")[2]
+        entries = forwarded.split(",")
+        # A shorter list was begun by one of our proxies.
+        peer = entries[-min(settings.CODELAB_PROXY_HOPS, len(entries))]
     try:
         address = ipaddress.ip_address((peer or "").strip().partition("%")[0])
     except ValueError:

@@ -1,12 +1,13 @@
 """The RSA keys that sign access tokens: created on first use, shared by all web processes through the database.
 
 A private key is stored encrypted with CODELAB_SECRET_KEY. When that changes, the key cannot be read any more and a new
-one replaces it. Old public keys stay in the JWKS while tokens that they signed can be valid.
+one replaces it. A rotated key is published at once and signs only when every program that caches the JWKS has it; until
+then the key before it signs. Old public keys stay in the JWKS while tokens that they signed can be valid.
 """
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -21,6 +22,10 @@ PARAMETERS: KeyParameters = {"use": "sig", "alg": "RS256"}
 CACHE_SECONDS = 60.0
 #: And at most this often because a token names an unknown key.
 UNKNOWN_KEY_INTERVAL_SECONDS = 1.0
+#: Programs that verify tokens may keep the JWKS for this long.
+JWKS_MAX_AGE_SECONDS = 900
+#: From the publication of a new key to its first signature: longer than anyone caches keys without it.
+PUBLICATION = timedelta(seconds=JWKS_MAX_AGE_SECONDS + CACHE_SECONDS + 60)
 #: How long a retired key still verifies tokens: longer than a token lives, and than other processes cache keys.
 RETIREMENT = timedelta(hours=2)
 
@@ -59,27 +64,32 @@ def clear_cache() -> None:
     _keys = None
 
 
-def rotate() -> str:
-    """Make a new key the current one and return its id. Other processes use it within `CACHE_SECONDS`."""
-    new = _new_key()
+def rotate(*, at_once: bool = False) -> tuple[str, datetime]:
+    """Publish a new key; return its id and when processes sign with it: after PUBLICATION, or at once."""
+    new, begins_at = _new_key(), timezone.now() + (timedelta() if at_once else PUBLICATION)
     with transaction.atomic():
-        _retire(SigningKey.objects.select_for_update().filter(is_current=True).first())
+        _retire(SigningKey.objects.select_for_update().filter(is_current=True).first(), begins_at)
+        if at_once:
+            SigningKey.objects.filter(retired_at__gt=begins_at).update(retired_at=begins_at)
         SigningKey.objects.bulk_create([new], ignore_conflicts=True)
     clear_cache()
-    return new.kid
+    return new.kid, begins_at
 
 
 def _load() -> SigningKeys:
-    row = SigningKey.objects.filter(is_current=True).first()
-    current = _decrypt(row) if row else None
+    # A key that was rotated and has not retired yet still signs.
+    rows = [
+        SigningKey.objects.filter(retired_at__gt=timezone.now()).order_by("retired_at").first(),
+        SigningKey.objects.filter(is_current=True).first(),
+    ]
+    current = next(filter(None, map(_decrypt, filter(None, rows))), None)
     if current is None:
         # Outside the transaction, because it takes a while.
         new = _new_key()
         with transaction.atomic():
-            _retire(row)
+            _retire(rows[1], timezone.now())
             SigningKey.objects.bulk_create([new], ignore_conflicts=True)
-        row = SigningKey.objects.get(is_current=True)
-        current = _decrypt(row)
+        current = _decrypt(SigningKey.objects.get(is_current=True))
     if current is None:
         raise RuntimeError("The signing key was created by a process with another CODELAB_SECRET_KEY.")
     since = timezone.now() - RETIREMENT
@@ -87,10 +97,9 @@ def _load() -> SigningKeys:
     return SigningKeys(current, KeySet([RSAKey.import_key(key.public_jwk) for key in valid]), time.monotonic())
 
 
-def _retire(row: SigningKey | None) -> None:
+def _retire(row: SigningKey | None, at: datetime) -> None:
     if row is not None:
-        rows = SigningKey.objects.filter(pk=row.pk, is_current=True)
-        rows.update(is_current=False, retired_at=timezone.now())
+        SigningKey.objects.filter(pk=row.pk, is_current=True).update(is_current=False, retired_at=at)
 
 
 def _new_key() -> SigningKey:

@@ -8,6 +8,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -27,17 +28,23 @@ from codelab.identity import token_families
 from codelab.identity.address import address_of, network_of
 from codelab.identity.backend import lockout_seconds
 from codelab.identity.callers import is_unlimited
-from codelab.identity.keys import signing_keys
+from codelab.identity.keys import JWKS_MAX_AGE_SECONDS, signing_keys
 from codelab.identity.models import Client, Scope, join_scopes
-from codelab.identity.rate_limits import counters_for, hit_all, in_counter_thread
+from codelab.identity.origin import require_origin
+from codelab.identity.rate_limits import counters_for, hit, in_counter_thread
 from codelab.identity.token_families import InvalidRefreshToken, RefreshTokenReused, TokenPair
 from sessions.database import in_thread
+from sessions.errors import AccessDenied
 from sessions.models import new_id
 
 logger = structlog.get_logger(__name__)
 
-#: Hashing a password takes 0.1 s of processor time; sockets must not wait behind guesses.
+#: Hashing a password takes 0.1 s of processor time: neither sockets nor refreshes wait behind guesses.
 _PASSWORD_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="passwords")
+_REFRESH_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="refreshes")
+#: Sign-ins that may wait or be under way, about a second of work. More are refused.
+MAX_WAITING_PASSWORDS = 20
+_waiting_passwords = BoundedSemaphore(MAX_WAITING_PASSWORDS)
 
 #: Grants of OAuth that this service does not implement.
 UNIMPLEMENTED_GRANTS = frozenset({"authorization_code", "implicit", "urn:ietf:params:oauth:grant-type:device_code"})
@@ -71,10 +78,9 @@ async def token(request: HttpRequest) -> HttpResponse:
         if missing:
             response: HttpResponse = JsonResponse({"detail": [_missing(name) for name in missing]}, status=422)
         else:
+            _require_origin(request)
             await _limit(request)
-            grant = _grant(_field(request, "grant_type"))
-            issue = database_sync_to_async(grant, thread_sensitive=False, executor=_PASSWORD_THREADS)
-            response = JsonResponse(_body(await issue(request)))
+            response = JsonResponse(_body(await _issue(request, _grant(_field(request, "grant_type")))))
     except OAuthError as error:
         response = error.response()
     except DatabaseError as error:
@@ -97,6 +103,7 @@ async def revoke(request: HttpRequest) -> HttpResponse:
             token_families.revoke(family, address=address_of(request))
 
     try:
+        _require_origin(request)
         await _limit(request)
         if not secret:
             raise OAuthError(400, "invalid_request", "Missing required parameter: token")
@@ -112,8 +119,21 @@ async def jwks(_request: HttpRequest) -> HttpResponse:
     """Return the public keys that verify access tokens."""
     keys = await in_thread(signing_keys)()
     response = JsonResponse(keys.public.as_dict(private=False))
-    response["Cache-Control"] = "public, max-age=3600"
+    response["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE_SECONDS}"
     return response
+
+
+async def _issue(request: HttpRequest, grant: Callable[[HttpRequest], TokenPair]) -> TokenPair:
+    """Run a grant in its threads."""
+    if grant is _refresh_token:
+        return await database_sync_to_async(grant, thread_sensitive=False, executor=_REFRESH_THREADS)(request)
+    if not _waiting_passwords.acquire(blocking=False):
+        text = "Too many sign-ins at the moment. Try again in 2 seconds."
+        raise OAuthError(503, "temporarily_unavailable", text, retry_after=2)
+    try:
+        return await database_sync_to_async(grant, thread_sensitive=False, executor=_PASSWORD_THREADS)(request)
+    finally:
+        _waiting_passwords.release()
 
 
 def _grant(name: str) -> Callable[[HttpRequest], TokenPair]:
@@ -196,15 +216,22 @@ def _scopes(request: HttpRequest, client: Client) -> str:
     return join_scopes(requested)
 
 
+def _require_origin(request: HttpRequest) -> None:
+    try:
+        require_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
+    except AccessDenied as error:
+        raise OAuthError(403, str(error.code), str(error)) from None
+
+
 async def _limit(request: HttpRequest) -> None:
     address = address_of(request)
     if is_unlimited(address, is_proxied="X-Forwarded-For" in request.headers):
         return
     limits = counters_for(settings.CODELAB_LIMITS["sign_ins"], "token requests from", network_of(address))
-    seconds = await in_counter_thread(hit_all)(limits)
-    if seconds:
-        text = f"Too many requests. Try again in {seconds} seconds."
-        raise OAuthError(429, "rate_limit_exceeded", text, retry_after=seconds)
+    exceeded = await in_counter_thread(hit)(limits)
+    if exceeded is not None:
+        text = f"Too many requests. Try again in {exceeded.seconds} seconds."
+        raise OAuthError(429, "rate_limit_exceeded", text, retry_after=exceeded.seconds)
 
 
 def _field(request: HttpRequest, name: str) -> str:

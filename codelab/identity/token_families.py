@@ -1,17 +1,21 @@
 """Sign-ins of clients: begun with a password or a client's secret, renewed by refresh tokens, revoked as a whole.
 
 A refresh token is valid once. Reuse of a rotated refresh token means theft; as the thief and the owner cannot be told
-apart, the whole family is revoked.
+apart, the whole family is revoked. One exception: a client whose answer was lost sends its token again and gets the
+same successor, for a few seconds and while the successor is unused. A thief gains nothing lasting by that, because
+thief and owner then have the same token, and the second use of it is detected.
 """
 
 import uuid
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from codelab.identity import audit, tokens
 from codelab.identity.models import AuditKind, Client, RefreshToken, TokenFamily
@@ -19,6 +23,10 @@ from codelab.identity.secrets import REFRESH_TOKEN_PREFIX, digest_of, new_secret
 
 #: From its creation; each refresh starts it again.
 REFRESH_TOKEN_LIFETIME = timedelta(days=30)
+
+
+#: A refresh token that was just used may be sent again for this long.
+REFRESH_GRACE = timedelta(seconds=10)
 
 
 class InvalidRefreshToken(Exception):
@@ -69,12 +77,18 @@ def refresh(secret: str, client: Client, *, address: str) -> TokenPair:
         # Guarded, because two requests may use the same token at the same time.
         is_first_use = RefreshToken.objects.filter(pk=digest, used_at=None, expires_at__gt=now).update(used_at=now)
         if is_first_use:
-            refresh_token = _new_refresh_token(family)
+            refresh_token = _successor(secret, now)
+            _store(family, refresh_token)
             audit.record(AuditKind.TOKEN_REFRESH, user_id=family.user_id, client_id=client.client_id, address=address)
     if is_first_use:
         return TokenPair(tokens.issue(family), refresh_token, family.scopes)
-    if RefreshToken.objects.filter(pk=digest, used_at=None).exists():
+    used_at = RefreshToken.objects.values_list("used_at", flat=True).get(pk=digest)
+    if used_at is None:
         raise InvalidRefreshToken
+    refresh_token = _successor(secret, used_at)
+    is_unused = RefreshToken.objects.filter(pk=digest_of(refresh_token), family=family, used_at=None).exists()
+    if is_unused and timezone.now() - used_at < REFRESH_GRACE:
+        return TokenPair(tokens.issue(family), refresh_token, family.scopes)
     revoke(family, kind=AuditKind.REFRESH_TOKEN_REUSED, address=address)
     raise RefreshTokenReused
 
@@ -120,8 +134,24 @@ def password_mark(user: User) -> str:
 
 
 def _new_refresh_token(family: TokenFamily) -> str:
-    secret, now = new_secret(REFRESH_TOKEN_PREFIX), timezone.now()
+    secret = new_secret(REFRESH_TOKEN_PREFIX)
+    _store(family, secret)
+    return secret
+
+
+def _successor(secret: str, used_at: datetime) -> str:
+    """Return the token that replaces `secret`: the same one again, for the holder of `secret` only.
+
+    Neither the database nor CODELAB_SECRET_KEY is enough to compute it.
+    """
+    message = f"{secret}|{used_at.timestamp():.6f}"
+    return REFRESH_TOKEN_PREFIX + urlsafe_b64encode(
+        salted_hmac("codelab.identity.refresh", message, algorithm="sha256").digest()
+    ).decode().rstrip("=")
+
+
+def _store(family: TokenFamily, secret: str) -> None:
+    now = timezone.now()
     family.refreshed_at, family.expires_at = now, now + REFRESH_TOKEN_LIFETIME
     family.save(update_fields=["refreshed_at", "expires_at"])
     RefreshToken.objects.create(digest=digest_of(secret), family=family, expires_at=family.expires_at)
-    return secret

@@ -301,6 +301,11 @@ async def test_a_socket_without_credentials_is_admitted_nowhere_else(
     assert not await is_admitted()
     await in_thread(ApiKey.objects.filter(user=bob).update)(revoked_at=timezone.now())
     assert await is_admitted()
+    forwarded = {"X-Forwarded-For": "192.0.2.7"}
+    assert not await is_admitted(**forwarded), "all clients of an unknown proxy have its address"
+    settings.CODELAB_BEHIND_PROXY = True
+    assert await is_admitted(**forwarded)
+    settings.CODELAB_BEHIND_PROXY = False
     settings.CODELAB_OPENED_SESSION_SECONDS = 0
     assert not await is_admitted()
     settings.CODELAB_OPENED_SESSION_SECONDS = 600
@@ -486,7 +491,7 @@ def test_without_redis_each_process_counts_by_itself(key: str, settings: Setting
         # Redis is tried once, not at every use; the margin is for a busy machine.
         assert time.monotonic() - started < 10
     finally:
-        rate_limits._redis_retry_at = 0.0
+        rate_limits._breaker = rate_limits._Breaker()
 
 
 def test_open_access_on_one_machine_has_no_limits(alice: User, settings: Settings) -> None:

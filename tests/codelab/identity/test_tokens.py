@@ -16,12 +16,14 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.utils import timezone
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 from pytest_django import Settings
 
-from codelab.identity import keys, token_families, tokens
+from codelab.identity import keys, oauth, token_families, tokens
+from codelab.identity.address import address_of
 from codelab.identity.models import AuditEntry, Client, RefreshToken, SigningKey, TokenFamily
 from codelab.identity.token_families import TokenPair
 from tests.codelab.identity.conftest import PASSWORD
@@ -67,7 +69,7 @@ def test_an_e_mail_address_works_as_a_name(alice: User, bob: User, editor: Clien
 
 def test_the_access_token_has_the_originals_claims(alice: User, token_pair: TokenPair) -> None:
     found = Browser().get("/.well-known/jwks.json")
-    assert found["Cache-Control"] == "public, max-age=3600"
+    assert found["Cache-Control"] == "public, max-age=900"
     (key,) = found.json()["keys"]
     assert {"kty": "RSA", "use": "sig", "alg": "RS256"}.items() <= key.items()
     assert key.keys() == {"kty", "use", "alg", "kid", "n", "e"}
@@ -187,19 +189,35 @@ def test_a_sign_in_is_ended_by_either_of_its_tokens(alice: User, editor: Client)
     assert problem(post({}, "/oauth/revoke"))[:2] == (400, "invalid_request")
 
 
-def test_of_two_requests_with_one_refresh_token_one_is_served_and_the_family_ends(alice: User, editor: Client) -> None:
+def test_a_client_whose_answer_was_lost_gets_the_same_successor(token_pair: TokenPair) -> None:
+    first, again = (refresh(token_pair.refresh_token).json()["refresh_token"] for _ in range(2))
+    assert first == again
+    assert RefreshToken.objects.count() == 2
+    # A successor that was used did arrive, so whoever sends the old token is another.
+    assert refresh(first).status_code == 200
+    assert problem(refresh(token_pair.refresh_token))[2] == "Refresh token has been revoked (reuse detected)"
+    assert TokenFamily.objects.get().revoked_at is not None
+
+
+def test_a_refresh_token_sent_again_later_revokes_the_family(token_pair: TokenPair) -> None:
+    assert refresh(token_pair.refresh_token).status_code == 200
+    RefreshToken.objects.exclude(used_at=None).update(used_at=timezone.now() - token_families.REFRESH_GRACE)
+    assert problem(refresh(token_pair.refresh_token))[2] == "Refresh token has been revoked (reuse detected)"
+    assert TokenFamily.objects.get().revoked_at is not None
+
+
+def test_requests_with_one_refresh_token_get_one_successor(alice: User, editor: Client) -> None:
     made = token_families.begin(alice, editor, "api:read", address="", refreshable=True)
 
-    def use(_: int) -> int:
+    def use(_: int) -> str:
         try:
-            return int(refresh(made.refresh_token).status_code)
+            return str(refresh(made.refresh_token).json()["refresh_token"])
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
-        statuses = sorted(pool.map(use, range(4)))
-    assert statuses == [200, 401, 401, 401]
-    assert TokenFamily.objects.get().revoked_at is not None
+        assert len(set(pool.map(use, range(4)))) == 1
+    assert TokenFamily.objects.get().revoked_at is None
 
 
 def test_no_secret_is_stored(alice: User, token_pair: TokenPair) -> None:
@@ -237,16 +255,39 @@ def test_a_confidential_client_signs_in_by_itself(alice: User) -> None:
 # Limits
 
 
+def behind_proxy(settings: Settings) -> None:
+    settings.CODELAB_BEHIND_PROXY = True
+    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "sign_ins": "off"}
+
+
 def test_five_failures_block_a_name_for_a_while(alice: User, editor: Client) -> None:
     for _ in range(5):
         assert post({**SIGN_IN, "password": "wrong"}).status_code == 401
-    response = post(SIGN_IN)
-    status, error, text = problem(response)
-    seconds = int(response["Retry-After"])
-    assert (status, error) == (429, "invalid_grant")
-    assert text == f"Too many failed attempts. Try again in {seconds} seconds."
-    assert 800 < seconds <= 900
-    assert not Browser().login(username="alice", password=PASSWORD)
+    for _ in range(3):
+        response = post(SIGN_IN)
+        status, error, text = problem(response)
+        seconds = int(response["Retry-After"])
+        assert (status, error) == (429, "invalid_grant")
+        assert text == f"Too many failed attempts. Try again in {seconds} seconds."
+        assert 800 < seconds <= 900
+    page = Browser().post("/login", {"username": "alice", "password": PASSWORD})
+    assert (page.status_code, "Too many failed attempts" in page.content.decode()) == (200, True)
+
+
+def test_others_cannot_lock_a_user_out(alice: User, editor: Client, settings: Settings) -> None:
+    behind_proxy(settings)
+    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.1"}).status_code == 200
+    for _ in range(10):
+        post({**SIGN_IN, "password": "wrong"}, **{"X-Forwarded-For": "198.51.100.9"})
+    # A stranger's guesses block the stranger …
+    assert post(SIGN_IN, **{"X-Forwarded-For": "198.51.100.9"}).status_code == 429
+    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.2"}).status_code == 200
+    # … and many strangers block strangers, but not the place that Alice signed in from before.
+    for number in range(20):
+        for _ in range(5):
+            post({**SIGN_IN, "password": "wrong"}, **{"X-Forwarded-For": f"203.0.113.{number}"})
+    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.3"}).status_code == 429
+    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.1"}).status_code == 200
 
 
 def test_a_success_forgets_the_failures_of_a_name(alice: User, editor: Client) -> None:
@@ -256,14 +297,54 @@ def test_a_success_forgets_the_failures_of_a_name(alice: User, editor: Client) -
         assert post(SIGN_IN).status_code == 200
 
 
-def test_ten_failures_block_an_address(alice: User, editor: Client, settings: Settings) -> None:
-    for number in range(10):
+def test_a_hundred_failures_block_an_address_for_strangers(
+    alice: User, bob: User, editor: Client, settings: Settings
+) -> None:
+    settings.CODELAB_LIMITS = {**settings.CODELAB_LIMITS, "sign_ins": "off"}
+    assert post(SIGN_IN).status_code == 200
+    for number in range(100):
         assert post({**SIGN_IN, "username": f"guess {number}"}).status_code == 401
-    assert post(SIGN_IN).status_code == 429
-    settings.CODELAB_BEHIND_PROXY = True
-    # The last entry is our proxy's; the client can invent the others.
-    assert post(SIGN_IN, **{"X-Forwarded-For": "127.0.0.1, 192.0.2.1"}).status_code == 200
-    assert post(SIGN_IN, **{"X-Forwarded-For": "192.0.2.1, 127.0.0.1"}).status_code == 429
+    assert post({**SIGN_IN, "username": "bob"}).status_code == 429
+    # Alice shares the address and signed in from it before.
+    assert post(SIGN_IN).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "address"),
+    [
+        (1, "192.0.2.1", "192.0.2.1"),
+        (1, "203.0.113.1, 192.0.2.1", "192.0.2.1"),
+        (2, "203.0.113.1, 192.0.2.1, 10.0.0.1", "192.0.2.1"),
+        (2, "192.0.2.1", "192.0.2.1"),
+        (2, "junk, 10.0.0.1", ""),
+    ],
+)
+def test_the_address_is_what_the_outermost_proxy_saw(
+    settings: Settings, hops: int, forwarded: str, address: str
+) -> None:
+    settings.CODELAB_BEHIND_PROXY, settings.CODELAB_PROXY_HOPS = True, hops
+    assert address_of(RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})) == address
+
+
+def test_pages_of_foreign_origins_get_no_tokens(alice: User, editor: Client) -> None:
+    for path in ("/oauth/token", "/oauth/revoke"):
+        assert problem(post({**SIGN_IN, "token": "x"}, path, Origin="https://evil.example"))[:2] == (
+            403,
+            "origin_not_allowed",
+        )
+    assert post(SIGN_IN, Origin="http://testserver", Host="testserver").status_code == 200
+
+
+def test_refreshes_do_not_wait_behind_passwords(alice: User, token_pair: TokenPair) -> None:
+    slots = [oauth._waiting_passwords.acquire(blocking=False) for _ in range(oauth.MAX_WAITING_PASSWORDS)]
+    try:
+        response = post(SIGN_IN)
+        assert (response.status_code, response["Retry-After"]) == (503, "2")
+        assert refresh(token_pair.refresh_token).status_code == 200
+    finally:
+        for _ in filter(None, slots):
+            oauth._waiting_passwords.release()
+    assert post(SIGN_IN).status_code == 200
 
 
 def test_token_requests_from_an_address_are_limited(editor: Client, settings: Settings) -> None:
@@ -348,7 +429,7 @@ def test_a_forged_token_is_refused(token_pair: TokenPair) -> None:
 
 def test_a_rotated_key_still_verifies_its_tokens(token_pair: TokenPair) -> None:
     old = keys.signing_keys().current.kid
-    call_command("rotate_signing_key", stdout=StringIO())
+    call_command("rotate_signing_key", "--now", stdout=StringIO())
     assert keys.signing_keys().current.kid != old
     assert tokens.verify(token_pair.access_token)
     assert len(Browser().get("/.well-known/jwks.json").json()["keys"]) == 2
@@ -356,6 +437,19 @@ def test_a_rotated_key_still_verifies_its_tokens(token_pair: TokenPair) -> None:
     keys.clear_cache()
     with pytest.raises(tokens.InvalidToken):
         tokens.verify(token_pair.access_token)
+
+
+def test_a_new_key_is_published_before_it_signs(token_pair: TokenPair) -> None:
+    old = keys.signing_keys().current.kid
+    call_command("rotate_signing_key", stdout=StringIO())
+    new = SigningKey.objects.get(is_current=True).kid
+    published = {key["kid"] for key in Browser().get("/.well-known/jwks.json").json()["keys"]}
+    assert published == {old, new}
+    assert keys.signing_keys().current.kid == old
+    SigningKey.objects.filter(kid=old).update(retired_at=timezone.now())
+    keys.clear_cache()
+    assert keys.signing_keys().current.kid == new
+    assert tokens.verify(token_pair.access_token)
 
 
 def test_another_secret_key_makes_another_signing_key(token_pair: TokenPair, settings: Settings) -> None:
