@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
+from llm.sizes import find_json_problem
 from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
 
@@ -106,7 +107,7 @@ class _PartialCall:
 
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: list[str] = field(default_factory=list)
 
 
 async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
@@ -130,7 +131,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
                 call = calls.setdefault(chunk.index, _PartialCall())
                 call.id = call.id or chunk.id
                 call.name = call.name or chunk.name
-                call.arguments += chunk.arguments
+                call.arguments.append(chunk.arguments)
             case EndChunk():
                 end = chunk
     if rest := answer.flush():
@@ -161,7 +162,7 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         name = _make_storable(call.name)
         call_id = next(each for each in _possible_ids(_make_storable(call.id), place) if each not in other_ids)
         # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
-        arguments, problem = _parse_arguments(call.arguments)
+        arguments, problem = _parse_arguments("".join(call.arguments))
         if is_cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
@@ -183,6 +184,8 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):
         return {}, "its arguments must be one JSON object. Send the whole call again"
+    if problem := find_json_problem(arguments):
+        return {}, f"its arguments cannot be stored: the object {problem}. Send it without"
     if _make_storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
         # Not repaired as a text is: only what the model asked for may run.
         return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"

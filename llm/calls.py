@@ -17,18 +17,8 @@ from llm import catalog, errors, prices, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
 from llm.pacing import Pacer
-from llm.types import (
-    CallOutcome,
-    CallRecord,
-    Chunk,
-    EndChunk,
-    ModelRequest,
-    Observer,
-    ReasoningChunk,
-    TextChunk,
-    TokenUsage,
-    ToolCallChunk,
-)
+from llm.sizes import AnswerSize
+from llm.types import CallOutcome, CallRecord, Chunk, EndChunk, ModelRequest, Observer, TokenUsage
 
 #: Before the second call of a model, about; it doubles before each further one.
 RETRY_DELAY_SECONDS = 0.4
@@ -57,10 +47,17 @@ RECOVERIES: dict[type[ModelError], Recovery] = {
     errors.ModelRefused: Recovery.GIVE_UP,
     errors.ModelContextTooLong: Recovery.GIVE_UP,
     errors.ModelAddressRefused: Recovery.GIVE_UP,
+    errors.ModelAnswerTooLong: Recovery.GIVE_UP,
 }
 
 #: After these failures the provider may have worked on the request, and so may charge for it.
-BILLABLE_ERRORS = (errors.ModelTruncated, errors.ModelTimedOut, errors.ModelStalled, errors.ModelTookTooLong)
+BILLABLE_ERRORS = (
+    errors.ModelTruncated,
+    errors.ModelTimedOut,
+    errors.ModelStalled,
+    errors.ModelTookTooLong,
+    errors.ModelAnswerTooLong,
+)
 
 
 #: Awaited before each call, with a request that names the model of this call; returns the request to send. An exception
@@ -78,20 +75,19 @@ class _RunningCall:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     start: float = field(default_factory=time.monotonic)
     first_chunk_at: float | None = None
-    output_bytes: int = 0
+    size: AnswerSize = field(default_factory=AnswerSize)
     has_ended: bool = False
 
     def receive(self, chunk: Chunk) -> Chunk:
-        """Count a chunk and return it, the end marker with an estimate if the provider reported no usage."""
-        match chunk:
-            case TextChunk(text) | ReasoningChunk(text):
-                self.output_bytes += len(text.encode(errors="replace"))
-            case ToolCallChunk():
-                self.output_bytes += len(chunk.name) + len(chunk.arguments.encode(errors="replace"))
-            case EndChunk():
-                chunk = replace(chunk, usage=chunk.usage or self.estimate())
-                self.end(CallOutcome.COMPLETED, usage=chunk.usage)
-                return chunk
+        """Count a chunk and return it, the end marker with an estimate if the provider reported no usage.
+
+        Raises ModelAnswerTooLong.
+        """
+        if isinstance(chunk, EndChunk):
+            chunk = replace(chunk, usage=chunk.usage or self.estimate())
+            self.end(CallOutcome.COMPLETED, usage=chunk.usage)
+            return chunk
+        self.size.add(chunk)
         if self.first_chunk_at is None:
             self.first_chunk_at = time.monotonic()
         return chunk
@@ -128,7 +124,7 @@ class _RunningCall:
 
     def estimate(self) -> TokenUsage:
         """Estimate the usage so far."""
-        return replace(prices.estimate(self.request), output_tokens=-(-self.output_bytes // 4))
+        return replace(prices.estimate(self.request), output_tokens=-(-self.size.bytes // 4))
 
 
 def preload(*models: str) -> None:
@@ -174,9 +170,14 @@ async def stream(
     for model in prices.models_of(request):
         # The built-in model would only fail in the same way again.
         tries = 1 if catalog.is_scripted(model) else request.tries
+        entry, limit = catalog.find(model), request.max_output_tokens
+        if limit is None and not entry.is_known:
+            # Its provider may have no limit: small models have written until a limit of time.
+            limit = entry.max_output
         for remaining in reversed(range(tries)):
             attempt += 1
-            call = _RunningCall(await permit(replace(request, model=model, fallbacks=())), attempt, observe)
+            asked = replace(request, model=model, fallbacks=(), max_output_tokens=limit)
+            call = _RunningCall(await permit(asked), attempt, observe)
             try:
                 async with aclosing(_chunks(call.request)) as chunks:
                     async for chunk in chunks:

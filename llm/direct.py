@@ -9,8 +9,9 @@ import functools
 import json
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from llm import addresses, errors, wire
 from llm.catalog import Provider
+from llm.pacing import Pacer
+from llm.sizes import MAX_EVENT_BYTES, MAX_RESPONSE_BYTES, max_embeddings_bytes
 from llm.sse import EventReader, EventTooLongError
 from llm.types import Chunk, EmbeddingRequest, EndChunk, Endpoint, ModelRequest, Vectors
 
@@ -35,6 +38,11 @@ USAGE_TIMEOUT_SECONDS = 5.0
 COMPLETIONS_PATH, EMBEDDINGS_PATH = "chat/completions", "embeddings"
 
 MAX_ERROR_BYTES = 64 * 1024
+
+#: At most so much of a compressed body is inflated at once.
+INFLATED_PIECE_BYTES = 64 * 1024
+#: For zlib: the largest window, and gzip's or zlib's own header, whichever comes.
+ANY_HEADER = zlib.MAX_WBITS | 32
 
 #: A server that cannot be reached, closes the connection or does not speak HTTP.
 CONNECTION_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EventTooLongError)
@@ -70,6 +78,8 @@ def _session(*, shared: bool) -> aiohttp.ClientSession:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        # aiohttp would inflate a whole piece at once, and a piece may become a thousand times as long.
+        auto_decompress=False,
         # The operator's proxies, which would look up a checked name again.
         trust_env=shared,
     )
@@ -142,17 +152,18 @@ async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Ch
     reply = wire.ModelReply()
     has_started = False
     try:
-        async with _open(request, provider) as response:
-            events = EventReader()
-            async for piece in response.content.iter_any():
+        async with _open(request, provider) as response, aclosing(_pieces(response)) as pieces:
+            events, pacer = EventReader(), Pacer()
+            async for piece in pieces:
                 for event in events.feed(piece):
                     for chunk in reply.receive(event):
                         has_started = True
                         yield chunk
+                    await pacer.pause()
                 if reply.reason or reply.is_over:
                     break
             if reply.reason:
-                await _read_usage(reply, events, response.content)
+                await _read_usage(reply, events, pieces)
     except (errors.ModelError, *CONNECTION_ERRORS) as error:
         # After its end marker an answer is complete, whatever follows.
         if not reply.reason:
@@ -160,6 +171,36 @@ async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Ch
     if not reply.reason:
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
     yield EndChunk(reason=reply.reason, usage=reply.usage)
+
+
+async def _pieces(response: aiohttp.ClientResponse, max_bytes: int = MAX_RESPONSE_BYTES) -> AsyncGenerator[bytes]:
+    """Yield the body as it arrives. Raises ModelAnswerTooLong, and ModelUnavailable for an unknown compression.
+
+    Requests ask for no compression, but some servers compress all the same.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise errors.ModelUnavailable(f"a body in the encoding {encoding[:40]!r}")
+    inflater = None if encoding == "identity" else zlib.decompressobj(ANY_HEADER)
+    size, pacer = 0, Pacer()
+    async for received in response.content.iter_any():
+        for piece in _inflate(inflater, received) if inflater else (received,):
+            size += len(piece)
+            if size > max_bytes:
+                raise errors.ModelAnswerTooLong(f"a response of more than {max_bytes:,} bytes")
+            yield piece
+            await pacer.pause()
+
+
+def _inflate(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    while data:
+        try:
+            piece = inflater.decompress(data, INFLATED_PIECE_BYTES)
+        except zlib.error as error:
+            raise errors.ModelUnavailable(f"a compressed body that cannot be read: {error}") from None
+        if piece:
+            yield piece
+        data = inflater.unconsumed_tail
 
 
 @asynccontextmanager
@@ -202,31 +243,35 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
         ):
             if response.status != HTTPStatus.OK:
                 raise wire.parse_error(response.status, await _read_error(response), response.headers)
-            return wire.parse_vectors(await response.read())
+            received = bytearray()
+            async for piece in _pieces(response, max_embeddings_bytes(len(request.inputs), request.dimensions)):
+                received += piece
+            return await asyncio.to_thread(wire.parse_vectors, received)
     except CONNECTION_ERRORS as error:
         raise _translate(error, has_started=False) from error
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> Any:
-    body = b""
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > MAX_ERROR_BYTES:
-            break
+    body = bytearray()
+    async with aclosing(_pieces(response)) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > MAX_ERROR_BYTES:
+                break
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
 
 
-async def _read_usage(reply: wire.ModelReply, events: EventReader, content: aiohttp.StreamReader) -> None:
+async def _read_usage(reply: wire.ModelReply, events: EventReader, pieces: AsyncIterator[bytes]) -> None:
     """Read the usage, which follows the end marker. Errors are ignored, because the answer is complete.
 
     Reads to the end of the response, so that the connection can be reused.
     """
     with suppress(errors.ModelError, *CONNECTION_ERRORS):
         async with asyncio.timeout(USAGE_TIMEOUT_SECONDS):
-            async for piece in content.iter_any():
+            async for piece in pieces:
                 for event in events.feed(piece):
                     reply.receive(event)
 
@@ -234,6 +279,10 @@ async def _read_usage(reply: wire.ModelReply, events: EventReader, content: aioh
 def _translate(error: Exception, *, has_started: bool) -> errors.ModelError:
     """Return the ModelError for an exception. After the first chunk, every error means a cut answer."""
     detail = error.detail if isinstance(error, errors.ModelError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, EventTooLongError):
+        return errors.ModelAnswerTooLong(f"an event of more than {MAX_EVENT_BYTES:,} bytes")
+    if isinstance(error, errors.ModelAnswerTooLong):
+        return error
     if has_started:
         return errors.ModelTruncated(detail)
     return error if isinstance(error, errors.ModelError) else errors.ModelUnavailable(detail)

@@ -98,6 +98,12 @@ class ModelTookTooLong(ModelError):
     code = "model_took_too_long"
 
 
+class ModelAnswerTooLong(ModelError):
+    """The model's answer is longer than this server accepts. The part that arrived is kept. Ask for less at a time."""
+
+    code = "model_answer_too_long"
+
+
 class ModelAddressRefused(ModelError):
     """The address for the model is not allowed. Use a public https address of an OpenAI-compatible server, or ask the
     operator of this server to allow private ones.

@@ -75,6 +75,7 @@ STATUS: dict[str, int] = {
     "model_error": 502,
     "model_not_authorized": 502,
     "model_truncated": 502,
+    "model_answer_too_long": 502,
     "model_broken_tool_call": 502,
     ErrorCode.STORAGE_UNAVAILABLE: 503,
     ErrorCode.BROKER_UNAVAILABLE: 503,

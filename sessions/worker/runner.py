@@ -244,7 +244,8 @@ class StepRun:
         self.writer.check(self.claim)
         claim, result = self.claim, self.draft.result()
         if isinstance(reply, Vectors):
-            change = await with_retries(completions.finish_embeddings, claim, result, reply.pack())
+            packed = await asyncio.to_thread(reply.pack)
+            change = await with_retries(completions.finish_embeddings, claim, result, packed)
         elif claim.is_completion:
             change = await with_retries(completions.finish, claim, result, reply)
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))

@@ -12,6 +12,7 @@ from sessions.protocol.codes import ErrorCode, Rejected
 PERMANENT_CODES = frozenset(
     {
         "model_not_authorized",
+        "model_answer_too_long",
         "model_took_too_long",
         ErrorCode.TURN_TIMED_OUT,
         ErrorCode.TOOL_TIMED_OUT,

@@ -15,9 +15,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.roles import UNASSIGNED
+from llm.sizes import MAX_CALLS
 from sessions.api.commands import announce, handle_message
 from sessions.api.http import bind_session, no_session
-from sessions.api.openai.bounds import MAX_CALLS
 from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
 from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, require_supported, storable

@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from llm.sizes import MAX_CALLS, MAX_DIMENSIONS
 from llm.types import ModelImage
 from sessions.api.openai.bounds import (
-    MAX_CALLS,
-    MAX_DIMENSIONS,
     MAX_INPUTS,
     MAX_MESSAGES,
     MAX_OUTPUT_TOKENS,
