@@ -1,8 +1,6 @@
 """The Celery tasks. No work may depend on one: it carries an id at most, and may be lost, repeated or late."""
 
-import time
 import uuid
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,15 +14,15 @@ from llm import calls
 from sessions import broker
 from sessions.database import describe
 from sessions.events import compaction
-from sessions.models import Session
-from sessions.turns import images, recovery
-from sessions.turns.sessions import delete_session, expired_sessions
+from sessions.turns import retention
+from sessions.upkeep import pieces
+from sessions.upkeep.parts import Part, run_parts
 from sessions.worker.process import this_worker
 
 logger = structlog.get_logger(__name__)
 
-#: The next run of `tidy` continues.
-TIDY_TIMEOUT_SECONDS = 20.0
+#: The next run of `tidy` continues. Beat sends it every 30 s, so with much to do two workers share the work.
+TIDY_TIMEOUT_SECONDS = 50.0
 
 
 @shared_task(name="sessions.tasks.advance_turn")
@@ -43,18 +41,14 @@ def advance_turn(turn_id: str) -> None:
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
     """Compact the logs of ended turns; delete gone workers, unused images and expired sessions."""
-    deadline = time.monotonic() + TIDY_TIMEOUT_SECONDS
-    try:
-        recovery.delete_gone_workers()
-        images.delete_unused()
-        for session_id in expired_sessions(limit=100):
-            with suppress(Session.DoesNotExist):
-                delete_session(session_id)
-        while (turns := compaction.compactable_turns(limit=50)) and time.monotonic() < deadline:
-            saved = sum(compaction.compact(turn_id) for turn_id in turns)
-            logger.info("turns_folded", turns=len(turns), rows_saved=saved)
-    except DatabaseError as error:
-        logger.warning("not_tidied", error=type(error).__name__)
+    parts: dict[str, Part] = {
+        "workers": retention.delete_gone_workers,
+        "images": retention.delete_unused_images,
+        "sessions": retention.delete_expired_sessions,
+        "compaction": compaction.compact_ended_turns,
+        "postponed": pieces.forget_postponed,
+    }
+    run_parts(parts, seconds=TIDY_TIMEOUT_SECONDS)
 
 
 @worker_init.connect

@@ -123,6 +123,9 @@ class RefreshToken(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="refresh_token_by_age")]
+
     def __str__(self) -> str:
         return f"refresh token of {self.family_id}"
 
@@ -215,6 +218,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "audit log"
+        indexes = [models.Index(fields=["created_at"], name="audit_entry_by_age")]
         constraints = [one_of("kind", AuditKind, "audit_kind_known")]
 
     def __str__(self) -> str:

@@ -3,68 +3,177 @@
 Neighbouring pieces of one message become one event that replaces their numbers and records where each piece ended. No
 number ever changes its meaning: a client that returns in the middle still gets exactly the rest
 (`sessions.events.log.since`). This module must never compact a turn that can still change.
+
+A long turn is compacted window by window, each a short transaction, and a later run continues where one ended. Texts
+stay in PostgreSQL: a window costs this process a few numbers for each of its events.
 """
 
+import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
 
-from django.db import transaction
-from django.utils import timezone
+from django.db import connection, transaction
+from django.db.models.functions import Now
 
-from sessions.models import PIECES, Event, Turn
+from sessions.database import rows
+from sessions.models import PIECES, EventKind, Turn
+from sessions.upkeep import pieces
 
 #: Clients that were away for a moment still get plain pieces.
 COMPACT_AFTER = timedelta(minutes=1)
 #: Characters of one compacted event. Frames stay well below the size that clients accept.
 MAX_TEXT_LENGTH = 32_000
+#: Numbers of the log that one transaction looks at.
+WINDOW = 5_000
+#: Turns that take their turn, a window each: a long one does not hold up the others.
+ROUND_TURNS = 50
+
+_ENDS = (EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED)
+#: Locks a turn that has ended, unless another process compacts it.
+_LOCK = """
+    SELECT turn.session_id, turn.position, turn.compaction, session.last_number
+    FROM agent_sessions_turn AS turn JOIN agent_sessions_session AS session ON session.id = turn.session_id
+    WHERE turn.id = %s AND NOT turn.folded AND turn.finished_at IS NOT NULL
+    FOR NO KEY UPDATE OF turn SKIP LOCKED
+"""
+#: The turn's pieces within a window, and its end.
+_READ = """
+    SELECT number, first IS NOT NULL, kind, payload->>'message_id', char_length(payload->>'text')
+    FROM agent_sessions_event
+    WHERE session_id = %s AND number > %s AND number <= %s AND turn_id = %s AND kind = ANY(%s) ORDER BY number
+"""
+#: Joins the pieces of each span in its last row, which is the one that readers look for.
+_MERGE = """
+    WITH span AS (
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::jsonb[]) AS span(first, last, ends)
+    ), joined AS MATERIALIZED (
+        SELECT span.*, (
+            SELECT string_agg(payload->>'text', '' ORDER BY number) FROM agent_sessions_event
+            WHERE session_id = %s AND number BETWEEN span.first AND span.last
+        ) AS text FROM span
+    ), removed AS (
+        DELETE FROM agent_sessions_event AS event USING joined
+        WHERE event.session_id = %s AND event.number >= joined.first AND event.number < joined.last
+    )
+    UPDATE agent_sessions_event AS event
+    SET first = joined.first, payload = payload || jsonb_build_object('text', joined.text, 'ends', joined.ends)
+    FROM joined WHERE event.session_id = %s AND event.number = joined.last
+"""
+_ADVANCE = "UPDATE agent_sessions_turn SET folded = %s, compaction = %s WHERE id = %s"
 
 
-def compactable_turns(limit: int) -> list[uuid.UUID]:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    number: int
+    is_compacted: bool
+    kind: str
+    message_id: str
+    length: int
+
+
+@dataclass(slots=True)
+class _Span:
+    """Neighbouring pieces of one message that become one event."""
+
+    pieces: list[_Piece] = field(default_factory=list)
+    length: int = 0
+
+    def accepts(self, piece: _Piece) -> bool:
+        if not self.pieces:
+            return True
+        last = self.pieces[-1]
+        return (
+            piece.number == last.number + 1
+            and (piece.kind, piece.message_id) == (last.kind, last.message_id)
+            and not (piece.is_compacted or last.is_compacted)
+            and self.length + piece.length <= MAX_TEXT_LENGTH
+        )
+
+    def add(self, piece: _Piece) -> None:
+        self.pieces.append(piece)
+        self.length += piece.length
+
+
+def compact_ended_turns(deadline: float) -> int:
+    """Compact turns until none is left or the deadline passes; return how many rows that saved.
+
+    Several processes may do so at the same time. A turn that fails is put off, and the others go on.
+    """
+    skipped = pieces.postponed("compaction")
+    saved = 0
+    while turns := compactable_turns(ROUND_TURNS, skipped):
+        has_advanced = False
+        for turn_id in turns:
+            if time.monotonic() > deadline:
+                return saved
+            try:
+                window = compact_window(turn_id)
+            except Exception as error:
+                pieces.postpone("compaction", turn_id, error)
+                skipped.add(str(turn_id))
+                has_advanced = True
+                continue
+            has_advanced = has_advanced or window is not None
+            saved += window or 0
+        if not has_advanced:
+            # Other processes have locked all of them.
+            break
+    return saved
+
+
+def compactable_turns(limit: int, skipped: Iterable[str] = ()) -> list[uuid.UUID]:
     """Return turns that ended a while ago and are not compacted yet, oldest first."""
-    turns = Turn.objects.filter(folded=False, finished_at__lt=timezone.now() - COMPACT_AFTER)
+    turns = Turn.objects.filter(folded=False, finished_at__lt=Now() - COMPACT_AFTER).exclude(pk__in=list(skipped))
     return list(turns.order_by("finished_at").values_list("pk", flat=True)[:limit])
 
 
 def compact(turn_id: uuid.UUID) -> int:
     """Compact the pieces of a turn that has ended; return how many rows that saved. Does nothing a second time."""
+    total = 0
+    while (saved := compact_window(turn_id)) is not None:
+        total += saved
+    return total
+
+
+def compact_window(turn_id: uuid.UUID) -> int | None:
+    """Compact the next window of a turn that has ended; return how many rows that saved, None when there is none."""
     with transaction.atomic():
-        if not Turn.objects.filter(pk=turn_id, folded=False, finished_at__isnull=False).update(folded=True):
-            return 0
-        turn = Turn.objects.get(pk=turn_id)
-        pieces = Event.objects.filter(session_id=turn.session_id, turn=turn, kind__in=PIECES, number__gt=turn.position)
-        runs = [run for run in _runs(pieces.order_by("number")) if len(run) > 1]
-        surplus = [piece.pk for run in runs for piece in run[:-1]]
-        Event.objects.filter(pk__in=surplus).delete()
-        Event.objects.bulk_update([_merge(run) for run in runs], ["first", "payload"])
-    return len(surplus)
+        turn = next(iter(rows(_LOCK, turn_id)), None)
+        if turn is None:
+            return None
+        session_id, position, progress, last_number = turn
+        start: int = json.loads(progress)["number"] if progress else position
+        found = rows(_READ, session_id, start, start + WINDOW, turn_id, [*map(str, (*PIECES, *_ENDS))])
+        has_ended = start + WINDOW >= last_number or any(kind in _ENDS for _, _, kind, *_ in found)
+        spans = list(_spans(_Piece(*columns) for columns in found if columns[2] in PIECES))
+        _merge(session_id, [span for span in spans if len(span.pieces) > 1])
+        progress = None if has_ended else json.dumps({"number": start + WINDOW})
+        with connection.cursor() as cursor:
+            cursor.execute(_ADVANCE, [has_ended, progress, turn_id])
+    return sum(len(span.pieces) - 1 for span in spans)
 
 
-def _runs(pieces: Iterable[Event]) -> Iterator[list[Event]]:
+def _spans(found: Iterable[_Piece]) -> Iterator[_Span]:
     """Yield pieces of one message with consecutive numbers together."""
-    run: list[Event] = []
-    length = 0
-    for piece in pieces:
-        size = len(piece.payload["text"])
-        follows = run and piece.number == run[-1].number + 1 and _message(piece) == _message(run[-1])
-        if run and not (follows and length + size <= MAX_TEXT_LENGTH):
-            yield run
-            run, length = [], 0
-        run.append(piece)
-        length += size
-    if run:
-        yield run
+    span = _Span()
+    for piece in found:
+        if not span.accepts(piece):
+            yield span
+            span = _Span()
+        span.add(piece)
+    if span.pieces:
+        yield span
 
 
-def _message(piece: Event) -> object:
-    return piece.kind, piece.payload["message_id"]
-
-
-def _merge(run: list[Event]) -> Event:
-    # Readers look for the number of the last row.
-    event = run[-1]
-    texts = [piece.payload["text"] for piece in run]
-    event.first = run[0].number
-    event.payload = {**event.payload, "text": "".join(texts), "ends": list(accumulate(map(len, texts)))}
-    return event
+def _merge(session_id: uuid.UUID, spans: list[_Span]) -> None:
+    if not spans:
+        return
+    first = [span.pieces[0].number for span in spans]
+    last = [span.pieces[-1].number for span in spans]
+    ends = [json.dumps(list(accumulate(piece.length for piece in span.pieces))) for span in spans]
+    with connection.cursor() as cursor:
+        cursor.execute(_MERGE, [first, last, ends, session_id, session_id, session_id])

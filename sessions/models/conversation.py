@@ -81,7 +81,9 @@ class Session(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent"),
+            # Retention asks for the oldest of each kind.
             models.Index(fields=["updated_at"], condition=Q(hidden=True), name="session_hidden"),
+            models.Index(fields=["updated_at"], condition=Q(hidden=False), name="session_by_age"),
         ]
 
     def __str__(self) -> str:
@@ -133,6 +135,11 @@ class Turn(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     folded = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="Its text deltas were compacted into few events."
+    )
+    compaction = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="How far the compaction of a long turn has come. Empty: not begun, or done.",
     )
 
     class Meta:

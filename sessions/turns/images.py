@@ -1,4 +1,4 @@
-"""The images of a session: check, store, attach to messages, delete unused ones.
+"""The images of a session: check, store, attach to messages.
 
 Images are uploaded separately and messages name them, so frames stay small and the log never holds images. Data of
 another type is refused here, because a provider would refuse it with every later turn of the session.
@@ -64,7 +64,7 @@ def message_images(session: Session, image_ids: Sequence[uuid.UUID]) -> list[dic
     if not image_ids:
         return []
     rows = session.images.filter(pk__in=image_ids)
-    # Before they are read, so that `delete_unused` cannot delete them in between.
+    # Before they are read, so that `retention` cannot delete them in between.
     rows.update(is_shown=True)
     images = {image.pk: image for image in rows.defer("data")}
     if missing := next((image_id for image_id in image_ids if image_id not in images), None):
@@ -73,8 +73,3 @@ def message_images(session: Session, image_ids: Sequence[uuid.UUID]) -> list[dic
         )
         raise Rejected(ErrorCode.IMAGE_NOT_FOUND, text)
     return [image_fields(images[image_id]) for image_id in dict.fromkeys(image_ids)]
-
-
-def delete_unused() -> None:
-    """Delete old images that no message has ever shown."""
-    Image.objects.filter(is_shown=False, uploaded_at__lt=timezone.now() - UNUSED_RETENTION).delete()

@@ -14,7 +14,7 @@ from django.utils import timezone
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.events import log
-from sessions.models import OPEN_STATUSES, ModelCallOutcome, Turn, TurnStatus, Worker
+from sessions.models import OPEN_STATUSES, ModelCallOutcome, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
 from sessions.turns.transcript import store_unfinished
@@ -81,8 +81,3 @@ def recover(turn_id: uuid.UUID) -> Change:
     if error_code:
         metrics.turn_ended(turn, TurnStatus.FAILED, error_code)
     return Change(events=events, ready=ready)
-
-
-def delete_gone_workers() -> None:
-    """Delete workers without a heartbeat for a day; each restart makes a new row."""
-    Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()

@@ -1,4 +1,4 @@
-"""Sessions as a whole: open, change the title and the mode, delete, expire.
+"""Sessions as a whole: open, change the title and the mode, delete.
 
 Verbs that write events are one transaction each, under the session's lock. Every look-up is by owner, so this module
 never reveals that a session of another user exists.
@@ -7,11 +7,6 @@ never reveals that a session of another user exists.
 import math
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
-
-from django.conf import settings
-from django.db.models import Q
-from django.utils import timezone
 
 from agents.policy import Mode
 from agents.roles import UNASSIGNED
@@ -69,16 +64,6 @@ def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Chan
     for turn in open_turns:
         metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events)
-
-
-def expired_sessions(limit: int) -> list[uuid.UUID]:
-    """Return sessions whose retention is over and that have no open turn, the oldest first."""
-    now = timezone.now()
-    old = Q(hidden=True, updated_at__lt=now - timedelta(days=settings.CODELAB_COMPLETION_DAYS))
-    if settings.CODELAB_SESSION_DAYS:
-        old |= Q(updated_at__lt=now - timedelta(days=settings.CODELAB_SESSION_DAYS))
-    rows = Session.objects.filter(old).exclude(turns__status__in=OPEN_STATUSES)
-    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:

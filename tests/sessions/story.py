@@ -9,7 +9,9 @@ from typing import Any
 from django.utils import timezone
 
 from llm.types import CallOutcome, CallRecord, ModelMessage, ModelToolCall, TokenUsage
-from sessions.models import Session, new_id
+from sessions.events import log
+from sessions.events.log import Addition, NewEvent
+from sessions.models import EventKind, Session, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.worker import prompt
@@ -25,6 +27,15 @@ def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
 def begin(session: Session, text: str = "Do it.", *, model: str = "m", **options: Any) -> Claim:
     """Send a message and claim its turn."""
     return claim(inbox.accept_message(session.pk, text, **options).turn_id, model=model)
+
+
+def stream(claim: Claim, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:
+    """Write pieces of a message, one event each."""
+    for text in texts:
+        payload = {"turn_id": str(claim.turn_id), "message_id": str(message_id), "text": text}
+        event = NewEvent(kind=kind, turn_id=claim.turn_id, attempt=claim.attempt, payload=payload)
+        addition = Addition(session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=(event,))
+        log.append_all([addition])
 
 
 def request(session: Session, *calls: ModelToolCall, text: str = "") -> Claim:

@@ -1,26 +1,17 @@
 from __future__ import annotations
 
-import uuid
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from sessions.events import compaction, log
-from sessions.events.log import Addition, LoggedEvent, NewEvent
+from sessions.events.log import LoggedEvent
 from sessions.models import PIECES, Event, EventKind, Session, Turn, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox
 from tests.sessions import story
-from tests.sessions.story import begin
-
-
-def stream(claim: Claim, message_id: uuid.UUID, *texts: str, kind: EventKind = EventKind.TEXT_DELTA) -> None:
-    for text in texts:
-        payload = {"turn_id": str(claim.turn_id), "message_id": str(message_id), "text": text}
-        event = NewEvent(kind=kind, turn_id=claim.turn_id, attempt=claim.attempt, payload=payload)
-        addition = Addition(session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=(event,))
-        log.append_all([addition])
+from tests.sessions.story import begin, stream
 
 
 def completed_turn(session: Session, *texts: str) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from sessions.api.websocket.snapshot import snapshot
 from sessions.models import Event, Image, Session, new_id
 from sessions.protocol.codes import MAX_IMAGE_BYTES, Rejected
 from sessions.results import AcceptedMessage, StepResult
-from sessions.turns import attempts, images, inbox
+from sessions.turns import attempts, images, inbox, retention
 from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import prompt
 from tests.sessions import story
@@ -141,7 +142,7 @@ def test_an_unused_image_is_deleted_after_a_day(session: Session) -> None:
     Image.objects.update(uploaded_at=timezone.now() - timedelta(days=1, seconds=1))
     new = put(session, 4)
     assert put(session, 3).pk == again.pk
-    images.delete_unused()
+    retention.delete_unused_images(math.inf)
     assert set(session.images.values_list("pk", flat=True)) == {shown.pk, again.pk, new.pk}
 
 

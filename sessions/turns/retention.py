@@ -1,0 +1,108 @@
+"""Deletes what its time is over: sessions, images that no message shows, and workers that are gone.
+
+Many small sessions go in one transaction; a large one is deleted by itself (`sessions.turns.sessions`). The database's
+clock decides what is old.
+"""
+
+import time
+import uuid
+from contextlib import suppress
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from sessions.models import OPEN_STATUSES, Image, Session, Turn, Worker
+from sessions.turns.images import UNUSED_RETENTION
+from sessions.turns.sessions import delete_session
+from sessions.upkeep import pieces
+
+#: Sessions, and events in all of them, that one transaction deletes.
+BATCH_SESSIONS, BATCH_EVENTS = 200, 10_000
+#: An image has up to 5 MiB.
+PIECE_IMAGES = 20
+WORKER_RETENTION = timedelta(days=1)
+
+
+def delete_gone_workers(deadline: float) -> int:
+    """Delete workers without a heartbeat for a day; each restart makes a new row."""
+    workers = Worker.objects.filter(seen_at__lt=Now() - WORKER_RETENTION).order_by("seen_at")
+    return pieces.delete_in_pieces(workers, deadline)
+
+
+def delete_unused_images(deadline: float) -> int:
+    """Delete old images that no message has ever shown."""
+    images = Image.objects.filter(is_shown=False, uploaded_at__lt=Now() - UNUSED_RETENTION).order_by("uploaded_at")
+    return pieces.delete_in_pieces(images, deadline, size=PIECE_IMAGES)
+
+
+def delete_expired_sessions(deadline: float) -> int:
+    """Delete sessions whose retention is over, the oldest first; return how many."""
+    skipped = pieces.postponed("retention")
+    completion_days, session_days = settings.CODELAB_COMPLETION_DAYS, settings.CODELAB_SESSION_DAYS
+    if not session_days:
+        return _delete_expired(expired_sessions(hidden=True, days=completion_days), deadline, skipped)
+    completions = expired_sessions(hidden=True, days=min(completion_days, session_days))
+    conversations = expired_sessions(hidden=False, days=session_days)
+    return sum(_delete_expired(expired, deadline, skipped) for expired in (completions, conversations))
+
+
+def expired_sessions(*, hidden: bool, days: int) -> models.QuerySet[Session]:
+    """Return sessions that were not used for so many days and have no open turn, the oldest first."""
+    open_turns = Turn.objects.filter(session=OuterRef("pk"), status__in=OPEN_STATUSES)
+    old = Session.objects.filter(hidden=hidden, updated_at__lt=Now() - timedelta(days=days))
+    return old.exclude(Exists(open_turns)).order_by("updated_at")
+
+
+def _delete_expired(expired: models.QuerySet[Session], deadline: float, skipped: set[str]) -> int:
+    deleted = 0
+    while time.monotonic() < deadline:
+        try:
+            batch = _delete_batch(expired, skipped)
+        except DatabaseError:
+            batch = _delete_one_by_one(expired, deadline, skipped)
+        if not batch:
+            break
+        deleted += batch
+    return deleted
+
+
+def _delete_batch(expired: models.QuerySet[Session], skipped: set[str]) -> int:
+    """Delete the next sessions in one transaction, or the next one by itself when it is large."""
+    with transaction.atomic():
+        found = expired.exclude(pk__in=list(skipped)).select_for_update(skip_locked=True, of=("self",))
+        batch: list[uuid.UUID] = []
+        events = 0
+        for key, last_number in found.values_list("pk", "last_number")[:BATCH_SESSIONS]:
+            if batch and events + last_number > BATCH_EVENTS:
+                break
+            batch.append(key)
+            events += last_number
+        if events <= BATCH_EVENTS:
+            # No turn is open, so there is nothing to cancel, and nobody to tell.
+            Session.objects.filter(pk__in=batch).delete()
+            return len(batch)
+    return _delete_one(batch[0], skipped)
+
+
+def _delete_one_by_one(expired: models.QuerySet[Session], deadline: float, skipped: set[str]) -> int:
+    deleted = 0
+    for key in list(expired.exclude(pk__in=list(skipped)).values_list("pk", flat=True)[:BATCH_SESSIONS]):
+        if time.monotonic() > deadline:
+            break
+        deleted += _delete_one(key, skipped)
+    return deleted
+
+
+def _delete_one(session_id: uuid.UUID, skipped: set[str]) -> int:
+    try:
+        with suppress(Session.DoesNotExist):
+            delete_session(session_id)
+    except DatabaseError as error:
+        pieces.postpone("retention", session_id, error)
+        skipped.add(str(session_id))
+        return 0
+    return 1
