@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from sessions.database import describe
+
 logger = structlog.get_logger(__name__)
 
 #: Works until it has nothing left to do or `time.monotonic` passes the deadline. Returns how many rows it removed.
@@ -19,8 +21,7 @@ def run_parts(parts: Mapping[str, Part], *, seconds: float) -> None:
         try:
             removed = part(started + max(end - started, 0.0) / waiting)
         except Exception as error:
-            # Text of the error may hold data of a row.
-            logger.warning("upkeep_failed", part=name, error=type(error).__name__)
+            logger.warning("upkeep_failed", part=name, **describe(error))
         else:
             if removed:
                 logger.info("upkeep_done", part=name, rows=removed, seconds=round(time.monotonic() - started, 3))

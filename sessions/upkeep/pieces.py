@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from sessions.database import describe
 from sessions.models import PostponedItem
 
 logger = structlog.get_logger(__name__)
@@ -90,7 +91,7 @@ def postpone(kind: str, key: Any, error: Exception) -> None:
     PostponedItem.objects.filter(pk=item.pk).update(
         failures=F("failures") + 1, retry_at=Now() + delay, error=type(error).__name__
     )
-    logger.warning("upkeep_postponed", kind=kind, item=item_name(key), error=type(error).__name__)
+    logger.warning("upkeep_postponed", kind=kind, item=item_name(key), **describe(error))
 
 
 def forget_postponed(deadline: float) -> int:
