@@ -168,10 +168,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, float("inf"))
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
-share_metrics(environment.metrics_dir)
-
 LOGGING_CONFIG = None
 configure_logging(environment.log_format, environment.log_level)
+share_metrics(environment.metrics_dir)
+
 # The ids of the log context travel with a task. Its lines about tasks are for debugging: turns log their own progress.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG

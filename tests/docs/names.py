@@ -230,7 +230,8 @@ def tables() -> set[str]:
 @cache
 def metrics() -> set[str]:
     """Return the names of our own metrics, as `/metrics` shows them."""
-    text = (PROJECT / "sessions/metrics.py").read_text(encoding="utf-8")
+    paths = (PROJECT / "sessions/metrics.py", PROJECT / "codelab/metrics.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
     names = re.findall(r'GaugeMetricFamily\(\s*"(\w+)"', text)
     for thing in vars(sessions_metrics).values():
         if hasattr(thing, "_name") and hasattr(thing, "_type"):
