@@ -19,7 +19,9 @@ def web() -> None:
     """Serve HTTP and WebSocket in this process."""
     from codelab.web_server import WebServer  # isort: skip  (it installs Twisted's reactor)
     from codelab.asgi import application
+    from codelab.checks import require_settings
 
+    require_settings()
     host = environment.host.replace(":", r"\:")
     WebServer(
         application,
@@ -35,6 +37,9 @@ def web() -> None:
 
 def worker() -> None:
     """Run turns in this process."""
+    from codelab.checks import require_settings
+
+    require_settings()
     # Celery warns about root because of pickle; this project accepts only JSON.
     warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
     _celery("worker", "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")

@@ -6,7 +6,9 @@ NAME_FILE to a path instead of NAME. This module must not import Django, because
 """
 
 import os
+import re
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,7 +101,7 @@ class Environment(BaseSettings):
     #: Days after which an unused session is deleted with everything in it; kept forever when not set.
     session_days: PositiveInt | None = Field(None, le=3650, validation_alias="CODELAB_SESSION_DAYS")
     #: Turns that one worker process runs at the same time.
-    worker_concurrency: PositiveInt = Field(256, validation_alias="CODELAB_WORKER_CONCURRENCY")
+    worker_concurrency: PositiveInt = Field(256, le=4096, validation_alias="CODELAB_WORKER_CONCURRENCY")
 
     #: Key that signs cookies and tokens, 50 random characters. Required unless CODELAB_DEBUG is on; `make run`
     #: generates one.
@@ -187,6 +189,26 @@ class Environment(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _require_broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.match(r"(amqps?|pyamqp|rediss?)://[^/]|redis\+socket:///", value.get_secret_value()):
+            raise ValueError("must look like amqp://user:password@host:5672// or redis://host:6379/0")
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _require_origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            if not re.fullmatch(r"https?://[^/?#]+", origin):
+                raise ValueError(f"{origin} must have a scheme and no path, such as https://ide.example.com")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: str) -> str:
+        return value.upper()
+
     @field_validator("encryption_key")
     @classmethod
     def _require_long_secrets(cls, value: SecretStr | None) -> SecretStr | None:
@@ -220,6 +242,14 @@ class Environment(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+def unknown_names() -> dict[str, str]:
+    """Return variables that look like ours and are not, each with the name that was probably meant, or ""."""
+    known = {str(field.validation_alias) for field in Environment.model_fields.values()}
+    known |= {f"{name}_FILE" for name in known}
+    unknown = sorted(name for name in os.environ if name.startswith("CODELAB_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), "") for name in unknown}
 
 
 def read_environment() -> Environment:

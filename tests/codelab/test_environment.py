@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codelab.environment import PROJECT, Environment
+from tests.live.service import template
 
 SETTINGS = {str(field.validation_alias): field for field in Environment.model_fields.values()}
 #: Others in .env.example: those that docker-compose.yml reads itself, and the providers' own variables.
@@ -89,7 +90,11 @@ def test_only_what_compose_needs_is_not_commented_out() -> None:
         ("CODELAB_TURN_TIMEOUT", "-1"),
         ("CODELAB_WORKER_CONCURRENCY", "0"),
         ("CODELAB_LOG_FORMAT", "xml"),
-        ("CODELAB_LOG_LEVEL", "info"),
+        ("CODELAB_LOG_LEVEL", "loud"),
+        ("CODELAB_WORKER_CONCURRENCY", "1000000"),
+        ("CODELAB_BROKER_URL", "nonsense"),
+        ("CODELAB_BROKER_URL", "amqp://"),
+        ("CODELAB_ALLOWED_ORIGINS", "https://a.example,ide.example.com"),
         ("DATABASE_URL", "mysql://somebody:letmein@host/name"),
         ("REDIS_URL", "http://somebody:letmein@host"),
     ],
@@ -99,6 +104,64 @@ def test_a_wrong_value_ends_the_process_with_one_sentence(name: str, value: str)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"{name} is not usable: [^\n]+\.\n", done.stderr)
     assert "letmein" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CODELAB_LOG_LEVEL", "info", "INFO"),
+        ("CODELAB_ALLOWED_ORIGINS", "https://a.example, http://b.example:8000", None),
+    ],
+)
+def test_a_value_may_be_written_as_people_do(name: str, value: str, expected: str | None) -> None:
+    done = read(name.removeprefix("CODELAB_").lower(), **{name: value})
+    assert done.stdout == f"{expected or value}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://user:password@host:5672//", "amqps://host//", "redis://host:6379/0", "redis+socket:///run/redis"]
+)
+def test_a_broker_has_the_scheme_of_one(url: str) -> None:
+    assert read("broker_url.get_secret_value()", CODELAB_BROKER_URL=url).stdout == f"{url}\n"
+
+
+def start(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Do what a process does first when it starts."""
+    code = "from codelab.checks import require_settings; require_settings()"
+    variables = {**os.environ, "DJANGO_SETTINGS_MODULE": "codelab.settings", "CODELAB_LOG_FORMAT": "json"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=variables | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_processes_end_without_a_secret_key() -> None:
+    done = start(CODELAB_SECRET_KEY="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("The secret key is not set. Set CODELAB_SECRET_KEY ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check", "text"),
+    [
+        ("CODELAB_SECRET_KEY", "short", "codelab.W004", "CODELAB_SECRET_KEY is short."),
+        ("CODELAB_ALLOWED_HOSTS", "*", "codelab.W005", "CODELAB_ALLOWED_HOSTS allows every name."),
+        ("CODELAB_OPEN_ACCESS_USER", "nobody", "codelab.W006", "The open-access user nobody does not exist."),
+        ("CODELAB_SECRT_KEY", "x", "codelab.W007", "Did you mean CODELAB_SECRET_KEY?"),
+        ("CODELAB_MODLE_FILE", "x", "codelab.W007", "Did you mean CODELAB_MODEL_FILE?"),
+        ("CODELAB_SOMETHING_ELSE", "x", "codelab.W007", "docs/configuration.md lists all of them."),
+    ],
+)
+def test_processes_say_at_start_what_is_questionable(name: str, value: str, check: str, text: str) -> None:
+    # The tables of a migrated database; a process that starts without them says nothing of users.
+    done = start(**{"DATABASE_URL": template(), name: value})
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in (done.stdout + done.stderr).splitlines() if check in line)
+    assert text in line
 
 
 def test_each_wrong_value_has_a_sentence_of_its_own() -> None:
