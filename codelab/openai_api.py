@@ -10,16 +10,20 @@ from codelab.body_limits import MAX_OPENAI_BODY_BYTES
 from codelab.environment import VERSION
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
+from sessions.api.http import JsonParser
 from sessions.api.openai.errors import of_error
 from sessions.api.openai.views import router
 from sessions.callers import Action
 from sessions.errors import BodyTooLarge
+from sessions.protocol.client import require_clean_text
 
 PREFIX = "/v1/"
 
 
 async def caller(request: HttpRequest) -> AbstractBaseUser:
     """Return the user who is calling. Each endpoint that does more than read authorizes its action."""
+    # Names in paths are looked up in the database.
+    require_clean_text(request.path)
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
     if request.method == "GET":
@@ -45,6 +49,7 @@ openai_api = OpenAIApi(
     version=VERSION,
     auth=caller,
     docs_url="/docs",
+    parser=JsonParser(),
     urls_namespace="openai",
 )
 openai_api.add_router("", router)

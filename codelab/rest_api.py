@@ -15,16 +15,20 @@ from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
 from codelab.openai_api import PREFIX
 from sessions.api.errors import explain
+from sessions.api.http import JsonParser
 from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
 from sessions.callers import Action
 from sessions.errors import BodyTooLarge, NotFound
 from sessions.protocol.asyncapi import asyncapi
+from sessions.protocol.client import require_clean_text
 from sessions.protocol.codes import ErrorCode
 
 
 async def caller(request: HttpRequest) -> AbstractBaseUser:
     """Return the user who is calling. Raises AccessDenied, also for pages of other origins that only read."""
+    # Names in paths are looked up in the database.
+    require_clean_text(request.path)
     calling = IdentifiedCaller(of_request(request), opens_socket=False)
     user = await calling.identify()
     await calling.authorize(Action.READ if request.method in ("GET", "HEAD", "OPTIONS") else Action.WRITE)
@@ -45,6 +49,7 @@ api = JsonApi(
     description="REST beside the WebSocket, whose frames are in `/api/v1/asyncapi.json`.",
     auth=caller,
     docs_url="/docs",
+    parser=JsonParser(),
     urls_namespace="api",
 )
 api.add_router("", identity_router)
@@ -62,6 +67,7 @@ plugin_api = JsonApi(
     version=VERSION,
     auth=caller,
     docs_url="/docs",
+    parser=JsonParser(),
     urls_namespace="plugin",
 )
 plugin_api.add_router("", projects_router)

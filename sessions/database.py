@@ -41,8 +41,8 @@ _thread = threading.local()
 
 #: Errors outside of OperationalError that pass: the server ended an idle transaction, or has just become a standby.
 _TEMPORARY = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout, errors.ReadOnlySqlTransaction)
-#: Errors of psycopg's OperationalError that do not pass: something is too large.
-_PERMANENT = (errors.ProgramLimitExceeded,)
+#: Errors of psycopg's OperationalError that do not pass: something is too large or too deep (class 54 of SQLSTATE).
+_PERMANENT = (errors.ProgramLimitExceeded, errors.StatementTooComplex)
 
 
 def is_temporary(error: BaseException) -> bool:

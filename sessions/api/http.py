@@ -3,20 +3,29 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Schema
+from ninja.parser import Parser
 from structlog.contextvars import bind_contextvars
 
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import Session
-from sessions.protocol.client import require_clean_text
-from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode
+from sessions.protocol.client import decode_json, require_clean_text
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 from sessions.turns.sessions import owned_session
+
+
+class JsonParser(Parser):
+    """Decodes bodies as strictly as frames: Python's decoder accepts what is not JSON and cannot be stored."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Return the value of a body. Raises ValueError."""
+        return decode_json(request.body)
 
 
 class ErrorOut(Schema):
@@ -33,8 +42,9 @@ class Deleted(Schema):
     status: str = "deleted"
 
 
-#: PostgreSQL's largest bigint.
+#: PostgreSQL's largest bigint, and its digits: Python refuses to read a number with thousands of them.
 MAX_EVENT_NUMBER = 2**63 - 1
+MAX_NUMBER_DIGITS = len(str(MAX_EVENT_NUMBER))
 #: PostgreSQL refuses offsets above a bigint; no owner has this many rows.
 MAX_OFFSET_ROWS = 10**9
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
@@ -47,6 +57,7 @@ def owner(request: HttpRequest) -> AbstractBaseUser:
 
 async def session_of(request: HttpRequest, key: str) -> Session:
     """Return the caller's session with this key. Another user's session looks like a missing one."""
+    require_clean_text(key)
     session = await in_thread(owned_session)(owner(request).pk, key)
     if session is None:
         raise no_session(key)
@@ -57,6 +68,18 @@ async def session_of(request: HttpRequest, key: str) -> Session:
 def bind_session(session: Session) -> None:
     """Add the session to the log context: the id of its row, and the name that its client knows."""
     bind_contextvars(session_id=str(session.pk), session_key=session.key)
+
+
+def last_event_id(request: HttpRequest) -> int:
+    """Return the number that a reconnecting stream names in its header, 0 without one. Raises Rejected."""
+    text = request.headers.get("Last-Event-ID", "")
+    if not text.isdecimal():
+        # Clients of other services may send other ids.
+        return 0
+    if len(text) > MAX_NUMBER_DIGITS:
+        limit = f"use a number up to {MAX_EVENT_NUMBER}"
+        raise Rejected(ErrorCode.INVALID_FIELD, f"Header `Last-Event-ID` is not usable: {limit}.")
+    return int(text)
 
 
 async def first_of[Row: Model](rows: QuerySet[Row], error: NotFound) -> Row:

@@ -1,5 +1,7 @@
 """The frames that clients send, and their decoder, which trusts nothing in a frame and ignores unknown fields."""
 
+import json
+import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,6 +18,12 @@ from sessions.protocol.codes import (
     ErrorCode,
     FrameError,
 )
+
+#: What a number looks like that may be larger than any float.
+LARGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{2}|[0-9]{300}")
+
+#: NUL in a JSON text, but not a backslash before `u0000`.
+ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class ClientFrame(BaseModel):
@@ -147,6 +155,15 @@ type AnyClientFrame = Annotated[Request | Hello, Field(discriminator="type")]
 CLIENT_FRAME: TypeAdapter[Request | Hello] = TypeAdapter(AnyClientFrame)
 
 
+def decode_json(data: bytes) -> Any:
+    """Return the value of a JSON text. Raises ValueError, also for numbers that jsonb refuses: NaN, Infinity, 1e400."""
+    value = from_json(data, allow_inf_nan=False)
+    if LARGE_NUMBER.search(data):
+        # The decoder turns a float that is too large into infinity.
+        json.dumps(value, allow_nan=False)
+    return value
+
+
 def decode(text: str) -> Request | Hello:
     """Return a client's frame. Raises FrameError with a sentence that names the problem."""
     require_clean_text(text)
@@ -154,16 +171,16 @@ def decode(text: str) -> Request | Hello:
     if len(data) > MAX_FRAME_BYTES:
         raise FrameError(ErrorCode.FRAME_TOO_LARGE, f"A frame may have at most {MAX_FRAME_BYTES // 1024} KiB.")
     try:
-        # Not `validate_json`: it accepts NaN and Infinity, which are not JSON and which jsonb refuses.
-        frame = CLIENT_FRAME.validate_python(from_json(data, allow_inf_nan=False))
+        frame = CLIENT_FRAME.validate_python(decode_json(data))
     except ValidationError as error:
         raise _frame_error(error) from None
     except ValueError as error:
         raise FrameError(ErrorCode.INVALID_JSON, f"Invalid JSON message: {error}.") from None
-    if isinstance(frame, UserMessage | EditMessage):
-        require_clean_text(frame.content + (getattr(frame, "client_message_id", None) or ""))
-        if not frame.content.strip():
-            raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
+    # The output of a tool may have any character.
+    if not isinstance(frame, ToolResult) and ESCAPED_NUL.search(data):
+        require_clean_text("\x00")
+    if isinstance(frame, UserMessage | EditMessage) and not frame.content.strip():
+        raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
     return frame
 
 

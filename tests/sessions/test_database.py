@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import LiteralString
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
-from sessions.database import MAX_UNCHECKED_SECONDS, in_log_thread, rows
+from sessions.database import MAX_UNCHECKED_SECONDS, describe, in_log_thread, in_thread, is_temporary, rows
 from sessions.events import log
 from sessions.turns.sessions import open_session
 
@@ -90,3 +93,54 @@ def _close(pid: int) -> None:
 
 def _close_own() -> None:
     rows("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.mark.parametrize(
+    ("statement", "temporary"),
+    [
+        ("SELECT pg_terminate_backend(pg_backend_pid())", True),
+        ("SET LOCAL statement_timeout = 20; SELECT pg_sleep(5)", True),
+        ("SET LOCAL idle_in_transaction_session_timeout = 20; SELECT 1", True),
+        ("SET LOCAL TRANSACTION READ ONLY; DELETE FROM agent_sessions_event", True),
+        ("SELECT '\\u0000'::jsonb", False),
+        ("SELECT 1 / 0", False),
+        ("SELECT no_column FROM agent_sessions_turn", False),
+        ("SELECT repeat('[', 100000)::json", False),
+        ("INSERT INTO agent_sessions_worker (name) VALUES (NULL)", False),
+    ],
+)
+async def test_only_errors_that_pass_are_worth_another_try(statement: LiteralString, temporary: bool) -> None:
+    def run() -> None:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+            if "idle" in statement:
+                time.sleep(0.5)
+
+    with pytest.raises(DatabaseError) as caught:
+        await in_log_thread(run)()
+    assert is_temporary(caught.value) == temporary
+    assert "no_column" not in str(describe(caught.value))
+
+
+async def test_functions_that_wait_for_a_locked_row_hold_no_thread(alice: User) -> None:
+    """More of them than there are threads; all go on when the row is free."""
+    session_id = (await in_thread(open_session)(alice.pk, "s")).pk
+
+    def rename() -> None:
+        with transaction.atomic():
+            log.lock(session_id)
+
+    parameters = {**connection.get_connection_params(), "dbname": connection.settings_dict["NAME"]}
+    with psycopg.connect(**parameters) as other:
+        other.execute("SELECT 1 FROM agent_sessions_session WHERE id = %s FOR UPDATE", [session_id])
+        waiting = [asyncio.create_task(_run(in_thread(rename))) for _ in range(20)]
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(2):
+            await in_thread(backend)()
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+
+async def _run(function: Callable[[], Awaitable[None]]) -> None:
+    await function()

@@ -18,6 +18,7 @@ from sessions.api.http import (
     ErrorOut,
     bind_session,
     first_of,
+    last_event_id,
     no_session,
     owner,
     require_clean,
@@ -205,8 +206,7 @@ async def withdraw_message(request: HttpRequest, session_id: str, message_id: uu
 async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> Any:
     """Return a page of the events with numbers above `after`, or with `Accept: text/event-stream` a stream of them."""
     session = await session_of(request, session_id)
-    last_seen = request.headers.get("Last-Event-ID", "")
-    after = max(int(last_seen) if last_seen.isdecimal() else after, 0)
+    after = max(last_event_id(request) or after, 0)
     if after > MAX_EVENT_NUMBER:
         raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):

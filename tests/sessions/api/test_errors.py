@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.test import RequestFactory
 from ninja.errors import HttpError, ValidationError
 
@@ -99,6 +99,9 @@ MATRIX: dict[str, tuple[Exception, str, int, int | None]] = {
     "nothing to cancel": (NothingToCancel(), "nothing_to_cancel", 409, None),
     "broker": (BrokerUnavailable(), "broker_unavailable", 503, None),
     "database": (OperationalError("secret"), "storage_unavailable", 503, None),
+    "refused value": (DataError("secret"), "invalid_field", 400, None),
+    "surrogate": (UnicodeEncodeError("utf-8", "secret", 0, 1, "surrogates not allowed"), "invalid_field", 400, None),
+    "fault of ours": (IntegrityError("secret"), "internal_error", 500, None),
     "too late": (TooLate(), "storage_unavailable", 503, None),
     "timeout": (TimeoutError(), "storage_unavailable", 503, None),
     "crash": (ZeroDivisionError("secret"), "internal_error", 500, None),

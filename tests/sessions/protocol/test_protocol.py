@@ -42,6 +42,17 @@ BAD = [
     (MESSAGE % '"a\\ud800b"', "invalid_json"),
     (MESSAGE % '"x", "role": "boss"', "invalid_field"),
     (MESSAGE % '"x", "extra": NaN', "invalid_json"),
+    (MESSAGE % '"x", "extra": 1e400', "invalid_json"),
+    (MESSAGE % f'"x", "extra": [-1{"0" * 400}.5]', "invalid_json"),
+    (MESSAGE % f'"x", "extra": {"9" * 4400}', "invalid_json"),
+    (MESSAGE % '"x", "client_message_id": "a\\u0000"', "invalid_text"),
+    ('{"type": "hitl_decision", "call_id": "c", "decision": "reject", "feedback": "\\u0000"}', "invalid_text"),
+    ('{"type": "hello", "tools": ["\\u0000"]}', "invalid_text"),
+    ('{"type": "hello", "after": 9223372036854775808}', "invalid_field"),
+    (
+        '{"type": "hitl_decision", "call_id": "c", "decision": "edit", "modified_arguments": {"n": 1e400}}',
+        "invalid_json",
+    ),
     ('{"type": "tool_result"}', "invalid_field"),
     ('{"type": "tool_result", "call_id": ""}', "invalid_field"),
     ('{"type": "tool_result", "call_id": "c", "error": {"a": 1}}', "invalid_field"),
@@ -50,6 +61,11 @@ BAD = [
     ("x" * (MAX_FRAME_BYTES + 1), "frame_too_large"),
     ("ж" * (MAX_FRAME_BYTES // 2 + 1), "frame_too_large"),
 ]
+
+
+@pytest.mark.parametrize("text", ['"1e400 e99"', '"a backslash: \\\\u0000"', '"x", "extra": 1e99'])
+def test_what_only_looks_like_a_bad_value_is_accepted(text: str) -> None:
+    assert isinstance(decode(MESSAGE % text), UserMessage)
 
 
 @pytest.mark.parametrize(("text", "code"), BAD, ids=lambda value: value[:40])
