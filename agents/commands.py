@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from agents import paths
 from agents.programs import DANGEROUS_OPTIONS, INTERPRETERS, OPAQUE_PROGRAMS, PYTHON_MODULES, SUBCOMMANDS
-from agents.wildcards import matches
+from agents.wildcards import WordRow, matches
 
 #: People do not read longer commands, either.
 MAX_COMMAND_CHARACTERS = 4000
@@ -92,32 +92,48 @@ def parse(text: str, *, shell: bool = False, folder: str = ".") -> Command:
     return Command(text=text, risk=Risk.SAFE if safe else Risk.PLAIN, argv=tuple(argv))
 
 
-def covers(pattern: str, command: Command) -> bool:
-    """Return whether the pattern of an allow rule covers a command.
+class CommandWords:
+    """A command that is compared with the patterns of many rules. They raise `wildcards.TooMuchWork`."""
 
-    Word by word: `*` at the end is any number of further words, within a word any number of characters. Only its own
-    whole text covers an OPAQUE command, never a pattern with wildcards.
-    """
-    if command.risk is Risk.OPAQUE:
-        return pattern == command.text != "" and not set(pattern) & set("*?[")
-    return _words_match(pattern.split(), command.argv)
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._is_opaque = command.risk is Risk.OPAQUE
+        self._exact = WordRow(command.argv)
+        #: Deny rules ignore case, and see programs behind paths and wrappers.
+        folded = [word.casefold() for word in words(command)]
+        stems = [_stem(word) for word in (folded if self._is_opaque else folded[:1])]
+        self._folded = WordRow(folded, stems)
+
+    def covered_by(self, pattern: str) -> bool:
+        """Return whether the pattern of an allow rule covers the command.
+
+        Word by word: `*` at the end is any number of further words, within a word any number of characters. Only its
+        own whole text covers an OPAQUE command, never a pattern with wildcards.
+        """
+        if self._is_opaque:
+            return pattern == self._command.text != "" and not set(pattern) & set("*?[")
+        return self._exact.matches(pattern.split())
+
+    def forbidden_by(self, pattern: str) -> bool:
+        """Return whether the pattern of a deny rule forbids the command.
+
+        In an OPAQUE command the pattern may begin at any word, which guarantees nothing, but such a command needs
+        approval anyway.
+        """
+        parts = pattern.casefold().split()
+        if self._is_opaque:
+            return parts == ["*"] or (bool(parts) and self._folded.contains(parts))
+        return self._folded.matches(parts)
+
+
+def covers(pattern: str, command: Command) -> bool:
+    """Return whether the pattern of an allow rule covers a command (`CommandWords`)."""
+    return CommandWords(command).covered_by(pattern)
 
 
 def forbids(pattern: str, command: Command) -> bool:
-    """Return whether the pattern of a deny rule forbids a command.
-
-    Ignores case, and sees programs behind paths and wrappers. In an OPAQUE command the pattern may begin at any word,
-    which guarantees nothing, but such a command needs approval anyway.
-    """
-    parts = pattern.casefold().split()
-    if command.risk is not Risk.OPAQUE:
-        return any(_words_match(parts, spelling) for spelling in _spellings(command.argv))
-    if parts == ["*"]:
-        return True
-    text = words(command)
-    open_end = parts if parts[-1:] == ["*"] else [*parts, "*"]
-    starts = range(len(text)) if parts else ()
-    return any(_words_match(open_end, spelling) for start in starts for spelling in _spellings(text[start:]))
+    """Return whether the pattern of a deny rule forbids a command (`CommandWords`)."""
+    return CommandWords(command).forbidden_by(pattern)
 
 
 def words(command: Command) -> list[str]:
@@ -222,15 +238,3 @@ def _name(program: str) -> str:
 def _stem(program: str) -> str:
     """Return a program's name without its version, too: `bin/Python3.12.exe` is python."""
     return re.sub(r"(?<=[a-z])[-.\d]+$", "", _name(program))
-
-
-def _spellings(argv: tuple[str, ...] | list[str]) -> list[list[str]]:
-    """Return the ways in which a rule may name a command, in lower case."""
-    words = [word.casefold() for word in argv]
-    return [words, [_stem(words[0]), *words[1:]]] if words else []
-
-
-def _words_match(pattern: list[str], words: tuple[str, ...] | list[str]) -> bool:
-    if pattern[-1:] == ["*"]:
-        return len(words) >= len(pattern) - 1 and _words_match(pattern[:-1], words[: len(pattern) - 1])
-    return len(pattern) == len(words) and all(map(matches, pattern, words))

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from agents import wildcards
+from agents.wildcards import Texts
 
 #: Of a whole path, and of one name, as most file systems allow.
 MAX_PATH_CHARACTERS = 1024
@@ -71,7 +71,7 @@ def normalize(path: str) -> str:
 
     Raises UnsafePath.
     """
-    reason = _find_problem(path) or _find_problem(unicodedata.normalize("NFKC", path))
+    reason = _find_problem(path) or ("" if path.isascii() else _find_problem(unicodedata.normalize("NFKC", path)))
     if reason:
         raise UnsafePath(path, reason)
     return "/".join(name for name in path.split("/") if name not in ("", ".")) or "."
@@ -87,24 +87,66 @@ def is_protected(path: str) -> bool:
     )
 
 
-def matches(pattern: str, path: str, *, ignore_case: bool = False) -> bool:
-    """Return whether a normalized path matches a pattern.
+class Paths:
+    """Normalized paths that are compared with many patterns.
 
     `*` and `?` stay within a name, `**` spans folders. A pattern without `/` is compared with the last name alone, at
     any depth; `docs/**` matches the folder and everything in it. Grants must compare case; denials must ignore it,
     because the client's file system may.
     """
-    pattern, path = unicodedata.normalize("NFC", pattern), unicodedata.normalize("NFC", path)
-    if ignore_case:
-        pattern, path = pattern.casefold(), path.casefold()
-    if "/" not in pattern and pattern != "**":
-        return wildcards.matches(pattern, path.rpartition("/")[2])
-    return wildcards.matches_sequence(pattern.split("/"), path.split("/"), "**", wildcards.matches)
+
+    def __init__(self, paths: Iterable[str], *, ignore_case: bool = False) -> None:
+        self._ignore_case = ignore_case
+        # With a slash before each name.
+        spelled = [f"/{self._spell(path)}" for path in dict.fromkeys(paths)]
+        self._texts = Texts(spelled)
+        self._slashes = self._texts.mask("/")
+        self._names = self._texts.inside ^ self._slashes
+        begin, last_slashes = 0, []
+        for path in spelled:
+            last_slashes.append(begin + path.rindex("/"))
+            begin += len(path) + 1
+        self._last_slashes = self._texts.mask_of(last_slashes)
+
+    def match_any(self, pattern: str) -> bool:
+        """Return whether at least one path matches. Raises `wildcards.TooMuchWork`."""
+        return bool(self._match(pattern))
+
+    def match_all(self, pattern: str) -> bool:
+        """Return whether all paths match. Raises `wildcards.TooMuchWork`."""
+        return self._match(pattern) == self._texts.ends
+
+    def _spell(self, text: str) -> str:
+        text = unicodedata.normalize("NFC", text)
+        return text.casefold() if self._ignore_case else text
+
+    def _match(self, pattern: str) -> int:
+        """Return the ends of the paths that match."""
+        texts, pattern = self._texts, self._spell(pattern)
+        if "/" not in pattern and pattern != "**":
+            return texts.step(pattern, self._last_slashes << 1, self._names) & texts.ends
+        state = texts.starts
+        for name in pattern.split("/"):
+            if not state:
+                break
+            texts.charge(4)
+            if name == "**":
+                # A name begins, or the path ends.
+                state = texts.spread(state, texts.inside) & (self._slashes | texts.ends)
+            else:
+                state = texts.step(name, (state & self._slashes) << 1, self._names) & (self._slashes | texts.ends)
+        return state & texts.ends
+
+
+def matches(pattern: str, path: str, *, ignore_case: bool = False) -> bool:
+    """Return whether a normalized path matches a pattern (`Paths`)."""
+    return Paths([path], ignore_case=ignore_case).match_any(pattern)
 
 
 def matches_any(patterns: Iterable[str], path: str) -> bool:
     """Return whether a normalized path matches at least one pattern; case counts."""
-    return any(matches(pattern, path) for pattern in patterns)
+    paths = Paths([path])
+    return any(map(paths.match_any, patterns))
 
 
 def _find_problem(path: str) -> str:
@@ -115,7 +157,8 @@ def _find_problem(path: str) -> str:
         return f"it is longer than {MAX_PATH_CHARACTERS} characters"
     if path.startswith(("/", "\\")):
         return "it is absolute"
-    for character in path:
+    is_plain = path.isascii() and path.isprintable() and FORBIDDEN_CHARACTERS.keys().isdisjoint(path)
+    for character in "" if is_plain else path:
         if reason := FORBIDDEN_CHARACTERS.get(character) or _find_character_problem(character):
             return reason
     if OVERLONG_FORM.search(path):

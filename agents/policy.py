@@ -6,18 +6,21 @@ files. Deny rules, allow rules and the mode follow in this order. Each decision 
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents import commands, paths, tools
 from agents.arguments import ExecuteCommand, SwitchMode
-from agents.commands import Command, Risk
+from agents.commands import Command, CommandWords, Risk
+from agents.paths import Paths
 from agents.roles import Role
 from agents.tools import CREATE_PLAN, TOOLS, InvalidArguments, ToolKind
-from agents.wildcards import matches
+from agents.wildcards import TooMuchWork, matches
 from llm.types import ModelToolCall
 
 
@@ -52,6 +55,8 @@ class Effect(StrEnum):
 
 
 type WildcardPattern = Annotated[str, Field(min_length=1, max_length=1000)]
+#: Characters of the name of what decided.
+MAX_LABEL_CHARACTERS = 2200
 
 
 class Rule(BaseModel):
@@ -181,51 +186,80 @@ def _parse(call: ModelToolCall, role: Role, agents: Sequence[str] | None) -> _Pa
     )
 
 
+class _Comparison:
+    """A call that is compared with many rules: what they compare is prepared once."""
+
+    def __init__(self, call: _ParsedCall) -> None:
+        self._call = call
+
+    @cached_property
+    def _command(self) -> CommandWords:
+        assert self._call.command
+        return CommandWords(self._call.command)
+
+    @cached_property
+    def _folder(self) -> Paths:
+        return Paths([self._call.folder])
+
+    @cached_property
+    def _subjects(self) -> Paths:
+        return Paths(self._call.subjects)
+
+    @cached_property
+    def _folded_subjects(self) -> Paths:
+        return Paths(self._call.subjects, ignore_case=True)
+
+    @cached_property
+    def _mentioned_paths(self) -> Paths:
+        """The folder of a command and its words that are paths, so that `secret/**` denies `ls secret`."""
+        assert self._call.command
+        folder = self._call.folder
+        paths_in_words = [folder]
+        for word in dict.fromkeys(commands.words(self._call.command)):
+            with suppress(paths.UnsafePath):
+                path = paths.normalize(word)
+                paths_in_words.append(path if folder == "." else f"{folder}/{path}")
+        return Paths(paths_in_words, ignore_case=True)
+
+    def denied_by(self, rule: Rule) -> bool:
+        call = self._call
+        if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
+            return False
+        if call.command:
+            return self._command.forbidden_by(rule.subject) or (
+                "/" in rule.subject and self._mentioned_paths.match_any(rule.subject)
+            )
+        return self._folded_subjects.match_any(rule.subject)
+
+    def allowed_by(self, rule: Rule) -> bool:
+        call = self._call
+        if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
+            return False
+        if call.command:
+            return self._folder.match_any(rule.folder) and self._command.covered_by(rule.subject)
+        # Wildcards do not cover files that other programs run or trust: the user may not have thought of those.
+        if _is_protected(call) and set(rule.subject) & set("*?"):
+            return False
+        return self._subjects.match_all(rule.subject)
+
+
 def _decide_by_rules(call: _ParsedCall, rules: list[Rule]) -> PolicyDecision | None:
-    for rule in rules:
-        if rule.effect is Effect.DENY and _denies(rule, call):
-            which = f"{rule.tool} {rule.subject}"
-            reason = f"{call.tool} was not run: a rule of the user denies it ({which}). Do not try it another way."
-            return call.decision(Verdict.DENY, rule.label, reason)
-    for rule in rules:
-        if rule.effect is Effect.ALLOW and _allows(rule, call):
-            return call.decision(Verdict.ALLOW, rule.label, "A rule of the user allows it.")
+    comparison = _Comparison(call)
+    try:
+        for rule in rules:
+            if rule.effect is Effect.DENY and comparison.denied_by(rule):
+                which = f"{rule.tool} {rule.subject}"
+                reason = f"{call.tool} was not run: a rule of the user denies it ({which}). Do not try it another way."
+                return call.decision(Verdict.DENY, rule.label, reason)
+        for rule in rules:
+            if rule.effect is Effect.ALLOW and comparison.allowed_by(rule):
+                return call.decision(Verdict.ALLOW, rule.label, "A rule of the user allows it.")
+    except TooMuchWork:
+        # A rule that denies it may be among those that were not compared.
+        return call.decision(
+            Verdict.ASK, "too many rules", "The call is too long to be compared with all of your rules."
+        )
     return None
-
-
-def _denies(rule: Rule, call: _ParsedCall) -> bool:
-    if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
-        return False
-    if call.command:
-        return commands.forbids(rule.subject, call.command) or _mentions_path(rule.subject, call.command, call.folder)
-    return any(paths.matches(rule.subject, subject, ignore_case=True) for subject in call.subjects)
-
-
-def _mentions_path(pattern: str, command: Command, folder: str) -> bool:
-    """Return whether a word of a command is a path that matches, so that `secret/**` denies `ls secret`."""
-    if "/" not in pattern:
-        return False
-    if paths.matches(pattern, folder, ignore_case=True):
-        return True
-    for word in commands.words(command):
-        try:
-            path = paths.normalize(word)
-        except paths.UnsafePath:
-            continue
-        if paths.matches(pattern, path if folder == "." else f"{folder}/{path}", ignore_case=True):
-            return True
-    return False
-
-
-def _allows(rule: Rule, call: _ParsedCall) -> bool:
-    if not (matches(rule.tool, call.tool) and matches(rule.agent, call.agent)):
-        return False
-    if call.command:
-        return paths.matches(rule.folder, call.folder) and commands.covers(rule.subject, call.command)
-    # WildcardPattern do not cover files that other programs run or trust: the user may not have thought of those.
-    if _is_protected(call) and set(rule.subject) & set("*?"):
-        return False
-    return all(paths.matches(rule.subject, subject) for subject in call.subjects)
 
 
 def _decide_by_kind(call: _ParsedCall, mode: Mode) -> PolicyDecision:

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from agents.policy import Effect
+from agents.policy import MAX_LABEL_CHARACTERS, Effect
 from sessions.models.conversation import Session, Turn
 from sessions.models.fields import new_id, one_of
 
@@ -61,7 +61,9 @@ class ToolCall(models.Model):
     arguments = models.JSONField(default=dict)
     agent = models.CharField(max_length=64, blank=True, db_default="", help_text="Agent that requested it.")
     requires_approval = models.BooleanField(default=True)
-    rule = models.CharField(max_length=2200, blank=True, db_default="", help_text="What decided whether it may run.")
+    rule = models.CharField(
+        max_length=MAX_LABEL_CHARACTERS, blank=True, db_default="", help_text="What decided whether it may run."
+    )
     reason = models.TextField(blank=True, db_default="", help_text="Why it needs approval.")
     digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of tool and arguments.")
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)

@@ -19,7 +19,7 @@ from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
-from sessions.errors import ToolCallRejected
+from sessions.errors import StaleAttempt, ToolCallRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -40,7 +40,7 @@ from sessions.protocol.codes import ErrorCode
 from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
-from sessions.turns.tool_policy import evaluate, new_approvals
+from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
 from sessions.turns.transcript import current_subtask, make_call_ids_unique, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, requeue, transition, turn_event
 
@@ -54,10 +54,13 @@ def request_tools(
     It ends when the model has completed its task or asks the user a question; in a plan, completing the task ends the
     sub-task.
     """
+    judged = _judge(claim, requested, broken or {})
     with transaction.atomic():
         session, turn = lock_claim(claim)
         subtask = current_subtask(session)
-        calls = evaluate(session, claim.agent, requested, broken or {}, subtask)
+        basis = basis_of(session, claim.agent, subtask)
+        # The user has changed the mode or the rules in between. This is rare, and takes a twentieth of a second a call.
+        calls = judged[1] if basis == judged[0] else evaluate(claim.agent, requested, broken or {}, basis)
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
         events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)
@@ -82,6 +85,15 @@ def request_tools(
     if events[-1].kind == EventKind.TURN_COMPLETED:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
+
+
+def _judge(claim: Claim, requested: Sequence[ModelToolCall], broken: Mapping[str, str]) -> tuple[Basis, list[ToolCall]]:
+    """Return the decisions about calls and what they were judged by. No lock is held meanwhile. Raises StaleAttempt."""
+    session = Session.objects.filter(pk=claim.session_id).first()
+    if session is None:
+        raise StaleAttempt("the session was deleted")
+    basis = basis_of(session, claim.agent, current_subtask(session))
+    return basis, evaluate(claim.agent, requested, broken, basis)
 
 
 def record_tool_result(

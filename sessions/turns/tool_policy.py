@@ -1,19 +1,22 @@
 """The policy for tool calls: give `agents.policy` the session's mode and its user's rules, and record its decisions.
 
-Callers hold the session's lock, so a change of the mode takes effect between two steps. The rules of the policy itself
-are in `agents.policy`, never here.
+Calls are judged before the session is locked, because a model may make many and long ones. Under the lock the caller
+compares what they were judged by (`Basis`), so a change of the mode still takes effect between two steps. The rules of
+the policy itself are in `agents.policy`, never here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 
+import structlog
 from django.db.models import Q
 from django.utils import timezone
 
 from agents import approvals, policy
 from agents import plans as planning
-from agents.policy import Mode, PolicyDecision, Rule, Verdict
+from agents.policy import MAX_LABEL_CHARACTERS, Mode, PolicyDecision, Rule, Verdict
 from agents.roles import Role, role_of
 from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, RunsOn
 from llm.types import ModelToolCall
@@ -21,10 +24,14 @@ from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, To
 from sessions.turns import plans
 from sessions.turns.transcript import current_subtask
 
+logger = structlog.get_logger(__name__)
+
 #: How long a user has to decide; then the call is rejected.
 APPROVAL_TIMEOUT = timedelta(hours=24)
 #: Tools that a sub-task cannot use: its plan decides which agent does what.
 PLANNING_TOOLS = frozenset({SWITCH_MODE, CREATE_PLAN})
+RULE_FIELDS = ("effect", "tool", "subject", "agent", "folder")
+NOT_JUDGED = "The server could not judge this call."
 NOT_IN_A_PLAN = (
     "{tool} was not run: the plan decides which agent does what. Do your sub-task, or report what is missing."
 )
@@ -51,39 +58,56 @@ def agents_for(tool: str, role: Role) -> list[str]:
     return [name for name in plans.agents() if name != role.name or tool == CREATE_PLAN]
 
 
-def evaluate(
-    session: Session,
-    agent: str,
-    calls: Sequence[ModelToolCall],
-    broken: Mapping[str, str],
-    subtask: SubTask | None = None,
-) -> list[ToolCall]:
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the decisions about calls depend on, besides the calls."""
+
+    mode: str
+    offered: tuple[str, ...]
+    subtask_id: object
+    rules: tuple[tuple[str, ...], ...]
+
+
+def basis_of(session: Session, agent: str, subtask: SubTask | None) -> Basis:
+    """Return what calls of an agent are judged by now. `subtask` is the current one."""
+    offered = tuple(offered_tools(session, role_of(agent), subtask))
+    return Basis(session.mode, offered, subtask and subtask.pk, _rules(session))
+
+
+def evaluate(agent: str, calls: Sequence[ModelToolCall], broken: Mapping[str, str], basis: Basis) -> list[ToolCall]:
     """Return an unsaved row with the decision for each call, in the model's order.
 
-    `broken` are unreadable calls with the error for the model. `subtask` is the current one.
+    `broken` are unreadable calls with the error for the model. A call that cannot be judged is left to a person.
     """
-    rules = _rules(session)
-    role = role_of(agent)
-    offered = offered_tools(session, role, subtask)
     rows = []
     for call in calls:
         if call.id in broken:
             decision = PolicyDecision(
                 verdict=Verdict.DENY, rule="arguments", reason=broken[call.id].removeprefix("Error: ")
             )
-        elif subtask and call.name in PLANNING_TOOLS:
+        elif basis.subtask_id and call.name in PLANNING_TOOLS:
             decision = PolicyDecision(verdict=Verdict.DENY, rule="plan", reason=NOT_IN_A_PLAN.format(tool=call.name))
         else:
-            decision = _decide(call, role, session, rules, offered)
+            try:
+                decision = _decide(call, agent, basis)
+            except Exception:
+                logger.exception("tool_call_not_judged", agent=agent)
+                decision = _undecided(call, basis)
         rows.append(_row(call, agent, decision))
     return rows
 
 
+def _undecided(call: ModelToolCall, basis: Basis) -> PolicyDecision:
+    """Return the decision about a call that the policy failed to judge: a person is asked, if a client can run it."""
+    if call.name in basis.offered and TOOLS[call.name].runs_on is RunsOn.CLIENT:
+        return PolicyDecision(verdict=Verdict.ASK, rule="not judged", reason=NOT_JUDGED, arguments=call.arguments)
+    return PolicyDecision(verdict=Verdict.DENY, rule="not judged", reason=f"{call.name[:60]} was not run. {NOT_JUDGED}")
+
+
 def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> PolicyDecision:
     """Return the decision about a call with edited arguments. A user cannot allow what the policy denies."""
-    role = role_of(call.agent)
     edited = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
-    return _decide(edited, role, session, _rules(session), offered_tools(session, role, current_subtask(session)))
+    return _decide(edited, call.agent, basis_of(session, call.agent, current_subtask(session)))
 
 
 def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
@@ -96,9 +120,11 @@ def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     ]
 
 
-def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule], offered: list[str]) -> PolicyDecision:
+def _decide(call: ModelToolCall, agent: str, basis: Basis) -> PolicyDecision:
+    role = role_of(agent)
     agents = agents_for(call.name, role)
-    decision = policy.decide(call, role=role, mode=Mode(session.mode), rules=rules, offered=offered, agents=agents)
+    rules = _parse_rules(basis.rules)
+    decision = policy.decide(call, role=role, mode=Mode(basis.mode), rules=rules, offered=basis.offered, agents=agents)
     if call.name == CREATE_PLAN and decision.verdict is not Verdict.DENY:
         try:
             planning.parse(decision.arguments, agents=agents)
@@ -111,7 +137,9 @@ def _decide(call: ModelToolCall, role: Role, session: Session, rules: list[Rule]
 
 def _row(call: ModelToolCall, agent: str, decision: PolicyDecision) -> ToolCall:
     arguments = decision.arguments or call.arguments
-    row = ToolCall(call_id=call.id, tool=call.name[:128], arguments=arguments, agent=agent, rule=decision.rule)
+    row = ToolCall(call_id=call.id, tool=call.name[:128], arguments=arguments, agent=agent)
+    # Rules that are older than the limit on their length may have a longer label.
+    row.rule = decision.rule[:MAX_LABEL_CHARACTERS]
     row.digest = approvals.digest(call.name, arguments)
     row.requires_approval = decision.verdict is Verdict.ASK
     match decision.verdict:
@@ -124,7 +152,12 @@ def _row(call: ModelToolCall, agent: str, decision: PolicyDecision) -> ToolCall:
     return row
 
 
-def _rules(session: Session) -> list[Rule]:
+# The calls of an answer are judged by the same rules. Only a few answers are remembered: rules may be long.
+@lru_cache(maxsize=4)
+def _parse_rules(rows: tuple[tuple[str, ...], ...]) -> list[Rule]:
+    return [Rule.model_validate(dict(zip(RULE_FIELDS, row, strict=True))) for row in rows]
+
+
+def _rules(session: Session) -> tuple[tuple[str, ...], ...]:
     rows = PolicyRule.objects.filter(Q(session=session) | Q(session=None), owner_id=session.owner_id)
-    fields = ("effect", "tool", "subject", "agent", "folder")
-    return [Rule(**row) for row in rows.order_by("created_at").values(*fields)]
+    return tuple(rows.order_by("created_at").values_list(*RULE_FIELDS))

@@ -165,3 +165,24 @@ async def test_a_call_with_arguments_that_cannot_be_stored_goes_back_to_the_mode
     call = ToolCallChunk(index=0, id="a", name="write_file", arguments=f'{{"path": "x", "content": {text}}}')
     last = await finished(call, END)
     assert (last.tool_calls[0].arguments, "cannot be stored" in last.broken["a"]) == ({}, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"start_line": 1e400}',
+        '{"start_line": -1e400}',
+        '{"start_line": NaN}',
+        '{"start_line": Infinity}',
+        '{"start_line": ' + "9" * 30 + "}",
+        '{"start_line": ' + "9" * 5_000 + "}",
+        '{"a": ' * 900 + "1" + "}" * 900,
+        "[" * 100_000,
+        '{"a": [' + "1," * 60_000 + "1]}",
+    ],
+    ids=lambda text: text[:30],
+)
+async def test_arguments_that_no_database_takes_are_broken(arguments: str) -> None:
+    last = await finished(ToolCallChunk(index=0, id="a", name="read_file", arguments=arguments), END)
+    assert last.broken["a"].startswith("read_file was not run: its arguments ")
+    assert last.tool_calls[0].arguments == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -298,3 +299,55 @@ def test_nothing_that_a_model_sends_runs_an_edit_or_a_command_without_approval(
         decision = judge(name, arguments, role=role)
         if TOOLS[name].kind in (ToolKind.EDIT, ToolKind.COMMAND):
             assert decision.verdict is not Verdict.ALLOW
+
+
+# Time
+
+COMMANDS = {
+    "short words": "a; " * 6_000,
+    "other words": " ".join(f"w{i};" for i in range(3_300)),
+    "one word": "a" * 20_000,
+    "a path": "a/" * 9_999 + ";",
+    "paths": " ".join(f"d{i}/x;" for i in range(2_400)),
+    "quotes": '"' * 20_000,
+    "parentheses": "(" * 20_000,
+    "plain words": "git add " + "a/b " * 990,
+    "other letters": "".join(chr(0x4E00 + i) for i in range(20_000)),
+    "versions": "python3.1 " * 1_990 + ";",
+}
+PATTERNS = {
+    "a program": "rm *",
+    "many words": "a " * 499 + "b",
+    "stars": "*a*a*a*b",
+    "many stars": "*a*" * 300 + "b",
+    "a long word": "a" * 999 + "b",
+    "any words": "*a " + "* " * 490 + "b",
+    "a folder": "secret/**",
+    "folders": "**/" * 300 + "b",
+    "any letters": "*" + "?" * 990 + "b",
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_judging_takes_a_tenth_of_a_second_at_most(command: str, pattern: str) -> None:
+    rules = [deny("execute_command", pattern) for _ in range(500)]
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        decision = run(command[:20_000], rules=rules, mode=Mode.FULL)
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 0.1
+    assert decision.verdict is not Verdict.ALLOW or decision.rule == "mode: full"
+
+
+def test_a_call_that_is_too_long_for_the_rules_asks_a_person() -> None:
+    rules = [allow(), *(deny("execute_command", "*" + "a*" * 400 + "b") for _ in range(499))]
+    decision = run("a" * 20_000, rules=rules, mode=Mode.FULL)
+    assert (decision.verdict, decision.rule) == (Verdict.ASK, "too many rules")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS.values()], ids=COMMANDS)
+def test_a_rule_finds_its_words_in_long_commands(command: str) -> None:
+    rules = [deny("execute_command", "rm -rf *") for _ in range(500)]
+    assert run(f"{command[:19_900]}; /bin/rm -rf x", rules=rules, mode=Mode.FULL).verdict is Verdict.DENY

@@ -2,13 +2,14 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
+from pydantic import model_validator
 
-from agents.policy import Effect, Rule
+from agents.policy import MAX_LABEL_CHARACTERS, Effect, Rule
 from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
 from sessions.errors import NotFound
@@ -25,6 +26,12 @@ class RuleIn(Rule):
     """A rule as `agents.policy` takes it; without a session it applies to all sessions of the user."""
 
     session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
+
+    @model_validator(mode="after")
+    def _check_label(self) -> Self:
+        if len(self.label) > MAX_LABEL_CHARACTERS:
+            raise ValueError("the patterns of a rule have 2,000 characters together at most")
+        return self
 
 
 class RuleOut(Schema):

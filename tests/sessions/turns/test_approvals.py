@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.utils import timezone
 
 from llm.types import ModelToolCall
@@ -238,3 +241,45 @@ def test_an_agent_that_does_not_exist_cannot_be_chosen(session: Session) -> None
     with pytest.raises(Rejected, match="Agent `wizard` does not exist"):
         inbox.accept_message(session.pk, "Hi", agent="wizard")
     assert log.since(session.pk, 0) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_are_judged_without_the_lock_and_by_what_holds_when_they_are_stored(session: Session) -> None:
+    held = begin(session)
+
+    def store() -> None:
+        try:
+            tool_calls.request_tools(held, story.step(), [read_call("r", "a.txt"), write_call("w", "b.txt")])
+        finally:
+            connection.close()
+
+    storing = threading.Thread(target=store)
+    with transaction.atomic():
+        mine = log.lock(session.pk)
+        storing.start()
+        # The judgement needs no lock, so it is over long before this transaction.
+        time.sleep(0.5)
+        mine.mode = "auto-edit"
+        mine.save(update_fields=["mode"])
+        PolicyRule.objects.create(owner_id=session.owner_id, effect="deny", subject="a.txt")
+    storing.join(10)
+    rows = ToolCall.objects.filter(turn=held.turn_id).order_by("created_at", "pk").values_list("tool", "rule")
+    assert set(rows) == {("read_file", "rule: deny * a.txt"), ("write_file", "mode: auto-edit")}
+
+
+def test_a_call_that_cannot_be_judged_asks_a_person(session: Session) -> None:
+    # No API takes such a rule.
+    PolicyRule.objects.create(owner_id=session.owner_id, effect="deny", subject="")
+    call = ModelToolCall(id="c", name="no_such_tool", arguments={})
+    claim = request(session, read_call("a.txt"), call)
+    rows = ToolCall.objects.filter(turn=claim.turn_id).values_list("tool", "status", "rule")
+    assert set(rows) == {("read_file", "asked", "not judged"), ("no_such_tool", "failed", "not judged")}
+
+
+def test_a_rule_with_a_long_name_can_still_decide(session: Session) -> None:
+    PolicyRule.objects.create(
+        owner_id=session.owner_id, effect="deny", tool="*" * 1000, agent="*" * 999, subject="*" * 1000
+    )
+    claim = request(session, read_call("a.txt"))
+    (row,) = ToolCall.objects.filter(turn=claim.turn_id)
+    assert (row.status, len(row.rule)) == ("failed", 2200)

@@ -177,3 +177,8 @@ async def test_a_rule_answers_for_the_user(as_alice: Http, as_bob: Http, alice: 
 async def test_an_ambiguous_rule_is_refused(as_alice: Http, body: object) -> None:
     assert await as_alice.refused("POST", "/api/v1/rules", body) == (400, "invalid_field")
     assert not await rows(lambda: PolicyRule.objects.exists())
+
+
+async def test_a_rule_whose_name_is_too_long_is_refused(as_alice: Http) -> None:
+    rule = {"effect": "deny", "tool": "*" * 1000, "subject": "a" * 1000, "agent": "*" * 400}
+    assert await as_alice.refused("POST", "/api/v1/rules", rule) == (400, "invalid_field")
