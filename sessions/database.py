@@ -16,17 +16,26 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial, wraps
 from pathlib import PurePath
 from typing import Any, LiteralString
 
+import structlog
 from django.db import DataError, InterfaceError, OperationalError, connection, transaction
 from django.db import Error as DatabaseError
+from django.utils import timezone
 from psycopg import errors
+
+logger = structlog.get_logger(__name__)
 
 _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
+_LOOK = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
+_RECOVERY = ThreadPoolExecutor(max_workers=4, thread_name_prefix="recovery")
 
+#: Clocks of machines that are synchronised differ by milliseconds.
+MAX_UNLOGGED_SKEW = timedelta(seconds=2)
 #: Seconds that a connection may be idle and is used again without a check.
 MAX_UNCHECKED_SECONDS = 1.0
 
@@ -105,6 +114,16 @@ def in_log_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]
     return _in_pool(_LOG, function)
 
 
+def in_look_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a function that looks for turns without a worker run in a thread of its own, so that it is never late."""
+    return _in_pool(_LOOK, function)
+
+
+def in_recovery_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a function that recovers a turn, which may be slow, run where it delays nothing but other recoveries."""
+    return _in_pool(_RECOVERY, function)
+
+
 def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
     @wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -160,6 +179,20 @@ def atomic_until(deadline: float) -> Iterator[None]:
 
 class TooLate(TimeoutError):
     """The client was told that the request failed; the transaction is rolled back."""
+
+
+def clock_skew() -> timedelta:
+    """Return how far this machine's clock is ahead of the database's, which decides; negative when it is behind."""
+    before = timezone.now()
+    ((at_database,),) = rows("SELECT clock_timestamp()")
+    skew: timedelta = before + (timezone.now() - before) / 2 - at_database
+    return skew
+
+
+def log_skew(skew: timedelta) -> None:
+    """Tell the operator of a clock that is wrong: times in logs and of model calls are wrong, too."""
+    if abs(skew) > MAX_UNLOGGED_SKEW:
+        logger.warning("clock_differs_from_database", seconds_ahead=round(skew.total_seconds(), 1))
 
 
 def rows(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from django.db.models import Count, Min
+from django.db.models.functions import Now
 from django.utils import timezone
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,7 +18,7 @@ from prometheus_client.registry import Collector
 from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import timedelta
 
 #: From an answer of the scripted model to a long one.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
@@ -45,7 +46,8 @@ def turn_ended(turn: Turn, status: TurnStatus, error_code: str = "") -> None:
     """Count a turn that has just ended."""
     messages_processed.inc()
     turns_ended.labels(status=str(status), error_code=str(error_code)).inc()
-    response_time.observe((timezone.now() - turn.created_at).total_seconds())
+    # The clock of the process that accepted the message may be ahead of this one's.
+    response_time.observe(max((timezone.now() - turn.created_at).total_seconds(), 0))
 
 
 class OpenTurns(Collector):
@@ -55,17 +57,16 @@ class OpenTurns(Collector):
         """Yield the gauges, with two queries that an index answers."""
         open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
         oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "How long the turn that waits longest has been queued")
-        counts: dict[str, tuple[int, datetime]] = {
-            status: (count, first)
-            for status, count, first in Turn.objects.filter(status__in=OPEN_STATUSES)
+        counts: dict[str, tuple[int, timedelta]] = {
+            status: (count, waited)
+            for status, count, waited in Turn.objects.filter(status__in=OPEN_STATUSES)
             .values("status")
-            .annotate(count=Count("pk"), first=Min("queued_at"))
-            .values_list("status", "count", "first")
+            .annotate(count=Count("pk"), waited=Now() - Min("queued_at"))
+            .values_list("status", "count", "waited")
         }
-        now = timezone.now()
         for status in OPEN_STATUSES:
-            open_turns.add_metric([str(status)], counts.get(status, (0, now))[0])
-        oldest.add_metric([], (now - counts.get(TurnStatus.QUEUED, (0, now))[1]).total_seconds())
+            open_turns.add_metric([str(status)], counts[status][0] if status in counts else 0)
+        oldest.add_metric([], counts[TurnStatus.QUEUED][1].total_seconds() if TurnStatus.QUEUED in counts else 0)
         workers = GaugeMetricFamily("workers_alive", "Worker processes that reported in the last 15 s")
         workers.add_metric([], Worker.alive().count())
         yield from (open_turns, oldest, workers)

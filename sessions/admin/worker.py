@@ -3,8 +3,12 @@
 Shows what the workers report; never contacts or stops one.
 """
 
+from typing import Any
+
 from django.contrib import admin
-from django.utils import timezone
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
 
 from sessions.admin.display import text_column
 from sessions.admin.pages import ReadOnlyAdmin
@@ -13,11 +17,16 @@ from sessions.models import Worker
 
 class WorkerAdmin(ReadOnlyAdmin):
     ordering = ("-seen_at",)
-    list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at")
+    list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew")
     search_fields = ("name",)
-    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at")
+    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew", "looked_at")
     the_name = text_column("name")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        """Return the workers, each with the time since its heartbeat by the database's clock."""
+        workers: QuerySet[Worker] = super().get_queryset(request)
+        return workers.annotate(silence=Now() - F("seen_at"))
+
     @admin.display(description="alive", boolean=True)
-    def is_alive(self, worker: Worker) -> bool:
-        return worker.seen_at > timezone.now() - Worker.HEARTBEAT_TIMEOUT
+    def is_alive(self, worker: Any) -> bool:
+        return bool(worker.silence < Worker.HEARTBEAT_TIMEOUT)

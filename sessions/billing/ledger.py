@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Sum
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents.roles import UNASSIGNED
 from llm.errors import ModelTimedOut
@@ -82,7 +82,7 @@ def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> No
         model=assumed.model if assumed else turn.model,
         outcome=outcome,
         started_at=turn.claimed_at,
-        duration=timezone.now() - turn.claimed_at,
+        duration=Now() - turn.claimed_at,
         input_tokens=assumed.input_tokens if assumed else 0,
         cost=assumed.cost if assumed else None,
         estimated=assumed is not None,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents.policy import Mode
 from sessions.models.fields import new_id, one_of
@@ -108,11 +108,17 @@ class Turn(models.Model):
         default=0, help_text="Increases with each claim; earlier attempts cannot write."
     )
     lease_expires_at = models.DateTimeField(null=True, blank=True)
-    queued_at = models.DateTimeField(default=timezone.now, help_text="When it last began to wait for a worker.")
+    queued_at = models.DateTimeField(db_default=Now(), help_text="When it last began to wait for a worker.")
     api_key = models.UUIDField("API key", null=True, blank=True, help_text="Started the turn; the key's budgets apply.")
     worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Consecutive attempts lost without a result.")
+    recover_after = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="No worker tries to recover it before."
+    )
+    recovery_failures = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="Consecutive tries to recover it that raised an error."
+    )
     steps = models.PositiveIntegerField(default=0, help_text="Finished model calls.")
     plan_steps = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Finished model calls of sub-tasks, which have their own limit."
@@ -168,6 +174,8 @@ class Turn(models.Model):
         indexes = [
             # The workers and the metrics ask only for open turns, which are few among millions.
             models.Index(fields=["status", "queued_at"], condition=Q(status__in=OPEN_STATUSES), name="turn_open"),
+            # Turns may wait for a day, so that there are many of them.
+            models.Index(fields=["waiting_since"], condition=Q(status=TurnStatus.WAITING), name="turn_waiting"),
             models.Index(
                 fields=["finished_at"], condition=Q(folded=False, finished_at__isnull=False), name="turn_to_fold"
             ),

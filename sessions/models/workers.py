@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from django.db import models
-from django.db.models import F, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 
 class Worker(models.Model):
@@ -14,14 +13,23 @@ class Worker(models.Model):
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(db_index=True)
     running_turns = models.PositiveIntegerField(default=0)
+    lock_key = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Advisory lock that its heartbeat holds while it lives. Empty: only its leases tell that it died.",
+    )
+    unlocked_since = models.DateTimeField(
+        null=True, blank=True, help_text="When another worker first found the lock free."
+    )
+    looked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it last searched for turns that no worker runs."
+    )
+    clock_skew = models.DurationField(
+        null=True, blank=True, help_text="How far its clock is ahead of the database's. Nothing depends on its clock."
+    )
 
     #: A worker without a heartbeat for this long counts as dead.
     HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(condition=Q(seen_at__gte=F("started_at")), name="worker_seen_after_it_started")
-        ]
 
     def __str__(self) -> str:
         return self.name
@@ -29,4 +37,4 @@ class Worker(models.Model):
     @classmethod
     def alive(cls) -> "models.QuerySet[Worker]":
         """Return the workers with a recent heartbeat."""
-        return cls._default_manager.filter(seen_at__gt=timezone.now() - cls.HEARTBEAT_TIMEOUT)
+        return cls._default_manager.filter(seen_at__gt=Now() - cls.HEARTBEAT_TIMEOUT)

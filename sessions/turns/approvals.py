@@ -8,10 +8,12 @@ import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents import approvals
 from agents.policy import Verdict
@@ -28,6 +30,8 @@ from sessions.turns.tool_calls import finish_call, open_call, resolve_approval
 from sessions.turns.tool_policy import evaluate_edit
 
 REJECTED = "User rejected this operation"
+#: After an error an approval expires again that much later.
+RETRY_PAUSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +95,18 @@ def decide_all(
 
 
 def expire(approval_id: uuid.UUID) -> Change:
-    """Reject a call whose approval has expired. Does nothing when it is no longer pending."""
+    """Reject a call whose approval has expired. Does nothing when it is no longer pending or its session is locked."""
     row = _expired().filter(pk=approval_id).values_list("call__turn__session_id", "call__call_id").first()
     if row is None:
         return Change()
     session_id, call_id = row
-    with atomic_until(math.inf):
+    with transaction.atomic():
+        session = log.lock_if_free(session_id)
+        if session is None:
+            return Change()
         try:
-            session = log.lock(session_id)
             call = _pending_call(session, call_id)
-        except (Session.DoesNotExist, ToolCallRejected):
+        except ToolCallRejected:
             return Change()
         events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: the user did not approve this call in time, so it was not run."
@@ -117,13 +123,18 @@ def pending(session_id: uuid.UUID) -> QuerySet[Approval]:
     return rows.select_related("call").order_by("created_at", "pk")
 
 
+def postpone(approval_id: uuid.UUID) -> None:
+    """Give an approval that could not be expired another minute, so that it does not keep others waiting."""
+    _expired().filter(pk=approval_id).update(expires_at=Now() + RETRY_PAUSE)
+
+
 def expired_approvals() -> list[uuid.UUID]:
-    """Return pending approvals whose deadline has passed, at most 100."""
-    return list(_expired().values_list("pk", flat=True)[:100])
+    """Return pending approvals whose deadline has passed, at most 100, the oldest first."""
+    return list(_expired().order_by("expires_at").values_list("pk", flat=True)[:100])
 
 
 def _expired() -> QuerySet[Approval]:
-    return Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lt=timezone.now())
+    return Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lt=Now())
 
 
 def _pending_call(session: Session, call_id: str) -> ToolCall:

@@ -13,7 +13,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
 
 from agents.loop import TurnUsage
 from agents.plans import Status
@@ -54,6 +55,20 @@ from sessions.turns.transitions import (
 LEASE_DURATION = timedelta(seconds=12)
 #: The session of a turn.
 _SESSION_OF_TURN = "SELECT session_id FROM agent_sessions_turn WHERE id = %s"
+#: Renews leases, and returns the attempts that are over.
+_RENEW = """
+    WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::integer[]) AS held(id, attempt)),
+    free AS (
+        SELECT turn.id FROM agent_sessions_turn AS turn JOIN held USING (id, attempt)
+        WHERE turn.status = 'running' FOR NO KEY UPDATE OF turn SKIP LOCKED
+    ),
+    renewed AS (
+        UPDATE agent_sessions_turn AS turn SET lease_expires_at = statement_timestamp() + %s
+        FROM free WHERE turn.id = free.id
+    )
+    SELECT held.id, held.attempt FROM held LEFT JOIN agent_sessions_turn AS turn USING (id, attempt)
+    WHERE turn.status IS DISTINCT FROM 'running'
+"""
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
@@ -75,7 +90,6 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
 
 
 def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tuple[Claim, Change]:
-    now = timezone.now()
     attempt = turn.attempt + 1
     subtask = current_subtask(session)
     new = plans.give_up(session, subtask)
@@ -93,9 +107,9 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         attempt=attempt,
         worker=worker,
         model=model,
-        lease_expires_at=now + LEASE_DURATION,
-        started_at=turn.started_at or now,
-        claimed_at=now,
+        lease_expires_at=Now() + LEASE_DURATION,
+        started_at=Coalesce(F("started_at"), Now()),
+        claimed_at=Now(),
         worked=turn.worked,
     )
     limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
@@ -124,16 +138,15 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
 
 
 def renew(leases: Iterable[Attempt]) -> set[Attempt]:
-    """Renew the leases of attempts. Return the attempts that no longer hold their turn."""
-    attempts = set(leases)
-    with transaction.atomic():
-        running = Turn.objects.select_for_update(no_key=True).filter(status=TurnStatus.RUNNING)
-        turns = running.filter(pk__in=[turn_id for turn_id, _ in attempts]).order_by("pk")
-        valid = attempts & set(turns.values_list("pk", "attempt"))
-        Turn.objects.filter(pk__in=[turn_id for turn_id, _ in valid]).update(
-            lease_expires_at=timezone.now() + LEASE_DURATION
-        )
-    return attempts - valid
+    """Renew the leases of attempts. Return the attempts that no longer hold their turn.
+
+    Waits for nothing: a turn that another transaction has locked keeps its lease, and is renewed the next time.
+    """
+    attempts = list(leases)
+    if not attempts:
+        return set()
+    turn_ids, numbers = zip(*attempts, strict=True)
+    return set(rows(_RENEW, list(turn_ids), list(numbers), LEASE_DURATION))
 
 
 def complete(claim: Claim, result: StepResult) -> Change:

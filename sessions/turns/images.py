@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from sessions.models import Image, MediaType, Session
 from sessions.protocol.codes import MAX_IMAGE_BYTES, ErrorCode, Rejected
@@ -43,7 +43,7 @@ def store(session_id: uuid.UUID, data: bytes) -> Image:
     """Store an image of a session; a repeated upload is the same row. Commits. Raises Rejected."""
     media_type = require_image(data)
     # A repeated upload restarts the retention.
-    uploaded = {"uploaded_at": timezone.now()}
+    uploaded = {"uploaded_at": Now()}
     # The digest already proves that the stored bytes are the same, so they are not read.
     image, _ = Image.objects.defer("data").update_or_create(
         session_id=session_id,

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents.plans import Status
@@ -77,7 +78,7 @@ def request_tools(
                 events += _store_result(session, call, subtask)
         fields = count_step(turn, result, subtask)
         if open_requests:
-            transition(turn, TurnStatus.WAITING, waiting_since=timezone.now(), **fields)
+            transition(turn, TurnStatus.WAITING, waiting_since=Now(), **fields)
             events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)])
             return Change(events=events)
         last_events, ready = _continue_turn(session, turn, outcomes, fields, subtask)

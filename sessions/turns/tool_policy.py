@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import structlog
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents import approvals, policy
 from agents import plans as planning
@@ -112,7 +112,7 @@ def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]
 
 def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     """Return an unsaved approval for each call that needs one."""
-    expires_at = timezone.now() + APPROVAL_TIMEOUT
+    expires_at = Now() + APPROVAL_TIMEOUT
     return [
         Approval(call=call, digest=call.digest, expires_at=expires_at)
         for call in calls

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from sessions.billing import ledger
@@ -63,18 +64,21 @@ _FIRST_OPEN = """
 
 
 def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
-    """Move a turn to another state. Raises StaleAttempt if its state or attempt has changed since it was read."""
+    """Move a turn to another state. Raises StaleAttempt if its state or attempt has changed since it was read.
+
+    All times are the database's, because other processes compare them.
+    """
     if to not in TRANSITIONS[TurnStatus(turn.status)]:
         raise StaleAttempt(f"{turn.status} → {to}")
-    now = timezone.now()
+    fields |= {"recover_after": None, "recovery_failures": 0}
     if to != TurnStatus.RUNNING:
         fields["lease_expires_at"] = None
     if turn.status == TurnStatus.RUNNING and turn.claimed_at and "worked" not in fields:
-        fields["worked"] = turn.worked + (now - turn.claimed_at)
+        fields["worked"] = F("worked") + (Now() - F("claimed_at"))
     if to == TurnStatus.QUEUED:
-        fields["queued_at"] = now
+        fields["queued_at"] = Now()
     if to not in OPEN_STATUSES:
-        fields["finished_at"] = now
+        fields["finished_at"] = Now()
     guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)
     if guarded.update(status=to, **fields) != 1:
         raise StaleAttempt(f"{turn.status} → {to}")

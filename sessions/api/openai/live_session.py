@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents.roles import UNASSIGNED
 from llm.sizes import MAX_CALLS
@@ -149,10 +149,10 @@ def lease_turn_calls(turn_id: uuid.UUID, tools: Collection[str]) -> list[dict[st
 
     Calls that require a user's approval are not among them, nor are the tools of other clients.
     """
-    now, runner = timezone.now(), f"openai {turn_id}"
+    runner = f"openai {turn_id}"
     calls = ToolCall.objects.filter(turn=turn_id, turn__status=TurnStatus.WAITING, status=ToolCallStatus.WAITING)
-    free = Q(offered_to__in=("", runner)) | Q(offered_until__lt=now)
-    calls.filter(free, tool__in=tools).update(offered_to=runner, offered_until=now + CALL_LEASE)
+    free = Q(offered_to__in=("", runner)) | Q(offered_until__lt=Now())
+    calls.filter(free, tool__in=tools).update(offered_to=runner, offered_until=Now() + CALL_LEASE)
     return [
         {"id": call.call_id, "name": call.tool, "arguments": call.arguments}
         for call in calls.filter(offered_to=runner).order_by("created_at", "pk")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents.tools import TOOLS, ToolKind
@@ -83,7 +84,7 @@ def _opening(session_id: uuid.UUID) -> tuple[int, list[str]]:
     with transaction.atomic():
         # The lock keeps writers out, so the lines and the number belong together.
         session = log.lock(session_id)
-        recent = session.turns.filter(Q(status__in=OPEN_STATUSES) | Q(finished_at__gt=timezone.now() - REPLAY_PERIOD))
+        recent = session.turns.filter(Q(status__in=OPEN_STATUSES) | Q(finished_at__gt=Now() - REPLAY_PERIOD))
         answers = session.messages.filter(turn__in=recent, role=MessageRole.ASSISTANT, interrupted=False)
         lines = [
             line("message_created", session_id, _message(row.pk, row.role, row.content, row.created_at))

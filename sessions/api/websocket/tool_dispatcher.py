@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 from django.db import Error as DatabaseError
 from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents.tools import TOOLS, RunsOn
 from sessions.database import in_thread
@@ -50,12 +50,11 @@ def lease_calls(session_id: uuid.UUID, runner: str, *, new_approvals: Collection
     calls = list(_open_calls(session_id))
     if not calls:
         return [], False
-    now = timezone.now()
-    free = Q(offered_to="") | Q(offered_to=runner) | Q(offered_until__lt=now)
+    free = Q(offered_to="") | Q(offered_to=runner) | Q(offered_until__lt=Now())
     ids = [call.pk for call in calls if call.status == ToolCallStatus.WAITING or call.call_id in new_approvals]
     rows = ToolCall.objects.filter(pk__in=ids, status__in=OPEN_CALLS)
     # Of two runners at the same moment the second one waits for the first one's row lock, and then finds its lease.
-    rows.filter(free).update(offered_to=runner, offered_until=now + CALL_LEASE)
+    rows.filter(free).update(offered_to=runner, offered_until=Now() + CALL_LEASE)
     return list(rows.filter(offered_to=runner).order_by("created_at", "pk")), True
 
 
