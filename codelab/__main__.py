@@ -8,6 +8,7 @@ flower   web page that shows Celery's jobs
 
 import os
 import sys
+import uuid
 import warnings
 
 from codelab.environment import environment
@@ -42,7 +43,9 @@ def worker() -> None:
     require_settings()
     # Celery warns about root because of pickle; this project accepts only JSON.
     warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
-    _celery("worker", "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
+    # RabbitMQ lets only one worker of each name in, and machines run several.
+    name = f"--hostname=worker-{uuid.uuid4().hex[:12]}@%h"
+    _celery("worker", name, "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
 
 
 def beat() -> None:
