@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -102,6 +102,9 @@ class Environment(BaseSettings):
     session_days: PositiveInt | None = Field(None, le=3650, validation_alias="CODELAB_SESSION_DAYS")
     #: Turns that one worker process runs at the same time.
     worker_concurrency: PositiveInt = Field(256, le=4096, validation_alias="CODELAB_WORKER_CONCURRENCY")
+    #: Seconds that a worker lets its turns finish after SIGTERM; then, or at a second SIGTERM, other workers begin
+    #: their steps again. Give it ten seconds more before it is killed. `make run` sets it to 0.
+    worker_grace_seconds: NonNegativeFloat = Field(30, validation_alias="CODELAB_WORKER_GRACE_SECONDS")
 
     #: Key that signs cookies and tokens, 50 random characters. Required unless CODELAB_DEBUG is on; `make run`
     #: generates one.

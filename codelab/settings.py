@@ -204,6 +204,7 @@ CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
 CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
+CODELAB_WORKER_GRACE_SECONDS = environment.worker_grace_seconds
 CODELAB_TURN_DOLLARS = environment.turn_dollars
 CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout

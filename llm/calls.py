@@ -6,6 +6,7 @@ it, because the user has seen it. The observer receives each call exactly once, 
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -144,9 +145,9 @@ def preload(*models: str) -> None:
 
 async def close() -> None:
     """Close the connections that this event loop keeps for further calls."""
-    from llm import direct
-
-    await direct.close()
+    # Without a call nothing is open, and the import would hold up the event loop.
+    if direct := sys.modules.get("llm.direct"):
+        await direct.close()
 
 
 def _ignore(record: CallRecord) -> None:

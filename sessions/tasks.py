@@ -73,3 +73,4 @@ def _enqueue_released_turns(**_: Any) -> None:
     this_worker().wait_drained()
     for turn_id in this_worker().turns_to_enqueue:
         broker.enqueue_turn(turn_id)
+    this_worker().end()

@@ -110,6 +110,9 @@ class Startup:
             variables["FLOWER_PASSWORD"] = credentials.flower_password
         if "CODELAB_OPEN_ACCESS_USER" not in os.environ:
             variables["CODELAB_OPEN_ACCESS_USER"] = DEMO
+        if not os.environ.get("CODELAB_WORKER_GRACE_SECONDS"):
+            # Ctrl-C ends a session of work; the turns go on with the next start.
+            variables["CODELAB_WORKER_GRACE_SECONDS"] = "0"
         if not os.environ.get("CODELAB_LOG_FORMAT"):
             variables["CODELAB_LOG_FORMAT"] = "text"
         metrics = settings.metrics_dir or self.folder / "metrics"

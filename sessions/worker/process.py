@@ -6,37 +6,38 @@ cancelled, which Celery's thread pool cannot do.
 
 import asyncio
 import os
-import random
 import socket
 import threading
+import time
 import uuid
-from functools import cache
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
 
 import structlog
 from celery import current_app
+from django.conf import settings
 from django.db import Error as DatabaseError
-from django.utils import timezone
 
 from llm import calls
 from sessions import broker
-from sessions.database import in_thread
 from sessions.events.log import Attempt
 from sessions.events.pubsub import WORKERS, TurnStopped, listen
-from sessions.models import Worker
 from sessions.results import Change
-from sessions.turns import approvals, attempts, recovery
 from sessions.watchdog import Watchdog
 from sessions.worker import runner
+from sessions.worker.heartbeat import Heartbeat
+from sessions.worker.lookout import Lookout
 from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds between two updates of the worker's row, which also renew its leases.
-HEARTBEAT_INTERVAL_SECONDS = 3.0
-#: Seconds between two searches for turns that no worker runs.
-RECOVERY_INTERVAL_SECONDS = 1.0
-#: Seconds that a process waits at its end for turns that it runs without a task.
-SHUTDOWN_GRACE_SECONDS = 5.0
+#: Seconds that a process waits at its end for turns to be released.
+RELEASE_TIMEOUT_SECONDS = 5.0
+#: Seconds after which a task of the process that failed is started again.
+RESTART_DELAY_SECONDS = 1.0
+#: Seconds after the signal to stop in which Celery may still give this process tasks, and between two looks for turns
+#: to hand on.
+CONSUMER_STOP_SECONDS, HAND_ON_INTERVAL_SECONDS = 1.0, 0.2
 
 
 class WorkerProcess:
@@ -48,11 +49,12 @@ class WorkerProcess:
         self.leases: dict[Attempt, runner.Lease] = {}
         self._max_turns = current_app.conf.worker_concurrency or 1
         #: Turns that it runs without a task.
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._recoveries: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._is_draining = False
-        #: Turns to enqueue for other workers when this one claims none any more.
+        self._grace_ends_at = 0.0
+        self._handing_on: asyncio.Task[None] | None = None
+        #: Turns for other workers, when this one claims none any more.
         self.turns_to_enqueue: list[uuid.UUID] = []
-        self._started_at = timezone.now()
         self._ready = threading.Event()
         threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
         self._ready.wait()
@@ -71,22 +73,47 @@ class WorkerProcess:
         return ready
 
     def drain(self) -> None:
-        """Claim no more turns and release those that run, because the process is to end."""
+        """Claim no more turns, because the process is to end. Release those that still run after the grace period.
+
+        A second call releases them at once.
+        """
+        self.loop.call_soon_threadsafe(self._release_all if self._is_draining else self._begin_drain)
         self._is_draining = True
-        self.loop.call_soon_threadsafe(self._cancel_all)
+
+    def _begin_drain(self) -> None:
+        self._grace_ends_at = time.monotonic() + settings.CODELAB_WORKER_GRACE_SECONDS
+        self._lookout.cancel()
+        logger.info("worker_draining", running_turns=len(self.leases), seconds=settings.CODELAB_WORKER_GRACE_SECONDS)
+        self.loop.call_later(settings.CODELAB_WORKER_GRACE_SECONDS, self._release_all)
+        self._handing_on = self.loop.create_task(self._hand_on())
+
+    def _release_all(self) -> None:
+        self._grace_ends_at = min(self._grace_ends_at, time.monotonic())
+        for lease in self.leases.values():
+            # One that is cancelled is being released.
+            if not lease.task.cancelling():
+                lease.task.cancel()
+        # A claim that was under way comes later.
+        self.loop.call_later(HAND_ON_INTERVAL_SECONDS, self._release_all)
+
+    async def _hand_on(self) -> None:
+        """Send tasks for turns whose next step is for another worker."""
+        await asyncio.sleep(CONSUMER_STOP_SECONDS)
+        while True:
+            while self.turns_to_enqueue:
+                await broker.enqueue_turn_soon(self.turns_to_enqueue.pop())
+            await asyncio.sleep(HAND_ON_INTERVAL_SECONDS)
 
     def wait_drained(self) -> None:
-        """Wait until the turns that run without a task are released. Celery waits for its own tasks."""
+        """Wait until the turns that run without a task have ended or are released. Celery waits for its own tasks."""
         asyncio.run_coroutine_threadsafe(self._wait_drained(), self.loop).result()
 
     async def _wait_drained(self) -> None:
-        if self._recoveries:
-            await asyncio.wait(self._recoveries, timeout=SHUTDOWN_GRACE_SECONDS)
+        while self._recoveries and time.monotonic() < self._grace_ends_at + RELEASE_TIMEOUT_SECONDS:
+            await asyncio.wait(self._recoveries.values(), timeout=HAND_ON_INTERVAL_SECONDS)
+        if self._handing_on:
+            self._handing_on.cancel()
         await calls.close()
-
-    def _cancel_all(self) -> None:
-        for lease in self.leases.values():
-            lease.task.cancel()
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -99,26 +126,16 @@ class WorkerProcess:
 
     async def _run_tasks(self) -> None:
         self.writer = Writer()
-        self._watchdog = Watchdog(asyncio.get_running_loop())
+        self._watchdog = Watchdog(self.loop)
+        self._heartbeat = Heartbeat(
+            self.name, leases=lambda: list(self.leases), abandon=self._abandon, post=self.loop.call_soon_threadsafe
+        )
+        lookout = Lookout(self.name, capacity=self._capacity, take=self._take)
+        self._lookout = self.loop.create_task(_keep_running(lookout.run))
+        # The heartbeat finds stopped turns whose message was lost.
+        self._listener = self.loop.create_task(_keep_running(partial(listen, WORKERS, TurnStopped, self._stop)))
         self._ready.set()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.writer.run())
-            tasks.create_task(self._heartbeat())
-            tasks.create_task(self._recover())
-            # The heartbeat finds stopped turns whose message was lost.
-            tasks.create_task(listen(WORKERS, TurnStopped, self._stop))
-
-    async def _heartbeat(self) -> None:
-        while True:
-            try:
-                lost = await in_thread(self._report)(set(self.leases))
-            except DatabaseError as error:
-                # Turns go on. When the database is away for longer than a lease, it refuses their writes.
-                logger.warning("heartbeat_failed", error=type(error).__name__)
-                lost = set()
-            for attempt in lost:
-                self._abandon(attempt)
-            await asyncio.sleep(HEARTBEAT_INTERVAL_SECONDS)
+        await self.writer.run()
 
     def _abandon(self, attempt: Attempt) -> None:
         if lease := self.leases.get(attempt):
@@ -131,28 +148,21 @@ class WorkerProcess:
             logger.info("turn_stopped", turn_id=str(attempt[0]), attempt=attempt[1])
             self._abandon(attempt)
 
-    async def _recover(self) -> None:
-        """Move turns on that no worker runs, and run as many of them here as this worker can."""
-        while True:
-            # At random, so that not all workers search at the same moment.
-            await asyncio.sleep(RECOVERY_INTERVAL_SECONDS * random.uniform(0.8, 1.2))
-            if self._is_draining:
-                continue
-            try:
-                capacity = max(self._max_turns - len(self.leases), 0)
-                changes, turns = await in_thread(_recover_turns)(capacity)
-            except DatabaseError as error:
-                logger.warning("look_failed", error=type(error).__name__)
-                continue
-            for change in changes:
-                self.writer.publish(change.events)
-                turns += [change.ready] if change.ready else []
+    def _capacity(self) -> int:
+        """Return how many more turns may run here."""
+        running = {turn_id for turn_id, _ in self.leases} | set(self._recoveries)
+        return 0 if self._is_draining else max(self._max_turns - len(running), 0)
+
+    def _take(self, change: Change) -> None:
+        """Publish the events of a recovery, and run the turn that is ready here, or hand it on."""
+        self.writer.publish(change.events)
+        turn_id = change.ready
+        if turn_id is None or turn_id in self._recoveries:
             # While its session is locked, a turn cannot be claimed and each search finds it again.
-            waiting = {task.get_name() for task in self._recoveries}
-            for turn_id in [turn_id for turn_id in turns if str(turn_id) not in waiting][:capacity]:
-                task = asyncio.create_task(self._run_without_task(turn_id), name=str(turn_id))
-                self._recoveries.add(task)
-                task.add_done_callback(self._recoveries.discard)
+            return
+        work = self._run_without_task if self._capacity() else broker.enqueue_turn_soon
+        self._recoveries[turn_id] = task = self.loop.create_task(work(turn_id))
+        task.add_done_callback(lambda _: self._recoveries.pop(turn_id))
 
     async def _run_without_task(self, turn_id: uuid.UUID) -> None:
         logger.info("turn_taken_without_task", turn_id=str(turn_id))
@@ -162,19 +172,19 @@ class WorkerProcess:
             # The turn is still queued, or its lease will expire: a worker finds it again.
             logger.warning("turn_not_run", turn_id=str(turn_id), error=type(error).__name__)
 
-    def _report(self, leases: set[Attempt]) -> set[Attempt]:
-        """Update the worker's row and renew its leases; return those that are lost."""
-        fields = {"seen_at": timezone.now(), "running_turns": len(leases)}
-        Worker.objects.update_or_create(
-            name=self.name, defaults=fields, create_defaults={**fields, "started_at": self._started_at}
-        )
-        return attempts.renew(leases)
+    def end(self) -> None:
+        """Tell other workers that this one is gone."""
+        self._heartbeat.stop()
 
 
-def _recover_turns(limit: int) -> tuple[list[Change], list[uuid.UUID]]:
-    changes = [recovery.recover(turn_id) for turn_id in recovery.expired_turns()]
-    changes += [approvals.expire(approval_id) for approval_id in approvals.expired_approvals()]
-    return changes, recovery.unclaimed_turns(limit) if limit else []
+async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:
+    """Run a task of the process, and start it again when it raises: nothing that one turn does may end a process."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("task_restarted")
+        await asyncio.sleep(RESTART_DELAY_SECONDS)
 
 
 @cache

@@ -46,10 +46,10 @@ def _prepare(kind: str) -> None:
     lease = float(os.environ.get("CHAOS_LEASE", "0"))
     if lease and kind == "worker":
         from sessions.turns import attempts
-        from sessions.worker import process
+        from sessions.worker import heartbeat
 
         attempts.LEASE_DURATION = timedelta(seconds=lease)
-        process.HEARTBEAT_INTERVAL_SECONDS = lease / 4
+        heartbeat.INTERVAL_SECONDS = lease / 4
 
 
 def _set_clock(ahead: float) -> None:

@@ -117,6 +117,8 @@ class Stack:
             "CODELAB_IDLE_TOKEN_TIMEOUT": "5",
             # Each request to the provider has an attempt of its own; the checker counts them.
             "CODELAB_MODEL_TRIES": "1",
+            # Long enough for some turns to end, and for others to be handed on.
+            "CODELAB_WORKER_GRACE_SECONDS": "2",
             "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics"),
             "PYTHONUNBUFFERED": "1",
             "CHAOS_EDGES": str(self.armed.folder),

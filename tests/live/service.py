@@ -147,6 +147,8 @@ class Service:
             "CODELAB_DATA_DIR": str(folder),
             "CODELAB_OPEN_ACCESS_USER": "demo",
             "CODELAB_LOG_FORMAT": "json",
+            # Tests stop workers that run endless turns.
+            "CODELAB_WORKER_GRACE_SECONDS": "0",
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             "PYTHONUNBUFFERED": "1",
             **environment,
