@@ -82,6 +82,10 @@ profile: venv ## Profile web and worker while STREAMS=64 run
 chaos: venv ## Inject faults into a running service for 15 minutes and check every promise (MINUTES=5 SEED=1)
 	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
+.PHONY: image-test
+image-test: venv ## Build the image and check it with Docker Compose; skipped where there is no Docker
+	@$(python) -m tests.deployment.image
+
 .PHONY: schema
 schema: venv ## Generate docs/protocol from the code
 	@$(manage) export_protocol

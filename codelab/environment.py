@@ -156,6 +156,8 @@ class Environment(BaseSettings):
     log_format: Literal["json", "text"] = Field("json", validation_alias="CODELAB_LOG_FORMAT")
     #: Lowest level that is logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias="CODELAB_LOG_LEVEL")
+    #: File that a worker writes after each heartbeat that reached the database, for the health check of its container.
+    heartbeat_file: Path | None = Field(None, validation_alias="CODELAB_HEARTBEAT_FILE")
     #: Folder in which the processes of one machine share their metrics; without it /metrics shows only the web process.
     metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 

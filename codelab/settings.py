@@ -200,6 +200,7 @@ CODELAB_LIMITS = {
     "tokens": environment.limit_tokens,
 }
 
+CODELAB_HEARTBEAT_FILE = environment.heartbeat_file
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
 CODELAB_AGENTS = environment.agents

@@ -9,10 +9,12 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 import structlog
+from django.conf import settings
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -94,6 +96,10 @@ class Heartbeat:
             self._skew = clock_skew()
             log_skew(self._skew)
         presence.report(self._worker, running_turns=len(leases), lock_key=self._lock_key, clock_skew=self._skew)
+        if settings.CODELAB_HEARTBEAT_FILE:
+            # A full disk is no fault of the worker.
+            with suppress(OSError):
+                settings.CODELAB_HEARTBEAT_FILE.touch()
 
     def _is_loop_alive(self) -> bool:
         """Return whether the event loop answers: turns of a loop that stands still belong to another worker."""

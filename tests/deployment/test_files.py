@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -124,18 +128,54 @@ def test_the_image_starts_a_process_by_its_name() -> None:
     assert json.loads(of("CMD")[-1]) == ["web"]
 
 
-def python_of(command: list[str]) -> str:
-    assert command[:2] == ["python", "-c"]
-    return command[2]
+def test_health_checks_start_no_python() -> None:
+    checks = [of("HEALTHCHECK")[0].partition("CMD ")[2]]
+    checks += [" ".join(service.get("healthcheck", {}).get("test", [])) for service in OURS.values()]
+    assert len([check for check in checks if check]) == 4
+    assert not [check for check in checks if "python" in check]
 
 
-def test_health_checks_are_valid_python() -> None:
-    questions = [json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])]
-    tests = [service.get("healthcheck", {}).get("test", []) for service in OURS.values()]
-    questions += [test[1:] for test in tests if test]
-    assert len(questions) == 4
-    for question in questions:
-        compile(python_of(question), "health check", "exec")
+class Answer(BaseHTTPRequestHandler):
+    """Answers /live, as the web process does, and keeps the host names it was asked by."""
+
+    hosts: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.hosts.append(self.headers["Host"])
+        self.send_response(200 if self.path == "/live" else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def probe(*arguments: str, hosts: str = "") -> int:
+    environment = {**os.environ, "CODELAB_ALLOWED_HOSTS": hosts}
+    return subprocess.run(
+        ["bash", "codelab/probe.sh", *arguments], cwd=PROJECT, env=environment, stderr=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def test_the_probe_asks_a_server_by_an_allowed_name() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_address[1])
+        names = {"": "localhost", " .example.com,b.example": "example.com", "*": "localhost", "a.example": "a.example"}
+        for hosts, expected in names.items():
+            assert probe(port, "/live", hosts=hosts) == 0
+            assert Answer.hosts[-1] == expected
+        assert probe(port, "/ready") != 0
+        server.shutdown()
+    assert probe(port, "/live") != 0
+
+
+def test_the_probe_requires_a_file_that_was_written_lately(tmp_path: Path) -> None:
+    file = tmp_path / "heartbeat"
+    assert probe(str(file), "15") != 0
+    file.touch()
+    assert probe(str(file), "15") == 0
+    os.utime(file, (time.time() - 20,) * 2)
+    assert probe(str(file), "15") != 0
 
 
 # ---------------------------------------------------------------- compose
@@ -187,16 +227,35 @@ def test_compose_holds_no_secret() -> None:
     text = read("docker-compose.yml")
     secret = re.compile(r"^\s*\w*(PASSWORD|SECRET_KEY|API_KEY|_TOKEN):\s*(\S.*)$", re.MULTILINE)
     for _, value in secret.findall(text):
-        assert re.match(r'\$\{\w+:\?|""$', value)
+        assert re.match(r'\$\{\w+:-\}|""$', value)
     for credentials in re.findall(r"://[^\s:/@]*:([^@\n]+)@", text):
-        assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials)
+        assert re.fullmatch(r"\$\{\w+:-\}", credentials)
+
+
+def test_each_secret_can_be_a_file() -> None:
+    files = load("docker-compose.secrets.yml")
+    assert files["services"].keys() == SERVICES.keys()
+    for name, service in files["services"].items():
+        environment = SERVICES[name]["environment"] | service["environment"]
+        paths = {key: value for key, value in service["environment"].items() if key.endswith("_FILE")}
+        assert {value.removeprefix("/run/secrets/") for value in paths.values()} == set(service["secrets"])
+        for variable in paths:
+            # Where both are set, the variable wins.
+            assert not re.sub(r"\$\{\w+:-\}", "", environment[variable.removesuffix("_FILE")])
+        assert set(service["secrets"]) <= files["secrets"].keys()
+
+
+def test_every_service_has_limits() -> None:
+    for service in SERVICES.values():
+        assert {"mem_limit", "pids_limit"} <= service.keys()
 
 
 def test_every_setting_reaches_the_processes() -> None:
     passed = set(COMPOSE["x-settings"])
     only_flower = {name for name in SETTINGS if name.startswith("FLOWER_")}
     of_make_run = {"POSTGRES_PORT", "REDIS_PORT"}
-    assert SETTINGS - passed == only_flower | of_make_run | {"PROMETHEUS_MULTIPROC_DIR"}
+    some = {"PROMETHEUS_MULTIPROC_DIR", "CODELAB_HEARTBEAT_FILE"}
+    assert SETTINGS - passed == only_flower | of_make_run | some
     assert only_flower <= OURS["flower"]["environment"].keys()
     for name in OURS:
         assert passed <= OURS[name]["environment"].keys()
@@ -204,16 +263,16 @@ def test_every_setting_reaches_the_processes() -> None:
 
 def test_only_workers_get_the_providers_keys() -> None:
     assert [name for name, service in SERVICES.items() if "env_file" in service] == ["worker"]
-    secrets = set(re.findall(r"\$\{(\w+):\?", read("docker-compose.yml")))
+    secrets = {"CODELAB_SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD"}
     given = OURS["worker"]["environment"]
     assert {name for name in secrets if given.get(name) != ""} == {"CODELAB_SECRET_KEY"}
 
 
-def test_the_workers_health_check_reads_the_table_that_it_writes() -> None:
-    question = python_of(OURS["worker"]["healthcheck"]["test"][1:])
-    assert f"FROM {Worker._meta.db_table}" in question
-    assert f"interval '{Worker.HEARTBEAT_TIMEOUT.total_seconds():.0f} seconds'" in question
-    assert {"name", "seen_at"} <= {field.column for field in Worker._meta.fields}
+def test_the_workers_health_check_reads_the_file_that_it_writes() -> None:
+    worker = OURS["worker"]
+    *_, file, seconds = worker["healthcheck"]["test"]
+    assert file == worker["environment"]["CODELAB_HEARTBEAT_FILE"]
+    assert int(seconds) == Worker.HEARTBEAT_TIMEOUT.total_seconds()
 
 
 def test_web_and_workers_share_their_metrics() -> None:
@@ -297,6 +356,8 @@ def test_pre_commit_runs_targets_of_make() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == VERSION
+    assert {service["image"] for service in OURS.values()} == {f"codelab-ai-service:{VERSION}"}
+    assert f"org.opencontainers.image.version={VERSION} " in of("LABEL")[0]
 
 
 def test_the_workflow_tests_each_python_that_make_accepts() -> None:
