@@ -11,6 +11,7 @@ from health_check.exceptions import ServiceUnavailable
 from health_check.views import HealthCheckView
 
 from codelab.environment import VERSION
+from codelab.schema import pending_migrations
 from sessions.broker import require_broker
 from sessions.database import in_thread
 from sessions.errors import BrokerUnavailable
@@ -69,6 +70,23 @@ class Workers(HealthCheck):  # type: ignore[misc]
             )
 
 
+@dataclasses.dataclass
+class Schema(HealthCheck):  # type: ignore[misc]
+    """The database has the tables of this version."""
+
+    timeout = LIBRARY_TIMEOUT
+
+    async def run(self) -> None:
+        """Raise ServiceUnavailable with the migrations that are not applied, or when PostgreSQL cannot say."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                pending = await in_thread(pending_migrations)()
+        except Exception as error:
+            raise ServiceUnavailable("unknown: PostgreSQL does not answer") from error
+        if pending:
+            raise ServiceUnavailable(f"not applied: {', '.join(pending)}. Run `manage.py migrate`")
+
+
 def _select_one() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -77,7 +95,7 @@ def _select_one() -> None:
 class Health(HealthCheckView):  # type: ignore[misc]
     """The state of every dependency; 503 when one of them fails."""
 
-    checks = (PostgreSQL, Redis, Workers)
+    checks = (PostgreSQL, Redis, Schema, Workers)
 
     async def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         """Run the checks and answer in JSON, whatever the Accept header says."""

@@ -1,14 +1,10 @@
-"""What the clean-up needs: indexes on the age of sessions, items that are put off, how far a compaction has come."""
+"""What the clean-up needs: items that are put off, and how far a compaction has come."""
 
 import django.db.models.functions.datetime
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    # Sessions go on being used while the index is made.
-    atomic = False
-
     dependencies = [("agent_sessions", "0014_plain_help_texts")]
 
     operations = [
@@ -42,9 +38,5 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [models.UniqueConstraint(fields=("kind", "item"), name="postponed_item_once")],
             },
-        ),
-        AddIndexConcurrently(
-            model_name="session",
-            index=models.Index(condition=models.Q(("hidden", False)), fields=["updated_at"], name="session_by_age"),
         ),
     ]

@@ -133,6 +133,9 @@ class Socket:
 class Service:
     """Web, worker and beat, with a PostgreSQL database and a Redis database that no other service uses."""
 
+    #: Whose code the processes run.
+    project = PROJECT
+
     def __init__(self, folder: Path, *, postgres: str, redis: str, **environment: str) -> None:
         self.folder = folder
         self.port = free_port()
@@ -185,7 +188,7 @@ class Service:
             with (self.folder / f"{name}.log").open("ab") as log:
                 command = [sys.executable, "-m", "codelab", name]
                 self.processes[name] = subprocess.Popen(
-                    command, cwd=PROJECT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                    command, cwd=self.project, env=self.environment, stdout=log, stderr=log, start_new_session=True
                 )
 
     def stop(self, *names: str, signal_number: int = signal.SIGTERM) -> None:

@@ -30,7 +30,7 @@ def test_health_names_every_dependency(service: Service) -> None:
         assert status == 200
         assert {key: body[key] for key in ("status", "service")} == {"status": "healthy", "service": "gateway"}
         assert re.fullmatch(r"\d+\.\d+\.\d+", body["version"])
-        assert body["checks"] == {"postgresql": "ok", "redis": "ok", "workers": "ok"}
+        assert body["checks"] == {"postgresql": "ok", "redis": "ok", "schema": "ok", "workers": "ok"}
 
 
 def metric(service: Service, name: str) -> float:
