@@ -25,7 +25,10 @@ def check(
 ) -> list[Violation]:
     """Return all violations."""
     logs = {session: Log(session, events) for session, events in by_session(dump.events).items()}
-    stories = {turn["id"]: Story(turn) for turn in dump.turns}
+    poisoned = {
+        record.get("turn") for record in records if record["what"] == "ended" and record["kind"] == "poison_turn"
+    }
+    stories = {turn["id"]: Story(turn, is_poisoned=turn["id"] in poisoned) for turn in dump.turns}
     found = [*_accepted(records, dump), *_refused(records)]
     for session, log in logs.items():
         found += log.contiguous()
@@ -55,6 +58,8 @@ class Story:
     """What the log has about one turn."""
 
     row: Record
+    #: The database refused its text from some moment on: it has to end, and its text cannot be stored as shown.
+    is_poisoned: bool = False
     wish: str = ""
     attempt: int = 0
     starts: int = 0
@@ -127,7 +132,7 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
             story.wish = payload["content"]
         elif kind == "message_added" and payload["role"] == "assistant":
             said = story.texts.setdefault(payload["message_id"], "")
-            if said != payload["content"]:
+            if said != payload["content"] and not story.is_poisoned:
                 yield Violation("stored", session, f"{where}: the whole is not its pieces")
         elif kind in ENDS:
             story.ends.append(kind)
@@ -148,7 +153,7 @@ def _ended(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
             yield Violation("open", session, f"{story.name} is {turn['status']}, attempt {turn['attempt']}")
         elif [ENDS[kind] for kind in story.ends] != [turn["status"]]:
             yield Violation("ends", session, f"{story.name} is {turn['status']}, its events are {story.ends}")
-        if turn["error_code"] == "internal_error":
+        if turn["error_code"] == "internal_error" and not story.is_poisoned:
             yield Violation("crashed", session, story.name)
         yield from _shown_so_far(session, story)
         if turn["status"] == "completed" and story.shown() != expected(story.wish):
@@ -165,7 +170,7 @@ def _stored(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
     for story in stories.values():
         shown = {message_id: text for message_id, text in story.texts.items() if text}
         kept = {message_id: text for message_id, text in stored[story.row["id"]].items() if text}
-        if story.ends and shown != kept:
+        if story.ends and shown != kept and not story.is_poisoned:
             yield Violation("stored", story.row["session"], f"{story.name}: {len(kept)} stored, {len(shown)} shown")
     for session, messages in by_session(dump.messages).items():
         told = dump.histories.get(session, ())

@@ -39,6 +39,8 @@ class Figures:
     redis: list[Sample] = field(default_factory=list)
     postgres: list[Sample] = field(default_factory=list)
     cancel: list[Sample] = field(default_factory=list)
+    #: Turns that a healthy service ends itself: the text of one cannot be stored, that of another has no end.
+    hopeless: list[Sample] = field(default_factory=list)
     #: Only those that no kill and no outage explains.
     gaps: list[Sample] = field(default_factory=list)
 
@@ -59,6 +61,7 @@ def measure(records: Iterable[Record]) -> Figures:
         figures.postgres += run.servers(kind)
     figures.cancel += run.cancels()
     figures.gaps += run.gaps()
+    figures.hopeless += run.hopeless()
     return figures
 
 
@@ -171,6 +174,12 @@ class _Run:
                             continue
                         alone = not any(other[0] < span[1] and other[1] > span[0] for _, other, _ in self.faults)
                         yield Sample(span[1] - span[0], alone, f"{turn} on {socket} at {span[0]}")
+
+    def hopeless(self) -> Iterator[Sample]:
+        """Measure from the fault until its turn has ended."""
+        for kind, (start, end), record in self.faults:
+            if kind in ("poison_turn", "endless_answer") and record.get("turn"):
+                yield Sample(end - start, True, f"{kind} at {start}")
 
     def gaps(self) -> Iterator[Sample]:
         """Measure between two pieces of a message at the same socket, outside of kills and outages.

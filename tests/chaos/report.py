@@ -62,6 +62,7 @@ def rows(outcome: Outcome) -> list[Row]:
         *times("Redis back: until the next event", figures.redis, 0.95, 5),
         *times("PostgreSQL back: until the next event", figures.postgres, 0.95, 10),
         *times("stop asked for: until it is told", figures.cancel, 0.99, 1, also_together=True),
+        *times("turn without a good end: until it ends", figures.hopeless, 0.95, 10)[:1],
         *times("gap in a stream, without a kill or an outage", figures.gaps, 1, 1)[:1],
     ]
 
