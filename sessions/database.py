@@ -10,6 +10,7 @@ function gives up, and runs again after a pause without a thread.
 import asyncio
 import contextvars
 import random
+import select
 import threading
 import time
 import traceback
@@ -33,6 +34,8 @@ _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 _LOOK = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
 _RECOVERY = ThreadPoolExecutor(max_workers=4, thread_name_prefix="recovery")
+_URGENT = ThreadPoolExecutor(max_workers=2, thread_name_prefix="urgent")
+_FEEDS = ThreadPoolExecutor(max_workers=3, thread_name_prefix="feeds")
 
 #: Clocks of machines that are synchronised differ by milliseconds.
 MAX_UNLOGGED_SKEW = timedelta(seconds=2)
@@ -40,11 +43,11 @@ MAX_UNLOGGED_SKEW = timedelta(seconds=2)
 MAX_UNCHECKED_SECONDS = 1.0
 
 #: How long a thread of ours waits for a locked row, and other threads.
-THREAD_LOCK_TIMEOUT, LOCK_TIMEOUT = "100ms", "5s"
+THREAD_LOCK_TIMEOUT, LOCK_TIMEOUT = "50ms", "5s"
 #: Seconds after which a function stops waiting for a locked row.
 MAX_LOCK_SECONDS = 5.0
 #: Seconds without a thread before another try: at first, and at most.
-MIN_LOCK_PAUSE_SECONDS, MAX_LOCK_PAUSE_SECONDS = 0.02, 0.3
+MIN_LOCK_PAUSE_SECONDS, MAX_LOCK_PAUSE_SECONDS = 0.02, 0.1
 
 _thread = threading.local()
 
@@ -124,6 +127,16 @@ def in_recovery_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitabl
     return _in_pool(_RECOVERY, function)
 
 
+def in_urgent_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a short function that a person waits for, as for a stop, run without waiting for other work."""
+    return _in_pool(_URGENT, function)
+
+
+def in_feed_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a function that reads the log for clients run without waiting for other work."""
+    return _in_pool(_FEEDS, function)
+
+
 def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
     @wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -145,11 +158,12 @@ def _in_pool[**P, R](pool: ThreadPoolExecutor, function: Callable[P, R]) -> Call
 def _with_connection[R](function: Callable[[], R]) -> R:
     """Run a function with the thread's own connection, which stays open until an error.
 
-    A connection from the pool, and its check, would cost more than most queries. So only an idle connection is checked.
+    A connection from the pool, and its check, would cost more than most queries. So only an idle connection is checked,
+    and one whose server has said something, which is the end of the connection most of the time.
     """
     _thread.is_shared = True
     idle_seconds = time.monotonic() - getattr(_thread, "used_at", 0.0)
-    if idle_seconds > MAX_UNCHECKED_SECONDS and not connection.is_usable():
+    if (idle_seconds > MAX_UNCHECKED_SECONDS or _has_input()) and not connection.is_usable():
         connection.close()
     is_retry = False
     while True:
@@ -163,6 +177,16 @@ def _with_connection[R](function: Callable[[], R]) -> R:
             is_retry = True
         finally:
             _thread.used_at = time.monotonic()
+
+
+def _has_input() -> bool:
+    """Return whether something has arrived on the thread's connection since its last statement."""
+    wrapped = connection.connection
+    if wrapped is None or wrapped.closed:
+        return False
+    poll = select.poll()
+    poll.register(wrapped.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

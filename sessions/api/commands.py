@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
+from django.db import Error as DatabaseError
 from structlog.contextvars import bind_contextvars
 
 from sessions import broker
 from sessions.broker import require_broker
-from sessions.database import in_thread
+from sessions.database import in_thread, in_urgent_thread, is_temporary
+from sessions.errors import NothingToCancel
 from sessions.events.hub import publish_events
 from sessions.events.pubsub import WORKERS, publish
 from sessions.models import EventKind, Session, Via
@@ -32,6 +34,8 @@ logger = structlog.get_logger(__name__)
 
 #: Seconds in which a client learns whether its message was stored.
 STORE_TIMEOUT_SECONDS = 2.8
+#: Seconds before a stop is tried again.
+STOP_RETRY_SECONDS = 0.05
 #: Precedes a plan's id in the name of its approval.
 PLAN_APPROVAL_PREFIX = "plan-approval-"
 
@@ -92,7 +96,7 @@ async def handle_frame(
         case client.WithdrawMessage():
             return await in_thread(inbox.withdraw_message)(session.pk, frame.message_id, deadline=deadline)
         case client.Cancel():
-            return await in_thread(attempts.cancel)(session.pk, frame.turn_id, deadline=deadline)
+            return await stop_turn(session.pk, frame.turn_id, deadline=deadline)
         case client.SwitchAgent():
             return await in_thread(choose_agent)(session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
         case client.ToolResult():
@@ -101,10 +105,32 @@ async def handle_frame(
             return await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
         case client.HitlDecision() | client.HitlResponse():
             decision = _approval_decision(frame, by=session.owner_id)
-            return await in_thread(approvals.decide)(session.pk, frame.call_id, decision, deadline=deadline)
+            return await in_urgent_thread(approvals.decide)(session.pk, frame.call_id, decision, deadline=deadline)
         case client.PlanDecision():
             plan_id, decision = _plan_decision(frame, by=session.owner_id)
-            return await in_thread(approvals.decide_plan)(session.pk, plan_id, decision, deadline=deadline)
+            return await in_urgent_thread(approvals.decide_plan)(session.pk, plan_id, decision, deadline=deadline)
+
+
+async def stop_turn(session_id: uuid.UUID, turn_id: uuid.UUID | None, *, deadline: float) -> Change:
+    """Cancel a turn. Raises what the verb raises.
+
+    A named turn is cancelled again after an error that passes: a person waits, and would have to press the button
+    again. Without a name the second try could stop the next turn.
+    """
+    is_retry = False
+    while True:
+        try:
+            return await in_urgent_thread(attempts.cancel)(session_id, turn_id, deadline=deadline)
+        except NothingToCancel:
+            if not is_retry:
+                raise
+            # The first try was committed, and only its confirmation was lost.
+            return Change()
+        except DatabaseError as error:
+            if turn_id is None or not is_temporary(error) or time.monotonic() > deadline:
+                raise
+            is_retry = True
+        await asyncio.sleep(STOP_RETRY_SECONDS)
 
 
 def announce(change: Change) -> None:
@@ -122,12 +148,17 @@ def announce(change: Change) -> None:
 
 
 async def _announce(change: Change) -> None:
-    await broker.enqueue_turn_soon(change.ready)
-    await publish_events(change.events)
-    for event in change.events:
-        if event.kind == EventKind.TURN_CANCELLED:
+    # At once: the notice of a stop must not wait for a broker that hangs.
+    await asyncio.gather(
+        *(
             # Otherwise its worker notices at its next write or renewal, and a silent model stays connected until then.
-            await publish(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
+            publish(WORKERS, {"type": "turn.stopped", "turn_id": event.payload["turn_id"]})
+            for event in change.events
+            if event.kind == EventKind.TURN_CANCELLED
+        ),
+        publish_events(change.events),
+        broker.enqueue_turn_soon(change.ready),
+    )
 
 
 def _approval_decision(frame: client.HitlDecision | client.HitlResponse, *, by: int) -> Decision:

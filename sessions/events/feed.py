@@ -12,15 +12,17 @@ from collections.abc import AsyncGenerator
 
 import structlog
 
-from sessions.database import in_thread
+from sessions.database import in_feed_thread
 from sessions.events import hub, reads
 from sessions.events.log import LoggedEvent, Page
 from sessions.models import EventKind
 
 logger = structlog.get_logger(__name__)
 
-#: Seconds before another try to reach the layer or the log.
-RETRY_DELAY_SECONDS = 1.0
+#: Seconds before another try to read the log: the first, and at most.
+MIN_RETRY_DELAY_SECONDS, MAX_RETRY_DELAY_SECONDS = 0.05, 1.0
+#: Seconds for which a feed waits for the layer before it reads the log. What is written later is found by the hub.
+JOIN_TIMEOUT_SECONDS = 0.1
 #: Characters that wait for a slow reader in memory. It reads the rest from the log.
 MAX_BUFFER_CHARACTERS = 128 * 1024
 
@@ -41,6 +43,7 @@ class Feed:
         self._free_characters = MAX_BUFFER_CHARACTERS
         self._must_read = False
         self._wakeup = asyncio.Event()
+        self._retry_delay = MIN_RETRY_DELAY_SECONDS
 
     def refresh(self) -> None:
         """Make the feed read the log, because it may have missed events."""
@@ -73,7 +76,7 @@ class Feed:
         local_hub = hub.current_hub()
         try:
             # Join first, read second: an event committed in between then arrives twice and not never.
-            self._subscription = await local_hub.join(self, max_wait_seconds=RETRY_DELAY_SECONDS)
+            self._subscription = await local_hub.join(self, max_wait_seconds=JOIN_TIMEOUT_SECONDS)
             events = await self._read()
             while True:
                 for event in events:
@@ -99,12 +102,14 @@ class Feed:
 
     async def _read(self) -> list[LoggedEvent]:
         try:
-            page = await in_thread(reads.read_new)(self.session_id, self.after)
+            page = await in_feed_thread(reads.read_new)(self.session_id, self.after)
         except Exception as error:
             logger.warning("events_not_read", session_id=str(self.session_id), error=type(error).__name__)
-            await asyncio.sleep(RETRY_DELAY_SECONDS)
+            await asyncio.sleep(self._retry_delay)
+            self._retry_delay = min(2 * self._retry_delay, MAX_RETRY_DELAY_SECONDS)
             self.refresh()
             return []
+        self._retry_delay = MIN_RETRY_DELAY_SECONDS
         if page:
             self._subscription.update()
         return page

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from sessions.database import in_thread
+from sessions.database import in_feed_thread
 from sessions.events import reads
 from sessions.events.log import LoggedEvent
 from sessions.events.pubsub import SESSIONS, SessionEvents, WireEvent, listen, publish
@@ -142,7 +142,7 @@ class Hub:
             if not due:
                 continue
             try:
-                latest = await in_thread(reads.latest_numbers)(due)
+                latest = await in_feed_thread(reads.latest_numbers)(due)
             except Exception as error:
                 logger.warning("sessions_not_looked_at", sessions=len(due), error=type(error).__name__)
                 continue

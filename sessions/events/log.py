@@ -25,7 +25,7 @@ from sessions.models import Event, EventKind, Session, new_id
 #: Events, and bytes of their payloads, that are read at a time.
 MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
 #: How long a transaction that has locked a session may be idle.
-IDLE_LOCK_TIMEOUT = "700ms"
+IDLE_LOCK_TIMEOUT = "500ms"
 #: A page of a session's events. It goes from event to event until the page is full, and so reads no more than it
 #: returns: any other limit by bytes would unpack all 500 rows first, and they may have 400 KB each.
 _PAGE = """

@@ -189,6 +189,9 @@ def end_as_failed(
 
 def _close_calls(turn: Turn) -> None:
     """Withdraw pending approvals and close open calls. The outcome of a call that a client may have run is unknown."""
+    if turn.status != TurnStatus.WAITING:
+        # Only a turn that waits has open calls.
+        return
     now = timezone.now()
     pending = Approval.objects.filter(call__turn=turn, status=ApprovalStatus.PENDING)
     pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=now)

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from sessions.api.commands import announce, handle_message, store_change, store_timeout
+from sessions.api.commands import announce, handle_message, stop_turn, store_change, store_timeout
 from sessions.api.http import (
     ERRORS,
     MAX_EVENT_NUMBER,
@@ -55,7 +55,7 @@ from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import AcceptedMessage
-from sessions.turns import attempts, inbox, sessions
+from sessions.turns import inbox, sessions
 from sessions.turns.sessions import open_session
 
 router = Router()
@@ -175,8 +175,11 @@ async def get_history(request: HttpRequest, session_id: str) -> History:
 @router.post(f"{ONE}/cancel", response={200: CancelledTurn, 409: ErrorOut, **ERRORS}, tags=["sessions"])
 async def cancel_turn(request: HttpRequest, session_id: str, turn_id: uuid.UUID | None = None) -> CancelledTurn:
     """Stop a turn; without an id, the one that is running, waiting or next."""
-    change = await store_change(session_of(request, session_id), attempts.cancel, turn_id)
-    return CancelledTurn(turn_id=change.events[-1].payload["turn_id"])
+    async with store_timeout() as deadline:
+        session = await session_of(request, session_id)
+        change = await stop_turn(session.pk, turn_id, deadline=deadline)
+    announce(change)
+    return CancelledTurn(turn_id=turn_id or change.events[-1].payload["turn_id"])
 
 
 @router.get(f"{ONE}/queue", response={200: MessageQueue, **ERRORS}, tags=["messages"])
