@@ -246,9 +246,11 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
 
     def _watch_loop(self) -> None:
         # Imported here: the metrics need Django's apps, which are loaded after the reactor.
+        from sessions.database import check_clock
         from sessions.watchdog import Watchdog
 
         self._watchdog = Watchdog(asyncio.get_event_loop())
+        self._clock_check = asyncio.get_event_loop().create_task(check_clock())
 
     def drain(self) -> None:
         """Accept no more connections, close the sockets with 1012, then stop; a second signal stops at once."""

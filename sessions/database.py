@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial, wraps
 from pathlib import PurePath
@@ -217,6 +217,12 @@ def log_skew(skew: timedelta) -> None:
     """Tell the operator of a clock that is wrong: times in logs and of model calls are wrong, too."""
     if abs(skew) > MAX_UNLOGGED_SKEW:
         logger.warning("clock_differs_from_database", seconds_ahead=round(skew.total_seconds(), 1))
+
+
+async def check_clock() -> None:
+    """Log a wrong clock at the start of a process, unless the database is away."""
+    with suppress(DatabaseError):
+        log_skew(await in_thread(clock_skew)())
 
 
 def rows(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:

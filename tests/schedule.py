@@ -24,6 +24,7 @@ PROCESSES = 5
 GROUPS = (
     ("tests/live/test_slow_readers.py",),
     ("tests/live/test_outages.py",),
+    ("tests/neighbours/test_workers.py",),
     ("tests/chaos/test_planted_bugs.py",),
     (
         "tests/browser/test_chat.py",
