@@ -7,10 +7,20 @@ its address in between ("DNS rebinding") gains nothing.
 import asyncio
 import ipaddress
 import socket
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from llm.errors import ModelAddressRefused, ModelUnavailable
+
+#: Callers choose these names, and their name servers how long an answer takes: often half a minute.
+LOOKUP_TIMEOUT_SECONDS = 3.0
+#: Not those of the event loop's own executor, which looks up the operator's names.
+_threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="names")
+_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_lock = threading.Lock()
 
 #: IPv6 addresses that embed IPv4 ones, for a translator.
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -40,9 +50,12 @@ async def resolve(url: str, *, allow_private: bool) -> SafeAddress:
     if parts.scheme == "http" and not allow_private:
         # An eavesdropper would read the conversation and the key.
         raise ModelAddressRefused("not https")
-    loop = asyncio.get_running_loop()
     try:
-        results = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(LOOKUP_TIMEOUT_SECONDS):
+            # Shielded, because other requests may wait for the same name.
+            results = await asyncio.shield(asyncio.wrap_future(_look_up(name, port)))
+    except TimeoutError:
+        raise ModelUnavailable(f"the name cannot be looked up within {LOOKUP_TIMEOUT_SECONDS} s") from None
     except (OSError, UnicodeError) as error:
         raise ModelUnavailable(f"the name cannot be looked up: {error}") from None
     ips = [str(address[0]).partition("%")[0] for *_, address in results]
@@ -50,6 +63,16 @@ async def resolve(url: str, *, allow_private: bool) -> SafeAddress:
         raise ModelAddressRefused("not a public address")
     ip = f"[{ips[0]}]" if ":" in ips[0] else ips[0]
     return SafeAddress(url=f"{parts.scheme}://{ip}:{port}{parts.path}", host=parts.netloc, name=name)
+
+
+def _look_up(name: str, port: int) -> Future[list[Any]]:
+    """Return the look-up of a name that is under way, or begin one. A slow name holds one thread at a time."""
+    with _lock:
+        lookup = _lookups.get((name, port))
+        if lookup is None:
+            lookup = _lookups[name, port] = _threads.submit(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+            lookup.add_done_callback(lambda _: _lookups.pop((name, port), None))
+    return lookup
 
 
 def is_public(ip: str) -> bool:

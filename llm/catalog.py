@@ -4,6 +4,7 @@
 well, with defaults and without a price. Never imports modules that call a model: the web process reads this one, too.
 """
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Prices:
 
     input: Decimal
     cached_input: Decimal
+    #: Of input that the provider adds to its cache.
+    cache_write: Decimal
     output: Decimal
     above: int = 0
 
@@ -63,9 +66,11 @@ class Model:
         if not prices:
             return None
         price = max(prices, key=lambda prices: prices.above)
-        fresh = max(0, usage.input_tokens - usage.cached_tokens)
-        cached = usage.input_tokens - fresh
-        return (fresh * price.input + cached * price.cached_input + usage.output_tokens * price.output) / MILLION
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        fresh = usage.input_tokens - cached - written
+        read = fresh * price.input + cached * price.cached_input + written * price.cache_write
+        return (read + usage.output_tokens * price.output) / MILLION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ type _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$"
 class _Prices(_Section):
     input: _Price
     cached_input: _Price | None = None
+    cache_write: _Price | None = None
     output: _Price
     above: int = Field(0, ge=0)
 
@@ -188,6 +194,7 @@ def _model(name: str, section: _Model) -> Model:
             input=tier.input,
             # Without a price for cached input there is no discount.
             cached_input=tier.input if tier.cached_input is None else tier.cached_input,
+            cache_write=tier.input if tier.cache_write is None else tier.cache_write,
             output=tier.output,
             above=tier.above,
         )
@@ -229,6 +236,20 @@ def provider_of(name: str) -> Provider | None:
     if provider is None or not rest or any(fnmatchcase(rest, pattern) for pattern in provider.through_litellm):
         return None
     return provider
+
+
+def is_on_operators_server(name: str) -> bool:
+    """Return whether a model's server is the operator's own, as the environment of a worker says.
+
+    Such a server may need no key, so a caller's key does not say that the caller pays.
+    """
+    provider = provider_of(name)
+    if provider is None:
+        # LiteLLM's names for the address of a provider.
+        prefix = name.partition("/")[0].upper()
+        return any(os.environ.get(f"{prefix}_{suffix}") for suffix in ("API_BASE", "BASE_URL"))
+    has_address = any(os.environ.get(variable) for variable in provider.base_variables)
+    return has_address or not provider.key_variable or not provider.api_base.startswith("https:")
 
 
 def provider_names() -> frozenset[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from llm import catalog
-from llm.types import ModelRequest, TokenUsage
+from llm.types import Endpoint, ModelRequest, TokenUsage
 
 #: The estimate for an image, and its bound: most providers count some hundreds to some thousands.
 IMAGE_TOKENS, MAX_IMAGE_TOKENS = 1000, 5000
@@ -50,19 +50,29 @@ def _bytes(value: object) -> int:
     return len((value if isinstance(value, str) else json.dumps(value, default=dict)).encode(errors="replace"))
 
 
+def is_own(endpoint: Endpoint | None) -> bool:
+    """Return whether the caller pays for calls at an endpoint, and not this server."""
+    return endpoint is not None and endpoint.is_callers_expense
+
+
 def max_cost(request: ModelRequest) -> Decimal | None:
     """Return what a call of the request's model may cost at most, in US dollars, or None for an unknown price.
 
     Assumes the longest answer that the request allows, or else the model.
     """
     output_tokens = request.max_output_tokens or catalog.find(request.model).max_output
-    usage = TokenUsage(input_tokens=max_input_tokens(request), output_tokens=output_tokens)
-    return cost(request.model, usage, own=request.endpoint is not None)
+    tokens = max_input_tokens(request)
+    usages = [
+        TokenUsage(input_tokens=tokens, output_tokens=output_tokens, cache_write_tokens=written)
+        for written in (0, tokens)
+    ]
+    costs = [cost(request.model, usage, own=is_own(request.endpoint)) for usage in usages]
+    return max((cost for cost in costs if cost is not None), default=None)
 
 
 def input_cost(request: ModelRequest) -> Decimal | None:
     """Return what a request costs once its model has read it, in US dollars, or None for an unknown price."""
-    return cost(request.model, estimate(request), own=request.endpoint is not None)
+    return cost(request.model, estimate(request), own=is_own(request.endpoint))
 
 
 def cost(model: str, usage: TokenUsage, *, own: bool) -> Decimal | None:

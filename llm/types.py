@@ -88,6 +88,8 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
     #: Whether the operator allows addresses of this machine and its networks.
     allow_private: bool = False
+    #: Whether the caller pays for its calls: not where the key goes to a server of the operator's.
+    is_callers_expense: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,8 @@ class TokenUsage:
     output_tokens: int = 0
     #: The part of the input that the provider had cached.
     cached_tokens: int = 0
+    #: The part of the input that the provider has added to its cache, which some charge more for.
+    cache_write_tokens: int = 0
     #: The part of the output that is reasoning.
     reasoning_tokens: int = 0
     #: Whether the counts are estimates, at four bytes a token, because the provider reported none.

@@ -159,6 +159,9 @@ class _Choice(_WireModel):
 
 class _InputDetails(_WireModel):
     cached_tokens: int | None = None
+    #: OpenRouter's name, and LiteLLM's.
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: int | None = None
 
 
 class _OutputDetails(_WireModel):
@@ -169,6 +172,8 @@ class _Usage(_WireModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    #: DeepSeek's name for the cached part of the input.
+    prompt_cache_hit_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
@@ -271,17 +276,33 @@ def _chunks(delta: _Delta) -> list[Chunk]:
 
 def parse_usage(usage: Any) -> TokenUsage | None:
     """Parse a usage report in OpenAI's form, also LiteLLM's object for it; None for an empty one."""
-    read = usage.prompt_tokens or 0
-    # Some providers count reasoning only in the total.
-    written = max(usage.completion_tokens or 0, (getattr(usage, "total_tokens", 0) or 0) - read)
+    read, written = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    inputs, outputs = (getattr(usage, name, None) for name in ("prompt_tokens_details", "completion_tokens_details"))
+    cached = _first(inputs, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens")
+    cache_write = _first(inputs, "cache_write_tokens", "cache_creation_tokens")
+    cache_write = cache_write or _first(usage, "cache_creation_input_tokens")
+    reasoning = getattr(outputs, "reasoning_tokens", None)
+    missing = max((getattr(usage, "total_tokens", 0) or 0) - read - written, 0)
+    if missing and missing == cached + cache_write:
+        # Some providers leave the cached part out of the input.
+        read += missing
+    else:
+        # Others count reasoning only in the total.
+        written += missing if reasoning is None else min(missing, reasoning)
     if not read and not written:
         return None
     return TokenUsage(
         input_tokens=read,
         output_tokens=written,
-        cached_tokens=getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0,
-        reasoning_tokens=getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", 0) or 0,
+        cached_tokens=cached,
+        cache_write_tokens=cache_write,
+        reasoning_tokens=reasoning or 0,
     )
+
+
+def _first(fields: Any, *names: str) -> int:
+    """Return the first of some counts that is there, or 0."""
+    return next((count for name in names if (count := getattr(fields, name, None))), 0)
 
 
 def parse_error(status: int, body: Any, headers: Mapping[str, str] | None = None) -> errors.ModelError:

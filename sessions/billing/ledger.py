@@ -27,6 +27,8 @@ OUTCOMES = {
     CallOutcome.TRUNCATED: ModelCallOutcome.TRUNCATED,
     CallOutcome.CANCELLED: ModelCallOutcome.CANCELLED,
 }
+#: What a renewal each 3 s leaves of a lease of 12 s, with room for one renewal that fails.
+MIN_LEASE_OF_LIVE_WORKER = timedelta(seconds=6)
 #: Outcomes of calls that were recorded without a report of their worker.
 UNSEEN_OUTCOMES = (ModelCallOutcome.CANCELLED, ModelCallOutcome.LOST)
 
@@ -68,8 +70,9 @@ def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> No
     """
     if turn.claimed_at is None:
         return
-    # A stopped worker still reports its calls. Until then the budgets assume the highest cost.
-    assumed = budgets.settle_unseen(turn, at_most=outcome == ModelCallOutcome.CANCELLED)
+    # A stopped worker still reports its calls. Until then the budgets assume the highest cost. A dead one never does.
+    is_reported = outcome == ModelCallOutcome.CANCELLED and _has_live_worker(turn)
+    assumed = budgets.settle_unseen(turn, at_most=is_reported)
     ModelCall.objects.create(
         id=new_id(),
         owner_id=session.owner_id,
@@ -87,6 +90,12 @@ def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> No
         cost=assumed.cost if assumed else None,
         estimated=assumed is not None,
     )
+
+
+def _has_live_worker(turn: Turn) -> bool:
+    """Return whether the worker of a turn has renewed its lease lately, by the database's clock."""
+    renewed = Turn.objects.filter(pk=turn.pk, lease_expires_at__gt=Now() + MIN_LEASE_OF_LIVE_WORKER)
+    return renewed.exists()
 
 
 def correct(claim: Claim, result: StepResult) -> None:

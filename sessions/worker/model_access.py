@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from math import ceil
 
-from llm import calls, catalog, embeddings
+from agents.tokens import count_message, count_tools
+from llm import calls, catalog, embeddings, prices
 from llm.errors import ModelNotAuthorized
 from llm.types import CallRecord, Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Observer, Vectors
 from sessions.billing import budgets, provider_keys
@@ -18,13 +20,18 @@ from sessions.errors import ModelCallDenied
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Claim
 
+#: An estimate of tokens may be too small by so much.
+ESTIMATE_MARGIN = 1.25
+#: Room for an answer where the input seems to fill the window; its provider decides then.
+MIN_OUTPUT_TOKENS = 1024
+
 
 async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
     """Call a model for a turn (`llm.calls.stream`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await _own_endpoint(claim, request.model)
     if endpoint:
-        chunks = calls.stream(replace(request, endpoint=endpoint, fallbacks=()), observe=observe)
-    elif claim.budgets:
+        request = replace(request, endpoint=endpoint, fallbacks=())
+    if claim.budgets and not prices.is_own(endpoint):
         chunks = _within_budgets(claim, request, observe)
     else:
         chunks = calls.stream(request, observe=observe)
@@ -37,7 +44,7 @@ async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> A
 async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Make embeddings for a turn (`llm.embeddings.embed`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await _own_endpoint(claim, request.model)
-    if claim.budgets and not endpoint:
+    if claim.budgets and not prices.is_own(endpoint):
         # Embeddings cost as much as a model that reads the same and writes next to nothing.
         texts = (text if isinstance(text, str) else "four" * len(text) for text in request.inputs)
         messages = tuple(ModelMessage(role="user", content=text) for text in texts)
@@ -50,7 +57,12 @@ async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -
 async def _own_endpoint(claim: Claim, model: str) -> Endpoint | None:
     """Return the endpoint of the user's own key for a model's provider, if there is one. Raises ModelCallDenied."""
     provider = model.partition("/")[0]
-    return await in_thread(provider_keys.endpoint)(claim.owner_id, provider) if provider in claim.own_keys else None
+    if provider not in claim.own_keys:
+        return None
+    endpoint = await in_thread(provider_keys.endpoint)(claim.owner_id, provider)
+    if endpoint and not endpoint.api_base and catalog.is_on_operators_server(model):
+        return replace(endpoint, is_callers_expense=False)
+    return endpoint
 
 
 @contextmanager
@@ -74,9 +86,26 @@ def _within_budgets(claim: Claim, request: ModelRequest, observe: Observer) -> A
         observe(call)
 
     async def permit(call: ModelRequest) -> ModelRequest:
-        # An answer costs no more than was reserved only when the request limits its length.
-        call = replace(call, max_output_tokens=call.max_output_tokens or catalog.find(call.model).max_output)
-        await in_thread(budgets.reserve)(claim, call, spent)
-        return call
+        return await in_thread(_reserve)(claim, call, spent)
 
     return calls.stream(request, observe=add_cost, permit=permit)
+
+
+def _reserve(claim: Claim, call: ModelRequest, spent: Decimal) -> ModelRequest:
+    """Reserve what a call may cost. Return it with a limit on its answer: without one it may cost more."""
+    if call.max_output_tokens is None:
+        call = replace(call, max_output_tokens=_max_output_tokens(call))
+    budgets.reserve(claim, call, spent)
+    return call
+
+
+def _max_output_tokens(call: ModelRequest) -> int:
+    """Return a limit on the answer that a provider accepts: some refuse input and limit above the model's window."""
+    model = catalog.find(call.model)
+    # As for the turns of agents, whose input leaves a quarter of the window free (`runner`).
+    limit = min(model.max_output, model.window // 4) if model.max_output > 1 else model.max_output
+    if prices.max_input_tokens(call) + limit <= model.window:
+        return limit
+    tokens = sum(map(count_message, call.messages)) + count_tools(call.tools)
+    room = model.window - ceil(tokens * ESTIMATE_MARGIN)
+    return max(min(limit, room), min(limit, MIN_OUTPUT_TOKENS))

@@ -65,6 +65,9 @@ def test_windows_and_prices_are_those_of_the_source() -> None:
             (price.output, "output_cost_per_token"),
         ):
             assert float(ours) == pytest.approx(theirs[name] * 1_000_000), (model.name, name)
+        # 0 stands for a provider that charges nothing beside the input.
+        written = theirs.get("cache_creation_input_token_cost") or theirs["input_cost_per_token"]
+        assert float(price.cache_write) == pytest.approx(written * 1_000_000), model.name
 
 
 def test_a_name_of_no_file_works_and_its_price_is_unknown() -> None:
@@ -79,6 +82,9 @@ def test_costs_are_exact_and_have_tiers() -> None:
     assert model.cost(TokenUsage(input_tokens=272_000, cached_tokens=200_000, output_tokens=10)) == Decimal("0.23015")
     assert model.cost(TokenUsage(input_tokens=272_001)) == Decimal("1.360005")
     assert model.cost(TokenUsage()) == 0
+    writes = catalog.find("anthropic/claude-opus-5-5")
+    usage = TokenUsage(input_tokens=1_000_000, cached_tokens=200_000, cache_write_tokens=100_000)
+    assert writes.cost(usage) == Decimal("0.04") + Decimal("0.5") + Decimal("2.8")
     # A provider that counts more cached tokens than it read.
     assert model.cost(TokenUsage(input_tokens=10, cached_tokens=1000)) == Decimal("0.0000025")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -285,3 +286,40 @@ async def test_users_see_nothing_of_the_providers_text(server: Recorded) -> None
     assert "sk-key" not in str(error)
     assert "sk-key" in error.detail
     assert not re.search("http", str(error))
+
+
+@pytest.mark.parametrize(
+    ("reported", "counted"),
+    [
+        (
+            {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "prompt_cache_hit_tokens": 6},
+            (10, 4, 6, 0, 0),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 20}, (10, 10, 0, 0, 0)),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 4,
+                "total_tokens": 20,
+                "completion_tokens_details": {"reasoning_tokens": 5},
+            },
+            (10, 9, 0, 0, 5),
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 4,
+                "total_tokens": 20,
+                "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
+            },
+            (16, 4, 4, 2, 0),
+        ),
+    ],
+    ids=["DeepSeek's name", "reasoning in the total", "counted reasoning", "cached tokens in the total"],
+)
+def test_usage_is_reported_in_many_ways(reported: dict[str, Any], counted: tuple[int, ...]) -> None:
+    reply = wire.ModelReply()
+    reply.receive(json.dumps({"choices": [], "usage": reported}).encode())
+    it = reply.usage
+    assert it is not None
+    assert counted == (it.input_tokens, it.output_tokens, it.cached_tokens, it.cache_write_tokens, it.reasoning_tokens)

@@ -6,6 +6,8 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -179,10 +181,10 @@ async def test_addresses_that_are_refused(url: str) -> None:
 
 
 async def test_all_addresses_of_a_name_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         return [(socket.AF_INET, 1, 6, "", (number, port)) for number in ("1.1.1.1", "10.0.0.1")]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     with pytest.raises(ModelAddressRefused):
         await addresses.resolve("https://models.example/v1", allow_private=False)
 
@@ -190,13 +192,13 @@ async def test_all_addresses_of_a_name_are_checked(monkeypatch: pytest.MonkeyPat
 async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[str] = []
 
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         looked_up.append(host)
         return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
 
     async with recorded() as theirs:
         theirs.play(*text("a"), *ending())
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
         base = f"http://models.example:{theirs.port}/v1"
         await call(Endpoint(api_base=base, allow_private=True))
         assert theirs.posts[0].headers["host"] == f"models.example:{theirs.port}"
@@ -208,7 +210,7 @@ async def test_the_certificate_is_that_of_the_name(monkeypatch: pytest.MonkeyPat
     """The handshake asks for the name although the connection goes to an IP address. It is refused here."""
     asked: list[str | None] = []
 
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
 
     def note(_: Any, name: str | None, __: Any) -> int:
@@ -220,7 +222,7 @@ async def test_the_certificate_is_that_of_the_name(monkeypatch: pytest.MonkeyPat
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
         with pytest.raises(ModelUnavailable):
             await call(Endpoint(api_base=f"https://models.example:{port}/v1", api_key="x", allow_private=True))
     assert asked == ["models.example"]
@@ -236,13 +238,39 @@ async def test_a_redirect_is_not_followed(server: Recorded) -> None:
 
 
 async def test_an_unknown_host_name_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lookup(*_: Any, **__: Any) -> list[Any]:
+    def lookup(*_: Any, **__: Any) -> list[Any]:
         raise socket.gaierror
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     with pytest.raises(ModelUnavailable):
         await addresses.resolve("https://models.example/v1", allow_private=False)
 
 
 def test_a_key_is_not_shown() -> None:
     assert "sk-alice" not in repr(request(Endpoint(api_key="sk-alice")))
+
+
+async def test_a_slow_name_holds_up_no_other_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name servers of callers may take half a minute. The operator's names are looked up by other threads."""
+    asked: list[str] = []
+    release = threading.Event()
+
+    def getaddrinfo(name: str, *_: object, **__: object) -> list[Any]:
+        asked.append(name)
+        if name.endswith(".slow.example"):
+            release.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.2.3.4", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(addresses, "LOOKUP_TIMEOUT_SECONDS", 1.0)
+    names = [f"https://{i % 20}.slow.example/v1" for i in range(40)]
+    began = time.monotonic()
+    slow = asyncio.gather(*(addresses.resolve(name, allow_private=False) for name in names), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert (await addresses.resolve("https://fast.example/v1", allow_private=False)).name == "fast.example"
+    await asyncio.get_running_loop().getaddrinfo("operators.example", 443)
+    assert time.monotonic() - began < 0.9
+    assert {type(each) for each in await slow} == {ModelUnavailable}
+    # One thread for each name, however many ask for it.
+    assert len(asked) == 22
+    release.set()

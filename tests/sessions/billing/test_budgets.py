@@ -221,6 +221,16 @@ def test_a_cancelled_call_counts_in_full_until_its_worker_reports_it(session: Se
     assert list(ModelCall.objects.values_list("outcome", "cost")) == [("cancelled", Decimal(2))]
 
 
+def test_a_cancelled_call_of_a_dead_worker_counts_its_input(session: Session) -> None:
+    row = budget(3, owner=session.owner)
+    held = begin(session)
+    budgets.reserve(held, REQUEST)
+    # Two renewals of the lease are missing.
+    Turn.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=5))
+    attempts.cancel(session.pk, held.turn_id)
+    assert state(row) == (1, 0)
+
+
 def test_an_attempt_cancelled_before_its_call_costs_nothing(session: Session) -> None:
     row = budget(3, owner=session.owner)
     held = begin(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +190,12 @@ async def test_a_turn_fails_at_its_cost_limit(worker: Worker, session: Session, 
     assert len(await look(ledger)) == 1
 
 
-async def test_calls_with_the_users_own_key_need_no_budget(worker: Worker, session: Session) -> None:
+async def test_calls_with_the_users_own_key_need_no_budget(
+    worker: Worker, session: Session, provider: Provider, settings: Settings
+) -> None:
+    settings.CODELAB_PRIVATE_MODEL_ADDRESSES = True
     row = await look(lambda: Budget.objects.create(owner=session.owner, limit=0))
-    await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", ""))
+    await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice-1234", provider.url))
     await worker.answer(session, "tokens=2")
     assert await look(ledger) == [(1, "ok", "", 7, 5, 0, True)]
     assert await state(row) == [0, 0]
@@ -201,13 +205,47 @@ async def test_calls_with_the_users_own_key_need_no_budget(worker: Worker, sessi
     assert "sk-of" not in str(told)
 
 
-async def test_embeddings_use_the_users_own_key(worker: Worker, alice: User) -> None:
+async def test_embeddings_use_the_users_own_key(
+    worker: Worker, alice: User, provider: Provider, settings: Settings
+) -> None:
+    settings.CODELAB_PRIVATE_MODEL_ADDRESSES = True
     row = await look(lambda: Budget.objects.create(owner=alice, limit=0))
-    await look(lambda: provider_keys.store(alice.pk, "openai", "sk-of-alice-1234", ""))
+    await look(lambda: provider_keys.store(alice.pk, "openai", "sk-of-alice-1234", provider.url))
     asked = CompletionRequest(model=MODEL, kind=CompletionKind.EMBEDDINGS, messages=["one"])
     await worker.run((await look(lambda: completions.accept(alice.pk, asked))).turn_id)
     assert await look(ledger) == [(1, "ok", "", 9, 0, 0, True)]
     assert await state(row) == [0, 0]
+
+
+async def test_a_key_for_a_server_of_the_operators_is_within_the_budget(worker: Worker, session: Session) -> None:
+    """The server's address is the operator's variable, and nothing says that the key is asked for."""
+    row = await look(lambda: Budget.objects.create(owner=session.owner, limit=14))
+    await look(lambda: provider_keys.store(session.owner_id, "openai", "x", ""))
+    await worker.answer(session, "tokens=2")
+    assert await look(ledger) == [(1, "ok", "", 7, 5, 5, False)]
+    assert await state(row) == [5, 0]
+    await worker.answer(session, "tokens=2")
+    assert (await look(failure))["error_code"] == "budget_exhausted"
+
+
+async def test_a_budget_asks_for_no_more_than_the_window_takes(
+    worker: Worker, alice: User, provider: Provider, tmp_path: Path
+) -> None:
+    await look(lambda: Budget.objects.create(owner=alice, limit=1))
+    file = tmp_path / "windows.toml"
+    for window, max_output, words, limit in (
+        (100_000, 100_000, 2, 25_000),
+        (100_000, 8_000, 2, 8_000),
+        (20_000, 20_000, 16_000, 1_024),
+    ):
+        sizes = f"window = {window}\nmax_output = {max_output}"
+        file.write_text(f'[models."{MODEL}"]\n{sizes}\nprices = [{{ input = 0, output = 0 }}]\n')
+        catalog.use([file])
+        text = "tokens=2 " + "word " * words
+        asked = CompletionRequest(model=MODEL, messages=[{"role": "user", "content": text}])
+        accepted = await look(partial(completions.accept, alice.pk, asked))
+        await worker.run(accepted.turn_id)
+        assert provider.requests[-1]["max_completion_tokens"] == limit
 
 
 async def test_a_users_key_is_never_sent_to_a_private_address(
