@@ -90,9 +90,7 @@ class WorkerProcess:
     def _release_all(self) -> None:
         self._grace_ends_at = min(self._grace_ends_at, time.monotonic())
         for lease in self.leases.values():
-            # One that is cancelled is being released.
-            if not lease.task.cancelling():
-                lease.task.cancel()
+            lease.cancel()
         # A claim that was under way comes later.
         self.loop.call_later(HAND_ON_INTERVAL_SECONDS, self._release_all)
 
@@ -140,7 +138,7 @@ class WorkerProcess:
     def _abandon(self, attempt: Attempt) -> None:
         if lease := self.leases.get(attempt):
             lease.is_lost = True
-            lease.task.cancel()
+            lease.cancel()
 
     def _stop(self, message: TurnStopped | None) -> None:
         """Abandon a turn that its user has stopped."""

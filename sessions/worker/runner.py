@@ -51,6 +51,11 @@ class Lease:
     #: Another attempt has the turn: stop, and write nothing.
     is_lost: bool = False
 
+    def cancel(self) -> None:
+        """Cancel the step. Again, it does nothing: that would interrupt the release, or the record of its costs."""
+        if not self.task.cancelling():
+            self.task.cancel()
+
 
 @dataclass(slots=True)
 class Draft:

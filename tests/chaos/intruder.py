@@ -33,8 +33,8 @@ STATUS = "SELECT status FROM agent_sessions_turn WHERE id = %s"
 
 #: Seconds within which a poisoned or an endless turn has to end.
 END_TIMEOUT_SECONDS = 20.0
-#: More tokens than an answer may have; about 12 MB.
-ENDLESS_TOKENS = 1_500_000
+#: More tokens than an answer may have, about 12 MB, and how many come at once.
+ENDLESS_TOKENS, LUMP = 1_500_000, 2_000
 
 #: Messages on the channel layer that no process sends, or that another version may send.
 ODD_MESSAGES: tuple[Record, ...] = (
@@ -96,7 +96,7 @@ async def ask_for_an_endless_answer(world: World, session: str) -> str:
     author.start()
     try:
         async with asyncio.timeout(END_TIMEOUT_SECONDS):
-            turn = await author.say(f"tokens={ENDLESS_TOKENS} tools=0")
+            turn = await author.say(f"tokens={ENDLESS_TOKENS} lump={LUMP} tools=0")
             await author.ended(turn)
             return "ended"
     except TimeoutError:

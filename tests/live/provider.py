@@ -4,14 +4,16 @@ Token i of a request is a pure function of the request's last message and i, so 
 The message says how to behave, for example `tokens=200 rate=50` or `status=429`; with `stamp` a token is instead its
 number and the time it was made at.
 
-`turn=17 tokens=80 tools=2` is for runs with many faults: token i is then a pure function of the turn's number
-and i. The model asks for a tool twice, each time after 80 tokens, and counts on in the next step. As a process of its
-own (`python -m tests.live.provider LOG`) it prints its port, logs each request, and ends with its input.
+`turn=17 tokens=80 tools=2` is for runs with many faults: token i is then a pure function of the turn's number and i.
+The model asks for a tool twice, each time after 80 tokens, and counts on in the next step; with `lump=500` it sends 500
+tokens at a time, without end. As a process of its own (`python -m tests.live.provider LOG`) it prints its port, logs
+each request, and ends with its input.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import sys
@@ -147,6 +149,8 @@ class Provider:
         started = time.monotonic()
         tokens = int(wish.get("tokens", 3))
         step = int(wish.get("step", 0))
+        if "lump" in wish:
+            return await self._lumps(writer, int(wish["turn"]), size=int(wish["lump"]))
         for i in range(tokens):
             if rate:
                 await asyncio.sleep(max(0.0, started + i / rate - time.monotonic()))
@@ -177,6 +181,14 @@ class Provider:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+    async def _lumps(self, writer: asyncio.StreamWriter, turn: int, *, size: int) -> bool:
+        """Send tokens without end, many at once."""
+        for first in itertools.count(0, size):
+            text = "".join(turn_token(turn, i) for i in range(first, first + size))
+            self._event(writer, {"delta": {"content": text}, "finish_reason": None})
+            await writer.drain()
+        return False
 
     def _tool_call(
         self, writer: asyncio.StreamWriter, name: str, arguments: dict[str, str], call_id: str = "call_abc"
