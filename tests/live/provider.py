@@ -104,7 +104,8 @@ class Provider:
                 if self._log is None:
                     self.requests.append(body)
                 if "input" in body:
-                    self._embeddings(writer, body)
+                    if not await self._embeddings(writer, body):
+                        break
                     continue
                 said = text_of(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
@@ -119,13 +120,22 @@ class Provider:
         with suppress(ConnectionError):
             writer.close()
 
-    def _embeddings(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
-        """Answer with vectors of three numbers, the last one first. The second number is the index of the input."""
+    async def _embeddings(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> bool:
+        """Answer with vectors of three numbers, the last one first. The second number is the index of the input.
+
+        For the input `endless` the first vector has no end.
+        """
+        if asked["input"] == ["endless"]:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            self._chunk(writer, b'{"data": [{"index": 0, "embedding": [0.5')
+            await self._repeat(writer, b", 0.5" * 20_000)
+            return False
         vectors = [{"index": i, "embedding": [0.5, float(i), 0.25]} for i in range(len(asked["input"]))]
         usage = {"prompt_tokens": 9, "total_tokens": 9}
         body = json.dumps({"object": "list", "data": vectors[::-1], "usage": usage}).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
+        return True
 
     async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
         """Answer one request as it wishes; return False if the connection must be closed afterwards."""
@@ -141,6 +151,8 @@ class Provider:
             return True
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         await writer.drain()
+        if "endless" in wish:
+            return await self._endless(writer, wish["endless"])
         if "silent" in wish:
             return await self._keep_alive(writer, float(wish["silent"]))
         if "reasoning" in wish:
@@ -210,6 +222,39 @@ class Provider:
                 raise
             await asyncio.sleep(0.1)
         return False
+
+    async def _endless(self, writer: asyncio.StreamWriter, what: str) -> bool:
+        """Send without an end: `text`, `pieces`, `reasoning`, `arguments`, `calls`, a `line`, or `values`."""
+        words = "x" * 50_000
+        match what:
+            case "text":
+                piece = self._delta({"content": words})
+            case "pieces":
+                piece = self._delta({"content": "x"}) * 500
+            case "reasoning":
+                piece = self._delta({"reasoning_content": words})
+            case "arguments":
+                call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": words}}
+                piece = self._delta({"tool_calls": [call]})
+            case "calls":
+                calls = [{"index": i, "id": f"c{i}", "function": {"name": "f", "arguments": "{}"}} for i in range(200)]
+                piece = self._delta({"tool_calls": calls})
+            case "values":
+                piece = b'data: {"choices": [' + b"{}," * 300_000 + b"{}]}\n\n"
+            case _:
+                self._chunk(writer, b"data: ")
+                piece = words.encode()
+        await self._repeat(writer, piece)
+        return False
+
+    async def _repeat(self, writer: asyncio.StreamWriter, piece: bytes) -> None:
+        """Send a piece again and again until the client leaves."""
+        while True:
+            self._chunk(writer, piece)
+            await writer.drain()
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta, 'finish_reason': None}]})}\n\n".encode()
 
     def _event(self, writer: asyncio.StreamWriter, choice: dict[str, Any] | None, **more: Any) -> None:
         choices = [{"index": 0, "finish_reason": None, **choice}] if choice is not None else []

@@ -14,6 +14,7 @@ from llm.types import ModelImage
 from sessions.api.openai.bounds import (
     MAX_INPUTS,
     MAX_MESSAGES,
+    MAX_NUMBERS,
     MAX_OUTPUT_TOKENS,
     MAX_TOOLS,
     check_inputs,
@@ -182,6 +183,8 @@ def embeddings(request: EmbeddingsBody) -> CompletionRequest:
     inputs = request.inputs
     if not 0 < len(inputs) <= MAX_INPUTS or not all(inputs):
         raise invalid("input", f"Send 1 to {MAX_INPUTS} texts at once, none of them empty.")
+    if len(inputs) * (request.dimensions or 0) > MAX_NUMBERS:
+        raise invalid("dimensions", f"At most {MAX_NUMBERS:,} numbers at once: send fewer texts.")
     options = {"dimensions": request.dimensions} if request.dimensions else {}
     return CompletionRequest(
         kind=CompletionKind.EMBEDDINGS, model=request.model, messages=storable(inputs), options=dict(options)

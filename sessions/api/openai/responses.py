@@ -84,15 +84,19 @@ def completion(texts: Sequence[Text], end: End, turn_id: uuid.UUID, model: str) 
     return {**_head(turn_id, model, "chat.completion"), "choices": [choice], "usage": usage(end.result)}
 
 
-def embeddings(result: TurnResult, model: str, *, packed: bool) -> dict[str, Any]:
-    """Return an answer of embeddings, as numbers or packed as they are stored."""
-    vectors = [vector if packed else unpack(vector) for vector in result.result]
-    return {
-        "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
-        "model": model,
-        "usage": {"prompt_tokens": result.input_tokens, "total_tokens": result.input_tokens},
-    }
+def embeddings(result: TurnResult, model: str, *, packed: bool) -> bytes:
+    """Return an answer of embeddings as JSON, as numbers or packed as they are stored. Call it off the event loop.
+
+    There may be a million numbers. Each vector is written on its own: all threads wait for a call of `json`.
+    """
+    items = (
+        b'{"object":"embedding","index":%d,"embedding":%b}'
+        % (index, json.dumps(vector if packed else unpack(vector)).encode())
+        for index, vector in enumerate(result.result)
+    )
+    counts = {"prompt_tokens": result.input_tokens, "total_tokens": result.input_tokens}
+    end = json.dumps({"model": model, "usage": counts})
+    return b'{"object":"list","data":[' + b",".join(items) + b"]," + end[1:].encode()
 
 
 def usage(result: TurnResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from ninja import Router
 
 from sessions.api.commands import announce, store_timeout, with_broker
@@ -75,11 +75,13 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
 
 
 @router.post("/embeddings")
-async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> JsonResponse:
+async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> HttpResponse:
     """Return the embeddings of texts."""
     turn = await _accept(request, requests.embeddings(body))
     _, end = await unless_signed_out(_collect(turn), caller_of(request))
-    return JsonResponse(embeddings(end.result, body.model, packed=body.encoding_format == "base64"))
+    is_packed = body.encoding_format == "base64"
+    content = await asyncio.to_thread(embeddings, end.result, body.model, packed=is_packed)
+    return HttpResponse(content, content_type="application/json")
 
 
 async def _accept(
