@@ -250,7 +250,7 @@ async def test_clients_notice_no_rolling_restart(tmp_path: Path) -> None:
             for client in clients:
                 client.ends = True
         answers, statuses = asking.result(), fleet.statuses()
-        print(parts, answers, statuses)
+
     for seen in parts.values():
         assert seen.counts["turn_completed"] >= CLIENTS
         assert not [name for name in ("turn_failed", "turn_cancelled", "gaps", "wrong text") if seen.counts[name]]
