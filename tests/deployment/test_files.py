@@ -367,7 +367,7 @@ def test_the_workflow_tests_each_python_that_make_accepts() -> None:
     assert tested == [f"3.{minor}" for minor in range(int(usable[1]), int(usable[2]))]
 
 
-@pytest.mark.parametrize("path", ["codelab/web_server.py", "codelab/openai_api.py", "codelab/metric_files.py"])
+@pytest.mark.parametrize("path", ["codelab/api_handler.py", "codelab/metric_files.py", "codelab/web_server.py"])
 def test_overrides_of_private_names_were_read_at_the_locked_versions(path: str) -> None:
     versions_read = re.findall(r"\b(autobahn|daphne|django|prometheus-client|twisted) (\d+(?:\.\d+)+)", read(path))
     assert versions_read
