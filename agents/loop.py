@@ -77,7 +77,7 @@ class _TextBuffer:
         """Add a piece and return the text that is complete now."""
         if not piece.isascii() or self.half_pair:
             piece, self.half_pair = self.half_pair + piece, ""
-            if "\ud800" <= piece[-1] <= "\udbff":
+            if piece and "\ud800" <= piece[-1] <= "\udbff":
                 piece, self.half_pair = piece[:-1], piece[-1]
             piece = piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         piece = piece.replace("\x00", "\ufffd")
@@ -96,7 +96,8 @@ class _TextBuffer:
         return "".join(self.pieces)
 
 
-def _make_storable(text: str) -> str:
+def make_storable(text: str) -> str:
+    """Return a text without what PostgreSQL or UTF-8 cannot hold."""
     buffer = _TextBuffer()
     return buffer.append(text) + buffer.flush()
 
@@ -159,8 +160,8 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
             raise ModelBrokenToolCall("a tool call without a name")
         # Some providers send no ids, or the same one for all calls of an answer.
         other_ids = {other.id for other in complete}
-        name = _make_storable(call.name)
-        call_id = next(each for each in _possible_ids(_make_storable(call.id), place) if each not in other_ids)
+        name = make_storable(call.name)
+        call_id = next(each for each in _possible_ids(make_storable(call.id), place) if each not in other_ids)
         # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
         arguments, problem = _parse_arguments("".join(call.arguments))
         if is_cut and place == len(calls) - 1:
@@ -186,7 +187,7 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
         return {}, "its arguments must be one JSON object. Send the whole call again"
     if problem := find_json_problem(arguments):
         return {}, f"its arguments cannot be stored: the object {problem}. Send it without"
-    if _make_storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
+    if make_storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
         # Not repaired as a text is: only what the model asked for may run.
         return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"
     return arguments, ""

@@ -1,7 +1,7 @@
 """Errors of models. The docstring of each class is the sentence that people read.
 
 A sentence says what happened and what to do. It never contains a URL, a key or the provider's own words; only `detail`
-may, which is for the worker's log.
+may, which is for staff and may repeat what a user wrote.
 """
 
 import inspect
@@ -14,6 +14,9 @@ from typing import ClassVar
 
 #: Providers have sent dates of another year.
 MAX_RETRY_AFTER_SECONDS = 3600.0
+
+#: Of what the log says about a failure.
+MAX_REASON_CHARACTERS = 80
 
 
 class ModelError(Exception):
@@ -129,6 +132,11 @@ ERRORS_BY_STATUS: dict[int, type[ModelError]] = {
     422: ModelRefused,
     429: ModelRateLimited,
 }
+
+
+def short_reason(detail: str) -> str:
+    """Return the part of a detail that is safe in logs: a status or the name of an error, before the first colon."""
+    return detail.partition(":")[0][:MAX_REASON_CHARACTERS]
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:

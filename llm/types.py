@@ -231,7 +231,7 @@ class CallRecord:
     outcome: CallOutcome
     #: The code of the ModelError; empty without one.
     error_code: str
-    #: The provider's own words, only for the worker's log.
+    #: The provider's own words, only for staff: they may repeat what a user wrote.
     detail: str
     usage: TokenUsage
     #: US dollars that this server owes for it; None: unknown.

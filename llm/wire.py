@@ -35,6 +35,9 @@ TOO_LONG_PATTERN = re.compile(
 #: A vector in a response with embeddings.
 VECTOR_PATTERN = re.compile(rb'"embedding"\s*+:\s*+\[([-+0-9.eE,\s]*+)\]')
 
+#: More than the largest window of any model.
+MAX_REPORTED_TOKENS = 20_000_000
+
 #: For errors within a stream, which have no status of their own.
 STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
@@ -290,6 +293,9 @@ def parse_usage(usage: Any) -> TokenUsage | None:
         # Others count reasoning only in the total.
         written += missing if reasoning is None else min(missing, reasoning)
     if not read and not written:
+        return None
+    if not all(0 <= count <= MAX_REPORTED_TOKENS for count in (read, written, cached, cache_write, reasoning or 0)):
+        # An estimate is better. The ledger could not hold these.
         return None
     return TokenUsage(
         input_tokens=read,

@@ -15,6 +15,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from llm import catalog
+from llm.types import TokenUsage
 from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
 
 if TYPE_CHECKING:
@@ -40,6 +42,13 @@ layer_messages_skipped = Counter(
     "layer_messages_skipped", "Messages of the channel layer that could not be read", ["group"]
 )
 open_sockets = Gauge("open_sockets", "WebSockets open now", multiprocess_mode="livesum")
+
+
+def count_tokens(model: str, usage: TokenUsage) -> None:
+    """Count the tokens of a model call. Users may name models that no catalog has; those are one series together."""
+    label = model if catalog.find(model).is_known else "other"
+    model_tokens.labels(model=label, direction="input").inc(usage.input_tokens)
+    model_tokens.labels(model=label, direction="output").inc(usage.output_tokens)
 
 
 def turn_ended(turn: Turn, status: TurnStatus, error_code: str = "") -> None:

@@ -1,11 +1,11 @@
 """The ledger of model calls: model, tokens, duration and cost.
 
-A row outlives its session and holds no text of it.
+A row outlives its session. What a provider said of a failure, which may repeat what a user wrote, goes with it.
 """
 
 from django.contrib import admin
 
-from sessions.admin.display import badge, column, format_duration, shorten, text_column
+from sessions.admin.display import badge, block, column, escape_controls, format_duration, shorten, text_column
 from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import ModelCall
@@ -22,12 +22,22 @@ class ModelCallAdmin(SearchableAdmin):
     sortable_by = ("created",)
     fields = (
         *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "purpose", "the_agent", "the_model"),
-        *("number", "state", "error_code", "has_tool_calls", "input_tokens", "cached_tokens", "output_tokens"),
+        *(
+            "number",
+            "state",
+            "error_code",
+            "the_detail",
+            "has_tool_calls",
+            "input_tokens",
+            "cached_tokens",
+            "output_tokens",
+        ),
         *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "call_duration", "started_at"),
         "created_at",
     )
     the_model = text_column("model")
     the_agent = text_column("agent")
+    the_detail = column("the provider's words", lambda call: block(escape_controls(call.detail)))
 
     @admin.display(description="owner")
     def owner_of(self, row: ModelCall) -> str:

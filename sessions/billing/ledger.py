@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
 
+from agents.loop import make_storable
 from agents.roles import UNASSIGNED
 from llm.errors import ModelTimedOut
 from llm.types import CallOutcome, CallRecord
@@ -27,6 +28,8 @@ OUTCOMES = {
     CallOutcome.TRUNCATED: ModelCallOutcome.TRUNCATED,
     CallOutcome.CANCELLED: ModelCallOutcome.CANCELLED,
 }
+#: Of a provider's words about a failure.
+MAX_DETAIL_CHARACTERS = 2_000
 #: What a renewal each 3 s leaves of a lease of 12 s, with room for one renewal that fails.
 MIN_LEASE_OF_LIVE_WORKER = timedelta(seconds=6)
 #: Outcomes of calls that were recorded without a report of their worker.
@@ -150,6 +153,7 @@ def _row(session: Session, turn: Turn, call: CallRecord, *, purpose: ModelCallPu
         agent=agent,
         model=call.model,
         outcome=OUTCOMES[call.outcome],
+        detail=make_storable(call.detail[:MAX_DETAIL_CHARACTERS]),
         error_code=call.error_code or (ModelTimedOut.code if is_timeout else ""),
         input_tokens=call.usage.input_tokens,
         output_tokens=call.usage.output_tokens,

@@ -1,6 +1,7 @@
-"""The ledger of model calls: model, tokens, duration and cost. It holds figures only, no text of users or models.
+"""The ledger of model calls: model, tokens, duration and cost.
 
-A row outlives its session: usage counts against the user's limits even after the conversation is deleted.
+A row outlives its session: usage counts against the user's limits even after the conversation is deleted. It holds no
+text of users or models but what a provider said of a failure, and loses that with its session.
 """
 
 from django.conf import settings
@@ -48,6 +49,10 @@ class ModelCall(models.Model):
     model = models.CharField(max_length=200)
     outcome = models.CharField(max_length=16, choices=ModelCallOutcome)
     error_code = models.CharField(max_length=64, blank=True)
+    #: May repeat what the user wrote. No API shows it.
+    detail = models.TextField(
+        blank=True, db_default="", help_text="The provider's own words about a failure. Deleted with the session."
+    )
     has_tool_calls = models.BooleanField(default=False)
     input_tokens = models.PositiveBigIntegerField(default=0, help_text="All input, including cached tokens.")
     output_tokens = models.PositiveBigIntegerField(default=0, help_text="All output, including reasoning.")

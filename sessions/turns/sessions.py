@@ -60,6 +60,8 @@ def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Chan
             events += end_as_cancelled(session, turn)
         payload = {"session_id": session.key}
         events += log.append(session, [NewEvent(kind=EventKind.SESSION_DELETED, payload=payload)])
+        # The rows stay; what providers said may repeat the conversation.
+        session.model_calls.exclude(detail="").update(detail="")
         session.delete()
     for turn in open_turns:
         metrics.turn_ended(turn, TurnStatus.CANCELLED)

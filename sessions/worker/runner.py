@@ -22,7 +22,7 @@ from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits
 from agents.roles import role_of
 from llm import catalog
-from llm.errors import ModelError
+from llm.errors import ModelError, short_reason
 from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.billing import ledger
@@ -38,9 +38,6 @@ from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
 logger = structlog.get_logger(__name__)
-
-#: Characters of a provider's error text in the log.
-MAX_DETAIL_LENGTH = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -80,8 +77,7 @@ class Draft:
     def add_call(self, call: CallRecord) -> None:
         """Add a model call that has ended, count its tokens, and log why it failed."""
         self.calls.append(call)
-        metrics.model_tokens.labels(model=call.model, direction="input").inc(call.usage.input_tokens)
-        metrics.model_tokens.labels(model=call.model, direction="output").inc(call.usage.output_tokens)
+        metrics.count_tokens(call.model, call.usage)
         if call.error_code:
             logger.warning(
                 "model_call_failed",
@@ -89,7 +85,7 @@ class Draft:
                 call=call.attempt,
                 outcome=str(call.outcome),
                 error_code=call.error_code,
-                detail=call.detail[:MAX_DETAIL_LENGTH],
+                reason=short_reason(call.detail),
             )
 
 
@@ -154,7 +150,7 @@ class StepRun:
         except StaleAttempt:
             raise
         except ModelError as error:
-            logger.warning("model_failed", error_code=error.code, detail=error.detail[:MAX_DETAIL_LENGTH])
+            logger.warning("model_failed", error_code=error.code, reason=short_reason(error.detail))
             seconds = None if error.retry_after is None else math.ceil(error.retry_after)
             return await self.fail(error.code, str(error), retry_after=seconds)
         except ModelCallDenied as error:

@@ -323,3 +323,10 @@ def test_usage_is_reported_in_many_ways(reported: dict[str, Any], counted: tuple
     it = reply.usage
     assert it is not None
     assert counted == (it.input_tokens, it.output_tokens, it.cached_tokens, it.cache_write_tokens, it.reasoning_tokens)
+
+
+@pytest.mark.parametrize("count", [-1, 10**9, 10**30])
+def test_a_usage_that_cannot_be_true_is_estimated(count: int) -> None:
+    reply = wire.ModelReply()
+    reply.receive(json.dumps({"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": 4}}).encode())
+    assert reply.usage is None

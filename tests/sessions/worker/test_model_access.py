@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
+from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from llm import calls, catalog
@@ -21,7 +23,7 @@ from sessions.events.log import Attempt
 from sessions.models import Budget, CompletionKind, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
-from sessions.turns.sessions import open_session
+from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import runner
 from sessions.worker.writer import Writer
 from tests.live.provider import Provider
@@ -99,6 +101,32 @@ async def test_the_ledger_has_a_row_for_each_call_of_a_step(worker: Worker, sess
     await worker.answer(session, "status=503")
     failed = [(number, "failed", "model_unavailable", 0, 0, 0, False) for number in (1, 2, 3)]
     assert await look(ledger) == [(1, "ok", "", 7, 5, 5, False), *failed]
+
+
+async def test_the_providers_words_are_for_staff_alone(
+    worker: Worker, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await worker.answer(session, "status=400")
+    (detail,) = await look(lambda: list(ModelCall.objects.values_list("detail", flat=True)))
+    assert "secret detail" in detail
+    payloads = await look(lambda: list(Event.objects.values_list("payload", flat=True)))
+    assert "secret detail" not in f"{logs} {payloads} {caplog.text}"
+    assert [line["reason"] for line in logs if line["event"] == "model_call_failed"] == ["HTTP 400"]
+    # They may repeat what the user wrote, so they go with it.
+    await look(lambda: delete_session(session.pk))
+    assert await look(lambda: list(ModelCall.objects.values_list("detail", "error_code"))) == [("", "model_refused")]
+
+
+async def test_models_of_no_catalog_are_one_series(worker: Worker, session: Session, settings: Settings) -> None:
+    def count(model: str) -> float:
+        return REGISTRY.get_sample_value("model_tokens_total", {"model": model, "direction": "input"}) or 0.0
+
+    other, known = count("other"), count(MODEL)
+    await worker.answer(session, "tokens=2")
+    settings.CODELAB_MODEL = "openai/of-some-user"
+    await worker.answer(session, "tokens=2")
+    assert (count(MODEL) - known, count("other") - other, count("openai/of-some-user")) == (7, 7, 0)
 
 
 async def test_the_ledger_has_a_truncated_answer_as_truncated(worker: Worker, session: Session) -> None:
