@@ -5,6 +5,7 @@ slow database can make it late. It must never end while the process runs.
 """
 
 import os
+import random
 import select
 import threading
 import time
@@ -27,8 +28,8 @@ logger = structlog.get_logger(__name__)
 
 #: Seconds between two heartbeats.
 INTERVAL_SECONDS = 3.0
-#: Seconds before another try to reach the database.
-RETRY_DELAY_SECONDS = 0.2
+#: Seconds before another try to reach the database, at first and at most.
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 1.0
 #: Heartbeats that the event loop may leave unanswered. Then its leases are no longer renewed, and expire.
 MAX_UNANSWERED_BEATS = 4
 #: Of libpq and the server, besides those of all connections: a dead network is noticed before a lease expires, and
@@ -69,18 +70,21 @@ class Heartbeat:
 
     def _run(self) -> None:
         connections["default"] = _own_connection()
+        retry_seconds = MIN_RETRY_SECONDS
         while not self._is_stopped:
             next_at = time.monotonic() + INTERVAL_SECONDS
             try:
                 self._beat()
-                self._is_failing = False
+                self._is_failing, retry_seconds = False, MIN_RETRY_SECONDS
             except Exception as error:
                 # Turns go on. When the database is away for longer than a lease, it refuses their writes.
                 if not self._is_failing:
                     logger.warning("heartbeat_failed", **describe(error))
                 self._is_failing = True
                 connection.close()
-                next_at = time.monotonic() + RETRY_DELAY_SECONDS
+                # At random: all workers of a database that was away come back at once.
+                next_at = time.monotonic() + retry_seconds * random.uniform(0.5, 1)
+                retry_seconds = min(2 * retry_seconds, MAX_RETRY_SECONDS)
             self._wait(next_at - time.monotonic())
         connection.close()
 
