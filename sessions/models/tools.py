@@ -21,7 +21,7 @@ class ToolCallStatus(models.TextChoices):
     FAILED = "failed"
     #: A user refused it, or did not answer in time.
     REJECTED = "rejected"
-    #: The turn ended before the result came: whether it ran cannot be known.
+    #: The turn ended, or the client went away, before the result came: whether it ran cannot be known.
     UNKNOWN = "unknown"
 
 
@@ -70,7 +70,16 @@ class ToolCall(models.Model):
     offered_to = models.CharField(
         max_length=128, blank=True, db_default="", help_text="Client that should run it, or ask its user about it."
     )
-    offered_until = models.DateTimeField(null=True, blank=True, help_text="After this, another client may get it.")
+    offered_by = models.UUIDField(null=True, blank=True, help_text="Web process with that client's socket.")
+    offered_until = models.DateTimeField(
+        null=True, blank=True, help_text="The client is away; after this it counts as gone. Empty while connected."
+    )
+    shown_at = models.DateTimeField(
+        null=True, blank=True, help_text="When that client was told to run it. No other client is ever told."
+    )
+    unknown_since = models.DateTimeField(
+        null=True, blank=True, help_text="Its client went away, so the user decides whether it runs again."
+    )
     result = models.TextField(blank=True, help_text="What the model received: JSON or an error.")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -85,7 +94,20 @@ class ToolCall(models.Model):
                 name="tool_call_finished_at_only_when_finished",
             ),
         ]
-        indexes = [models.Index(fields=["turn"], condition=Q(status__in=OPEN_CALLS), name="tool_call_open")]
+        indexes = [
+            models.Index(fields=["turn"], condition=Q(status__in=OPEN_CALLS), name="tool_call_open"),
+            # Workers and web processes look for clients that are gone.
+            models.Index(
+                fields=["offered_by"],
+                condition=Q(status__in=OPEN_CALLS, offered_by__isnull=False, offered_until__isnull=True),
+                name="tool_call_held",
+            ),
+            models.Index(
+                fields=["offered_until"],
+                condition=Q(status=ToolCallStatus.WAITING, shown_at__isnull=False),
+                name="tool_call_away",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.status})"

@@ -1,4 +1,4 @@
-"""Workers, and which of them are alive."""
+"""Worker and web processes, and which of them are alive."""
 
 from datetime import timedelta
 
@@ -38,3 +38,13 @@ class Worker(models.Model):
     def alive(cls) -> "models.QuerySet[Worker]":
         """Return the workers with a recent heartbeat."""
         return cls._default_manager.filter(seen_at__gt=Now() - cls.HEARTBEAT_TIMEOUT)
+
+
+class WebProcess(models.Model):
+    """A web process whose clients have tool calls; it renews its row while they do."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -33,6 +33,9 @@ class ToolCallRequest(ServerFrame):
     tool_name: str
     arguments: dict[str, Any]
     requires_approval: bool
+    #: Another client was told to run it and went away, so it may have run: `reason` says so, for the user.
+    unknown: Literal[True] | None = None
+    reason: str | None = None
     is_final: bool = True
 
 

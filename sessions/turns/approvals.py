@@ -26,7 +26,7 @@ from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session,
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
 from sessions.turns import plans
-from sessions.turns.tool_calls import finish_call, open_call, resolve_approval
+from sessions.turns.tool_calls import finish_call, open_call, rejected, resolve_approval
 from sessions.turns.tool_policy import evaluate_edit
 
 REJECTED = "User rejected this operation"
@@ -110,7 +110,7 @@ def expire(approval_id: uuid.UUID) -> Change:
             return Change()
         events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: the user did not approve this call in time, so it was not run."
-        change = finish_call(session, call, ToolCallStatus.REJECTED, text)
+        change = finish_call(session, call, *rejected(call, text))
         events += change.events
         if call.tool == CREATE_PLAN:
             events += log.append(session, plans.cancel(session))
@@ -157,8 +157,9 @@ def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
     elif not approvals.is_same(call.approval.digest, call.tool, call.arguments):
         # Only direct writes to the database lead here.
         raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call has changed since the user saw it.")
-    call.status = ToolCallStatus.WAITING
-    call.save(update_fields=["status", "arguments", "digest"])
+    # A call that became unknown runs again: any client may be shown it.
+    call.status, call.unknown_since = ToolCallStatus.WAITING, None
+    call.save(update_fields=["status", "arguments", "digest", "unknown_since"])
     events = resolve_approval(session, call, status, via=decision.via, by=decision.by)
     if call.tool != CREATE_PLAN:
         return Change(events=events)
@@ -172,7 +173,7 @@ def _reject(session: Session, call: ToolCall, decision: Decision) -> Change:
     events = resolve_approval(
         session, call, ApprovalStatus.REJECTED, via=decision.via, by=decision.by, feedback=feedback
     )
-    change = finish_call(session, call, ToolCallStatus.REJECTED, f"Error: {feedback or REJECTED}")
+    change = finish_call(session, call, *rejected(call, f"Error: {feedback or REJECTED}"))
     events += change.events
     if call.tool == CREATE_PLAN:
         events += log.append(session, plans.reject(session, call, feedback))

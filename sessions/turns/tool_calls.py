@@ -45,6 +45,9 @@ from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
 from sessions.turns.transcript import current_subtask, make_call_ids_unique, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, requeue, transition, turn_event
 
+#: Follows the result of a call that its user does not let run again.
+UNKNOWN_RESULT = "It is not known whether an earlier run of this call had an effect. Check before you go on."
+
 
 def request_tools(
     claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
@@ -71,7 +74,7 @@ def request_tools(
         outcomes = run_server_tools(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(new_approvals(calls))
-        open_requests = [_request_event(call) for call in calls if call.status in OPEN_CALLS]
+        open_requests = [request_event(call) for call in calls if call.status in OPEN_CALLS]
         events += log.append(session, [*outcomes.events, *open_requests, *plans.propose(session, calls)])
         for call in calls:
             if call.status not in OPEN_CALLS:
@@ -118,9 +121,16 @@ def record_tool_result(
             feedback = content if failed else ""
             events += resolve_approval(session, call, decision, via=Via.RESULT, by=session.owner_id, feedback=feedback)
             if failed:
-                status = ToolCallStatus.REJECTED
+                status, content = rejected(call, content)
         change = finish_call(session, call, status, content)
     return Change(events=events + change.events, ready=change.ready)
+
+
+def rejected(call: ToolCall, content: str) -> tuple[ToolCallStatus, str]:
+    """Return the status of a call that the user refuses, and what the model is told."""
+    if call.unknown_since is None:
+        return ToolCallStatus.REJECTED, content
+    return ToolCallStatus.UNKNOWN, f"{content}\n{UNKNOWN_RESULT}"
 
 
 def open_call(session: Session, call_id: str) -> ToolCall:
@@ -162,8 +172,9 @@ def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, conten
     return Change(events=events + requeue(session, turn, waiting_since=None), ready=turn.pk)
 
 
-def _request_event(call: ToolCall) -> NewEvent:
+def request_event(call: ToolCall) -> NewEvent:
     """Return the event that offers a call to clients, or requests its approval."""
+    unknown = {"unknown": True} if call.unknown_since else {}
     return turn_event(
         EventKind.TOOL_CALL_REQUESTED,
         call.turn_id,
@@ -175,6 +186,7 @@ def _request_event(call: ToolCall) -> NewEvent:
         agent=call.agent,
         rule=call.rule,
         reason=call.reason,
+        **unknown,
     )
 
 

@@ -23,6 +23,7 @@ from sessions.errors import StaleAttempt
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
+    OPEN_CALLS,
     OPEN_STATUSES,
     Approval,
     ApprovalStatus,
@@ -196,8 +197,9 @@ def _close_calls(turn: Turn) -> None:
     pending = Approval.objects.filter(call__turn=turn, status=ApprovalStatus.PENDING)
     pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=now)
     closed = {"result": "Error: the turn ended before this call had a result.", "finished_at": now}
-    turn.tool_calls.filter(status=ToolCallStatus.ASKED).update(status=ToolCallStatus.REJECTED, **closed)
-    turn.tool_calls.filter(status=ToolCallStatus.WAITING).update(status=ToolCallStatus.UNKNOWN, **closed)
+    asked = turn.tool_calls.filter(status=ToolCallStatus.ASKED, unknown_since=None)
+    asked.update(status=ToolCallStatus.REJECTED, **closed)
+    turn.tool_calls.filter(status__in=OPEN_CALLS).update(status=ToolCallStatus.UNKNOWN, **closed)
 
 
 def first_open_turn(session_id: uuid.UUID) -> Turn | None:

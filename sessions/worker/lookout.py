@@ -13,7 +13,7 @@ import structlog
 
 from sessions.database import describe, in_look_thread, in_recovery_thread
 from sessions.results import Change
-from sessions.turns import approvals, recovery
+from sessions.turns import approvals, call_offers, recovery
 from sessions.worker import presence
 
 logger = structlog.get_logger(__name__)
@@ -48,6 +48,7 @@ class Lookout:
         await self._attempt(self._find_dead_workers())
         await self._attempt(self._find_expired_turns())
         await self._attempt(self._find_expired_approvals())
+        await self._attempt(self._find_lost_calls())
         await self._attempt(self._find_unclaimed_turns())
 
     async def _attempt[R](self, search: Awaitable[R]) -> R | None:
@@ -70,6 +71,10 @@ class Lookout:
         for approval_id in await in_look_thread(approvals.expired_approvals)():
             self._start(approval_id, self._expire)
 
+    async def _find_lost_calls(self) -> None:
+        for call_id in await in_look_thread(call_offers.lost_calls)():
+            self._start(call_id, self._ask_again)
+
     async def _find_unclaimed_turns(self) -> None:
         if (capacity := self._capacity()) > 0:
             for turn_id in await in_look_thread(recovery.unclaimed_turns)(capacity):
@@ -83,6 +88,9 @@ class Lookout:
 
     async def _recover(self, turn_id: uuid.UUID) -> None:
         self._take(await in_recovery_thread(recovery.recover_safely)(turn_id))
+
+    async def _ask_again(self, call_id: uuid.UUID) -> None:
+        self._take(await in_recovery_thread(call_offers.ask_again)(call_id))
 
     async def _expire(self, approval_id: uuid.UUID) -> None:
         try:

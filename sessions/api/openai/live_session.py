@@ -7,12 +7,8 @@ import uuid
 from base64 import b64decode
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import takewhile
 from typing import Any
-
-from django.db.models import Q
-from django.db.models.functions import Now
 
 from agents.roles import UNASSIGNED
 from llm.sizes import MAX_CALLS
@@ -23,13 +19,10 @@ from sessions.api.openai.models import agent_of
 from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, require_supported, storable
 from sessions.database import in_thread
 from sessions.errors import ToolCallRejected
-from sessions.models import Event, EventKind, Session, ToolCall, ToolCallStatus, TurnStatus
+from sessions.models import Event, EventKind, Session, ToolCall
 from sessions.protocol.codes import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
-from sessions.turns import images, tool_calls
+from sessions.turns import call_offers, images, tool_calls
 from sessions.turns.sessions import owned_session
-
-#: How long a client may take to run a call before other clients get it.
-CALL_LEASE = timedelta(minutes=10)
 
 
 async def session_of(owner_id: int, key: str) -> Session:
@@ -144,16 +137,7 @@ def _turn_of_result(session: Session, call_id: str) -> tuple[uuid.UUID, int]:
     return call.turn_id, numbers[0] if numbers else call.turn.position
 
 
-def lease_turn_calls(turn_id: uuid.UUID, tools: Collection[str]) -> list[dict[str, Any]]:
-    """Lease to this client the calls of a turn that may run and that it can run, and return all that it has.
-
-    Calls that require a user's approval are not among them, nor are the tools of other clients.
-    """
-    runner = f"openai {turn_id}"
-    calls = ToolCall.objects.filter(turn=turn_id, turn__status=TurnStatus.WAITING, status=ToolCallStatus.WAITING)
-    free = Q(offered_to__in=("", runner)) | Q(offered_until__lt=Now())
-    calls.filter(free, tool__in=tools).update(offered_to=runner, offered_until=Now() + CALL_LEASE)
-    return [
-        {"id": call.call_id, "name": call.tool, "arguments": call.arguments}
-        for call in calls.filter(offered_to=runner).order_by("created_at", "pk")
-    ]
+def offer_turn_calls(turn_id: uuid.UUID, tools: Collection[str]) -> list[dict[str, Any]]:
+    """Give this client the calls of a turn that may run and that it can run, and return all that it has."""
+    calls = call_offers.offer_to_request(turn_id, tools)
+    return [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]

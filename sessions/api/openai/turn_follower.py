@@ -43,8 +43,8 @@ class End:
 
 
 type Piece = Text | Retracted | End
-#: Leases to the client the open calls of a turn that it can run now, and returns them.
-type LeaseCalls = Callable[[], Awaitable[list[dict[str, Any]]]]
+#: Gives the client the open calls of a turn that it can run now, and returns them.
+type OfferCalls = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 class TurnFollower:
@@ -61,12 +61,12 @@ class TurnFollower:
         *,
         in_session: bool = False,
         writable: asyncio.Event | None = None,
-        lease_calls: LeaseCalls | None = None,
+        offer_calls: OfferCalls | None = None,
     ) -> None:
         self.session_id, self.turn_id, self.in_session = session_id, turn_id, in_session
         self.is_over = False
         self._feed = Feed(session_id, after, writable)
-        self._lease_calls = lease_calls
+        self._offer_calls = offer_calls
         self._message_ids: set[str] = set()
         self._last_message_id = ""
         self._requested_calls: list[dict[str, Any]] = []
@@ -131,7 +131,7 @@ class TurnFollower:
 
     async def _end_with_calls(self) -> End | None:
         """Return the end of the answer if the client now has calls to run."""
-        calls = await self._lease_calls() if self._lease_calls else []
+        calls = await self._offer_calls() if self._offer_calls else []
         if not calls:
             return None
         self.is_over = True

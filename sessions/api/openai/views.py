@@ -113,8 +113,8 @@ async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asy
             session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
         )
     names = body.tool_names
-    lease_calls = partial(in_thread(live_session.lease_turn_calls), turn_id, names) if names else None
-    return TurnFollower(session.pk, turn_id, number, in_session=True, writable=writable, lease_calls=lease_calls)
+    offer_calls = partial(in_thread(live_session.offer_turn_calls), turn_id, names) if names else None
+    return TurnFollower(session.pk, turn_id, number, in_session=True, writable=writable, offer_calls=offer_calls)
 
 
 async def _collect(turn: TurnFollower) -> tuple[list[Text], End]:

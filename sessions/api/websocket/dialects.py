@@ -89,6 +89,8 @@ def call_frame(call: ToolCall, number: int | None) -> server.ToolCallRequest:
         # Never an empty object: the original's editor takes it for a missing one.
         arguments=call.arguments or {"_": ""},
         requires_approval=call.status == ToolCallStatus.ASKED,
+        unknown=True if call.unknown_since else None,
+        reason=call.reason if call.unknown_since else None,
     )
 
 

@@ -88,6 +88,7 @@ def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
             "agent": call.agent,
             "rule": call.rule,
             "reason": call.reason,
+            **({"unknown": True} if call.unknown_since else {}),
         }
         for call in calls
     ]
