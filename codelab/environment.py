@@ -53,6 +53,9 @@ class Environment(BaseSettings):
     host: str = Field("127.0.0.1", validation_alias="HOST")
     #: Port of the web server: chat page, API, WebSocket, admin, metrics.
     port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
+    #: Seconds that answers under way may take to their end after SIGTERM to the web process; a second one ends it at
+    #: once.
+    drain_seconds: float = Field(60, ge=1, le=3600, validation_alias="CODELAB_DRAIN_SECONDS")
     #: Address Flower listens on.
     flower_host: str = Field("127.0.0.1", validation_alias="FLOWER_HOST")
     #: Port of Flower, the page that shows the Celery jobs.

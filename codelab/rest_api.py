@@ -19,7 +19,7 @@ from sessions.api.http import JsonParser
 from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
 from sessions.callers import Action
-from sessions.errors import BodyTooLarge, NotFound
+from sessions.errors import BodyTooLarge, NotFound, ShuttingDown
 from sessions.protocol.asyncapi import asyncapi
 from sessions.protocol.client import require_clean_text
 from sessions.protocol.codes import ErrorCode
@@ -88,6 +88,14 @@ def body_too_large(path: str) -> HttpResponse:
     if path.startswith(PREFIX):
         return openai_api.respond(BodyTooLarge(MAX_OPENAI_BODY_BYTES))
     return _respond(BodyTooLarge(MAX_BODY_BYTES))
+
+
+def shutting_down(path: str) -> HttpResponse:
+    """Answer a request that arrives while the process ends; the web server asks for it before any view is called."""
+    if path in ("/ready", "/health", "/api/v1/health"):
+        status = "not ready" if path == "/ready" else "unhealthy"
+        return JsonResponse({"status": status, "checks": {"server": "shutting down"}}, status=503)
+    return openai_api.respond(ShuttingDown()) if path.startswith(PREFIX) else _respond(ShuttingDown())
 
 
 def _respond(error: Exception) -> JsonResponse:

@@ -11,7 +11,7 @@ them again; tests/deployment fails until this line names the locked versions. Wh
 * `Socket` (Daphne's `application_queue`, `serverSend`; Autobahn's `_fail_connection`, `_sendAutoPing`,
   `autoPingPending`): tests/live/test_slow_readers.py
 * `SocketFactory` (Autobahn's `failByDrop`): tests/live/test_bad_input.py, frames beyond 1 MiB
-* `Request` (Twisted's `gotLength`, `handleContentChunk`, `channel._path`): tests/live/test_bodies.py
+* `web_requests.Request` (Twisted's `gotLength`, `handleContentChunk`, `channel._path`): tests/live/test_bodies.py
 * `WebServer` (Daphne's factory names, `connections`; Autobahn's `sendCloseFrame`): tests/live/test_outages.py, SIGTERM
 """
 
@@ -24,12 +24,13 @@ from typing import Any
 
 import daphne.server
 import structlog
-from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
 
-from codelab.body_limits import MAX_BODY_BYTES
+from codelab.environment import environment
 from codelab.flood import TokenBucket
+from codelab.web_requests import Request, RequestFactory, Writable
+from sessions.api.draining import CLOSE_SPREAD_SECONDS, drain
 from sessions.protocol.codes import CloseCode, ErrorCode
 from sessions.protocol.server import encode, error_frame
 
@@ -43,30 +44,12 @@ FLOOD_MESSAGE = (
 
 #: "Service restart": the client should reconnect after a delay of its own choice.
 SERVICE_RESTART_CODE = 1012
-#: Sockets are closed over this time: all at once would make all clients reconnect in the same second.
-CLOSE_SPREAD_SECONDS = 2.0
-#: A client whose body was refused has this long to read why. What it still sends is discarded.
-REFUSED_BODY_LINGER_SECONDS = 5.0
+#: The port stays open for so long at first, so that proxies see at `/ready` what happens and send new work elsewhere.
+NOTICE_SECONDS = 5.0
+#: Sockets have this long to answer the close frame, and an answer to leave the process.
+LINGER_SECONDS = 0.5
 #: Unsent bytes that the kernel buffers for a client.
 MAX_UNSENT_BYTES = 128 * 1024
-
-
-class Writable(asyncio.Event):
-    """Set while less than 64 KiB wait for a client. A producer of Twisted: the transport pauses and resumes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.set()
-
-    def pauseProducing(self) -> None:  # noqa: N802 (this and the next two are Twisted's names)
-        self.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802
-        self.set()
-
-    def stopProducing(self) -> None:  # noqa: N802
-        # The connection is gone and drops what is sent, so the application must not wait for it.
-        self.set()
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
@@ -134,88 +117,12 @@ class SocketFactory(WebSocketFactory):  # type: ignore[misc]
         super().setProtocolOptions(**options, failByDrop=False, closeHandshakeTimeout=5)
 
 
-class Request(WebRequest):  # type: ignore[misc]
-    """One HTTP request. A stream waits for its reader; a body too large for every path is refused while it arrives."""
-
-    def __init__(self, *arguments: object, **options: object) -> None:
-        self.writable = Writable()
-        self._refused = False
-        # Twisted would parse every form, and nothing uses that: a large one takes seconds and hundreds of MB.
-        super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 (here and below: Twisted's names)
-        """Begin a body; without a length it arrives in chunks."""
-        if length is not None and length > MAX_BODY_BYTES:
-            self._refuse()
-        else:
-            super().gotLength(length)
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        if not self._refused and self.content.tell() + len(data) > MAX_BODY_BYTES:
-            self._refuse()
-        if not self._refused:
-            super().handleContentChunk(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
-        if self._refused:
-            self._close()
-        else:
-            super().requestReceived(command, path, version)
-
-    def _refuse(self) -> None:
-        """Answer now, and close when the client has sent everything or its time is up.
-
-        Closed at once, the kernel would reset the connection for the unread bytes, and the client might never see the
-        answer.
-        """
-        # Imported here: it needs Django's apps, which are loaded after the reactor.
-        from codelab.rest_api import body_too_large
-
-        self._refused = True
-        # Otherwise Twisted would send 100 Continue.
-        self.requestHeaders.removeHeader(b"Expect")
-        if self.content is not None:
-            self.content.close()
-        answer = body_too_large(self.channel._path.decode("latin-1")).content
-        logger.warning("body_refused")
-        head = (
-            "HTTP/1.1 413 Content Too Large\r\nServer: codelab\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(answer)}\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + answer)
-        reactor.callLater(REFUSED_BODY_LINGER_SECONDS, self._close)
-
-    def _close(self) -> None:
-        if self.channel is not None:
-            # Closes, and aborts after 15 s when the client does not read the answer.
-            self.channel.timeoutConnection()
-
-    def finish(self) -> None:
-        if self.producer and self.channel:
-            self.unregisterProducer()
-        super().finish()
-
-    def connectionLost(self, reason: object) -> None:  # noqa: N802
-        self.writable.set()
-        super().connectionLost(reason)
-
-
-class RequestFactory(HTTPFactory):  # type: ignore[misc]
-    """Builds connections whose requests are `Request`."""
-
-    def buildProtocol(self, address: object) -> Any:  # noqa: N802 (Twisted's name)
-        channel = super().buildProtocol(address)
-        channel.requestFactory = Request
-        return channel
-
-
 class WebServer(daphne.server.Server):  # type: ignore[misc]
     """Daphne's server, which handles SIGTERM and SIGINT by draining."""
 
     def __init__(self, application: object, **options: Any) -> None:
         super().__init__(application, signal_handlers=False, **options)
         self._ports: list[Any] = []
-        self._is_draining = False
 
     def run(self) -> None:
         """Serve until a signal arrives."""
@@ -253,16 +160,38 @@ class WebServer(daphne.server.Server):  # type: ignore[misc]
         self._clock_check = asyncio.get_event_loop().create_task(check_clock())
 
     def drain(self) -> None:
-        """Accept no more connections, close the sockets with 1012, then stop; a second signal stops at once."""
+        """Accept no new work, close the sockets with 1012, answer what is under way, then stop.
+
+        A second signal stops at once.
+        """
         sockets = [protocol for protocol in self.connections if isinstance(protocol, WebSocketProtocol)]
-        if self._is_draining or not self.connections:
-            reactor.stop()
+        if drain.is_draining or not self.connections:
+            self._stop()
             return
-        self._is_draining = True
-        logger.info("server_leaving", sockets=len(sockets))
-        for port in self._ports:
-            port.stopListening()
+        drain.begin()
+        logger.info("server_leaving", sockets=len(sockets), requests=self._count_requests())
         for protocol in sockets:
             # `sendClose` accepts only codes of applications.
             reactor.callLater(random.uniform(0, CLOSE_SPREAD_SECONDS), protocol.sendCloseFrame, SERVICE_RESTART_CODE)
-        reactor.callLater(CLOSE_SPREAD_SECONDS + 0.5, reactor.stop)
+        reactor.callLater(NOTICE_SECONDS, self._stop_listening)
+        reactor.callLater(environment.drain_seconds, self._stop)
+        reactor.callLater(CLOSE_SPREAD_SECONDS, self._stop_when_idle)
+
+    def _stop_when_idle(self) -> None:
+        if self._count_requests():
+            reactor.callLater(0.1, self._stop_when_idle)
+        else:
+            reactor.callLater(LINGER_SECONDS, self._stop)
+
+    def _count_requests(self) -> int:
+        return sum(isinstance(protocol, Request) and protocol.is_under_way for protocol in self.connections)
+
+    def _stop_listening(self) -> None:
+        for port in self._ports:
+            port.stopListening()
+
+    def _stop(self) -> None:
+        if left := self._count_requests():
+            logger.warning("requests_cut_off", requests=left)
+        if reactor.running:
+            reactor.stop()

@@ -16,6 +16,7 @@ words. All others are a plain `Rejected(code, text)`.
     ├── BodyTooLarge        body_too_large
     ├── SessionDeleted      session_deleted
     ├── BrokerUnavailable   broker_unavailable
+    ├── ShuttingDown        shutting_down
     └── InternalError       internal_error
 
 `sessions.api.errors` has the status and the close code of each. `StaleAttempt` never reaches a client: a worker has
@@ -79,6 +80,14 @@ class BrokerUnavailable(Rejected):
     def __init__(self) -> None:
         text = "The server cannot start new work at the moment. Nothing was stored: send it again in a moment."
         super().__init__(ErrorCode.BROKER_UNAVAILABLE, text)
+
+
+class ShuttingDown(Rejected):
+    """The process is ending and takes no new work; another one does."""
+
+    def __init__(self) -> None:
+        text = "This server is shutting down. Nothing was stored: send it again in a moment."
+        super().__init__(ErrorCode.SHUTTING_DOWN, text, retry_after=1)
 
 
 class InternalError(Rejected):

@@ -115,6 +115,9 @@ class Startup:
             variables["CODELAB_WORKER_GRACE_SECONDS"] = "0"
         if not os.environ.get("CODELAB_LOG_FORMAT"):
             variables["CODELAB_LOG_FORMAT"] = "text"
+        if not os.environ.get("CODELAB_DRAIN_SECONDS"):
+            # The supervisor waits for 10 s, and so does the person at the keyboard.
+            variables["CODELAB_DRAIN_SECONDS"] = "5"
         metrics = settings.metrics_dir or self.folder / "metrics"
         variables["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         metrics.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,7 @@ STATUS: dict[str, int] = {
     "model_broken_tool_call": 502,
     ErrorCode.STORAGE_UNAVAILABLE: 503,
     ErrorCode.BROKER_UNAVAILABLE: 503,
+    ErrorCode.SHUTTING_DOWN: 503,
     "model_unavailable": 503,
     ErrorCode.TURN_TIMED_OUT: 504,
     ErrorCode.TOOL_TIMED_OUT: 504,

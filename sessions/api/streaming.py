@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from sessions.api.draining import drain
 from sessions.callers import Caller
 from sessions.errors import AccessDenied
 
@@ -32,6 +33,18 @@ async def until_signed_out[T](
                 yield item
         if signed_out.done() and last is not None:
             yield last(signed_out.result())
+
+
+async def until_draining[T](source: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """Yield the items of a source without an end until this process ends. Its client goes on at another one."""
+    closing = asyncio.ensure_future(drain.until_closing())
+    try:
+        async with aclosing(_items(source, until=closing)) as items:
+            async for item in items:
+                if item is not None:
+                    yield item
+    finally:
+        await _cancel(closing)
 
 
 async def unless_signed_out[T](answer: Coroutine[Any, Any, T], caller: Caller) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
@@ -129,6 +130,19 @@ async def test_every_kind_of_event_has_exactly_the_documented_fields(service: Se
         await client.say('/call write_file {"path": "a", "content": "x"}\n/say Done.')
         call = await note(client, "tool_call_requested")
         await note(client, "turn_waiting")
+        await client.send({"type": "hitl_decision", "call_id": call["call_id"], "decision": "reject"})
+        await note(client, "turn_completed")
+        await client.say('/call read_file {"path": "a"}\n/say Done.')
+        call = await note(client, "tool_call_requested")
+        await note(client, "turn_waiting")
+        await asyncio.sleep(1)
+        # As if the client had been away for a minute.
+        service.rows(
+            "UPDATE agent_sessions_toolcall SET offered_until = now() - interval '1 s', shown_at = now()"
+            " WHERE status = 'waiting' AND call_id = %s RETURNING 1",
+            call["call_id"],
+        )
+        await note(client, "tool_call_requested", call_id=call["call_id"], unknown=True)
         await client.send({"type": "hitl_decision", "call_id": call["call_id"], "decision": "reject"})
         await note(client, "turn_completed")
         await client.say("/fail rate_limited")

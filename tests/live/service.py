@@ -152,6 +152,8 @@ class Service:
             "CODELAB_LOG_FORMAT": "json",
             # Tests stop workers that run endless turns.
             "CODELAB_WORKER_GRACE_SECONDS": "0",
+            # Tests do not wait for clients that they have forgotten.
+            "CODELAB_DRAIN_SECONDS": "5",
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             "PYTHONUNBUFFERED": "1",
             **environment,

@@ -76,6 +76,7 @@ async def test_a_client_that_reconnects_gets_its_open_calls_but_no_finished_ones
         await client.say(two)
         first, second = await until(client, "tool_call"), await until(client, "tool_call")
         await client.send(result_of(first))
+        await silent(client, 0.5)
         # The old socket is still there: a client comes back before its end is noticed.
         async with service.connect("/ws/of-back?client_id=editor&after=0") as again:
             assert (await until(again, "tool_call"))["call_id"] == second["call_id"]

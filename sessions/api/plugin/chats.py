@@ -14,7 +14,7 @@ from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import ChatList, ChatMessageIn, ChatMessages, ChatOut, PluginMessage, agent_name
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
-from sessions.api.streaming import until_signed_out
+from sessions.api.streaming import until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.models import MessageRole, Session, Turn, TurnStatus
@@ -99,4 +99,4 @@ async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id:
     """Stream the events of a session, one JSON object a line, until the client disconnects."""
     session = await chat_of(request, project_id, session_id)
     events = await ndjson.stream(session, writable_of(request))
-    return stream_response(until_signed_out(events, caller_of(request)), "application/x-ndjson")
+    return stream_response(until_signed_out(until_draining(events), caller_of(request)), "application/x-ndjson")

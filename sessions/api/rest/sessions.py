@@ -46,7 +46,7 @@ from sessions.api.rest.schemas import (
     Settings,
     WaitingMessage,
 )
-from sessions.api.streaming import until_signed_out
+from sessions.api.streaming import until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import TurnFailed
@@ -214,7 +214,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         events = stream(session.pk, after, writable_of(request))
-        return stream_response(until_signed_out(events, caller_of(request)), "text/event-stream")
+        return stream_response(until_signed_out(until_draining(events), caller_of(request)), "text/event-stream")
     return {"events": list(await in_thread(log.since)(session.pk, after)), "last_number": session.last_number}
 
 

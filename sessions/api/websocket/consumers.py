@@ -16,13 +16,14 @@ from django.db import Error as DatabaseError
 
 from sessions import metrics
 from sessions.api.commands import announce, handle_frame, store_timeout
+from sessions.api.draining import drain
 from sessions.api.errors import explain
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
 from sessions.api.websocket.snapshot import snapshot
 from sessions.api.websocket.tool_dispatcher import ToolDispatcher
 from sessions.callers import Action, Caller
 from sessions.database import in_thread
-from sessions.errors import AccessDenied, SessionDeleted
+from sessions.errors import AccessDenied, SessionDeleted, ShuttingDown
 from sessions.events import reads
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
@@ -233,6 +234,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message."""
+        if drain.is_draining and isinstance(frame, UserMessage):
+            # The socket is closed within two seconds. What continues a turn, or stops it, is taken until then.
+            raise ShuttingDown
         change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, AcceptedMessage):
             if self.dispatcher is not None:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agent_sessions', '0018_index_of_expired_sessions'),
+        ('agent_sessions', '0019_model_call_detail'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('agent_sessions', '0019_call_offers'),
+        ('agent_sessions', '0020_call_offers'),
     ]
 
     operations = [
