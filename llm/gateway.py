@@ -26,6 +26,7 @@ from llm.types import (
     ToolCallChunk,
     Vectors,
 )
+from llm.usage import parse_usage
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -91,7 +92,7 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     # LiteLLM invents a finish_reason for a provider that sent none; these fields have the provider's own.
     if not end or not (response.received_finish_reason or response.intermittent_finish_reason):
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(reason=end, usage=wire.parse_usage(usage) if usage else None)
+    yield EndChunk(reason=end, usage=parse_usage(usage) if usage else None)
 
 
 async def embed(request: EmbeddingRequest) -> Vectors:
@@ -111,7 +112,7 @@ async def embed(request: EmbeddingRequest) -> Vectors:
         vectors = [each["embedding"] for each in response.data]
     except Exception as error:
         raise _translate(error, litellm, has_started=False) from error
-    return Vectors(vectors, wire.parse_usage(response.usage) or TokenUsage())
+    return Vectors(vectors, parse_usage(response.usage) or TokenUsage())
 
 
 def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from llm.types import (
     ToolCallChunk,
     Vectors,
 )
+from llm.usage import Usage, parse_usage
 
 #: In the code or message of an error for a request that is longer than the model's window.
 TOO_LONG_PATTERN = re.compile(
@@ -34,9 +35,6 @@ TOO_LONG_PATTERN = re.compile(
 
 #: A vector in a response with embeddings.
 VECTOR_PATTERN = re.compile(rb'"embedding"\s*+:\s*+\[([-+0-9.eE,\s]*+)\]')
-
-#: More than the largest window of any model.
-MAX_REPORTED_TOKENS = 20_000_000
 
 #: For errors within a stream, which have no status of their own.
 STATUS_OF_CODE = {
@@ -160,30 +158,9 @@ class _Choice(_WireModel):
     finish_reason: str | None = None
 
 
-class _InputDetails(_WireModel):
-    cached_tokens: int | None = None
-    #: OpenRouter's name, and LiteLLM's.
-    cache_write_tokens: int | None = None
-    cache_creation_tokens: int | None = None
-
-
-class _OutputDetails(_WireModel):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(_WireModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    #: DeepSeek's name for the cached part of the input.
-    prompt_cache_hit_tokens: int | None = None
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-
-
 class _Event(_WireModel):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Usage | None = None
     error: dict[str, Any] | str | None = None
 
 
@@ -195,7 +172,7 @@ class _Embedding(_WireModel):
 
 class _Embeddings(_WireModel):
     data: list[_Embedding]
-    usage: _Usage | None = None
+    usage: Usage | None = None
 
 
 def parse_vectors(body: bytes | bytearray) -> Vectors:
@@ -275,40 +252,6 @@ def _chunks(delta: _Delta) -> list[Chunk]:
             )
         )
     return chunks
-
-
-def parse_usage(usage: Any) -> TokenUsage | None:
-    """Parse a usage report in OpenAI's form, also LiteLLM's object for it; None for an empty one."""
-    read, written = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    inputs, outputs = (getattr(usage, name, None) for name in ("prompt_tokens_details", "completion_tokens_details"))
-    cached = _first(inputs, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens")
-    cache_write = _first(inputs, "cache_write_tokens", "cache_creation_tokens")
-    cache_write = cache_write or _first(usage, "cache_creation_input_tokens")
-    reasoning = getattr(outputs, "reasoning_tokens", None)
-    missing = max((getattr(usage, "total_tokens", 0) or 0) - read - written, 0)
-    if missing and missing == cached + cache_write:
-        # Some providers leave the cached part out of the input.
-        read += missing
-    else:
-        # Others count reasoning only in the total.
-        written += missing if reasoning is None else min(missing, reasoning)
-    if not read and not written:
-        return None
-    if not all(0 <= count <= MAX_REPORTED_TOKENS for count in (read, written, cached, cache_write, reasoning or 0)):
-        # An estimate is better. The ledger could not hold these.
-        return None
-    return TokenUsage(
-        input_tokens=read,
-        output_tokens=written,
-        cached_tokens=cached,
-        cache_write_tokens=cache_write,
-        reasoning_tokens=reasoning or 0,
-    )
-
-
-def _first(fields: Any, *names: str) -> int:
-    """Return the first of some counts that is there, or 0."""
-    return next((count for name in names if (count := getattr(fields, name, None))), 0)
 
 
 def parse_error(status: int, body: Any, headers: Mapping[str, str] | None = None) -> errors.ModelError:
