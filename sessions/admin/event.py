@@ -6,12 +6,15 @@ The largest table, indexed by session and number only: every link that names a t
 import json
 
 from django.contrib import admin
+from django.db.models import JSONField, QuerySet
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from sessions.admin.display import block, column, format_utc, pretty, shorten
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
+from sessions.events.stored_text import PAYLOAD
 from sessions.models import Event
 
 
@@ -25,6 +28,12 @@ class EventAdmin(SearchableAdmin):
         "created_at",
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """Return events with the payloads that clients received."""
+        whole = RawSQL(PAYLOAD, (), output_field=JSONField())
+        events: QuerySet[Event] = super().get_queryset(request)
+        return events.annotate(whole_payload=whole)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow the filters that links from a turn use."""
         return lookup in ("session", "turn") or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
@@ -35,6 +44,7 @@ class EventAdmin(SearchableAdmin):
         return format_utc(event.created_at)
 
     summary = column(
-        "payload", lambda event: format_html("<bdi>{}</bdi>", shorten(json.dumps(event.payload, ensure_ascii=False)))
+        "payload",
+        lambda event: format_html("<bdi>{}</bdi>", shorten(json.dumps(event.whole_payload, ensure_ascii=False))),
     )
-    payload_block = column("payload", lambda event: block(pretty(event.payload)))
+    payload_block = column("payload", lambda event: block(pretty(event.whole_payload)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
+from sessions.events.stored_text import PAYLOAD
 from sessions.models import (
     PIECES,
     Approval,
@@ -31,9 +32,10 @@ MAX_AUDITED_SESSIONS = 20
 #: Fields that the audit log leaves out of payloads. It says what happened; the history has the texts.
 TEXT_FIELDS = ("content", "text", "arguments", "ends")
 #: The newest events of some sessions but for pieces of text, from the index on the numbers of each session.
-_NEWEST_EVENTS = """
+_NEWEST_EVENTS = f"""
     SELECT event.* FROM unnest(%s::uuid[]) AS audited(id) CROSS JOIN LATERAL (
-        SELECT * FROM agent_sessions_event
+        SELECT id, session_id, turn_id, number, first, kind, ({PAYLOAD}) AS payload, attempt, created_at
+        FROM agent_sessions_event
         WHERE session_id = audited.id AND kind <> ALL(%s) AND kind = coalesce(%s, kind)
         ORDER BY number DESC LIMIT %s
     ) AS event

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from sessions.database import lock_timeout, rows
+from sessions.events.stored_text import PAYLOAD
 from sessions.models import Event, EventKind, Session, new_id
 
 #: Events, and bytes of their payloads, that are read at a time.
@@ -28,13 +29,13 @@ MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
 IDLE_LOCK_TIMEOUT = "500ms"
 #: A page of a session's events. It goes from event to event until the page is full, and so reads no more than it
 #: returns: any other limit by bytes would unpack all 500 rows first, and they may have 400 KB each.
-_PAGE = """
+_PAGE = f"""
     WITH RECURSIVE page(number, kind, payload, first, bytes, count) AS (
         SELECT %s::bigint, NULL::varchar, NULL::text, NULL::bigint, 0, 0
         UNION ALL
         SELECT next.number, next.kind, next.payload, next.first, page.bytes + octet_length(next.payload), page.count + 1
         FROM page CROSS JOIN LATERAL (
-            SELECT number, kind, payload::text, first FROM agent_sessions_event
+            SELECT number, kind, ({PAYLOAD})::text AS payload, first FROM agent_sessions_event
             WHERE session_id = %s AND number > page.number ORDER BY number LIMIT 1
         ) AS next
         WHERE page.bytes < %s AND page.count < %s

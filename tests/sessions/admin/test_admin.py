@@ -16,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from llm.types import ModelToolCall
 from sessions.admin.conversation import MAX_TEXT_CHARACTERS
-from sessions.events import log
+from sessions.events import compaction, log
 from sessions.events.log import Addition, NewEvent
 from sessions.models import (
     Approval,
@@ -31,12 +31,13 @@ from sessions.models import (
     Worker,
     new_id,
 )
+from sessions.results import StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import write_call
-from tests.sessions.story import step
+from tests.sessions.story import step, stream
 
 LISTS = ("session", "turn", "message", "toolcall", "modelcall", "event", "worker")
 NASTY = "<script>alert(1)</script>\x1b[31m\u202e'\"&"
@@ -205,6 +206,22 @@ def test_a_long_conversation_has_pages_and_opens_at_its_end(
     assert "[2]" in body(operator, conversation_path(session) + "?page=1")
     assert "[2501]" in body(operator, conversation_path(session) + "?page=9999")
     assert "[2501]" in body(operator, conversation_path(session) + "?page=25")
+
+
+def test_an_event_shows_a_text_that_only_its_message_has(
+    operator: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "READERS_GRACE", timedelta(0))
+    session = open_session(alice.pk, "compacted")
+    held, message_id, text = claim(inbox.accept_message(session.pk, "Hi").turn_id), new_id(), "a word " * 20
+    stream(held, message_id, *text)
+    attempts.complete(held, StepResult(message_id=message_id, text=text))
+    compaction.compact(held.turn_id)
+    pieces = Event.objects.get(session=session, kind=EventKind.TEXT_DELTA)
+    assert "text" not in pieces.payload
+    page = body(operator, path_of("event", f"{pieces.pk}/change/"))
+    assert text in page
+    assert "from_message" not in page
 
 
 def test_a_very_long_text_is_cut_and_says_so(operator: Client, alice: User) -> None:
