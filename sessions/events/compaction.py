@@ -33,7 +33,7 @@ MAX_TEXT_LENGTH = 32_000
 #: Numbers of the log that one transaction looks at.
 WINDOW = 5_000
 #: Processes that cannot read a text from its message are from before this migration. They are gone a while later.
-READERS_MIGRATION = "0020_texts_stand_in_messages"
+READERS_MIGRATION = "0022_texts_stand_in_messages"
 READERS_GRACE = timedelta(hours=1)
 #: Turns that take their turn, a window each: a long one does not hold up the others.
 ROUND_TURNS = 50

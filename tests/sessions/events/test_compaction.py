@@ -208,7 +208,7 @@ def test_every_client_gets_the_same_from_messages(
 
 
 def put_back_texts() -> None:
-    migration = importlib.import_module("sessions.migrations.0020_texts_stand_in_messages")
+    migration = importlib.import_module("sessions.migrations.0022_texts_stand_in_messages")
     assert Event.objects.filter(payload__has_key="from_message").exists()
     migration.put_back(apps, SimpleNamespace(connection=connection))
     assert not Event.objects.filter(payload__has_key="from_message").exists()

@@ -33,6 +33,6 @@ class Migration(migrations.Migration):
     # Each piece is a transaction of its own.
     atomic = False
 
-    dependencies = [("agent_sessions", "0019_model_call_detail")]
+    dependencies = [("agent_sessions", "0021_indexes_of_call_offers")]
 
     operations = [migrations.RunPython(migrations.RunPython.noop, put_back)]

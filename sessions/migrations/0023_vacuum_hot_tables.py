@@ -46,6 +46,6 @@ def reverse(table: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agent_sessions", "0020_texts_stand_in_messages")]
+    dependencies = [("agent_sessions", "0022_texts_stand_in_messages")]
 
     operations = [migrations.RunSQL(statement(table), reverse(table)) for table in SETTINGS]
