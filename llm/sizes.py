@@ -16,7 +16,7 @@ MAX_ANSWER_BYTES = 2_000_000
 #: Names, ids and arguments of the tool calls in it.
 MAX_CALL_BYTES, MAX_CALLS = 1_000_000, 128
 #: What a piece takes in memory beside its text: an answer may come in pieces of one character.
-PIECE_BYTES = 8
+PIECE_BYTES = 4
 #: One event of a stream. JSON makes a text longer.
 MAX_EVENT_BYTES = 2 * 1024 * 1024
 #: Values in a larger event than this: each takes some hundred bytes while it is parsed.

@@ -43,7 +43,7 @@ def call(index: int, arguments: str = "", name: str = "f") -> bytes:
 
 ENDLESS: dict[str, list[Step]] = {
     "text": [delta(content="x" * 50_000)] * 100,
-    "text in small pieces": [delta(content="x") * 1_000] * 300,
+    "text in small pieces": [delta(content="x") * 1_000] * 450,
     "reasoning": [delta(reasoning_content="x" * 50_000)] * 100,
     "arguments": [call(0, "x" * 50_000)] * 100,
     "calls": [b"".join(map(call, range(200)))],
