@@ -22,6 +22,7 @@ class EventReader:
         if self._ends_with_return and piece.startswith(b"\n"):
             # The second half of \r\n. The first one has ended the line.
             piece = piece[1:]
+            self._ends_with_return = False
         if not piece:
             return []
         self._ends_with_return = piece.endswith(b"\r")

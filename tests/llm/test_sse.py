@@ -22,6 +22,11 @@ def test_cuts_change_nothing(lines: list[bytes], ends: st.DataObject) -> None:
     assert [event for piece in pieces for event in events.feed(piece)] == whole
 
 
+def test_a_line_end_that_is_cut_in_two_swallows_no_second_one() -> None:
+    events = EventReader()
+    assert [events.feed(piece) for piece in (b"data: a\r", b"\n", b"\n")] == [[], [], [b"a"]]
+
+
 def test_the_standards_own_examples() -> None:
     assert EventReader().feed(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
     assert EventReader().feed(
