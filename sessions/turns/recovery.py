@@ -76,7 +76,7 @@ _UNCLAIMED = _CHOOSE.format(f"""
 _COUNT_FAILURE = """
     UPDATE agent_sessions_turn SET
         recovery_failures = recovery_failures + 1,
-        recover_after = statement_timestamp() + least(%s * power(2, recovery_failures), %s)
+        recover_after = statement_timestamp() + least(%s * power(2, least(recovery_failures, 20)), %s)
     WHERE id = %s RETURNING recovery_failures
 """
 

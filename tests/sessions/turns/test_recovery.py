@@ -101,6 +101,14 @@ def test_a_failed_recovery_waits_longer_each_time(session: Session) -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+@pytest.mark.django_db
+def test_a_recovery_that_failed_for_hours_is_still_counted(session: Session) -> None:
+    turn_id = story.claim(accept(session)).turn_id
+    Turn.objects.filter(pk=turn_id).update(recovery_failures=100)
+    pauses = (recovery.MIN_FAILURE_PAUSE, recovery.MAX_FAILURE_PAUSE)
+    assert rows(recovery._COUNT_FAILURE, *pauses, turn_id) == [(101,)]
+
+
 def database_now() -> datetime:
     ((now,),) = rows("SELECT statement_timestamp()")
     assert isinstance(now, datetime)
