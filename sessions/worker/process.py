@@ -26,6 +26,7 @@ from sessions.results import Change
 from sessions.watchdog import Watchdog
 from sessions.worker import runner
 from sessions.worker.heartbeat import Heartbeat
+from sessions.worker.lease import Lease
 from sessions.worker.lookout import Lookout
 from sessions.worker.writer import Writer
 
@@ -46,7 +47,7 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.loop = asyncio.new_event_loop()
-        self.leases: dict[Attempt, runner.Lease] = {}
+        self.leases: dict[Attempt, Lease] = {}
         self._max_turns = current_app.conf.worker_concurrency or 1
         #: Turns that it runs without a task.
         self._recoveries: dict[uuid.UUID, asyncio.Task[None]] = {}
@@ -137,8 +138,7 @@ class WorkerProcess:
 
     def _abandon(self, attempt: Attempt) -> None:
         if lease := self.leases.get(attempt):
-            lease.is_lost = True
-            lease.cancel()
+            lease.abandon()
 
     def _stop(self, message: TurnStopped | None) -> None:
         """Abandon a turn that its user has stopped."""

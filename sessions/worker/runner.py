@@ -34,24 +34,11 @@ from sessions.results import Change, Claim, StepResult
 from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice, model_access, prompt
+from sessions.worker.lease import Lease
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Lease:
-    """A turn that this process has claimed, with the task that runs it."""
-
-    task: asyncio.Task[None]
-    #: Another attempt has the turn: stop, and write nothing.
-    is_lost: bool = False
-
-    def cancel(self) -> None:
-        """Cancel the step. Again, it does nothing: that would interrupt the release, or the record of its costs."""
-        if not self.task.cancelling():
-            self.task.cancel()
 
 
 @dataclass(slots=True)
@@ -105,15 +92,17 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
         logger.info("turn_started", steps=claim.spent.steps)
         writer.publish(change.events)
         leases[claim.key] = lease = Lease(task)
-        step = StepRun(claim, writer)
+        step = StepRun(claim, writer, lease)
         try:
-            change = await step.run_or_release(lease)
+            change = await step.run_or_release()
         except StaleAttempt as error:
             logger.info("turn_lost", reason=str(error))
+            # Nothing may cancel the record of its costs.
+            del leases[claim.key]
             await step.correct_ledger()
             return None
         finally:
-            del leases[claim.key]
+            leases.pop(claim.key, None)
             writer.forget(claim, step.draft.message_id)
         writer.publish(change.events)
         return change.ready
@@ -122,16 +111,16 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
 class StepRun:
     """One step of one attempt at a turn."""
 
-    def __init__(self, claim: Claim, writer: Writer) -> None:
-        self.claim, self.writer = claim, writer
+    def __init__(self, claim: Claim, writer: Writer, lease: Lease) -> None:
+        self.claim, self.writer, self.lease = claim, writer, lease
         self.draft = Draft()
 
-    async def run_or_release(self, lease: Lease) -> Change:
+    async def run_or_release(self) -> Change:
         """Run the step, or release the turn when the task is cancelled. Raises StaleAttempt."""
         try:
             return await self.run()
         except asyncio.CancelledError:
-            if lease.is_lost:
+            if self.lease.is_lost:
                 raise StaleAttempt("the lease was lost") from None
             # The process is shutting down. Clients have seen the text; another worker repeats the step.
             logger.info("turn_parked")
@@ -241,6 +230,7 @@ class StepRun:
 
     async def store(self, reply: StepFinished | Vectors) -> Change:
         """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
+        self.lease.is_ending = True
         await self.writer.flush(self.claim)
         self.writer.check(self.claim)
         claim, result = self.claim, self.draft.result()
@@ -260,6 +250,7 @@ class StepRun:
 
     async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:
         """End the turn as failed, with a sentence for the user. Raises StaleAttempt."""
+        self.lease.is_ending = True
         await self.writer.flush(self.claim)
         result = self.draft.result()
         end = partial(attempts.fail, self.claim, code=code, text=text, retry_after=retry_after)

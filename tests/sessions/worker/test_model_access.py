@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
+from django.db import connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
@@ -25,6 +27,7 @@ from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import delete_session, open_session
 from sessions.worker import runner
+from sessions.worker.lease import Lease
 from sessions.worker.writer import Writer
 from tests.live.provider import Provider
 
@@ -44,7 +47,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.writer = Writer()
-        self.leases: dict[Attempt, runner.Lease] = {}
+        self.leases: dict[Attempt, Lease] = {}
 
     async def run(self, turn_id: uuid.UUID) -> None:
         await runner.advance(turn_id, worker="w", writer=self.writer, leases=self.leases)
@@ -198,14 +201,35 @@ async def test_a_stopped_worker_reports_what_its_cancelled_call_cost(worker: Wor
             await asyncio.sleep(0.05)
     await look(lambda: attempts.cancel(session.pk, None))
     (lease,) = worker.leases.values()
-    lease.is_lost = True
-    lease.task.cancel()
+    lease.abandon()
     await running
     ((_, outcome, _, read, said, cost, _),) = await look(ledger)
     assert outcome == ModelCallOutcome.CANCELLED
     assert read > 0
     assert cost == said > 0
     assert await state(row) == [cost, 0]
+
+
+async def test_a_stop_that_is_noticed_twice_does_not_interrupt_the_report_of_the_cost(
+    worker: Worker, session: Session
+) -> None:
+    """A write that is refused ends the step, and the notice of the stop arrives while its cost is stored."""
+    running = asyncio.create_task(worker.answer(session, "tokens=500 rate=100"))
+    async with asyncio.timeout(20):
+        while not await look(Event.objects.filter(kind=EventKind.TEXT_DELTA).exists):  # noqa: ASYNC110 (in a database)
+            await asyncio.sleep(0.05)
+    await look(lambda: attempts.cancel(session.pk, None))
+    names = ("host", "port", "user", "password", "dbname")
+    parameters = {name: connection.get_connection_params()[name] for name in names}
+    async with await psycopg.AsyncConnection.connect(**parameters) as other:
+        await other.execute("SELECT FROM agent_sessions_session WHERE id = %s FOR UPDATE", [session.pk])
+        await asyncio.sleep(1)
+        for lease in worker.leases.values():
+            lease.abandon()
+    await running
+    ((_, outcome, _, _, said, cost, _),) = await look(ledger)
+    assert outcome == ModelCallOutcome.CANCELLED
+    assert cost == said > 0
 
 
 async def test_a_turn_fails_at_its_cost_limit(worker: Worker, session: Session, settings: Settings) -> None:
