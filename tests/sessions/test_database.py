@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import LiteralString
 
 import psycopg
@@ -12,8 +13,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
+from django.utils import timezone
 
-from sessions.database import MAX_UNCHECKED_SECONDS, describe, in_log_thread, in_thread, is_temporary, rows
+from sessions.database import MAX_UNCHECKED_SECONDS, check_clock, describe, in_log_thread, in_thread, is_temporary, rows
 from sessions.events import log
 from sessions.turns.sessions import open_session
 
@@ -144,3 +146,13 @@ async def test_functions_that_wait_for_a_locked_row_hold_no_thread(alice: User) 
 
 async def _run(function: Callable[[], Awaitable[None]]) -> None:
     await function()
+
+
+@pytest.mark.parametrize(("seconds", "is_said"), [(20, True), (-20, True), (0, False)])
+async def test_a_process_says_at_its_start_that_its_clock_is_wrong(
+    seconds: int, is_said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(seconds=seconds))
+    await check_clock()
+    assert ("clock_differs_from_database" in caplog.text) == is_said
