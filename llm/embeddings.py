@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from llm import catalog, errors, prices
-from llm.calls import BILLABLE_ERRORS
+from llm.calls import BILLABLE_ERRORS, load_client
 from llm.errors import ModelError
 from llm.types import CallOutcome, CallRecord, EmbeddingRequest, Observer, TokenUsage, Vectors
 
@@ -70,6 +70,7 @@ async def _request_vectors(request: EmbeddingRequest) -> Vectors:
         return await _scripted_vectors(request)
     # Only workers come here, as in `llm.calls`.
     if provider := catalog.provider_of(request.model):
+        await load_client(request.model)
         from llm import direct
 
         return await direct.embed(request, provider)
