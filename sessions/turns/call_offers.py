@@ -133,7 +133,9 @@ def ask_again(call_id: uuid.UUID) -> Change:
         return Change()
     with transaction.atomic():
         session = log.lock_if_free(session_id)
-        call = _lost().filter(pk=call_id).select_related("turn").first() if session else None
+        # Offers lock the call alone: its client may be back at this moment.
+        lost = _lost().filter(pk=call_id).select_related("turn").select_for_update(of=("self",))
+        call = lost.first() if session else None
         if session is None or call is None:
             return Change()
         call.status, call.reason, call.rule = ToolCallStatus.ASKED, UNKNOWN, "unknown"

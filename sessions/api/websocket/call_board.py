@@ -11,7 +11,6 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import structlog
-from django.db import Error as DatabaseError
 
 from sessions.database import in_thread
 from sessions.models import new_id
@@ -85,7 +84,7 @@ class CallBoard:
             await asyncio.sleep(BEAT_INTERVAL_SECONDS)
             try:
                 free = await in_thread(call_offers.beat)(self.process, list(self._watching))
-            except DatabaseError as error:
+            except Exception as error:
                 logger.warning("open_calls_not_looked_at", error=type(error).__name__)
                 continue
             for session_id in free:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections
@@ -209,3 +211,28 @@ def test_of_many_runners_at_the_same_moment_one_gets_each_call(session: Session)
     with ThreadPoolExecutor(8) as pool:
         offered = list(pool.map(offer, [f"runner {i}" for i in range(8)]))
     assert sorted(call for calls in offered for call in calls) == ["read", "write"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_is_back_while_its_user_is_about_to_be_asked_keeps_its_call(session: Session) -> None:
+    calls_of(session, "editor", new_approvals=())
+    call_offers.release(session.pk, "editor", HERE, BOTH)
+    let_time_pass()
+    (call_id,) = call_offers.lost_calls()
+    parameters = connection.get_connection_params()
+    names = ("host", "port", "user", "password", "dbname")
+    with psycopg.connect(**{name: parameters[name] for name in names}) as other, ThreadPoolExecutor(1) as recovery:
+        # What `offer` writes, not yet committed.
+        other.execute("UPDATE agent_sessions_toolcall SET offered_until = NULL WHERE id = %s", [call_id])
+        asking = recovery.submit(ask_and_close, call_id)
+        time.sleep(0.5)
+        other.commit()
+        assert asking.result() == []
+    assert ToolCall.objects.get(pk=call_id).status == ToolCallStatus.WAITING
+
+
+def ask_and_close(call_id: uuid.UUID) -> list[str]:
+    try:
+        return [str(event.kind) for event in call_offers.ask_again(call_id).events]
+    finally:
+        connections.close_all()
