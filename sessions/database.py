@@ -35,6 +35,7 @@ _LOG = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
 _LOOK = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
 _RECOVERY = ThreadPoolExecutor(max_workers=4, thread_name_prefix="recovery")
 _URGENT = ThreadPoolExecutor(max_workers=2, thread_name_prefix="urgent")
+_DELETION = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deletion")
 _FEEDS = ThreadPoolExecutor(max_workers=3, thread_name_prefix="feeds")
 
 #: Clocks of machines that are synchronised differ by milliseconds.
@@ -132,6 +133,11 @@ def in_urgent_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[
     return _in_pool(_URGENT, function)
 
 
+def in_deletion_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Make a function that deletes a piece of something large run one at a time, so that it delays nobody."""
+    return _in_pool(_DELETION, function)
+
+
 def in_feed_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
     """Make a function that reads the log for clients run without waiting for other work."""
     return _in_pool(_FEEDS, function)
@@ -199,6 +205,17 @@ def atomic_until(deadline: float) -> Iterator[None]:
         yield
         if time.monotonic() > deadline:
             raise TooLate
+
+
+@contextmanager
+def one_state() -> Iterator[None]:
+    """Open a transaction for reading, whose queries all see the same state without locking anything."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
 
 
 class TooLate(TimeoutError):

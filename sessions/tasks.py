@@ -14,7 +14,7 @@ from llm import calls
 from sessions import broker
 from sessions.database import describe
 from sessions.events import compaction
-from sessions.turns import retention
+from sessions.turns import deletion, retention
 from sessions.upkeep import pieces
 from sessions.upkeep.parts import Part, run_parts
 from sessions.worker.process import this_worker
@@ -45,6 +45,7 @@ def tidy() -> None:
         "workers": retention.delete_gone_workers,
         "images": retention.delete_unused_images,
         "sessions": retention.delete_expired_sessions,
+        "deleted": deletion.delete_marked_sessions,
         "compaction": compaction.compact_ended_turns,
         "postponed": pieces.forget_postponed,
     }

@@ -41,7 +41,7 @@ class ModelCallAdmin(SearchableAdmin):
 
     @admin.display(description="owner")
     def owner_of(self, row: ModelCall) -> str:
-        return shorten(row.owner.get_username())
+        return shorten(row.owner.get_username()) if row.owner else "–"
 
     state = column("outcome", lambda call: badge(call.outcome))
     tokens = column("tokens in / out", lambda call: f"{call.input_tokens} / {call.output_tokens}")

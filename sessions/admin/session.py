@@ -17,7 +17,7 @@ from sessions.admin.display import age, badge, column, conversation_link, shorte
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
-from sessions.turns.sessions import delete_session
+from sessions.turns.deletion import delete_session
 
 
 class SessionAdmin(SearchableAdmin):

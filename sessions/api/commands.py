@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from sessions import broker
 from sessions.broker import require_broker
-from sessions.database import in_thread, in_urgent_thread, is_temporary
+from sessions.database import describe, in_deletion_thread, in_thread, in_urgent_thread, is_temporary
 from sessions.errors import NothingToCancel
 from sessions.events.hub import publish_events
 from sessions.events.pubsub import WORKERS, publish
@@ -29,6 +29,7 @@ from sessions.results import AcceptedMessage, Change
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
+from sessions.turns.deletion import delete_piece
 
 logger = structlog.get_logger(__name__)
 
@@ -159,6 +160,17 @@ async def _announce(change: Change) -> None:
         publish_events(change.events),
         broker.enqueue_turn_soon(change.ready),
     )
+    if change.events and change.events[-1].kind == EventKind.SESSION_DELETED:
+        await _delete_rows(change.events[-1].session_id)
+
+
+async def _delete_rows(session_id: uuid.UUID) -> None:
+    """Delete the rows of a session that is marked as deleted. What is left after an error is for `tidy`."""
+    try:
+        while await in_deletion_thread(delete_piece)(session_id):
+            pass
+    except Exception as error:
+        logger.warning("rows_not_deleted", session_id=str(session_id), **describe(error))
 
 
 def _approval_decision(frame: client.HitlDecision | client.HitlResponse, *, by: int) -> Decision:

@@ -49,7 +49,7 @@ _IDLE_TIMEOUT = "set_config('idle_in_transaction_session_timeout', %s, true) AS 
 #: Locks a session. The condition is evaluated before the lock is waited for, and limits that wait.
 _LOCK = f"""
     SELECT *, {_IDLE_TIMEOUT} FROM agent_sessions_session
-    WHERE id = %s AND set_config('lock_timeout', %s, true) <> '' FOR NO KEY UPDATE
+    WHERE id = %s AND deleted_at IS NULL AND set_config('lock_timeout', %s, true) <> '' FOR NO KEY UPDATE
 """
 #: Locks those of some sessions that are free, in the order of their ids.
 _LOCK_FREE = f"""

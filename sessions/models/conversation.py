@@ -39,14 +39,24 @@ MAX_TITLE_LENGTH = 200
 MODES = [(mode.value, mode.value) for mode in Mode]
 
 
+class ExistingSessions(models.Manager["Session"]):
+    """The sessions that are not deleted."""
+
+    def get_queryset(self) -> models.QuerySet["Session"]:
+        return super().get_queryset().filter(deleted_at__isnull=True)
+
+
 class Session(models.Model):
     """A conversation between a user and agents."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="agent_sessions")
+    # Deleting a user marks the sessions as deleted (`sessions.turns.deletion`). Their rows go later, in pieces.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, related_name="agent_sessions"
+    )
     key = models.CharField(max_length=128, help_text="Name that the client chose. Unique per owner.")
     title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, blank=True, related_name="sessions")
+    project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True, related_name="sessions")
     current_agent = models.CharField(max_length=64)
     pinned = models.BooleanField(
         default=False, db_default=False, help_text="The user chose the agent, so messages are not routed."
@@ -72,6 +82,13 @@ class Session(models.Model):
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Nobody sees it any more; its rows are being deleted."
+    )
+
+    objects = ExistingSessions()
+    #: Those that are deleted, too, until their rows are gone.
+    every = models.Manager["Session"]()
 
     class Meta:
         constraints = [
@@ -83,6 +100,7 @@ class Session(models.Model):
             models.Index(fields=["owner", "-updated_at"], name="session_by_owner_recent"),
             # Retention asks for the oldest of each kind.
             models.Index(fields=["updated_at"], condition=Q(hidden=True), name="session_hidden"),
+            models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"),
             models.Index(fields=["updated_at"], condition=Q(hidden=False), name="session_by_age"),
         ]
 

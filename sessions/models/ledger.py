@@ -1,7 +1,8 @@
 """The ledger of model calls: model, tokens, duration and cost.
 
-A row outlives its session: usage counts against the user's limits even after the conversation is deleted. It holds no
-text of users or models but what a provider said of a failure, and loses that with its session.
+A row outlives its session and its user: usage counts against the user's limits even after the conversation is deleted,
+and the operator's bills do not change when a user leaves. It holds no text of users or models but what a provider said
+of a failure, and loses that with its session.
 """
 
 from django.conf import settings
@@ -35,7 +36,12 @@ class ModelCall(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="model_calls", db_index=False
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="model_calls",
+        db_index=False,
     )
     session = models.ForeignKey(
         Session, on_delete=models.SET_NULL, null=True, blank=True, related_name="model_calls", db_index=False

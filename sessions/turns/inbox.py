@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from django.db import connection
+from django.db.models import F
+
 from sessions import metrics
 from sessions.database import atomic_until
 from sessions.events import log
@@ -19,6 +22,12 @@ from sessions.turns.current_agent import first_agent, require_agent, switch_agen
 from sessions.turns.images import message_images
 from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import end_as_cancelled, next_ready_turn, queue_message, transition, turn_event
+
+#: Moves turns to positions.
+_MOVE = """
+    UPDATE agent_sessions_turn AS turn SET position = new.position
+    FROM unnest(%s::uuid[], %s::bigint[]) AS new(id, position) WHERE turn.id = new.id
+"""
 
 
 def accept_message(
@@ -135,10 +144,10 @@ def _put_first(session: Session) -> list[LoggedEvent]:
         return []
     *others, last = turns
     positions = [turn.position for turn in turns]
-    # Positions are unique, so the last turn first moves to one that no turn can have.
-    moves = [(last, -last.position), *zip(reversed(others), reversed(positions[1:]), strict=True), (last, positions[0])]
-    for turn, position in moves:
-        Turn.objects.filter(pk=turn.pk).update(position=position)
+    # Positions are unique, so all turns first move to some that no turn can have.
+    session.turns.filter(status=TurnStatus.QUEUED).update(position=-F("position"))
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, [[turn.pk for turn in (last, *others)], positions])
     turn_ids = [str(turn.pk) for turn in (last, *others)]
     return log.append(
         session, [NewEvent(kind=EventKind.QUEUE_CHANGED, turn_id=last.pk, payload={"turn_ids": turn_ids})]

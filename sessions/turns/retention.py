@@ -1,6 +1,6 @@
 """Deletes what its time is over: sessions, images that no message shows, and workers that are gone.
 
-Many small sessions go in one transaction; a large one is deleted by itself (`sessions.turns.sessions`). The database's
+Many small sessions go in one transaction; a large one is deleted by itself (`sessions.turns.deletion`). The database's
 clock decides what is old.
 """
 
@@ -16,8 +16,8 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from sessions.models import OPEN_STATUSES, Image, Session, Turn, Worker
+from sessions.turns.deletion import delete_rows, delete_session
 from sessions.turns.images import UNUSED_RETENTION
-from sessions.turns.sessions import delete_session
 from sessions.upkeep import pieces
 
 #: Sessions, and events in all of them, that one transaction deletes.
@@ -61,7 +61,7 @@ def _delete_expired(expired: models.QuerySet[Session], deadline: float, skipped:
     deleted = 0
     while time.monotonic() < deadline:
         try:
-            batch = _delete_batch(expired, skipped)
+            batch = _delete_batch(expired, deadline, skipped)
         except DatabaseError:
             batch = _delete_one_by_one(expired, deadline, skipped)
         if not batch:
@@ -70,7 +70,7 @@ def _delete_expired(expired: models.QuerySet[Session], deadline: float, skipped:
     return deleted
 
 
-def _delete_batch(expired: models.QuerySet[Session], skipped: set[str]) -> int:
+def _delete_batch(expired: models.QuerySet[Session], deadline: float, skipped: set[str]) -> int:
     """Delete the next sessions in one transaction, or the next one by itself when it is large."""
     with transaction.atomic():
         found = expired.exclude(pk__in=list(skipped)).select_for_update(skip_locked=True, of=("self",))
@@ -85,7 +85,7 @@ def _delete_batch(expired: models.QuerySet[Session], skipped: set[str]) -> int:
             # No turn is open, so there is nothing to cancel, and nobody to tell.
             Session.objects.filter(pk__in=batch).delete()
             return len(batch)
-    return _delete_one(batch[0], skipped)
+    return _delete_one(batch[0], deadline, skipped)
 
 
 def _delete_one_by_one(expired: models.QuerySet[Session], deadline: float, skipped: set[str]) -> int:
@@ -93,14 +93,15 @@ def _delete_one_by_one(expired: models.QuerySet[Session], deadline: float, skipp
     for key in list(expired.exclude(pk__in=list(skipped)).values_list("pk", flat=True)[:BATCH_SESSIONS]):
         if time.monotonic() > deadline:
             break
-        deleted += _delete_one(key, skipped)
+        deleted += _delete_one(key, deadline, skipped)
     return deleted
 
 
-def _delete_one(session_id: uuid.UUID, skipped: set[str]) -> int:
+def _delete_one(session_id: uuid.UUID, deadline: float, skipped: set[str]) -> int:
     try:
         with suppress(Session.DoesNotExist):
             delete_session(session_id)
+        delete_rows(session_id, deadline)
     except DatabaseError as error:
         pieces.postpone("retention", session_id, error)
         skipped.add(str(session_id))

@@ -1,4 +1,4 @@
-"""Sessions as a whole: open, change the title and the mode, delete.
+"""Sessions as a whole: open, change the title and the mode.
 
 Verbs that write events are one transaction each, under the session's lock. Every look-up is by owner, so this module
 never reveals that a session of another user exists.
@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 from agents.policy import Mode
 from agents.roles import UNASSIGNED
-from sessions import metrics
 from sessions.database import atomic_until
 from sessions.events import log
-from sessions.events.log import LoggedEvent, NewEvent
-from sessions.models import OPEN_STATUSES, EventKind, Project, Session, TurnStatus, new_id
+from sessions.events.log import NewEvent
+from sessions.models import EventKind, Project, Session, new_id
 from sessions.results import Change
-from sessions.turns.transitions import end_as_cancelled
 
 
 def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
@@ -44,27 +42,6 @@ def change_session(
         session.title, session.mode = payload["title"], payload["mode"]
         session.save(update_fields=["title", "mode"])
         events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=payload)])
-    return Change(events=events)
-
-
-def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
-    """Cancel a session's open turns and delete it with everything that belongs to it. Raises TooLate.
-
-    The log no longer has the returned events. A client that misses them finds that the session does not exist.
-    """
-    with atomic_until(deadline):
-        session = log.lock(session_id)
-        open_turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
-        events: list[LoggedEvent] = []
-        for turn in open_turns:
-            events += end_as_cancelled(session, turn)
-        payload = {"session_id": session.key}
-        events += log.append(session, [NewEvent(kind=EventKind.SESSION_DELETED, payload=payload)])
-        # The rows stay; what providers said may repeat the conversation.
-        session.model_calls.exclude(detail="").update(detail="")
-        session.delete()
-    for turn in open_turns:
-        metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events)
 
 

@@ -21,7 +21,7 @@ from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import SELECT_TURN
 
 #: A session. With `SELECT_TURN` it runs in each step, and the ORM takes longer to build one join than both take to run.
-_SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s"
+_SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s AND deleted_at IS NULL"
 #: The messages up to a turn, of a sub-task or outside all of them. Most have neither calls nor images. A thousand rows
 #: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
@@ -61,8 +61,9 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
 def claimed_turn(turn_id: uuid.UUID) -> Turn:
     """Return a turn that a worker holds, with its session. Raises StaleAttempt when the session was deleted."""
     for turn in Turn.objects.raw(SELECT_TURN, [turn_id]):
-        (turn.session,) = Session.objects.raw(_SESSION, [turn.session_id])
-        return turn
+        for session in Session.objects.raw(_SESSION, [turn.session_id]):
+            turn.session = session
+            return turn
     raise StaleAttempt("the session was deleted")
 
 

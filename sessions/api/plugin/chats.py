@@ -19,7 +19,8 @@ from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.models import MessageRole, Session, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
-from sessions.turns.sessions import delete_session, open_in_project
+from sessions.turns.deletion import delete_session
+from sessions.turns.sessions import open_in_project
 
 router = Router()
 

@@ -13,7 +13,7 @@ from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import ProjectChange, ProjectIn, ProjectList, ProjectOut
 from sessions.database import in_thread
 from sessions.models import Project, Session
-from sessions.turns.sessions import delete_session
+from sessions.turns.deletion import delete_session
 
 router = Router()
 

@@ -55,7 +55,7 @@ from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import AcceptedMessage
-from sessions.turns import inbox, sessions
+from sessions.turns import deletion, inbox, sessions
 from sessions.turns.sessions import open_session
 
 router = Router()
@@ -238,7 +238,7 @@ async def change_session(request: HttpRequest, session_id: str, body: SessionCha
 @router.delete(ONE, response={200: DeletedSession, **ERRORS}, tags=["sessions"])
 async def delete_session(request: HttpRequest, session_id: str) -> DeletedSession:
     """Stop a session's turns and delete it with its whole content."""
-    await store_change(session_of(request, session_id), sessions.delete_session)
+    await store_change(session_of(request, session_id), deletion.delete_session)
     return DeletedSession(id=session_id, session_id=session_id)
 
 

@@ -6,11 +6,10 @@ A snapshot equals all events up to its number; a test plays both and compares. R
 import uuid
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F, Func, IntegerField, Sum, TextField, Window
 from django.db.models.functions import Cast
 
-from sessions.events import log
+from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
 from sessions.turns import plans
 from sessions.turns.transcript import subtask_fields, unfinished_texts
@@ -21,10 +20,12 @@ MAX_MESSAGES, MAX_MESSAGE_BYTES = 1000, 512 * 1024
 
 
 def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
-    """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`."""
-    with transaction.atomic():
-        # The lock keeps writers out for some milliseconds, so that all queries below see the same state.
-        session = log.lock(session_id)
+    """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`.
+
+    Raises Session.DoesNotExist. Takes no lock: a client that says `hello` must not delay the session's text.
+    """
+    with one_state():
+        session = Session.objects.get(pk=session_id)
         turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
         messages = [message_state(message) for message in reversed(_newest_messages(session))]
         return {

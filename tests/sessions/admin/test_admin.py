@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import timedelta
 from functools import partial
@@ -34,6 +35,7 @@ from sessions.models import (
 from sessions.results import StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
+from sessions.turns.deletion import delete_marked_sessions
 from sessions.turns.sessions import open_session
 from tests.sessions import story
 from tests.sessions.calls import write_call
@@ -278,6 +280,7 @@ def test_only_a_superuser_deletes_a_session_and_never_one_with_open_turns(operat
         operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes"})
 
     assert list(Session.objects.all()) == [at_work]
+    delete_marked_sessions(math.inf)
     assert not Event.objects.filter(session_id=session.pk).exists()
 
     staff = User.objects.create_user("staff", password="a long password of staff", is_staff=True)

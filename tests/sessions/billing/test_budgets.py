@@ -26,7 +26,8 @@ from sessions.errors import ModelCallDenied, StaleAttempt
 from sessions.models import Budget, ModelCall, Period, Reservation, Session, Turn, TurnStatus, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, recovery
-from sessions.turns.sessions import delete_session, open_session
+from sessions.turns.deletion import delete_session
+from sessions.turns.sessions import open_session
 from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)

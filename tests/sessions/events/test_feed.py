@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from sessions.events.hub import publish_events
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, Session
 from sessions.turns import inbox
-from sessions.turns.sessions import delete_session, open_session
+from sessions.turns.deletion import delete_rows, delete_session
+from sessions.turns.sessions import open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -179,6 +181,7 @@ async def test_a_feed_ends_with_its_session_when_the_deletion_was_not_published(
             if event.kind == EventKind.TURN_QUEUED:
                 # Its events are deleted with the log, and none is published.
                 await in_thread(delete_session)(session.pk)
+                await in_thread(delete_rows)(session.pk, math.inf)
     assert kinds[-2:] == [EventKind.TURN_QUEUED, EventKind.SESSION_DELETED]
 
 

@@ -15,7 +15,8 @@ from sessions.models import Event, Image, Session, new_id
 from sessions.protocol.codes import MAX_IMAGE_BYTES, Rejected
 from sessions.results import AcceptedMessage, StepResult
 from sessions.turns import attempts, images, inbox, retention
-from sessions.turns.sessions import delete_session, open_session
+from sessions.turns.deletion import delete_rows, delete_session
+from sessions.turns.sessions import open_session
 from sessions.worker import prompt
 from tests.sessions import story
 
@@ -149,4 +150,5 @@ def test_an_unused_image_is_deleted_after_a_day(session: Session) -> None:
 def test_images_are_deleted_with_their_session(session: Session) -> None:
     show(session, put(session))
     delete_session(session.pk)
+    delete_rows(session.pk, math.inf)
     assert not Image.objects.exists()

@@ -16,7 +16,7 @@ from sessions.models import ModelCall, ModelCallPurpose, Session, new_id
 from sessions.results import AgentChoice, Claim, StepResult
 from sessions.turns import attempts, tool_calls
 from sessions.turns.current_agent import choose_agent
-from sessions.turns.sessions import delete_session
+from sessions.turns.deletion import delete_session
 from sessions.worker import agent_choice, prompt
 from tests.live.provider import Provider
 from tests.sessions import story

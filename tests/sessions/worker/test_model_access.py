@@ -25,7 +25,8 @@ from sessions.events.log import Attempt
 from sessions.models import Budget, CompletionKind, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
-from sessions.turns.sessions import delete_session, open_session
+from sessions.turns.deletion import delete_session
+from sessions.turns.sessions import open_session
 from sessions.worker import runner
 from sessions.worker.lease import Lease
 from sessions.worker.writer import Writer

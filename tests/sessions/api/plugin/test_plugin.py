@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -22,6 +23,7 @@ from sessions.database import in_thread
 from sessions.events.log import LoggedEvent
 from sessions.models import Approval, Project, Session, ToolCall, Turn
 from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns.deletion import delete_marked_sessions
 from tests.clients import editor, plugin
 from tests.sessions.api.rest.conftest import Http, rows
 from tests.sessions.calls import read_call, write_call
@@ -99,6 +101,7 @@ async def test_sessions_of_a_project_are_the_same_everywhere(as_alice: Http) -> 
     gone = await as_alice.ok("DELETE", f"{project}chat/sessions/{session.pk}")
     assert gone["id"] == str(session.pk)
     assert plugin.chat_list(await as_alice.ok("GET", f"{project}chat/sessions/")) == {"sessions": [], "total": 0}
+    await in_thread(delete_marked_sessions)(math.inf)
     assert await rows(Turn.objects.count) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sessions.events import log
 from sessions.models import Approval, Event, Message, ModelCall, Session, ToolCall, Turn
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.current_agent import choose_agent
+from sessions.turns.deletion import delete_marked_sessions
 from tests.clients import benchmark, editor
 from tests.sessions.api.rest.conftest import Http, opened, rows
 from tests.sessions.calls import read_call, write_call
@@ -104,6 +106,7 @@ async def test_deleting_a_session_stops_its_turns_and_leaves_nothing(as_alice: H
     await in_thread(inbox.accept_message)(session.pk, "And then?")
     gone = await as_alice.ok("DELETE", ONE)
     assert gone == {"id": "s", "session_id": "s", "status": "deleted"}
+    await in_thread(delete_marked_sessions)(math.inf)
     models: list[Any] = [Session, Turn, Message, ToolCall, Approval, Event]
     for model in models:
         assert not await rows(model.objects.exists), model
