@@ -22,7 +22,8 @@ def agent_of(name: str) -> str:
         if agent not in ROLES:
             raise no_model(name)
         return agent
-    if catalog.is_scripted(name) and not _has_scripted():
+    if not name.isprintable() or (catalog.is_scripted(name) and not _has_scripted()):
+        # No database takes NUL.
         raise no_model(name)
     # A server of OpenAI's kind knows its models best; a model that only LiteLLM could call must be in the catalog.
     if name in _model_names() or catalog.find(name).is_known or catalog.provider_of(name):

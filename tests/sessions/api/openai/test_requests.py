@@ -52,6 +52,14 @@ async def test_the_scripted_model_exists_only_where_it_is_configured(settings: S
     assert "scripted" not in [model.name for model in (await rest_models(request))["models"]]
 
 
+@pytest.mark.parametrize("name", ["openai/a\x00b", "openai/a\nb", "openai/"])
+def test_a_name_that_cannot_be_stored_is_no_model(name: str) -> None:
+    for ask in (chat, lambda **fields: embeddings(input="x", **fields)):
+        with pytest.raises(OpenAIError) as caught:
+            ask(model=name)
+        assert (caught.value.code, caught.value.status) == ("model_not_found", 404)
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
