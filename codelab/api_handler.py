@@ -5,6 +5,7 @@ the answer has ended. A stream or a `wait` lasts for minutes, so a browser with 
 process. Pages and the admin answer at once and keep Django's handler.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -64,4 +65,10 @@ class ApiHandler(ASGIHandler):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request. Django's own method holds a thread for as long as a request is open."""
-        await self.handle(scope, receive, send)
+
+        async def receive_in_turn() -> Any:
+            # A body that has arrived is taken without a pause, and several large ones would hold up all sessions.
+            await asyncio.sleep(0)
+            return await receive()
+
+        await self.handle(scope, receive_in_turn, send)

@@ -148,6 +148,8 @@ class Environment(BaseSettings):
     limit_turns: str = Field("60/minute;2000/day", validation_alias="CODELAB_LIMIT_TURNS")
     #: Images a user may upload; ten times as many from one address.
     limit_images: str = Field("60/minute;500/day", validation_alias="CODELAB_LIMIT_IMAGES")
+    #: Requests that only read, and `hello` frames, of a user; ten times as many from one address.
+    limit_reads: str = Field("1200/minute", validation_alias="CODELAB_LIMIT_READS")
     #: Model tokens, input and output, a user may use.
     limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
     #: The service is behind a proxy and reached over https only: cookies are secure, plain http is redirected.
@@ -225,7 +227,13 @@ class Environment(BaseSettings):
         return value
 
     @field_validator(
-        "limit_sign_ins", "limit_connections", "limit_messages", "limit_turns", "limit_images", "limit_tokens"
+        "limit_sign_ins",
+        "limit_connections",
+        "limit_messages",
+        "limit_turns",
+        "limit_images",
+        "limit_reads",
+        "limit_tokens",
     )
     @classmethod
     def _require_limit(cls, value: str) -> str:

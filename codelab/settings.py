@@ -197,6 +197,7 @@ CODELAB_LIMITS = {
     "messages": environment.limit_messages,
     "turns": environment.limit_turns,
     "images": environment.limit_images,
+    "reads": environment.limit_reads,
     "tokens": environment.limit_tokens,
 }
 

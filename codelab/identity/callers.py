@@ -44,7 +44,14 @@ TOKEN_IN_URL = (
 ADDRESS_LIMIT_FACTOR = 10
 #: Credentials that a client sends on purpose; a browser adds its cookie by itself.
 EXPLICIT_KINDS = frozenset({CredentialKind.TOKENS, CredentialKind.API_KEY, CredentialKind.INTERNAL})
-LIMITS = {Action.CONNECTION: "connections", Action.WRITE: "messages", Action.TURN: "turns", Action.IMAGE: "images"}
+LIMITS = {
+    Action.CONNECTION: "connections",
+    Action.READ: "reads",
+    Action.CATALOG: "reads",
+    Action.WRITE: "messages",
+    Action.TURN: "turns",
+    Action.IMAGE: "images",
+}
 #: The required scopes, of which one is enough.
 SCOPES = {
     Action.CONNECTION: (Scope.READ,),

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Model, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Func, IntegerField, Model, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Schema
 from ninja.parser import Parser
@@ -14,7 +16,7 @@ from structlog.contextvars import bind_contextvars
 
 from sessions.database import in_thread
 from sessions.errors import NotFound
-from sessions.models import Session
+from sessions.models import Message, Session
 from sessions.protocol.client import decode_json, require_clean_text
 from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 from sessions.turns.sessions import owned_session
@@ -47,6 +49,8 @@ MAX_EVENT_NUMBER = 2**63 - 1
 MAX_NUMBER_DIGITS = len(str(MAX_EVENT_NUMBER))
 #: PostgreSQL refuses offsets above a bigint; no owner has this many rows.
 MAX_OFFSET_ROWS = 10**9
+#: A list of sessions counts no further. It would read all messages of all of them.
+MAX_COUNTED_MESSAGES = 1000
 ERRORS = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 
@@ -88,6 +92,12 @@ async def first_of[Row: Model](rows: QuerySet[Row], error: NotFound) -> Row:
     if row is None:
         raise error
     return row
+
+
+def counted_messages(messages: QuerySet[Message]) -> Coalesce:
+    """Return an expression for the number of a session's messages, MAX_COUNTED_MESSAGES at most."""
+    ids = messages.order_by().values("pk")[:MAX_COUNTED_MESSAGES]
+    return Coalesce(Func(ArraySubquery(ids), function="cardinality", output_field=IntegerField()), 0)
 
 
 def require_clean(*texts: str) -> None:

@@ -5,6 +5,7 @@ cancelled when the stream is closed.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -12,6 +13,13 @@ from typing import Any
 from sessions.api.draining import drain
 from sessions.callers import Caller
 from sessions.errors import AccessDenied
+from sessions.protocol.codes import ErrorCode
+
+#: Event streams of one user at one process: many windows, and no reason for the process to run out of memory.
+MAX_STREAMS_OF_USER = 500
+STREAMS_RETRY_SECONDS = 10
+
+_streams: Counter[int] = Counter()
 
 
 def with_heartbeat[T](source: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T | None]:
@@ -45,6 +53,26 @@ async def until_draining[T](source: AsyncGenerator[T]) -> AsyncGenerator[T]:
                     yield item
     finally:
         await _cancel(closing)
+
+
+def require_free_stream(user_id: int) -> None:
+    """Raise AccessDenied when the user has as many streams open at this process as one may have."""
+    if _streams[user_id] >= MAX_STREAMS_OF_USER:
+        text = f"You have {MAX_STREAMS_OF_USER} event streams open. Close some, and try again."
+        raise AccessDenied(ErrorCode.RATE_LIMITED, text, retry_after=STREAMS_RETRY_SECONDS)
+
+
+async def counted[T](source: AsyncGenerator[T], user_id: int) -> AsyncGenerator[T]:
+    """Yield the items of a source, which counts as one stream of the user meanwhile."""
+    _streams[user_id] += 1
+    try:
+        async with aclosing(source) as items:
+            async for item in items:
+                yield item
+    finally:
+        _streams[user_id] -= 1
+        if not _streams[user_id]:
+            del _streams[user_id]
 
 
 async def unless_signed_out[T](answer: Coroutine[Any, Any, T], caller: Caller) -> T:

@@ -13,7 +13,7 @@ from ninja import Router
 
 from sessions.api.commands import announce, store_timeout, with_broker
 from sessions.api.http import owner, stream_response, writable_of
-from sessions.api.openai import live_session, requests
+from sessions.api.openai import bodies, live_session, requests
 from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import describe, list_all
 from sessions.api.openai.requests import ChatRequest, EmbeddingsBody
@@ -51,15 +51,18 @@ async def get_model(request: HttpRequest, model: str) -> JsonResponse:
     return JsonResponse(describe(model))
 
 
-@router.post("/chat/completions")
-async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
+@router.post("/chat/completions", openapi_extra=bodies.describe(ChatRequest))
+async def create_completion(request: HttpRequest) -> HttpResponseBase:
     """Ask a model or an agent; with `stream` the answer comes in chunks."""
-    writable = writable_of(request) if body.stream else None
     key = request.headers.get("X-CodeLab-Session")
+    # What the caller may do is judged before their body is read.
+    await caller_of(request).authorize(Action.COMPLETION if key is None else Action.WRITE)
     if key is None:
-        turn = await _accept(request, requests.chat(body), writable)
+        body, completion_request = await bodies.read(request, ChatRequest, lambda each: (each, requests.chat(each)))
+        turn = await _accept(request, completion_request, writable_of(request) if body.stream else None)
     else:
-        turn = await _send(request, body, key, writable)
+        body, new = await bodies.read(request, ChatRequest, lambda each: (each, live_session.new_content(each)))
+        turn = await _send(request, body, new, key, writable_of(request) if body.stream else None)
     if not body.stream:
         texts, end = await unless_signed_out(_collect(turn), caller_of(request))
         return JsonResponse(completion(texts, end, turn.turn_id, body.model))
@@ -74,10 +77,12 @@ async def create_completion(request: HttpRequest, body: ChatRequest) -> HttpResp
     return stream_response(until_signed_out(lines, caller_of(request), error_line), "text/event-stream")
 
 
-@router.post("/embeddings")
-async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> HttpResponse:
+@router.post("/embeddings", openapi_extra=bodies.describe(EmbeddingsBody))
+async def create_embeddings(request: HttpRequest) -> HttpResponse:
     """Return the embeddings of texts."""
-    turn = await _accept(request, requests.embeddings(body))
+    await caller_of(request).authorize(Action.COMPLETION)
+    body, wanted = await bodies.read(request, EmbeddingsBody, lambda each: (each, requests.embeddings(each)))
+    turn = await _accept(request, wanted)
     _, end = await unless_signed_out(_collect(turn), caller_of(request))
     is_packed = body.encoding_format == "base64"
     content = await asyncio.to_thread(embeddings, end.result, body.model, packed=is_packed)
@@ -89,7 +94,6 @@ async def _accept(
 ) -> TurnFollower:
     """Store a request that has a session of its own."""
     caller = caller_of(request)
-    await caller.authorize(Action.COMPLETION)
     async with store_timeout() as deadline:
         accept = with_broker(completions.accept)
         accepted = await accept(owner(request).pk, completion_request, api_key=caller.api_key, deadline=deadline)
@@ -97,15 +101,15 @@ async def _accept(
     return TurnFollower(accepted.session_id, accepted.turn_id, accepted.number, writable=writable)
 
 
-async def _send(request: HttpRequest, body: ChatRequest, key: str, writable: asyncio.Event | None) -> TurnFollower:
+async def _send(
+    request: HttpRequest, body: ChatRequest, new: live_session.NewContent, key: str, writable: asyncio.Event | None
+) -> TurnFollower:
     """Store what a request adds to a live session."""
     caller = caller_of(request)
-    await caller.authorize(Action.WRITE)
     client_message_id = request.headers.get("Idempotency-Key") or None
     if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live_session.session_of(owner(request).pk, key)
-    new = live_session.new_content(body)
     actions = [Action.IMAGE for _ in new.images] + ([Action.TURN] if new.text else [])
     await caller.authorize(*actions)
     async with store_timeout() as deadline:

@@ -3,21 +3,21 @@
 import uuid
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import OuterRef, Q
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Router
 
 from sessions.api.commands import announce, handle_message, store_change, store_timeout
-from sessions.api.http import ERRORS, Deleted, require_clean, stream_response, writable_of
+from sessions.api.http import ERRORS, Deleted, counted_messages, owner, require_clean, stream_response, writable_of
 from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import ChatList, ChatMessageIn, ChatMessages, ChatOut, PluginMessage, agent_name
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
-from sessions.api.streaming import until_draining, until_signed_out
+from sessions.api.streaming import counted, require_free_stream, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
-from sessions.models import MessageRole, Session, Turn, TurnStatus
+from sessions.models import Message, MessageRole, Session, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.turns.deletion import delete_session
 from sessions.turns.sessions import open_in_project
@@ -46,8 +46,8 @@ async def create_chat(request: HttpRequest, project_id: uuid.UUID) -> ChatOut:
 async def list_chats(request: HttpRequest, project_id: uuid.UUID) -> dict[str, Any]:
     """List the sessions of a project, the one used last first."""
     sessions = Session.objects.filter(project=await project_of(request, project_id))
-    readable = Q(messages__withdrawn=False) & ~Q(messages__content="") & ~Q(messages__role=MessageRole.TOOL)
-    rows = sessions.annotate(message_count=Count("messages", filter=readable)).order_by("-updated_at", "-pk")
+    readable = Message.objects.filter(READABLE, session=OuterRef("pk"))
+    rows = sessions.annotate(message_count=counted_messages(readable)).order_by("-updated_at", "-pk")
     return {"sessions": await in_thread(list)(rows[:MAX_ROWS]), "total": await in_thread(sessions.count)()}
 
 
@@ -99,5 +99,9 @@ async def send_message(
 async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id: uuid.UUID) -> StreamingHttpResponse:
     """Stream the events of a session, one JSON object a line, until the client disconnects."""
     session = await chat_of(request, project_id, session_id)
+    user_id = owner(request).pk
+    require_free_stream(user_id)
     events = await ndjson.stream(session, writable_of(request))
-    return stream_response(until_signed_out(until_draining(events), caller_of(request)), "application/x-ndjson")
+    return stream_response(
+        until_signed_out(until_draining(counted(events, user_id)), caller_of(request)), "application/x-ndjson"
+    )

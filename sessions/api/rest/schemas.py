@@ -173,7 +173,8 @@ Switch = TypedDict("Switch", {"from": str, "to": str, "reason": str, "timestamp"
 class History(Schema):
     session_id: str
     messages: list[HistoryMessage]
-    message_count: int
+    message_count: int = Field(description="Of the whole session.")
+    has_more: bool = Field(description="Whether there are older messages, or with `after` newer ones.")
     last_activity: datetime
     current_agent: str
     agent_history: list[Switch]

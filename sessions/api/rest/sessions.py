@@ -7,7 +7,7 @@ import asyncio
 import uuid
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from sessions.api.commands import announce, handle_message, stop_turn, store_change, store_timeout
@@ -46,7 +46,7 @@ from sessions.api.rest.schemas import (
     Settings,
     WaitingMessage,
 )
-from sessions.api.streaming import until_draining, until_signed_out
+from sessions.api.streaming import counted, require_free_stream, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import TurnFailed
@@ -165,11 +165,22 @@ async def get_settings(request: HttpRequest, session_id: str) -> dict[str, Any]:
 
 
 @router.get(f"{ONE}/history", response={200: History, **ERRORS}, exclude_none=True, tags=["sessions"])
-async def get_history(request: HttpRequest, session_id: str) -> History:
-    """Return a session's messages, oldest first."""
+async def get_history(
+    request: HttpRequest,
+    session_id: str,
+    limit: int = history.MAX_PAGE_MESSAGES,
+    before: uuid.UUID | None = None,
+    after: uuid.UUID | None = None,
+) -> HttpResponse:
+    """Return the newest messages of a session, or those before or after a message, oldest first."""
     session = await session_of(request, session_id)
     await caller_of(request).record_opening(session_id)
-    return await in_thread(history.history)(session)
+    limit = min(max(limit, 1), history.MAX_PAGE_MESSAGES)
+
+    def page() -> bytes:
+        return history.as_json(history.history(session, limit=limit, before=before, after=after))
+
+    return HttpResponse(await in_thread(page)(), content_type="application/json; charset=utf-8")
 
 
 @router.post(f"{ONE}/cancel", response={200: CancelledTurn, 409: ErrorOut, **ERRORS}, tags=["sessions"])
@@ -213,8 +224,12 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
     if after > MAX_EVENT_NUMBER:
         raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
+        user_id = owner(request).pk
+        require_free_stream(user_id)
         events = stream(session.pk, after, writable_of(request))
-        return stream_response(until_signed_out(until_draining(events), caller_of(request)), "text/event-stream")
+        return stream_response(
+            until_signed_out(until_draining(counted(events, user_id)), caller_of(request)), "text/event-stream"
+        )
     return {"events": list(await in_thread(log.since)(session.pk, after)), "last_number": session.last_number}
 
 
