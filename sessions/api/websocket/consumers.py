@@ -6,7 +6,6 @@ that does not read gets no events, and in the end its frames wait.
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -37,6 +36,8 @@ logger = structlog.get_logger(__name__)
 
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_DIGITS = 18
+#: Seconds before another try to join the session of a socket, while the database is away.
+JOIN_RETRY_SECONDS = 1.0
 #: Answers that may wait for a client that does not read. Beyond that its next frame waits.
 MAX_UNREAD_CHARACTERS = 64 * 1024
 
@@ -63,6 +64,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.session: Session | None = None
         self.sending: asyncio.Task[None] | None = None
         self.watching: asyncio.Task[None] | None = None
+        self.joining: asyncio.Task[None] | None = None
+        self.attaching = asyncio.Lock()
+        self.is_counted = False
         self.dispatcher: ToolDispatcher | None = None
         query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         after = query.get("after", "")
@@ -84,14 +88,31 @@ class SessionConsumer(AsyncWebsocketConsumer):
             await self.reject(Rejected(ErrorCode.INVALID_SESSION_KEY, text))
             return
         try:
-            # The client's next frame reports a failure: nothing is sent to a client that has sent nothing.
-            with suppress(DatabaseError, TimeoutError):
-                async with store_timeout():
-                    session = await self.attach()
-                if not events:
-                    self.follow(session)
+            await self.join()
         except AccessDenied as error:
             await self.reject(error)
+        except (DatabaseError, TimeoutError):
+            # The client's next frame reports a failure: nothing is sent to a client that has sent nothing.
+            self.joining = asyncio.create_task(self.join_later())
+
+    async def join(self) -> None:
+        """Open the session, and follow it for a client that says no `hello`. Raises AccessDenied."""
+        async with store_timeout():
+            session = await self.attach()
+        if self.sending is None and not self.dialect.events:
+            self.follow(session)
+
+    async def join_later(self) -> None:
+        """Join when the database is back: a client that only listens would otherwise never hear anything."""
+        while self.session is None:
+            await asyncio.sleep(JOIN_RETRY_SECONDS)
+            try:
+                await self.join()
+            except AccessDenied as error:
+                await self.reject(error)
+                return
+            except (DatabaseError, TimeoutError) as error:
+                logger.info("socket_not_joined", error=type(error).__name__)
 
     async def reject(self, error: Exception) -> None:
         """Answer with an error frame and count it; close the socket where the error ends it."""
@@ -110,16 +131,19 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def attach(self) -> Session:
         """Identify the caller and open the session. Raises AccessDenied."""
-        if self.session is None:
-            user = await self.caller.identify(self.key)
-            await self.caller.authorize(Action.CONNECTION)
-            session = await in_thread(open_session)(user.pk, self.key)
-            if self.dialect.plans:
-                await in_thread(set_client_plans)(session.pk, True)
-            structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
-            self.session = session
-            self.watching = asyncio.create_task(self.watch())
-        return self.session
+        async with self.attaching:
+            if self.session is None:
+                user = await self.caller.identify(self.key)
+                if not self.is_counted:
+                    await self.caller.authorize(Action.CONNECTION)
+                    self.is_counted = True
+                session = await in_thread(open_session)(user.pk, self.key)
+                if self.dialect.plans:
+                    await in_thread(set_client_plans)(session.pk, True)
+                structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
+                self.session = session
+                self.watching = asyncio.create_task(self.watch())
+            return self.session
 
     def follow(self, session: Session, after: int | None = None) -> None:
         """Send the events behind `after`, or behind the number that the client named, or from now on."""
@@ -144,7 +168,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         """Stop all that this socket does. It may never be called, so nothing else depends on it."""
         metrics.open_sockets.dec()
-        for task in (self.sending, self.watching):
+        for task in (self.sending, self.watching, self.joining):
             if task is not None:
                 task.cancel()
         if self.dispatcher is not None:
