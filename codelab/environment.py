@@ -150,6 +150,8 @@ class Environment(BaseSettings):
     limit_images: str = Field("60/minute;500/day", validation_alias="CODELAB_LIMIT_IMAGES")
     #: Requests that only read, and `hello` frames, of a user; ten times as many from one address.
     limit_reads: str = Field("1200/minute", validation_alias="CODELAB_LIMIT_READS")
+    #: Mebibytes of images that a user may have stored, in all sessions.
+    image_storage: PositiveInt = Field(2048, validation_alias="CODELAB_IMAGE_STORAGE")
     #: Model tokens, input and output, a user may use.
     limit_tokens: str = Field("20000000/day", validation_alias="CODELAB_LIMIT_TOKENS")
     #: The service is behind a proxy and reached over https only: cookies are secure, plain http is redirected.

@@ -214,6 +214,7 @@ CODELAB_MODEL_CALL_TIMEOUT = environment.model_call_timeout
 CODELAB_MODEL_TRIES = environment.model_tries
 # The first one encrypts, all decrypt.
 CODELAB_ENCRYPTION_KEYS = split(reveal(environment.encryption_key)) or [SECRET_KEY]
+CODELAB_IMAGE_STORAGE_BYTES = environment.image_storage * 1024**2
 CODELAB_COMPLETION_DAYS = environment.completion_days
 CODELAB_SESSION_DAYS = environment.session_days
 CODELAB_PRIVATE_MODEL_ADDRESSES = environment.private_model_addresses

@@ -56,6 +56,7 @@ STATUS: dict[str, int] = {
     ErrorCode.PROVIDER_KEY_NOT_FOUND: 404,
     "model_not_found": 404,
     ErrorCode.IMAGE_NOT_FOUND: 409,
+    ErrorCode.IMAGE_STORAGE_FULL: 409,
     ErrorCode.MESSAGE_BEGUN: 409,
     ErrorCode.PLAN_IN_PROGRESS: 409,
     ErrorCode.AGENTS_ARE_FIXED: 409,

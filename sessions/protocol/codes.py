@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
     MESSAGE_BEGUN = "message_begun"
     INVALID_IMAGE = "invalid_image"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_STORAGE_FULL = "image_storage_full"
     IMAGE_NOT_FOUND = "image_not_found"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
     UNKNOWN_AGENT = "unknown_agent"

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from sessions.models import Image, MediaType, Session
@@ -42,6 +44,7 @@ def require_image(data: bytes) -> MediaType:
 def store(session_id: uuid.UUID, data: bytes) -> Image:
     """Store an image of a session; a repeated upload is the same row. Commits. Raises Rejected."""
     media_type = require_image(data)
+    _require_room(session_id, len(data))
     # A repeated upload restarts the retention.
     uploaded = {"uploaded_at": Now()}
     # The digest already proves that the stored bytes are the same, so they are not read.
@@ -52,6 +55,16 @@ def store(session_id: uuid.UUID, data: bytes) -> Image:
         create_defaults={"media_type": media_type, "size": len(data), "data": data, **uploaded},
     )
     return image
+
+
+def _require_room(session_id: uuid.UUID, size: int) -> None:
+    """Raise Rejected when the owner's images take too much room. Uploads at the same moment may pass it by a few."""
+    images = Image.objects.filter(session__owner__agent_sessions=session_id, session__deleted_at=None)
+    stored: int = images.aggregate(bytes=Sum("size", default=0))["bytes"]
+    if stored + size > settings.CODELAB_IMAGE_STORAGE_BYTES:
+        limit = settings.CODELAB_IMAGE_STORAGE_BYTES // 1024**2
+        text = f"Your images take {stored // 1024**2} of {limit} MiB. Delete sessions with images, then try again."
+        raise Rejected(ErrorCode.IMAGE_STORAGE_FULL, text)
 
 
 def image_fields(image: Image) -> dict[str, Any]:

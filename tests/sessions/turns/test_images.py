@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from pytest_django import Settings
 
 from sessions.api.rest import history
 from sessions.api.websocket.snapshot import snapshot
@@ -135,6 +136,20 @@ def test_a_model_gets_only_so_many_bytes_of_images(session: Session) -> None:
         answer(accepted)
     shown = [message for message in story.history(accepted.turn_id) if message.role == "user"]
     assert [len(message.images) for message in shown] == [0, 1, 1]
+
+
+def test_images_of_a_user_take_so_much_room_and_no_more(
+    session: Session, alice: User, bob: User, settings: Settings
+) -> None:
+    settings.CODELAB_IMAGE_STORAGE_BYTES = 3000
+    put(session, 1, 1400)
+    put(open_session(alice.pk, "another"), 2, 1400)
+    with pytest.raises(Rejected) as caught:
+        put(session, 3, 1400)
+    assert caught.value.code == "image_storage_full"
+    put(open_session(bob.pk, "of bob"), 4, 1400)
+    delete_session(session.pk)
+    put(open_session(alice.pk, "another"), 3, 1400)
 
 
 def test_an_unused_image_is_deleted_after_a_day(session: Session) -> None:
