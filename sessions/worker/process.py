@@ -6,6 +6,7 @@ cancelled, which Celery's thread pool cannot do.
 
 import asyncio
 import os
+import secrets
 import socket
 import threading
 import time
@@ -45,7 +46,7 @@ class WorkerProcess:
     """What exists once in a worker process: its event loop, its writer and the leases of its turns."""
 
     def __init__(self) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = new_name()
         self.loop = asyncio.new_event_loop()
         self.leases: dict[Attempt, Lease] = {}
         self._max_turns = current_app.conf.worker_concurrency or 1
@@ -173,6 +174,15 @@ class WorkerProcess:
     def end(self) -> None:
         """Tell other workers that this one is gone."""
         self._heartbeat.stop()
+
+
+def new_name() -> str:
+    """Return a name that no other process has, nor had.
+
+    Host and process id come again: in containers each process may have the same id, also after a restart. Its
+    successor would then hide that a worker died, and end its own leases for a namesake on another machine.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:

@@ -286,9 +286,11 @@ class Nemesis:
             for _ in range(int(TAKEOVER_TIMEOUT_SECONDS / 0.3)):
                 await asyncio.sleep(0.3)
                 states = await self.stack.rows(STATES, list(turns))
-                if ended.is_set() or not any(worker == name and status in WITHOUT for _, status, worker in states):
+                if ended.is_set() or not any(
+                    worker.startswith(name) and status in WITHOUT for _, status, worker in states
+                ):
                     break
-            taken = [str(turn) for turn, _, worker in states if worker != name]
+            taken = [str(turn) for turn, _, worker in states if not worker.startswith(name)]
             if not ended.is_set():
                 victim.signal(signal.SIGCONT)
                 self.takeovers += len(taken)

@@ -76,8 +76,8 @@ class Process:
 
     @property
     def worker(self) -> str:
-        """Return the name of this worker in the service's tables."""
-        return f"{socket.gethostname()}-{self.pid}"
+        """Return how the name of this worker in the service's tables begins."""
+        return f"{socket.gethostname()}-{self.pid}-"
 
     @property
     def alive(self) -> bool:

@@ -180,7 +180,9 @@ class Stack:
                     with suppress(httpx.HTTPError):
                         if (await client.get(f"http://{LOOPBACK}:{process.port}/health")).status_code == 200:
                             return
-                elif await self.rows("SELECT name FROM agent_sessions_worker WHERE name = %s", process.worker):
+                elif await self.rows(
+                    "SELECT name FROM agent_sessions_worker WHERE starts_with(name, %s)", process.worker
+                ):
                     return
                 await asyncio.sleep(0.1)
 
@@ -200,7 +202,7 @@ class Stack:
 
     async def running_turns(self, worker: str) -> dict[str, int]:
         """Return the turns that a worker runs, with its attempts."""
-        statement = "SELECT id, attempt FROM agent_sessions_turn WHERE status = 'running' AND worker = %s"
+        statement = "SELECT id, attempt FROM agent_sessions_turn WHERE status = 'running' AND starts_with(worker, %s)"
         return {str(turn_id): attempt for turn_id, attempt in await self.rows(statement, worker)}
 
     async def metric(self, name: str) -> int:

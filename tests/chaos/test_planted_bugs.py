@@ -91,7 +91,7 @@ async def freeze_and_thaw(stack: Stack, author: Author) -> None:
     turn = await author.say("tokens=60 rate=15")
     await author.until(lambda: author.deltas > 5)
     ((worker,),) = await stack.rows("SELECT worker FROM agent_sessions_turn WHERE id = %s", turn)
-    (process,) = [process for process in stack.of_kind("worker") if process.worker == worker]
+    (process,) = [process for process in stack.of_kind("worker") if worker.startswith(process.worker)]
     process.signal(signal.SIGSTOP)
     await asyncio.wait_for(author.until(lambda: author.starts > 1), END_TIMEOUT_SECONDS[False])
     process.signal(signal.SIGCONT)

@@ -32,13 +32,15 @@ def start_worker(service: Service, name: str, *, wait: bool = True, **environmen
 
 
 def name_of(service: Service, name: str) -> str:
-    """Return the name of a worker in the database."""
-    return f"{socket.gethostname()}-{service.processes[name].pid}"
+    """Return the name of a worker in the database, an empty text before its first heartbeat."""
+    begins = f"{socket.gethostname()}-{service.processes[name].pid}-"
+    found = service.rows("SELECT name FROM agent_sessions_worker WHERE starts_with(name, %s)", begins)
+    return str(found[0][0]) if found else ""
 
 
 def has_reported(service: Service, name: str) -> bool:
     """Return whether the worker has sent a heartbeat."""
-    return bool(service.rows("SELECT FROM agent_sessions_worker WHERE name = %s", name_of(service, name)))
+    return bool(name_of(service, name))
 
 
 def kill(service: Service, name: str) -> None:

@@ -19,6 +19,7 @@ from sessions.models import Worker
 from sessions.turns import inbox, recovery
 from sessions.turns.sessions import open_session
 from sessions.worker import presence
+from sessions.worker.process import new_name
 from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,3 +115,8 @@ def test_one_worker_at_a_time_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [presence.begin_look(name) for name in "abab"] == [True, False, False, False]
     Worker.objects.update(looked_at=timezone.now() - 2 * presence.YOUNG_LOOK_INTERVAL)
     assert [presence.begin_look(name) for name in "ba"] == [True, False]
+
+
+def test_a_worker_in_a_restarted_container_is_another_worker() -> None:
+    """Its host and its process id are those of the one before."""
+    assert new_name() != new_name()
