@@ -111,15 +111,15 @@ class Installation:
 
     def ask(self, text: str = "hello") -> None:
         """Send a message, as a signed-in user, until it is answered: a restart may refuse some."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline, last = time.monotonic() + START_SECONDS, "another answer"
         while time.monotonic() < deadline:
             try:
                 if self._answer(text) == text:
                     return
-            except (httpx.HTTPError, KeyError):
-                pass
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                last = repr(error)
             time.sleep(0.5)
-        raise AssertionError("no answer")
+        raise AssertionError(f"no answer: {last}")
 
     def _answer(self, text: str) -> str:
         form = {
@@ -131,7 +131,9 @@ class Installation:
         token = httpx.post(f"{self.url}/oauth/token", data=form, timeout=10).json()["access_token"]
         body = {"session_id": "image-test", "message": f"/say {text}", "wait": True}
         headers = {"Authorization": f"Bearer {token}"}
-        return str(httpx.post(f"{self.url}/api/v1/message", json=body, headers=headers, timeout=60).json()["content"])
+        return str(
+            httpx.post(f"{self.url}/api/v1/message", json=body, headers=headers, timeout=60).json()["answer"]["content"]
+        )
 
     def messages(self) -> int:
         query = "SELECT count(*) FROM agent_sessions_message"
