@@ -102,7 +102,7 @@ async def test_an_unknown_path_is_refused_before_it_opens(service: Service) -> N
         ({"session_id": "x", "message": ""}, 400, "invalid_field"),
         ({"session_id": "x", "message": 5}, 400, "invalid_field"),
         ({"session_id": "x", "message": "a\x00b"}, 400, "invalid_text"),
-        ({"session_id": "x", "message": "a\ud800b"}, 400, "invalid_field"),
+        ({"session_id": "x", "message": "a\ud800b"}, 400, "invalid_json"),
         ({"session_id": "x", "message": "x", "wait": True, "timeout": -1}, 400, "invalid_field"),
         ({"session_id": "x", "message": " \n "}, 400, "empty_message"),
         ({"session_id": "x", "message": "x", "client_message_id": "i" * 129}, 400, "invalid_field"),
