@@ -15,11 +15,37 @@ from sessions.callers import Caller
 from sessions.errors import AccessDenied
 from sessions.protocol.codes import ErrorCode
 
-#: Event streams of one user at one process: many windows, and no reason for the process to run out of memory.
-MAX_STREAMS_OF_USER = 500
-STREAMS_RETRY_SECONDS = 10
+#: Of one user at one process: many windows, and no reason for the process to run out of memory.
+MAX_STREAMS_OF_USER, MAX_SOCKETS_OF_USER = 500, 5_000
+FREE_RETRY_SECONDS = 10
 
-_streams: Counter[int] = Counter()
+
+class OpenConnections:
+    """The open connections of one kind at this process, counted by user."""
+
+    def __init__(self, kind: str, most: int) -> None:
+        self._kind, self._most = kind, most
+        self._counts: Counter[int] = Counter()
+
+    def require_free(self, user_id: int) -> None:
+        """Raise AccessDenied when the user has as many open as one may have."""
+        if self._counts[user_id] >= self._most:
+            text = f"You have {self._most:,} {self._kind} open. Close some, and try again."
+            raise AccessDenied(ErrorCode.RATE_LIMITED, text, retry_after=FREE_RETRY_SECONDS)
+
+    def add(self, user_id: int) -> None:
+        """Count one more."""
+        self._counts[user_id] += 1
+
+    def remove(self, user_id: int) -> None:
+        """Count one less."""
+        self._counts[user_id] -= 1
+        if not self._counts[user_id]:
+            del self._counts[user_id]
+
+
+open_streams = OpenConnections("event streams", MAX_STREAMS_OF_USER)
+open_sockets = OpenConnections("sockets", MAX_SOCKETS_OF_USER)
 
 
 def with_heartbeat[T](source: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T | None]:
@@ -55,24 +81,15 @@ async def until_draining[T](source: AsyncGenerator[T]) -> AsyncGenerator[T]:
         await _cancel(closing)
 
 
-def require_free_stream(user_id: int) -> None:
-    """Raise AccessDenied when the user has as many streams open at this process as one may have."""
-    if _streams[user_id] >= MAX_STREAMS_OF_USER:
-        text = f"You have {MAX_STREAMS_OF_USER} event streams open. Close some, and try again."
-        raise AccessDenied(ErrorCode.RATE_LIMITED, text, retry_after=STREAMS_RETRY_SECONDS)
-
-
 async def counted[T](source: AsyncGenerator[T], user_id: int) -> AsyncGenerator[T]:
     """Yield the items of a source, which counts as one stream of the user meanwhile."""
-    _streams[user_id] += 1
+    open_streams.add(user_id)
     try:
         async with aclosing(source) as items:
             async for item in items:
                 yield item
     finally:
-        _streams[user_id] -= 1
-        if not _streams[user_id]:
-            del _streams[user_id]
+        open_streams.remove(user_id)
 
 
 async def unless_signed_out[T](answer: Coroutine[Any, Any, T], caller: Caller) -> T:

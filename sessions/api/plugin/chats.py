@@ -14,7 +14,7 @@ from sessions.api.plugin import ndjson
 from sessions.api.plugin.lookup import chat_of, project_of
 from sessions.api.plugin.schemas import ChatList, ChatMessageIn, ChatMessages, ChatOut, PluginMessage, agent_name
 from sessions.api.plugin.tool_messages import CLIENT_TOOLS
-from sessions.api.streaming import counted, require_free_stream, until_draining, until_signed_out
+from sessions.api.streaming import counted, open_streams, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.models import Message, MessageRole, Session, Turn, TurnStatus
@@ -100,7 +100,7 @@ async def follow_events(request: HttpRequest, project_id: uuid.UUID, session_id:
     """Stream the events of a session, one JSON object a line, until the client disconnects."""
     session = await chat_of(request, project_id, session_id)
     user_id = owner(request).pk
-    require_free_stream(user_id)
+    open_streams.require_free(user_id)
     events = await ndjson.stream(session, writable_of(request))
     return stream_response(
         until_signed_out(until_draining(counted(events, user_id)), caller_of(request)), "application/x-ndjson"

@@ -46,7 +46,7 @@ from sessions.api.rest.schemas import (
     Settings,
     WaitingMessage,
 )
-from sessions.api.streaming import counted, require_free_stream, until_draining, until_signed_out
+from sessions.api.streaming import counted, open_streams, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import TurnFailed
@@ -225,7 +225,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
         raise Rejected(ErrorCode.INVALID_FIELD, f"Field `after` is not usable: use a number up to {MAX_EVENT_NUMBER}.")
     if "text/event-stream" in request.headers.get("Accept", ""):
         user_id = owner(request).pk
-        require_free_stream(user_id)
+        open_streams.require_free(user_id)
         events = stream(session.pk, after, writable_of(request))
         return stream_response(
             until_signed_out(until_draining(counted(events, user_id)), caller_of(request)), "text/event-stream"

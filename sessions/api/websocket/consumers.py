@@ -17,6 +17,7 @@ from sessions import metrics
 from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.draining import drain
 from sessions.api.errors import explain
+from sessions.api.streaming import open_sockets
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
 from sessions.api.websocket.snapshot import snapshot
 from sessions.api.websocket.tool_dispatcher import ToolDispatcher
@@ -62,6 +63,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         self.writable: asyncio.Event | None = scope.get("writable")
         self.unread_characters = 0
         self.session: Session | None = None
+        self.user_id: int | None = None
         self.sending: asyncio.Task[None] | None = None
         self.watching: asyncio.Task[None] | None = None
         self.joining: asyncio.Task[None] | None = None
@@ -134,6 +136,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
         async with self.attaching:
             if self.session is None:
                 user = await self.caller.identify(self.key)
+                if self.user_id is None:
+                    open_sockets.require_free(user.pk)
+                    open_sockets.add(user.pk)
+                    self.user_id = user.pk
                 if not self.is_counted:
                     await self.caller.authorize(Action.CONNECTION)
                     self.is_counted = True
@@ -168,6 +174,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         """Stop all that this socket does. It may never be called, so nothing else depends on it."""
         metrics.open_sockets.dec()
+        if self.user_id is not None:
+            open_sockets.remove(self.user_id)
         for task in (self.sending, self.watching, self.joining):
             if task is not None:
                 task.cancel()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sessions.api import streaming
-from sessions.api.streaming import counted, require_free_stream, unless_signed_out, until_signed_out, with_heartbeat
+from sessions.api.streaming import OpenConnections, counted, unless_signed_out, until_signed_out, with_heartbeat
 from sessions.errors import AccessDenied
 from sessions.protocol.codes import ErrorCode
 
@@ -194,12 +194,12 @@ async def test_a_sign_out_ends_the_wait_for_an_answer() -> None:
 
 
 async def test_the_streams_of_a_user_are_bounded_and_closed_ones_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "MAX_STREAMS_OF_USER", 1)
+    monkeypatch.setattr(streaming, "open_streams", streams := OpenConnections("event streams", 1))
     async with aclosing(counted(Source(1, 2)(), 7)) as stream:
-        require_free_stream(7)
+        streams.require_free(7)
         assert await anext(stream) == 1
-        require_free_stream(8)
+        streams.require_free(8)
         with pytest.raises(AccessDenied) as caught:
-            require_free_stream(7)
+            streams.require_free(7)
         assert (caught.value.code, caught.value.retry_after) == (ErrorCode.RATE_LIMITED, 10)
-    require_free_stream(7)
+    streams.require_free(7)
