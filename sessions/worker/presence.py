@@ -2,8 +2,9 @@
 
 The connection of a killed process closes at once, so other workers know within a second or so, long before its leases
 expire. A healthy worker can lose its connection, too. It notices at once and takes another lock under a new key. So a
-free lock only counts when it has been free for a while, and right after a restart of PostgreSQL, when no worker has a
-lock, it hardly counts at all. A worker that is wrongly taken for dead loses its turns' leases, and nothing else.
+free lock only counts when it has been free for a while. After a restart of PostgreSQL no worker has a lock, so a lock
+only counts for an observer whose connection is older than the worker's last heartbeat: it has seen no restart since. A
+worker that is wrongly taken for dead loses its turns' leases, and nothing else.
 
 Frozen workers and cut networks keep their connection: their leases expire. So do those of workers behind a pooler,
 which hands out connections of its own: they report no key.
@@ -20,20 +21,16 @@ from sessions.events.log import Attempt
 #: How long a lock must have been free. A healthy worker has another one within milliseconds, and on a busy machine
 #: within half a second.
 UNLOCKED_TIMEOUT = timedelta(seconds=0.6)
-#: A connection of this age has seen no restart of PostgreSQL since the worker took its lock.
-MIN_OBSERVER_AGE = timedelta(seconds=5)
-#: An observer with a younger connection waits this long, and for a worker that has missed two heartbeats.
+#: An observer whose connection is younger than the worker's last heartbeat waits this long, and until the worker has
+#: missed two heartbeats: PostgreSQL may have been restarted in between, and then no worker has a lock at first.
 YOUNG_UNLOCKED_TIMEOUT, YOUNG_SILENCE = timedelta(seconds=2), timedelta(seconds=6)
 #: A worker looks when no other one has looked for this long. One with a young connection leaves it to the others.
+MIN_OBSERVER_AGE = timedelta(seconds=5)
 MIN_LOOK_INTERVAL, YOUNG_LOOK_INTERVAL = timedelta(seconds=0.25), timedelta(seconds=1)
 
 #: A pooler answers the start of a connection itself, with a process id that it made up.
 _LOCK = "SELECT CASE WHEN pg_backend_pid() = %s THEN pg_advisory_lock(%s)::text END"
-_OBSERVER = """
-    observer AS (
-        SELECT backend_start < statement_timestamp() - %s AS is_old FROM pg_stat_get_activity(pg_backend_pid())
-    )
-"""
+_OBSERVER = "observer AS (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()))"
 _REPORT = """
     INSERT INTO agent_sessions_worker AS worker (name, started_at, seen_at, running_turns, lock_key, clock_skew)
     VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s, %s)
@@ -52,7 +49,9 @@ _BEGIN_LOOK = f"""
     WHERE name = (SELECT name FROM agent_sessions_worker WHERE name = %s FOR NO KEY UPDATE SKIP LOCKED) AND NOT EXISTS (
         SELECT FROM agent_sessions_worker
         WHERE looked_at <= statement_timestamp()
-        AND looked_at > statement_timestamp() - (SELECT CASE WHEN is_old THEN %s ELSE %s END FROM observer)
+        AND looked_at > statement_timestamp() - (
+            SELECT CASE WHEN backend_start < statement_timestamp() - %s THEN %s ELSE %s END FROM observer
+        )
     ) RETURNING name
 """
 _UNLOCKED = f"""
@@ -68,7 +67,7 @@ _UNLOCKED = f"""
         FROM unlocked WHERE worker.name = unlocked.name AND unlocked.unlocked_since IS NULL
     ), {_OBSERVER}
     SELECT name, coalesce(
-        CASE WHEN is_old THEN unlocked_since < statement_timestamp() - %s
+        CASE WHEN backend_start < seen_at THEN unlocked_since < statement_timestamp() - %s
         ELSE unlocked_since < statement_timestamp() - %s AND seen_at < statement_timestamp() - %s END,
         false
     ) FROM unlocked CROSS JOIN observer
@@ -104,12 +103,12 @@ def report(name: str, *, running_turns: int, lock_key: int | None, clock_skew: t
 
 def begin_look(name: str) -> bool:
     """Return whether it is this worker's turn to look, because no other one has looked just now."""
-    return bool(rows(_BEGIN_LOOK, MIN_OBSERVER_AGE, name, MIN_LOOK_INTERVAL, YOUNG_LOOK_INTERVAL))
+    return bool(rows(_BEGIN_LOOK, name, MIN_OBSERVER_AGE, MIN_LOOK_INTERVAL, YOUNG_LOOK_INTERVAL))
 
 
 def end_leases_of_dead_workers() -> tuple[list[Attempt], bool]:
     """End the leases of workers that are dead. Return these attempts, and whether any worker may be dead."""
-    unlocked = rows(_UNLOCKED, MIN_OBSERVER_AGE, UNLOCKED_TIMEOUT, YOUNG_UNLOCKED_TIMEOUT, YOUNG_SILENCE)
+    unlocked = rows(_UNLOCKED, UNLOCKED_TIMEOUT, YOUNG_UNLOCKED_TIMEOUT, YOUNG_SILENCE)
     dead = [name for name, is_dead in unlocked if is_dead]
     if not dead:
         return [], bool(unlocked)

@@ -18,6 +18,8 @@ REDIS = frozenset({"kill_redis", "freeze_redis", "swallow_redis", "cut_redis", "
 STREAM_AWAY = (POSTGRES - {"slow_postgres"}) | REDIS | {"cut_provider", "swallow_provider", "freeze_web"}
 #: Seconds for which a fault still has effects.
 AFTERMATH = 3.0
+#: Seconds from the death of a worker until its successor runs turns.
+WORKER_START = 5.0
 
 type Span = tuple[float, float]
 
@@ -138,9 +140,22 @@ class _Run:
                 if kind in ("", "turn_cancelled"):
                     continue
                 span = (record["t"], end)
-                spans = self.held_up[self.sessions[turn]]
-                alone = not self._hit(POSTGRES_AWAY, span) and not any(span[0] < t < end for t, _ in spans)
+                alone = not self._hit(POSTGRES, span) and not self._lacks_other_worker(record["process"], span)
                 yield Sample(end - record["t"], alone, f"{turn} of {record['process']} at {record['t']}")
+
+    def _lacks_other_worker(self, process: str, span: Span) -> bool:
+        """Return whether another worker was frozen, or had died so lately that it was still starting."""
+        frozen = any(
+            kind == "freeze_worker" and record["process"] != process and other[0] < span[1] and other[1] > span[0]
+            for kind, other, record in self.faults
+        )
+        return frozen or any(
+            record["what"] == "died"
+            and record["process"].startswith("worker")
+            and record["process"] != process
+            and span[0] - WORKER_START < record["t"] < span[1]
+            for record in self.records
+        )
 
     def servers(self, kind: str) -> Iterator[Sample]:
         """Measure from a server's first answer until each session with an open turn and a live worker continues."""

@@ -197,7 +197,7 @@ class Nemesis:
         session = f"endless-{next(self._numbers)}"
         self.sessions.append(session)
         async with self._fault("endless_answer", session=session) as outcome:
-            outcome["turn"] = await intruder.ask_for_an_endless_answer(self.world, session)
+            outcome["turn"] = await intruder.ask_for_an_endless_answer(self.stack, self.world, session)
 
     async def rolling_deploy(self) -> None:
         """Restart all web processes and workers, one after the other, as a deploy does."""
