@@ -97,7 +97,7 @@ def check_hosts(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def check_open_access_user(**_: Any) -> list[CheckMessage]:
-    """Warn when the open-access user does not exist; without the database nobody can tell."""
+    """Warn when the open-access user does not exist. Without the database there is no warning."""
     name = settings.OPEN_ACCESS_USER
     try:
         if not name or get_user_model().objects.filter(username=name, is_active=True).exists():

@@ -1,7 +1,7 @@
 """The files in which processes share their metrics. A full folder ends no process, and a dead one leaves no figures.
 
-Each process keeps a lock for as long as it lives, also across containers. Whoever finds the lock free folds the files
-of that process: counters and histograms are added to an archive, because a counter must not fall, and gauges are
+Each process keeps a lock for as long as it lives, also across containers. A process that finds the lock free folds the
+files of that process: counters and histograms are added to an archive, because a counter must not fall, and gauges are
 dropped. Private names are overridden, read in prometheus-client 0.26.0: `MmapedDict._init_value`, `_capacity`, `_used`,
 `_f`, `_positions`; and `values.MmapedDict`. When they change, tests/codelab/test_metric_files.py breaks.
 """

@@ -103,7 +103,7 @@ class PatientSchemaEditor(DatabaseSchemaEditor):
                 self.say(f"  A cancelled build has left the index {index.name} behind. It is built again.")
                 self.execute(f"DROP INDEX CONCURRENTLY {self.quote_name(index.name)}", params=None)
             try:
-                # It blocks nobody while it waits, and a wait that is cut off leaves an invalid index.
+                # It blocks no other statement while it waits, and a wait that is cut off leaves an invalid index.
                 self.execute("SET lock_timeout = 0", params=None)
                 DatabaseSchemaEditor.execute(self, index.create_sql(model, self, concurrently=True), params=None)
                 return

@@ -134,7 +134,7 @@ def in_urgent_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[
 
 
 def in_deletion_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Make a function that deletes a piece of something large run one at a time, so that it delays nobody."""
+    """Make a function that deletes a piece of something large run one at a time, so that it delays no other work."""
     return _in_pool(_DELETION, function)
 
 

@@ -74,7 +74,7 @@ async def listen[M: BaseModel](group: str, kind: type[M], handle: Callable[[M | 
     try:
         while True:
             try:
-                # The same channel again after an error: an abandoned one would collect messages that nobody reads.
+                # The same channel again after an error: an abandoned one would collect unread messages.
                 channel = channel or await layer.new_channel()
                 await layer.group_add(group, channel)
                 _call(handle, None, skipped)

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='session',
             name='deleted_at',
-            field=models.DateTimeField(blank=True, editable=False, help_text='Nobody sees it any more; its rows are being deleted.', null=True),
+            field=models.DateTimeField(blank=True, editable=False, help_text='No user sees it any more; its rows are being deleted.', null=True),
         ),
         migrations.AlterField(
             model_name='modelcall',

@@ -83,7 +83,7 @@ class Session(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Nobody sees it any more; its rows are being deleted."
+        null=True, blank=True, editable=False, help_text="No user sees it any more; its rows are being deleted."
     )
 
     objects = ExistingSessions()

@@ -1,9 +1,9 @@
 """Which client has a tool call: shown to one client at most, and to a person once that client has gone away.
 
 A call that may run belongs to the first client it is shown to, by the name of its runner. Only a socket of the same
-runner gets it again. When none comes back in time, nobody can know whether the call ran: it becomes a question to the
-user (`ask_again`), who lets it run once more or not. A call that only waits for approval has not been shown to run, and
-another client may ask its user about it.
+runner gets it again. When none comes back in time, the server cannot know whether the call ran: it becomes a question
+to the user (`ask_again`), who lets it run once more or not. A call that only waits for approval has not been shown to
+run, and another client may ask its user about it.
 
 Nothing is written while a client has a call and works, or while its user thinks: the row names the web process with the
 client's socket, and each process with such sockets renews one row of its own (`beat`). `offered_until` is empty while

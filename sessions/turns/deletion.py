@@ -59,7 +59,7 @@ DELETED_PREFIX = "deleted-"
 def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
     """Cancel a session's open turns and mark it as deleted. Raises TooLate.
 
-    Nobody can read the returned events in the log. A client that misses them finds that the session does not exist.
+    The returned events cannot be read in the log. A client that misses them finds that the session does not exist.
     """
     with atomic_until(deadline):
         session = log.lock(session_id)

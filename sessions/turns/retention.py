@@ -82,7 +82,7 @@ def _delete_batch(expired: models.QuerySet[Session], deadline: float, skipped: s
             batch.append(key)
             events += last_number
         if events <= BATCH_EVENTS:
-            # No turn is open, so there is nothing to cancel, and nobody to tell.
+            # No turn is open, so there is nothing to cancel and nothing to publish.
             Session.objects.filter(pk__in=batch).delete()
             return len(batch)
     return _delete_one(batch[0], deadline, skipped)

@@ -42,7 +42,7 @@ _REPORT = """
         unlocked_since = NULL
     RETURNING name
 """
-#: A row that says when somebody looks next must not be in the future for ever, should the clock of PostgreSQL go back.
+#: A last look in the future does not count: the clock of PostgreSQL may have gone back.
 _BEGIN_LOOK = f"""
     WITH {_OBSERVER}
     UPDATE agent_sessions_worker SET looked_at = statement_timestamp()
@@ -80,7 +80,7 @@ _END_LEASES = """
         AND turn.lease_expires_at > statement_timestamp() FOR NO KEY UPDATE OF turn SKIP LOCKED
     ) RETURNING id, attempt
 """
-#: Nobody has to ask any more after a dead worker without turns.
+#: A dead worker without turns need not be looked for again.
 _FORGET = """
     UPDATE agent_sessions_worker AS worker SET lock_key = NULL
     WHERE name = ANY(%s) AND unlocked_since IS NOT NULL AND NOT EXISTS (

@@ -1,4 +1,4 @@
-"""A client that was told to run a tool, and is cut off: nobody else is told, and a person decides."""
+"""A client that was told to run a tool, and is cut off: no other client is told, and a person decides."""
 
 from __future__ import annotations
 

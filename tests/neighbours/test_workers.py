@@ -34,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("workers"), postgres=POSTGRES, redis=REDIS) as it:
         try:
             start_worker(it, "second")
-            # Before that a worker takes nobody for dead, because PostgreSQL may have been restarted.
+            # Before that a worker takes no other one for dead, because PostgreSQL may have been restarted.
             time.sleep(5)
             yield it
         finally:

@@ -193,7 +193,7 @@ def test_a_client_whose_answer_was_lost_gets_the_same_successor(token_pair: Toke
     first, again = (refresh(token_pair.refresh_token).json()["refresh_token"] for _ in range(2))
     assert first == again
     assert RefreshToken.objects.count() == 2
-    # A successor that was used did arrive, so whoever sends the old token is another.
+    # A successor that was used did arrive, so the old token comes from another client.
     assert refresh(first).status_code == 200
     assert problem(refresh(token_pair.refresh_token))[2] == "Refresh token has been revoked (reuse detected)"
     assert TokenFamily.objects.get().revoked_at is not None

@@ -99,7 +99,7 @@ async def test_a_handler_that_raises_hears_the_next_message(layer: Any) -> None:
 
 
 async def test_a_listener_keeps_its_channel_after_an_error(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An abandoned channel would collect messages that nobody reads."""
+    """An abandoned channel would collect unread messages."""
     received: list[TurnStopped | None] = []
     add, failures = type(layer._get_layer()).group_add, [OSError(), OSError()]
 
