@@ -22,12 +22,16 @@ import aiohttp
 import certifi
 from aiohttp.http_exceptions import HttpProcessingError
 
-from llm import addresses, errors, wire
+from llm import addresses, errors
 from llm.catalog import Provider
 from llm.pacing import Pacer
 from llm.sizes import MAX_EVENT_BYTES, MAX_RESPONSE_BYTES, max_embeddings_bytes
 from llm.sse import EventReader, EventTooLongError
 from llm.types import Chunk, EmbeddingRequest, EndChunk, Endpoint, ModelRequest, Vectors
+from llm.wire.answers import ModelReply
+from llm.wire.refusals import parse_error
+from llm.wire.requests import build_body
+from llm.wire.vectors import parse_vectors
 
 #: All limits after connecting are those of `llm.deadlines`, which count content.
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -149,7 +153,7 @@ def _url(base: str, path: str) -> str:
 
 async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`."""
-    reply = wire.ModelReply()
+    reply = ModelReply()
     has_started = False
     try:
         async with _open(request, provider) as response, aclosing(_pieces(response)) as pieces:
@@ -211,7 +215,7 @@ async def _open(request: ModelRequest, provider: Provider) -> AsyncIterator[aioh
         _client(shared=target.shared) as client,
         client.post(
             target.url,
-            data=wire.build_body(request, provider),
+            data=build_body(request, provider),
             headers=target.headers,
             server_hostname=target.name,
             allow_redirects=False,
@@ -220,7 +224,7 @@ async def _open(request: ModelRequest, provider: Provider) -> AsyncIterator[aioh
         if response.status != HTTPStatus.OK or response.content_type == "application/json":
             # The request was for a stream, so JSON with status 200 is an error as well.
             status = 0 if response.status == HTTPStatus.OK else response.status
-            raise wire.parse_error(status, await _read_error(response), response.headers)
+            raise parse_error(status, await _read_error(response), response.headers)
         yield response
 
 
@@ -242,11 +246,11 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
             ) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise wire.parse_error(response.status, await _read_error(response), response.headers)
+                raise parse_error(response.status, await _read_error(response), response.headers)
             received = bytearray()
             async for piece in _pieces(response, max_embeddings_bytes(len(request.inputs), request.dimensions)):
                 received += piece
-            return await asyncio.to_thread(wire.parse_vectors, received)
+            return await asyncio.to_thread(parse_vectors, received)
     except CONNECTION_ERRORS as error:
         raise _translate(error, has_started=False) from error
 
@@ -264,7 +268,7 @@ async def _read_error(response: aiohttp.ClientResponse) -> Any:
         return body.decode(errors="replace")
 
 
-async def _read_usage(reply: wire.ModelReply, events: EventReader, pieces: AsyncIterator[bytes]) -> None:
+async def _read_usage(reply: ModelReply, events: EventReader, pieces: AsyncIterator[bytes]) -> None:
     """Read the usage, which follows the end marker. Errors are ignored, because the answer is complete.
 
     Reads to the end of the response, so that the connection can be reused.

@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from llm import catalog, errors, wire
+from llm import catalog, errors
 from llm.types import (
     Chunk,
     EmbeddingRequest,
@@ -27,6 +27,7 @@ from llm.types import (
     Vectors,
 )
 from llm.usage import parse_usage
+from llm.wire.requests import build_messages, build_parameters
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -120,8 +121,8 @@ def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, An
     return {
         "model": request.model,
         # For some providers LiteLLM would fetch an image itself, from within the operator's network.
-        "messages": wire.build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
-        **wire.build_parameters(request),
+        "messages": build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
+        **build_parameters(request),
         "timeout": REQUEST_TIMEOUT_SECONDS,
         # `llm.calls` retries. Further retries here would multiply the cost.
         "max_retries": 0,

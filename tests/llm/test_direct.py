@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llm import catalog, direct, gateway, wire
+from llm import catalog, direct, gateway
 from llm.errors import ModelError, ModelRateLimited, ModelTruncated, ModelUnavailable
 from llm.types import (
     Chunk,
@@ -23,6 +23,8 @@ from llm.types import (
     Tool,
     ToolCallChunk,
 )
+from llm.wire.answers import ModelReply
+from llm.wire.requests import build_messages, build_parameters
 from tests.llm.recorded import DONE, RESET, Recorded, Step, ending, event, text, tool_call, usage
 
 REQUEST = ModelRequest(model="openai/fake", messages=(ModelMessage(role="user", content="Hi"),))
@@ -250,7 +252,7 @@ def test_images_stand_where_they_were_put() -> None:
     url = "data:image/png;base64,aGk="
 
     def parts(text: str, *images: ModelImage) -> list[Any]:
-        (sent,) = wire.build_messages([ModelMessage(role="user", content=text, images=images)], images=True)
+        (sent,) = build_messages([ModelMessage(role="user", content=text, images=images)], images=True)
         return [part.get("text") or part["image_url"].get("detail", "image") for part in sent["content"]]
 
     assert parts("A\nB", ModelImage(url, at=1), ModelImage(url)) == ["A", "image", "B", "image"]
@@ -269,7 +271,7 @@ def test_images_stand_where_they_were_put() -> None:
 
 def test_a_tool_is_strict_where_its_caller_said_so() -> None:
     tools = tuple(Tool(name="f", description="", parameters={}, strict=strict) for strict in (None, True, False))
-    sent = wire.build_parameters(ModelRequest(model="openai/x", messages=(), tools=tools))["tools"]
+    sent = build_parameters(ModelRequest(model="openai/x", messages=(), tools=tools))["tools"]
     assert [tool["function"].get("strict") for tool in sent] == [None, True, False]
     assert "strict" not in sent[0]["function"]
 
@@ -318,7 +320,7 @@ async def test_users_see_nothing_of_the_providers_text(server: Recorded) -> None
     ids=["DeepSeek's name", "reasoning in the total", "counted reasoning", "cached tokens in the total"],
 )
 def test_usage_is_reported_in_many_ways(reported: dict[str, Any], counted: tuple[int, ...]) -> None:
-    reply = wire.ModelReply()
+    reply = ModelReply()
     reply.receive(json.dumps({"choices": [], "usage": reported}).encode())
     it = reply.usage
     assert it is not None
@@ -327,6 +329,6 @@ def test_usage_is_reported_in_many_ways(reported: dict[str, Any], counted: tuple
 
 @pytest.mark.parametrize("count", [-1, 10**9, 10**30])
 def test_a_usage_that_cannot_be_true_is_estimated(count: int) -> None:
-    reply = wire.ModelReply()
+    reply = ModelReply()
     reply.receive(json.dumps({"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": 4}}).encode())
     assert reply.usage is None

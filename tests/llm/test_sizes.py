@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from llm import calls, embeddings, sizes, wire
+from llm import calls, embeddings, sizes
 from llm.errors import ModelAnswerTooLong, ModelError, ModelUnavailable
 from llm.types import CallOutcome, CallRecord, Chunk, EmbeddingRequest, ModelMessage, ModelRequest, TextChunk
+from llm.wire.vectors import parse_vectors
 from tests.llm.recorded import Recorded, Step, ending, event, text
 
 HELLO = (ModelMessage(role="user", content="Hi"),)
@@ -128,7 +129,7 @@ def test_parsing_embeddings_takes_little_memory() -> None:
     assert len(body) < sizes.max_embeddings_bytes(256, 3_072)
     del row, rows
     tracemalloc.start()
-    assert len(wire.parse_vectors(body).vectors) == 256
+    assert len(parse_vectors(body).vectors) == 256
     assert tracemalloc.get_traced_memory()[1] < 8_000_000
     tracemalloc.stop()
 

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions and embeddings: builds requests, reads answers and refusals. No module here does I/O."""

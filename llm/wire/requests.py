@@ -1,0 +1,89 @@
+"""Builds requests for chat completions in OpenAI's form."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from llm import catalog
+from llm.types import ModelImage, ModelMessage, ModelRequest, Tool
+
+
+def build_messages(
+    messages: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True
+) -> list[dict[str, Any]]:
+    """Return messages in OpenAI's form, with a note for images that the model cannot read."""
+    return [_build_message(message, images=images, remote_images=remote_images) for message in messages]
+
+
+def _build_message(message: ModelMessage, *, images: bool, remote_images: bool) -> dict[str, Any]:
+    content: str | list[dict[str, Any]] = message.content
+    if message.images:
+        readable = [image for image in message.images if images and (remote_images or not image.is_remote)]
+        text = message.content
+        if omitted := len(message.images) - len(readable):
+            why = "reads images only as data, not at addresses" if images else "does not read images"
+            note = f"[{omitted} of {len(message.images)} images left out: this model {why}.]"
+            text = f"{text}\n\n{note}" if text else note
+        content = _build_parts(text, readable) if readable else text
+    wire: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name:
+        wire["name"] = message.name
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:
+    """Return a text and its images as parts, in their order."""
+    parts: list[dict[str, Any]] = []
+    begin = 0
+    for image in images:
+        end = len(text) if image.at is None else image.at
+        parts += _build_text_part(text, begin, end)
+        begin = max(begin, end)
+        fields = {"url": image.url, "detail": image.detail} if image.detail else {"url": image.url}
+        parts.append({"type": "image_url", "image_url": fields})
+    return parts + _build_text_part(text, begin, len(text))
+
+
+def _build_text_part(text: str, begin: int, end: int) -> list[dict[str, Any]]:
+    # Without the line break that joined this text to the one before the image. Providers refuse empty parts.
+    piece = text[begin:end].removeprefix("\n") if begin else text[:end]
+    return [{"type": "text", "text": piece}] if piece else []
+
+
+def _build_tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
+    """Return a request without its model and messages."""
+    wire: dict[str, Any] = {**request.options, "stream": True, "stream_options": {"include_usage": True}}
+    if request.max_output_tokens is not None:
+        wire[output_limit] = request.max_output_tokens
+    if request.tools:
+        wire["tools"] = [_build_tool(tool) for tool in request.tools]
+    return wire
+
+
+def build_body(request: ModelRequest, provider: catalog.Provider) -> bytes:
+    """Return the request for an OpenAI-compatible provider."""
+    images = "images" in catalog.find(request.model).capabilities
+    wire = {
+        "model": request.model.partition("/")[2],
+        "messages": build_messages(request.messages, images=images),
+        **build_parameters(request, output_limit=provider.output_limit),
+    }
+    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
