@@ -2,6 +2,7 @@
 
 import { Attachments } from "./attachments.js";
 import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN } from "./connection.js";
+import { onKeys } from "./keys.js";
 import { SessionList } from "./listing.js";
 import { outboxes, saveState } from "./memory.js";
 import { outline } from "./outline.js";
@@ -78,12 +79,7 @@ function start() {
     event.preventDefault();
     sendMessage();
   });
-  box.addEventListener("keydown", (event) => {
-    // With an input method, as for Japanese, Enter ends a word and does not send.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    sendMessage({ interrupt: event.ctrlKey || event.metaKey });
-  });
+  onKeys(box, { enter: (event) => sendMessage({ interrupt: event.ctrlKey || event.metaKey }) });
   box.addEventListener("input", boxChanged);
   find("add-image").addEventListener("click", () => find("image-files").click());
   find("image-files").addEventListener("change", ({ target }) => {

@@ -1,5 +1,6 @@
 /** Messages that are not in the conversation yet: those that wait for their turn, and those that are not sent. */
 
+import { onKeys } from "./keys.js";
 import { button, element, imageStrip } from "./render.js";
 
 /** A message that waits for its turn. The user can edit it, withdraw it, or have it answered first. */
@@ -38,13 +39,7 @@ export class WaitingMessage {
   #edit() {
     this.field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": "Waiting message" });
     this.field.value = this.text;
-    this.field.addEventListener("keydown", (event) => {
-      if (event.isComposing) return;
-      if (event.key === "Escape") this.#close(true);
-      if (event.key !== "Enter" || event.shiftKey) return;
-      event.preventDefault();
-      this.#save();
-    });
+    onKeys(this.field, { enter: () => this.#save(), escape: () => this.#close(true) });
     const buttons = [
       button("Save", "primary", () => this.#save()),
       button("Cancel", "quiet", () => this.#close(true)),

@@ -1,0 +1,18 @@
+/** The keys that end writing in a box. Every box uses `onKeys`, because only there input methods are considered. */
+
+// What browsers report for a key that belongs to an input method, as for Japanese.
+const INPUT_METHOD_KEY_CODE = 229;
+
+/**
+ * Call `enter(event)` for Enter without Shift, and `escape(event)` for Escape. Enter that takes a candidate of an input
+ * method is neither: Safari sends it after the end of the composition, so there only its code says what it is.
+ */
+export function onKeys(field, { enter, escape }) {
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.keyCode === INPUT_METHOD_KEY_CODE) return;
+    if (event.key === "Escape") escape?.(event);
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    enter(event);
+  });
+}
