@@ -16,6 +16,7 @@ from agents import arguments as types
 from agents.arguments import Arguments
 from agents.paths import UnsafePath
 from agents.schemas import schema_of
+from llm.key_order import arrange
 from llm.types import Tool
 
 
@@ -172,7 +173,7 @@ def _describe(name: str, agents: tuple[str, ...]) -> Tool:
 
 
 def parse(name: str, arguments: dict[str, Any], *, agents: Collection[str] | None = None) -> dict[str, Any]:
-    """Return a call's arguments in their canonical form: JSON types, normalized paths, no defaults.
+    """Return a call's arguments in their canonical form: JSON types, normalized paths, no defaults, the caller's order.
 
     The user, the hash and the client get this form. Raises InvalidArguments; KeyError for an unknown tool.
     """
@@ -180,7 +181,9 @@ def parse(name: str, arguments: dict[str, Any], *, agents: Collection[str] | Non
         valid = TOOLS[name].arguments.model_validate(arguments, context={"agents": agents})
     except ValidationError as error:
         raise _invalid(name, error) from None
-    return valid.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    values = valid.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    canonical: dict[str, Any] = arrange(values, arguments)
+    return canonical
 
 
 def complete(name: str, arguments: dict[str, Any]) -> Arguments:

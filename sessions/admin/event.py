@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from sessions.admin.display import block, column, format_utc, pretty, shorten
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
-from sessions.events.stored_text import PAYLOAD
+from sessions.events.stored_text import PAYLOAD, decode
 from sessions.models import Event
 
 
@@ -45,6 +45,8 @@ class EventAdmin(SearchableAdmin):
 
     summary = column(
         "payload",
-        lambda event: format_html("<bdi>{}</bdi>", shorten(json.dumps(event.whole_payload, ensure_ascii=False))),
+        lambda event: format_html(
+            "<bdi>{}</bdi>", shorten(json.dumps(decode(event.whole_payload), ensure_ascii=False))
+        ),
     )
-    payload_block = column("payload", lambda event: block(pretty(event.whole_payload)))
+    payload_block = column("payload", lambda event: block(pretty(decode(event.whole_payload))))

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from sessions.database import lock_timeout, rows
-from sessions.events.stored_text import PAYLOAD
+from sessions.events.stored_text import PAYLOAD, decode, encode
 from sessions.models import Event, EventKind, Session, new_id
 
 #: Events, and bytes of their payloads, that are read at a time.
@@ -197,7 +197,7 @@ def since(session_id: uuid.UUID, after: int, limit: int = MAX_PAGE_EVENTS) -> Pa
     """
     records = rows(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
     page = Page(
-        _part(LoggedEvent(session_id, number, kind, json.loads(payload), first), after)
+        _part(LoggedEvent(session_id, number, kind, decode(json.loads(payload)), first), after)
         for number, kind, payload, first, _ in records
     )
     page.more = bool(records) and (len(records) >= limit or records[-1][-1] >= MAX_PAGE_BYTES)
@@ -228,7 +228,7 @@ def _write(events: Sequence[tuple[LoggedEvent, NewEvent]], *, newer: datetime | 
     counts = Counter(logged.session_id for logged, _ in events)
     columns = zip(
         *(
-            (new.id, logged.session_id, new.turn_id, logged.number, str(new.kind), json.dumps(new.payload), new.attempt)
+            (new.id, logged.session_id, new.turn_id, logged.number, str(new.kind), encode(new.payload), new.attempt)
             for logged, new in events
         ),
         strict=True,

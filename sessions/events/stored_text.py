@@ -3,7 +3,33 @@
 `from_message` in a payload takes the place of what the message has too: of a piece, the offset and the length of its
 text, in characters; of an announcement, the names of the fields. Only compaction writes it, and only after it has
 compared both texts. No reader sees it: each reads `PAYLOAD`.
+
+`key_order` in a payload has the order of the keys in arguments of calls. `encode` adds it, and `decode` removes it.
 """
+
+import json
+from typing import Any
+
+from llm import key_order
+
+#: The fields of payloads that hold what models wrote.
+ORDERED = ("arguments", "tool_calls")
+
+
+def encode(payload: dict[str, Any]) -> str:
+    """Return a payload as it is stored."""
+    ordered = {name: payload[name] for name in ORDERED if name in payload}
+    order = key_order.outline(ordered) if ordered else None
+    return json.dumps({**payload, "key_order": json.dumps(order)} if order else payload)
+
+
+def decode(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of an event that was read, with the keys in their order."""
+    if order := payload.pop("key_order", None):
+        for name, like in json.loads(order).items():
+            payload[name] = key_order.arrange(payload.get(name), like)
+    return payload
+
 
 #: The payload of a row of `agent_sessions_event`, as it was written. A row without its message, which is being deleted,
 #: has no text.

@@ -3,7 +3,7 @@
 from django.db import models
 
 from sessions.models.conversation import Turn
-from sessions.models.fields import new_id, one_of
+from sessions.models.fields import KeyOrderField, OrderedModel, new_id, one_of
 
 
 class CompletionKind(models.TextChoices):
@@ -11,7 +11,7 @@ class CompletionKind(models.TextChoices):
     EMBEDDINGS = "embeddings"
 
 
-class Completion(models.Model):
+class Completion(OrderedModel):
     """A request that carries its whole conversation. The model sees these messages, not those of the session."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -22,6 +22,7 @@ class Completion(models.Model):
     messages = models.JSONField(default=list, help_text="The conversation, or the texts to embed.")
     tools = models.JSONField(default=list, help_text="Tools that the caller can run.")
     options = models.JSONField(default=dict, help_text="Other parameters of the request.")
+    key_order = KeyOrderField(of=("messages", "tools", "options"))
     result = models.JSONField(null=True, blank=True, help_text="The embeddings, each as base64.")
     finish_reason = models.CharField(max_length=32, blank=True)
     cached_tokens = models.PositiveBigIntegerField(default=0)

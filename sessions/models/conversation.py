@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.policy import Mode
-from sessions.models.fields import new_id, one_of
+from sessions.models.fields import KeyOrderField, OrderedModel, new_id, one_of
 from sessions.models.projects import Project
 
 
@@ -203,7 +203,7 @@ class Turn(models.Model):
         return f"turn {self.id} ({self.status})"
 
 
-class Message(models.Model):
+class Message(OrderedModel):
     """One entry of the conversation, as models and users see it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -225,6 +225,7 @@ class Message(models.Model):
         blank=True, db_default="", help_text="The model's reasoning, if the provider returns it. Never sent to a model."
     )
     tool_calls = models.JSONField(default=list, blank=True, help_text="Tool calls that the model requested.")
+    key_order = KeyOrderField(of=("tool_calls",))
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
     images = models.JSONField(null=True, blank=True, help_text="Images that the user attached.")
     client_message_id = models.CharField(

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 from agents.policy import MAX_LABEL_CHARACTERS, Effect
 from sessions.models.conversation import Session, Turn
-from sessions.models.fields import new_id, one_of
+from sessions.models.fields import KeyOrderField, OrderedModel, new_id, one_of
 
 
 class ToolCallStatus(models.TextChoices):
@@ -51,7 +51,7 @@ class Via(models.TextChoices):
     DEADLINE = "deadline"
 
 
-class ToolCall(models.Model):
+class ToolCall(OrderedModel):
     """A tool call that the model requested. A client or the server runs it; its result is accepted once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -59,6 +59,7 @@ class ToolCall(models.Model):
     call_id = models.CharField(max_length=128, help_text="Id that model and client use.")
     tool = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
+    key_order = KeyOrderField(of=("arguments",))
     agent = models.CharField(max_length=64, blank=True, db_default="", help_text="Agent that requested it.")
     requires_approval = models.BooleanField(default=True)
     rule = models.CharField(

@@ -159,7 +159,7 @@ def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
         raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call has changed since the user saw it.")
     # A call that became unknown runs again: any client may be shown it.
     call.status, call.unknown_since = ToolCallStatus.WAITING, None
-    call.save(update_fields=["status", "arguments", "digest", "unknown_since"])
+    call.save(update_fields=["status", "arguments", "key_order", "digest", "unknown_since"])
     events = resolve_approval(session, call, status, via=decision.via, by=decision.by)
     if call.tool != CREATE_PLAN:
         return Change(events=events)

@@ -148,7 +148,8 @@ def _message(row: Mapping[str, Any]) -> ModelMessage:
 def _own_steps(turn_id: uuid.UUID) -> list[ModelMessage]:
     """Return the finished steps of the turn's agent and their results."""
     rows = StoredMessage.objects.filter(turn=turn_id, interrupted=False).exclude(role=MessageRole.USER)
-    return [_message(row) for row in rows.order_by("number").values("role", "content", "tool_calls", "tool_call_id")]
+    names = ("role", "content", "tool_calls", "tool_call_id")
+    return [_message({name: getattr(row, name) for name in names}) for row in rows.order_by("number")]
 
 
 def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:

@@ -181,9 +181,10 @@ class Provider:
                 return await self._keep_alive(writer, 600)
         calls = step < int(wish.get("tools", 0))
         if calls:
-            self._tool_call(writer, "read_file", {"path": f"{wish['turn']}/{step}"}, call_id=f"call_{uuid.uuid4().hex}")
+            path = json.dumps({"path": f"{wish['turn']}/{step}"})
+            self._tool_call(writer, "read_file", path, call_id=f"call_{uuid.uuid4().hex}")
         if "call" in wish:
-            self._tool_call(writer, wish["call"], {"path": "README.md"})
+            self._tool_call(writer, wish["call"], wish.get("arguments", '{"path": "README.md"}'))
         if "no_end" not in wish:
             reason = "tool_calls" if calls or "call" in wish else "stop"
             self._event(writer, {"delta": {}, "finish_reason": reason})
@@ -202,10 +203,7 @@ class Provider:
             await writer.drain()
         return False
 
-    def _tool_call(
-        self, writer: asyncio.StreamWriter, name: str, arguments: dict[str, str], call_id: str = "call_abc"
-    ) -> None:
-        text = json.dumps(arguments)
+    def _tool_call(self, writer: asyncio.StreamWriter, name: str, text: str, call_id: str = "call_abc") -> None:
         for piece in ({"id": call_id, "function": {"name": name, "arguments": ""}}, text[:4], text[4:]):
             call = {"function": {"arguments": piece}} if isinstance(piece, str) else piece
             self._event(writer, {"delta": {"tool_calls": [{"index": 0, "type": "function", **call}]}})

@@ -240,6 +240,39 @@ def test_a_provider_gets_content_parts_in_order(provided: openai.OpenAI, provide
     assert [tool["function"].get("strict") for tool in sent["tools"]] == [True, None]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_order_of_keys_is_kept_in_both_directions(
+    provided: openai.OpenAI, provider: Provider, stream: bool
+) -> None:
+    arguments = '{"zeta": 1, "b": {"y": 2, "x": 3}, "reasoning": 3, "a": 4}'
+    keys = ["zeta", "b", "reasoning", "a"]
+    schema: Any = {"type": "object", "properties": {key: {"type": "integer"} for key in keys}}
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    said_before: Any = [
+        *said("x"),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "r"},
+    ]
+    answer: Any = provided.chat.completions.create(
+        model="openai/fake",
+        messages=[*said_before, *said(f"tokens=0 call=weather arguments={arguments.replace(' ', '')}")],
+        tools=[{"type": "function", "function": {"name": "weather", "parameters": schema}}],
+        response_format={"type": "json_schema", "json_schema": {"name": "out", "schema": schema}},
+        logit_bias={"20": 1, "3": 2},
+        stream=stream,
+    )
+    sent = provider.requests[-1]
+    assert list(sent["tools"][0]["function"]["parameters"]["properties"]) == keys
+    assert list(sent["response_format"]["json_schema"]["schema"]["properties"]) == keys
+    assert list(sent["logit_bias"]) == ["20", "3"]
+    assert sent["messages"][1]["tool_calls"][0]["function"]["arguments"] == arguments
+    if stream:
+        deltas = [delta for chunk in answer for delta in chunk.choices[0].delta.tool_calls or ()]
+        assert "".join(delta.function.arguments for delta in deltas) == arguments
+    else:
+        assert calls_of(answer)[0].function.arguments == arguments
+
+
 def test_an_agent_has_its_prompt_and_the_callers_instructions(provided: openai.OpenAI, provider: Provider) -> None:
     messages: Any = [{"role": "system", "content": "Answer in verse."}, *said("hello there")]
     answer = provided.chat.completions.create(model="codelab/coder", messages=messages, tools=[READ_FILE])
