@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from llm.finish import Finish
 from llm.types import ModelToolCall, TokenUsage
 
 #: End markers of an answer that the provider cut, so that its last tool call may be incomplete.
-CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
+CUT_REASONS = frozenset({Finish.LENGTH.value, Finish.FILTER.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,15 @@ class StepFinished:
     #: Unreadable calls, which must not run: id to the sentence that the model gets as the result. Their `arguments` are
     #: empty.
     broken: Mapping[str, str] = field(default_factory=dict)
-    #: The provider's own end marker.
+    #: Why the answer ended, in OpenAI's words.
     reason: str = field(default="", compare=False)
+    #: See `llm.types.EndChunk.extra`.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_withheld(self) -> bool:
+        """Return whether the provider's filter has left nothing of the answer."""
+        return self.reason == Finish.FILTER and not self.text.strip() and not self.tool_calls
 
 
 type AgentEvent = TextDelta | ReasoningDelta | StepFinished

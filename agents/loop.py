@@ -109,6 +109,7 @@ class _PartialCall:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
@@ -133,6 +134,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
                 call.id = call.id or chunk.id
                 call.name = call.name or chunk.name
                 call.arguments.append(chunk.arguments)
+                call.extra.update(chunk.extra)
             case EndChunk():
                 end = chunk
     if rest := answer.flush():
@@ -149,6 +151,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         broken=broken,
         usage=end.usage or TokenUsage(),
         reason=end.reason,
+        extra=end.extra,
     )
 
 
@@ -168,7 +171,7 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
-        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments))
+        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, extra=call.extra))
     return tuple(complete), broken
 
 

@@ -22,7 +22,7 @@ import aiohttp
 import certifi
 from aiohttp.http_exceptions import HttpProcessingError
 
-from llm import addresses, errors
+from llm import addresses, errors, finish
 from llm.catalog import Provider
 from llm.pacing import Pacer
 from llm.sizes import MAX_EVENT_BYTES, MAX_RESPONSE_BYTES, max_embeddings_bytes
@@ -174,7 +174,7 @@ async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Ch
             raise _translate(error, has_started=has_started) from error
     if not reply.reason:
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(reason=reply.reason, usage=reply.usage)
+    yield EndChunk(reason=finish.judge(reply.reason, has_output=has_started), usage=reply.usage)
 
 
 async def _pieces(response: aiohttp.ClientResponse, max_bytes: int = MAX_RESPONSE_BYTES) -> AsyncGenerator[bytes]:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from llm import catalog, errors
+from llm import catalog, errors, finish
 from llm.types import (
     Chunk,
     EmbeddingRequest,
@@ -91,9 +91,11 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     except Exception as error:
         raise _translate(error, litellm, has_started=has_started) from error
     # LiteLLM invents a finish_reason for a provider that sent none; these fields have the provider's own.
-    if not end or not (response.received_finish_reason or response.intermittent_finish_reason):
+    own_end = response.received_finish_reason or response.intermittent_finish_reason
+    if not end or not own_end:
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(reason=end, usage=parse_usage(usage) if usage else None)
+    reason = finish.judge(own_end, has_output=has_started)
+    yield EndChunk(reason=reason, usage=parse_usage(usage) if usage else None)
 
 
 async def embed(request: EmbeddingRequest) -> Vectors:

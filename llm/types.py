@@ -28,6 +28,8 @@ class ModelToolCall:
     id: str
     name: str
     arguments: dict[str, Any]
+    #: Fields that only the call's provider understands, such as a signature. They go back to it unchanged.
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +152,27 @@ class ReasoningChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallChunk:
-    """A piece of a tool call; id and name come with the first piece of an index."""
+    """A piece of a tool call. Each index is one call, even where the provider numbers calls in another way."""
 
     index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    #: Fields that only the provider understands, such as a signature. They go back to it unchanged.
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndChunk:
     """The provider's own end marker, always the last chunk. A stream without it was cut."""
 
+    #: One of OpenAI's words (`llm.finish`), whatever the provider's own is.
     reason: str
     #: None: the provider reported none. `llm.calls` replaces it with an estimate.
     usage: TokenUsage | None = None
+    #: Fields of the whole message that its provider wants back unchanged: thoughts under the provider's own name
+    #: (`reasoning_content`, `reasoning_details`, `thinking_blocks` …), and signatures.
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 type Chunk = TextChunk | ReasoningChunk | ToolCallChunk | EndChunk

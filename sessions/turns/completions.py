@@ -221,13 +221,11 @@ def _split_calls(
     return valid, refused
 
 
-def _finish_reason(provider_reason: str, has_calls: bool) -> str:
-    """Return a provider's finish reason in OpenAI's terms."""
+def _finish_reason(reason: str, has_calls: bool) -> str:
+    """Return why a completion ended: for its calls whenever it has some, and never for calls that it does not have."""
     if has_calls:
         return "tool_calls"
-    if provider_reason in CUT_REASONS:
-        return "content_filter" if provider_reason == "content_filter" else "length"
-    return "stop"
+    return reason if reason in CUT_REASONS else "stop"
 
 
 def turn_result(turn_id: uuid.UUID) -> TurnResult:

@@ -22,7 +22,7 @@ from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.loop import Limit, Limits
 from agents.roles import role_of
 from llm import catalog
-from llm.errors import ModelError, short_reason
+from llm.errors import ModelError, ModelRefused, short_reason
 from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.billing import ledger
@@ -216,6 +216,8 @@ class StepRun:
                         self.writer.write(self.claim, EventKind.REASONING_DELTA, self.draft.message_id, text)
                         self.draft.reasoning.append(text)
                     case StepFinished():
+                        if event.is_withheld and not self.claim.is_completion:
+                            raise ModelRefused("the provider's filter left nothing of the answer")
                         return event
                 if is_silent:
                     is_silent = False

@@ -88,7 +88,7 @@ async def test_a_call_that_cannot_be_read_goes_back_to_the_model_and_leaves_the_
     assert last.broken["b"].startswith("write_file was not run: its arguments ")
 
 
-@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter"])
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
 @pytest.mark.parametrize("arguments", ['{"path": "src/ma', '{"path": "src"}', ""])
 async def test_the_last_call_of_a_cut_answer_is_not_run_even_if_it_can_be_read(reason: str, arguments: str) -> None:
     last = await finished(
@@ -186,3 +186,20 @@ async def test_arguments_that_no_database_takes_are_broken(arguments: str) -> No
     last = await finished(ToolCallChunk(index=0, id="a", name="read_file", arguments=arguments), END)
     assert last.broken["a"].startswith("read_file was not run: its arguments ")
     assert last.tool_calls[0].arguments == {}
+
+
+async def test_a_filter_that_leaves_nothing_is_told_from_an_empty_answer() -> None:
+    withheld = EndChunk(reason="content_filter")
+    assert (await finished(TextChunk("\n"), withheld)).is_withheld
+    assert not (await finished(TextChunk("Half"), withheld)).is_withheld
+    assert not (await finished(EndChunk(reason="stop"))).is_withheld
+
+
+async def test_what_only_the_provider_understands_stays_with_the_call_and_the_message() -> None:
+    last = await finished(
+        ToolCallChunk(index=0, id="a", name="f", arguments="{}", extra={"extra_content": {"google": {"x": 1}}}),
+        ToolCallChunk(index=0, extra={"more": 2}),
+        EndChunk(reason="tool_calls", extra={"reasoning_content": "Hm."}),
+    )
+    assert last.tool_calls[0].extra == {"extra_content": {"google": {"x": 1}}, "more": 2}
+    assert last.extra == {"reasoning_content": "Hm."}
