@@ -6,7 +6,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from codelab.health import Health, Ready, live
-from codelab.identity import oauth
+from codelab.identity import oauth, well_known
 from codelab.identity.pages import SignIn, SignOut
 from codelab.metrics import metrics
 from codelab.openai_api import openai_api
@@ -20,7 +20,8 @@ handler404 = "codelab.rest_api.not_found"
 
 urlpatterns = [
     path("", chat, name="chat"),
-    path(".well-known/jwks.json", oauth.jwks),
+    path(".well-known/jwks.json", well_known.jwks, name="jwks"),
+    path(".well-known/oauth-authorization-server", well_known.authorization_server),
     path("admin/", admin.site.urls),
     path("api/v1/health", Health.as_view()),
     path("api/v1/", api.urls),
@@ -31,8 +32,8 @@ urlpatterns = [
     path("logout", SignOut.as_view(), name="logout"),
     path("metrics", metrics, name="metrics"),
     path("my/", plugin_api.urls),
-    path("oauth/revoke", oauth.revoke),
-    path("oauth/token", oauth.token),
+    path("oauth/revoke", oauth.revoke, name="revoke"),
+    path("oauth/token", oauth.token, name="token"),
     path("ready", Ready.as_view(), name="ready"),
     path("v1/", openai_api.urls),
 ]

@@ -1,16 +1,12 @@
-"""`/oauth/token`, `/oauth/revoke` and `/.well-known/jwks.json`, in the shapes of the original's auth service.
+"""`/oauth/token` and `/oauth/revoke`, in the shapes of the original's auth service.
 
-Its clients parse the bodies, so errors are the original's even where RFC 6749 has another status. Errors never reveal
-whether a user or a client exists.
+Errors never reveal whether a user or a client exists.
 """
 
-import base64
-import binascii
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import Any
-from urllib.parse import unquote_plus
 
 import structlog
 from channels.db import database_sync_to_async
@@ -18,23 +14,22 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import User
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
-from codelab.identity import token_families
+from codelab.identity import client_credentials, token_families
 from codelab.identity.address import address_of, network_of
 from codelab.identity.backend import lockout_seconds
 from codelab.identity.callers import is_unlimited
-from codelab.identity.keys import JWKS_MAX_AGE_SECONDS, signing_keys
+from codelab.identity.client_credentials import form_field
 from codelab.identity.models import Client, Scope, join_scopes
+from codelab.identity.oauth_errors import OAuthError, invalid_client, invalid_request, missing_fields, of_error
 from codelab.identity.origin import require_origin
 from codelab.identity.rate_limits import counters_for, hit, in_counter_thread
 from codelab.identity.token_families import InvalidRefreshToken, RefreshTokenReused, TokenPair
 from sessions.database import in_thread
-from sessions.errors import AccessDenied
 from sessions.models import new_id
 
 logger = structlog.get_logger(__name__)
@@ -52,42 +47,12 @@ WRONG_PASSWORD = "Invalid username or password"
 WRONG_REFRESH_TOKEN = "Invalid or expired refresh token"
 
 
-class OAuthError(Exception):
-    """A request for tokens is refused; the attributes are the response."""
-
-    def __init__(self, status: int, error: str, description: str, *, retry_after: int = 0) -> None:
-        super().__init__(description)
-        self.status, self.error, self.retry_after = status, error, retry_after
-
-    def response(self) -> HttpResponse:
-        response = JsonResponse({"error": self.error, "error_description": str(self)}, status=self.status)
-        if self.retry_after:
-            response["Retry-After"] = str(self.retry_after)
-        if self.error == "invalid_client":
-            response["WWW-Authenticate"] = 'Basic realm="codelab"'
-        return response
-
-
 @csrf_exempt
 @require_POST
 @sensitive_post_parameters()
 async def token(request: HttpRequest) -> HttpResponse:
     """Issue tokens."""
-    try:
-        missing = [name for name in ("grant_type", "client_id") if not _field(request, name)]
-        if missing:
-            response: HttpResponse = JsonResponse({"detail": [_missing(name) for name in missing]}, status=422)
-        else:
-            _require_origin(request)
-            await _limit(request)
-            response = JsonResponse(_body(await _issue(request, _grant(_field(request, "grant_type")))))
-    except OAuthError as error:
-        response = error.response()
-    except DatabaseError as error:
-        logger.warning("token_not_issued", error=type(error).__name__)
-        text = "The server cannot reach its database. Try again in a moment."
-        response = OAuthError(503, "temporarily_unavailable", text, retry_after=2).response()
-    return _with_headers(request, response)
+    return await _answer(request, _token)
 
 
 @csrf_exempt
@@ -95,32 +60,39 @@ async def token(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 async def revoke(request: HttpRequest) -> HttpResponse:
     """Revoke the sign-in of a refresh or access token (RFC 7009); the response is the same when it does not exist."""
-    secret = _field(request, "token")
+    return await _answer(request, _revoke)
+
+
+async def _answer(request: HttpRequest, endpoint: Callable[[HttpRequest], Awaitable[dict[str, Any]]]) -> HttpResponse:
+    try:
+        require_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
+        await _limit(request)
+        response: HttpResponse = JsonResponse(await endpoint(request))
+    except Exception as error:
+        response = of_error(error).response()
+    return _with_headers(request, response)
+
+
+async def _token(request: HttpRequest) -> dict[str, Any]:
+    client_id = client_credentials.of_request(request).client_id
+    sent = {"grant_type": form_field(request, "grant_type"), "client_id": client_id}
+    if missing := [name for name, value in sent.items() if not value]:
+        raise missing_fields(missing)
+    return _body(await _issue(request, _grant(sent["grant_type"])))
+
+
+async def _revoke(request: HttpRequest) -> dict[str, Any]:
+    secret = form_field(request, "token")
+    if not secret:
+        raise invalid_request("Missing required parameter: token")
 
     def revoke_family() -> None:
         family = token_families.find_family(secret)
         if family is not None:
             token_families.revoke(family, address=address_of(request))
 
-    try:
-        _require_origin(request)
-        await _limit(request)
-        if not secret:
-            raise OAuthError(400, "invalid_request", "Missing required parameter: token")
-        await in_thread(revoke_family)()
-        response: HttpResponse = JsonResponse({})
-    except OAuthError as error:
-        response = error.response()
-    return _with_headers(request, response)
-
-
-@require_GET
-async def jwks(_request: HttpRequest) -> HttpResponse:
-    """Return the public keys that verify access tokens."""
-    keys = await in_thread(signing_keys)()
-    response = JsonResponse(keys.public.as_dict(private=False))
-    response["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE_SECONDS}"
-    return response
+    await in_thread(revoke_family)()
+    return {}
 
 
 async def _issue(request: HttpRequest, grant: Callable[[HttpRequest], TokenPair]) -> TokenPair:
@@ -145,9 +117,9 @@ def _grant(name: str) -> Callable[[HttpRequest], TokenPair]:
 
 
 def _password(request: HttpRequest) -> TokenPair:
-    username, password = _field(request, "username"), _field(request, "password")
+    username, password = form_field(request, "username"), form_field(request, "password")
     if not username or not password:
-        raise OAuthError(400, "invalid_request", "Missing required parameters: username, password")
+        raise invalid_request("Missing required parameters: username, password")
     address = address_of(request)
     seconds = lockout_seconds(username, address)
     if seconds:
@@ -158,14 +130,14 @@ def _password(request: HttpRequest) -> TokenPair:
     request.oauth_client_id = client.client_id  # type: ignore[attr-defined]  # for the audit log
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
-        raise OAuthError(401, "invalid_grant", WRONG_PASSWORD)
+        raise _wrong_password()
     return token_families.begin(user, client, scopes, address=address, refreshable=True)
 
 
 def _refresh_token(request: HttpRequest) -> TokenPair:
-    secret = _field(request, "refresh_token")
+    secret = form_field(request, "refresh_token")
     if not secret:
-        raise OAuthError(400, "invalid_request", "Missing required parameter: refresh_token")
+        raise invalid_request("Missing required parameter: refresh_token")
     try:
         return token_families.refresh(secret, _client(request), address=address_of(request))
     except RefreshTokenReused:
@@ -185,42 +157,33 @@ def _client_credentials(request: HttpRequest) -> TokenPair:
 
 def _client(request: HttpRequest) -> Client:
     """Return the requesting client. A secret is required if the client has one, and must be right if it is sent."""
-    client = Client.objects.select_related("user").filter(client_id=_field(request, "client_id")).first()
+    sent = client_credentials.of_request(request)
+    client = Client.objects.select_related("user").filter(client_id=sent.client_id).first()
     if client is None or not client.is_active:
-        raise OAuthError(401, "invalid_grant", WRONG_PASSWORD)
-    secret = _field(request, "client_secret") or _basic_secret(request, client.client_id)
-    if (secret or client.secret_hash) and not check_password(secret, client.secret_hash or "!"):
-        raise OAuthError(401, "invalid_client", "Invalid client credentials")
+        # The original knows no other clients than people's.
+        raise invalid_client() if sent.is_basic or _is_for_itself(request) else _wrong_password()
+    if (sent.secret or client.secret_hash) and not check_password(sent.secret, client.secret_hash or "!"):
+        raise invalid_client()
     return client
-
-
-def _basic_secret(request: HttpRequest, client_id: str) -> str:
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        name = secret = ""
-    if unquote_plus(name) != client_id or not secret:
-        raise OAuthError(401, "invalid_client", "Invalid client credentials")
-    return unquote_plus(secret)
 
 
 def _scopes(request: HttpRequest, client: Client) -> str:
     """Return the scopes of the new token, by default reading and writing."""
     allowed = set(client.scopes.split())
-    requested = set(_field(request, "scope").split()) or allowed & {str(Scope.READ), str(Scope.WRITE)}
+    requested = set(form_field(request, "scope").split()) or allowed & {str(Scope.READ), str(Scope.WRITE)}
     if not requested or not requested <= allowed:
-        raise OAuthError(401, "invalid_grant", WRONG_PASSWORD)
+        text = "The client may not have a scope that it asks for."
+        raise OAuthError(400, "invalid_scope", text) if _is_for_itself(request) else _wrong_password()
     return join_scopes(requested)
 
 
-def _require_origin(request: HttpRequest) -> None:
-    try:
-        require_origin(request.headers.get("Origin"), request.headers.get("Host", ""))
-    except AccessDenied as error:
-        raise OAuthError(403, str(error.code), str(error)) from None
+def _is_for_itself(request: HttpRequest) -> bool:
+    """Return whether a client signs in without a user, which the original's clients never do."""
+    return form_field(request, "grant_type") == "client_credentials"
+
+
+def _wrong_password() -> OAuthError:
+    return OAuthError(401, "invalid_grant", WRONG_PASSWORD)
 
 
 async def _limit(request: HttpRequest) -> None:
@@ -232,15 +195,6 @@ async def _limit(request: HttpRequest) -> None:
     if exceeded is not None:
         text = f"Too many requests. Try again in {exceeded.seconds} seconds."
         raise OAuthError(429, "rate_limit_exceeded", text, retry_after=exceeded.seconds)
-
-
-def _field(request: HttpRequest, name: str) -> str:
-    # PostgreSQL cannot search for a NUL, and no stored value contains one.
-    return str(request.POST.get(name, "")).replace("\x00", "�")
-
-
-def _missing(name: str) -> dict[str, Any]:
-    return {"type": "missing", "loc": ["body", name], "msg": "Field required", "input": None}
 
 
 def _body(token_pair: TokenPair) -> dict[str, Any]:

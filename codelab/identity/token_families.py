@@ -1,9 +1,10 @@
 """Sign-ins of clients: begun with a password or a client's secret, renewed by refresh tokens, revoked as a whole.
 
 A refresh token is valid once. Reuse of a rotated refresh token means theft; as the thief and the owner cannot be told
-apart, the whole family is revoked. One exception: a client whose answer was lost sends its token again and gets the
-same successor, for a few seconds and while the successor is unused. A thief gains nothing lasting by that, because
-thief and owner then have the same token, and the second use of it is detected.
+apart, the whole family is revoked. One exception: for a few seconds after its first use the token gives the family's
+newest one again. So a client whose answer was lost goes on, and so do two windows of one client that refresh at the
+same time. A thief gains nothing lasting by that, because thief and owner then have the same token, and its later reuse
+is detected.
 """
 
 import uuid
@@ -23,10 +24,10 @@ from codelab.identity.secrets import REFRESH_TOKEN_PREFIX, digest_of, new_secret
 
 #: From its creation; each refresh starts it again.
 REFRESH_TOKEN_LIFETIME = timedelta(days=30)
-
-
-#: A refresh token that was just used may be sent again for this long.
+#: A refresh token may be sent again for this long after its first use.
 REFRESH_GRACE = timedelta(seconds=10)
+#: Refreshes within that time, one after the other, of which an old token is still good. Each costs a query.
+MAX_GRACE_SUCCESSORS = 10
 
 
 class InvalidRefreshToken(Exception):
@@ -66,7 +67,7 @@ def begin(user: User, client: Client, scopes: str, *, address: str, refreshable:
 
 
 def refresh(secret: str, client: Client, *, address: str) -> TokenPair:
-    """Exchange a refresh token for a new pair. On reuse, commit the revocation and raise RefreshTokenReused."""
+    """Exchange a refresh token for a new pair. On late reuse, commit the revocation and raise RefreshTokenReused."""
     now = timezone.now()
     digest = digest_of(secret)
     token = RefreshToken.objects.select_related("family__user", "family__client").filter(pk=digest).first()
@@ -82,13 +83,19 @@ def refresh(secret: str, client: Client, *, address: str) -> TokenPair:
             audit.record(AuditKind.TOKEN_REFRESH, user_id=family.user_id, client_id=client.client_id, address=address)
     if is_first_use:
         return TokenPair(tokens.issue(family), refresh_token, family.scopes)
-    used_at = RefreshToken.objects.values_list("used_at", flat=True).get(pk=digest)
-    if used_at is None:
+    newest = _newest(secret)
+    if newest == secret:
+        # It was never used, and has expired.
         raise InvalidRefreshToken
-    refresh_token = _successor(secret, used_at)
-    is_unused = RefreshToken.objects.filter(pk=digest_of(refresh_token), family=family, used_at=None).exists()
-    if is_unused and timezone.now() - used_at < REFRESH_GRACE:
-        return TokenPair(tokens.issue(family), refresh_token, family.scopes)
+    if newest is not None:
+        audit.record(
+            AuditKind.TOKEN_REFRESH,
+            user_id=family.user_id,
+            client_id=client.client_id,
+            address=address,
+            detail="the same token again within its grace",
+        )
+        return TokenPair(tokens.issue(family), newest, family.scopes)
     revoke(family, kind=AuditKind.REFRESH_TOKEN_REUSED, address=address)
     raise RefreshTokenReused
 
@@ -148,6 +155,18 @@ def _successor(secret: str, used_at: datetime) -> str:
     return REFRESH_TOKEN_PREFIX + urlsafe_b64encode(
         salted_hmac("codelab.identity.refresh", message, algorithm="sha256").digest()
     ).decode().rstrip("=")
+
+
+def _newest(secret: str) -> str | None:
+    """Return the unused token that has replaced a token, or None when that was used longer than REFRESH_GRACE ago."""
+    for _ in range(MAX_GRACE_SUCCESSORS + 1):
+        row = RefreshToken.objects.filter(pk=digest_of(secret)).first()
+        if row is not None and row.used_at is None:
+            return secret
+        if row is None or row.used_at is None or timezone.now() - row.used_at >= REFRESH_GRACE:
+            return None
+        secret = _successor(secret, row.used_at)
+    return None
 
 
 def _store(family: TokenFamily, secret: str) -> None:

@@ -126,6 +126,7 @@ USER = {"role": "user", "content": "x"}
 ROWS = {
     "GET ": Row(About.NOTHING),
     "GET .well-known/jwks.json": Row(About.NOTHING),
+    "GET .well-known/oauth-authorization-server": Row(About.NOTHING),
     "GET api/v1/health": Row(About.NOTHING, status=503),
     "GET health": Row(About.NOTHING, status=503),
     "GET live": Row(About.NOTHING),
