@@ -11,13 +11,13 @@ from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
+from sessions.events.reads import agent_switches
 from sessions.events.stored_text import PAYLOAD
 from sessions.models import (
     PIECES,
     Approval,
     ApprovalStatus,
     Event,
-    EventKind,
     ModelCall,
     ModelCallOutcome,
     Session,
@@ -186,7 +186,7 @@ def _tools(owner_id: int) -> dict[str, dict[str, int]]:
 
 
 def _switches(owner_id: int) -> dict[str, int]:
-    events = Event.objects.filter(session__owner_id=owner_id, kind=EventKind.AGENT_SWITCHED)
+    events = agent_switches(Event.objects.filter(session__owner_id=owner_id))
     rows = events.values("payload__from_agent", "payload__to_agent").annotate(count=Count("pk"))
     return {f"{row['payload__from_agent']}_to_{row['payload__to_agent']}": row["count"] for row in rows.order_by()}
 

@@ -3,11 +3,11 @@
 import uuid
 from collections.abc import Iterable
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from sessions.events import log
 from sessions.events.log import LoggedEvent, Page
-from sessions.models import OPEN_STATUSES, EventKind, Session, Turn
+from sessions.models import OPEN_STATUSES, Event, EventKind, Session, Turn
 
 #: A client that has missed more events starts again from a snapshot.
 MAX_REPLAYED_EVENTS = 5000
@@ -32,3 +32,9 @@ def latest_numbers(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[in
     is_open = Exists(Turn.objects.filter(session=OuterRef("pk"), status__in=OPEN_STATUSES))
     rows = Session.objects.filter(pk__in=session_ids).values_list("pk", "last_number", is_open)
     return {pk: (last, has_open_turn) for pk, last, has_open_turn in rows}
+
+
+def agent_switches(events: QuerySet[Event]) -> QuerySet[Event]:
+    """Return the changes of the agent among events. A user may also have chosen the agent that answered already."""
+    switches = events.filter(kind=EventKind.AGENT_SWITCHED)
+    return switches.exclude(payload__from_agent=F("payload__to_agent"))

@@ -37,12 +37,18 @@ def switch_agent(
     before, session.current_agent = session.current_agent, agent
     session.pinned = pinned or (by_user and agent != UNASSIGNED)
     session.save(update_fields=["current_agent", "pinned"])
+    return _announcement(before, agent, reason=reason, confidence=confidence, turn_id=turn_id)
+
+
+def _announcement(
+    before: str, agent: str, *, reason: str, confidence: str, turn_id: uuid.UUID | None = None
+) -> NewEvent:
     payload = {"from_agent": before, "to_agent": agent, "reason": reason, "confidence": confidence}
     return NewEvent(kind=EventKind.AGENT_SWITCHED, turn_id=turn_id, payload=payload)
 
 
 def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None, deadline: float = math.inf) -> Change:
-    """Set the agent that answers from now on.
+    """Set the agent that answers from now on. The agent that answers already is announced again, and nothing changes.
 
     Raises Rejected for an unknown agent and while a plan decides which agent works, and TooLate.
     """
@@ -53,7 +59,10 @@ def choose_agent(session_id: uuid.UUID, agent: str, *, reason: str | None = None
             text = "A plan in progress decides which agent works. Stop it, or wait until it ends."
             raise Rejected(ErrorCode.PLAN_IN_PROGRESS, text)
         reason = reason or f"User requested switch to {agent}"
-        new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
+        if agent == session.current_agent:
+            new = _announcement(agent, agent, reason=reason, confidence="high")
+        else:
+            new = switch_agent(session, agent, reason=reason, confidence="high", by_user=True)
         events = log.append(session, [replace(new, payload={**new.payload, "by_user": True})])
     return Change(events=events)
 

@@ -9,7 +9,8 @@ from ninja.responses import NinjaJSONEncoder
 from sessions.api.http import counted_messages
 from sessions.api.rest.schemas import History, HistoryMessage, ImageOut, Switch
 from sessions.errors import NotFound
-from sessions.models import EventKind, Message, MessageRole, Session, ToolCall
+from sessions.events.reads import agent_switches
+from sessions.models import Message, MessageRole, Session, ToolCall
 from sessions.protocol.codes import ErrorCode
 
 #: Messages of a page, and about how many bytes they have together. A page is put together in memory, a few at a time.
@@ -103,7 +104,7 @@ def _tools(session: Session, rows: list[Message]) -> dict[str, str]:
 
 def switches(session: Session) -> list[Switch]:
     """Return the newest changes of the session's agent, oldest first."""
-    rows = session.events.filter(kind=EventKind.AGENT_SWITCHED).order_by("-number")
+    rows = agent_switches(session.events.all()).order_by("-number")
     return [
         {"from": payload["from_agent"], "to": payload["to_agent"], "reason": payload["reason"], "timestamp": at}
         for payload, at in reversed(rows.values_list("payload", "created_at")[:MAX_SWITCHES])

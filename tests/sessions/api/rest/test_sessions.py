@@ -99,6 +99,24 @@ async def test_history_has_tools_agents_and_who_answers(as_alice: Http, alice: U
     assert shown["agent_history"][0]["from"] == "orchestrator"
 
 
+async def test_the_agent_that_answers_already_is_no_switch(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    for _ in range(2):
+        await in_thread(choose_agent)(session.pk, "coder", reason="I want code.")
+    await as_alice.ok("POST", "/api/v1/agents/s/switch", {"target_agent": "coder"})
+
+    again = (await in_thread(list)(session.events.order_by("number")))[-1]
+    assert (again.kind, again.payload["from_agent"], again.payload["to_agent"]) == ("agent_switched", "coder", "coder")
+    current = await as_alice.ok("GET", "/api/v1/agents/s/current")
+    assert current["switch_count"] == 1
+    assert current["context"]["last_switch_at"] == current["agent_history"][0]["timestamp"]
+    assert [each["to"] for each in editor.history(await as_alice.ok("GET", f"{ONE}/history"))["agent_history"]] == [
+        "coder"
+    ]
+    metrics = (await as_alice.ok("GET", "/api/v1/events/metrics"))["metrics"]
+    assert metrics["agent_switches"] == {"orchestrator_to_coder": 1}
+
+
 async def test_deleting_a_session_stops_its_turns_and_leaves_nothing(as_alice: Http, alice: User) -> None:
     session = await opened(alice)
     await in_thread(_converse)(session)
