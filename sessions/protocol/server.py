@@ -15,11 +15,14 @@ class ServerFrame(BaseModel):
 
 
 class AssistantMessage(ServerFrame):
-    """The assistant's text: pieces in `token` while `is_final` is false, at last the whole in `token` and `content`."""
+    """The assistant's text: pieces in `token` while `is_final` is false, at last the whole in `content`.
+
+    Without pieces `token` has what `content` has. A very long text comes in several frames; join those of a message.
+    """
 
     type: Literal["assistant_message"] = "assistant_message"
     token: str
-    #: Only in the last frame, because old clients show each `content` as a message of its own.
+    #: Not with pieces, because old clients show each `content` as a message of its own.
     content: str | None = None
     is_final: bool
     message_id: str | None = None
@@ -176,7 +179,8 @@ def encode_event(*, number: int, first: int | None, kind: str, payload: dict[str
     return to_json(fields, inf_nan_mode="null").decode()
 
 
-def encode_piece(*, number: int, turn_id: str, message_id: str, token: str) -> str:
+def encode_piece(*, number: int | None, turn_id: str, message_id: str, token: str) -> str:
     """Return the AssistantMessage of a piece as JSON text, as `encode` would."""
-    fields = {"number": number, "turn_id": turn_id, "type": "assistant_message", "token": token}
+    numbered = {} if number is None else {"number": number}
+    fields = {**numbered, "turn_id": turn_id, "type": "assistant_message", "token": token}
     return to_json({**fields, "is_final": False, "message_id": message_id}).decode()

@@ -207,9 +207,17 @@ def _continue_turn(
         next_step = plans.finish(session, subtask, Status.COMPLETED, outcomes.last_words)
     # While the plan continues, they are a report to the agents of later sub-tasks.
     if outcomes.last_words and not (next_step and next_step.has_more_work):
-        events += store_step(session, turn, StepResult(message_id=new_id(), text=outcomes.last_words))
+        events += _store_last_words(session, turn, outcomes.last_words)
     last_events, ready = finish_or_continue(session, turn, fields, next_step)
     return events + last_events, ready
+
+
+def _store_last_words(session: Session, turn: Turn, text: str) -> list[LoggedEvent]:
+    """Store a text of the server's tools as an answer, in one piece: some clients show nothing else."""
+    result = StepResult(message_id=new_id(), text=text)
+    piece = {"message_id": str(result.message_id), "text": text}
+    events = log.append(session, [turn_event(EventKind.TEXT_DELTA, turn.pk, turn.attempt, **piece)])
+    return events + store_step(session, turn, result)
 
 
 def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:

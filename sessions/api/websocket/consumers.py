@@ -19,6 +19,7 @@ from sessions.api.draining import drain
 from sessions.api.errors import explain
 from sessions.api.streaming import open_sockets
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
+from sessions.api.websocket.shown_text import ShownText
 from sessions.api.websocket.snapshot import snapshot
 from sessions.api.websocket.tool_dispatcher import ToolDispatcher
 from sessions.callers import Action, Caller
@@ -184,9 +185,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def send_events(self, feed: Feed) -> None:
         """Send the events of the session while the socket is open."""
+        shown = ShownText()
         try:
             async for event in feed:
-                for frame in frames_of(event, self.dialect):
+                for frame in frames_of(event, self.dialect, shown):
                     await self.send(frame)
                 if event.kind == EventKind.SESSION_DELETED:
                     await self.reject(SessionDeleted())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sessions.api.websocket.shown_text import MAX_TEXT_BYTES, ShownText, split_text
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
 from sessions.protocol import server
@@ -33,31 +34,74 @@ class Dialect:
     events: bool = False
 
 
-def frames_of(event: LoggedEvent, dialect: Dialect) -> Iterator[str]:
+def frames_of(event: LoggedEvent, dialect: Dialect, shown: ShownText) -> Iterator[str]:
     """Yield the frames of an event in a dialect, as JSON text; most events have one or none.
 
-    The last one has the event's number, so a client that reconnects with it has received all of them.
+    `shown` is what the socket was sent before. The last frame has the event's number, so a client that reconnects with
+    it has received all of them.
     """
     payload = event.payload
     if dialect.events:
         yield server.encode_event(number=event.number, first=event.first, kind=event.kind, payload=payload)
     elif event.kind == EventKind.TEXT_DELTA:
-        # Text that another worker repeats comes as a whole message: these clients cannot retract text.
-        if dialect.tokens and not payload.get("again"):
-            yield server.encode_piece(
-                number=event.number, turn_id=payload["turn_id"], message_id=payload["message_id"], token=payload["text"]
-            )
+        if not dialect.tokens:
+            return
+        message_id, text = payload["message_id"], payload["text"]
+        if payload.get("again"):
+            # Another worker repeats the text, and these clients cannot retract any: the rest comes at its end.
+            shown.hold_back(message_id)
+            return
+        shown.add(message_id, text)
+        yield from _pieces(text, payload, number=event.number)
+    elif event.kind == EventKind.MESSAGE_ADDED:
+        if payload["role"] == MessageRole.ASSISTANT:
+            yield from _message(event, dialect, shown)
     elif dialect.plans and event.kind in PLAN_KINDS:
         yield from map(encode, _of_a_plan(event))
     elif frame := _frame_of(event, dialect):
         yield encode(frame)
 
 
+def _pieces(text: str, payload: dict[str, Any], *, number: int | None) -> Iterator[str]:
+    """Yield the pieces of a message that show a text; the last one has the number."""
+    *parts, last = split_text(text)
+    names = {"turn_id": payload["turn_id"], "message_id": payload["message_id"]}
+    for part in parts:
+        yield server.encode_piece(number=None, token=part, **names)
+    yield server.encode_piece(number=number, token=last, **names)
+
+
+def _message(event: LoggedEvent, dialect: Dialect, shown: ShownText) -> Iterator[str]:
+    """Yield the frames of a complete message of the assistant: what was held back of its pieces, then the whole."""
+    payload = event.payload
+    # After a part of a plan's work the next sub-task follows, or an answer of the agent that proposed the plan.
+    is_continued = bool(payload.get("tool_calls")) or "subtask_id" in payload
+    # An interrupted message would look like an answer; the error that follows reports it. A message that requests tools
+    # is not final: without text it would be an empty bubble, and a client that has its pieces would get them twice.
+    has_whole = not payload.get("interrupted") and not (is_continued and (dialect.tokens or not payload["content"]))
+    rest = shown.rest(payload["message_id"], payload["content"])
+    if rest:
+        yield from _pieces(rest, payload, number=None if has_whole else event.number)
+    if has_whole:
+        yield from map(encode, _whole(event, tokens=dialect.tokens, is_final=not is_continued))
+
+
+def _whole(event: LoggedEvent, *, tokens: bool, is_final: bool) -> Iterator[ServerFrame]:
+    """Yield the frames that hold the whole text of a message, the last one with the event's number."""
+    payload = event.payload
+    # Whole messages have the text under both names, as in the original. Who gets pieces has it in `token` already.
+    *parts, last = split_text(payload["content"], MAX_TEXT_BYTES if tokens else MAX_TEXT_BYTES // 2)
+    names = {"turn_id": payload["turn_id"], "message_id": payload["message_id"]}
+    for part in parts:
+        yield server.AssistantMessage(token="" if tokens else part, content=part, is_final=False, **names)
+    yield server.AssistantMessage(
+        number=event.number, token="" if tokens else last, content=last, is_final=is_final, **names
+    )
+
+
 def _frame_of(event: LoggedEvent, dialect: Dialect) -> ServerFrame | None:
     payload = event.payload
     match event.kind:
-        case EventKind.MESSAGE_ADDED if payload["role"] == MessageRole.ASSISTANT:
-            return _whole_message(event, dialect)
         case EventKind.AGENT_SWITCHED if dialect.agents or payload.get("by_user"):
             return server.AgentSwitched(
                 number=event.number,
@@ -91,24 +135,6 @@ def call_frame(call: ToolCall, number: int | None) -> server.ToolCallRequest:
         requires_approval=call.status == ToolCallStatus.ASKED,
         unknown=True if call.unknown_since else None,
         reason=call.reason if call.unknown_since else None,
-    )
-
-
-def _whole_message(event: LoggedEvent, dialect: Dialect) -> server.AssistantMessage | None:
-    payload = event.payload
-    # After a part of a plan's work the next sub-task follows, or an answer of the agent that proposed the plan.
-    is_continued = bool(payload.get("tool_calls")) or "subtask_id" in payload
-    # An interrupted message would look like an answer; the error that follows reports it. A message that requests tools
-    # is not final: without text it would be an empty bubble, and a client that has its pieces would get them twice.
-    if payload.get("interrupted") or (is_continued and (dialect.tokens or not payload["content"])):
-        return None
-    return server.AssistantMessage(
-        number=event.number,
-        turn_id=payload["turn_id"],
-        message_id=payload["message_id"],
-        token=payload["content"],
-        content=payload["content"],
-        is_final=not is_continued,
     )
 
 

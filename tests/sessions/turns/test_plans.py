@@ -16,6 +16,7 @@ from django.utils import timezone
 from agents.context import Window
 from llm.types import ModelToolCall
 from sessions.api.websocket.dialects import Dialect, frames_of
+from sessions.api.websocket.shown_text import ShownText
 from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import NothingToCancel, ToolCallRejected
 from sessions.events import log
@@ -588,7 +589,8 @@ def test_a_session_is_deleted_with_its_plans(session: Session) -> None:
 def frames(session: Session, **dialect: bool) -> list[dict[str, Any]]:
     wanted = Dialect(**{"tokens": False, "agents": False, "plans": True, **dialect})
     events = log.since(session.pk, 0, limit=1000)
-    return [json.loads(frame) for event in events for frame in frames_of(event, wanted)]
+    shown = ShownText()
+    return [json.loads(frame) for event in events for frame in frames_of(event, wanted, shown)]
 
 
 def test_a_client_that_asks_for_plans_gets_the_original_frames(session: Session) -> None:
