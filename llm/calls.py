@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
-from llm import catalog, errors, prices, scripted
+from llm import catalog, errors, prices, remembered, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
 from llm.pacing import Pacer
@@ -32,6 +32,10 @@ DIRECT = "llm.direct"
 MAX_RETRY_DELAY_SECONDS = 10.0
 
 
+#: Of one request. Each field that a provider refuses takes one more.
+MAX_CALLS = 64
+
+
 class Recovery(Enum):
     """What follows a failure before the first output."""
 
@@ -40,10 +44,14 @@ class Recovery(Enum):
     GIVE_UP = "nothing: another model would fail as well, or it is the message that has to change"
 
 
-#: The whole of retry and fallback. Errors that are missing here occur only after the first output.
+#: The whole of retry and fallback. A kind of error that is missing here is treated as its base class. After a refusal
+#: that `remembered` can work around, the same call is repeated at once, and it does not count.
 RECOVERIES: dict[type[ModelError], Recovery] = {
     errors.ModelUnavailable: Recovery.RETRY,
     errors.ModelRateLimited: Recovery.RETRY,
+    # Seconds do not renew it.
+    errors.ModelQuotaReached: Recovery.FALLBACK,
+    errors.ModelOutOfCredit: Recovery.FALLBACK,
     errors.ModelTruncated: Recovery.RETRY,
     # It has taken a minute already.
     errors.ModelTimedOut: Recovery.FALLBACK,
@@ -180,14 +188,10 @@ async def stream(
     first_error: ModelError | None = None
     for model in prices.models_of(request):
         # The built-in model would only fail in the same way again.
-        tries = 1 if catalog.is_scripted(model) else request.tries
-        entry, limit = catalog.find(model), request.max_output_tokens
-        if limit is None and not entry.is_known:
-            # Its provider may have no limit: small models have written until a limit of time.
-            limit = entry.max_output
-        for remaining in reversed(range(tries)):
+        tries = remaining = 1 if catalog.is_scripted(model) else request.tries
+        while remaining:
             attempt += 1
-            asked = replace(request, model=model, fallbacks=(), max_output_tokens=limit)
+            asked = remembered.adapt(replace(request, model=model, fallbacks=()))
             call = _RunningCall(await permit(asked), attempt, observe)
             try:
                 await load_client(model)
@@ -210,7 +214,10 @@ async def stream(
             call.fail(error)
             if call.first_chunk_at is not None:
                 raise error
-            recovery = RECOVERIES.get(type(error), Recovery.GIVE_UP)
+            if remembered.learn(request, call.request, error) and attempt < MAX_CALLS:
+                continue
+            remaining -= 1
+            recovery = _recovery(error)
             if recovery is Recovery.GIVE_UP:
                 raise first_error or error
             delay = _retry_delay(error, attempt=tries - remaining)
@@ -219,6 +226,11 @@ async def stream(
             await asyncio.sleep(delay)
         first_error = first_error or error
     raise first_error or errors.ModelNotFound("no model was named")
+
+
+def _recovery(error: ModelError) -> Recovery:
+    kinds = (kind for kind in type(error).__mro__ if kind in RECOVERIES)
+    return next((RECOVERIES[kind] for kind in kinds), Recovery.GIVE_UP)
 
 
 def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:

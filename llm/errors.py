@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
@@ -17,6 +18,21 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 
 #: Of what the log says about a failure.
 MAX_REASON_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """What a provider says of the tokens of a request that it refused; 0 where it says nothing."""
+
+    #: The most that it takes: input, or input and output.
+    window: int = 0
+    #: The most that it lets a model write.
+    max_output: int = 0
+    input: int = 0
+    #: The limit on the answer that it was asked for.
+    output: int = 0
+    #: Input and output, where it does not tell them apart.
+    total: int = 0
 
 
 class ModelError(Exception):
@@ -55,10 +71,30 @@ class ModelRateLimited(ModelError):
     code = "model_rate_limited"
 
 
+class ModelQuotaReached(ModelRateLimited):
+    """The model's provider accepts no more tokens for now (a quota for a minute, a day or longer). Send a smaller
+    request, or wait until the quota is renewed.
+    """
+
+
+class ModelOutOfCredit(ModelError):
+    """The account of this server at the model's provider has no credit left. The operator must check its balance and
+    its billing.
+    """
+
+    code = "model_out_of_credit"
+
+
 class ModelContextTooLong(ModelError):
     """The conversation has become longer than the model can read. Start a new session or send a shorter message."""
 
     code = "model_context_too_long"
+
+    def __init__(
+        self, detail: str = "", *, retry_after: float | None = None, tokens: TokenCounts | None = None
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.tokens = tokens or TokenCounts()
 
 
 class ModelRefused(ModelError):
@@ -67,6 +103,31 @@ class ModelRefused(ModelError):
     """
 
     code = "model_refused"
+
+
+class ModelOptionRefused(ModelRefused):
+    """The model's provider does not support a field of the request, or its value. Leave it out, or use another
+    model.
+    """
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        fields: frozenset[str] = frozenset(),
+        tokens: TokenCounts | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        #: Names in OpenAI's words.
+        self.fields = fields
+        self.tokens = tokens or TokenCounts()
+
+
+class ModelSaidNothing(ModelError):
+    """The model ended its answer without a word, twice. Send the message again, or put it in other words."""
+
+    code = "model_said_nothing"
 
 
 class ModelUnavailable(ModelError):
@@ -121,17 +182,28 @@ class ModelBrokenToolCall(ModelError):
     code = "model_broken_tool_call"
 
 
-#: The errors for a provider's HTTP status; all others are ModelUnavailable.
+#: The errors for a provider's HTTP status. All other 4xx are ModelRefused, and the rest is ModelUnavailable.
 ERRORS_BY_STATUS: dict[int, type[ModelError]] = {
-    400: ModelRefused,
     401: ModelNotAuthorized,
+    402: ModelOutOfCredit,
     403: ModelNotAuthorized,
     404: ModelNotFound,
     408: ModelTimedOut,
+    # A conflict, a lock and a model that is being loaded pass.
+    409: ModelUnavailable,
     413: ModelContextTooLong,
-    422: ModelRefused,
+    423: ModelUnavailable,
+    425: ModelUnavailable,
     429: ModelRateLimited,
+    # A server that never does this.
+    501: ModelRefused,
+    505: ModelRefused,
 }
+
+
+def error_of_status(status: int) -> type[ModelError]:
+    """Return the error for a provider's HTTP status."""
+    return ERRORS_BY_STATUS.get(status, ModelRefused if 400 <= status < 500 else ModelUnavailable)
 
 
 def short_reason(detail: str) -> str:

@@ -7,10 +7,12 @@ report, or call a cut stream finished. docs/models.md has measurements.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llm import catalog, errors, finish
@@ -27,6 +29,7 @@ from llm.types import (
     Vectors,
 )
 from llm.usage import parse_usage
+from llm.wire.refusals import parse_error
 from llm.wire.requests import build_messages, build_parameters
 
 if TYPE_CHECKING:
@@ -183,6 +186,10 @@ async def _read_usage(stream: openai.AsyncStream[Any]) -> Any:
 MISSING_KEY = re.compile(r"missing credentials|missing \S* ?api key|unable to locate credentials", re.IGNORECASE)
 
 
+#: Of its own class, which would be taken for the provider's words.
+LITELLM_NAME = re.compile(r"^(litellm\.\w+: )+")
+
+
 def _translate(error: Exception, litellm: ModuleType, *, has_started: bool) -> errors.ModelError:
     """Return the ModelError for an error of LiteLLM. After the first chunk, every error means a cut answer."""
     detail = f"{type(error).__name__}: {error}"
@@ -190,13 +197,27 @@ def _translate(error: Exception, litellm: ModuleType, *, has_started: bool) -> e
         return errors.ModelTruncated(detail)
     # LiteLLM wraps errors within the stream.
     error = getattr(error, "original_exception", None) or error
-    if isinstance(error, litellm.ContextWindowExceededError):
-        return errors.ModelContextTooLong(detail)
     if "LLM Provider NOT provided" in detail:
         return errors.ModelNotFound(detail)
     if MISSING_KEY.search(detail):
         return errors.ModelNotAuthorized(detail)
-    # By status and not by class: LiteLLM has no class for some statuses and several for others.
-    error_class = errors.ERRORS_BY_STATUS.get(getattr(error, "status_code", 0), errors.ModelUnavailable)
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    return error_class(detail, retry_after=errors.parse_retry_after(headers))
+    # By status and words and not by class: LiteLLM has no class for some statuses and several for others.
+    refusal = parse_error(getattr(error, "status_code", 0) or 500, _body_of(error), headers)
+    if isinstance(error, litellm.ContextWindowExceededError) and type(refusal) is errors.ModelRefused:
+        return errors.ModelContextTooLong(detail)
+    refusal.detail = detail
+    return refusal
+
+
+def _body_of(error: Exception) -> Any:
+    """Return the provider's own answer, or LiteLLM's sentence, which usually ends with it."""
+    body = getattr(error, "body", None)
+    if isinstance(body, dict | list) and body:
+        return body
+    words = LITELLM_NAME.sub("", str(error))
+    begin = min((place for sign in "{[" if (place := words.find(sign)) >= 0), default=len(words))
+    # Behind the provider's body LiteLLM may add sentences of its own.
+    with suppress(ValueError, RecursionError):
+        return [words[:begin], json.JSONDecoder().raw_decode(words, begin)[0]]
+    return words

@@ -105,6 +105,8 @@ class ModelRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     #: None: the provider's limit.
     max_output_tokens: int | None = None
+    #: Fields of the wire format that the provider refuses, in OpenAI's words; they are not sent.
+    omitted: frozenset[str] = frozenset()
     endpoint: Endpoint | None = None
     #: Models to call in turn when this one fails before its first output; None: those of the catalog.
     fallbacks: tuple[str, ...] | None = None

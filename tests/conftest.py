@@ -14,6 +14,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from llm import remembered
 from sessions.events import log
 from tests.live.provider import Provider
 from tests.live.service import LONG_PAUSES, TABLES, Service, running, template
@@ -50,6 +51,12 @@ def bob(db: None) -> User:
 def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests keep locks for longer than any process does, in one transaction or in many threads."""
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "60s")
+
+
+@pytest.fixture(autouse=True)
+def _no_memories() -> None:
+    """Let no test know what another one's provider has refused."""
+    remembered.forget()
 
 
 @pytest.fixture(scope="session")

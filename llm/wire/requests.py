@@ -7,6 +7,9 @@ from typing import Any
 from llm import catalog
 from llm.types import ModelImage, ModelMessage, ModelRequest, Tool
 
+#: The names of the limit on an answer.
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
+
 
 def build_messages(
     messages: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True
@@ -61,20 +64,24 @@ def _build_text_part(text: str, begin: int, end: int) -> list[dict[str, Any]]:
     return [{"type": "text", "text": piece}] if piece else []
 
 
-def _build_tool(tool: Tool) -> dict[str, Any]:
+def _build_tool(tool: Tool, *, omitted: frozenset[str]) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    if tool.strict is not None:
+    if tool.strict is not None and "strict" not in omitted:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
 def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
     """Return a request without its model and messages."""
-    wire: dict[str, Any] = {**request.options, "stream": True, "stream_options": {"include_usage": True}}
+    wire: dict[str, Any] = {name: value for name, value in request.options.items() if name not in request.omitted}
+    wire["stream"] = True
+    if "stream_options" not in request.omitted:
+        wire["stream_options"] = {"include_usage": True}
     if request.max_output_tokens is not None:
-        wire[output_limit] = request.max_output_tokens
+        names = (output_limit, *OUTPUT_LIMITS)
+        wire[next((name for name in names if name not in request.omitted), output_limit)] = request.max_output_tokens
     if request.tools:
-        wire["tools"] = [_build_tool(tool) for tool in request.tools]
+        wire["tools"] = [_build_tool(tool, omitted=request.omitted) for tool in request.tools]
     return wire
 
 

@@ -40,6 +40,8 @@ STATUS: dict[str, int] = {
     ErrorCode.NOT_SIGNED_IN: 401,
     ErrorCode.TOKEN_EXPIRED: 401,
     ErrorCode.TOKEN_INVALID: 401,
+    # Clients repeat 429 and 5xx by themselves, and this does not pass.
+    "model_out_of_credit": 402,
     ErrorCode.INSUFFICIENT_SCOPE: 403,
     ErrorCode.ORIGIN_NOT_ALLOWED: 403,
     ErrorCode.PROVIDER_KEY_REFUSED: 403,
@@ -78,6 +80,7 @@ STATUS: dict[str, int] = {
     "model_truncated": 502,
     "model_answer_too_long": 502,
     "model_broken_tool_call": 502,
+    "model_said_nothing": 502,
     ErrorCode.STORAGE_UNAVAILABLE: 503,
     ErrorCode.BROKER_UNAVAILABLE: 503,
     ErrorCode.SHUTTING_DOWN: 503,

@@ -237,8 +237,8 @@ async def test_a_limit_on_the_answer_has_the_name_that_the_provider_knows(server
 
 
 def test_each_error_has_a_recovery() -> None:
-    after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall}
-    assert calls.RECOVERIES.keys() | after_output == set(ModelError.__subclasses__())
+    after_output = {errors.ModelStalled, errors.ModelTookTooLong, errors.ModelBrokenToolCall, errors.ModelSaidNothing}
+    assert calls.RECOVERIES.keys() | after_output == {*ModelError.__subclasses__(), errors.ModelQuotaReached}
 
 
 def test_what_is_loaded_is_what_is_needed() -> None:

@@ -14,6 +14,9 @@ PERMANENT_CODES = frozenset(
         "model_not_authorized",
         "model_answer_too_long",
         "model_took_too_long",
+        "model_refused",
+        "model_out_of_credit",
+        "model_said_nothing",
         ErrorCode.TURN_TIMED_OUT,
         ErrorCode.TOOL_TIMED_OUT,
         ErrorCode.TOO_MANY_ATTEMPTS,
@@ -24,6 +27,7 @@ PERMANENT_CODES = frozenset(
 OPENAI_CODES = {
     "model_context_too_long": "context_length_exceeded",
     "model_rate_limited": "rate_limit_exceeded",
+    "model_out_of_credit": "insufficient_quota",
     ErrorCode.RATE_LIMITED: "rate_limit_exceeded",
     ErrorCode.BUDGET_EXHAUSTED: "insufficient_quota",
     ErrorCode.NOT_SIGNED_IN: "invalid_api_key",
@@ -31,7 +35,10 @@ OPENAI_CODES = {
     ErrorCode.TOKEN_EXPIRED: "invalid_api_key",
 }
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-TYPES_OF_CODES: dict[str, str] = {ErrorCode.BUDGET_EXHAUSTED: "insufficient_quota"}
+TYPES_OF_CODES: dict[str, str] = {
+    ErrorCode.BUDGET_EXHAUSTED: "insufficient_quota",
+    "model_out_of_credit": "insufficient_quota",
+}
 
 #: Seconds after which clients may try again, where the error itself names none.
 RETRY_AFTER_SECONDS: dict[str, int] = {ErrorCode.STORAGE_UNAVAILABLE: 2, ErrorCode.BROKER_UNAVAILABLE: 2}
