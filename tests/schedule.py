@@ -65,6 +65,7 @@ GROUPS = (
         "tests/neighbours/test_streams.py",
         "tests/neighbours/test_values.py",
     ),
+    ("tests/cases/test_streams.py",),
     ("tests/chaos/test_short_run.py",),
     ("tests/live/test_rolling_restart.py",),
     ("tests/neighbours/test_slow_database.py",),

@@ -135,6 +135,8 @@ class Service:
 
     #: Whose code the processes run.
     project = PROJECT
+    #: What starts a process of a given name.
+    module = "codelab"
 
     def __init__(self, folder: Path, *, postgres: str, redis: str, **environment: str) -> None:
         self.folder = folder
@@ -188,7 +190,7 @@ class Service:
     def start(self, *names: str) -> None:
         for name in names:
             with (self.folder / f"{name}.log").open("ab") as log:
-                command = [sys.executable, "-m", "codelab", name]
+                command = [sys.executable, "-m", self.module, name]
                 self.processes[name] = subprocess.Popen(
                     command, cwd=self.project, env=self.environment, stdout=log, stderr=log, start_new_session=True
                 )
@@ -245,13 +247,16 @@ class Service:
 
 
 @contextmanager
-def running(folder: Path, *, postgres: str, redis: str, **environment: str) -> Iterator[Service]:
+def running(
+    folder: Path, *, postgres: str, redis: str, module: str = "codelab", **environment: str
+) -> Iterator[Service]:
     """Start a service with all its processes; stop it afterwards."""
     assert urlsplit(postgres).hostname == "127.0.0.1"
     with ExitStack() as lent:
         if redis == os.environ["REDIS_URL"]:
             redis = lent.enter_context(redis_database())
         service = Service(folder, postgres=postgres, redis=redis, **environment)
+        service.module = module
         try:
             service.start("web", "worker", "beat")
             service.wait_until_healthy()
