@@ -152,6 +152,7 @@ class ToolCallAdmin(SearchableAdmin):
             "the_call_id",
             "the_tool",
             "arguments_block",
+            "edited",
             "the_agent",
             "requires_approval",
             "the_rule",

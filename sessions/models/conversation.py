@@ -226,6 +226,9 @@ class Message(OrderedModel):
     )
     tool_calls = models.JSONField(default=list, blank=True, help_text="Tool calls that the model requested.")
     key_order = KeyOrderField(of=("tool_calls",))
+    edited_calls = models.JSONField(
+        null=True, blank=True, help_text="Ids of the calls whose arguments a user has edited: what is here is what ran."
+    )
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
     images = models.JSONField(null=True, blank=True, help_text="Images that the user attached.")
     client_message_id = models.CharField(

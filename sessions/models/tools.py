@@ -60,6 +60,7 @@ class ToolCall(OrderedModel):
     tool = models.CharField(max_length=128)
     arguments = models.JSONField(default=dict)
     key_order = KeyOrderField(of=("arguments",))
+    edited = models.BooleanField(default=False, db_default=False, help_text="A user has changed the arguments.")
     agent = models.CharField(max_length=64, blank=True, db_default="", help_text="Agent that requested it.")
     requires_approval = models.BooleanField(default=True)
     rule = models.CharField(

@@ -39,6 +39,8 @@ class ToolCallRequest(ServerFrame):
     #: Another client was told to run it and went away, so it may have run: `reason` says so, for the user.
     unknown: Literal[True] | None = None
     reason: str | None = None
+    #: The user has changed the model's arguments.
+    edited: Literal[True] | None = None
     is_final: bool = True
 
 

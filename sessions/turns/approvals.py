@@ -4,6 +4,7 @@ One transaction for each verb, under the session's lock. The first decision wins
 call that was changed after it was shown never runs.
 """
 
+import json
 import math
 import uuid
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from sessions.results import Change
 from sessions.turns import plans
 from sessions.turns.tool_calls import finish_call, open_call, rejected, resolve_approval
 from sessions.turns.tool_policy import evaluate_edit
+from sessions.turns.transcript import edit_call
 
 REJECTED = "User rejected this operation"
 #: After an error an approval expires again that much later.
@@ -152,14 +154,17 @@ def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
         result = evaluate_edit(session, call, decision.arguments)
         if result.verdict is Verdict.DENY:
             raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, result.reason)
-        status = ApprovalStatus.EDITED
-        call.arguments, call.digest = result.arguments, approvals.digest(call.tool, result.arguments)
+        # Some clients send the arguments of every approval.
+        if json.dumps(result.arguments) != json.dumps(call.arguments):
+            status, call.edited = ApprovalStatus.EDITED, True
+            call.arguments, call.digest = result.arguments, approvals.digest(call.tool, result.arguments)
+            edit_call(call)
     elif not approvals.is_same(call.approval.digest, call.tool, call.arguments):
         # Only direct writes to the database lead here.
         raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call has changed since the user saw it.")
     # A call that became unknown runs again: any client may be shown it.
     call.status, call.unknown_since = ToolCallStatus.WAITING, None
-    call.save(update_fields=["status", "arguments", "key_order", "digest", "unknown_since"])
+    call.save(update_fields=["status", "arguments", "key_order", "edited", "digest", "unknown_since"])
     events = resolve_approval(session, call, status, via=decision.via, by=decision.by)
     if call.tool != CREATE_PLAN:
         return Change(events=events)

@@ -102,6 +102,26 @@ def store_result(
     return store_message(message, before=before, tool_call_id=call_id)
 
 
+def edit_call(call: ToolCall) -> None:
+    """Replace the arguments of a call in its message by those that a user has edited.
+
+    The turn waits, so no model has got the message, and compaction has not compared it with its event.
+    """
+    asked = [{"id": call.call_id}]
+    message = Message.objects.get(turn=call.turn_id, role=MessageRole.ASSISTANT, tool_calls__contains=asked)
+    for each in message.tool_calls:
+        if each["id"] == call.call_id:
+            each["arguments"] = call.arguments
+    message.edited_calls = sorted({*(message.edited_calls or ()), call.call_id})
+    message.save(update_fields=["tool_calls", "key_order", "edited_calls"])
+
+
+def calls_of(message: Message) -> list[dict[str, Any]]:
+    """Return the tool calls of a message as clients see them: `edited` marks what a user has changed."""
+    edited = message.edited_calls or ()
+    return [{**call, "edited": True} if call["id"] in edited else call for call in message.tool_calls]
+
+
 def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:
     """Return the text and any `reasoning` of messages that the latest attempt has sent but not stored yet."""
     stored = set(map(str, turn.messages.values_list("pk", flat=True)))

@@ -162,6 +162,7 @@ class OpenCall(Schema):
     reason: str
     agent: str
     rule: str
+    edited: bool = Field(description="The user has changed the model's arguments.")
     created_at: datetime
 
     @staticmethod

@@ -12,6 +12,7 @@ from sessions.errors import NotFound
 from sessions.events.reads import agent_switches
 from sessions.models import Message, MessageRole, Session, ToolCall
 from sessions.protocol.codes import ErrorCode
+from sessions.turns.transcript import calls_of
 
 #: Messages of a page, and about how many bytes they have together. A page is put together in memory, a few at a time.
 MAX_PAGE_MESSAGES, MAX_PAGE_BYTES = 1000, 2 * 1024 * 1024
@@ -113,8 +114,13 @@ def switches(session: Session) -> list[Switch]:
 
 def _message(row: Message, tools: dict[str, str]) -> HistoryMessage:
     calls = [
-        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
-        for call in row.tool_calls
+        {
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": call["arguments"]},
+            **({"edited": True} if "edited" in call else {}),
+        }
+        for call in calls_of(row)
     ]
     return HistoryMessage(
         id=row.pk,

@@ -135,6 +135,7 @@ def call_frame(call: ToolCall, number: int | None) -> server.ToolCallRequest:
         requires_approval=call.status == ToolCallStatus.ASKED,
         unknown=True if call.unknown_since else None,
         reason=call.reason if call.unknown_since else None,
+        edited=True if call.edited else None,
     )
 
 

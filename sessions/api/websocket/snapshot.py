@@ -12,7 +12,7 @@ from django.db.models.functions import Cast
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
 from sessions.turns import plans
-from sessions.turns.transcript import subtask_fields, unfinished_texts
+from sessions.turns.transcript import calls_of, subtask_fields, unfinished_texts
 
 #: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
 #: go beyond the limit, so the newest is always there, and a frame of ordinary messages stays below 1 MiB.
@@ -68,9 +68,11 @@ def message_state(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
     }
-    for name in ("reasoning", "tool_calls", "images", "tool_call_id", "interrupted"):
+    for name in ("reasoning", "images", "tool_call_id", "interrupted"):
         if value := getattr(message, name):
             state[name] = value
+    if calls := calls_of(message):
+        state["tool_calls"] = calls
     # A user's message gets its sub-task later, and its event has none.
     if message.role != MessageRole.USER:
         state |= subtask_fields(message.subtask)
@@ -90,6 +92,7 @@ def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
             "rule": call.rule,
             "reason": call.reason,
             **({"unknown": True} if call.unknown_since else {}),
+            **({"edited": True} if call.edited else {}),
         }
         for call in calls
     ]

@@ -70,11 +70,15 @@ const CHANGES = {
     turns: { ...turns, [turn_id]: { ...turns[turn_id], status: "waiting" } },
   }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
-  approval_decided: ({ calls }, { call_id, arguments: args }) => ({
-    calls: calls[call_id]
-      ? { ...calls, [call_id]: { ...calls[call_id], arguments: args, requires_approval: false } }
-      : calls,
-  }),
+  approval_decided({ calls, messages }, { call_id, arguments: args, status }) {
+    // The message has what the model asked for; what runs is what the user approved.
+    const change = { arguments: args, ...(status === "edited" && { edited: true }) };
+    const changed = (call) => (call.id === call_id ? { ...call, ...change } : call);
+    return {
+      calls: calls[call_id] ? { ...calls, [call_id]: { ...calls[call_id], ...change, requires_approval: false } } : calls,
+      messages: messages.map((one) => (one.tool_calls ? { ...one, tool_calls: one.tool_calls.map(changed) } : one)),
+    };
+  },
   tool_call_finished: ({ calls }, { call_id }) => ({ calls: without(calls, (call) => call.call_id === call_id) }),
   plan_proposed: ({ plans }, plan) => ({ plans: { ...plans, [plan.call_id]: plan } }),
   plan_decided: (state, { plan_id, decision, goal, subtasks }) =>

@@ -1,6 +1,6 @@
 /** A tool call of the model: a form until it has a result, then the result. */
 
-import { button, element } from "./render.js";
+import { button, element, Remark } from "./render.js";
 
 const BADGES = {
   waiting: ["waiting", ""],
@@ -11,19 +11,22 @@ const BADGES = {
   rejected: ["rejected", "failed"],
   closed: ["closed", ""],
 };
+const EDITED_TEXT = "A person edited these arguments.";
 let formCount = 0;
 
 export class ToolCard {
   /** `answer(fields)` sends the result of the tool, or an error. */
-  constructor({ tool, args }, answer) {
+  constructor({ tool }, answer) {
     this.answer = answer;
+    this.arguments = element("div");
     this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
     const title = element("h3", { class: "heading" }, "Tool ", element("code", {}, tool), this.badge);
-    this.node = element("article", { class: "card tool" }, title, argumentsNode(args), this.rest);
+    this.node = element("article", { class: "card tool" }, title, this.arguments, this.rest);
   }
 
-  update({ status, approval, result }) {
+  update({ status, approval, result, args, edited }) {
+    if (args !== this.args) this.#setArguments(args, edited);
     const [label, kind] = BADGES[status === "waiting" && approval ? "approval" : status];
     if (this.badge.textContent !== label) this.badge.textContent = label;
     this.badge.className = `badge ${kind}`;
@@ -31,6 +34,11 @@ export class ToolCard {
     this.status = status;
     if (status === "waiting") this.rest.replaceChildren(...(this.form ??= this.#form()));
     else this.rest.replaceChildren(...(result ? [foldable("Result", prettyText(result))] : []));
+  }
+
+  #setArguments(args, edited) {
+    this.args = args;
+    this.arguments.replaceChildren(argumentsNode(args), ...(edited ? [new Remark({ text: EDITED_TEXT }).node] : []));
   }
 
   #form() {

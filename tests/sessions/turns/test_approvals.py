@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import timedelta
@@ -13,15 +14,20 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from llm.types import ModelToolCall
+from sessions.api.rest.history import history
+from sessions.api.websocket.dialects import call_frame
+from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.models import Approval, PolicyRule, Session, ToolCall, Turn, TurnStatus, Via, new_id
 from sessions.protocol.codes import Rejected
+from sessions.protocol.server import encode
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
+from sessions.worker.prompt import EDITED
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 from tests.sessions.story import begin, request
@@ -79,6 +85,39 @@ def test_edited_arguments_are_evaluated_and_hashed_again(session: Session) -> No
     assert call.digest != before
     assert call.approval.digest == call.digest
     assert change.events[0].payload["arguments"] == call.arguments
+
+
+def test_the_model_and_every_client_are_told_what_ran(session: Session) -> None:
+    claim = request(session, read_call("r", "a.txt"), write_call("w"))
+    tool_calls.record_tool_result(session.pk, "r", content="{}", failed=False)
+    edited = {"content": "y", "path": "b.txt"}
+    decide(session, "w", arguments=edited)
+
+    (waiting,) = snapshot(session.pk)["tool_calls"]
+    assert (waiting["arguments"], waiting["edited"]) == (edited, True)
+    frame = json.loads(encode(call_frame(ToolCall.objects.get(call_id="w"), 1)))
+    assert (frame["arguments"], frame["edited"]) == (edited, True)
+
+    tool_calls.record_tool_result(session.pk, "w", content='{"success": true}', failed=False)
+    asked, read, wrote = story.history(claim.turn_id)[-3:]
+    assert [list(call.arguments.items()) for call in asked.tool_calls] == [[("path", "a.txt")], list(edited.items())]
+    assert read.content == "{}"
+    assert wrote.content == '{"success": true}' + EDITED
+    (stored,) = (message for message in snapshot(session.pk)["messages"] if "tool_calls" in message)
+    assert [call.get("edited") for call in stored["tool_calls"]] == [None, True]
+    (shown,) = (message.tool_calls for message in history(session).messages if message.tool_calls)
+    assert [(call["function"]["arguments"], call.get("edited")) for call in shown] == [
+        ({"path": "a.txt"}, None),
+        (edited, True),
+    ]
+
+
+def test_arguments_that_are_sent_back_unchanged_are_no_edit(session: Session) -> None:
+    request(session, write_call("w"))
+    call = ToolCall.objects.get()
+    decide(session, "w", arguments=call.arguments)
+    call.refresh_from_db()
+    assert (call.edited, call.approval.status) == (False, "approved")
 
 
 def test_the_first_decision_wins(session: Session) -> None:

@@ -82,6 +82,11 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 calls[p["call_id"]] = p
             case EventKind.APPROVAL_DECIDED:
                 calls[p["call_id"]] |= {"requires_approval": False, "arguments": p["arguments"]}
+                if p["status"] == "edited":
+                    calls[p["call_id"]]["edited"] = True
+                    for call in (each for message in messages.values() for each in message.get("tool_calls", ())):
+                        if call["id"] == p["call_id"]:
+                            call |= {"arguments": p["arguments"], "edited": True}
             case EventKind.TOOL_CALL_FINISHED:
                 # A call that was rejected at once never required approval.
                 calls.pop(p["call_id"], None)
