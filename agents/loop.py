@@ -4,7 +4,7 @@ Runs no tool and stores nothing: the caller decides what follows.
 """
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,7 @@ class Limit(StrEnum):
     STEPS = "too_many_steps"
     COST = "too_expensive"
     TIME = "turn_timed_out"
+    REPEATS = "repeated_calls"
 
     @property
     def sentence(self) -> str:
@@ -29,7 +30,36 @@ class Limit(StrEnum):
             Limit.STEPS: "The model called tools too many times in one turn. Send a smaller request.",
             Limit.COST: "The turn reached this server's cost limit. Send a smaller request.",
             Limit.TIME: "The turn took longer than this server allows. Send a smaller request.",
+            Limit.REPEATS: "The model asked for the same tool call again and again. Say in other words what to do.",
         }[self]
+
+
+class LimitReached(Exception):
+    """A turn may not continue with the answer that the model gave."""
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(limit.sentence)
+        self.limit = limit
+
+
+#: Equal calls in a row that end a turn: what four results did not change, a fifth one does not.
+MAX_EQUAL_CALLS = 5
+
+
+def require_progress(calls: Sequence[str], earlier: Iterable[Sequence[str]]) -> None:
+    """Raise LimitReached when the model repeats itself: the same call, or the same calls together, in a row.
+
+    Calls are named by their digests. `earlier` are those of the answers before, the newest first.
+    """
+    kinds = set(calls)
+    # Several equal calls in one answer count each.
+    count = len(calls) if len(kinds) == 1 else 1
+    for answer in earlier:
+        if set(answer) != kinds:
+            break
+        count += len(answer) if len(kinds) == 1 else 1
+    if count >= MAX_EQUAL_CALLS:
+        raise LimitReached(Limit.REPEATS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +188,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
 def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
     complete: list[ModelToolCall] = []
     broken: dict[str, str] = {}
+    distinct: set[tuple[str, str, str]] = set()
     for place, call in enumerate(calls):
         if not call.name:
             raise ModelBrokenToolCall("a tool call without a name")
@@ -169,6 +200,11 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         arguments, problem = _parse_arguments("".join(call.arguments))
         if is_cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
+        key = call.id, name, "".join(call.arguments) if problem else json.dumps(arguments, sort_keys=True)
+        if call.id and key in distinct:
+            # Some gateways send a finished call once more. Two runs of it would be one too many.
+            continue
+        distinct.add(key)
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
         complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, extra=call.extra))

@@ -32,6 +32,7 @@ STATUS: dict[str, int] = {
     ErrorCode.UNKNOWN_AGENT: 400,
     ErrorCode.TOO_EXPENSIVE: 400,
     ErrorCode.TOO_MANY_STEPS: 400,
+    ErrorCode.REPEATED_CALLS: 400,
     ErrorCode.PRICE_UNKNOWN: 400,
     ErrorCode.CANCELLED: 400,
     "model_context_too_long": 400,

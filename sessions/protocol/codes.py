@@ -78,6 +78,7 @@ class ErrorCode(StrEnum):
     CANCELLED = "cancelled"
     NOTHING_TO_CANCEL = "nothing_to_cancel"
     TOO_MANY_STEPS = "too_many_steps"
+    REPEATED_CALLS = "repeated_calls"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     TOOL_TIMED_OUT = "tool_timed_out"
     INTERNAL_ERROR = "internal_error"

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from agents.approvals import digest
 from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
@@ -30,7 +31,7 @@ from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns.current_agent import is_single_agent
-from sessions.turns.transcript import store_result, store_step
+from sessions.turns.transcript import require_progress, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, queue_message, requeue
 
 #: What an agent gets as the result of a call of a tool that the caller did not offer.
@@ -156,12 +157,15 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
     """Store the reply and complete the turn, even with tool calls, which the caller runs.
 
     When an agent requested only calls that cannot go to the caller, the turn is queued again with errors as their
-    results. Raises StaleAttempt, and ModelBrokenToolCall for a malformed call of a model without an agent.
+    results. Raises StaleAttempt, LimitReached for an agent that repeats itself, and ModelBrokenToolCall for a malformed
+    call of a model without an agent.
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
         completion = turn.completion
         calls, refused = _split_calls(completion, finished)
+        if refused and not calls:
+            require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused])
         stored_calls = calls or [call for call, _ in refused]
         wire = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in stored_calls]
         events = store_step(session, turn, result, tool_calls=wire)

@@ -42,7 +42,7 @@ from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
-from sessions.turns.transcript import current_subtask, make_call_ids_unique, store_result, store_step
+from sessions.turns.transcript import current_subtask, make_call_ids_unique, require_progress, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, requeue, transition, turn_event
 
 #: Follows the result of a call that its user does not let run again.
@@ -52,7 +52,7 @@ UNKNOWN_RESULT = "It is not known whether an earlier run of this call had an eff
 def request_tools(
     claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
 ) -> Change:
-    """Store the step and its tool calls. Raises StaleAttempt.
+    """Store the step and its tool calls. Raises StaleAttempt, and LimitReached for a model that repeats itself.
 
     `broken` are unreadable calls with the error for the model. The turn waits for open calls, else it is queued again.
     It ends when the model has completed its task or asks the user a question; in a plan, completing the task ends the
@@ -65,6 +65,7 @@ def request_tools(
         basis = basis_of(session, claim.agent, subtask)
         # The user has changed the mode or the rules in between. This is rare, and takes a twentieth of a second a call.
         calls = judged[1] if basis == judged[0] else evaluate(claim.agent, requested, broken or {}, basis)
+        require_progress(turn, [call.digest for call in calls])
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
         events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)

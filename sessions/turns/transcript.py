@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from agents import loop
+from agents.approvals import digest
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -100,6 +102,15 @@ def store_result(
     message = Message(session=session, turn_id=turn_id, subtask=subtask, role=MessageRole.TOOL, content=content)
     message.tool_call_id = call_id
     return store_message(message, before=before, tool_call_id=call_id)
+
+
+def require_progress(turn: Turn, calls: Sequence[str]) -> None:
+    """Raise LimitReached when the turn's newest messages have asked for these calls, too. Calls are digests."""
+    if turn.steps + len(calls) < loop.MAX_EQUAL_CALLS:
+        return
+    messages = turn.messages.filter(role=MessageRole.ASSISTANT).order_by("-number")[: loop.MAX_EQUAL_CALLS - 1]
+    earlier = ([digest(call["name"], call["arguments"]) for call in message.tool_calls] for message in messages)
+    loop.require_progress(calls, earlier)
 
 
 def edit_call(call: ToolCall) -> None:

@@ -19,7 +19,7 @@ from django.db import Error as DatabaseError
 from agents import loop
 from agents.context import Window
 from agents.events import ReasoningDelta, StepFinished, TextDelta
-from agents.loop import Limit, Limits
+from agents.loop import Limit, LimitReached, Limits
 from agents.roles import role_of
 from llm import catalog
 from llm.errors import ModelError, ModelRefused, short_reason
@@ -142,6 +142,8 @@ class StepRun:
             logger.warning("model_failed", error_code=error.code, reason=short_reason(error.detail))
             seconds = None if error.retry_after is None else math.ceil(error.retry_after)
             return await self.fail(error.code, str(error), retry_after=seconds)
+        except LimitReached as error:
+            return await self.fail(error.limit, str(error))
         except ModelCallDenied as error:
             return await self.fail(error.code, str(error), retry_after=error.retry_after)
         except TimeoutError:

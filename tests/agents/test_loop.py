@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from agents.events import AgentEvent, ReasoningDelta, StepFinished, TextDelta
-from agents.loop import Limit, Limits, TurnUsage, step
+from agents.loop import Limit, LimitReached, Limits, TurnUsage, require_progress, step
 from llm.errors import ModelBrokenToolCall, ModelError, ModelTruncated
 from llm.types import Chunk, EndChunk, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
@@ -101,14 +101,53 @@ async def test_the_last_call_of_a_cut_answer_is_not_run_even_if_it_can_be_read(r
 
 
 async def test_calls_without_ids_or_with_one_id_for_all_can_be_told_apart() -> None:
-    last = await finished(
-        *(ToolCallChunk(index=i, id=given, name="list_files") for i, given in enumerate(["x", "x", "", "x", "call_2"])),
-        END,
-    )
+    given = enumerate(["x", "x", "", "x", "call_2"])
+    chunks = (ToolCallChunk(index=i, id=each, name="list_files", arguments=f'{{"path": "{i}"}}') for i, each in given)
+    last = await finished(*chunks, END)
     ids = [call.id for call in last.tool_calls]
     assert len(set(ids)) == 5
     assert ids[0] == "x"
     assert all(ids)
+
+
+@pytest.mark.parametrize("again", ['{"a": 1, "b": 2}', '{"b":2,"a":1}'])
+async def test_a_call_that_comes_twice_in_an_answer_is_one(again: str) -> None:
+    first = ToolCallChunk(index=0, id="x", name="read_file", arguments='{"a": 1, "b": 2}')
+    other = ToolCallChunk(index=1, id="y", name="read_file", arguments='{"a": 1, "b": 2}')
+    last = await finished(first, other, ToolCallChunk(index=2, id="x", name="read_file", arguments=again), END)
+    assert [call.id for call in last.tool_calls] == ["x", "y"]
+
+
+async def test_an_unreadable_call_that_comes_twice_is_one_and_equal_calls_without_ids_are_two() -> None:
+    broken = [ToolCallChunk(index=index, id="x", name="read_file", arguments='{"a') for index in range(2)]
+    last = await finished(*broken, END)
+    assert [call.id for call in last.tool_calls] == list(last.broken) == ["x"]
+    without_ids = [ToolCallChunk(index=index, name="read_file", arguments="{}") for index in range(2)]
+    assert len((await finished(*without_ids, END)).tool_calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("calls", "earlier", "repeats"),
+    [
+        ("a", ["a", "a", "a", "a"], True),
+        ("a", ["a", "a", "a"], False),
+        ("a", ["a", "b", "a", "a", "a"], False),
+        ("aaaaa", [], True),
+        ("aaaa", [], False),
+        ("aa", ["a", "aa"], True),
+        ("ab", ["ba", "ab", "ab", "ba"], True),
+        ("ab", ["ac", "ad", "ae", "af"], False),
+        ("abcdef", ["abcdef", "abcdef"], False),
+        ("a", ["a", "a", "", "a", "a"], False),
+    ],
+)
+def test_a_model_that_repeats_itself_is_stopped(calls: str, earlier: list[str], repeats: bool) -> None:
+    if not repeats:
+        require_progress(calls, earlier)
+        return
+    with pytest.raises(LimitReached) as caught:
+        require_progress(calls, earlier)
+    assert caught.value.limit == "repeated_calls"
 
 
 async def test_many_calls_stay_in_their_order() -> None:

@@ -39,6 +39,16 @@ async def test_a_v2_client_approves_a_call_and_runs_it(service: Service) -> None
         assert (await until_end(client))[-1]["kind"] == "turn_completed"
 
 
+async def test_a_model_that_repeats_a_call_ends_its_turn(service: Service) -> None:
+    async with service.connect("/api/v1/ws/repeats") as client:
+        await client.say('/say Again.\n/call read_file {"path": "a.txt"}\n' * 9)
+        for _ in range(4):
+            call = await until(client, "tool_call")
+            await client.send({"type": "tool_result", "call_id": call["call_id"], "result": {"success": True}})
+        end = await until(client, "error")
+    assert (end["type"], end["error_code"], end["is_final"]) == ("error", "repeated_calls", True)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

@@ -449,7 +449,7 @@ def test_a_sub_task_has_twenty_steps_and_the_turn_counts_none_of_them(session: S
     for number in range(plans.STEP_LIMIT):
         assert claim.agent == "coder"
         assert claim.spent.steps == number
-        ask(claim, read_call(f"r{number}"))
+        ask(claim, read_call(f"r{number}", f"{number}.txt"))
         tool_calls.record_tool_result(session.pk, f"r{number}", content="{}", failed=False)
         claim = story.claim(claim.turn_id)
     assert statuses(session) == {"write": "failed"}
