@@ -12,6 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
 http = get_asgi_application()
 
 from codelab.api_handler import API_PREFIXES, ApiHandler  # noqa: E402
+from codelab.cors import CrossOrigin  # noqa: E402
 from codelab.identity.callers import IdentifiedCaller  # noqa: E402
 from codelab.identity.request_credentials import of_socket, without_tokens  # noqa: E402
 from codelab.request_log import RequestLog, bind_request_id  # noqa: E402
@@ -39,4 +40,4 @@ async def request(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await handler(scope, receive, send)
 
 
-application = ProtocolTypeRouter({"http": RequestLog(request), "websocket": websocket})
+application = ProtocolTypeRouter({"http": RequestLog(CrossOrigin(request)), "websocket": websocket})

@@ -119,7 +119,8 @@ class Environment(BaseSettings):
     debug: bool = Field(False, validation_alias="CODELAB_DEBUG")
     #: Host names this service answers to, comma-separated.
     allowed_hosts: str = Field("localhost,127.0.0.1,[::1]", validation_alias="CODELAB_ALLOWED_HOSTS")
-    #: Other origins whose pages may open sockets and send requests, comma-separated (https://ide.example.com).
+    #: Other origins whose pages may open sockets, send requests and read the answers, comma-separated
+    #: (https://ide.example.com, app://obsidian.md).
     allowed_origins: str = Field("", validation_alias="CODELAB_ALLOWED_ORIGINS")
     #: Name of the user for callers on this machine without credentials; empty refuses them. `make run` sets it to
     #: "demo".
@@ -212,8 +213,9 @@ class Environment(BaseSettings):
     @classmethod
     def _require_origins(cls, value: str) -> str:
         for origin in filter(None, map(str.strip, value.split(","))):
-            if not re.fullmatch(r"https?://[^/?#]+", origin):
-                raise ValueError(f"{origin} must have a scheme and no path, such as https://ide.example.com")
+            # Programs with pages of their own have schemes of their own: app://obsidian.md, vscode-webview://….
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#*\s]+", origin):
+                raise ValueError(f"{origin} must have a scheme, no path and no *, such as https://ide.example.com")
         return value
 
     @field_validator("log_level", mode="before")

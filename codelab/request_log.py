@@ -32,10 +32,14 @@ _probe_statuses: dict[str, int] = {}
 
 def bind_request_id(scope: Any) -> str:
     """Bind the id of a request or a handshake to the log context, and return it."""
-    sent = next((value for name, value in scope["headers"] if name.lower() == HEADER), b"")
-    request_id = sent.decode("ascii") if VALID_ID.fullmatch(sent) else str(uuid.uuid4())
+    request_id = request_id_of(next((value for name, value in scope["headers"] if name.lower() == HEADER), b""))
     bind_contextvars(request_id=request_id)
     return request_id
+
+
+def request_id_of(sent: bytes) -> str:
+    """Return the caller's id if it is a valid one, otherwise a new one."""
+    return sent.decode("ascii") if VALID_ID.fullmatch(sent) else str(uuid.uuid4())
 
 
 class RequestLog:

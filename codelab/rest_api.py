@@ -4,22 +4,17 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.defaults import page_not_found
 from ninja import NinjaAPI
 
-from codelab import openai_api
-from codelab.body_limits import MAX_BODY_BYTES, MAX_OPENAI_BODY_BYTES
 from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
-from codelab.openai_api import PREFIX
 from sessions.api.errors import explain
 from sessions.api.http import JsonParser
 from sessions.api.plugin import router as projects_router
 from sessions.api.rest import router as rest_router
 from sessions.callers import Action
-from sessions.errors import BodyTooLarge, NotFound, ShuttingDown
 from sessions.protocol.asyncapi import asyncapi
 from sessions.protocol.client import require_clean_text
 from sessions.protocol.codes import ErrorCode
@@ -40,7 +35,7 @@ class JsonApi(NinjaAPI):
     """Answers errors as an object with `error` and `error_code`."""
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
-        return _respond(exc)
+        return respond(exc)
 
 
 api = JsonApi(
@@ -73,32 +68,8 @@ plugin_api = JsonApi(
 plugin_api.add_router("", projects_router)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an unknown path: in JSON below /api/, /my/ and /v1/, with Django's page elsewhere."""
-    if not request.path.startswith((PREFIX, "/api/", "/my/")):
-        return page_not_found(request, exception)
-    is_openai = request.path.startswith(PREFIX)
-    text = f"There is nothing at this path; {PREFIX if is_openai else '/api/v1/'}docs lists what there is."
-    error = NotFound(ErrorCode.NOT_FOUND, text)
-    return openai_api.respond(error) if is_openai else _respond(error)
-
-
-def body_too_large(path: str) -> HttpResponse:
-    """Answer a body that is larger than any path takes; the web server asks for it before any view is called."""
-    if path.startswith(PREFIX):
-        return openai_api.respond(BodyTooLarge(MAX_OPENAI_BODY_BYTES))
-    return _respond(BodyTooLarge(MAX_BODY_BYTES))
-
-
-def shutting_down(path: str) -> HttpResponse:
-    """Answer a request that arrives while the process ends; the web server asks for it before any view is called."""
-    if path in ("/ready", "/health", "/api/v1/health"):
-        status = "not ready" if path == "/ready" else "unhealthy"
-        return JsonResponse({"status": status, "checks": {"server": "shutting down"}}, status=503)
-    return openai_api.respond(ShuttingDown()) if path.startswith(PREFIX) else _respond(ShuttingDown())
-
-
-def _respond(error: Exception) -> JsonResponse:
+def respond(error: Exception) -> JsonResponse:
+    """Answer an error as an object with `error` and `error_code`."""
     problem = explain(error)
     body = {"error": problem.text, "error_code": problem.code, **problem.details}
     headers = {}

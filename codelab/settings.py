@@ -26,7 +26,8 @@ def split(text: str) -> list[str]:
 DEBUG = environment.debug
 SECRET_KEY = reveal(environment.secret_key) or ("only for debugging, never signs anything real" if DEBUG else "")
 ALLOWED_HOSTS = split(environment.allowed_hosts)
-ALLOWED_ORIGINS = split(environment.allowed_origins)
+# Browsers send them in small letters.
+ALLOWED_ORIGINS = split(environment.allowed_origins.lower())
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
 OPEN_ACCESS_USER = environment.open_access_user
 
@@ -52,6 +53,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "codelab.http_methods.HttpMethods",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -142,6 +144,7 @@ STATIC_ROOT = environment.data_dir / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # WhiteNoise serves the apps' own files, so `make run` needs no collectstatic.
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -16,7 +16,9 @@ from sessions.api.views import chat
 admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
 admin.site.index_title = "Operations"
 
-handler404 = "codelab.rest_api.not_found"
+handler400 = "codelab.path_errors.bad_request"
+handler404 = "codelab.path_errors.not_found"
+handler500 = "codelab.path_errors.server_error"
 
 urlpatterns = [
     path("", chat, name="chat"),

@@ -4,6 +4,8 @@
 """
 
 import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -78,19 +80,48 @@ class Request(WebRequest):  # type: ignore[misc]
         """Start a request or a handshake, or refuse it while the server drains."""
         if not drain.is_draining or self.path in ANSWERED_WHILE_DRAINING:
             return super().process()
-        # Imported here: it needs Django's apps, which are loaded after the reactor.
-        from codelab.rest_api import shutting_down
+        # Imported here, as below: it needs Django's apps, which are loaded after the reactor.
+        from codelab.path_errors import shutting_down
 
-        answer = shutting_down(self.path.decode("latin-1"))
-        self.setResponseCode(answer.status_code)
-        for name, value in answer.headers.items():
-            self.setHeader(name.encode(), value.encode())
-        self.setHeader(b"Content-Length", str(len(answer.content)).encode())
         # A proxy must open its next connection elsewhere.
-        self.setHeader(b"Connection", b"close")
-        self.write(answer.content)
-        self.finish()
+        self._answer(shutting_down(self.path.decode("latin-1")), [(b"Connection", b"close")])
         return None
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
+        # Twisted does not know newer statuses, 422 for example.
+        phrase = HTTPStatus(code).phrase.encode() if message is None and code in HTTPStatus else message
+        super().setResponseCode(code, phrase)
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Refuse what is not valid HTTP. Daphne would answer in HTML."""
+        from codelab.path_errors import unreadable
+
+        if status == HTTPStatus.BAD_REQUEST:
+            self._answer(unreadable(self.path.decode("latin-1"), body))
+        else:
+            super().basic_error(status, status_text, body)
+
+    def _answer(self, answer: Any, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Send a response of Django's without the application."""
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        length = (b"Content-Length", str(len(answer.content)).encode())
+        headers = [*headers, length, *more, *self._common_headers(self.path.decode("latin-1"), self._request_id())]
+        self.handle_reply({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": answer.content})
+
+    def _request_id(self) -> str:
+        from codelab.request_log import HEADER, request_id_of
+
+        sent = self.requestHeaders.getRawHeaders(HEADER)
+        return request_id_of(sent[0] if sent else b"")
+
+    def _common_headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
+        """Return the headers that the application gives every answer."""
+        from codelab.cors import headers_for
+        from codelab.request_log import HEADER
+
+        origin = self.requestHeaders.getRawHeaders(b"origin")
+        return [(HEADER, request_id.encode()), *headers_for(path, origin[0] if origin else None)]
 
     def _refuse(self) -> None:
         """Answer now, and close when the client has sent everything or its time is up.
@@ -98,21 +129,22 @@ class Request(WebRequest):  # type: ignore[misc]
         Closed at once, the kernel would reset the connection for the unread bytes, and the client might never see the
         answer.
         """
-        # Imported here: it needs Django's apps, which are loaded after the reactor.
-        from codelab.rest_api import body_too_large
+        from codelab.path_errors import body_too_large
 
         self._refused = True
         # Otherwise Twisted would send 100 Continue.
         self.requestHeaders.removeHeader(b"Expect")
         if self.content is not None:
             self.content.close()
-        answer = body_too_large(self.channel._path.decode("latin-1")).content
-        logger.warning("body_refused")
+        path, request_id = self.channel._path.decode("latin-1"), self._request_id()
+        answer = body_too_large(path).content
+        common = b"".join(name + b": " + value + b"\r\n" for name, value in self._common_headers(path, request_id))
+        logger.warning("body_refused", request_id=request_id)
         head = (
             "HTTP/1.1 413 Content Too Large\r\nServer: codelab\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(answer)}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(answer)}\r\nConnection: close\r\n"
         )
-        self.transport.write(head.encode() + answer)
+        self.transport.write(head.encode() + common + b"\r\n" + answer)
         reactor.callLater(REFUSED_BODY_LINGER_SECONDS, self._close)
 
     def _close(self) -> None:

@@ -58,6 +58,7 @@ STATUS: dict[str, int] = {
     ErrorCode.UNKNOWN_PROVIDER: 404,
     ErrorCode.PROVIDER_KEY_NOT_FOUND: 404,
     "model_not_found": 404,
+    ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.IMAGE_NOT_FOUND: 409,
     ErrorCode.IMAGE_STORAGE_FULL: 409,
     ErrorCode.MESSAGE_BEGUN: 409,

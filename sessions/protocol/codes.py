@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_FRAMES = "too_many_frames"
     INVALID_SESSION_KEY = "invalid_session_key"
     NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     SESSION_NOT_FOUND = "session_not_found"
     SESSION_DELETED = "session_deleted"
     PROJECT_NOT_FOUND = "project_not_found"

@@ -94,6 +94,9 @@ def test_only_what_compose_needs_is_not_commented_out() -> None:
         ("CODELAB_BROKER_URL", "nonsense"),
         ("CODELAB_BROKER_URL", "amqp://"),
         ("CODELAB_ALLOWED_ORIGINS", "https://a.example,ide.example.com"),
+        ("CODELAB_ALLOWED_ORIGINS", "https://*.example.com"),
+        ("CODELAB_ALLOWED_ORIGINS", "*"),
+        ("CODELAB_ALLOWED_ORIGINS", "null"),
         ("DATABASE_URL", "mysql://somebody:letmein@host/name"),
         ("REDIS_URL", "http://somebody:letmein@host"),
     ],
@@ -109,7 +112,7 @@ def test_a_wrong_value_ends_the_process_with_one_sentence(name: str, value: str)
     ("name", "value", "expected"),
     [
         ("CODELAB_LOG_LEVEL", "info", "INFO"),
-        ("CODELAB_ALLOWED_ORIGINS", "https://a.example, http://b.example:8000", None),
+        ("CODELAB_ALLOWED_ORIGINS", "https://a.example, http://b.example:8000, app://obsidian.md", None),
     ],
 )
 def test_a_value_may_be_written_as_people_do(name: str, value: str, expected: str | None) -> None:
