@@ -38,6 +38,8 @@ class Window:
     answer: int = 8192
     #: The part kept free because an estimate may be too small; 0 with the model's own counter.
     margin: float = 0.1
+    #: Whether a longer request is refused. Otherwise the provider decides about the shortest form of a conversation.
+    is_certain: bool = True
 
     @property
     def room(self) -> int:
@@ -104,6 +106,9 @@ def fit(
     step = max(1, room // CUTS_PER_WINDOW)
     target = total - ceil((total - room) / step) * step - fixed
     units, dropped = _shorten_history(units, room=room - fixed, target=target, count=count)
+    shortest = sum(unit.tokens for unit in units)
+    if shortest > room - fixed and window.is_certain:
+        raise ModelContextTooLong(f"{shortest} tokens cannot be made to fit into {room - fixed}")
     head = _system_message(system, facts, note if dropped else "")
     return FittedConversation(
         messages=(head, *_messages(units)),
@@ -158,7 +163,7 @@ def _messages(units: Iterable[_Unit]) -> list[ModelMessage]:
 def _shorten_history(
     units: list[_Unit], *, room: int, target: int, count: TokenCounter
 ) -> tuple[list[_Unit], list[_Unit]]:
-    """Return the units that stay, in at most `room` tokens, and the dropped ones. Raises ModelContextTooLong."""
+    """Return the units that stay, if possible in at most `room` tokens, and the dropped ones."""
     total = sum(unit.tokens for unit in units)
     current = units[-1].turn if units else 0
     dropped: set[_Unit] = set()
@@ -186,8 +191,6 @@ def _shorten_history(
         total -= unit.tokens
     if total > room and units:
         total -= _truncate_outputs(units[-1], units[-1].tokens - (total - room), count)
-    if total > room:
-        raise ModelContextTooLong(f"{total} tokens cannot be made to fit into {room}")
     return [unit for unit in units if unit not in dropped], [unit for unit in units if unit in dropped]
 
 

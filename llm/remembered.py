@@ -8,6 +8,7 @@ caller's own server must never teach anything about the operator's: the address 
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from math import ceil
 
 from llm import catalog, prices
 from llm.errors import ModelContextTooLong, ModelError, ModelOptionRefused, TokenCounts
@@ -20,6 +21,10 @@ MAX_MODELS = 1_000
 MIN_WINDOW_TOKENS = 1_024
 #: Estimates of tokens, of four bytes each, may be off by so much.
 ESTIMATE_FACTOR = 3
+
+#: An estimate may be too small by so much.
+ESTIMATE_MARGIN = 1.25
+MIN_OUTPUT_TOKENS = 1024
 
 #: Fields that are this service's own, so that callers do not miss them.
 OWN_FIELDS = frozenset({"stream_options", "cache_control", "reasoning_content", "thinking_blocks"})
@@ -76,13 +81,22 @@ def max_output(model: str, endpoint: Endpoint | None = None) -> int:
     return min(limit, lesson.max_output) if lesson.max_output else limit
 
 
+def fit_output(request: ModelRequest, input_tokens: int) -> int:
+    """Return a limit on the answer that a provider accepts: some refuse input and limit above the model's window."""
+    tokens = window(request.model, request.endpoint) or catalog.find(request.model).window
+    limit = max_output(request.model, request.endpoint)
+    room = tokens - ceil(input_tokens * ESTIMATE_MARGIN)
+    # Where the input seems to fill the window, its provider decides.
+    return max(min(limit, room), min(limit, MIN_OUTPUT_TOKENS))
+
+
 def adapt(request: ModelRequest) -> ModelRequest:
     """Return a request with a limit on the answer where it needs one, and without what the provider refuses."""
     limit, endpoint = request.max_output_tokens, request.endpoint
     entry, lesson = catalog.find(request.model), _find(request.model, endpoint)
     if limit is None and (lesson.max_output or not entry.is_known) and not lesson.refused >= OUTPUT_LIMITS:
         # The provider of an unknown model may have no limit: small models have written until a limit of time.
-        limit = max_output(request.model, endpoint)
+        limit = fit_output(request, prices.estimate(request).input_tokens)
     return replace(request, max_output_tokens=limit, omitted=lesson.refused)
 
 
@@ -99,15 +113,17 @@ def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:
         lesson = _learn_fields(lesson, request, sent, error)
     if lesson != before:
         _store(sent, lesson)
+    is_limit_ours = request.max_output_tokens is None and lesson.window and not before.window
+    if isinstance(error, ModelContextTooLong) and is_limit_ours:
+        # The input alone fits; the limit that we set is too large.
+        tokens, read = error.tokens, error.tokens.input
+        return bool(read) and tokens.output == sent.max_output_tokens and read < tokens.window
     return (lesson.max_output, lesson.refused) != (before.max_output, before.refused)
 
 
 def _learn_window(lesson: _Lesson, request: ModelRequest, sent: ModelRequest, tokens: TokenCounts) -> _Lesson:
     estimated, output = prices.estimate(sent).input_tokens, sent.max_output_tokens or 0
     read = tokens.input or max(tokens.total - output, 0)
-    if request.max_output_tokens is None and output and tokens.output == output and 0 < read < tokens.window:
-        # The limit is ours, and the input alone fits.
-        lesson = replace(lesson, max_output=max(1, min(tokens.window - read, tokens.window // 4)))
     known = lesson.window or catalog.find(sent.model).window
     limit = _believable_window(request, estimated, read, output, tokens)
     if not limit or (limit >= known and estimated + output > known):

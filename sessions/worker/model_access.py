@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from math import ceil
 
+from agents.context import Window
 from agents.tokens import count_message, count_tools
-from llm import calls, catalog, embeddings, prices
+from llm import calls, catalog, embeddings, prices, remembered
 from llm.errors import ModelNotAuthorized
 from llm.types import CallRecord, Chunk, EmbeddingRequest, Endpoint, ModelMessage, ModelRequest, Observer, Vectors
 from sessions.billing import budgets, provider_keys
@@ -20,19 +20,19 @@ from sessions.errors import ModelCallDenied
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Claim
 
-#: An estimate of tokens may be too small by so much.
-ESTIMATE_MARGIN = 1.25
-#: Room for an answer where the input seems to fill the window; its provider decides then.
-MIN_OUTPUT_TOKENS = 1024
 
+async def stream(
+    claim: Claim, request: ModelRequest, *, observe: Observer, spent: Decimal = budgets.ZERO
+) -> AsyncGenerator[Chunk]:
+    """Call a model for a turn (`llm.calls.stream`). Raises ModelError, ModelCallDenied and StaleAttempt.
 
-async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
-    """Call a model for a turn (`llm.calls.stream`). Raises ModelError, ModelCallDenied and StaleAttempt."""
-    endpoint = await _own_endpoint(claim, request.model)
+    `spent` is the cost of the attempt's calls before.
+    """
+    endpoint = await in_thread(_own_endpoint)(claim, request.model) if _has_key(claim, request.model) else None
     if endpoint:
         request = replace(request, endpoint=endpoint, fallbacks=())
     if claim.budgets and not prices.is_own(endpoint):
-        chunks = _within_budgets(claim, request, observe)
+        chunks = _within_budgets(claim, request, observe, spent)
     else:
         chunks = calls.stream(request, observe=observe)
     with _explain_refused_key(endpoint, request.model):
@@ -43,7 +43,7 @@ async def stream(claim: Claim, request: ModelRequest, *, observe: Observer) -> A
 
 async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Make embeddings for a turn (`llm.embeddings.embed`). Raises ModelError, ModelCallDenied and StaleAttempt."""
-    endpoint = await _own_endpoint(claim, request.model)
+    endpoint = await in_thread(_own_endpoint)(claim, request.model) if _has_key(claim, request.model) else None
     if claim.budgets and not prices.is_own(endpoint):
         # Embeddings cost as much as a model that reads the same and writes next to nothing.
         texts = (text if isinstance(text, str) else "four" * len(text) for text in request.inputs)
@@ -54,12 +54,22 @@ async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -
         return await embeddings.embed(replace(request, endpoint=endpoint), observe=observe)
 
 
-async def _own_endpoint(claim: Claim, model: str) -> Endpoint | None:
+def window(claim: Claim, model: str) -> Window:
+    """Return how much a turn's model reads, as the catalog says or its provider has said. Raises ModelCallDenied."""
+    endpoint = _own_endpoint(claim, model) if _has_key(claim, model) else None
+    learned = remembered.window(model, endpoint)
+    # No answer here needs more than a quarter of the window.
+    answer = remembered.max_output(model, endpoint)
+    return Window(tokens=learned or catalog.find(model).window, answer=answer, is_certain=not learned)
+
+
+def _has_key(claim: Claim, model: str) -> bool:
+    return model.partition("/")[0] in claim.own_keys
+
+
+def _own_endpoint(claim: Claim, model: str) -> Endpoint | None:
     """Return the endpoint of the user's own key for a model's provider, if there is one. Raises ModelCallDenied."""
-    provider = model.partition("/")[0]
-    if provider not in claim.own_keys:
-        return None
-    endpoint = await in_thread(provider_keys.endpoint)(claim.owner_id, provider)
+    endpoint = provider_keys.endpoint(claim.owner_id, model.partition("/")[0])
     if endpoint and not endpoint.api_base and catalog.is_on_operators_server(model):
         return replace(endpoint, is_callers_expense=False)
     return endpoint
@@ -77,9 +87,7 @@ def _explain_refused_key(endpoint: Endpoint | None, model: str) -> Iterator[None
         raise ModelCallDenied(ErrorCode.PROVIDER_KEY_REFUSED, text) from error
 
 
-def _within_budgets(claim: Claim, request: ModelRequest, observe: Observer) -> AsyncGenerator[Chunk]:
-    spent = Decimal()
-
+def _within_budgets(claim: Claim, request: ModelRequest, observe: Observer, spent: Decimal) -> AsyncGenerator[Chunk]:
     def add_cost(call: CallRecord) -> None:
         nonlocal spent
         spent += call.cost or 0
@@ -100,12 +108,9 @@ def _reserve(claim: Claim, call: ModelRequest, spent: Decimal) -> ModelRequest:
 
 
 def _max_output_tokens(call: ModelRequest) -> int:
-    """Return a limit on the answer that a provider accepts: some refuse input and limit above the model's window."""
-    model = catalog.find(call.model)
-    # As for the turns of agents, whose input leaves a quarter of the window free (`runner`).
-    limit = min(model.max_output, model.window // 4) if model.max_output > 1 else model.max_output
-    if prices.max_input_tokens(call) + limit <= model.window:
+    """Return a limit on the answer that a provider accepts beside the input."""
+    limit = remembered.max_output(call.model, call.endpoint)
+    window = remembered.window(call.model, call.endpoint) or catalog.find(call.model).window
+    if prices.max_input_tokens(call) + limit <= window:
         return limit
-    tokens = sum(map(count_message, call.messages)) + count_tools(call.tools)
-    room = model.window - ceil(tokens * ESTIMATE_MARGIN)
-    return max(min(limit, room), min(limit, MIN_OUTPUT_TOKENS))
+    return remembered.fit_output(call, sum(map(count_message, call.messages)) + count_tools(call.tools))

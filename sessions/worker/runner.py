@@ -6,74 +6,33 @@ module never writes turns; the verbs in `sessions.turns` decide what a step lead
 
 import asyncio
 import math
-import time
 import uuid
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from agents import loop
-from agents.context import Window
-from agents.events import ReasoningDelta, StepFinished, TextDelta
+from agents.events import StepFinished
 from agents.loop import Limit, LimitReached, Limits
-from agents.roles import role_of
-from llm import catalog
-from llm.errors import ModelError, ModelRefused, short_reason
-from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
-from sessions import metrics
+from llm.errors import ModelError, short_reason
+from llm.types import Vectors
 from sessions.billing import ledger
 from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
 from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
 from sessions.events.log import Attempt
-from sessions.models import EventKind, ModelCallPurpose, Session, new_id
-from sessions.results import Change, Claim, StepResult
+from sessions.models import ModelCallPurpose, Session, new_id
+from sessions.results import Change, Claim
 from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.current_agent import is_single_agent
-from sessions.worker import agent_choice, model_access, prompt
+from sessions.worker import agent_choice
 from sessions.worker.lease import Lease
+from sessions.worker.query import Draft, Query
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Draft:
-    """The text of a step so far, and its model calls that have ended."""
-
-    message_id: uuid.UUID = field(default_factory=new_id)
-    texts: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    purpose: ModelCallPurpose = ModelCallPurpose.STEP
-    calls: list[CallRecord] = field(default_factory=list)
-
-    def result(self) -> StepResult:
-        """Return what a verb stores."""
-        return StepResult(
-            message_id=self.message_id,
-            text="".join(self.texts),
-            reasoning="".join(self.reasoning),
-            calls=tuple(self.calls),
-            purpose=self.purpose,
-        )
-
-    def add_call(self, call: CallRecord) -> None:
-        """Add a model call that has ended, count its tokens, and log why it failed."""
-        self.calls.append(call)
-        metrics.count_tokens(call.model, call.usage)
-        if call.error_code:
-            logger.warning(
-                "model_call_failed",
-                model=call.model,
-                call=call.attempt,
-                outcome=str(call.outcome),
-                error_code=call.error_code,
-                reason=short_reason(call.detail),
-            )
 
 
 async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
@@ -113,7 +72,7 @@ class StepRun:
 
     def __init__(self, claim: Claim, writer: Writer, lease: Lease) -> None:
         self.claim, self.writer, self.lease = claim, writer, lease
-        self.draft = Draft()
+        self.draft = Draft(writer)
 
     async def run_or_release(self) -> Change:
         """Run the step, or release the turn when the task is cancelled. Raises StaleAttempt."""
@@ -134,7 +93,7 @@ class StepRun:
         try:
             async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds) as timeout:
                 self.writer.end_with(self.claim, timeout)
-                reply = await self.choose_agent() or await self.query(await self.build_request())
+                reply = await self.choose_agent() or await Query(self.claim, self.draft).run()
             return await self.store(reply)
         except StaleAttempt:
             raise
@@ -171,7 +130,7 @@ class StepRun:
             return None
         question = await with_retries(agent_choice.read_question, self.claim.turn_id)
         if reply := agent_choice.own_reply(question):
-            self._write_text(reply)
+            self.draft.write(self.claim, reply)
             return StepFinished(text=reply, tool_calls=())
         if not agent_choice.needs_choice(question):
             return None
@@ -183,54 +142,6 @@ class StepRun:
         if route := choice.route:
             logger.info("agent_chosen", agent=route.agent, confidence=str(route.confidence))
         return None
-
-    async def build_request(self) -> ModelRequest | EmbeddingRequest:
-        """Return the request: the agent's prompt, conversation and tools, or what the caller of a completion sent."""
-        claim = self.claim
-        if claim.is_completion:
-            request = await with_retries(completions.model_request, claim.turn_id, claim.agent, _window)
-            if isinstance(request, EmbeddingRequest):
-                return request
-        else:
-            model, fallbacks = role_of(claim.agent).choose_models(settings.CODELAB_MODEL)
-            messages, tools = await with_retries(prompt.model_input, claim.turn_id, claim.agent, _window(model))
-            request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
-        return replace(
-            request,
-            tries=settings.CODELAB_MODEL_TRIES,
-            first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
-            idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
-            call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
-        )
-
-    async def query(self, request: ModelRequest | EmbeddingRequest) -> StepFinished | Vectors:
-        """Call the model and write its text as it arrives. Raises ModelError, ModelCallDenied and StaleAttempt."""
-        if isinstance(request, EmbeddingRequest):
-            return await model_access.embed(self.claim, request, observe=self.draft.add_call)
-        started, is_silent = time.monotonic(), True
-        chunks = model_access.stream(self.claim, request, observe=self.draft.add_call)
-        async with aclosing(loop.step(chunks)) as events:
-            async for event in events:
-                match event:
-                    case TextDelta(text):
-                        self._write_text(text)
-                    case ReasoningDelta(text):
-                        self.writer.write(self.claim, EventKind.REASONING_DELTA, self.draft.message_id, text)
-                        self.draft.reasoning.append(text)
-                    case StepFinished():
-                        if event.is_withheld and not self.claim.is_completion:
-                            raise ModelRefused("the provider's filter left nothing of the answer")
-                        return event
-                if is_silent:
-                    is_silent = False
-                    metrics.first_token_time.observe(time.monotonic() - started)
-                self.writer.check(self.claim)
-                await self.writer.make_room(self.claim)
-        raise AssertionError("a step ends with StepFinished or an error")
-
-    def _write_text(self, text: str) -> None:
-        self.writer.write(self.claim, EventKind.TEXT_DELTA, self.draft.message_id, text)
-        self.draft.texts.append(text)
 
     async def store(self, reply: StepFinished | Vectors) -> Change:
         """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
@@ -275,9 +186,3 @@ class StepRun:
             await in_thread(ledger.correct)(self.claim, self.draft.result())
         except (DatabaseError, Session.DoesNotExist) as error:
             logger.warning("ledger_not_mended", error=type(error).__name__)
-
-
-def _window(model: str) -> Window:
-    entry = catalog.find(model)
-    # The catalog lets some models write as much as they read. No answer here needs more than a quarter of the window.
-    return Window(tokens=entry.window, answer=min(entry.max_output, entry.window // 4))

@@ -130,7 +130,7 @@ async def test_a_limit_of_ours_leaves_room_for_the_input(server: Recorded) -> No
     server.refuse(400, said(f"This model's {words} completion).")).play(*text("hello"), *ending())
     _, error = await ask(request(5000))
     assert error is None
-    assert [post.body["max_completion_tokens"] for post in server.posts] == [8192, 2048]
+    assert [post.body["max_completion_tokens"] for post in server.posts] == [8192, 1942]
     assert remembered.window(MODEL) == 8192
 
 

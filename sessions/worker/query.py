@@ -1,0 +1,175 @@
+"""Asks the model of a step: builds the request, calls the model, and passes its text on as it arrives.
+
+After two failures the model is asked once more, each of them once in a step: a conversation that is longer than its
+window, which is shortened to what the provider has said, and an answer without a word. This module stores nothing.
+"""
+
+import time
+import uuid
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+
+import structlog
+from django.conf import settings
+
+from agents import loop
+from agents.events import ReasoningDelta, StepFinished, TextDelta
+from agents.roles import role_of
+from llm import prices
+from llm.errors import ModelContextTooLong, ModelRefused, ModelSaidNothing, short_reason
+from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
+from sessions import metrics
+from sessions.models import EventKind, ModelCallPurpose, new_id
+from sessions.results import Claim, StepResult
+from sessions.turns import completions
+from sessions.worker import model_access, prompt
+from sessions.worker.retries import with_retries
+from sessions.worker.writer import Writer
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The text of a step so far, which its clients see, and its model calls that have ended."""
+
+    writer: Writer
+    message_id: uuid.UUID = field(default_factory=new_id)
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    purpose: ModelCallPurpose = ModelCallPurpose.STEP
+    calls: list[CallRecord] = field(default_factory=list)
+
+    def result(self) -> StepResult:
+        """Return what a verb stores."""
+        return StepResult(
+            message_id=self.message_id,
+            text="".join(self.texts),
+            reasoning="".join(self.reasoning),
+            calls=tuple(self.calls),
+            purpose=self.purpose,
+        )
+
+    @property
+    def cost(self) -> Decimal:
+        """Return what its model calls have cost."""
+        return sum((call.cost or Decimal() for call in self.calls), Decimal())
+
+    def write(self, claim: Claim, text: str) -> None:
+        """Add a piece of the answer."""
+        self.writer.write(claim, EventKind.TEXT_DELTA, self.message_id, text)
+        self.texts.append(text)
+
+    def write_reasoning(self, claim: Claim, text: str) -> None:
+        """Add a piece of the model's reasoning."""
+        self.writer.write(claim, EventKind.REASONING_DELTA, self.message_id, text)
+        self.reasoning.append(text)
+
+    def add_call(self, call: CallRecord) -> None:
+        """Add a model call that has ended, count its tokens, and log why it failed."""
+        # A step may ask its model more than once.
+        call = replace(call, attempt=len(self.calls) + 1)
+        self.calls.append(call)
+        metrics.count_tokens(call.model, call.usage)
+        if call.error_code:
+            logger.warning(
+                "model_call_failed",
+                model=call.model,
+                call=call.attempt,
+                outcome=str(call.outcome),
+                error_code=call.error_code,
+                reason=short_reason(call.detail),
+            )
+
+
+class Query:
+    """The question of one step to its model."""
+
+    def __init__(self, claim: Claim, draft: Draft) -> None:
+        self.claim, self.draft = claim, draft
+        #: A caller of the OpenAI-compatible API gets what a model says as it is, blanks too.
+        self.is_plain = claim.is_completion and not claim.agent
+
+    async def run(self) -> StepFinished | Vectors:
+        """Return the model's reply, whose text is written. Raises ModelError, ModelCallDenied and StaleAttempt."""
+        request = await self._build_request()
+        if isinstance(request, EmbeddingRequest):
+            return await model_access.embed(self.claim, request, observe=self.draft.add_call)
+        repeated: set[str] = set()
+        while True:
+            try:
+                return await self._ask(request)
+            except (ModelContextTooLong, ModelSaidNothing) as error:
+                if error.code in repeated:
+                    raise
+                repeated.add(error.code)
+                again = await self._build_request()
+                assert isinstance(again, ModelRequest)
+                if isinstance(error, ModelContextTooLong) and not _is_shorter(again, request):
+                    raise
+                logger.info("model_asked_again", error_code=error.code)
+                request = again
+
+    async def _build_request(self) -> ModelRequest | EmbeddingRequest:
+        """Return the request: the agent's prompt, conversation and tools, or what the caller of a completion sent."""
+        claim, window_of = self.claim, partial(model_access.window, self.claim)
+        if claim.is_completion:
+            request = await with_retries(completions.model_request, claim.turn_id, claim.agent, window_of)
+            if isinstance(request, EmbeddingRequest):
+                return request
+        else:
+            model, fallbacks = role_of(claim.agent).choose_models(settings.CODELAB_MODEL)
+            messages, tools = await with_retries(
+                lambda: prompt.model_input(claim.turn_id, claim.agent, window_of(model))
+            )
+            request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
+        return replace(
+            request,
+            tries=settings.CODELAB_MODEL_TRIES,
+            first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
+            idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
+            call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
+        )
+
+    async def _ask(self, request: ModelRequest) -> StepFinished:
+        """Call the model once. Blanks before the first word wait for it, because there may be none."""
+        claim, draft = self.claim, self.draft
+        started, is_silent, blanks = time.monotonic(), True, list[str]()
+        has_words = self.is_plain
+        chunks = model_access.stream(claim, request, observe=draft.add_call, spent=draft.cost)
+        async with aclosing(loop.step(chunks)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text) if has_words or text.strip():
+                        draft.write(claim, "".join((*blanks, text)))
+                        has_words = True
+                        blanks.clear()
+                    case TextDelta(text):
+                        blanks.append(text)
+                    case ReasoningDelta(text):
+                        draft.write_reasoning(claim, text)
+                    case StepFinished():
+                        self._check(event)
+                        if blanks:
+                            draft.write(claim, "".join(blanks))
+                        return event
+                if is_silent:
+                    is_silent = False
+                    metrics.first_token_time.observe(time.monotonic() - started)
+                draft.writer.check(claim)
+                await draft.writer.make_room(claim)
+        raise AssertionError("a step ends with StepFinished or an error")
+
+    def _check(self, reply: StepFinished) -> None:
+        """Raise ModelRefused or ModelSaidNothing for a reply without a word or a call."""
+        if reply.is_withheld:
+            if not self.claim.is_completion:
+                raise ModelRefused("the provider's filter left nothing of the answer")
+        elif not (self.is_plain or reply.text.strip() or reply.tool_calls):
+            raise ModelSaidNothing(f"a blank answer: {reply.reason[:40]}")
+
+
+def _is_shorter(request: ModelRequest, refused: ModelRequest) -> bool:
+    return prices.estimate(request).input_tokens < prices.estimate(refused).input_tokens

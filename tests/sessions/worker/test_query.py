@@ -1,0 +1,276 @@
+"""What a step does when its model says nothing, or says that it cannot read so much."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from llm import calls, remembered
+from sessions.billing import provider_keys
+from sessions.database import in_thread
+from sessions.events.log import Attempt
+from sessions.models import Budget, Completion, Event, EventKind, Message, ModelCall, Session, ToolCall
+from sessions.turns import completions, inbox, tool_calls
+from sessions.turns.completions import CompletionRequest
+from sessions.worker import runner
+from sessions.worker.lease import Lease
+from sessions.worker.writer import Writer
+from tests.llm.recorded import DONE, Recorded, ending, event, recorded, text, tool_call
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MODEL = "openai/fake"
+NOTHING = [event({"role": "assistant", "content": ""}), *ending()]
+BLANK_ANSWERS: dict[str, list[bytes]] = {
+    "nothing": NOTHING,
+    "null": [event({"content": None}), event({}, end="stop"), DONE],
+    "blanks": [*text("\n", "\n "), *ending()],
+    "a thought": [event({"reasoning_content": "I should answer."}), *ending()],
+    "a thought and blanks": [event({"reasoning_content": "Hm."}), *text("\n\n"), *ending()],
+    "nothing before its limit": [event({"reasoning_content": "Hm."}), *ending("length")],
+}
+
+
+class Worker:
+    """What a worker process has, without a process."""
+
+    def __init__(self) -> None:
+        self.writer = Writer()
+        self.leases: dict[Attempt, Lease] = {}
+
+    async def run(self, turn_id: uuid.UUID) -> None:
+        await runner.advance(turn_id, worker="w", writer=self.writer, leases=self.leases)
+
+    async def answer(self, session: Session, words: str) -> uuid.UUID:
+        turn_id = await look(lambda: inbox.accept_message(session.pk, words).turn_id)
+        await self.run(turn_id)
+        return turn_id
+
+    async def complete(self, owner: User, words: str, *, agent: str = "") -> uuid.UUID:
+        asked = CompletionRequest(model=MODEL, agent=agent, messages=[{"role": "user", "content": words}])
+        turn_id = await look(lambda: completions.accept(owner.pk, asked).turn_id)
+        await self.run(turn_id)
+        return turn_id
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Recorded]:
+    async with recorded() as it:
+        yield it
+
+
+@pytest.fixture
+async def worker(provider: Recorded, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
+    settings.CODELAB_MODEL, settings.CODELAB_AGENTS = MODEL, "single"
+    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 0.01)
+    it = Worker()
+    writing = asyncio.create_task(it.writer.run())
+    yield it
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await calls.close()
+    layer: Any = get_channel_layer()
+    await layer.flush()
+
+
+async def look[T](read: Callable[[], T]) -> T:
+    return await in_thread(read)()
+
+
+def error_code() -> str:
+    """Return the error code of the last turn, or nothing if it is complete."""
+    last = Event.objects.filter(kind__in=(EventKind.TURN_FAILED, EventKind.TURN_COMPLETED)).order_by("-created_at")[0]
+    return str(last.payload.get("error_code", "")) if last.kind == EventKind.TURN_FAILED else ""
+
+
+def said() -> list[str]:
+    return list(Message.objects.filter(role="assistant").order_by("number").values_list("content", flat=True))
+
+
+def shown() -> str:
+    deltas = Event.objects.filter(kind=EventKind.TEXT_DELTA).order_by("number")
+    return "".join(str(each.payload.get("text", "")) for each in deltas)
+
+
+@pytest.mark.parametrize("name", BLANK_ANSWERS)
+async def test_a_blank_answer_is_asked_for_once_more(
+    worker: Worker, session: Session, provider: Recorded, name: str
+) -> None:
+    provider.play(*BLANK_ANSWERS[name]).play(*text("second try"), *ending())
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("", 2)
+    assert await look(said) == ["second try"]
+    assert await look(shown) == "second try"
+    rows = await look(lambda: list(ModelCall.objects.order_by("pk").values_list("number", "outcome")))
+    assert rows == [(1, "ok"), (2, "ok")]
+
+
+@pytest.mark.parametrize("name", BLANK_ANSWERS)
+async def test_a_second_blank_answer_ends_the_turn_with_a_sentence(
+    worker: Worker, session: Session, provider: Recorded, name: str
+) -> None:
+    provider.play(*BLANK_ANSWERS[name])
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("model_said_nothing", 2)
+    assert await look(shown) == ""
+
+
+async def test_a_blank_answer_after_a_tool(worker: Worker, session: Session, provider: Recorded) -> None:
+    provider.play(*tool_call("read_file", '{"path": "a"}'), *ending("tool_calls"))
+    provider.play(*NOTHING).play(*text("second try"), *ending())
+    turn_id = await worker.answer(session, "hi")
+    call = await look(lambda: ToolCall.objects.get(turn=turn_id))
+    await look(lambda: tool_calls.record_tool_result(session.pk, call.call_id, content="x", failed=False))
+    await worker.run(turn_id)
+    assert (await look(error_code), await look(shown)) == ("", "second try")
+    assert provider.posts[1].body == provider.posts[2].body
+
+
+async def test_a_call_without_a_word_is_no_blank_answer(worker: Worker, session: Session, provider: Recorded) -> None:
+    provider.play(*text("\n"), *tool_call("read_file", '{"path": "a"}'), *ending("tool_calls"))
+    await worker.answer(session, "hi")
+    assert len(provider.posts) == 1
+    assert await look(said) == ["\n"]
+
+
+async def test_blanks_before_the_first_word_are_kept(worker: Worker, session: Session, provider: Recorded) -> None:
+    provider.play(*text("\n", "  ", "a", "\n", "b\n"), *ending())
+    await worker.answer(session, "hi")
+    assert await look(said) == ["\n  a\nb\n"]
+    assert await look(shown) == "\n  a\nb\n"
+
+
+async def test_a_plain_model_may_say_nothing_and_an_agent_may_not(
+    worker: Worker, alice: User, provider: Recorded
+) -> None:
+    provider.play(*NOTHING)
+    turn_id = await worker.complete(alice, "hi")
+    assert len(provider.posts) == 1
+    assert (await look(lambda: Completion.objects.get(turn=turn_id))).finish_reason == "stop"
+    await worker.complete(alice, "hi", agent="coder")
+    assert (await look(error_code), len(provider.posts)) == ("model_said_nothing", 3)
+
+
+def too_long(words: str = "This model's maximum context length is 8192 tokens.", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": words, **more}}
+
+
+def tokens_of(body: dict[str, Any]) -> int:
+    return len(json.dumps([body["messages"], body.get("tools")])) // 4
+
+
+REFUSALS: dict[str, dict[str, Any]] = {
+    "a number": too_long(),
+    "n_ctx": too_long("the request is too large", type="exceed_context_size_error", n_ctx=8192),
+    "no number": too_long("Input is too long for requested model."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_a_session_is_shortened_to_the_window_that_a_refusal_teaches(
+    worker: Worker, session: Session, provider: Recorded, name: str
+) -> None:
+    provider.play(*text("hello"), *ending())
+    for number in range(4):
+        await worker.answer(session, f"{number} " + "some words " * 1500)
+    before = len(provider.posts)
+    assert tokens_of(provider.posts[-1].body) > 8192
+    provider.plays += [provider.plays[-1]] * (before - len(provider.plays))
+    provider.refuse(400, REFUSALS[name]).play(*text("shorter"), *ending())
+    await worker.answer(session, "Hi, answer in one word.")
+    assert (await look(error_code), len(provider.posts) - before) == ("", 2)
+    assert tokens_of(provider.posts[-1].body) < 8192
+    # The next message is shortened before it is asked.
+    await worker.answer(session, "What is a dog?")
+    assert (await look(error_code), len(provider.posts) - before) == ("", 3)
+    assert tokens_of(provider.posts[-1].body) < 8192
+
+
+async def test_a_message_that_is_too_long_alone_is_asked_once_and_the_next_one_is_answered(
+    worker: Worker, session: Session, provider: Recorded
+) -> None:
+    provider.refuse(400, too_long()).play(*text("FINAL"), *ending())
+    await worker.answer(session, "word " * 9000)
+    assert (await look(error_code), len(provider.posts)) == ("model_context_too_long", 1)
+    await worker.answer(session, "Hi, answer in one word.")
+    assert (await look(error_code), len(provider.posts)) == ("", 2)
+    assert tokens_of(provider.posts[-1].body) < 8192
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 1024 tokens.",
+        "Input is too long for requested model.",
+        "prompt is too long: 900000 tokens > 1100 maximum",
+    ],
+)
+async def test_a_wrong_refusal_does_not_kill_a_session(
+    worker: Worker, session: Session, provider: Recorded, words: str
+) -> None:
+    provider.refuse(400, too_long(words)).play(*text("hello"), *ending())
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("model_context_too_long", 1)
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("", 2)
+
+
+async def test_it_is_asked_once_more_and_no_more(worker: Worker, session: Session, provider: Recorded) -> None:
+    provider.play(*text("hello"), *ending())
+    await worker.answer(session, "some words " * 5000)
+    provider.refuse(400, too_long())
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("model_context_too_long", 3)
+
+
+async def test_a_plain_models_request_is_never_shortened(worker: Worker, alice: User, provider: Recorded) -> None:
+    provider.refuse(400, too_long())
+    await worker.complete(alice, "word " * 9000)
+    await worker.complete(alice, "word " * 9000)
+    assert (await look(error_code), len(provider.posts)) == ("model_context_too_long", 2)
+    assert provider.posts[0].body["messages"] == provider.posts[1].body["messages"]
+
+
+async def test_an_agents_conversation_is_shortened(worker: Worker, alice: User, provider: Recorded) -> None:
+    provider.refuse(400, too_long()).play(*text("hello"), *ending())
+    messages = [{"role": role, "content": "some words " * 1500} for role in ("user", "assistant") * 3]
+    messages.append({"role": "user", "content": "hi"})
+    asked = CompletionRequest(model=MODEL, agent="coder", messages=messages)
+    await worker.run(await look(lambda: completions.accept(alice.pk, asked).turn_id))
+    assert (await look(error_code), len(provider.posts)) == ("", 2)
+    assert tokens_of(provider.posts[1].body) < 8192
+
+
+async def test_the_window_of_a_users_own_server_is_theirs(
+    worker: Worker, session: Session, provider: Recorded, settings: Settings
+) -> None:
+    settings.CODELAB_PRIVATE_MODEL_ADDRESSES = True
+    await look(lambda: provider_keys.store(session.owner_id, "openai", "sk-of-alice", provider.url))
+    provider.play(*text("hello"), *ending())
+    await worker.answer(session, "some words " * 5000)
+    provider.refuse(400, too_long()).play(*text("shorter"), *ending())
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("", 3)
+    assert remembered.window(MODEL) == 0
+
+
+async def test_a_budget_asks_for_no_more_than_the_learned_window_takes(
+    worker: Worker, session: Session, provider: Recorded, settings: Settings
+) -> None:
+    settings.CODELAB_MODEL = "openai/gpt-4.1"
+    await look(lambda: Budget.objects.create(owner=session.owner, limit=1))
+    provider.refuse(400, too_long()).play(*text("hello"), *ending())
+    await worker.answer(session, "word " * 9000)
+    await worker.answer(session, "hi")
+    assert (await look(error_code), len(provider.posts)) == ("", 2)
+    assert provider.posts[1].body["max_completion_tokens"] <= 2048
