@@ -41,20 +41,6 @@ FORBIDDEN_CHARACTERS = {
     "|": "it has a vertical bar",
 }
 
-#: Other programs run or trust the content of these, so changing one always needs approval.
-PROTECTED_FOLDERS = frozenset(
-    {".git", ".hg", ".svn", ".bzr", ".vscode", ".idea", ".fleet", ".zed", ".husky", ".githooks", ".devcontainer"}
-    | {".github", ".gitlab", ".circleci", ".cargo", ".mvn", ".yarn", ".direnv", ".codelab", ".codelab-ide"}
-)
-PROTECTED_NAMES = frozenset(
-    # HEAD makes a folder a git repository, whose configuration can name programs that `git status` runs.
-    {"head", ".gitmodules", ".gitattributes", ".gitconfig", ".envrc", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pypirc"}
-    | {".bashrc", ".bash_profile", ".profile", ".zshrc", ".zshenv", ".pre-commit-config.yaml", "sitecustomize.py"}
-    | {".gitlab-ci.yml", "usercustomize.py", ".mcp.json"}
-)
-#: Programs that may run without approval (agents.commands): Windows looks for them in the workspace first.
-PROTECTED_STEMS = frozenset(["ls", "pwd", "git"])
-
 
 class UnsafePath(ValueError):
     """A refused path; the message tells the model why."""
@@ -75,16 +61,6 @@ def normalize(path: str) -> str:
     if reason:
         raise UnsafePath(path, reason)
     return "/".join(name for name in path.split("/") if name not in ("", ".")) or "."
-
-
-def is_protected(path: str) -> bool:
-    """Return whether other programs run or trust the file at this normalized path."""
-    *folders, name = [part.casefold() for part in path.split("/")]
-    return (
-        name in PROTECTED_NAMES
-        or name.split(".")[0] in PROTECTED_STEMS
-        or not PROTECTED_FOLDERS.isdisjoint([*folders, name])
-    )
 
 
 class Paths:

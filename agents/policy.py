@@ -6,7 +6,6 @@ files. Deny rules, allow rules and the mode follow in this order. Each decision 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -14,9 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents import commands, paths, tools
+from agents import commands, paths, protected, tools
 from agents.arguments import ExecuteCommand, SwitchMode
 from agents.commands import Command, CommandWords, Risk
+from agents.mentions import Mentions
 from agents.paths import Paths
 from agents.roles import Role
 from agents.tools import CREATE_PLAN, TOOLS, InvalidArguments, ToolKind
@@ -31,7 +31,7 @@ class Mode(StrEnum):
     ASK = "ask"
     #: Also commands from a short list that only show something (agents.commands.SAFE_COMMANDS).
     AUTO_READ = "auto-read"
-    #: Also changes of files, except those that other programs run or trust (agents.paths.is_protected).
+    #: Also changes of files, except those that other programs run or trust (agents.protected).
     AUTO_EDIT = "auto-edit"
     #: Also every command that is one program with plain words.
     FULL = "full"
@@ -74,6 +74,12 @@ class Rule(BaseModel):
     agent: WildcardPattern = "*"
     #: For allowed commands: the folders in which they may run.
     folder: WildcardPattern = "."
+
+    @property
+    def is_about_files(self) -> bool:
+        """Return whether the subject may be a pattern of paths. For commands alone, a word such as `make` is none."""
+        name = "." in self.subject and " " not in self.subject
+        return "/" in self.subject or name or any(matches(self.tool, tool) for tool in ("read_file", "write_file"))
 
     @property
     def label(self) -> str:
@@ -210,16 +216,11 @@ class _Comparison:
         return Paths(self._call.subjects, ignore_case=True)
 
     @cached_property
-    def _mentioned_paths(self) -> Paths:
-        """The folder of a command and its words that are paths, so that `secret/**` denies `ls secret`."""
+    def _mentions(self) -> Mentions:
         assert self._call.command
-        folder = self._call.folder
-        paths_in_words = [folder]
-        for word in dict.fromkeys(commands.words(self._call.command)):
-            with suppress(paths.UnsafePath):
-                path = paths.normalize(word)
-                paths_in_words.append(path if folder == "." else f"{folder}/{path}")
-        return Paths(paths_in_words, ignore_case=True)
+        words = commands.words(self._call.command)
+        # A program without a folder is not a file of the workspace.
+        return Mentions(words if "/" in "".join(words[:1]) else words[1:], self._call.folder)
 
     def denied_by(self, rule: Rule) -> bool:
         call = self._call
@@ -227,7 +228,7 @@ class _Comparison:
             return False
         if call.command:
             return self._command.forbidden_by(rule.subject) or (
-                "/" in rule.subject and self._mentioned_paths.match_any(rule.subject)
+                rule.is_about_files and self._mentions.match_any(rule.subject)
             )
         return self._folded_subjects.match_any(rule.subject)
 
@@ -238,7 +239,7 @@ class _Comparison:
         if call.command:
             return self._folder.match_any(rule.folder) and self._command.covered_by(rule.subject)
         # Wildcards do not cover files that other programs run or trust: the user may not have thought of those.
-        if _is_protected(call) and set(rule.subject) & set("*?"):
+        if _protected_kind(call) and set(rule.subject) & set("*?"):
             return False
         return self._subjects.match_all(rule.subject)
 
@@ -273,8 +274,8 @@ def _decide_by_kind(call: _ParsedCall, mode: Mode) -> PolicyDecision:
         case ToolKind.CONTROL:
             return call.decision(Verdict.ALLOW, "control", "It touches nothing in the workspace.")
         case ToolKind.EDIT if mode in (Mode.AUTO_EDIT, Mode.FULL):
-            if _is_protected(call):
-                reason = "File modification requires user approval: other programs run or trust this file."
+            if kind := _protected_kind(call):
+                reason = f"File modification requires user approval. {kind.reason}"
                 return call.decision(Verdict.ASK, "protected path", reason)
             return call.decision(Verdict.ALLOW, name, "The session's mode allows changes of files.")
         case ToolKind.EDIT:
@@ -295,5 +296,5 @@ def _decide_by_command(call: _ParsedCall, mode: Mode) -> PolicyDecision:
     return call.decision(Verdict.ASK, f"mode: {mode}", "Command execution requires user approval.")
 
 
-def _is_protected(call: _ParsedCall) -> bool:
-    return any(map(paths.is_protected, call.written_paths))
+def _protected_kind(call: _ParsedCall) -> protected.Kind | None:
+    return next(filter(None, map(protected.kind_of, call.written_paths)), None)

@@ -1,4 +1,4 @@
-"""Data about programs for `agents.commands`: which run other programs, and by which words.
+"""Data about programs for `agents.hazards`: which run other programs, and by which words.
 
 A program that is missing here is not harmless, only unknown.
 """
@@ -41,12 +41,25 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "sqlite3 sqlite psql mysql mariadb mongo mongosh redis-cli clickhouse irb pry ghci gcc g++ cc clang ld as",
         "latex pdflatex xelatex lualatex tex gs convert magick ffmpeg jq yq ctags cscope strip install split sort",
         "git-shell gitk tig hg svn bzr svnadmin cvs gpg openssl tee dd truncate xxd snap service",
+        "gvim mvim gview neovide emacs-nox xemacs kak hx helix batcat vidir rename prename mmv",
+        "code code-insiders codium vscodium cursor windsurf subl zed atom idea pycharm webstorm goland clion kate",
+        "gedit notepad notepad++ erl erlc swipl gprolog yap iex guile racket scheme mit-scheme sbcl clisp ecl ocaml",
+        "utop clojure clj lein bb groovysh kotlinc scala-cli octave octave-cli matlab gnuplot sage maxima r",
+        "jupyter jupyter-lab idle pdb ptpython bpython ptipython cling gjs qjs d8 mujs php-cgi phpdbg",
+        "hhvm raku perl6 nickel dhall expect autoexpect patch gunzip gzip bunzip2 bzip2 xz unxz zstd unzstd lz4 unlz4",
+        "brotli uncompress unlzma lzma unar cabextract ssh-keygen ssh-add ssh-copy-id ssh-keyscan",
+        "run-parts stap bpftrace dtrace nyc c8 dotenv-cli env-cmd start-server-and-test doppler op chamber aws-vault",
+        "infisical teller sops kcov py-spy scalene memray viztracer pyinstrument kernprof mprof austin heaptrack zx",
         "systemctl launchctl initctl rc-service dnf yum apt apt-get dpkg rpm brew port pacman zypper apk choco winget",
     ),
     **_same_reason(
         "moves data over the network",
         "aria2c axel curl curlie ftp http https httpie lftp lynx links nc ncat netcat nmap rclone rsync scp sftp socat",
         "ssh tcpdump telnet tftp w3m wget wget2 xh certutil bitsadmin invoke-webrequest iwr invoke-restmethod irm",
+        "dig nslookup host drill delv whois ping ping6 fping hping3 arping traceroute tracepath mtr nsupdate",
+        "resolvectl wormhole magic-wormhole croc ngrok cloudflared tailscale rsh rlogin finger smbclient mail mailx",
+        "sendmail mutt msmtp swaks ntpdate rdate ipfs s3cmd ffsend websocat grpcurl hurl youtube-dl yt-dlp iperf",
+        "iperf3 localtunnel twine semantic-release release-it",
         "aws az gcloud gsutil doctl flyctl heroku vercel netlify gh glab",
     ),
     **_same_reason(
@@ -57,76 +70,30 @@ OPAQUE_PROGRAMS: dict[str, str] = {
     ),
 }
 
+#: Other names of programs.
+ALIASES = {
+    "py.test": "pytest",
+    "eslint_d": "eslint",
+    "_mocha": "mocha",
+    "jest-cli": "jest",
+    "prettierd": "prettier",
+    "cnpm": "npm",
+    "mvnw": "mvn",
+    "mvnd": "mvn",
+    "gmake": "make",
+    "bmake": "make",
+    "bsdmake": "make",
+    "mingw32-make": "make",
+    "bundler": "bundle",
+    "manage": "manage.py",
+    "django-admin.py": "django-admin",
+}
+
 #: Programs that run code. They may run a file of the workspace, but not code in the command.
 INTERPRETERS = frozenset(
-    {"python", "pypy", "py", "node", "nodejs", "ruby", "perl", "php", "lua", "luajit", "rscript", "julia"}
+    {"python", "pythonw", "pypy", "py", "pyw", "ipython", "jython", "micropython", "graalpy", "node", "nodejs"}
+    | {"ts-node", "ts-node-esm", "tsx", "esno", "babel-node", "coffee", "ruby", "jruby", "truffleruby", "erb", "perl"}
+    | {"php", "lua", "luajit", "luau", "fennel", "rscript", "julia", "elixir", "escript", "crystal", "nim", "janet"}
 )
 
-#: Modules of `python -m` that do not run code from the command line.
-PYTHON_MODULES = frozenset({"pytest", "unittest", "mypy", "ruff", "black", "flake8", "isort", "build", "compileall"})
-
-#: Subcommands that run nothing that the command itself names.
-SUBCOMMANDS: dict[str, frozenset[str]] = {
-    "git": frozenset(
-        {"add", "blame", "branch", "checkout", "cherry-pick", "clone", "commit", "describe", "diff", "fetch", "grep"}
-        | {"init", "log", "ls-files", "merge", "mv", "pull", "push", "rebase", "reset", "restore", "rev-parse"}
-        | {"revert", "rm", "shortlog", "show", "stash", "status", "switch", "tag"}
-    ),
-    "npm": frozenset(
-        {"test", "t", "run", "run-script", "install", "i", "ci", "ls", "list", "outdated", "audit", "start", "prune"}
-    ),
-    "pnpm": frozenset({"test", "t", "run", "install", "i", "ls", "list", "outdated", "audit", "start"}),
-    "yarn": frozenset({"test", "run", "install", "list", "outdated", "audit", "start", "build"}),
-    "bun": frozenset({"test", "run", "install", "i"}),
-    "deno": frozenset({"test", "check", "fmt", "lint"}),
-    "cargo": frozenset({"build", "check", "clippy", "doc", "fmt", "test", "tree", "update", "bench", "clean", "run"}),
-    "go": frozenset({"build", "test", "vet", "fmt", "mod", "list", "version"}),
-    "pip": frozenset({"install", "list", "show", "freeze", "check"}),
-    "make": frozenset({"", "all", "build", "check", "clean", "format", "lint", "test", "tests"}),
-    "mvn": frozenset({"compile", "test", "package", "verify", "clean"}),
-    "gradle": frozenset({"build", "test", "check", "clean", "assemble"}),
-    "gradlew": frozenset({"build", "test", "check", "clean", "assemble"}),
-    "dart": frozenset({"analyze", "format", "test", "pub", "fix"}),
-    "flutter": frozenset({"analyze", "test", "pub", "build", "clean", "doctor"}),
-}
-
-#: Options that make a program run another one, read another configuration or write a file of the caller's choice.
-#: Long ones may be abbreviated, letters may be combined, `*` is any text.
-DANGEROUS_OPTIONS: dict[str, frozenset[str]] = {
-    "git": frozenset(
-        {"-c", "--config", "--config-env", "--exec", "--exec-path", "-x", "--upload-pack", "--receive-pack"}
-        | {"--ext-diff", "--textconv", "--open-files-in-pager", "-O", "--output", "--template", "--git-dir"}
-        | {"--work-tree", "--interactive", "--strategy", "--separate-git-dir", "--recurse-submodules", "--gpg-sign"}
-        | {"--no-index", "--edit-description", "--pathspec-from-file", "--hook-path", "--contents", "-u*"}
-    ),
-    "find": frozenset({"-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls"}),
-    "fd": frozenset({"-x", "-X", "--exec", "--exec-batch"}),
-    "fdfind": frozenset({"-x", "-X", "--exec", "--exec-batch"}),
-    "rg": frozenset({"--pre", "--hostname-bin", "--search-zip", "-z"}),
-    "npm": frozenset(
-        {"--script-shell", "--node-options", "--shell", "--call", "--git", "--editor", "--viewer", "--prefix"}
-        | {"--userconfig", "--globalconfig", "--registry", "-c", "-C"}
-    ),
-    "pnpm": frozenset({"--script-shell", "--shell-mode", "--config", "--dir", "-C", "-c"}),
-    "yarn": frozenset({"--cwd", "--use-yarnrc", "--script-shell"}),
-    "bun": frozenset({"--preload", "-r", "--require", "--eval", "-e", "--print", "-p", "--config", "-c", "--cwd"}),
-    "deno": frozenset({"--config", "--import-map", "--allow-run", "--allow-all", "-A", "--preload"}),
-    "cargo": frozenset({"--config", "-Z", "--manifest-path", "-C"}),
-    "go": frozenset(
-        {"-exec", "-toolexec", "-vettool", "-overlay", "-modfile", "-ldflags", "-gcflags", "-asmflags", "-o"}
-    ),
-    "pip": frozenset({"--index-url", "-i", "--extra-index-url", "--target", "-t", "--prefix", "--root", "--python"}),
-    "make": frozenset(
-        {"*=*", "--eval", "-E", "--file", "-f", "--makefile", "-C", "--directory", "-I", "--include-dir"}
-    ),
-    "mvn": frozenset({"-D*", "--file", "-f", "--settings", "-s", "--define"}),
-    "gradle": frozenset({"-I", "--init-script", "-c", "-b", "--build-file", "--include-build", "-D*", "-P*"}),
-    "gradlew": frozenset({"-I", "--init-script", "-c", "-b", "--build-file", "--include-build", "-D*", "-P*"}),
-    "pytest": frozenset({"--pdbcls", "--override-ini", "-o", "-p", "-c", "--config-file", "--rootdir", "--basetemp"}),
-    "mypy": frozenset({"--python-executable", "--config-file", "--install-types"}),
-    "eslint": frozenset({"--rulesdir", "--resolve-plugins-relative-to", "-c", "--config", "-o", "--output-file", "-f"}),
-    "tsc": frozenset({"--plugins"}),
-    "prettier": frozenset({"--plugin", "--config"}),
-    "rm": frozenset({"--no-preserve-root"}),
-    "cp": frozenset({"--target-directory", "-t"}),
-}
+PYTHONS = frozenset({"python", "pythonw", "pypy", "py", "pyw", "ipython", "jython", "micropython", "graalpy"})

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents import paths
-from agents.paths import UnsafePath, is_protected, matches, matches_any, normalize
+from agents.paths import UnsafePath, matches, matches_any, normalize
 
 #: Each of these must be refused, whatever the tool. Grouped by the trap.
 # fmt: off
@@ -210,19 +210,3 @@ def test_a_pattern_full_of_stars_takes_no_time() -> None:
     assert not matches("/".join(["*a" * 10] * 3) + "b", "/".join(["a" * 60] * 3))
     # A few milliseconds; exponential time would be minutes.
     assert time.monotonic() - started < 20
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(".git/config", ".GIT/hooks/pre-commit", "sub/.git", ".vscode/tasks.json", "x/HEAD", "head", ".github/x.yml"),
-        *("git.exe", "ls.bat", "sub/pwd.cmd", "Git.Cmd", ".envrc", ".gitattributes", ".husky/pre-push", "ls"),
-    ],
-)
-def test_what_other_programs_run_or_trust_is_protected(path: str) -> None:
-    assert is_protected(normalize(path))
-
-
-@pytest.mark.parametrize("path", [".", "src/main.py", ".gitignore", "gitlab.md", "header.py", "docs/lsp.md", "a/b"])
-def test_ordinary_files_are_not_protected(path: str) -> None:
-    assert not is_protected(path)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from agents import commands, plans, prompts
 from agents.policy import Mode, Rule, Verdict, decide
+from agents.protected import KINDS
 from agents.roles import ROLES, Role, load
 from agents.tools import TOOLS, ToolKind, offer
 from codelab.environment import PROJECT, Environment
@@ -234,6 +235,11 @@ def test_examples_of_commands_have_the_risk_that_is_said() -> None:
     for risk, _, examples in lines_of("Commands")[1:]:
         for example in code(examples):
             assert commands.parse(example).risk == risk, example
+
+
+def test_protected_files_are_documented_with_their_reasons() -> None:
+    documented = [(f"{reason}.", tuple(code(names))) for reason, names in lines_of("Protected files")[1:][: len(KINDS)]]
+    assert documented == [(kind.reason, kind.names) for kind in KINDS]
 
 
 def test_every_step_of_a_subtask_is_documented() -> None:

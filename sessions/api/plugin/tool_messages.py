@@ -7,7 +7,6 @@ them, and the model receives the refusal.
 from typing import Any
 
 from agents import commands
-from agents.commands import Risk
 from agents.tools import TOOLS, ToolKind
 from sessions.models import ToolCall
 
@@ -63,7 +62,7 @@ def _command(arguments: dict[str, Any]) -> dict[str, Any]:
     text = arguments["command"]
     command = commands.parse(text, shell=bool(arguments.get("shell")))
     # The plugin starts programs without a shell. It refuses a command that stays one word because it cannot be parsed.
-    program, *words = [text] if command.risk is Risk.OPAQUE else command.argv
+    program, *words = command.argv or [text]
     milliseconds = arguments.get("timeout", 60) * 1000
     where = {"cwd": arguments["cwd"]} if arguments.get("cwd") else {}
     return {"command": program, "args": words, "timeout": milliseconds, **where}
