@@ -162,7 +162,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
             case ToolCallChunk():
                 call = calls.setdefault(chunk.index, _PartialCall())
                 call.id = call.id or chunk.id
-                call.name = call.name or chunk.name
+                call.name += chunk.name
                 call.arguments.append(chunk.arguments)
                 call.extra.update(chunk.extra)
             case EndChunk():
@@ -197,7 +197,7 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         name = make_storable(call.name)
         call_id = next(each for each in _possible_ids(make_storable(call.id), place) if each not in other_ids)
         # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
-        arguments, problem = _parse_arguments("".join(call.arguments))
+        arguments, problem = _parse_arguments(_join(call.arguments))
         if is_cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         key = call.id, name, "".join(call.arguments) if problem else json.dumps(arguments, sort_keys=True)
@@ -216,10 +216,16 @@ def _possible_ids(preferred: str, place: int) -> list[str]:
     return [base, *(f"{base}_{number}" for number in range(place, place + place + 1))]
 
 
+def _join(pieces: list[str]) -> str:
+    """Return the text in pieces. The ends of two of them may be the halves of one character."""
+    text = "".join(pieces)
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
     """Return the arguments and an empty text, or no arguments and the problem."""
     try:
-        arguments = json.loads(text or "{}", parse_constant=_reject_constant)
+        arguments = json.loads(text.strip() or "{}", parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):

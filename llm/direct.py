@@ -6,11 +6,9 @@ ways.
 
 import asyncio
 import functools
-import json
 import os
 import ssl
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,12 +20,12 @@ import aiohttp
 import certifi
 from aiohttp.http_exceptions import HttpProcessingError
 
-from llm import addresses, errors, finish
+from llm import addresses, bodies, errors
 from llm.catalog import Provider
 from llm.pacing import Pacer
-from llm.sizes import MAX_EVENT_BYTES, MAX_RESPONSE_BYTES, max_embeddings_bytes
+from llm.sizes import MAX_EVENT_BYTES, max_embeddings_bytes
 from llm.sse import EventReader, EventTooLongError
-from llm.types import Chunk, EmbeddingRequest, EndChunk, Endpoint, ModelRequest, Vectors
+from llm.types import Chunk, EmbeddingRequest, Endpoint, ModelRequest, Vectors
 from llm.wire.answers import ModelReply
 from llm.wire.refusals import parse_error
 from llm.wire.requests import build_body
@@ -38,15 +36,10 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 
 #: For a provider's usage report, after its end marker.
 USAGE_TIMEOUT_SECONDS = 5.0
+#: For the end of the response, after everything else.
+END_TIMEOUT_SECONDS = 0.1
 
 COMPLETIONS_PATH, EMBEDDINGS_PATH = "chat/completions", "embeddings"
-
-MAX_ERROR_BYTES = 64 * 1024
-
-#: At most so much of a compressed body is inflated at once.
-INFLATED_PIECE_BYTES = 64 * 1024
-#: For zlib: the largest window, and gzip's or zlib's own header, whichever comes.
-ANY_HEADER = zlib.MAX_WBITS | 32
 
 #: A server that cannot be reached, closes the connection or does not speak HTTP.
 CONNECTION_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EventTooLongError)
@@ -154,57 +147,20 @@ def _url(base: str, path: str) -> str:
 async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`."""
     reply = ModelReply()
-    has_started = False
     try:
-        async with _open(request, provider) as response, aclosing(_pieces(response)) as pieces:
+        async with _open(request, provider) as response, aclosing(bodies.read_pieces(response)) as pieces:
             events, pacer = EventReader(), Pacer()
-            async for piece in pieces:
-                for event in events.feed(piece):
+            async for piece in _until_end(reply, pieces):
+                for event in events.feed(piece) if piece else events.finish():
                     for chunk in reply.receive(event):
-                        has_started = True
                         yield chunk
                     await pacer.pause()
-                if reply.reason or reply.is_over:
-                    break
-            if reply.reason:
-                await _read_usage(reply, events, pieces)
     except (errors.ModelError, *CONNECTION_ERRORS) as error:
         # After its end marker an answer is complete, whatever follows.
-        if not reply.reason:
-            raise _translate(error, has_started=has_started) from error
-    if not reply.reason:
-        raise errors.ModelTruncated("the stream ended without the provider's end marker")
-    yield EndChunk(reason=finish.judge(reply.reason, has_output=has_started), usage=reply.usage)
-
-
-async def _pieces(response: aiohttp.ClientResponse, max_bytes: int = MAX_RESPONSE_BYTES) -> AsyncGenerator[bytes]:
-    """Yield the body as it arrives. Raises ModelAnswerTooLong, and ModelUnavailable for an unknown compression.
-
-    Requests ask for no compression, but some servers compress all the same.
-    """
-    encoding = response.headers.get("content-encoding", "").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise errors.ModelUnavailable(f"a body in the encoding {encoding[:40]!r}")
-    inflater = None if encoding == "identity" else zlib.decompressobj(ANY_HEADER)
-    size, pacer = 0, Pacer()
-    async for received in response.content.iter_any():
-        for piece in _inflate(inflater, received) if inflater else (received,):
-            size += len(piece)
-            if size > max_bytes:
-                raise errors.ModelAnswerTooLong(f"a response of more than {max_bytes:,} bytes")
-            yield piece
-            await pacer.pause()
-
-
-def _inflate(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
-    while data:
-        try:
-            piece = inflater.decompress(data, INFLATED_PIECE_BYTES)
-        except zlib.error as error:
-            raise errors.ModelUnavailable(f"a compressed body that cannot be read: {error}") from None
-        if piece:
-            yield piece
-        data = inflater.unconsumed_tail
+        if not reply.has_ended:
+            raise _translate(error, has_started=reply.has_output) from error
+    for chunk in reply.end():
+        yield chunk
 
 
 @asynccontextmanager
@@ -221,10 +177,9 @@ async def _open(request: ModelRequest, provider: Provider) -> AsyncIterator[aioh
             allow_redirects=False,
         ) as response,
     ):
-        if response.status != HTTPStatus.OK or response.content_type == "application/json":
-            # The request was for a stream, so JSON with status 200 is an error as well.
-            status = 0 if response.status == HTTPStatus.OK else response.status
-            raise parse_error(status, await _read_error(response), response.headers)
+        if response.status != HTTPStatus.OK:
+            raise parse_error(response.status, await bodies.read_error(response), response.headers)
+        # Whatever its type: servers call streams JSON, and answer with one JSON object or an error instead.
         yield response
 
 
@@ -246,38 +201,43 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
             ) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise parse_error(response.status, await _read_error(response), response.headers)
+                raise parse_error(response.status, await bodies.read_error(response), response.headers)
             received = bytearray()
-            async for piece in _pieces(response, max_embeddings_bytes(len(request.inputs), request.dimensions)):
+            async for piece in bodies.read_pieces(
+                response, max_embeddings_bytes(len(request.inputs), request.dimensions)
+            ):
                 received += piece
             return await asyncio.to_thread(parse_vectors, received)
     except CONNECTION_ERRORS as error:
         raise _translate(error, has_started=False) from error
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> Any:
-    body = bytearray()
-    async with aclosing(_pieces(response)) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > MAX_ERROR_BYTES:
-                break
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode(errors="replace")
+async def _until_end(reply: ModelReply, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield the pieces of the response, and an empty one where it ends without `[DONE]`.
 
-
-async def _read_usage(reply: ModelReply, events: EventReader, pieces: AsyncIterator[bytes]) -> None:
-    """Read the usage, which follows the end marker. Errors are ignored, because the answer is complete.
-
-    Reads to the end of the response, so that the connection can be reused.
+    Behind an end marker its usage may follow, and content where a server marks each piece, so the response is read a
+    little longer. With its end the connection can be reused.
     """
-    with suppress(errors.ModelError, *CONNECTION_ERRORS):
-        async with asyncio.timeout(USAGE_TIMEOUT_SECONDS):
-            async for piece in pieces:
-                for event in events.feed(piece):
-                    reply.receive(event)
+    async for piece in pieces:
+        yield piece
+        if reply.reason or reply.is_over:
+            break
+    else:
+        yield b""
+        return
+    loop, state, wait_until = asyncio.get_running_loop(), "", 0.0
+    while True:
+        if state != (state := reply.state):
+            is_complete = reply.is_over or reply.has_final_usage
+            wait_until = loop.time() + (END_TIMEOUT_SECONDS if is_complete else USAGE_TIMEOUT_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(wait_until):
+                piece = await anext(pieces, b"")
+            if piece:
+                yield b"" if reply.is_over else piece
+                continue
+        yield b""
+        return
 
 
 def _translate(error: Exception, *, has_started: bool) -> errors.ModelError:

@@ -34,6 +34,8 @@ WORDS: dict[Finish, str] = {
 }
 _FINISHES = {word: finish for finish, words in WORDS.items() for word in words.split()}
 
+_GRAVITY = (Finish.FAILURE, Finish.FILTER, Finish.LENGTH, Finish.TOOLS, Finish.END)
+
 #: For words that the table does not have. The first pattern that occurs decides.
 PATTERNS: tuple[tuple[Finish, re.Pattern[str]], ...] = (
     (Finish.LENGTH, re.compile(r"length|max_|context|window|token_limit|limit_reached|too_long")),
@@ -60,6 +62,12 @@ def find(reason: Any) -> Finish | None:
     if word in _FINISHES:
         return _FINISHES[word]
     return next((finish for finish, pattern in PATTERNS if pattern.search(word)), None)
+
+
+def graver(first: Any, second: Any) -> Any:
+    """Return the one of two end markers that says more. Some servers send one with each event."""
+    ranks = [_GRAVITY.index(finish) if (finish := find(each)) else len(_GRAVITY) for each in (first, second)]
+    return second if ranks[1] < ranks[0] else first
 
 
 def judge(reason: Any, *, has_output: bool) -> str:

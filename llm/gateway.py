@@ -25,12 +25,13 @@ from llm.types import (
     ReasoningChunk,
     TextChunk,
     TokenUsage,
-    ToolCallChunk,
     Vectors,
 )
 from llm.usage import parse_usage
 from llm.wire.refusals import parse_error
 from llm.wire.requests import build_messages, build_parameters
+from llm.wire.thoughts import Thoughts
+from llm.wire.tool_calls import CallSorter
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -45,6 +46,9 @@ os.environ.setdefault("REPEATED_STREAMING_CHUNK_LIMIT", "1000000")
 #: Providers that use only the key in the request. Others also use credentials of the worker's machine, so a call with a
 #: caller's key could be charged to the operator.
 OWN_KEY_PROVIDERS = frozenset({"anthropic", "cohere", "cohere_chat", "deepseek", "gemini", "mistral", "openai"})
+
+#: LiteLLM's names for thoughts: the text, and the blocks with signatures that Anthropic wants back.
+THOUGHT_FIELDS = ("reasoning_content", "thinking_blocks")
 
 #: `llm.deadlines` has the limits on silence; LiteLLM's own default for the whole request is 6,000 s.
 REQUEST_TIMEOUT_SECONDS = 3600.0
@@ -74,13 +78,14 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     has_started = False
     end = ""
     usage: Any = None
+    calls, thoughts = CallSorter(), Thoughts()
     try:
         response = await litellm.acompletion(**arguments)
         try:
             async for part in response:
                 usage = getattr(part, "usage", None) or usage
                 for choice in part.choices:
-                    for chunk in _chunks(choice.delta):
+                    for chunk in _chunks(choice.delta, calls, thoughts):
                         has_started = True
                         yield chunk
                     end = choice.finish_reason or end
@@ -98,7 +103,9 @@ async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     if not end or not own_end:
         raise errors.ModelTruncated("the stream ended without the provider's end marker")
     reason = finish.judge(own_end, has_output=has_started)
-    yield EndChunk(reason=reason, usage=parse_usage(usage) if usage else None)
+    for chunk in calls.finish():
+        yield chunk
+    yield EndChunk(reason=reason, usage=parse_usage(usage), extra=thoughts.fields())
 
 
 async def embed(request: EmbeddingRequest) -> Vectors:
@@ -159,16 +166,15 @@ def _provider(model: str, litellm: ModuleType) -> str:
         raise errors.ModelNotFound(f"{type(error).__name__}: {error}") from error
 
 
-def _chunks(delta: Any) -> Iterator[Chunk]:
-    # LiteLLM's object has this attribute only if the provider sent it.
-    if reasoning := getattr(delta, "reasoning_content", None):
-        yield ReasoningChunk(reasoning)
+def _chunks(delta: Any, calls: CallSorter, thoughts: Thoughts) -> Iterator[Chunk]:
+    # LiteLLM's object has these attributes only if the provider sent them.
+    reasoning = {name: value for name in THOUGHT_FIELDS if (value := getattr(delta, name, None))}
+    if reasoning and (shown := thoughts.receive(reasoning)):
+        yield ReasoningChunk(shown)
     if delta.content:
         yield TextChunk(delta.content)
-    for call in delta.tool_calls or ():
-        yield ToolCallChunk(
-            index=call.index, id=call.id or "", name=call.function.name or "", arguments=call.function.arguments or ""
-        )
+    if delta.tool_calls:
+        yield from calls.receive([call.model_dump(exclude_none=True) for call in delta.tool_calls])
 
 
 async def _read_usage(stream: openai.AsyncStream[Any]) -> Any:

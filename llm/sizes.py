@@ -3,6 +3,7 @@
 The limits are far above what the longest answers need. A call that reaches one ends with `ModelAnswerTooLong`.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ class AnswerSize:
                 size = len(text.encode(errors="replace"))
             case ToolCallChunk():
                 size = sum(len(each.encode(errors="replace")) for each in (chunk.id, chunk.name, chunk.arguments))
+                size += len(json.dumps(chunk.extra)) if chunk.extra else 0
                 self._call_bytes += size + PIECE_BYTES
                 self._calls.add(chunk.index)
             case _:

@@ -1,14 +1,27 @@
-"""Parses server-sent events from bytes as they arrive."""
+"""Parses server-sent events from bytes as they arrive, and the JSON that some servers send in their place.
+
+Servers leave out the empty line between events, or the word `data:` before JSON. Both are read, because such an event
+would otherwise be lost without a word. What the events say is `llm.wire.answers`' part.
+"""
+
+from pydantic_core import from_json
 
 from llm.sizes import MAX_EVENT_BYTES
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+DONE = b"[DONE]"
 
 
 class EventTooLongError(Exception):
     """The server sends an event without an end."""
 
 
+class ErrorEvent(bytes):
+    """The data of an event that the server itself calls an error."""
+
+
 class EventReader:
-    """Reads one stream. As the standard says, an event that the end of the stream cuts off does not count."""
+    """Reads one stream."""
 
     def __init__(self) -> None:
         #: The beginning of a line whose end has not arrived. It grows in place.
@@ -16,6 +29,9 @@ class EventReader:
         self._ends_with_return = False
         self._data: list[bytes] = []
         self._data_bytes = 0
+        self._is_error = False
+        #: Whether the data are lines of JSON without a field name.
+        self._is_bare = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Add a piece and return the data of the events that are complete now. Raises EventTooLongError."""
@@ -40,13 +56,73 @@ class EventReader:
             self._end_line(text, events)
         return events
 
+    def finish(self) -> list[bytes]:
+        """Return the data of an event whose empty line is missing at the end of a stream that was not broken off."""
+        events: list[bytes] = []
+        self._end_line(bytes(self._line), events)
+        self._line.clear()
+        self._dispatch(events)
+        return events
+
     def _end_line(self, text: bytes, events: list[bytes]) -> None:
         if not text:
-            if self._data:
-                events.append(b"\n".join(self._data))
-                self._data, self._data_bytes = [], 0
+            self._dispatch(events)
         elif text.startswith(b"data:"):
+            if self._data:
+                self._end_unmarked(events)
             data = text[6:] if text.startswith(b"data: ") else text[5:]
-            self._data.append(data)
-            self._data_bytes += len(data) + 1
+            self._add(data)
+            if data == DONE:
+                # A server that keeps the connection open may never send the empty line.
+                self._dispatch(events)
+        else:
+            self._end_other_line(text, events)
+
+    def _end_other_line(self, text: bytes, events: list[bytes]) -> None:
+        stripped = text.removeprefix(BYTE_ORDER_MARK).lstrip()
+        name, _, value = stripped.partition(b":")
+        if stripped.startswith(b"data:"):
+            self._end_line(stripped, events)
+        elif name == b"event":
+            self._end_unmarked(events)
+            self._is_error = b"error" in value.lower()
+        elif name == b"error":
+            # llama.cpp has sent errors as a field of their own.
+            self._end_unmarked(events)
+            self._is_error = True
+            self._add(value.strip())
+        elif self._is_bare:
+            self._add(text)
+            if text[:1] in b"]}" and _is_json(b"\n".join(self._data)):
+                self._dispatch(events)
+        elif stripped.startswith((b"{", b"[")):
+            self._end_unmarked(events)
+            self._add(stripped)
+            self._is_bare = True
+            if stripped.endswith((b"]", b"}")) and _is_json(stripped):
+                self._dispatch(events)
         # Other fields and comments are irrelevant to the answer.
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        self._data_bytes += len(data) + 1
+
+    def _end_unmarked(self, events: list[bytes]) -> None:
+        """End an event that is complete, though no empty line follows it. One event may also have several lines."""
+        if self._is_bare or (len(self._data) == 1 and _is_json(self._data[0])):
+            self._dispatch(events)
+
+    def _dispatch(self, events: list[bytes]) -> None:
+        if self._data:
+            data = b"\n".join(self._data)
+            events.append(ErrorEvent(data) if self._is_error else data)
+            self._data, self._data_bytes = [], 0
+        self._is_error = self._is_bare = False
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        from_json(data)
+    except ValueError:
+        return False
+    return True

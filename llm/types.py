@@ -154,7 +154,10 @@ class ReasoningChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallChunk:
-    """A piece of a tool call. Each index is one call, even where the provider numbers calls in another way."""
+    """A piece of a tool call. Each index is one call, even where the provider numbers calls in another way.
+
+    Names and arguments are pieces to be joined, and come once.
+    """
 
     index: int
     id: str = ""

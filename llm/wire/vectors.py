@@ -3,12 +3,13 @@
 import math
 import re
 from array import array
+from typing import Any
 
 from pydantic import ValidationError
 
 from llm import errors
 from llm.types import TokenUsage, Vectors
-from llm.usage import Usage, parse_usage
+from llm.usage import parse_usage
 from llm.wire.parts import WireModel
 
 #: A vector in a response with embeddings.
@@ -23,7 +24,7 @@ class _Embedding(WireModel):
 
 class _Embeddings(WireModel):
     data: list[_Embedding]
-    usage: Usage | None = None
+    usage: Any = None
 
 
 def parse_vectors(body: bytes | bytearray) -> Vectors:

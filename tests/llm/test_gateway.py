@@ -53,5 +53,5 @@ async def test_reasoning_comes_apart_from_the_answer(provider: Provider, monkeyp
         ReasoningChunk("hm"),
         TextChunk("w0 "),
         TextChunk("w1 "),
-        EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5)),
+        EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5), extra={"reasoning_content": "hm"}),
     ]

@@ -48,7 +48,7 @@ ENDLESS: dict[str, list[Step]] = {
     "reasoning": [delta(reasoning_content="x" * 50_000)] * 100,
     "arguments": [call(0, "x" * 50_000)] * 100,
     "calls": [b"".join(map(call, range(200)))],
-    "names": [call(0, name="x" * 50_000)] * 100,
+    "names": [call(0, name=f"{i}" + "x" * 50_000) for i in range(100)],
     "a line": [b"data: " + b"x" * 50_000, *[b"x" * 50_000] * 100],
     "an event": [b"data: x" * 5_000 + b"\n"] * 1_000,
     "an event of many values": [b'data: {"choices": [' + b"{}," * 200_000 + b"{}]}\n\n"],
