@@ -28,7 +28,9 @@ GROUPS = (
     ("tests/neighbours/test_upgrade.py",),
     ("tests/neighbours/test_workers.py",),
     (
+        "tests/browser/test_cases.py",
         "tests/browser/test_chat.py",
+        "tests/browser/test_keys.py",
         "tests/browser/test_plans.py",
         "tests/browser/test_state.py",
         "tests/browser/test_survival.py",
@@ -65,7 +67,7 @@ GROUPS = (
         "tests/neighbours/test_streams.py",
         "tests/neighbours/test_values.py",
     ),
-    ("tests/cases/test_streams.py",),
+    ("tests/cases/test_door.py", "tests/cases/test_ops.py", "tests/cases/test_rest.py", "tests/cases/test_streams.py"),
     ("tests/chaos/test_short_run.py",),
     ("tests/live/test_rolling_restart.py",),
     ("tests/neighbours/test_slow_database.py",),

@@ -20,8 +20,15 @@ _opened = ExitStack()
 _browsers: list[Browser] = []
 
 
+@pytest.fixture(scope="session")
+def _close_before_connections(_close_connections: None) -> Iterator[None]:
+    """Close the browser before the connections, where a test of pages is the last one of a run."""
+    yield
+    _opened.close()
+
+
 @pytest.fixture
-def browser() -> Browser:
+def browser(_close_before_connections: None) -> Browser:
     """Return the browser that all consecutive tests of pages share."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 pytest.register_assert_rewrite("tests.cases.checks")
 
-from tests.cases.providers import Providers  # noqa: E402 (after the line above)
+from codelab.environment import Environment  # noqa: E402
+from tests.cases.providers import KEYS, Providers  # noqa: E402 (after the line above)
 from tests.conftest import POSTGRES, REDIS  # noqa: E402
 from tests.live.service import Service, running  # noqa: E402
 
-#: One of the origins of the cases; a page of the other one is no http page.
-ORIGINS = "http://localhost:5173"
+#: Of web pages and of an editor's.
+ORIGINS = "http://localhost:5173,app://obsidian.md"
 
 #: A case may send more than a person.
 NO_LIMITS = {f"CODELAB_LIMIT_{name}": "off" for name in ("CONNECTIONS", "MESSAGES", "TURNS", "READS", "TOKENS")}
@@ -26,11 +28,20 @@ def providers() -> Iterator[Providers]:
         yield it
 
 
+def _is_allowed(origins: str) -> bool:
+    try:
+        Environment.model_validate({"CODELAB_ALLOWED_ORIGINS": origins})
+    except ValidationError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def case_service(tmp_path_factory: pytest.TempPathFactory, providers: Providers) -> Iterator[Service]:
     folder: Path = tmp_path_factory.mktemp("cases")
     catalog = folder / "models.toml"
     catalog.write_text(providers.catalog(), encoding="utf-8")
+    origins = ORIGINS if _is_allowed(ORIGINS) else ORIGINS.partition(",")[0]
     with running(
         folder,
         postgres=POSTGRES,
@@ -41,7 +52,8 @@ def case_service(tmp_path_factory: pytest.TempPathFactory, providers: Providers)
         CODELAB_AGENTS="single",
         OPENAI_API_BASE=f" {providers.url('openai')}\n",
         OPENAI_API_KEY="sk-test-1\n",
-        CODELAB_ALLOWED_ORIGINS=ORIGINS,
+        CODELAB_ALLOWED_ORIGINS=origins,
         **NO_LIMITS,
+        **{name.upper(): key for name, key in KEYS.items()},
     ) as it:
         yield it

@@ -15,6 +15,16 @@ from tests.cases.files import Json, Reply, Script
 #: A service reads its catalog once, so all are in it from the beginning.
 PROVIDERS = 600
 
+#: The keys of providers, by the variable that holds each, in lower case.
+KEYS = {
+    "key1": "sk-test-1\n",
+    "key2": "sk-test-1\r\n",
+    "key3": "sk-test-1 ",
+    "key4": " sk-test-1",
+    "key5": "sk-test-1\xa0",
+    "key6": "",
+}
+
 REFUSAL = Reply(
     400, "application/json", [b'{"error": {"message": "Invalid request.", "type": "invalid_request_error"}}']
 )
@@ -94,10 +104,10 @@ class Providers:
             self._ready.set()
             await self._done.wait()
 
-    def add(self, script: Script) -> Script:
-        """Let the next provider play this."""
+    def add(self, script: Script, *, name: str = "") -> Script:
+        """Let a provider play this: the one with this name, or one that has played nothing yet."""
         assert not script.refuses or script.refuses in RULES, script.refuses
-        script.name = next(self._free)
+        script.name = name or next(self._free)
         self.scripts[script.name] = script
         return script
 
@@ -106,16 +116,17 @@ class Providers:
 
     def catalog(self) -> str:
         """Return a catalog file with all providers, which are of OpenAI's kind."""
+        names = [f"case{number}" for number in range(1, PROVIDERS + 1)]
         return "".join(
-            f'[providers.case{number}]\napi_base = "{self.url(f"case{number}")}"\n'
-            'output_limit = "max_completion_tokens"\n'
-            for number in range(1, PROVIDERS + 1)
+            f'[providers.{name}]\napi_base = "{self.url(name)}"\noutput_limit = "max_completion_tokens"\n'
+            f'key_variable = "{name.upper()}"\n'
+            for name in (*names, *KEYS)
         )
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(":") for line in lines if line)}
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
             body = json.loads(await reader.readexactly(int(headers["content-length"])))
             script = self.scripts[first.split("/")[1]]
             script.requests.append(body)

@@ -145,20 +145,21 @@ KEPT: dict[str, Checks] = {
 
 
 def _with_stop(given: Json) -> Json:
-    first, done = given["replies"][0], _words("done", "stop")
+    first, done = given["replies"][0], words("done", "stop")
     stopped = first | {"body": first["body"].replace("REASON", "stop")}
     return {key: value for key, value in given.items() if key != "for_each_reason"} | {"replies": [stopped, done]}
 
 
 def _with_eos(given: Json) -> Json:
-    return {**given, "for_each_reason": ["eos"], "replies": [_words("all said", "REASON")]}
+    return {**given, "for_each_reason": ["eos"], "replies": [words("all said", "REASON")]}
 
 
 def _without_a_name(given: Json) -> Json:
     return {**given, "for_each_name": [""], "replies": [given["replies"][0], given["replies"][2]]}
 
 
-def _words(text: str, reason: str) -> Json:
+def words(text: str, reason: str) -> Json:
+    """Return a reply that says a text."""
     events = ({"delta": {"content": text}, "finish_reason": None}, {"delta": {}, "finish_reason": reason})
     body = "".join(f"data: {json.dumps({'choices': [{'index': 0, **event}]})}\n\n" for event in events)
     return {"status": 200, "type": "text/event-stream", "body": f"{body}data: [DONE]\n\n"}
