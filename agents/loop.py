@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished, TextDelta
 from llm.errors import ModelBrokenToolCall, ModelTruncated
-from llm.sizes import find_json_problem
+from llm.sizes import find_json_problem, reject_constant
 from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
 
@@ -197,7 +197,8 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         name = make_storable(call.name)
         call_id = next(each for each in _possible_ids(make_storable(call.id), place) if each not in other_ids)
         # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
-        arguments, problem = _parse_arguments(_join(call.arguments))
+        text = _join(call.arguments)
+        arguments, problem = _parse_arguments(text)
         if is_cut and place == len(calls) - 1:
             arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
         key = call.id, name, "".join(call.arguments) if problem else json.dumps(arguments, sort_keys=True)
@@ -207,7 +208,8 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         distinct.add(key)
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
-        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, extra=call.extra))
+        raw = make_storable(text) if problem else ""
+        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, raw_arguments=raw, extra=call.extra))
     return tuple(complete), broken
 
 
@@ -225,7 +227,7 @@ def _join(pieces: list[str]) -> str:
 def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
     """Return the arguments and an empty text, or no arguments and the problem."""
     try:
-        arguments = json.loads(text.strip() or "{}", parse_constant=_reject_constant)
+        arguments = json.loads(text.strip() or "{}", parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):
@@ -236,7 +238,3 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
         # Not repaired as a text is: only what the model asked for may run.
         return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"
     return arguments, ""
-
-
-def _reject_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")

@@ -11,7 +11,7 @@ from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
 from sessions.api.openai.bodies import schemas
 from sessions.api.openai.errors import of_error
-from sessions.api.openai.requests import ChatRequest, EmbeddingsBody
+from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.openai.views import router
 from sessions.callers import Action
 from sessions.protocol.client import require_clean_text

@@ -49,6 +49,27 @@ OWN_KEY_PROVIDERS = frozenset({"anthropic", "cohere", "cohere_chat", "deepseek",
 
 #: LiteLLM's names for thoughts: the text, and the blocks with signatures that Anthropic wants back.
 THOUGHT_FIELDS = ("reasoning_content", "thinking_blocks")
+#: Parameters of OpenAI-compatible servers, which LiteLLM would hand to other providers as they are.
+SERVER_OPTIONS = frozenset(
+    [
+        "chat_template_kwargs",
+        "enable_thinking",
+        "grammar",
+        "guided_choice",
+        "guided_grammar",
+        "guided_json",
+        "guided_regex",
+        "min_p",
+        "min_tokens",
+        "reasoning",
+        "repeat_penalty",
+        "repetition_penalty",
+        "stop_token_ids",
+        "structured_outputs",
+        "top_a",
+        "typical_p",
+    ]
+)
 
 #: `llm.deadlines` has the limits on silence; LiteLLM's own default for the whole request is 6,000 s.
 REQUEST_TIMEOUT_SECONDS = 3600.0
@@ -134,7 +155,7 @@ def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, An
         "model": request.model,
         # For some providers LiteLLM would fetch an image itself, from within the operator's network.
         "messages": build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
-        **build_parameters(request),
+        **{name: value for name, value in build_parameters(request).items() if name not in SERVER_OPTIONS},
         "timeout": REQUEST_TIMEOUT_SECONDS,
         # `llm.calls` retries. Further retries here would multiply the cost.
         "max_retries": 0,

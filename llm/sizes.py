@@ -109,3 +109,8 @@ def find_json_problem(value: Any) -> str:
             return f"has more than {MAX_JSON_VALUES:,} values or {MAX_JSON_CHARACTERS:,} characters"
         pending += [(child, depth + 1) for child in children]
     return ""
+
+
+def reject_constant(constant: str) -> Any:
+    """Raise ValueError: for `json.loads`, which takes NaN and Infinity."""
+    raise ValueError(f"{constant} is not JSON")

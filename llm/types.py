@@ -28,6 +28,8 @@ class ModelToolCall:
     id: str
     name: str
     arguments: dict[str, Any]
+    #: What the model wrote where that is not a JSON object, or one that cannot be stored; `arguments` are empty then.
+    raw_arguments: str = ""
     #: Fields that only the call's provider understands, such as a signature. They go back to it unchanged.
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from llm import catalog
-from llm.types import ModelImage, ModelMessage, ModelRequest, Tool
+from llm.sizes import reject_constant
+from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 
 #: The names of the limit on an answer.
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -33,16 +35,21 @@ def _build_message(message: ModelMessage, *, images: bool, remote_images: bool) 
         wire["name"] = message.name
     if message.tool_calls:
         wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-            }
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _build_arguments(call)}}
             for call in message.tool_calls
         ]
     if message.tool_call_id:
         wire["tool_call_id"] = message.tool_call_id
     return wire
+
+
+def _build_arguments(call: ModelToolCall) -> str:
+    """Return a call's arguments as text. Strict providers refuse a history with a text that is not a JSON object."""
+    if call.raw_arguments:
+        with suppress(ValueError, RecursionError):
+            if isinstance(json.loads(call.raw_arguments, parse_constant=reject_constant), dict):
+                return call.raw_arguments
+    return json.dumps(call.arguments, ensure_ascii=False)
 
 
 def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:

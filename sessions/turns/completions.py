@@ -20,7 +20,6 @@ from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
 from agents.tools import TOOLS
-from llm.errors import ModelBrokenToolCall
 from llm.types import EmbeddingRequest, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from sessions import metrics
 from sessions.billing import ledger
@@ -135,11 +134,18 @@ def model_request(
     return replace(request, model=model, fallbacks=fallbacks, messages=messages)
 
 
+def _call(row: Mapping[str, Any]) -> ModelToolCall:
+    """Return a stored call. Its arguments are a text where they are not a JSON object."""
+    if isinstance(text := row["arguments"], str):
+        return ModelToolCall(**{**row, "arguments": {}, "raw_arguments": text})
+    return ModelToolCall(**row)
+
+
 def _message(row: Mapping[str, Any]) -> ModelMessage:
     return ModelMessage(
         role=row["role"],
         content=row["content"],
-        tool_calls=tuple(ModelToolCall(**call) for call in row.get("tool_calls", ())),
+        tool_calls=tuple(map(_call, row.get("tool_calls", ()))),
         tool_call_id=row.get("tool_call_id", ""),
         images=tuple(ModelImage(**image) for image in row.get("images", ())),
         name=row.get("name", ""),
@@ -157,8 +163,7 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
     """Store the reply and complete the turn, even with tool calls, which the caller runs.
 
     When an agent requested only calls that cannot go to the caller, the turn is queued again with errors as their
-    results. Raises StaleAttempt, LimitReached for an agent that repeats itself, and ModelBrokenToolCall for a malformed
-    call of a model without an agent.
+    results. Raises StaleAttempt, and LimitReached for an agent that repeats itself.
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
@@ -167,7 +172,7 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
         if refused and not calls:
             require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused])
         stored_calls = calls or [call for call, _ in refused]
-        wire = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in stored_calls]
+        wire = [_wire_call(call, is_plain=not completion.agent) for call in stored_calls]
         events = store_step(session, turn, result, tool_calls=wire)
         ledger.record(claim, session, turn, result.calls, has_tool_calls=bool(finished.tool_calls))
         completion.cached_tokens += finished.usage.cached_tokens
@@ -186,6 +191,12 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
+
+
+def _wire_call(call: ModelToolCall, *, is_plain: bool) -> dict[str, Any]:
+    """Return a call as it is stored. A plain model's broken arguments go to the caller as the text that they are."""
+    arguments = call.raw_arguments if is_plain and call.raw_arguments else call.arguments
+    return {"id": call.id, "name": call.name, "arguments": arguments}
 
 
 def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> Change:
@@ -211,9 +222,8 @@ def _split_calls(
     valid: list[ModelToolCall] = []
     refused: list[tuple[ModelToolCall, str]] = []
     for requested in finished.tool_calls:
-        problem = finished.broken.get(requested.id)
-        if problem and not completion.agent:
-            raise ModelBrokenToolCall(problem)
+        # The caller of a plain model mends broken calls in its own way.
+        problem = finished.broken.get(requested.id) if completion.agent else None
         # Some providers count from zero in each answer.
         call = replace(requested, id=f"call_{new_id().hex}") if requested.id in earlier_ids else requested
         if problem:

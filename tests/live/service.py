@@ -220,7 +220,9 @@ class Service:
         return self._answer(urllib.request.Request(self.url + path, headers=headers))
 
     def post(self, path: str, body: object, **headers: str) -> tuple[int, str]:
-        data = json.dumps(body).encode()
+        return self.post_bytes(path, json.dumps(body).encode(), **headers)
+
+    def post_bytes(self, path: str, data: bytes, **headers: str) -> tuple[int, str]:
         headers = {"Content-Type": "application/json", **headers}
         return self._answer(urllib.request.Request(self.url + path, data=data, headers=headers))
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -76,9 +77,34 @@ def _read[Body: BaseModel, R](data: bytes, model: type[Body], convert: Callable[
     try:
         body = model.model_validate(value)
     except InvalidBody as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        raise ValidationError([{**each, "loc": ("body", "body", *each["loc"])} for each in problems[:1]]) from None
+        problem = _first_problem(value, error)
+        raise ValidationError([{**problem, "loc": ("body", "body", *problem["loc"])}]) from None
     return convert(body)
+
+
+def _first_problem(value: Any, error: InvalidBody) -> dict[str, Any]:
+    """Return the first problem. Of a value that fits none of several types, the one that lies deepest."""
+    first: dict[str, Any] = {}
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        place = _place(value, problem["loc"], is_missing=problem["type"] == "missing")
+        if first and place[: len(first["loc"])] != first["loc"]:
+            break
+        if not first or len(place) > len(first["loc"]):
+            first = {**problem, "loc": place}
+    return first
+
+
+def _place(value: Any, location: tuple[int | str, ...], *, is_missing: bool) -> tuple[int | str, ...]:
+    """Return where a problem is in the body: pydantic's location without the names of types."""
+    place: list[int | str] = []
+    for step in location:
+        with suppress(KeyError, IndexError, TypeError):
+            value = value[step]
+            place.append(step)
+    # What is missing may also be null.
+    if is_missing and place[-1:] != list(location[-1:]):
+        place += location[-1:]
+    return tuple(place)
 
 
 def _decode(data: bytes) -> Any:

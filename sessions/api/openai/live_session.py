@@ -6,9 +6,11 @@ The session has its conversation, so only the messages after the last answer cou
 import uuid
 from base64 import b64decode
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
+from urllib.parse import unquote
 
 from agents.roles import UNASSIGNED
 from llm.sizes import MAX_CALLS
@@ -16,7 +18,8 @@ from sessions.api.commands import announce, handle_message
 from sessions.api.http import bind_session, no_session
 from sessions.api.openai.errors import OpenAIError, in_field, invalid
 from sessions.api.openai.models import agent_of
-from sessions.api.openai.requests import ChatMessage, ChatRequest, images_of, require_supported, storable
+from sessions.api.openai.requests import images_of, require_supported, storable
+from sessions.api.openai.schemas import ChatMessage, ChatRequest
 from sessions.database import in_thread
 from sessions.errors import ToolCallRejected
 from sessions.models import Event, EventKind, Session, ToolCall
@@ -25,9 +28,18 @@ from sessions.turns import call_offers, images, tool_calls
 from sessions.turns.sessions import owned_session
 
 
-async def session_of(owner_id: int, key: str) -> Session:
-    """Return the caller's session. Raises OpenAIError, the same for a missing session and for another user's."""
-    session = await in_thread(owned_session)(owner_id, key)
+async def session_of(owner_id: int, header: str) -> Session:
+    """Return the caller's session, which a header names in UTF-8, as it is or percent-encoded.
+
+    Raises OpenAIError, the same for a missing session and for another user's.
+    """
+    with suppress(UnicodeError):
+        # Django reads headers as Latin-1.
+        header = header.encode("latin-1").decode()
+    # A name may have percent signs of its own.
+    for key in dict.fromkeys((header, unquote(header))):
+        if session := await in_thread(owned_session)(owner_id, key):
+            break
     if session is None or session.is_completion:
         raise OpenAIError(ErrorCode.SESSION_NOT_FOUND, str(no_session(key)), param="X-CodeLab-Session")
     bind_session(session)

@@ -119,4 +119,6 @@ def _tool_call(call: dict[str, Any], arguments: str) -> dict[str, Any]:
 
 
 def _arguments(call: dict[str, Any]) -> str:
-    return json.dumps(call["arguments"], ensure_ascii=False)
+    arguments = call["arguments"]
+    # A model may have written a text that is not JSON.
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

@@ -16,8 +16,8 @@ from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.openai import bodies, live_session, requests
 from sessions.api.openai.errors import invalid
 from sessions.api.openai.models import describe, list_all
-from sessions.api.openai.requests import ChatRequest, EmbeddingsBody
 from sessions.api.openai.responses import COMMENT, ChunkWriter, completion, embeddings, error_line
+from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.openai.turn_follower import End, Piece, Text, TurnFollower, collect
 from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
 from sessions.callers import Action, caller_of

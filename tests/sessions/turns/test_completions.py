@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -16,15 +17,17 @@ from pytest_django import Settings
 from agents.context import Window
 from agents.events import StepFinished
 from agents.loop import Limit
-from llm.errors import ModelBrokenToolCall, ModelError
+from llm.errors import ModelError
 from llm.types import ModelImage, ModelRequest, ModelToolCall, TokenUsage
+from llm.wire.requests import build_messages
 from sessions import tasks
 from sessions.api.errors import STATUS
 from sessions.api.openai import requests
 from sessions.api.openai.errors import OpenAIError
-from sessions.api.openai.requests import ChatRequest
 from sessions.api.openai.responses import ChunkWriter, completion
+from sessions.api.openai.schemas import ChatRequest
 from sessions.api.openai.turn_follower import End, Piece, Retracted, Text, collect
+from sessions.events import log
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn
 from sessions.results import Claim
 from sessions.turns import completions, inbox
@@ -139,8 +142,28 @@ def test_an_incomplete_call_never_reaches_the_caller(alice: User) -> None:
     finish(claim, "weather", reason="length", broken=["weather"])
     assert completions.turn_result(claim.turn_id).finish_reason == "length"
     assert Message.objects.get(role="assistant").tool_calls == []
-    with pytest.raises(ModelBrokenToolCall):
-        finish(begin_request(alice, tools=[TOOL]), "weather", broken=["weather"])
+
+
+@pytest.mark.parametrize("written", ['{"city": "Ro', "[1]", '{"n": 1e400}', '{"text": "\\u0000"}'])
+def test_a_plain_models_broken_arguments_go_to_the_caller_as_they_are(alice: User, written: str) -> None:
+    claim = begin_request(alice, tools=[TOOL])
+    call = ModelToolCall(id="c", name="weather", arguments={}, raw_arguments=written)
+    finished = StepFinished(text="", tool_calls=(call,), broken={"c": "cannot be read"}, reason="tool_calls")
+    completions.finish(claim, story.step("", story.model_call(tokens=(7, 2))), finished)
+    end = completions.turn_result(claim.turn_id)
+    (event,) = (each for each in log.since(claim.session_id, 0) if each.payload.get("role") == "assistant")
+    answer = completion([], End(end.finish_reason, end, event.payload["tool_calls"]), claim.turn_id, "m")
+    (choice,) = answer["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == written
+    # The caller sends it back with what it thinks of it.
+    said: Any = [HELLO, choice["message"], {"role": "tool", "tool_call_id": "c", "content": "broken"}]
+    wanted = requests.chat(ChatRequest.model_validate({"model": "scripted", "messages": said}))
+    again = story.claim(completions.accept(alice.pk, wanted).turn_id)
+    request = completions.model_request(again.turn_id, again.agent, window)
+    assert isinstance(request, ModelRequest)
+    (sent,) = build_messages(request.messages)[1]["tool_calls"]
+    assert isinstance(json.loads(sent["function"]["arguments"]), dict)
 
 
 def test_every_failure_of_a_turn_has_a_status_of_its_own() -> None:

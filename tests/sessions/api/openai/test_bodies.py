@@ -11,7 +11,7 @@ from ninja.errors import HttpError, ValidationError
 
 from sessions.api.openai import bodies
 from sessions.api.openai.errors import OpenAIError
-from sessions.api.openai.requests import ChatRequest
+from sessions.api.openai.schemas import ChatRequest
 
 
 class Sent:
@@ -71,5 +71,5 @@ async def test_numbers_that_are_not_json_are_refused(number: bytes, padding: str
 
 async def test_an_invalid_field_is_named() -> None:
     with pytest.raises(ValidationError) as caught:
-        await read(chat("x" * 100_000, max_tokens=-1))
+        await read(chat("x" * 100_000, max_tokens=-5))
     assert caught.value.errors[0]["loc"] == ("body", "body", "max_tokens")
