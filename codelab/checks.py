@@ -3,6 +3,7 @@
 `manage.py check` runs them, and so does each web and worker process when it starts (`require_settings`).
 """
 
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.core.checks import CheckMessage, Error, register, run_checks
 from django.db import Error as DatabaseError
 
 from codelab.environment import environment, unknown_names
+from llm import catalog, keys
 
 logger = structlog.get_logger(__name__)
 
@@ -118,6 +120,17 @@ def check_names(**_: Any) -> list[CheckMessage]:
             id="codelab.W007",
         )
         for name, meant in unknown_names().items()
+    ]
+
+
+@register(TAG)
+def check_provider_keys(**_: Any) -> list[CheckMessage]:
+    """Require keys of providers that can be sent. Otherwise each turn would fail without a request."""
+    values = {name: os.environ.get(name, "") for name in sorted(catalog.key_variables(environment.model))}
+    return [
+        Error(f"{name} {problem}.", hint="Copy the provider's key again, on one line.", id="codelab.E002")
+        for name, value in values.items()
+        if (problem := keys.problem(keys.trim(value)))
     ]
 
 

@@ -16,6 +16,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Secret
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from llm.keys import trim, trim_keys
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 #: Shown by /health and the API documents; the same as in pyproject.toml.
@@ -169,6 +171,12 @@ class Environment(BaseSettings):
     #: Folder in which the processes of one machine share their metrics; without it /metrics shows only the web process.
     metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trim(cls, value: Any) -> Any:
+        # Secret stores end a value with a line break, and editors begin a file with a mark.
+        return trim(value) if isinstance(value, str) else value
+
     @field_validator("data_dir")
     @classmethod
     def _resolve(cls, value: Path) -> Path:
@@ -285,4 +293,5 @@ def read_environment() -> Environment:
     raise SystemExit(2)
 
 
+trim_keys(os.environ)
 environment = read_environment()

@@ -5,6 +5,7 @@ well, with defaults and without a price. Never imports modules that call a model
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -255,6 +256,13 @@ def is_on_operators_server(name: str) -> bool:
 def provider_names() -> frozenset[str]:
     """Return the names of all providers in the files."""
     return frozenset(_catalog.providers) | {name.partition("/")[0] for name in _catalog.models if "/" in name}
+
+
+def key_variables(*models: str) -> frozenset[str]:
+    """Return the names of the variables with the keys of all providers in the files, and of some more models."""
+    names = provider_names() | {model.partition("/")[0] for model in models if "/" in model}
+    guesses = {f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_API_KEY" for name in names}
+    return frozenset(each.key_variable for each in _catalog.providers.values() if each.key_variable) | guesses
 
 
 def is_scripted(name: str) -> bool:

@@ -20,7 +20,7 @@ import aiohttp
 import certifi
 from aiohttp.http_exceptions import HttpProcessingError
 
-from llm import addresses, bodies, errors
+from llm import addresses, bodies, errors, keys
 from llm.catalog import Provider
 from llm.pacing import Pacer
 from llm.sizes import MAX_EVENT_BYTES, max_embeddings_bytes
@@ -124,12 +124,13 @@ async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COM
     else:
         base = next((value for name in provider.base_variables if (value := os.environ.get(name))), "")
         key = endpoint.api_key if endpoint and endpoint.api_key else os.environ.get(provider.key_variable, "")
+        key = keys.trim(key)
         if not key and not base and provider.key_variable and provider.api_base.startswith("https:"):
             raise errors.ModelNotAuthorized(f"{provider.key_variable} is not set")
         target = _Target(url=_url(base or provider.api_base, path), headers=headers)
     if key:
-        if not (key.isascii() and key.isprintable()):
-            raise errors.ModelNotAuthorized("a key with characters that no key has")
+        if problem := keys.problem(key):
+            raise errors.ModelNotAuthorized(f"the key {problem}")
         target.headers["authorization"] = f"Bearer {key}"
     return target
 

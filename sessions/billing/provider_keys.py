@@ -5,6 +5,7 @@ They are stored encrypted. Only a worker must read one, for a model call; no API
 
 from django.conf import settings
 
+from llm import keys
 from llm.types import Endpoint
 from sessions.billing import encryption
 from sessions.database import rows
@@ -53,6 +54,8 @@ def endpoint(owner_id: int, provider: str) -> Endpoint | None:
     except encryption.Unreadable:
         text = f"The server cannot read your key for {provider} any more. Store it again, or delete it."
         raise ModelCallDenied(ErrorCode.PROVIDER_KEY_UNREADABLE, text) from None
+    # Keys that were stored before they were trimmed.
+    secret = keys.trim(secret)
     return Endpoint(api_base=key.api_base, api_key=secret, allow_private=bool(settings.CODELAB_PRIVATE_MODEL_ADDRESSES))
 
 

@@ -51,6 +51,38 @@ def example() -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.parametrize("value", ["sk-test-1\n", "sk-test-1\r\n", "sk-test-1 ", " sk-test-1", "\ufeffsk-test-1\u00a0"])
+def test_keys_are_trimmed(value: str) -> None:
+    code = "import os; from codelab.environment import environment; print(os.environ['OPENAI_API_KEY'], end='')"
+    command = [sys.executable, "-c", code]
+    variables = os.environ | {"OPENAI_API_KEY": value}
+    run = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=True)
+    assert run.stdout == "sk-test-1"
+    assert read("model", CODELAB_MODEL=value).stdout == "sk-test-1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("OPENAI_API_KEY", "sk-test 1", "has a blank or a line break inside"),
+        ("OPENAI_API_KEY", "sk-test\nsk-2", "has a blank or a line break inside"),
+        ("ANTHROPIC_API_KEY", "ключ", "has characters that a key cannot have"),
+        ("TOGETHER_AI_API_KEY", "sk\x7f", "has characters that a key cannot have"),
+        ("OTHER_API_KEY", "not a provider's", ""),
+        ("OPENAI_API_KEY", "", ""),
+    ],
+)
+def test_a_key_that_cannot_be_sent_ends_the_start(name: str, value: str, problem: str) -> None:
+    code = "from codelab.checks import require_settings; require_settings()"
+    settings = {"DJANGO_SETTINGS_MODULE": "codelab.settings", "CODELAB_SECRET_KEY": "x7" * 30, name: value}
+    settings |= {"CODELAB_MODEL": "together_ai/x", "DATABASE_URL": os.environ["DATABASE_URL"]}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=PROJECT, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert (run.returncode, problem in run.stderr, f"{name} has" in run.stderr) == (
+        (2, True, True) if problem else (0, True, False)
+    )
+
+
 def test_every_setting_has_its_manual() -> None:
     assert manual().keys() == SETTINGS.keys()
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from pydantic import SecretStr
 
-from llm import catalog
+from llm import catalog, keys
 from sessions.api.http import ERRORS, owner, require_clean
 from sessions.billing import provider_keys
 from sessions.database import in_thread
@@ -46,11 +46,9 @@ async def put_provider_key(request: HttpRequest, provider: str, body: ProviderKe
     if provider not in catalog.provider_names():
         names = ", ".join(sorted(catalog.provider_names()))
         raise NotFound(ErrorCode.UNKNOWN_PROVIDER, f"Provider `{provider[:64]}` does not exist. Use one of: {names}.")
-    key = body.api_key.get_secret_value().strip()
-    if not (key and key.isascii() and key.isprintable()):
-        raise Rejected(
-            ErrorCode.INVALID_FIELD, "Field `api_key` is not usable: keys consist of printable ASCII characters."
-        )
+    key = keys.trim(body.api_key.get_secret_value())
+    if problem := "is blank" if not key else keys.problem(key):
+        raise Rejected(ErrorCode.INVALID_FIELD, f"Field `api_key` is not usable: the key {problem}.")
     require_clean(body.api_base)
     _require_address(body.api_base)
     return await in_thread(provider_keys.store)(owner(request).pk, provider, key, body.api_base)

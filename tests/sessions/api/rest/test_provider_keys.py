@@ -56,6 +56,8 @@ async def test_a_key_is_listed_but_never_shown(
         (PATH, {}, (400, "invalid_field")),
         (PATH, {"api_key": ""}, (400, "invalid_field")),
         (PATH, {"api_key": f"{KEY}\r\nX-Header: x"}, (400, "invalid_field")),
+        (PATH, {"api_key": f"{KEY} {KEY}"}, (400, "invalid_field")),
+        (PATH, {"api_key": " \ufeff\n"}, (400, "invalid_field")),
         (PATH, {"api_key": f"{KEY}ключ"}, (400, "invalid_field")),
         (PATH, {"api_key": [KEY]}, (400, "invalid_field")),
         (PATH, {"api_key": KEY * 100}, (400, "invalid_field")),
