@@ -96,7 +96,7 @@ STREAMS: dict[str, Checks] = {
         )
     ),
     "no-money-is-not-asked-again": Checks(
-        (fails("model_rate_limited", "model_not_authorized", "model_refused", "model_no_credit", requests=1),),
+        (fails("model_rate_limited", "model_not_authorized", "model_refused", "model_out_of_credit", requests=1),),
         (is_not_repeated,),
     ),
     "no-stream-options-400": UNKNOWN_FIELD,
