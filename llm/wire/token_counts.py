@@ -24,6 +24,7 @@ _WINDOW_PATTERNS = tuple(
         rf"must be <= {_NUMBER}",
         rf"must have less than {_NUMBER} tokens",
         rf"while limit is {_NUMBER}",
+        rf"\bn_ctx\W{{1,3}}{_NUMBER}",
         rf"length should be \[\d+, ?{_NUMBER}\]",
         rf"max_(?:num_tokens|seq_len)[^(]{{0,40}}\({_NUMBER}\)",
     )
@@ -48,6 +49,8 @@ _INPUT_PATTERNS = tuple(
         rf"number of input tokens {_NUMBER}",
         rf"received {_NUMBER}",
         rf"current length is {_NUMBER}",
+        rf"\bn_keep\W{{1,3}}{_NUMBER}",
+        rf"keep the first {_NUMBER} tokens",
         rf"(?:prompt|input) (?:is )?too long: {_NUMBER}",
     )
 )
