@@ -85,7 +85,7 @@ TEMPLATES = [
 _database = urlsplit(reveal(environment.database_url) or "postgresql://codelab@127.0.0.1:5432/codelab")
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "codelab.postgresql",
         "NAME": unquote(_database.path.lstrip("/")) or "codelab",
         "USER": unquote(_database.username or ""),
         "PASSWORD": unquote(_database.password or ""),
@@ -99,14 +99,14 @@ DATABASES = {
             # The URL may contain any option of libpq: …?sslmode=require
             **dict(parse_qsl(_database.query)),
             "connect_timeout": 3,
-            # A statement or lock that takes longer is a fault. Transactions take milliseconds: a process that freezes
-            # in one loses it, and its locks, before a client's frame that waits for them is refused
-            # (sessions.api.commands.STORE_TIMEOUT_SECONDS).
-            "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=2000",
             # Without a connection a request is answered within 3 s. `reconnect_timeout` is short because the pool
             # doubles its delay: after a minute without PostgreSQL it would sleep for another one.
             "pool": {"min_size": 1, "max_size": 20, "timeout": 2.5, "reconnect_timeout": 3, "max_idle": 60},
         },
+        # A statement or lock that takes longer is a fault. Transactions take milliseconds: a process that freezes in
+        # one loses it, and its locks, before a client's frame that waits for them is refused
+        # (sessions.api.commands.STORE_TIMEOUT_SECONDS).
+        "LIMITS": {"statement_timeout": 10_000, "lock_timeout": 5_000, "idle_in_transaction_session_timeout": 2_000},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -66,7 +66,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     A whole test is one transaction. It may pause for longer than a process of the service, because a busy machine runs
     other tests meanwhile.
     """
-    connection.settings_dict["OPTIONS"]["options"] += LONG_PAUSES
+    connection.settings_dict["LIMITS"] |= LONG_PAUSES
     if WORKER:
         template()
         connection.settings_dict["TEST"]["TEMPLATE"] = TABLES

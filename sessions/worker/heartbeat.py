@@ -32,10 +32,10 @@ INTERVAL_SECONDS = 3.0
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 1.0
 #: Heartbeats that the event loop may leave unanswered. Then its leases are no longer renewed, and expire.
 MAX_UNANSWERED_BEATS = 4
-#: Of libpq and the server, besides those of all connections: a dead network is noticed before a lease expires, and
+#: Of libpq and the server, instead of those of all connections: a dead network is noticed before a lease expires, and
 #: nothing waits for a row of the table of workers.
 CONNECTION_OPTIONS = {"keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
-SERVER_OPTIONS = " -c statement_timeout=5000 -c lock_timeout=500"
+LIMITS = {"statement_timeout": 5_000, "lock_timeout": 500}
 
 
 class Heartbeat:
@@ -133,6 +133,6 @@ def _own_connection() -> BaseDatabaseWrapper:
     own = connections.create_connection("default")
     options = {**own.settings_dict["OPTIONS"], **CONNECTION_OPTIONS}
     options.pop("pool", None)
-    options["options"] = options.get("options", "") + SERVER_OPTIONS
-    own.settings_dict = {**own.settings_dict, "OPTIONS": options}
+    limits = {**own.settings_dict["LIMITS"], **LIMITS}
+    own.settings_dict = {**own.settings_dict, "OPTIONS": options, "LIMITS": limits}
     return own

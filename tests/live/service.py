@@ -32,8 +32,8 @@ DEMO_PASSWORD = "the demo user's long password"
 TABLES, USERS = "tables_template", "service_template"
 
 #: For migrations and tests, which may pause in a transaction for longer than the service's processes on a busy
-#: machine. PostgreSQL takes the last of several values.
-LONG_PAUSES = " -c idle_in_transaction_session_timeout=60000"
+#: machine.
+LONG_PAUSES = {"idle_in_transaction_session_timeout": 60_000}
 
 SET_UP = f"""
 import os
@@ -41,7 +41,7 @@ import psycopg
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
-connection.settings_dict["OPTIONS"]["options"] += "{LONG_PAUSES}"
+connection.settings_dict["LIMITS"] |= {LONG_PAUSES}
 call_command("migrate", verbosity=0)
 connection.close()
 connection.close_pool()

@@ -18,6 +18,7 @@ from django.utils import timezone
 from sessions.database import MAX_UNCHECKED_SECONDS, check_clock, describe, in_log_thread, in_thread, is_temporary, rows
 from sessions.events import log
 from sessions.turns.sessions import open_session
+from sessions.worker.heartbeat import _own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +28,18 @@ BACKEND = "SELECT pg_backend_pid()"
 def backend() -> int:
     ((pid,),) = rows(BACKEND)
     return int(pid)
+
+
+LIMITS = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+
+
+def test_every_connection_has_time_limits() -> None:
+    assert rows(LIMITS) == [("10s", "5s")]
+    own = _own_connection()
+    with own.cursor() as cursor:
+        cursor.execute(LIMITS)
+        assert cursor.fetchall() == [("5s", "500ms")]
+    own.close()
 
 
 async def test_a_connection_stays_open() -> None:

@@ -12,7 +12,6 @@ from codelab.schema import LOCK_TIMEOUT, Patience, PatientSchemaEditor, validate
 
 #: Any number that nothing else locks. One `migrate` works at a time.
 ADVISORY_LOCK = 7_206_512_001
-TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
 class Command(migrate.Command):
@@ -69,5 +68,4 @@ class Command(migrate.Command):
             return
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock_all()")
-            for name in TIMEOUTS:
-                cursor.execute(f"RESET {name}")
+        connection.set_limits(connection.connection)  # type: ignore[attr-defined]  # of `codelab.postgresql`
