@@ -86,6 +86,8 @@ class Provider:
     key_variable: str = ""
     #: Its name for the limit on the answer.
     output_limit: str = "max_tokens"
+    #: Fields of a request that it refuses.
+    leave_out: frozenset[str] = frozenset()
     #: Patterns of its models that only LiteLLM can call.
     through_litellm: tuple[str, ...] = ()
 
@@ -131,6 +133,7 @@ class _Provider(_Section):
     base_variables: tuple[_Name, ...] = ()
     key_variable: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]*$")] = ""
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    leave_out: frozenset[_Name] = frozenset()
     through_litellm: tuple[_Name, ...] = ()
 
     @field_validator("api_base")

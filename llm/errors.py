@@ -119,8 +119,12 @@ class ModelOptionRefused(ModelRefused):
         tokens: TokenCounts | None = None,
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
-        #: Names in OpenAI's words.
+        #: Names in OpenAI's words, of those that `llm.wire` knows.
         self.fields = fields
+        if fields:
+            names = " or ".join(f"`{name}`" for name in sorted(fields))
+            text = f"The model's provider does not support {names} in the request, or its value."
+            self.args = (f"{text} Leave it out, or use another model.",)
         self.tokens = tokens or TokenCounts()
 
 

@@ -29,7 +29,7 @@ from llm.types import (
 )
 from llm.usage import parse_usage
 from llm.wire.refusals import parse_error
-from llm.wire.requests import build_messages, build_parameters
+from llm.wire.requests import build_messages, build_parameters, leave_out
 from llm.wire.thoughts import Thoughts
 from llm.wire.tool_calls import CallSorter
 
@@ -154,7 +154,10 @@ def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, An
     return {
         "model": request.model,
         # For some providers LiteLLM would fetch an image itself, from within the operator's network.
-        "messages": build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
+        "messages": leave_out(
+            build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
+            request.omitted,
+        ),
         **{name: value for name, value in build_parameters(request).items() if name not in SERVER_OPTIONS},
         "timeout": REQUEST_TIMEOUT_SECONDS,
         # `llm.calls` retries. Further retries here would multiply the cost.

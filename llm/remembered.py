@@ -13,6 +13,7 @@ from math import ceil
 from llm import catalog, prices
 from llm.errors import ModelContextTooLong, ModelError, ModelOptionRefused, TokenCounts
 from llm.types import Endpoint, ModelRequest
+from llm.wire.requests import MESSAGE_FIELDS
 
 #: Servers are updated and started with another window.
 LESSON_SECONDS = 3600.0
@@ -27,7 +28,7 @@ ESTIMATE_MARGIN = 1.25
 MIN_OUTPUT_TOKENS = 1024
 
 #: Fields that are this service's own, so that callers do not miss them.
-OWN_FIELDS = frozenset({"stream_options", "cache_control", "reasoning_content", "thinking_blocks"})
+OWN_FIELDS = frozenset({"stream_options"}) | MESSAGE_FIELDS
 OUTPUT_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 #: A caller's options that change nothing when they are left out: the ones that are notes, and those with these values.
 NOTES = frozenset({"user"})
@@ -97,7 +98,9 @@ def adapt(request: ModelRequest) -> ModelRequest:
     if limit is None and (lesson.max_output or not entry.is_known) and not lesson.refused >= OUTPUT_LIMITS:
         # The provider of an unknown model may have no limit: small models have written until a limit of time.
         limit = fit_output(request, prices.estimate(request).input_tokens)
-    return replace(request, max_output_tokens=limit, omitted=lesson.refused)
+    provider = catalog.provider_of(request.model)
+    known = provider.leave_out if provider and not (endpoint and endpoint.api_base) else frozenset()
+    return replace(request, max_output_tokens=limit, omitted=lesson.refused | known)
 
 
 def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:

@@ -130,7 +130,9 @@ class _Refusal:
         if name in _TEXT_FIELDS:
             self.read(value, depth + 1)
         elif name in {"param", "parameter", "loc"}:
-            self.fields |= set(_field_names(" ".join(map(str, value)) if isinstance(value, list) else str(value)))
+            self.fields |= set(
+                _field_names(" ".join(f"'{each}'" for each in value) if isinstance(value, list) else f"'{value}'")
+            )
         elif name == "retrydelay" and isinstance(value, str):
             self.texts.append(f"retry in {value[:20]}")
         elif name in _WINDOW_FIELDS and isinstance(value, int):
@@ -188,7 +190,7 @@ def _kind(status: int, codes: list[str], text: str) -> type[ModelError]:
 
 
 def _field_names(text: str) -> Iterator[str]:
-    return (match[1].lower() for match in wordings.FIELD_PATTERN.finditer(text))
+    return ((match[1] or match[2]).lower() for match in wordings.FIELD_PATTERN.finditer(text))
 
 
 def _find_delay(text: str) -> float | None:

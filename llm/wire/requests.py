@@ -8,9 +8,24 @@ from typing import Any
 from llm import catalog
 from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.wire.thoughts import SEALED_FIELDS
 
+#: What this service adds to messages beyond the text: thoughts of the model as they came, and marks for its cache.
+MESSAGE_FIELDS = frozenset(
+    {"cache_control", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", *SEALED_FIELDS}
+)
 #: The names of the limit on an answer.
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+def leave_out(value: Any, names: frozenset[str]) -> Any:
+    """Return messages without some of MESSAGE_FIELDS, also within their parts and calls."""
+    names &= MESSAGE_FIELDS
+    if not names:
+        return value
+    if isinstance(value, dict):
+        return {name: leave_out(each, names) for name, each in value.items() if name not in names}
+    return [leave_out(each, names) for each in value] if isinstance(value, list) else value
 
 
 def build_messages(
@@ -97,7 +112,7 @@ def build_body(request: ModelRequest, provider: catalog.Provider) -> bytes:
     images = "images" in catalog.find(request.model).capabilities
     wire = {
         "model": request.model.partition("/")[2],
-        "messages": build_messages(request.messages, images=images),
+        "messages": leave_out(build_messages(request.messages, images=images), request.omitted),
         **build_parameters(request, output_limit=provider.output_limit),
     }
     return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

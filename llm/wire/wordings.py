@@ -34,7 +34,7 @@ WORDINGS: tuple[Wording, ...] = (
     Wording(
         errors.ModelQuotaReached,
         _any(
-            r"per[ _-]?(hour|day|week|month)\b",
+            r"(per[ _-]?|/ ?)(hour|day|week|month)\b|\b(today|tomorrow|midnight)\b",
             r"\b[tr]p[dh]\b",
             r"\b(daily|weekly|monthly) .{0,30}(limit|quota|cap)\b",
             r"specified api usage limits",
@@ -45,7 +45,7 @@ WORDINGS: tuple[Wording, ...] = (
     Wording(
         errors.ModelRateLimited,
         _any(
-            r"per[ _-]?(second|minute)\b",
+            r"(per[ _-]?|/ ?|this |next )(sec|second|min|minute)\b",
             r"\b[tr]p[ms]\b",
             r"quota exceeded for (quota )?metric",
             r"(token|request)[ _]quota",
@@ -63,10 +63,18 @@ WORDINGS: tuple[Wording, ...] = (
             r"more)?) credits?\b",
             r"not enough (balance|funds|money)",
             r"exceeded your current quota, please check your plan and billing",
-            r"top[ -]?up|recharge your|payment required|in arrears|arrearage|overdue",
+            r"\btop[ -]?up\b|recharge your|payment required|in arrears|arrearage|overdue",
             r"billing (hard limit|is not active|details)|billing_(hard_limit|not_active)|account is not active",
             r"(spending|spend|budget|prepaid) limit|budget has been exceeded|available balance",
         ),
+    ),
+    Wording(
+        errors.ModelQuotaReached,
+        _any(
+            r"(limit|quota|allowance) (of|for|on|in) your (current )?(plan|tier|account|organization|subscription)\b",
+            r"your (plan|tier|account|organization|subscription|team)('s)? .{0,30}(limit|quota)\b",
+        ),
+        unless=_any(r"rate[ _-]?limit"),
     ),
     Wording(
         errors.ModelRateLimited,
@@ -74,7 +82,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"rate[ _-]?limit",
             r"too many (concurrent )?requests",
             r"throttl",
-            r"concurren(t|cy)",
+            r"concurren(t|cy).{0,20}(limit|requests|connections)",
             r"quota",
             r"slow[ _]down",
         ),
@@ -91,7 +99,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"maximum (allowed )?number of output tokens",
             r"at most \d+ (completion|output) tokens",
         ),
-        unless=_any(r"\binputs?\b", r"\bprompt\b", r"\bmessages\b", r"context length", r"context limit"),
+        unless=_any(r"\binputs?\b", r"\bprompt\b", r"\bmessages\b", r"context length", r"context limit", r"got -\d"),
     ),
     Wording(
         errors.ModelContextTooLong,
@@ -100,7 +108,8 @@ WORDINGS: tuple[Wording, ...] = (
             r"maximum context",
             r"(prompt|input|inputs|conversation|request|history)( is| are| was| has been)? too (long|large)\b",
             r"too many (input|prompt) tokens",
-            r"too many tokens",
+            r"tokens in the (prompt|request|input).{0,20}exceed",
+            r"max_tokens must be at least 1, got -\d",
             r"tokens? in request more than",
             r"tokens?_?(limit)?[ _]exceeded",
             r"token (count|limit|length)\b.{0,60}exceed",
@@ -123,6 +132,12 @@ WORDINGS: tuple[Wording, ...] = (
         unless=_any(r"\bimages?\b.{0,40}\b(exceeds?|too large|pixels|bytes|mb)\b", r"'user'"),
     ),
     Wording(
+        errors.ModelContextTooLong,
+        _any(r"too many tokens"),
+        # Otherwise a quota may be meant.
+        statuses=frozenset({400, 413, 422}),
+    ),
+    Wording(
         errors.ModelRefused,
         _any(
             r"content[ _-]?(policy|filter|management|moderation|safety)",
@@ -130,6 +145,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"inappropriate content|unsafe or sensitive|sensitive (content|words|information)|data[_ ]inspection",
             r"blocked (by|due to) .{0,20}(safety|policy|guardrail)|violat(es|ed|ion of) .{0,40}polic",
         ),
+        statuses=_VAGUE | {403, 451},
     ),
     Wording(
         errors.ModelNotFound,
@@ -194,12 +210,17 @@ FIELDS = (
     "verbosity",
     "cache_control",
     "reasoning_content",
+    "reasoning_details",
     "thinking_blocks",
-    "dimensions",
-    "encoding_format",
+    "extra_content",
+    "provider_specific_fields",
+    "reasoning_opaque",
+    "reasoning_signature",
 )
-#: Whole words only, and not as advice.
-FIELD_PATTERN = re.compile(rf"(?<!use )(?<!use ['\"`])\b({'|'.join(FIELDS)})\b", re.IGNORECASE)
+#: Whole words only, and not as advice. Those that are words of English as well have to be in quotes.
+FIELD_PATTERN = re.compile(
+    rf"(?<!use )(?<!use ['\"`])\b({'|'.join(FIELDS)})\b|['\"`](reasoning|signature)['\"`]", re.IGNORECASE
+)
 
 
 def classify(status: int, text: str) -> type[ModelError] | None:

@@ -55,6 +55,13 @@ async def test_a_refused_call_costs_nothing(server: Recorded) -> None:
     assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_rate_limited", TokenUsage())
 
 
+async def test_a_server_that_makes_no_embeddings_refuses(server: Recorded) -> None:
+    error = {"message": "This server does not support embeddings.", "type": "not_supported_error", "code": 501}
+    server.refuse(501, {"error": error})
+    assert (await told(server)).error_code == "model_refused"
+    assert len(server.posts) == 1
+
+
 async def test_a_call_that_timed_out_may_cost_something(server: Recorded) -> None:
     server.play(30.0)
     record = await told(server, replace(REQUEST, call_timeout=0.5))

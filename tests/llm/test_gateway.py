@@ -7,9 +7,10 @@ import socket
 import pytest
 
 from llm import gateway
-from llm.errors import ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
+from llm.errors import ModelContextTooLong, ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
 from llm.types import EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, TokenUsage
 from tests.live.provider import Provider
+from tests.llm.recorded import Recorded
 
 
 async def failure(model: str) -> ModelError:
@@ -55,3 +56,32 @@ async def test_reasoning_comes_apart_from_the_answer(provider: Provider, monkeyp
         TextChunk("w1 "),
         EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5), extra={"reasoning_content": "hm"}),
     ]
+
+
+#: What Anthropic and Gemini say, in their own forms.
+ANTHROPIC: dict[str, tuple[int, str, str, int]] = {
+    "too long": (400, "prompt is too long: 213462 tokens > 200000 maximum", "model_context_too_long", 200000),
+    "no credit": (400, "Your credit balance is too low to access the Anthropic API.", "model_out_of_credit", 0),
+    "a rate": (429, "This request would exceed your rate limit of 40,000 tokens per minute.", "model_rate_limited", 0),
+    "a quota of a day": (429, "Number of input tokens has exceeded your daily rate limit", "model_rate_limited", 0),
+    "a key": (401, "invalid x-api-key", "model_not_authorized", 0),
+    "a model": (404, "model: claude-x", "model_not_found", 0),
+    "overloaded": (529, "Overloaded", "model_unavailable", 0),
+}
+
+
+@pytest.mark.parametrize("name", ANTHROPIC)
+async def test_refusals_of_other_providers_are_read_with_the_same_table(
+    server: Recorded, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, words, code, window = ANTHROPIC[name]
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    monkeypatch.setenv("ANTHROPIC_API_BASE", server.url.removesuffix("/v1"))
+    server.refuse(status, {"type": "error", "error": {"type": "x_error", "message": words}})
+    request = ModelRequest(model="anthropic/claude-x", messages=(ModelMessage(role="user", content="Hi"),))
+    with pytest.raises(ModelError) as caught:
+        async for _ in gateway.stream(request):
+            pass
+    assert caught.value.code == code
+    if isinstance(caught.value, ModelContextTooLong):
+        assert caught.value.tokens.window == window

@@ -115,6 +115,8 @@ TOO_LONG: dict[str, tuple[int, Any, int, int]] = {
         4096,
         5000,
     ),
+    "vLLM, older": (400, said("max_tokens must be at least 1, got -808."), 0, 0),
+    "no more words": (400, said("Too many tokens"), 0, 0),
     "vLLM, in a stream": (
         0,
         {
@@ -456,6 +458,12 @@ OTHERS: dict[str, tuple[int, Any, type[ModelError]]] = {
     "Mistral, rate": (429, {"message": "Requests rate limit exceeded"}, RATE),
     "a rate as 503": (503, said("Too many concurrent requests for this model"), RATE),
     "an empty 429": (429, "", RATE),
+    "too many tokens, 429": (429, said("Too many tokens"), RATE),
+    "too many tokens, 500": (500, said("Too many tokens"), DOWN),
+    "tokens today": (400, said("Token limit exceeded for today"), QUOTA),
+    "tokens of a plan": (400, said("You have exceeded the token limit of your plan"), QUOTA),
+    "tokens a minute, with a slash": (413, said("Input tokens exceed the limit of 8000 tokens/min"), RATE),
+    "tokens this minute": (500, said("Maximum number of tokens exceeded, try again next minute"), RATE),
     "OpenAI, no credit": (
         429,
         said(
@@ -541,6 +549,8 @@ OTHERS: dict[str, tuple[int, Any, type[ModelError]]] = {
         said("Invalid 'messages[5].tool_calls[0].id': string too long. Expected maximum length 40"),
         REFUSED,
     ),
+    "calls at the same time": (400, said("This model has no concurrent tool calls. Stop update."), REFUSED),
+    "moderation is down": (503, said("moderation service unavailable"), DOWN),
     "a bad request": (400, said("secret words", type="invalid_request_error"), REFUSED),
     "llama.cpp, 501": (
         501,
@@ -615,6 +625,13 @@ OTHERS: dict[str, tuple[int, Any, type[ModelError]]] = {
         OPTION,
     ),
     "Groq, a field of a message": (400, said("'messages.2' : property 'reasoning_content' is unsupported"), OPTION),
+    "Groq, another field": (400, said("'messages.2' : property 'reasoning' is unsupported"), OPTION),
+    "a model without reasoning": (400, said("This model does not support reasoning"), REFUSED),
+    "FastAPI, a field of a message": (
+        422,
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 1, "reasoning"], "msg": "Extra inputs"}]},
+        OPTION,
+    ),
     "Python's words": (500, said("create() got an unexpected keyword argument 'stream_options'"), OPTION),
     "a key": (401, said("Incorrect API key provided: sk-1", code="invalid_api_key"), KEY),
     "Gemini, a key": (400, [said("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")], KEY),

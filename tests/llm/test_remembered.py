@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llm import calls, remembered
+from llm import calls, catalog, remembered
 from llm.errors import ModelContextTooLong, ModelError, ModelRefused
 from llm.types import CallRecord, Endpoint, ModelMessage, ModelRequest, Tool
+from llm.wire.requests import leave_out
 from tests.llm.recorded import Recorded, ending, text
 
 MODEL = "openai/fake"
@@ -49,6 +51,37 @@ async def test_a_refused_field_is_left_out_and_that_is_remembered(
     assert (error, len(records)) == (None, 2)
     await ask(request())
     assert ["stream_options" in post.body for post in server.posts] == [True, False, False]
+
+
+async def test_a_catalog_may_say_what_is_left_out(server: Recorded, tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(f'[providers.lab]\napi_base = "{server.url}"\nleave_out = ["stream_options"]\n')
+    catalog.use([file])
+    server.play(*text("hello"), *ending())
+    await ask(request(model="lab/x"))
+    catalog.use([])
+    assert "stream_options" not in server.posts[0].body
+
+
+def test_fields_of_messages_are_left_out_of_all_their_parts() -> None:
+    part = {"type": "text", "text": "reasoning_content", "cache_control": {"type": "ephemeral"}}
+    call = {"id": "c", "extra_content": {"google": {}}, "function": {"name": "f", "arguments": '{"reasoning": 1}'}}
+    messages = [
+        {"role": "user", "content": [part]},
+        {"role": "assistant", "reasoning_content": "Hm", "tool_calls": [call]},
+    ]
+    kept = leave_out(messages, frozenset({"cache_control", "reasoning_content", "extra_content", "stream_options"}))
+    assert kept == [
+        {"role": "user", "content": [{"type": "text", "text": "reasoning_content"}]},
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": call["function"]}]},
+    ]
+    assert leave_out(messages, frozenset({"role"})) is messages
+
+
+async def test_a_refused_option_is_named(server: Recorded) -> None:
+    server.refuse(400, said("secret: Unsupported parameter: 'seed'", param="seed"))
+    _, error = await ask(request(options={"seed": 7}))
+    assert str(error).startswith("The model's provider does not support `seed` in the request, or its value.")
 
 
 async def test_another_model_is_asked_with_all_fields(server: Recorded) -> None:
