@@ -209,7 +209,9 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         if problem:
             broken[call_id] = f"{name} was not run: {problem}."
         raw = make_storable(text) if problem else ""
-        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, raw_arguments=raw, extra=call.extra))
+        # A changed signature is worth nothing.
+        extra = {} if find_json_problem(call.extra) or not _is_storable(call.extra) else call.extra
+        complete.append(ModelToolCall(id=call_id, name=name, arguments=arguments, raw_arguments=raw, extra=extra))
     return tuple(complete), broken
 
 
@@ -224,6 +226,12 @@ def _join(pieces: list[str]) -> str:
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
+def _is_storable(value: Any) -> bool:
+    """Return whether JSON has neither NUL nor half a surrogate pair."""
+    text = json.dumps(value, ensure_ascii=False)
+    return make_storable(text) == text and "\\u0000" not in text
+
+
 def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
     """Return the arguments and an empty text, or no arguments and the problem."""
     try:
@@ -234,7 +242,7 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
         return {}, "its arguments must be one JSON object. Send the whole call again"
     if problem := find_json_problem(arguments):
         return {}, f"its arguments cannot be stored: the object {problem}. Send it without"
-    if make_storable(again := json.dumps(arguments, ensure_ascii=False)) != again or "\\u0000" in again:
+    if not _is_storable(arguments):
         # Not repaired as a text is: only what the model asked for may run.
         return {}, "its arguments have a NUL or half a surrogate pair, which cannot be stored. Send it without"
     return arguments, ""

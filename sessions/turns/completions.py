@@ -196,7 +196,8 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
 def _wire_call(call: ModelToolCall, *, is_plain: bool) -> dict[str, Any]:
     """Return a call as it is stored. A plain model's broken arguments go to the caller as the text that they are."""
     arguments = call.raw_arguments if is_plain and call.raw_arguments else call.arguments
-    return {"id": call.id, "name": call.name, "arguments": arguments}
+    row = {"id": call.id, "name": call.name, "arguments": arguments}
+    return {**row, "extra": dict(call.extra)} if call.extra else row
 
 
 def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> Change:

@@ -176,7 +176,9 @@ def _image(part: Part, where: str) -> ModelImage:
 def _call(call: Call, where: str) -> dict[str, Any]:
     arguments = _arguments(call.function.arguments)
     require_bounded(arguments, f"{where}.tool_calls")
-    return {"id": call.id, "name": call.function.name, "arguments": arguments}
+    require_bounded(call.extra, f"{where}.tool_calls")
+    row = {"id": call.id, "name": call.function.name, "arguments": arguments}
+    return {**row, "extra": call.extra} if call.extra else row
 
 
 def _arguments(written: str | dict[str, Any]) -> dict[str, Any] | str:

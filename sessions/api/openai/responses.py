@@ -115,7 +115,8 @@ def _head(turn_id: uuid.UUID, model: str, kind: str) -> dict[str, Any]:
 
 
 def _tool_call(call: dict[str, Any], arguments: str) -> dict[str, Any]:
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": arguments}}
+    function = {"name": call["name"], "arguments": arguments}
+    return {**call.get("extra", {}), "id": call["id"], "type": "function", "function": function}
 
 
 def _arguments(call: dict[str, Any]) -> str:

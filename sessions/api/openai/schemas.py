@@ -81,6 +81,17 @@ class Call(_Input):
 
     id: Annotated[str, Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)]
     function: CalledFunction
+    #: Signatures, by the names of several servers (`llm.wire.thoughts`). Only the provider that made them reads them.
+    extra_content: dict[str, Any] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+    signature: str | None = None
+    thought_signature: str | None = None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Return the signatures that the call has."""
+        names = Call.model_fields.keys() - {"id", "function"}
+        return {name: value for name in sorted(names) if (value := getattr(self, name)) is not None}
 
 
 class ChatMessage(_Input):

@@ -283,3 +283,11 @@ def test_images_of_a_tools_result_follow_in_a_message_of_the_user() -> None:
     assert asked.messages[3]["images"] == [url, url]
     last = chat(messages=[{**result, "content": [IMAGE]}]).messages[-1]
     assert (last["role"], last["images"]) == ("user", [url])
+
+
+def test_a_signature_of_a_call_is_kept_and_other_fields_are_not() -> None:
+    signature = {"extra_content": {"google": {"thought_signature": "c2lnLTE="}}}
+    asked = chat(
+        messages=[{"role": "assistant", "tool_calls": [{**call("{}")[0]["tool_calls"][0], **signature, "x": 1}]}]
+    )
+    assert asked.messages[0]["tool_calls"] == [{"id": "c", "name": "f", "arguments": {}, "extra": signature}]
