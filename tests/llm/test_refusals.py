@@ -168,11 +168,10 @@ TOO_LONG: dict[str, tuple[int, Any, int, int]] = {
         400,
         {
             "error": "Trying to keep the first 5000 tokens when context the overflows. However, the model is "
-            "loaded with "
-            "context length of only 4096 tokens, which is not enough."
+            "loaded with context length of only 4096 tokens, which is not enough."
         },
         4096,
-        0,
+        5000,
     ),
     "Ollama": (400, {"error": "prompt too long; exceeded max context length by 1234 tokens"}, 0, 0),
     "Ollama, embeddings": (500, {"error": "the input length exceeds the context length"}, 0, 0),
