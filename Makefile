@@ -82,6 +82,10 @@ profile: venv ## Profile web and worker while STREAMS=64 run
 chaos: venv ## Inject faults into a running service for 15 minutes and check every promise (MINUTES=5 SEED=1)
 	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
+.PHONY: clients
+clients: venv ## Let real programs of PyPI and npm do a task against `make run`; skipped where no index is (CLIENTS="aider pi")
+	@$(python) -m tests.programs $(CLIENTS)
+
 .PHONY: image-test
 image-test: venv ## Build the image and check it with Docker Compose; skipped where there is no Docker
 	@$(python) -m tests.deployment.image

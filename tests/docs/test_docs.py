@@ -31,6 +31,7 @@ from sessions.protocol.server import ServerFrame
 from sessions.turns.transitions import TRANSITIONS
 from tests.docs import names
 from tests.docs.pages import PAGES, code, name_of, prose, read, rows, section
+from tests.programs.table import PROGRAMS
 
 
 def test_every_request_of_the_rest_api_is_described() -> None:
@@ -305,3 +306,9 @@ def test_what_is_better_than_in_the_original_has_its_tests() -> None:
     assert len(named) == len(numbers)
     for path, name in named:
         assert re.search(rf"def {name}\(", read(path)), f"{path} has no {name}"
+
+
+def test_each_program_that_make_clients_runs_is_in_the_table() -> None:
+    table = read("docs/compatibility.md")
+    for program in PROGRAMS:
+        assert f"| {program.name} | {', '.join(program.packages)} | {program.way} |" in table
