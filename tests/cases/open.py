@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -21,7 +21,11 @@ OPEN = {
 }
 
 
-def case_ids(cases: Iterable[str]) -> list[ParameterSet]:
-    """Return parameters for tests: each case by its id, those above as expected failures."""
+def case_ids(cases: Iterable[str], *, like: Mapping[str, str] | None = None) -> list[ParameterSet]:
+    """Return parameters for tests: each case by its id, those above as expected failures.
+
+    `like` names the case that an input is like, and so open with.
+    """
     marks = pytest.mark.xfail(strict=True, reason="not right yet")
-    return [pytest.param(each, id=each, marks=marks if each in OPEN else ()) for each in cases]
+    names = {each: (like or {}).get(each, each) for each in cases}
+    return [pytest.param(each, id=each, marks=marks if name in OPEN else ()) for each, name in names.items()]

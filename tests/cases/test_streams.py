@@ -19,6 +19,8 @@ from tests.live.service import Service
 pytestmark = pytest.mark.live
 
 CASES = cases("provider-stream")
+#: Inputs that differ a little from a case, whose checks are theirs.
+MORE = cases("provider-stream", FOLDER / "more")
 type Played = dict[tuple[str, str], tuple[list[Play], Checks]]
 
 
@@ -39,6 +41,9 @@ def played(request: pytest.FixtureRequest, case_service: Service, providers: Pro
         if item.function.__name__ == "test_near_inputs_stay_right":  # type: ignore[attr-defined]
             for place, (given, checks) in enumerate(near_inputs(CASES[key])):
                 found[key, f"keep {place}"] = (plays.add_case(given, *_sides(checks)), checks)
+        elif key in MORE:
+            checks = STREAMS[MORE[key]["like"]]
+            found[key, ""] = (plays.add_case(MORE[key]["input"], *_sides(checks)), checks)
         else:
             found[key, ""] = (plays.add_case(CASES[key]["input"], *_sides(STREAMS[key])), STREAMS[key])
     plays.run()
@@ -84,7 +89,7 @@ def _digest(seen: Session | list[Answer]) -> str:
     return f"{'; '.join(each)}; {len(seen[-1].requests)} requests"
 
 
-@pytest.mark.parametrize("case_id", case_ids(CASES))
+@pytest.mark.parametrize("case_id", case_ids([*CASES, *MORE], like={name: case["like"] for name, case in MORE.items()}))
 def test_case(case_id: str, played: Played) -> None:
     problems = _problems(*played[case_id, ""])
     if problems:
