@@ -156,6 +156,8 @@ def _resolve(program: str, arguments: list[str]) -> tuple[str, str, list[str]]:
         while name in _PREFIXES and arguments and _PREFIXES[name].fullmatch(arguments[0]):
             arguments = arguments[1:]
         first = arguments[0] if arguments else ""
+        if arguments == ["--version"]:
+            return name, first, arguments
         if name in SUBCOMMANDS and first not in SUBCOMMANDS[name]:
             raise Hazard(f"{name} {first or 'alone'} may run other programs")
         launched = _launched(name, first, arguments)

@@ -82,7 +82,8 @@ _BUILDS = {
     "ninja": options_of("-t", "", "-f", values="Cjkl"),
     "cmake": options_of(
         "-E -P -C -D* --toolchain --open --find-package --debugger",
-        "--install --prefix --graphviz --trace-redirect --profiling-output", "--preset --debugger-pipe",
+        "--install --prefix --graphviz --trace-redirect --profiling-output",
+        "--preset --debugger-pipe -f --makefile --eval",
         values="BSGATUW",
     ),
     "ctest": options_of(
@@ -110,7 +111,7 @@ _TESTS = {
         " --profile-svg --result-log --cov-*=*:* html:* xml:* json:* lcov:* annotate:* markdown:*",
         "-c --config-file --rootdir --confcutdir --cov-config",
         "--pastebin --tx --rsyncdir -d",
-        harmless="--cov --cov-report --log-level --log-cli-level --durations --doctest-modules --no-cov --co --pdb"
+        harmless="--cov --cov-report --json-report --log-level --log-cli-level --durations --doctest-modules --no-cov --co --pdb"
         " --disable-warnings --cov-append --cov-branch --log-format --log-cli-format",
         values="knmrW",
     ),
@@ -162,7 +163,7 @@ _TESTS = {
         "--bootstrap --prepend --extension --printer --loader", "--log-* --coverage-* --testdox-* --cache-result-file",
         "-c --configuration --include-path -d",
     ),
-    "phpstan": options_of("-a --autoload-file", "", "-c --configuration", harmless="-a"),
+    "phpstan": options_of("-a --autoload-file", "", "-c --configuration"),
     **dict.fromkeys(
         ("webpack", "vite", "rollup", "parcel", "esbuild", "babel", "swc", "gulp", "grunt", "ava", "jasmine"),
         options_of("--plugins --presets -r --tasks --inject --define", "-o -d", "-c -f --gulpfile --gruntfile --base"),

@@ -56,7 +56,7 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "moves data over the network",
         "aria2c axel curl curlie ftp http https httpie lftp lynx links nc ncat netcat nmap rclone rsync scp sftp socat",
         "ssh tcpdump telnet tftp w3m wget wget2 xh certutil bitsadmin invoke-webrequest iwr invoke-restmethod irm",
-        "dig nslookup host drill delv whois ping ping6 fping hping3 arping traceroute tracepath mtr nsupdate",
+        "dig nslookup getent host drill delv whois ping ping6 fping hping3 arping traceroute tracepath mtr nsupdate",
         "resolvectl wormhole magic-wormhole croc ngrok cloudflared tailscale rsh rlogin finger smbclient mail mailx",
         "sendmail mutt msmtp swaks ntpdate rdate ipfs s3cmd ffsend websocat grpcurl hurl youtube-dl yt-dlp iperf",
         "iperf3 localtunnel twine semantic-release release-it",

@@ -165,7 +165,7 @@ def is_named(word: str, program: str) -> bool:
         names = [name for part in re.split(r"[/\\]", piece) if (name := part.rstrip(". "))]
         if not names:
             continue
-        if protected.has(names) and (names[-1] not in _WORDS or len(names) > 1 or program in _FILE_PROGRAMS):
+        if protected.has(names) and (names[-1] not in _WORDS or program in _FILE_PROGRAMS):
             return True
         if place == 0 and re.match(r"-\w", piece) and protected.has_end(names[0]):
             return True
