@@ -27,6 +27,13 @@ type Capability = Literal["tools", "images", "reasoning", "prompt_cache", "embed
 #: Prices are for this many tokens.
 MILLION = 1_000_000
 
+#: Variables in which LiteLLM looks for a key as well.
+OTHER_KEY_VARIABLES = {
+    "gemini": ("GOOGLE_API_KEY",),
+    "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS", "VERTEXAI_PROJECT"),
+    "bedrock": ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"),
+}
+
 DEFAULT_WINDOW_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS = 128_000, 8_192
 DEFAULT_CAPABILITIES: frozenset[Capability] = frozenset({"tools"})
 
@@ -266,6 +273,22 @@ def key_variables(*models: str) -> frozenset[str]:
     names = provider_names() | {model.partition("/")[0] for model in models if "/" in model}
     guesses = {f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_API_KEY" for name in names}
     return frozenset(each.key_variable for each in _catalog.providers.values() if each.key_variable) | guesses
+
+
+def providers_with_key() -> frozenset[str]:
+    """Return the providers that a worker can call: it has a key for them, or their server is the operator's own."""
+    return frozenset(
+        name
+        for name in provider_names()
+        if is_on_operators_server(f"{name}/any") or any(map(os.environ.get, _key_variables(name)))
+    )
+
+
+def _key_variables(provider: str) -> tuple[str, ...]:
+    own = _catalog.providers.get(provider)
+    if own is not None and own.key_variable:
+        return (own.key_variable,)
+    return (f"{re.sub(r'[^A-Za-z0-9]', '_', provider).upper()}_API_KEY", *OTHER_KEY_VARIABLES.get(provider, ()))
 
 
 def is_scripted(name: str) -> bool:

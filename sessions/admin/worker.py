@@ -19,7 +19,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     ordering = ("-seen_at",)
     list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew")
     search_fields = ("name",)
-    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew", "looked_at")
+    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew", "looked_at", "providers")
     the_name = text_column("name")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:

@@ -28,6 +28,10 @@ class Worker(models.Model):
         null=True, blank=True, help_text="How far its clock is ahead of the database's. Nothing depends on its clock."
     )
 
+    providers = models.JSONField(
+        null=True, blank=True, help_text="Names of the model providers that it has keys for. Empty: it did not say."
+    )
+
     #: A worker without a heartbeat for this long counts as dead.
     HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 

@@ -10,11 +10,13 @@ Frozen workers and cut networks keep their connection: their leases expire. So d
 which hands out connections of its own: they report no key.
 """
 
+import json
 import secrets
 from datetime import timedelta
 
 from django.db import connection
 
+from llm import catalog
 from sessions.database import rows
 from sessions.events.log import Attempt
 
@@ -32,13 +34,16 @@ MIN_LOOK_INTERVAL, YOUNG_LOOK_INTERVAL = timedelta(seconds=0.25), timedelta(seco
 _LOCK = "SELECT CASE WHEN pg_backend_pid() = %s THEN pg_advisory_lock(%s)::text END"
 _OBSERVER = "observer AS (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()))"
 _REPORT = """
-    INSERT INTO agent_sessions_worker AS worker (name, started_at, seen_at, running_turns, lock_key, clock_skew)
-    VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s, %s)
+    INSERT INTO agent_sessions_worker AS worker (
+        name, started_at, seen_at, running_turns, lock_key, clock_skew, providers
+    )
+    VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET
         seen_at = excluded.seen_at,
         running_turns = excluded.running_turns,
         lock_key = excluded.lock_key,
         clock_skew = excluded.clock_skew,
+        providers = excluded.providers,
         unlocked_since = NULL
     RETURNING name
 """
@@ -98,7 +103,7 @@ def take_lock() -> int | None:
 
 def report(name: str, *, running_turns: int, lock_key: int | None, clock_skew: timedelta | None) -> None:
     """Write the worker's row. Its lock is held by this connection."""
-    rows(_REPORT, name, running_turns, lock_key, clock_skew)
+    rows(_REPORT, name, running_turns, lock_key, clock_skew, json.dumps(sorted(catalog.providers_with_key())))
 
 
 def begin_look(name: str) -> bool:

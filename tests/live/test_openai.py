@@ -456,10 +456,34 @@ def test_a_stream_is_kept_alive_while_the_model_is_silent(service: Service) -> N
 
 
 def test_models_and_agents_are_listed(client: openai.OpenAI, service: Service) -> None:
-    names = [model.id for model in client.models.list()]
-    assert {"codelab/coder", "codelab/ask", "scripted", "openai/gpt-5-mini"} <= set(names)
-    assert client.models.retrieve("codelab/coder").owned_by == "codelab"
-    assert client.models.retrieve("openai/gpt-5-mini").owned_by == "openai"
+    listed = {model.id for model in client.models.list()}
+    assert {"codelab/coder", "codelab/ask", "scripted"} <= listed
+    # This service has no keys of providers.
+    assert not [name for name in listed if name.startswith(("openai/", "anthropic/"))]
+    everything = {model.id: model for model in client.models.list(extra_query={"all": 1})}
+    assert {*listed, "openai/gpt-5-mini", "anthropic/claude-sonnet-5-5"} <= set(everything)
+    mini = client.models.retrieve("openai/gpt-5-mini").model_dump()
+    assert mini == everything["openai/gpt-5-mini"].model_dump()
+    assert (mini["owned_by"], mini["context_length"], mini["max_model_len"]) == ("openai", 272_000, 272_000)
+    assert mini["created"] > 1_600_000_000
+    assert {"tools", "images"} <= set(mini["capabilities"])
+    coder = client.models.retrieve("codelab/coder").model_dump()
+    assert (coder["owned_by"], coder["context_length"]) == ("codelab", 10_000_000)
+
+
+def test_models_of_providers_with_a_key_are_listed(client: openai.OpenAI, service: Service) -> None:
+    assert service.rows("SELECT providers @> '[\"ollama\"]' FROM agent_sessions_worker LIMIT 1") == [(True,)]
+    stored = httpx.put(
+        f"{service.url}/api/v1/provider-keys/mistral", json={"api_key": "sk-of-the-demo-user"}, trust_env=False
+    )
+    assert stored.status_code == 200
+    try:
+        listed = {model.id for model in client.models.list()}
+        assert [name for name in listed if name.startswith("mistral/")]
+        assert not [name for name in listed if name.startswith("openai/")]
+    finally:
+        httpx.delete(f"{service.url}/api/v1/provider-keys/mistral", trust_env=False)
+
     status, answer = service.get("/api/v1/llm/models")
     assert status == 200
     models = {model["id"]: model for model in json.loads(answer)["models"]}

@@ -15,7 +15,7 @@ from sessions.api.commands import announce, store_timeout, with_broker
 from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.openai import bodies, live_session, requests
 from sessions.api.openai.errors import invalid
-from sessions.api.openai.models import describe, list_all
+from sessions.api.openai.models import describe, listed_names, usable_providers
 from sessions.api.openai.responses import COMMENT, ChunkWriter, completion, embeddings, error_line
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.openai.turn_follower import End, Piece, Text, TurnFollower, collect
@@ -40,9 +40,10 @@ _cancellations: set[asyncio.Task[None]] = set()
 
 
 @router.get("/models")
-async def list_models(request: HttpRequest) -> JsonResponse:
-    """List the models that a request may name, our agents first."""
-    return JsonResponse({"object": "list", "data": list_all()})
+async def list_models(request: HttpRequest, all: bool = False) -> JsonResponse:  # noqa: A002 (a name of the API)
+    """List our agents and the models that have a key; with `all` also the catalog's other models."""
+    providers = None if all else await in_thread(usable_providers)(owner(request).pk)
+    return JsonResponse({"object": "list", "data": [describe(name) for name in listed_names(providers)]})
 
 
 @router.get("/models/{path:model}")
