@@ -90,6 +90,10 @@ def count_message(message: ModelMessage, count: TokenCounter = estimate) -> int:
     tokens = TOKENS_PER_MESSAGE + count(message.content) + TOKENS_PER_IMAGE * len(message.images)
     for call in message.tool_calls:
         tokens += TOKENS_PER_CALL + count(call.name) + count(json.dumps(call.arguments, ensure_ascii=False))
+        if call.extra:
+            tokens += count(json.dumps(call.extra))
+    if message.extra:
+        tokens += count(json.dumps(message.extra))
     return tokens
 
 

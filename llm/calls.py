@@ -18,6 +18,7 @@ from enum import Enum
 from llm import catalog, errors, prices, remembered, scripted
 from llm.deadlines import with_deadlines
 from llm.errors import ModelError
+from llm.origins import origin_of
 from llm.pacing import Pacer
 from llm.sizes import AnswerSize
 from llm.types import CallOutcome, CallRecord, Chunk, EndChunk, ModelRequest, Observer, TokenUsage
@@ -129,6 +130,7 @@ class _RunningCall:
                 usage=usage,
                 cost=prices.cost(self.request.model, usage, own=prices.is_own(self.request.endpoint)),
                 own_endpoint=prices.is_own(self.request.endpoint),
+                origin=origin_of(self.request.model, self.request.endpoint),
                 started_at=self.started_at,
                 duration=time.monotonic() - self.start,
                 time_to_first_token=None if self.first_chunk_at is None else self.first_chunk_at - self.start,

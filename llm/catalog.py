@@ -35,6 +35,8 @@ OTHER_KEY_VARIABLES = {
 }
 
 DEFAULT_WINDOW_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS = 128_000, 8_192
+#: LiteLLM's names for Anthropic's models, which keep in their cache only what is marked.
+MARKED_MODELS = ("anthropic/*", "bedrock/*claude*", "vertex_ai/claude*", "azure_ai/claude*", "databricks/*claude*")
 DEFAULT_CAPABILITIES: frozenset[Capability] = frozenset({"tools"})
 
 
@@ -97,6 +99,8 @@ class Provider:
     leave_out: frozenset[str] = frozenset()
     #: Patterns of its models that only LiteLLM can call.
     through_litellm: tuple[str, ...] = ()
+    #: Patterns of its models that read marks at the ends of prefixes for their cache (`cache_control`).
+    cache_marks: tuple[str, ...] = ()
 
 
 class CatalogError(Exception):
@@ -142,6 +146,7 @@ class _Provider(_Section):
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     leave_out: frozenset[_Name] = frozenset()
     through_litellm: tuple[_Name, ...] = ()
+    cache_marks: tuple[_Name, ...] = ()
 
     @field_validator("api_base")
     @classmethod
@@ -247,6 +252,14 @@ def provider_of(name: str) -> Provider | None:
     if provider is None or not rest or any(fnmatchcase(rest, pattern) for pattern in provider.through_litellm):
         return None
     return provider
+
+
+def takes_cache_marks(name: str) -> bool:
+    """Return whether a model keeps in its cache only what is marked in the request."""
+    if provider := provider_of(name):
+        rest = name.partition("/")[2]
+        return any(fnmatchcase(rest, pattern) for pattern in provider.cache_marks)
+    return any(fnmatchcase(name, pattern) for pattern in MARKED_MODELS)
 
 
 def is_on_operators_server(name: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llm import catalog, errors, finish
+from llm import errors, finish
 from llm.types import (
     Chunk,
     EmbeddingRequest,
@@ -29,7 +29,7 @@ from llm.types import (
 )
 from llm.usage import parse_usage
 from llm.wire.refusals import parse_error
-from llm.wire.requests import build_messages, build_parameters, leave_out
+from llm.wire.requests import build_conversation, build_parameters
 from llm.wire.thoughts import Thoughts
 from llm.wire.tool_calls import CallSorter
 
@@ -150,14 +150,10 @@ async def embed(request: EmbeddingRequest) -> Vectors:
 
 
 def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:
-    model = catalog.find(request.model)
     return {
         "model": request.model,
         # For some providers LiteLLM would fetch an image itself, from within the operator's network.
-        "messages": leave_out(
-            build_messages(request.messages, images="images" in model.capabilities, remote_images=False),
-            request.omitted,
-        ),
+        "messages": build_conversation(request, remote_images=False),
         **{name: value for name, value in build_parameters(request).items() if name not in SERVER_OPTIONS},
         "timeout": REQUEST_TIMEOUT_SECONDS,
         # `llm.calls` retries. Further retries here would multiply the cost.

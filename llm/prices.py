@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from llm import catalog
-from llm.types import Endpoint, ModelRequest, TokenUsage
+from llm.types import Endpoint, ModelMessage, ModelRequest, TokenUsage
 
 #: The estimate for an image, and its bound: most providers count some hundreds to some thousands.
 IMAGE_TOKENS, MAX_IMAGE_TOKENS = 1000, 5000
@@ -28,6 +28,7 @@ def estimate(request: ModelRequest) -> TokenUsage:
     for message in request.messages:
         size += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
         size += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
+        size += _extra_bytes(message)
     size += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
     return TokenUsage(input_tokens=-(-size // 4), estimated=True)
 
@@ -40,6 +41,7 @@ def max_input_tokens(request: ModelRequest) -> int:
     for message in request.messages:
         tokens += MAX_OVERHEAD_TOKENS + _bytes(message.content) + MAX_IMAGE_TOKENS * len(message.images)
         tokens += sum(MAX_OVERHEAD_TOKENS + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
+        tokens += _extra_bytes(message)
     for tool in request.tools:
         tokens += MAX_OVERHEAD_TOKENS + _bytes(tool.name) + _bytes(tool.description) + _bytes(tool.parameters)
     return tokens
@@ -48,6 +50,12 @@ def max_input_tokens(request: ModelRequest) -> int:
 def _bytes(value: object) -> int:
     """Return the bytes of a text, or of a value as JSON."""
     return len((value if isinstance(value, str) else json.dumps(value, default=dict)).encode(errors="replace"))
+
+
+def _extra_bytes(message: ModelMessage) -> int:
+    """Return the bytes of thoughts and signatures that go back with a message."""
+    extras = (message.extra, *(call.extra for call in message.tool_calls))
+    return sum(_bytes(extra) for extra in extras if extra)
 
 
 def is_own(endpoint: Endpoint | None) -> bool:

@@ -68,6 +68,10 @@ class ModelMessage:
     images: tuple[ModelImage, ...] = ()
     #: The speaker, if several have the same role.
     name: str = ""
+    #: Fields of an answer that only its provider understands, such as thoughts. They go back to it unchanged.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    #: That provider (`llm.origins`), also of the `extra` of calls. No other one gets them.
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,9 @@ class ModelRequest:
     #: Fields of the wire format that the provider refuses, in OpenAI's words; they are not sent.
     omitted: frozenset[str] = frozenset()
     endpoint: Endpoint | None = None
+    #: The model that a caller wrote the messages for, which gets them as they are. Empty: they are a session's, and
+    #: what strict providers refuse in them is repaired (`llm.wire.history`).
+    written_for: str = ""
     #: Models to call in turn when this one fails before its first output; None: those of the catalog.
     fallbacks: tuple[str, ...] | None = None
     #: The most calls of each model, the first one included.
@@ -256,6 +263,8 @@ class CallRecord:
     started_at: datetime
     #: Seconds.
     duration: float
+    #: The provider that answered (`llm.origins`).
+    origin: str = ""
     #: Seconds from the start to the first piece of content, if there was one.
     time_to_first_token: float | None
     #: Identifies a record that is written twice. Sorts by the time of the call's end.

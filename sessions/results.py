@@ -1,8 +1,10 @@
 """Values that the verbs of turns take and return. This module must never read or write the database."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from agents.loop import TurnUsage
 from agents.routing import Route
@@ -77,6 +79,8 @@ class StepResult:
     message_id: uuid.UUID
     text: str
     reasoning: str = ""
+    #: What the provider wants back within the turn (`sessions.turns.provider_fields`).
+    extra: Mapping[str, Any] = field(default_factory=dict)
     #: In the order in which they were made. Only the last one can have succeeded.
     calls: tuple[CallRecord, ...] = ()
     purpose: ModelCallPurpose = ModelCallPurpose.STEP

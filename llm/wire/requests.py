@@ -6,13 +6,19 @@ from contextlib import suppress
 from typing import Any
 
 from llm import catalog
+from llm.origins import origin_of
 from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.wire.history import has_short_call_ids, replay, with_fitting_names
 from llm.wire.thoughts import SEALED_FIELDS
 
 #: What this service adds to messages beyond the text: thoughts of the model as they came, and marks for its cache.
 MESSAGE_FIELDS = frozenset(
     {"cache_control", "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", *SEALED_FIELDS}
+)
+#: Of messages and calls.
+KNOWN_FIELDS = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "id", "type", "function", "index"}
 )
 #: The names of the limit on an answer.
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -28,6 +34,34 @@ def leave_out(value: Any, names: frozenset[str]) -> Any:
     return [leave_out(each, names) for each in value] if isinstance(value, list) else value
 
 
+def build_conversation(request: ModelRequest, *, remote_images: bool = True) -> list[dict[str, Any]]:
+    """Return the messages of a request in OpenAI's form, as its model's provider takes them."""
+    offered = {tool.name for tool in request.tools}
+    if request.written_for:
+        messages = list(with_fitting_names(request.messages, offered))
+        origin = origin_of(request.written_for, request.endpoint)
+    else:
+        messages = replay(request.messages, offered=offered, short_ids=has_short_call_ids(request.model))
+        origin = ""
+    target = origin_of(request.model, request.endpoint)
+    images = "images" in catalog.find(request.model).capabilities
+    wire = build_messages(messages, images=images, remote_images=remote_images)
+    for message, built in zip(messages, wire, strict=True):
+        if (message.origin or origin) == target:
+            _add_extra(built, message)
+    if not request.written_for and catalog.takes_cache_marks(request.model):
+        mark_prefix(wire)
+    result: list[dict[str, Any]] = leave_out(wire, request.omitted)
+    return result
+
+
+def _add_extra(built: dict[str, Any], message: ModelMessage) -> None:
+    """Add what only the provider of a message understands, and never in the place of a field that is known."""
+    for call, built_call in zip(message.tool_calls, built.get("tool_calls", ()), strict=True):
+        built_call |= {name: value for name, value in call.extra.items() if name not in KNOWN_FIELDS}
+    built |= {name: value for name, value in message.extra.items() if name not in KNOWN_FIELDS}
+
+
 def build_messages(
     messages: Iterable[ModelMessage], *, images: bool = False, remote_images: bool = True
 ) -> list[dict[str, Any]]:
@@ -36,7 +70,7 @@ def build_messages(
 
 
 def _build_message(message: ModelMessage, *, images: bool, remote_images: bool) -> dict[str, Any]:
-    content: str | list[dict[str, Any]] = message.content
+    content: str | list[dict[str, Any]] | None = message.content
     if message.images:
         readable = [image for image in message.images if images and (remote_images or not image.is_remote)]
         text = message.content
@@ -45,6 +79,9 @@ def _build_message(message: ModelMessage, *, images: bool, remote_images: bool) 
             note = f"[{omitted} of {len(message.images)} images left out: this model {why}.]"
             text = f"{text}\n\n{note}" if text else note
         content = _build_parts(text, readable) if readable else text
+    elif message.tool_calls and not message.content.strip():
+        # Strict providers refuse a blank text.
+        content = None
     wire: dict[str, Any] = {"role": message.role, "content": content}
     if message.name:
         wire["name"] = message.name
@@ -67,6 +104,27 @@ def _build_arguments(call: ModelToolCall) -> str:
     return json.dumps(call.arguments, ensure_ascii=False)
 
 
+#: Ends a prefix that Anthropic's models shall keep in their cache.
+CACHE_MARK = {"type": "ephemeral"}
+
+
+def mark_prefix(wire: list[dict[str, Any]]) -> None:
+    """Mark the ends of the prefixes that later requests share: the instructions, the last request, and this one.
+
+    Anthropic takes four marks. It looks for an earlier end only at marks and twenty parts before each.
+    """
+    ends = [place for place, message in enumerate(wire) if message["role"] in ("user", "tool")]
+    # The last request ended before the newest answer.
+    answer = max((place for place, message in enumerate(wire) if message["role"] == "assistant"), default=0)
+    places = {0, *ends[-1:], *[place for place in ends if place < answer][-1:]}
+    for place in places:
+        message = wire[place]
+        if isinstance(message["content"], str):
+            message["content"] = [{"type": "text", "text": message["content"]}]
+        if message["content"]:
+            message["content"][-1]["cache_control"] = CACHE_MARK
+
+
 def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:
     """Return a text and its images as parts, in their order."""
     parts: list[dict[str, Any]] = []
@@ -83,7 +141,7 @@ def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]
 def _build_text_part(text: str, begin: int, end: int) -> list[dict[str, Any]]:
     # Without the line break that joined this text to the one before the image. Providers refuse empty parts.
     piece = text[begin:end].removeprefix("\n") if begin else text[:end]
-    return [{"type": "text", "text": piece}] if piece else []
+    return [{"type": "text", "text": piece}] if piece.strip() else []
 
 
 def _build_tool(tool: Tool, *, omitted: frozenset[str]) -> dict[str, Any]:
@@ -109,10 +167,9 @@ def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens")
 
 def build_body(request: ModelRequest, provider: catalog.Provider) -> bytes:
     """Return the request for an OpenAI-compatible provider."""
-    images = "images" in catalog.find(request.model).capabilities
     wire = {
         "model": request.model.partition("/")[2],
-        "messages": leave_out(build_messages(request.messages, images=images), request.omitted),
+        "messages": build_conversation(request),
         **build_parameters(request, output_limit=provider.output_limit),
     }
     return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

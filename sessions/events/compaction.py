@@ -86,6 +86,10 @@ _MERGE = """
     FROM joined WHERE event.session_id = %s AND event.number = joined.last
         AND (joined.first < joined.last OR joined.text = joined.stored)
 """
+#: Only the steps of the turn needed them.
+_FORGET = """
+    UPDATE agent_sessions_message SET provider_fields = '' WHERE turn_id = %s AND provider_fields <> ''
+"""
 _ADVANCE = "UPDATE agent_sessions_turn SET folded = %s, compaction = %s WHERE id = %s"
 
 
@@ -182,6 +186,8 @@ def compact_window(turn_id: uuid.UUID) -> int | None:
                 # The user's message comes before the position of its turn.
                 cursor.execute(stored_text.REPLACE_ANNOUNCED, [turn_id, start if done else 0, end])
             progress = None if has_ended else json.dumps({"number": end, "lengths": lengths})
+            if has_ended:
+                cursor.execute(_FORGET, [turn_id])
             cursor.execute(_ADVANCE, [has_ended, progress, turn_id])
     return sum(len(span.pieces) - 1 for span in spans)
 

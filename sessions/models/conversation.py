@@ -229,6 +229,13 @@ class Message(OrderedModel):
     edited_calls = models.JSONField(
         null=True, blank=True, help_text="Ids of the calls whose arguments a user has edited: what is here is what ran."
     )
+    provider_fields = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Thoughts and signatures that go back to the provider within the turn. Deleted after it.",
+    )
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
     images = models.JSONField(null=True, blank=True, help_text="Images that the user attached.")
     client_message_id = models.CharField(

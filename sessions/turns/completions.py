@@ -20,6 +20,7 @@ from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
 from agents.tools import TOOLS
+from llm.origins import origin_of
 from llm.types import EmbeddingRequest, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from sessions import metrics
 from sessions.billing import ledger
@@ -29,6 +30,7 @@ from sessions.models import Completion, CompletionKind, MessageRole, Session, Tu
 from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
+from sessions.turns import provider_fields
 from sessions.turns.current_agent import is_single_agent
 from sessions.turns.transcript import require_progress, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, queue_message, requeue
@@ -122,14 +124,17 @@ def model_request(
         options=options,
     )
     if not completion.agent:
-        return request
+        return replace(request, written_for=request.model)
     role = role_of(agent)
     model, fallbacks = role.choose_models(settings.CODELAB_MODEL)
     prompt = role.instructions(tools=[tool.name for tool in request.tools if tool.name in TOOLS])
     instructions = [message.content for message in request.messages if message.role == "system"]
     if instructions:
         prompt += "\n\n# Instructions of the caller\n\n" + "\n\n".join(instructions)
-    conversation = [message for message in request.messages if message.role != "system"] + _own_steps(turn_id)
+    # The caller got the signatures of calls from this agent's model, and returns them.
+    origin = origin_of(model)
+    conversation = [replace(each, origin=origin) for each in request.messages if each.role != "system"]
+    conversation += _own_steps(turn_id)
     messages = fit(prompt, conversation, window=window_of(model), tools=request.tools).messages
     return replace(request, model=model, fallbacks=fallbacks, messages=messages)
 
@@ -155,8 +160,16 @@ def _message(row: Mapping[str, Any]) -> ModelMessage:
 def _own_steps(turn_id: uuid.UUID) -> list[ModelMessage]:
     """Return the finished steps of the turn's agent and their results."""
     rows = StoredMessage.objects.filter(turn=turn_id, interrupted=False).exclude(role=MessageRole.USER)
-    names = ("role", "content", "tool_calls", "tool_call_id")
-    return [_message({name: getattr(row, name) for name in names}) for row in rows.order_by("number")]
+    return [
+        provider_fields.message_of(
+            row.provider_fields,
+            tuple(ModelToolCall(**call) for call in row.tool_calls),
+            role=MessageRole(row.role).value,
+            content=row.content,
+            tool_call_id=row.tool_call_id,
+        )
+        for row in rows.order_by("number")
+    ]
 
 
 def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
@@ -173,7 +186,11 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
             require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused])
         stored_calls = calls or [call for call, _ in refused]
         wire = [_wire_call(call, is_plain=not completion.agent) for call in stored_calls]
-        events = store_step(session, turn, result, tool_calls=wire)
+        fields_of_provider = ""
+        if refused and not calls:
+            # The agent goes on; a caller gets its own calls with their fields.
+            fields_of_provider = provider_fields.pack(result, {call.id: call.extra for call, _ in refused})
+        events = store_step(session, turn, result, tool_calls=wire, provider_fields=fields_of_provider)
         ledger.record(claim, session, turn, result.calls, has_tool_calls=bool(finished.tool_calls))
         completion.cached_tokens += finished.usage.cached_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens

@@ -39,7 +39,7 @@ from sessions.models import (
 )
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change, Claim, StepResult
-from sessions.turns import plans
+from sessions.turns import plans, provider_fields
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
 from sessions.turns.transcript import current_subtask, make_call_ids_unique, require_progress, store_result, store_step
@@ -66,9 +66,14 @@ def request_tools(
         # The user has changed the mode or the rules in between. This is rare, and takes a twentieth of a second a call.
         calls = judged[1] if basis == judged[0] else evaluate(claim.agent, requested, broken or {}, basis)
         require_progress(turn, [call.digest for call in calls])
+        extras = {call.id: call.extra for call in requested}
+        of_calls = [extras[call.call_id] for call in calls]
         make_call_ids_unique(session, calls)
         wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
-        events = store_step(session, turn, result, tool_calls=wire, subtask=subtask)
+        fields_of_provider = provider_fields.pack(
+            result, {call.call_id: extra for call, extra in zip(calls, of_calls, strict=True)}
+        )
+        events = store_step(session, turn, result, tool_calls=wire, subtask=subtask, provider_fields=fields_of_provider)
         for call in calls:
             call.turn = turn
         ledger.record(claim, session, turn, result.calls, has_tool_calls=True)

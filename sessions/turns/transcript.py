@@ -74,10 +74,12 @@ def store_step(
     tool_calls: list[dict[str, Any]] | None = None,
     interrupted: bool = False,
     subtask: SubTask | None = None,
+    provider_fields: str = "",
 ) -> list[LoggedEvent]:
     """Store the reply of a model call with the tool calls in it. `interrupted` marks an incomplete reply.
 
-    With `subtask` it belongs to that sub-task and not to the conversation with the user.
+    With `subtask` it belongs to that sub-task and not to the conversation with the user. No event has
+    `provider_fields`, which only the provider understands.
     """
     details: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
     if result.reasoning:
@@ -86,6 +88,7 @@ def store_step(
         details["interrupted"] = True
     message = Message(id=result.message_id, session=session, turn=turn, subtask=subtask, content=result.text, **details)
     message.role = MessageRole.ASSISTANT
+    message.provider_fields = provider_fields
     return store_message(message, **details)
 
 

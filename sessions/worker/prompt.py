@@ -17,6 +17,7 @@ from sessions.database import rows
 from sessions.errors import StaleAttempt
 from sessions.models import Image, MessageRole, Plan, Session, SubTask, Turn
 from sessions.turns import plans
+from sessions.turns.provider_fields import message_of
 from sessions.turns.tool_policy import agents_for, offered_tools
 from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import SELECT_TURN
@@ -27,7 +28,7 @@ _SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s AND deleted_at IS
 #: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
     SELECT role, content, nullif(tool_calls::text, '[]'), key_order, edited_calls::text,
-        tool_call_id, images::text
+        tool_call_id, CASE WHEN turn.id = %s THEN provider_fields END, images::text
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
     WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
     AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
@@ -82,9 +83,9 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
     """
     part = subtask and subtask.pk
     records = [
-        (role, content, _calls(calls, order) if calls else [], edited, call_id, json.loads(images) if images else [])
-        for role, content, calls, order, edited, call_id, images in rows(
-            _CONVERSATION, turn.session_id, turn.position, part, part
+        (role, content, _calls(calls, order) if calls else [], edited, call_id, fields, json.loads(images or "[]"))
+        for role, content, calls, order, edited, call_id, fields, images in rows(
+            _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part
         )
     ]
     messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
@@ -93,9 +94,9 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
     loaded = iter(load_images([images for *_, images in records if images]))
     edited_ids: set[str] = set()
-    for role, content, calls, edited, call_id, images in records:
+    for role, content, calls, edited, call_id, fields, images in records:
         if role == MessageRole.TOOL:
-            unanswered.remove(call_id)
+            unanswered = [each for each in unanswered if each != call_id]
         elif unanswered:
             messages += _missing_results(unanswered)
         if role == MessageRole.ASSISTANT and not (content or calls):
@@ -103,10 +104,11 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
             continue
         unanswered += [call["id"] for call in calls]
         edited_ids.update(json.loads(edited) if edited else ())
-        message = ModelMessage(
+        message = message_of(
+            fields,
+            tuple(ModelToolCall(**call) for call in calls),
             role=cast(ModelRole, role),
             content=(reports.get(call_id) or content) + (EDITED if call_id in edited_ids else ""),
-            tool_calls=tuple(ModelToolCall(**call) for call in calls),
             tool_call_id=call_id,
         )
         messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)

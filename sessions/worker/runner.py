@@ -153,9 +153,11 @@ class StepRun:
             packed = await asyncio.to_thread(reply.pack)
             change = await with_retries(completions.finish_embeddings, claim, result, packed)
         elif claim.is_completion:
+            result = replace(result, extra=reply.extra)
             change = await with_retries(completions.finish, claim, result, reply)
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         elif reply.tool_calls:
+            result = replace(result, extra=reply.extra)
             change = await with_retries(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
             logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         else:

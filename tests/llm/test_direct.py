@@ -118,6 +118,8 @@ async def test_both_ways_send_the_same_request(server: Recorded) -> None:
     await read(request)
     [chunk async for chunk in gateway.stream(request)]
     ours, theirs = (post.body for post in server.posts)
+    # LiteLLM leaves out what is null.
+    assert ours["messages"][2].pop("content") is None
     assert ours == theirs
     assert server.posts[0].path == server.posts[1].path == "/v1/chat/completions"
 

@@ -85,7 +85,7 @@ def _page(
         if ids and total > MAX_PAGE_BYTES:
             break
         ids.append(pk)
-    rows = Message.objects.filter(pk__in=ids).defer("reasoning").order_by("number")
+    rows = Message.objects.filter(pk__in=ids).defer("reasoning", "provider_fields").order_by("number")
     return list(rows), len(ids) < len(sized)
 
 
