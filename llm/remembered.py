@@ -144,7 +144,8 @@ def _believable_window(request: ModelRequest, estimated: int, read: int, output:
             return 0
         guess = (estimated if estimated > output else estimated + output) // 2
         return guess if guess >= MIN_WINDOW_TOKENS else 0
-    if estimated * ESTIMATE_FACTOR + (output if tokens.output == output else 0) < tokens.window:
+    is_output_counted = request.max_output_tokens is None or tokens.output == output
+    if estimated * ESTIMATE_FACTOR + (output if is_output_counted else 0) < tokens.window:
         # The sentence is about another request, or repeats what a user wrote.
         return 0
     if read > estimated:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -43,6 +43,9 @@ class Recorded:
     def __init__(self) -> None:
         self.plays: list[Play] = []
         self.posts: list[Post] = []
+        #: May answer a request instead, by its body; then no play is used up.
+        self.rule: Callable[[dict[str, Any]], Play | None] = lambda _: None
+        self._refused = 0
         self.connections = 0
         #: Is set when a client goes away in the middle of an answer.
         self.left = asyncio.Event()
@@ -85,7 +88,10 @@ class Recorded:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         self.posts.append(Post(first.split()[1], headers, body))
-        play = self.plays[min(len(self.posts), len(self.plays)) - 1]
+        if play := self.rule(body):
+            self._refused += 1
+        else:
+            play = self.plays[min(len(self.posts) - self._refused, len(self.plays)) - 1]
         if play.steps and isinstance(play.steps[0], float):
             # Not even the status comes.
             await self._silence(reader, play.steps[0])

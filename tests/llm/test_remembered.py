@@ -183,7 +183,8 @@ WINDOWS: dict[str, tuple[dict[str, Any], int, int]] = {
     "no number: half of the request": (said("Input is too long for requested model."), 20_000, 10_000),
     "more tokens than we count": (said("prompt is too long: 20000 tokens > 10000 maximum"), 10_000, 5_000),
     "larger than the catalog's": (said("prompt is too long: 210000 tokens > 200000 maximum"), 210_000, 0),
-    "a number of another request": (said("This model's maximum context length is 8192 tokens."), 10, 0),
+    "a number of another request": (said("This model's maximum context length is 16384 tokens."), 10, 0),
+    "our limit on the answer": (said("This model's maximum context length is 8192 tokens."), 10, 8192),
     "no number, and a short request": (said("context length exceeded"), 1000, 4596),
     "no window of any model": (said("This model's maximum context length is 20 tokens."), 9000, 4500),
 }

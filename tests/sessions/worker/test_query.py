@@ -23,7 +23,7 @@ from sessions.turns.completions import CompletionRequest
 from sessions.worker import runner
 from sessions.worker.lease import Lease
 from sessions.worker.writer import Writer
-from tests.llm.recorded import DONE, Recorded, ending, event, recorded, text, tool_call
+from tests.llm.recorded import DONE, Play, Recorded, ending, event, recorded, text, tool_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -274,3 +274,31 @@ async def test_a_budget_asks_for_no_more_than_the_learned_window_takes(
     await worker.answer(session, "hi")
     assert (await look(error_code), len(provider.posts)) == ("", 2)
     assert provider.posts[1].body["max_completion_tokens"] <= 2048
+
+
+@pytest.mark.parametrize("tells", ["window", "window and input", "nothing"])
+@pytest.mark.parametrize(("window", "tokens_per_byte"), [(6000, 0.2), (16_000, 0.2), (16_000, 0.4)])
+async def test_a_session_goes_on_whatever_its_server_counts(
+    worker: Worker, session: Session, provider: Recorded, *, window: int, tokens_per_byte: float, tells: str
+) -> None:
+    def rule(body: dict[str, Any]) -> Play | None:
+        read = int(len(json.dumps([body["messages"], body.get("tools")])) * tokens_per_byte)
+        if read + body.get("max_completion_tokens", 0) <= window:
+            return None
+        words = {
+            "window": f"maximum context length is {window} tokens",
+            "window and input": f"{read} tokens in the prompt: prompt is too long: {read} tokens > {window} maximum",
+            "nothing": "Input is too long for requested model.",
+        }
+        error = {"error": {"message": words[tells], "type": "invalid_request_error"}}
+        return Play([json.dumps(error).encode()], 400, {"content-type": "application/json"})
+
+    provider.rule = rule
+    provider.play(*text("hello"), *ending())
+    codes = []
+    for number in range(12):
+        await worker.answer(session, f"{number} " + "some words " * (300 if number % 3 else 1))
+        codes.append(await look(error_code))
+    # One may fail: the limit on its answer was too large beside it, and the refusal did not say so.
+    assert codes.count("") >= len(codes) - 1, codes
+    assert len(provider.posts) <= 12 + 4
