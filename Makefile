@@ -33,6 +33,10 @@ test-fast: venv ## Run all but the tests that need a running service or a browse
 neighbours: venv ## Attack a running service and measure the gaps of a neighbour's stream, which must stay below 0.5 s
 	@NEIGHBOUR_MAX_GAP_SECONDS=0.5 $(python) -m pytest -n0 tests/neighbours $(PYTEST_ARGS)
 
+.PHONY: properties
+properties: venv ## Test what holds for every stream of a provider with 5,000 examples, about three minutes
+	@$(python) -m pytest -n0 --timeout 1800 --hypothesis-profile=thorough tests/llm/test_stream_properties.py $(PYTEST_ARGS)
+
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach
 	@$(python) -m pytest -n auto --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)

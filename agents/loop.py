@@ -4,6 +4,7 @@ Runs no tool and stores nothing: the caller decides what follows.
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,10 @@ from agents.events import CUT_REASONS, AgentEvent, ReasoningDelta, StepFinished,
 from llm.errors import ModelBrokenToolCall, ModelTruncated
 from llm.sizes import find_json_problem, reject_constant
 from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
+
+
+#: NUL in JSON; an escaped backslash before `u0000` is something else.
+_NUL_PATTERN = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Limit(StrEnum):
@@ -229,7 +234,7 @@ def _join(pieces: list[str]) -> str:
 def _is_storable(value: Any) -> bool:
     """Return whether JSON has neither NUL nor half a surrogate pair."""
     text = json.dumps(value, ensure_ascii=False)
-    return make_storable(text) == text and "\\u0000" not in text
+    return make_storable(text) == text and not _NUL_PATTERN.search(text)
 
 
 def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:

@@ -4,6 +4,9 @@ Servers leave out the empty line between events, or the word `data:` before JSON
 would otherwise be lost without a word. What the events say is `llm.wire.answers`' part.
 """
 
+import json
+from typing import Any
+
 from pydantic_core import from_json
 
 from llm.sizes import MAX_EVENT_BYTES
@@ -120,9 +123,21 @@ class EventReader:
         self._is_error = self._is_bare = False
 
 
+def parse_json(data: bytes) -> Any:
+    """Parse the data of an event, also with bytes that are not UTF-8, half a surrogate pair, or tabs in texts.
+
+    Raises ValueError, and RecursionError.
+    """
+    try:
+        return from_json(data)
+    except ValueError:
+        # Python's own parser reads more, and takes three times as long.
+        return json.loads(data.removeprefix(BYTE_ORDER_MARK).decode(errors="replace"), strict=False)
+
+
 def _is_json(data: bytes) -> bool:
     try:
-        from_json(data)
-    except ValueError:
+        parse_json(data)
+    except (ValueError, RecursionError):
         return False
     return True

@@ -30,6 +30,8 @@ settings.WHITENOISE_AUTOREFRESH = True
 hypothesis_settings.register_profile(
     "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
+# For `make properties`.
+hypothesis_settings.register_profile("thorough", hypothesis_settings.get_profile("project"), max_examples=5000)
 hypothesis_settings.load_profile("project")
 
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]

@@ -4,15 +4,12 @@ Each field may be missing, null or of another type. What leaves this module is s
 through by hand, because a model of it would have to allow everything everywhere, and costs more time.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
-
 from llm import errors, finish
 from llm.sizes import require_few_values
-from llm.sse import BYTE_ORDER_MARK, DONE, ErrorEvent
+from llm.sse import DONE, ErrorEvent, parse_json
 from llm.types import Chunk, EndChunk, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 from llm.usage import parse_usage
 from llm.wire.refusals import parse_error
@@ -93,13 +90,9 @@ class ModelReply:
     def _parse(self, data: bytes) -> Any:
         """Parse the data of an event. Returns None for what is not JSON and only a sign of life."""
         try:
-            return from_json(data)
-        except ValueError:
-            # Bytes that are not UTF-8, half a surrogate pair, line breaks in texts: Python's own parser reads on.
-            text = data.removeprefix(BYTE_ORDER_MARK).decode(errors="replace").strip()
-        try:
-            return json.loads(text, strict=False)
+            return parse_json(data)
         except (ValueError, RecursionError) as error:
+            text = data.decode(errors="replace").strip()
             if text.upper() == DONE.decode():
                 self.is_over = True
             elif text.startswith(("{", "[{")) and not isinstance(data, ErrorEvent):
@@ -122,7 +115,7 @@ class ModelReply:
             self._has_whole_message = True
         if usage := event.get("usage"):
             self._count(usage)
-        elif self.reason:
+        elif self.reason or "x_groq" in event:
             self._count(_other_usage(event))
         return chunks
 

@@ -156,8 +156,7 @@ class CallSorter:
         """Add a piece to its call and return what is new of it, if anything."""
         if call_id := piece.id if not call.id else "":
             call.id = call_id
-        if piece.id:
-            self._by_id.setdefault(piece.id, call)
+            self._by_id.setdefault(call_id, call)
         name = _rest_of_name(call, piece.name)
         call.name += name
         arguments = self._new_arguments(piece, call)
@@ -194,7 +193,7 @@ class CallSorter:
             return None if piece.name and _begins_after_same_id(piece, call) else call
         if at_place is None:
             # Some servers count pieces instead of calls.
-            is_rest = newest and not (piece.id or piece.name or newest.is_whole)
+            is_rest = newest and not (piece.id or piece.name or newest.arguments.is_whole)
             return newest if is_rest else None
         if piece.id:
             return None if _begins_by_new_id(piece, at_place) else at_place
@@ -230,15 +229,15 @@ def _begins_by_name(piece: _Piece, call: _Call) -> bool:
     """Return whether a piece with a name and no id begins another call than the one at its place."""
     if call.arguments.is_open:
         return piece.begins_an_object and piece.name != call.name
+    has_number = bool(call.id) or piece.index is not None
     if call.is_whole:
         if not piece.arguments.strip():
             return piece.name != call.name
-        if piece.index is not None and call.name == piece.name:
+        if has_number and call.name == piece.name:
             return not call.has_empty_object and not call.arguments.equals(piece.arguments)
         is_repetition = len(call.arguments.pieces) > 1 and call.arguments.equals(piece.arguments)
         return not (is_repetition and call.name == piece.name)
     # The call has no arguments yet. Without id and index, only its order tells it from another one.
-    has_number = bool(call.id) or piece.index is not None
     return bool(call.name) and not has_number and not (piece.name == call.name and piece.arguments)
 
 

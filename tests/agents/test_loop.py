@@ -242,3 +242,16 @@ async def test_what_only_the_provider_understands_stays_with_the_call_and_the_me
     )
     assert last.tool_calls[0].extra == {"extra_content": {"google": {"x": 1}}, "more": 2}
     assert last.extra == {"reasoning_content": "Hm."}
+
+
+async def test_a_character_in_two_pieces_of_arguments_is_whole_again() -> None:
+    pieces = ['{"path": "\ud83d', '\ude00"}']
+    last = await finished(
+        ToolCallChunk(index=0, id="a", name="f", arguments=pieces[0]), ToolCallChunk(index=0, arguments=pieces[1]), END
+    )
+    assert last.tool_calls[0].arguments == {"path": "😀"}
+
+
+async def test_an_escaped_backslash_before_u0000_is_not_nul() -> None:
+    last = await finished(ToolCallChunk(index=0, id="a", name="f", arguments='{"path": "\\\\u0000"}'), END)
+    assert last.tool_calls[0].arguments == {"path": "\\u0000"}
