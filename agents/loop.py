@@ -15,7 +15,6 @@ from llm.errors import ModelBrokenToolCall, ModelTruncated
 from llm.sizes import find_json_problem, reject_constant
 from llm.types import EndChunk, ModelStream, ModelToolCall, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
-
 #: NUL in JSON; an escaped backslash before `u0000` is something else.
 _NUL_PATTERN = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
