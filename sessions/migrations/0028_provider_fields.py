@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agent_sessions', '0028_providers_of_workers'),
+        ('agent_sessions', '0027_edited_calls'),
     ]
 
     operations = [
