@@ -74,6 +74,38 @@ async def test_a_page_has_the_total_of_all(as_alice: Http, alice: User, bob: Use
     assert (await as_alice.ok("GET", "/api/v1/sessions?offset=99999999999999999999"))["sessions"] == []
 
 
+@pytest.mark.parametrize(
+    ("query", "limit", "offset", "count"),
+    [
+        ("limit=0", 1, 0, 1),
+        ("limit=-7", 1, 0, 1),
+        ("limit=5000", 1000, 0, 3),
+        ("offset=-1", 100, 0, 3),
+        ("offset=3", 100, 3, 0),
+        ("limit=99999999999999999999&offset=-99999999999999999999", 1000, 0, 3),
+    ],
+)
+async def test_a_number_outside_of_its_range_counts_as_the_nearest_one(
+    as_alice: Http, alice: User, query: str, *, limit: int, offset: int, count: int
+) -> None:
+    for key in "abc":
+        await opened(alice, key)
+    page = await as_alice.ok("GET", f"/api/v1/sessions?{query}")
+    assert (page["limit"], page["offset"], len(page["sessions"]), page["total"]) == (limit, offset, count, 3)
+    for path in ("events/metrics/sessions", "events/metrics/session/a", "events/audit-log", "sessions/a/history"):
+        await as_alice.ok("GET", f"/api/v1/{path}?{query}")
+
+
+@pytest.mark.parametrize("query", ["limit=x", "limit=", "offset=1.5", "limit=NaN", "offset=1e999", "limit=a%00b"])
+async def test_what_is_no_number_is_refused(as_alice: Http, query: str) -> None:
+    assert await as_alice.refused("GET", f"/api/v1/sessions?{query}") == (400, "invalid_field")
+
+
+@pytest.mark.parametrize("path", ["", "/history", "/pending-approvals", "/events", "/queue", "/settings"])
+async def test_a_name_with_a_nul_is_refused_as_a_value(as_alice: Http, path: str) -> None:
+    assert await as_alice.refused("GET", f"/api/v1/sessions/a%00b{path}") == (400, "invalid_text")
+
+
 def _converse(session: Session) -> None:
     held = request(session, read_call("r", "a.txt"), write_call("w"), text="Let me look.")
     tool_calls.record_tool_result(session.pk, "r", content='{"success": true}', failed=False)
