@@ -111,7 +111,8 @@ _TESTS = {
         " --profile-svg --result-log --cov-*=*:* html:* xml:* json:* lcov:* annotate:* markdown:*",
         "-c --config-file --rootdir --confcutdir --cov-config",
         "--pastebin --tx --rsyncdir -d",
-        harmless="--cov --cov-report --json-report --log-level --log-cli-level --durations --doctest-modules --no-cov --co --pdb"
+        harmless="--cov --cov-report --json-report --log-level --log-cli-level"
+        " --durations --doctest-modules --no-cov --co --pdb"
         " --disable-warnings --cov-append --cov-branch --log-format --log-cli-format",
         values="knmrW",
     ),
@@ -142,6 +143,10 @@ _TESTS = {
     "prettier": options_of("--plugin --plugin-search-dir", "--cache-location", "--config", harmless="--parser"),
     "tsc": options_of("--plugins", "--outFile --declarationDir --tsBuildInfoFile --generateTrace",
                     harmless="--outDir --module --moduleResolution"),
+    **dict.fromkeys(("tape", "tap", "lab", "uvu"), options_of("-r --require --import --loader --before --after", "-o")),
+    **dict.fromkeys(
+        ("playwright", "golangci-lint", "semgrep", "yamllint"), options_of("", "-o --output", "-c --config")
+    ),
     "mocha": options_of(
         "-r --require --loader --import --file --reporter-options -O --node-option --experimental-loader",
         "", "--config --opts --package", harmless="--recursive",

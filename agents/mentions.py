@@ -16,6 +16,8 @@ _SEPARATORS = "=:,@()#"
 _REPEATED = re.compile(r"[/\\]+")
 _CURRENT_FOLDER = re.compile(rf"(^|[/{_SEPARATORS}])(?:\./)+")
 _TRAILING = re.compile(rf"(?<=[^/{_SEPARATORS}])/\.?(?=$|[{_SEPARATORS}])")
+#: Windows removes dots and spaces at the end of a name.
+_END_OF_NAME = re.compile(rf"(?<=[^/. {_SEPARATORS}])[. ]+(?=$|[/{_SEPARATORS}])")
 _BUNDLE = re.compile(r"-\w+")
 
 
@@ -78,7 +80,7 @@ class Mentions:
 def _simplify(word: str) -> str:
     """Return a word in lower case, without `./` and slashes that mean nothing."""
     text = _REPEATED.sub("/", _fold(word))
-    return _TRAILING.sub("", _CURRENT_FOLDER.sub(r"\1", text))
+    return _TRAILING.sub("", _CURRENT_FOLDER.sub(r"\1", _END_OF_NAME.sub("", text)))
 
 
 def _fold(text: str) -> str:

@@ -91,7 +91,7 @@ def options_of(
 _GENERAL = {
     RUNS: "exec(?!ut) execute eval command cmd pager editor viewer plugin preload require(?!d) loader hook wrapper"
     " interpreter preprocess postprocess shell initscript initfile bootstrap autoload setupfile globalsetup askpass"
-    " customsyntax rulesdir ldpreload",
+    " customsyntax rulesdir ldpreload onsuccess addon",
     WRITES: "output(?!format|style|level|color|mode|onfailure) outfile logfile logto reportfile saveto writeto dumpto"
     " tracefile pidfile",
     READS: "config rcfile settingsfile",
@@ -107,6 +107,8 @@ _MAY_LOAD_CODE = re.compile(
 _CODE_FILE = re.compile(r"/|\.(?:[cm]?[jt]s|py|rb|php|pl|lua|vim|so|dylib|dll|sh|bash|exe|bat|cmd|ps1|jar)$", re.ASCII)
 #: A value that is a program or a library is one for whatever option, behind `=` or glued to a letter.
 _PROGRAM_VALUE = re.compile(r"(?:^-\w|=)\.?/?[^=]*\.(?:so|dylib|dll|sh|bash|exe|bat|cmd|ps1|jar|vim)$", re.ASCII)
+
+_LIBRARY = re.compile(r"\.(?:so|dylib|dll)$")
 
 
 def find(known: Sequence[Options], arguments: Sequence[str], *, is_script: bool = False) -> tuple[str, str] | None:
@@ -126,7 +128,7 @@ def find(known: Sequence[Options], arguments: Sequence[str], *, is_script: bool 
 
 def _general_effect(argument: str, following: str, harmless: frozenset[str]) -> str:
     """Return what an option of any program probably does, or an empty text. Single letters say nothing."""
-    if _PROGRAM_VALUE.search(argument):
+    if _PROGRAM_VALUE.search(argument) or _LIBRARY.search(following):
         return RUNS
     option, _, value = argument.partition("=")
     if len(option) < 4 or option.startswith(("--no-", "--ignore", "--exclude", "--skip")):

@@ -88,6 +88,8 @@ def test_no_way_into_a_console_runs_unasked(name: str, data: st.DataObject, call
 DENIALS = [
     (".env", ".env"),
     (".env", "config/.env"),
+    (".env", ".env."),
+    ("secret/**", "secret./key"),
     ("*.pem", "server.pem"),
     ("*.pem", "certs/server.pem"),
     ("secret/**", "secret/key"),

@@ -126,6 +126,8 @@ RISKY = [
     "git restore --source=main .github", "git stash push .vscode", "gzip -k .envrc", "unzip x -d .git",
     "7z x y -o.git", "curl -o .git/x y", "cp x .git.", 'cp x ".git /hooks"', "cp x sub/.GIT./y",
     'cp x "package.json"', "cp x 'Makefile'",
+    "ldd x", "cppcheck --addon=x src", "tsup --onSuccess x", "clang-tidy -load ./x.so a.c", "unknown -D ./x.so",
+    "tape -r ./x.js", "pre-commit install", "husky install", "lefthook install", "mosh x", "fab -H x deploy",
 ]
 DAILY = [
     "ls", "ls -la", "ls .github", "cat package.json", "cat .github/workflows/ci.yml", "head -n 20 README.md",

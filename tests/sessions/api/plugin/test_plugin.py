@@ -326,6 +326,7 @@ async def test_unknown_paths_are_answered_in_json(as_alice: Http) -> None:
     [
         ({"command": "npm test"}, {"command": "npm", "args": ["test"], "timeout": 60_000}),
         ({"command": "ls", "cwd": "src"}, {"command": "ls", "args": [], "timeout": 60_000, "cwd": "src"}),
+        ({"command": 'python -c "f(1)"'}, {"command": "python", "args": ["-c", "f(1)"], "timeout": 60_000}),
         ({"command": "ls | wc"}, {"command": "ls | wc", "args": [], "timeout": 60_000}),
         ({"command": "ls", "shell": True, "timeout": 300}, {"command": "ls", "args": [], "timeout": 300_000}),
     ],
