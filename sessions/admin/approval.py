@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from sessions import broker
-from sessions.admin.display import badge, block, column, pretty, shorten, text_column
+from sessions.admin.display import badge, block, column, pretty_arguments, shorten, text_column
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import ReadOnlyAdmin, SearchableAdmin
 from sessions.errors import ToolCallRejected
@@ -70,7 +70,7 @@ class ApprovalAdmin(SearchableAdmin):
     why = column(
         "reason for approval", lambda approval: f"{shorten(approval.call.reason)} ({shorten(approval.call.rule)})"
     )
-    arguments_block = column("arguments", lambda approval: block(pretty(approval.call.arguments)))
+    arguments_block = column("arguments", lambda approval: block(pretty_arguments(approval.call.arguments)))
 
 
 class PolicyRuleAdmin(ReadOnlyAdmin):

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from sessions.admin.display import escape_controls, format_duration, image_links, pretty, pretty_text, shorten
+from sessions.admin.display import escape_controls, format_duration, image_links, pretty_arguments, pretty_text, shorten
 from sessions.models import Message, MessageRole, Session, ToolCall, Turn
 
 TURNS_PER_PAGE = 100
@@ -131,7 +131,7 @@ def message_views(messages: list[Message], calls: dict[str, ToolCall]) -> list[M
 def call_view(call: dict[str, Any], rows: dict[str, ToolCall]) -> CallView:
     """Return a call as the model requested it, with its result."""
     row = rows.get(call["id"])
-    tool, arguments = escape_controls(call["name"]), TextView.of(pretty(call["arguments"]))
+    tool, arguments = escape_controls(call["name"]), TextView.of(pretty_arguments(call["arguments"]))
     if row is None:
         return CallView(tool, arguments)
     result = TextView.of(row.result, pretty_text) if row.result else None

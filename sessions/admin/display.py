@@ -17,19 +17,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from agents.display import show_arguments, show_hidden
 from sessions.models import Image, Message, Session
-
-# Characters that are invisible or change the order of the text around them; an operator has to see them. C0 and DEL
-# have symbols in Unicode; C1, and overrides and isolates of direction, are shown by number.
-_CONTROL_CHARACTERS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_CONTROL_CHARACTERS |= {
-    code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-}
 
 
 def escape_controls(text: object) -> str:
-    """Return the text with its control characters replaced by visible ones."""
-    return str(text).replace("\r\n", "\n").translate(_CONTROL_CHARACTERS)
+    """Return the text with its invisible characters, and those that change the order of others, made visible."""
+    return show_hidden(str(text).replace("\r\n", "\n"))
 
 
 def shorten(text: object, length: int = 80) -> str:
@@ -41,6 +35,16 @@ def shorten(text: object, length: int = 80) -> str:
 def pretty(value: object) -> str:
     """Return the value as indented JSON."""
     return escape_controls(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def pretty_arguments(arguments: dict[str, Any]) -> str:
+    """Return the arguments of a call as indented JSON for people who decide about it."""
+    return pretty(show_arguments(arguments))
+
+
+def pretty_calls(calls: list[dict[str, Any]]) -> str:
+    """Return the calls of a message as indented JSON, their arguments as people read them."""
+    return pretty([{**call, "arguments": show_arguments(call["arguments"])} for call in calls])
 
 
 def pretty_text(text: str) -> str:

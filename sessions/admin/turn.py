@@ -16,7 +16,8 @@ from sessions.admin.display import (
     escape_controls,
     format_duration,
     image_links,
-    pretty,
+    pretty_arguments,
+    pretty_calls,
     pretty_text,
     shorten,
     text_column,
@@ -120,7 +121,7 @@ class MessageAdmin(SearchableAdmin):
     excerpt = column("text", lambda message: format_html("<bdi>{}</bdi>", shorten(message.content) or "–"))
     text = column("text", lambda message: block(escape_controls(message.content)))
     images_row = column("images", image_links)
-    calls = column("tool calls", lambda message: block(pretty(message.tool_calls) if message.tool_calls else ""))
+    calls = column("tool calls", lambda message: block(pretty_calls(message.tool_calls) if message.tool_calls else ""))
     interruption = column(
         "interrupted",
         lambda message: format_html("yes, the turn: {}", badge(message.turn.status)) if message.interrupted else "no",
@@ -165,5 +166,5 @@ class ToolCallAdmin(SearchableAdmin):
     the_rule = text_column("rule")
     state = column("status", lambda call: badge(call.status))
     duration = column("duration", lambda call: format_duration(call.created_at, call.finished_at))
-    arguments_block = column("arguments", lambda call: block(pretty(call.arguments)))
+    arguments_block = column("arguments", lambda call: block(pretty_arguments(call.arguments)))
     result_block = column("result", lambda call: block(pretty_text(call.result)))

@@ -42,7 +42,14 @@ from sessions.results import Change, Claim, StepResult
 from sessions.turns import plans, provider_fields
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
-from sessions.turns.transcript import current_subtask, make_call_ids_unique, require_progress, store_result, store_step
+from sessions.turns.transcript import (
+    current_subtask,
+    displayed,
+    make_call_ids_unique,
+    require_progress,
+    store_result,
+    store_step,
+)
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, requeue, transition, turn_event
 
 #: Follows the result of a call that its user does not let run again.
@@ -163,6 +170,7 @@ def resolve_approval(
     approval.digest, approval.feedback, approval.decided_at = call.digest, feedback, timezone.now()
     approval.save()
     details = {"status": str(status), "via": str(via), "tool": call.tool, "arguments": call.arguments}
+    details |= displayed(call.arguments)
     return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, call_id=call.call_id, **details)])
 
 
@@ -192,6 +200,7 @@ def request_event(call: ToolCall) -> NewEvent:
         agent=call.agent,
         rule=call.rule,
         reason=call.reason,
+        **displayed(call.arguments),
         **unknown,
     )
 

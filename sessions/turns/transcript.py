@@ -9,6 +9,7 @@ from typing import Any
 
 from agents import loop
 from agents.approvals import digest
+from agents.display import show_changed
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -89,6 +90,8 @@ def store_step(
     message = Message(id=result.message_id, session=session, turn=turn, subtask=subtask, content=result.text, **details)
     message.role = MessageRole.ASSISTANT
     message.provider_fields = provider_fields
+    if tool_calls and not session.is_completion:
+        details["tool_calls"] = calls_of(message)
     return store_message(message, **details)
 
 
@@ -131,9 +134,21 @@ def edit_call(call: ToolCall) -> None:
 
 
 def calls_of(message: Message) -> list[dict[str, Any]]:
-    """Return the tool calls of a message as clients see them: `edited` marks what a user has changed."""
+    """Return the tool calls of a message as clients see them.
+
+    `edited` marks what a user has changed, and `display` is for people where the exact arguments would mislead them.
+    """
     edited = message.edited_calls or ()
-    return [{**call, "edited": True} if call["id"] in edited else call for call in message.tool_calls]
+    return [
+        {**call, **displayed(call["arguments"]), **({"edited": True} if call["id"] in edited else {})}
+        for call in message.tool_calls
+    ]
+
+
+def displayed(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the field `display` where people have to read a call's arguments in another form, otherwise nothing."""
+    shown = show_changed(arguments)
+    return {} if shown is None else {"display": shown}
 
 
 def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:

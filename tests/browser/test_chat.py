@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 
 import pytest
@@ -426,3 +427,17 @@ def test_a_file_that_is_not_an_image_is_rejected_and_the_text_is_kept(page: Page
     box(page).press("Enter")
     expect(answers(page)).to_have_text("Still here.")
     complaints[:] = [text for text in complaints if "400 (Bad Request)" not in text]
+
+
+def test_a_person_sees_what_a_call_will_run(page: Page, context: BrowserContext, service: Service) -> None:
+    exact = {"command": "ls" + " " * 400 + "; rm -rf \u202e/tmp \u3164 gіt"}
+    say(page, f"/call execute_command {json.dumps(exact)}\n/say Done.")
+
+    card = page.locator(".card.tool")
+    expect(card).to_contain_text('"ls⟨400 spaces⟩; rm -rf ⟨U+202E⟩/tmp ⟨U+3164⟩ g⟨U+0456, not i⟩t"')
+    expect(card).to_contain_text("cannot be seen")
+    page.reload()
+    expect(card).to_contain_text("⟨400 spaces⟩")
+    page.get_by_role("button", name="Reject").click()
+    expect(card).to_contain_text("rejected")
+    expect(card).to_contain_text("⟨U+202E⟩")

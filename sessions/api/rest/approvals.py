@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
+from agents.display import show_arguments
 from agents.tools import CREATE_PLAN
 from sessions.api.commands import store_change
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
-from sessions.models import Approval, EventKind, ToolCall, ToolCallStatus, Via
+from sessions.models import Approval, EventKind, Session, ToolCall, ToolCallStatus, Via
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
 from sessions.turns import approvals, tool_calls
 from sessions.turns.approvals import Decision
@@ -22,6 +24,9 @@ router = Router(tags=["approvals"])
 ONE = "/sessions/{path:session_id}"
 DECISION_ERRORS = {**ERRORS, 409: ErrorOut}
 MAX_BATCH_CALLS = 100
+DISPLAY = (
+    "The arguments for people to read: what is invisible or looks like something else is shown, padding is folded."
+)
 
 
 class PendingApproval(Schema):
@@ -37,6 +42,7 @@ class PendingApproval(Schema):
     call_id: str = Field(alias="call.call_id")
     tool_name: str = Field(alias="call.tool")
     arguments: dict[str, Any] = Field(alias="call.arguments")
+    display: dict[str, Any] = Field(description=DISPLAY)
     agent: str = Field(alias="call.agent")
     rule: str = Field(alias="call.rule")
 
@@ -99,8 +105,15 @@ async def list_pending_approvals(request: HttpRequest, session_id: str, plans: b
         # The original editor would take a plan for a tool that it lacks, and answer with an error, which rejects the
         # plan. It receives plans as frames.
         rows = rows.exclude(call__tool=CREATE_PLAN)
-    pending = await in_thread(list)(rows)
+    pending = await in_thread(_pending)(rows)
     return {"session_id": session.key, "pending_approvals": pending, "count": len(pending)}
+
+
+def _pending(rows: QuerySet[Approval]) -> list[Approval]:
+    pending = list(rows)
+    for approval in pending:
+        vars(approval)["display"] = show_arguments(approval.call.arguments)
+    return pending
 
 
 @router.post(f"{ONE}/hitl-decision", response={200: DecisionOut, **DECISION_ERRORS})
@@ -158,6 +171,7 @@ class OpenCall(Schema):
     call_id: str
     tool_name: str = Field(alias="tool")
     arguments: dict[str, Any]
+    display: dict[str, Any] = Field(description=DISPLAY)
     requires_approval: bool = Field(description="The call waits for the user's approval; otherwise it may run.")
     reason: str
     agent: str
@@ -180,5 +194,12 @@ class OpenCalls(Schema):
 async def list_open_calls(request: HttpRequest, session_id: str) -> dict[str, Any]:
     """List a session's tool calls without a result, the oldest first; clients send results through the WebSocket."""
     session = await session_of(request, session_id)
-    calls = await in_thread(list)(tool_calls.open_calls(session.pk))
+    calls = await in_thread(_open)(session)
     return {"session_id": session.key, "tool_calls": calls, "count": len(calls)}
+
+
+def _open(session: Session) -> list[ToolCall]:
+    calls = list(tool_calls.open_calls(session.pk))
+    for call in calls:
+        vars(call)["display"] = show_arguments(call.arguments)
+    return calls

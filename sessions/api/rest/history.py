@@ -118,7 +118,7 @@ def _message(row: Message, tools: dict[str, str]) -> HistoryMessage:
             "id": call["id"],
             "type": "function",
             "function": {"name": call["name"], "arguments": call["arguments"]},
-            **({"edited": True} if "edited" in call else {}),
+            **{name: call[name] for name in ("display", "edited") if name in call},
         }
         for call in calls_of(row)
     ]

@@ -70,12 +70,13 @@ const CHANGES = {
     turns: { ...turns, [turn_id]: { ...turns[turn_id], status: "waiting" } },
   }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
-  approval_decided({ calls, messages }, { call_id, arguments: args, status }) {
+  approval_decided({ calls, messages }, { call_id, arguments: args, display, status }) {
     // The message has what the model asked for; what runs is what the user approved.
     const change = { arguments: args, ...(status === "edited" && { edited: true }) };
-    const changed = (call) => (call.id === call_id ? { ...call, ...change } : call);
+    const approved = ({ display: before, ...call }) => ({ ...call, ...change, ...(display && { display }) });
+    const changed = (call) => (call.id === call_id ? approved(call) : call);
     return {
-      calls: calls[call_id] ? { ...calls, [call_id]: { ...calls[call_id], ...change, requires_approval: false } } : calls,
+      calls: calls[call_id] ? { ...calls, [call_id]: { ...approved(calls[call_id]), requires_approval: false } } : calls,
       messages: messages.map((one) => (one.tool_calls ? { ...one, tool_calls: one.tool_calls.map(changed) } : one)),
     };
   },

@@ -11,6 +11,7 @@ const BADGES = {
   rejected: ["rejected", "failed"],
   closed: ["closed", ""],
 };
+const DISPLAY_TEXT = "Marks in ⟨ ⟩ stand for characters that cannot be seen or look like others, and for long gaps.";
 const EDITED_TEXT = "A person edited these arguments.";
 let formCount = 0;
 
@@ -25,8 +26,8 @@ export class ToolCard {
     this.node = element("article", { class: "card tool" }, title, this.arguments, this.rest);
   }
 
-  update({ status, approval, result, args, edited }) {
-    if (args !== this.args) this.#setArguments(args, edited);
+  update({ status, approval, result, args, isChanged, edited }) {
+    if (args !== this.args) this.#setArguments(args, [isChanged && DISPLAY_TEXT, edited && EDITED_TEXT].filter(Boolean));
     const [label, kind] = BADGES[status === "waiting" && approval ? "approval" : status];
     if (this.badge.textContent !== label) this.badge.textContent = label;
     this.badge.className = `badge ${kind}`;
@@ -36,9 +37,9 @@ export class ToolCard {
     else this.rest.replaceChildren(...(result ? [foldable("Result", prettyText(result))] : []));
   }
 
-  #setArguments(args, edited) {
+  #setArguments(args, remarks) {
     this.args = args;
-    this.arguments.replaceChildren(argumentsNode(args), ...(edited ? [new Remark({ text: EDITED_TEXT }).node] : []));
+    this.arguments.replaceChildren(argumentsNode(args), ...remarks.map((text) => new Remark({ text }).node));
   }
 
   #form() {

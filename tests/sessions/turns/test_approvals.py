@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
+from agents.approvals import digest
 from llm.types import ModelToolCall
 from sessions.api.rest.history import history
 from sessions.api.websocket.dialects import call_frame
@@ -110,6 +111,33 @@ def test_the_model_and_every_client_are_told_what_ran(session: Session) -> None:
         ({"path": "a.txt"}, None),
         (edited, True),
     ]
+
+
+def test_people_are_shown_what_will_run_and_the_exact_text_runs(session: Session) -> None:
+    exact = {"command": "ls" + " " * 400 + "; rm \u202e/tmp"}
+    claim = request(session, ModelToolCall(id="x", name="execute_command", arguments=exact))
+    shown = {"command": "ls⟨400 spaces⟩; rm ⟨U+202E⟩/tmp"}
+
+    events = {event.kind: event.payload for event in log.since(session.pk, 0)}
+    asked, added = events["tool_call_requested"], events["message_added"]["tool_calls"][0]
+    (waiting,) = snapshot(session.pk)["tool_calls"]
+    (stored,) = next(message["tool_calls"] for message in snapshot(session.pk)["messages"] if "tool_calls" in message)
+    for each in (asked, added, waiting, stored):
+        assert (each["arguments"], each["display"]) == (exact, shown)
+
+    decided = decide(session, "x").events[0].payload
+    assert (decided["arguments"], decided["display"]) == (exact, shown)
+    call = ToolCall.objects.get()
+    assert (call.arguments, call.digest) == (exact, digest("execute_command", exact))
+    tool_calls.record_tool_result(session.pk, "x", content="{}", failed=False)
+    assert story.history(claim.turn_id)[-2].tool_calls[0].arguments == exact
+
+
+def test_ordinary_arguments_need_no_other_form(session: Session) -> None:
+    request(session, write_call("w"))
+    events = {event.kind: event.payload for event in log.since(session.pk, 0)}
+    assert "display" not in events["tool_call_requested"]
+    assert "display" not in events["message_added"]["tool_calls"][0]
 
 
 def test_arguments_that_are_sent_back_unchanged_are_no_edit(session: Session) -> None:

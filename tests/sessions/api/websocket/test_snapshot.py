@@ -87,6 +87,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                     for call in (each for message in messages.values() for each in message.get("tool_calls", ())):
                         if call["id"] == p["call_id"]:
                             call |= {"arguments": p["arguments"], "edited": True}
+                            call.pop("display", None)
             case EventKind.TOOL_CALL_FINISHED:
                 # A call that was rejected at once never required approval.
                 calls.pop(p["call_id"], None)
