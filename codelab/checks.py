@@ -126,7 +126,9 @@ def check_names(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_provider_keys(**_: Any) -> list[CheckMessage]:
     """Require keys of providers that can be sent. Otherwise each turn would fail without a request."""
-    values = {name: os.environ.get(name, "") for name in sorted(catalog.key_variables(environment.model))}
+    providers = catalog.provider_names() | {environment.model.partition("/")[0]}
+    names = {name for provider in providers for name in catalog.key_variables(provider)}
+    values = {name: os.environ.get(name, "") for name in sorted(names)}
     return [
         Error(f"{name} {problem}.", hint="Copy the provider's key again, on one line.", id="codelab.E002")
         for name, value in values.items()

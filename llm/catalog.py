@@ -216,14 +216,7 @@ def _model(name: str, section: _Model) -> Model:
         )
         for tier in section.prices
     )
-    return Model(
-        name=name,
-        window=section.window,
-        max_output=section.max_output,
-        capabilities=section.capabilities,
-        prices=prices,
-        fallbacks=section.fallbacks,
-    )
+    return Model(name=name, prices=prices, **section.model_dump(exclude={"prices"}))
 
 
 _catalog = load()
@@ -281,23 +274,17 @@ def provider_names() -> frozenset[str]:
     return frozenset(_catalog.providers) | {name.partition("/")[0] for name in _catalog.models if "/" in name}
 
 
-def key_variables(*models: str) -> frozenset[str]:
-    """Return the names of the variables with the keys of all providers in the files, and of some more models."""
-    names = provider_names() | {model.partition("/")[0] for model in models if "/" in model}
-    guesses = {f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_API_KEY" for name in names}
-    return frozenset(each.key_variable for each in _catalog.providers.values() if each.key_variable) | guesses
-
-
 def providers_with_key() -> frozenset[str]:
     """Return the providers that a worker can call: it has a key for them, or their server is the operator's own."""
     return frozenset(
         name
         for name in provider_names()
-        if is_on_operators_server(f"{name}/any") or any(map(os.environ.get, _key_variables(name)))
+        if is_on_operators_server(f"{name}/any") or any(map(os.environ.get, key_variables(name)))
     )
 
 
-def _key_variables(provider: str) -> tuple[str, ...]:
+def key_variables(provider: str) -> tuple[str, ...]:
+    """Return the variables that may hold the key of a provider."""
     own = _catalog.providers.get(provider)
     if own is not None and own.key_variable:
         return (own.key_variable,)
