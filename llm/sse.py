@@ -11,6 +11,9 @@ from pydantic_core import from_json
 
 from llm.sizes import MAX_EVENT_BYTES
 
+#: How often the data of one event are parsed to find out whether they are whole. Each time takes as long as they are.
+MAX_TRIALS = 8
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
 
@@ -35,6 +38,7 @@ class EventReader:
         self._is_error = False
         #: Whether the data are lines of JSON without a field name.
         self._is_bare = False
+        self._trials = 0
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Add a piece and return the data of the events that are complete now. Raises EventTooLongError."""
@@ -96,13 +100,13 @@ class EventReader:
             self._add(value.strip())
         elif self._is_bare:
             self._add(text)
-            if text[:1] in b"]}" and _is_json(b"\n".join(self._data)):
+            if text[:1] in (b"]", b"}") and self._is_complete():
                 self._dispatch(events)
         elif stripped.startswith((b"{", b"[")):
             self._end_unmarked(events)
             self._add(stripped)
             self._is_bare = True
-            if stripped.endswith((b"]", b"}")) and _is_json(stripped):
+            if stripped.endswith((b"]", b"}")) and self._is_complete():
                 self._dispatch(events)
         # Other fields and comments are irrelevant to the answer.
 
@@ -112,14 +116,19 @@ class EventReader:
 
     def _end_unmarked(self, events: list[bytes]) -> None:
         """End an event that is complete, though no empty line follows it. One event may also have several lines."""
-        if self._is_bare or (len(self._data) == 1 and _is_json(self._data[0])):
+        if self._is_bare or (len(self._data) == 1 and self._is_complete()):
             self._dispatch(events)
+
+    def _is_complete(self) -> bool:
+        """Return whether the data so far are whole JSON."""
+        self._trials += 1
+        return self._trials <= MAX_TRIALS and _is_json(b"\n".join(self._data))
 
     def _dispatch(self, events: list[bytes]) -> None:
         if self._data:
             data = b"\n".join(self._data)
             events.append(ErrorEvent(data) if self._is_error else data)
-            self._data, self._data_bytes = [], 0
+            self._data, self._data_bytes, self._trials = [], 0, 0
         self._is_error = self._is_bare = False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,3 +44,18 @@ def test_memory_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EventTooLongError):
         for _ in range(20):
             events.feed(b"data: " + b"x" * 100 + b"\n")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([b'{"a":['] + [b"}"] * 50_000, id="JSON of many lines that never ends"),
+        pytest.param([b'data: {"a":[' + b"1," * 200_000] + [b"event: x"] * 20_000, id="an event before long data end"),
+    ],
+)
+def test_data_that_never_end_are_not_parsed_again_and_again(lines: list[bytes]) -> None:
+    stream = b"\n".join(lines) + b"\n"
+    started = time.process_time()
+    EventReader().feed(stream)
+    # A tenth of a second. Parsed at each line it is minutes.
+    assert time.process_time() - started < 5
