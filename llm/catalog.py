@@ -35,8 +35,6 @@ OTHER_KEY_VARIABLES = {
 }
 
 DEFAULT_WINDOW_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS = 128_000, 8_192
-#: LiteLLM's names for Anthropic's models, which keep in their cache only what is marked.
-MARKED_MODELS = ("anthropic/*", "bedrock/*claude*", "vertex_ai/claude*", "azure_ai/claude*", "databricks/*claude*")
 DEFAULT_CAPABILITIES: frozenset[Capability] = frozenset({"tools"})
 
 
@@ -245,14 +243,6 @@ def provider_of(name: str) -> Provider | None:
     if provider is None or not rest or any(fnmatchcase(rest, pattern) for pattern in provider.through_litellm):
         return None
     return provider
-
-
-def takes_cache_marks(name: str) -> bool:
-    """Return whether a model keeps in its cache only what is marked in the request."""
-    if provider := provider_of(name):
-        rest = name.partition("/")[2]
-        return any(fnmatchcase(rest, pattern) for pattern in provider.cache_marks)
-    return any(fnmatchcase(name, pattern) for pattern in MARKED_MODELS)
 
 
 def is_on_operators_server(name: str) -> bool:

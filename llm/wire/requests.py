@@ -9,6 +9,7 @@ from llm import catalog
 from llm.origins import origin_of
 from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.wire.cache_marks import mark_prefix, takes_cache_marks
 from llm.wire.history import has_short_call_ids, replay, with_fitting_names
 from llm.wire.thoughts import SEALED_FIELDS
 
@@ -49,8 +50,8 @@ def build_conversation(request: ModelRequest, *, remote_images: bool = True) -> 
     for message, built in zip(messages, wire, strict=True):
         if (message.origin or origin) == target:
             _add_extra(built, message)
-    if not request.written_for and catalog.takes_cache_marks(request.model):
-        mark_prefix(wire)
+    if not request.written_for and takes_cache_marks(request.model):
+        mark_prefix(wire, within_results=catalog.provider_of(request.model) is not None)
     result: list[dict[str, Any]] = leave_out(wire, request.omitted)
     return result
 
@@ -102,27 +103,6 @@ def _build_arguments(call: ModelToolCall) -> str:
             if isinstance(json.loads(call.raw_arguments, parse_constant=reject_constant), dict):
                 return call.raw_arguments
     return json.dumps(call.arguments, ensure_ascii=False)
-
-
-#: Ends a prefix that Anthropic's models shall keep in their cache.
-CACHE_MARK = {"type": "ephemeral"}
-
-
-def mark_prefix(wire: list[dict[str, Any]]) -> None:
-    """Mark the ends of the prefixes that later requests share: the instructions, the last request, and this one.
-
-    Anthropic takes four marks. It looks for an earlier end only at marks and twenty parts before each.
-    """
-    ends = [place for place, message in enumerate(wire) if message["role"] in ("user", "tool")]
-    # The last request ended before the newest answer.
-    answer = max((place for place, message in enumerate(wire) if message["role"] == "assistant"), default=0)
-    places = {0, *ends[-1:], *[place for place in ends if place < answer][-1:]}
-    for place in places:
-        message = wire[place]
-        if isinstance(message["content"], str):
-            message["content"] = [{"type": "text", "text": message["content"]}]
-        if message["content"]:
-            message["content"][-1]["cache_control"] = CACHE_MARK
 
 
 def _build_parts(text: str, images: Iterable[ModelImage]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agents.context import Window, fit
-from agents.plans import format_progress
+from agents.plans import format_progress, format_reports
 from agents.roles import role_of, routed_roles
 from agents.tools import CREATE_PLAN, offer
 from llm.key_order import arrange
@@ -56,7 +56,8 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         tools=names,
         agents=routed_roles(),
         mode=session.mode,
-        plan=format_progress(plans.value_of(subtask.plan)) if subtask else "",
+        # Their reports would gain the rank of instructions here.
+        plan=format_progress(plans.value_of(subtask.plan), reports=False) if subtask else "",
         subtask=subtask.description if subtask else "",
     )
     tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
@@ -88,7 +89,7 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
             _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part
         )
     ]
-    messages = [ModelMessage(role="user", content=subtask.description)] if subtask else []
+    messages = [_assignment(subtask)] if subtask else []
     unanswered: list[str] = []
     has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
@@ -113,6 +114,12 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
         )
         messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)
     return tuple(messages + _missing_results(unanswered))
+
+
+def _assignment(subtask: SubTask) -> ModelMessage:
+    """Return the message that begins a sub-task: what to do, and what the agents before have reported."""
+    parts = (subtask.description, format_reports(plans.value_of(subtask.plan)))
+    return ModelMessage(role="user", content="\n\n".join(part for part in parts if part))
 
 
 def _calls(stored: str, order: str | None) -> list[dict[str, Any]]:

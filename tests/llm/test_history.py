@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from agents.context import Window, fit
 from llm import catalog
 from llm.errors import ModelContextTooLong
-from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.origins import origin_of
+from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.wire.cache_marks import takes_cache_marks
 from llm.wire.history import NO_ANSWER, NO_OUTPUT, NO_RESULT, fit_name
 from llm.wire.requests import build_body
 from tests.llm.strict import problems
@@ -184,3 +186,37 @@ def test_a_callers_messages_stay_as_they_are() -> None:
     assert [message["content"] for message in body["messages"]] == ["one", "two", None, "Be brief.", "x "]
     assert body["messages"][2]["tool_calls"][0]["id"] == "c 1"
     assert body["messages"][2]["tool_calls"][0]["function"]["name"] == "made_up"
+
+
+def test_thoughts_go_back_to_their_provider_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_BASE", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    signature = {"extra_content": {"google": {"thought_signature": "c2ln"}}, "id": "no", "function": "no"}
+    thought = said(
+        "",
+        call("c1", extra=signature),
+        extra={"reasoning_content": "Hm.", "role": "no"},
+        origin=origin_of("openai/fake"),
+    )
+    history = [user("x"), thought, result("c1")]
+    sent = send(*history)["messages"][1]
+    assert (sent["reasoning_content"], sent["role"]) == ("Hm.", "assistant")
+    assert sent["tool_calls"][0]["extra_content"] == signature["extra_content"]
+    assert sent["tool_calls"][0]["id"] == "c1"
+    own = Endpoint(api_base="https://models.example/v1")
+    for others in (send(*history, model="groq/fake"), send(*history, endpoint=own)):
+        assert "reasoning_content" not in others["messages"][1]
+        assert "extra_content" not in others["messages"][1]["tool_calls"][0]
+
+
+def test_anthropics_models_are_told_what_to_keep_in_their_cache() -> None:
+    history = [SYSTEM, user("x"), said("", call("c1")), result("c1"), said("", call("c2")), result("c2")]
+    first = send(*history[:4], model="openrouter/anthropic/claude-sonnet-5")["messages"]
+    second = send(*history, model="openrouter/anthropic/claude-sonnet-5")["messages"]
+    assert [place for place, each in enumerate(first) if "cache_control" in json.dumps(each)] == [0, 1, 3]
+    assert [place for place, each in enumerate(second) if "cache_control" in json.dumps(each)] == [0, 3, 5]
+    assert "cache_control" not in json.dumps(send(*history))
+    assert "cache_control" not in json.dumps(send(*history, model="openrouter/anthropic/x", written_for="x"))
+    assert takes_cache_marks("anthropic/claude-opus-5")
+    assert takes_cache_marks("bedrock/us.anthropic.claude-sonnet-5-v1:0")
+    assert not takes_cache_marks("gemini/gemini-2.5-pro")
