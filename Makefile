@@ -34,8 +34,9 @@ neighbours: venv ## Attack a running service and measure the gaps of a neighbour
 	@NEIGHBOUR_MAX_GAP_SECONDS=0.5 $(python) -m pytest -n0 tests/neighbours $(PYTEST_ARGS)
 
 .PHONY: properties
-properties: venv ## Test what holds for every stream of a provider with 5,000 examples, about three minutes
-	@$(python) -m pytest -n0 --timeout 1800 --hypothesis-profile=thorough tests/llm/test_stream_properties.py $(PYTEST_ARGS)
+properties: venv ## Test what holds for every stream and every command with 5,000 examples, about seven minutes
+	@$(python) -m pytest -n0 --timeout 1800 --hypothesis-profile=thorough tests/llm/test_stream_properties.py \
+		tests/agents/test_disguises.py tests/agents/test_globs.py tests/agents/test_protected.py $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach
