@@ -84,13 +84,8 @@ async def play_session(service: Service, script: Script, steps: list[Json], *, a
         for place, step in enumerate(steps):
             if "message" not in step:
                 continue
-            turns.append(Turn())
             following = steps[place + 1] if place + 1 < len(steps) else {}
-            await client.say(step["message"], agent_type=agent)
-            if "cancel_after_seconds" in following:
-                await asyncio.sleep(following["cancel_after_seconds"])
-                await client.send({"type": "cancel"})
-            await _follow(client, turns[-1], following.get("answer_tool_calls"))
+            turns.append(await _take_turn(client, step["message"], following, agent))
     await asyncio.sleep(SETTLE_SECONDS)
     async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http:
         path = f"/api/v1/sessions/case-{script.name}"
@@ -100,6 +95,19 @@ async def play_session(service: Service, script: Script, steps: list[Json], *, a
     for name, turn in zip(names, turns, strict=False):
         turn.events = [event for event in events if event["payload"].get("turn_id") == name]
     return Session(turns, history, script.requests, script.headers)
+
+
+async def _take_turn(client: Socket, message: str, following: Json, agent: str) -> Turn:
+    """Send a message, again while a busy machine refuses it, and do what follows it."""
+    while True:
+        turn = Turn()
+        await client.say(message, agent_type=agent)
+        if "cancel_after_seconds" in following:
+            await asyncio.sleep(following["cancel_after_seconds"])
+            await client.send({"type": "cancel"})
+        await _follow(client, turn, following.get("answer_tool_calls"))
+        if turn.errors != ["storage_unavailable"]:
+            return turn
 
 
 async def _follow(client: Socket, turn: Turn, result: Any) -> None:

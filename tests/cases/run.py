@@ -13,7 +13,7 @@ from tests.cases.providers import Providers
 from tests.live.service import Service
 
 #: Plays at the same time. More would only wait for the processors.
-PLAYS = 20
+PLAYS = 12
 
 type Side = Literal["session", "door"]
 type Job = Callable[[Room], Coroutine[Any, Any, None]]
