@@ -34,9 +34,10 @@ neighbours: venv ## Attack a running service and measure the gaps of a neighbour
 	@NEIGHBOUR_MAX_GAP_SECONDS=0.5 $(python) -m pytest -n0 tests/neighbours $(PYTEST_ARGS)
 
 .PHONY: properties
-properties: venv ## Test what holds for every stream and every command with 5,000 examples, about seven minutes
+properties: venv ## Test what holds for every stream, conversation and command with 5,000 examples, about ten minutes
 	@$(python) -m pytest -n0 --timeout 1800 --hypothesis-profile=thorough tests/llm/test_stream_properties.py \
-		tests/agents/test_disguises.py tests/agents/test_globs.py tests/agents/test_protected.py $(PYTEST_ARGS)
+		tests/llm/test_history.py tests/agents/test_disguises.py tests/agents/test_globs.py tests/agents/test_protected.py \
+		$(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: venv ## Run the tests and show the lines they do not reach
