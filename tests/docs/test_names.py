@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from django.core.management import get_commands
 
+from agents.protected import KINDS
 from agents.roles import ROLES
 from codelab.environment import PROJECT
 from llm import scripted
@@ -36,7 +37,12 @@ FOREIGN = {
     "backup_path": "the original's editor",
     "stream_options.include_usage": "OpenAI",
     "docker-compose.override.yml": "Docker Compose",
+    ".vscode/tasks.json": "Visual Studio Code",
+    "requirements.txt": "pip",
+    "tsconfig.json": "TypeScript",
 }
+#: Files of users' workspaces. Another test compares the page with this table.
+PROTECTED = frozenset(name for kind in KINDS for name in kind.names)
 
 SPAN = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 TOP = r"(?:codelab|sessions|agents|llm|tests|bench|docs|scripts|requirements|\.vscode|\.ci|\.github)"
@@ -116,7 +122,7 @@ def _in_code(code: str) -> Iterator[tuple[int, str, str]]:
 
 def _wrong(code: str, shown: list[str]) -> str:
     """Return what kind of name a span is, when it is one and does not exist; else an empty text."""
-    if code in FOREIGN or PATH.fullmatch(code) or code.startswith("agent_sessions_"):
+    if code in FOREIGN or code in PROTECTED or PATH.fullmatch(code) or code.startswith("agent_sessions_"):
         return ""
     if re.fullmatch(r"tests/\S+\.py::(test_\w+)", code):
         return "" if names.has_function(code.rpartition("::")[2]) else "test"

@@ -221,10 +221,12 @@ async def test_the_scripted_model_is_observed_and_not_retried() -> None:
 
 async def test_a_bug_is_observed_too(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     server.play(*text("a"), *ending())
-    bad = (ModelMessage(role="user", content="Hello", tool_calls=(object(),)),)  # type: ignore[arg-type]
+    messages = (ModelMessage(role="user", content="Hello"),)
+    # No parser of JSON makes this.
+    request = ModelRequest(model="openai/x", messages=messages, options={"seed": object()})
     records: list[CallRecord] = []
-    with pytest.raises(AttributeError):
-        async for _ in calls.stream(ModelRequest(model="openai/x", messages=bad), observe=records.append):
+    with pytest.raises(TypeError):
+        async for _ in calls.stream(request, observe=records.append):
             pass
     assert [record.outcome for record in records] == [CallOutcome.FAILED]
 
