@@ -37,7 +37,6 @@ FOREIGN = {
     "backup_path": "the original's editor",
     "stream_options.include_usage": "OpenAI",
     "docker-compose.override.yml": "Docker Compose",
-    ".vscode/tasks.json": "Visual Studio Code",
     "requirements.txt": "pip",
     "tsconfig.json": "TypeScript",
 }
