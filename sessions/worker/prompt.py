@@ -89,7 +89,7 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
             _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part
         )
     ]
-    messages = [_assignment(subtask)] if subtask else []
+    messages = _assignment(subtask) if subtask else []
     unanswered: list[str] = []
     has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
@@ -116,10 +116,10 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
     return tuple(messages + _missing_results(unanswered))
 
 
-def _assignment(subtask: SubTask) -> ModelMessage:
-    """Return the message that begins a sub-task: what to do, and what the agents before have reported."""
-    parts = (subtask.description, format_reports(plans.value_of(subtask.plan)))
-    return ModelMessage(role="user", content="\n\n".join(part for part in parts if part))
+def _assignment(subtask: SubTask) -> list[ModelMessage]:
+    """Return the messages that begin a sub-task: what the agents before have reported, and what to do."""
+    texts = (format_reports(plans.value_of(subtask.plan)), subtask.description)
+    return [ModelMessage(role="user", content=text) for text in texts if text]
 
 
 def _calls(stored: str, order: str | None) -> list[dict[str, Any]]:

@@ -144,7 +144,9 @@ class OldFollower(Follower):
     def handle(self, frame: Frame) -> None:
         if "number" in frame:
             facts = {"socket": self.socket, "session": self.session, "number": frame["number"], "kind": frame["type"]}
-            self.world.history.add("received", **facts, payload={"text": frame.get("token", "")})
+            # The last frame of a message has all of it, and nothing new in `token`.
+            text = frame.get("content") or frame.get("token", "")
+            self.world.history.add("received", **facts, payload={"text": text})
             self.after = frame["number"]
 
 

@@ -108,6 +108,8 @@ class Provider:
                         break
                     continue
                 said = text_of(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
+                # A message that was not answered stands before the newest one.
+                said = said.rpartition("\n\n")[2]
                 wish = dict(re.findall(r"(\w+)=(\S+)", said))
                 if "turn" in wish:
                     wish["step"] = str(step_of(body["messages"]))

@@ -256,8 +256,10 @@ async def test_answers_to_a_client_that_never_reads_are_bounded(service: Service
         assert memory_of(service) - before < 12
 
 
-async def test_an_answer_may_be_longer_than_a_frame_of_a_client(service: Service) -> None:
+async def test_an_answer_that_is_longer_than_a_frame_comes_in_parts(service: Service) -> None:
     async with service.connect("/ws/long?stream=messages") as client:
         await client.say("\n".join(["/tokens 10000"] * 18))
-        frame = await client.receive(60)
-        assert len(frame["content"]) > 1024 * 1024
+        frames = await client.until_final()
+    sizes = [len(json.dumps(frame)) for frame in frames]
+    # The original's benchmark client closes its socket at a mebibyte.
+    assert max(sizes) < 1024 * 1024 < sum(len(frame["content"]) for frame in frames)

@@ -390,9 +390,9 @@ def test_the_agent_of_a_sub_task_gets_the_sub_task_the_plan_and_nothing_else(ses
     instructions = prompt.model_input(claim.turn_id, claim.agent, WINDOW)[0][0].content
     assert "[x] write (coder)" in instructions
     assert "Wrote it." not in instructions, "a report has no rank of an instruction"
-    ((role, text),) = model_messages(claim)
-    assert (role, text.partition("\n")[0]) == ("user", "Check it.")
-    assert "<reports>\nwrite: Wrote it.\n</reports>" in text
+    (_, reports), task = model_messages(claim)
+    assert task == ("user", "Check it.")
+    assert "<reports>\nwrite: Wrote it.\n</reports>" in reports
 
 
 @pytest.mark.parametrize(
@@ -417,8 +417,7 @@ def test_independent_sub_tasks_continue_and_those_that_wait_for_a_failed_one_do_
     claim = story.claim(claim.turn_id)
     assert statuses(session) == {"a": "failed", "b": "pending", "c": "pending", "d": "in_progress"}
     assert claim.spent.steps == 0
-    ((role, text),) = model_messages(claim)
-    assert (role, text.partition("\n")[0]) == ("user", "Do d.")
+    assert model_messages(claim)[-1] == ("user", "Do d.")
     change = complete_task(claim)
     # Something failed, so the proposer has the word, in the same turn.
     assert change.ready == claim.turn_id
