@@ -8,7 +8,7 @@ a gap is a row of a table or a missing rule.
 import re
 
 from agents import options, paths, protected
-from agents.known_options import KNOWN_OPTIONS
+from agents.known_options import KNOWN_OPTIONS, MAVEN_TESTS, SCRIPTS
 from agents.programs import ALIASES, INTERPRETERS, OPAQUE_PROGRAMS, PYTHONS
 from agents.subcommands import CONSOLES, LAUNCHERS, PYTHON_MODULES, READERS, RUNNERS, SUBCOMMANDS
 
@@ -90,17 +90,27 @@ _GIT_FLAGS = frozenset(
 _PREFIXES = {
     "git": re.compile(r"--no-pager|-P|--no-optional-locks|--literal-pathspecs"),
     "make": re.compile(r"-[jkslnBi]+\d*|--silent|--keep-going|--no-print-directory"),
-    "mvn": re.compile(r"-q|-B|-o|-ntp|--quiet|--batch-mode|--offline|--no-transfer-progress"),
+    "mvn": re.compile(r"-q|-B|-o|-ntp|--quiet|--batch-mode|--offline|--no-transfer-progress|" f"-D(?:{MAVEN_TESTS})"),
     **dict.fromkeys(("gradle", "gradlew"), re.compile(r"-q|--quiet|--no-daemon|--offline|--stacktrace|--info")),
     **dict.fromkeys(("npm", "pnpm", "yarn"), re.compile(r"-s|--silent")),
+    **dict.fromkeys(PYTHONS, re.compile(r"-[uBOEsI]+")),
 }
 #: Scripts in such folders are programs under their own names.
-_INSTALLED = re.compile(r"(?:^|/)(?:\.?bin|node_modules|vendor|site-packages)/(?!console$)", re.IGNORECASE)
+_INSTALLED = re.compile(
+    r"(?:^|/)(?:\.?bin|node_modules|vendor|site-packages|\.yarn/releases)/(?!console$)", re.IGNORECASE
+)
+#: Scripts in packages whose names say nothing, and the name of the package.
+_PACKAGE_MAIN = re.compile(
+    r".*(?:^|/)(?:node_modules|site-packages)/(?:@[\w.-]+/)?([\w.-]+)/(?:.*/)?(?:__main__|cli|index|main|run)(?:\.\w+)?",
+    re.IGNORECASE,
+)
 _EXTENSION = re.compile(r"\.(?:[cm]?js|py|rb|php|phar|pl)$")
 
 #: Names of programs in which digits at the end are no version, such as `flake8`.
 _KNOWN = KNOWN_OPTIONS.keys() | SUBCOMMANDS.keys() | CONSOLES.keys() | READERS | RUNNERS | INTERPRETERS
 
+#: Programs whose argument is a module and a name in it, such as `app.main:app`.
+_APP_SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne"})
 #: Texts of people, in which parentheses are no code.
 _TEXT_PROGRAMS = frozenset(
     {"git", "npm", "pnpm", "yarn", "cargo", "go", "make", "gh", "mkdir", "touch", "cp", "mv", "rm"}
@@ -199,7 +209,10 @@ def _launched(name: str, first: str, arguments: list[str]) -> list[str]:
         return arguments[1:]
     if not first or first.startswith("-"):
         raise Hazard(f"{name} would run code from the command itself or from its input")
-    return [_EXTENSION.sub("", name_of(first)), *arguments[1:]] if _INSTALLED.search(first) else []
+    if not _INSTALLED.search(first):
+        return []
+    package = _PACKAGE_MAIN.fullmatch(first)
+    return [package[1] if package else _EXTENSION.sub("", name_of(first)), *arguments[1:]]
 
 
 def _script_place(arguments: list[str]) -> int:
@@ -219,7 +232,10 @@ def _check_consoles(name: str, arguments: list[str]) -> None:
 
 def _check_options(name: str, subcommand: str, arguments: list[str]) -> None:
     known = [KNOWN_OPTIONS[key] for key in (name, f"{name} {subcommand}") if key in KNOWN_OPTIONS]
-    if found := options.find(known, arguments, is_script=name in INTERPRETERS):
+    found = options.find(known, arguments, is_script=name in INTERPRETERS)
+    if not found and name in _RUNTIMES and "--" in arguments:
+        found = options.find([SCRIPTS], arguments[arguments.index("--") :])
+    if found:
         option, effect = found
         raise Hazard(f"{name} {effect} because of {option}")
 
@@ -233,7 +249,7 @@ def _check_addresses(name: str, subcommand: str, arguments: list[str]) -> None:
         is_script = place and arguments[place - 1] in ("run", "run-script")
         if is_script:
             continue
-        if _REMOTE.search(argument) or (is_unknown and _HOST.search(argument)):
+        if _REMOTE.search(argument) or (is_unknown and name not in _APP_SERVERS and _HOST.search(argument)):
             raise Hazard("an argument names a host or an address on the network")
         if name in _RUNTIMES and _LOADED.search(argument):
             raise Hazard("an argument names code from elsewhere")

@@ -7,6 +7,11 @@ harmless, only unknown.
 
 from agents.options import Options, options_of
 
+#: What `mvn -D` may set: which tests run.
+MAVEN_TESTS = r"(test|it\.test)=[\w.,*]+|(skipTests|skipITs|maven\.test\.skip|failIfNoTests)(=(true|false))?"
+#: Options of scripts that package managers run, behind `--`: of most runners of tests and builds.
+SCRIPTS = options_of("-r -r[./]*", "-o -o[./]*", "-c -c[./]*", bundles=False)
+
 _GIT = {
     "git": options_of(
         "--config --config-env --exec --exec-path --upload-pack --receive-pack --ext-diff --textconv --strategy"
@@ -46,7 +51,8 @@ _PACKAGES = {
         "--registry --proxy --https-proxy",
     ),
     "pnpm": options_of("--script-shell --shell-mode -c", "--dir -C -g --global", "--config", "--registry"),
-    "yarn": options_of("--script-shell", "--cwd --modules-folder", "--use-yarnrc", "--registry"),
+    # It gives a script what stands behind the name of the script.
+    "yarn": options_of("--script-shell -r", "--cwd --modules-folder -o", "--use-yarnrc -c", "--registry"),
     "bun": options_of("--preload -r --require --eval -e --print -p --shell", "--cwd", "--config -c", "--registry"),
     "deno": options_of(
         "--preload --allow-run --allow-all -A --allow-ffi -P", "--lock", "--config -c --import-map --location",
@@ -60,6 +66,7 @@ _PACKAGES = {
         harmless="--no-build-isolation --pre",
     ),
     "venv": options_of("", "", "", "--upgrade-deps"),
+    "virtualenv": options_of("-p --python --activators --creator --seeder", "--app-data", "", "--download"),
     "build": options_of("--config-setting -C --installer --config-json", "--outdir -o"),
     "gem": options_of("-e", "-i --install-dir", "--config-file", "-s --source --remote -r --both -b"),
     "composer": options_of("", "-d --working-dir", "", "--repository --repository-url"),
@@ -67,31 +74,48 @@ _PACKAGES = {
     "cargo": options_of(
         "--config -Z", "--target-dir --out-dir --artifact-dir -C --lockfile-path", "--manifest-path --path",
         "--registry --index --git --open", values="jFp",
+        # A file of a target may name a linker.
+        safe={"--target": r"\w+(-\w+)+"},
     ),
     "go": options_of(
         "-exec -toolexec -vettool -ldflags -gcflags -asmflags -gccgoflags -compiler",
         "-o -cpuprofile -memprofile -blockprofile -mutexprofile -trace -outputdir -coverprofile -c -pkgdir",
         "-overlay -modfile -C -replace -workfile",
-        bundles=False,
+        bundles=False, safe={"-coverprofile": r"[\w-]+\.out"},
     ),
 }  # fmt: skip
 _BUILDS = {
     "make": options_of(
         "*=* --eval -E", "", "--file -f --makefile -C --directory -I --include-dir", values="jl"
     ),
+    "cabal": options_of("-w --with-* --program-*", "", "--project-file --project-dir"),
+    "stack": options_of("--with-* --exec --ghc-options", "--work-dir --local-bin-path", "--stack-yaml"),
+    "zig": options_of("--test-cmd --test-cmd-bin", "-p --prefix --cache-dir", "--build-file --zig-lib-dir"),
+    "swift": options_of("-X*", "--scratch-path --build-path --cache-path", "--package-path --toolchain --sdk"),
     "ninja": options_of("-t", "", "-f", values="Cjkl"),
     "cmake": options_of(
-        "-E -P -C -D* --toolchain --open --find-package --debugger",
+        # Words with = are for the program that builds.
+        "-E -P -C -D* -I --toolchain --open --find-package --debugger [!-]*=*",
         "--install --prefix --graphviz --trace-redirect --profiling-output",
         "--preset --debugger-pipe -f --makefile --eval",
+        harmless="--config",
         values="BSGATUW",
+        # Of CMake's own variables, some name files or programs.
+        safe={
+            "-D": r"CMAKE_BUILD_TYPE=(Debug|Release|RelWithDebInfo|MinSizeRel)|CMAKE_EXPORT_COMPILE_COMMANDS=(ON|1)"
+            r"|CMAKE_C(XX)?_STANDARD=\d+|(BUILD|ENABLE|WITH|USE)_\w+=(ON|OFF)"
+        },
     ),
     "ctest": options_of(
         "-S -SP --build-and-test --build-makeprogram --test-command --build-options",
         "-O --output-log --output-junit", "--preset --resource-spec-file --script", "-D --dashboard -M -T",
         harmless="--output-on-failure", values="RELIjC",
     ),
-    "mvn": options_of("-D* --define", "-l --log-file", "--file -f --settings -s -gs -t --toolchains"),
+    "mvn": options_of(
+        # Words with a colon name plug-ins and their goals.
+        "-D* --define [!-]*:*", "-l --log-file", "--file -f --settings -s -gs -t --toolchains",
+        harmless="-pl -am -amd -fae -ff -fn", safe={"-D": MAVEN_TESTS},
+    ),
     **dict.fromkeys(
         ("gradle", "gradlew"),
         options_of(
@@ -108,13 +132,15 @@ _TESTS = {
     "pytest": options_of(
         "-p --pdbcls --override-ini -o",
         "--basetemp --log-file --junitxml --junit-xml --report-log --debug --resultlog --html --json-report-file"
-        " --profile-svg --result-log --cov-*=*:* html:* xml:* json:* lcov:* annotate:* markdown:*",
+        " --profile-svg --result-log"
+        " --benchmark-json --benchmark-storage --cov-*=*:* html:* xml:* json:* lcov:* annotate:* markdown:*",
         "-c --config-file --rootdir --confcutdir --cov-config",
         "--pastebin --tx --rsyncdir -d",
         harmless="--cov --cov-report --json-report --log-level --log-cli-level"
         " --durations --doctest-modules --no-cov --co --pdb"
         " --disable-warnings --cov-append --cov-branch --log-format --log-cli-format",
         values="knmrW",
+        safe={"-p": r"no:\w+"},
     ),
     "coverage": options_of("", "--data-file -d --directory -o", "--rcfile --include-config", harmless="--debug"),
     "mypy": options_of(
@@ -130,12 +156,15 @@ _TESTS = {
     "isort": options_of("", "", "--settings-path --settings-file --sp --config-root", harmless="-l"),
     "flake8": options_of("", "--output-file --tee", "--config --append-config", values="jv"),
     "pylint": options_of("--init-hook --load-plugins", "--output -o --generate-rcfile", "--rcfile", values="jdef"),
+    "pyright": options_of("--pythonpath --venvpath -v", "--createstub"),
+    "pre-commit": options_of("", "", "-c --config"),
     "bandit": options_of("", "-o --output", "-c --configfile --ini -b --baseline", values="fntsp"),
     "eslint": options_of(
         "--rulesdir --resolve-plugins-relative-to --parser -f --plugin",
         "-o --output-file --cache-location --cache-file --cache-strategy",
         "-c --config --env-info",
         harmless="--parser-options --cache --env",
+        safe={"-f": r"json|stylish|compact|html|unix|junit"},
     ),
     "stylelint": options_of(
         "--custom-syntax --custom-formatter --config-basedir", "-o --output-file --cache-location", "-c --config",
@@ -171,14 +200,17 @@ _TESTS = {
     "phpstan": options_of("-a --autoload-file", "", "-c --configuration"),
     **dict.fromkeys(
         ("webpack", "vite", "rollup", "parcel", "esbuild", "babel", "swc", "gulp", "grunt", "ava", "jasmine"),
-        options_of("--plugins --presets -r --tasks --inject --define", "-o -d", "-c -f --gulpfile --gruntfile --base"),
+        options_of(
+            "--plugins --presets -r -p --tasks --inject --define", "-o -d", "-c -f --gulpfile --gruntfile --base",
+            "--serve --servedir",
+        ),
     ),
     "pandoc": options_of("-F --filter -L --lua-filter --pdf-engine *.lua", "-o --extract-media --log", "-d"),
     "protoc": options_of("--plugin", "--*_out* -o --descriptor_set_out"),
     "dot": options_of("-l", "-o -O", values="TKGNE"),
     **dict.fromkeys(("sphinx-build", "mkdocs"), options_of("-D -E", "", "-c -f", values="bj")),
     **dict.fromkeys(("gunicorn", "celery", "uvicorn"), options_of("-A", "-p --pid", "-c")),
-    "manage.py": options_of("", "-o --output", "--pythonpath"),
+    "manage.py": options_of("--testrunner", "-o --output", "--pythonpath"),
     "rails": options_of("-e --eval", "", "-c --config"),
     "mix": options_of("-e --eval -r --require", "--output -o", ""),
     "alembic": options_of("-x", "", "-c --config"),

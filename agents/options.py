@@ -31,6 +31,8 @@ class Options:
     values: frozenset[str] = frozenset()
     #: Whether letters may stand together behind one hyphen.
     bundles: bool = True
+    #: Values with which an option does nothing else, as patterns. The value is the next word, or the rest of this one.
+    safe: dict[str, re.Pattern[str]] = field(default_factory=dict)
     _longs: list[str] = field(init=False, default_factory=list)
     _patterns: list[tuple[re.Pattern[str], str]] = field(init=False, default_factory=list)
 
@@ -39,6 +41,15 @@ class Options:
         self._patterns.extend(
             (re.compile(translate(name)), effect) for name, effect in self.effects.items() if "*" in name
         )
+
+    def is_safe(self, argument: str, following: str) -> bool:
+        """Return whether an option has a value with which it does no more than it shows."""
+        for option, values in self.safe.items():
+            rest = argument.removeprefix(option)
+            # Only letters have their values glued to them.
+            if rest == "" or (rest != argument and (len(option) == 2 or rest.startswith("="))):
+                return bool(values.fullmatch(rest.removeprefix("=") or following))
+        return False
 
     def effect_of(self, argument: str) -> str:
         """Return what the option in an argument does, or an empty text."""
@@ -80,11 +91,13 @@ def options_of(
     harmless: str = "",
     values: str = "",
     bundles: bool = True,
+    safe: dict[str, str] | None = None,
 ) -> Options:
     """Return options by what they do, each text a list of them."""
     texts = {RUNS: runs, WRITES: writes, READS: reads, REACHES: reaches}
     effects = {option: effect for effect, text in texts.items() for option in text.split()}
-    return Options(effects, frozenset(harmless.split()), frozenset(values), bundles)
+    patterns = {option: re.compile(values) for option, values in (safe or {}).items()}
+    return Options(effects, frozenset(harmless.split()), frozenset(values), bundles, patterns)
 
 
 #: Words within names of long options of any program, without hyphens, and what such options do.
@@ -118,6 +131,8 @@ def find(known: Sequence[Options], arguments: Sequence[str], *, is_script: bool 
     """
     harmless = frozenset[str]().union(*(options.harmless for options in known))
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        if any(options.is_safe(argument, following) for options in known):
+            continue
         for effect in (options.effect_of(argument) for options in known):
             if effect:
                 return argument.split("=")[0], effect

@@ -51,6 +51,8 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "ldd tsc-watch onchange chokidar watchman fab",
         "run-parts stap bpftrace dtrace nyc c8 dotenv-cli env-cmd start-server-and-test doppler op chamber aws-vault",
         "infisical teller sops kcov py-spy scalene memray viztracer pyinstrument kernprof mprof austin heaptrack zx",
+        "npx-cli corepack easy_install ipdb pudb pydoc wasmtime wasmer rustup clang++ c++ clang-cl cl nmake swiftc",
+        "xcrun xcodebuild dmd ldc2 gdc gfortran ghc runghc runhaskell crystal nim nimble",
         "systemctl launchctl initctl rc-service dnf yum apt apt-get dpkg rpm brew port pacman zypper apk choco winget",
     ),
     **_same_reason(
@@ -62,7 +64,13 @@ OPAQUE_PROGRAMS: dict[str, str] = {
         "sendmail mutt msmtp swaks ntpdate rdate ipfs s3cmd ffsend websocat grpcurl hurl youtube-dl yt-dlp iperf",
         "mosh autossh sshfs pssh tsh ab wrk hey siege vegeta k6 locust artillery",
         "iperf3 localtunnel twine semantic-release release-it",
+        "http-server live-server browser-sync serve gh-pages vsce ovsx goreleaser",
         "aws az gcloud gsutil doctl flyctl heroku vercel netlify gh glab",
+    ),
+    **_same_reason(
+        "is another agent",
+        "claude codex gemini aider opencode goose amp crush qwen cursor-agent copilot droid auggie llm sgpt mods",
+        "ollama",
     ),
     **_same_reason(
         "changes the machine",
@@ -80,6 +88,7 @@ ALIASES = {
     "jest-cli": "jest",
     "prettierd": "prettier",
     "cnpm": "npm",
+    "npm-cli": "npm",
     "mvnw": "mvn",
     "mvnd": "mvn",
     "gmake": "make",
@@ -95,7 +104,7 @@ ALIASES = {
 INTERPRETERS = frozenset(
     {"python", "pythonw", "pypy", "py", "pyw", "ipython", "jython", "micropython", "graalpy", "node", "nodejs"}
     | {"ts-node", "ts-node-esm", "tsx", "esno", "babel-node", "coffee", "ruby", "jruby", "truffleruby", "erb", "perl"}
-    | {"php", "lua", "luajit", "luau", "fennel", "rscript", "julia", "elixir", "escript", "crystal", "nim", "janet"}
+    | {"php", "lua", "luajit", "luau", "fennel", "rscript", "julia", "elixir", "escript", "janet"}
 )
 
 PYTHONS = frozenset({"python", "pythonw", "pypy", "py", "pyw", "ipython", "jython", "micropython", "graalpy"})

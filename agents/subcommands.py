@@ -26,6 +26,12 @@ CONSOLES: dict[str, frozenset[str]] = {
     "symfony": frozenset({"console", "php", "composer", "run", "server:start", "serve"}),
     "wp": frozenset({"shell", "eval", "eval-file", "db", "cli", "ssh"}),
     "drush": frozenset({"php", "php:cli", "php:eval", "ev", "eval", "php:script", "sql:cli", "core:cli", "ssh", "sql"}),
+    "mkdocs": frozenset({"serve", "gh-deploy"}),
+    "changeset": frozenset({"publish"}),
+    "dart": frozenset({"add", "global", "publish"}),
+    "flutter": frozenset({"add", "global", "publish"}),
+    "scrapy": frozenset({"shell", "fetch", "view", "deploy"}),
+    "setup.py": frozenset({"upload", "upload_docs", "register", "easy_install"}),
     "serverless": frozenset({"deploy", "invoke", "plugin"}),
 }
 CONSOLES["django-admin"] = CONSOLES["manage.py"]
@@ -40,14 +46,16 @@ SUBCOMMANDS: dict[str, frozenset[str]] = {
     "npm": frozenset(
         {"test", "t", "run", "run-script", "install", "i", "ci", "ls", "list", "outdated", "audit", "start", "prune"}
     ),
-    "pnpm": frozenset({"test", "t", "run", "install", "i", "ls", "list", "outdated", "audit", "start"}),
-    "yarn": frozenset({"test", "run", "install", "list", "outdated", "audit", "start", "build"}),
+    "pnpm": frozenset(
+        {"test", "t", "run", "install", "i", "ls", "list", "outdated", "audit", "start", "build", "lint", "dev"}
+    ),
+    "yarn": frozenset({"", "test", "run", "install", "list", "outdated", "audit", "start", "build", "lint", "dev"}),
     "bun": frozenset({"test", "run", "install", "i"}),
     "deno": frozenset({"test", "check", "fmt", "lint"}),
     "cargo": frozenset({"build", "check", "clippy", "doc", "fmt", "test", "tree", "update", "bench", "clean", "run"}),
     "go": frozenset({"build", "test", "vet", "fmt", "mod", "list", "version"}),
     "pip": frozenset({"install", "list", "show", "freeze", "check"}),
-    "make": frozenset({"", "all", "build", "check", "clean", "format", "lint", "test", "tests"}),
+    "make": frozenset({"", "all", "build", "check", "clean", "docs", "format", "help", "lint", "run", "test", "tests"}),
     "mvn": frozenset({"compile", "test", "package", "verify", "clean"}),
     "gradle": frozenset({"build", "test", "check", "clean", "assemble"}),
     "gradlew": frozenset({"build", "test", "check", "clean", "assemble"}),
@@ -61,6 +69,12 @@ SUBCOMMANDS: dict[str, frozenset[str]] = {
     "lefthook": frozenset({"run", "dump", "validate", "version"}),
     "husky": frozenset(),
     "ninja": frozenset({"", "all", "build", "clean", "test", "-C", "-j", "-v"}),
+    "swift": frozenset({"build", "test", "run"}),
+    "zig": frozenset({"build", "test", "fmt"}),
+    "cabal": frozenset({"build", "test", "run", "check"}),
+    "stack": frozenset({"build", "test", "run"}),
+    "rustc": frozenset(),
+    "ng": frozenset({"build", "test", "lint", "serve"}),
     "dart": frozenset({"analyze", "format", "test", "pub", "fix"}),
     "flutter": frozenset({"analyze", "test", "pub", "build", "clean", "doctor"}),
 }
