@@ -29,7 +29,7 @@ KINDS = (
     _kind(
         "Version control runs hooks, filters and programs that these name.",
         ".git/ .hg/ .svn/ .bzr/ .jj/ .gitmodules .gitattributes .gitconfig .hgrc .githooks/ .husky/ .huskyrc*"
-        " .pre-commit-config.yaml .pre-commit-hooks.yaml .overcommit.yml .lefthook/ lefthook*.yml lefthook*.yaml"
+        " .pre-commit-config.y*ml .pre-commit-hooks.yaml .overcommit.yml .lefthook/ lefthook*.yml lefthook*.yaml"
         " lefthook*.toml lefthook*.json .lefthook* .lintstagedrc* captainhook.json grumphp.yml .simple-git-hooks*"
         # It makes a folder a git repository, whose configuration can name programs that `git status` runs.
         " head",
@@ -47,11 +47,12 @@ KINDS = (
         " .augment-guidelines .amazonq/ .junie/ .qwen/ qwen.md .goose/ .goosehints .trae/ .tabnine/ .crush/ crush.md"
         " crush.json .crush.json .factory/ .zencoder/ .agents/ .agent/ .copilot/ copilot-instructions.md warp.md"
         " *.instructions.md *.chatmode.md *.prompt.md *.mdc skill.md .rules .mcp.json mcp.json mcp_config.json"
-        " .codelab/ .codelab-ide/",
+        " .codelab/ .codelab-ide/ .openhands/ .openhands_instructions .amp/ replit.md",
     ),
     _kind(
         "Editors start tasks, servers and programs that these name when a folder is opened.",
         ".vscode/ .idea/ .fleet/ .zed/ .vs/ .nova/ .theia/ .run/ .devcontainer/ .devcontainer.json devcontainer.json"
+        " .replit .storybook/"
         " *.code-workspace *.sublime-project *.sublime-workspace .exrc .vimrc .gvimrc .nvimrc .nvim.lua .lvimrc .vim/"
         " .nvim/ .dir-locals*.el .projectile .ycm_extra_conf.py .clangd .gitpod.* pyrightconfig.json",
     ),
@@ -92,7 +93,11 @@ KINDS = (
         " build.gradle* settings.gradle* gradle.properties gradlew gradlew.bat gradle-wrapper.* init.gradle* .mvn/"
         " mvnw mvnw.cmd pom.xml build.xml *.sbt .sbtopts .jvmopts build.rs cargo.toml .cargo/ rust-toolchain*"
         " build.zig package.swift mix.exs rebar.config gemfile gemfile.* gems.rb *.gemspec rakefile rakefile.* *.rake"
-        " guardfile dangerfile brewfile podfile *.podspec fastfile vagrantfile composer.json *.csproj *.fsproj"
+        " guardfile dangerfile brewfile podfile *.podspec fastfile vagrantfile composer.json *.gradle"
+        " *.gradle.kts buildsrc/ .swiftpm/ *.bzl project.clj deps.edn shadow-cljs.edn turbo.json"
+        " project.json pubspec.yaml build.sc dune dune-project cabal.project* package.yaml tiltfile snakefile dvc.yaml"
+        " pipfile poetry.toml uv.toml hatch.toml pdm.toml .pdm.toml pixi.toml global.json *.props"
+        " *.targets *.sln *.csproj *.fsproj"
         " *.vbproj *.vcxproj directory.build.* makefile.pl build.pl cpanfile setup.hs *.cabal stack.yaml fabfile.py"
         " dodo.py docker-compose*.y*ml compose.y*ml compose.*.y*ml",
     ),

@@ -30,7 +30,9 @@ PROTECTED = [
     "web/package.json", "Makefile", "makefile", "rules.mk", "CMakeLists.txt", "build.rs", "build.gradle",
     "build.gradle.kts", "settings.gradle", "gradlew", "pom.xml", "Cargo.toml", "Gemfile", "Rakefile", "setup.py",
     "composer.json", "docker-compose.yml", "docker-compose.override.yaml", "compose.yaml", "Vagrantfile", "x.csproj",
-    "node_modules/.bin/eslint", ".venv/bin/pytest",
+    "node_modules/.bin/eslint", ".venv/bin/pytest", ".storybook/main.js", "deps.gradle", "buildSrc/src/x.kt",
+    "turbo.json", "defs.bzl", ".swiftpm/x", "Snakefile", "Directory.Build.props", ".openhands/setup.sh",
+    "replit.md", "Pipfile",
 ]
 ORDINARY = [
     ".", "src/main.py", ".gitignore", "gitlab.md", "header.py", "docs/lsp.md", "a/b", "src/ok.txt", "README.md",
