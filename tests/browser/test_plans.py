@@ -67,6 +67,14 @@ def test_an_approved_plan_shows_its_progress(page: Page, context: BrowserContext
     assert states(card) == ["done", "done", "done"]
 
 
+def test_a_plan_shows_characters_that_hide(page: Page) -> None:
+    subtasks = [{"id": "one", "description": "Greet \u202ethem", "agent": "coder"}]
+    say(page, f"/call create_plan {json.dumps({'goal': 'Be\u200b kind', 'subtasks': subtasks})}")
+    card = page.locator(".card.plan")
+    expect(card).to_contain_text("Be⟨U+200B⟩ kind")
+    expect(card.locator(".subtasks")).to_contain_text("Greet ⟨U+202E⟩them")
+
+
 def test_a_plan_is_edited_before_it_is_approved(page: Page) -> None:
     card = propose(page, GREET, {**LAST, "dependencies": []})
     card.get_by_role("button", name="Edit").click()

@@ -61,7 +61,7 @@ function messageItem({ message_id, role, content, subtask_id, reasoning = "", im
 function toolItem({ id, name, arguments: args, display, edited = false }, turn, { state, outbox, results }) {
   const plan = state.plans[id];
   // Not the key of a tool: the call may be on the page already, from before it was known to be a plan.
-  if (plan) return { ...plan, key: `plan ${id}`, type: "plan", isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
+  if (plan) return { ...plan, key: `plan ${id}`, type: "plan", display, isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
   const item = { key: `tool ${id}`, type: "tool", id, tool: name, args: display ?? args, isChanged: Boolean(display), edited, approval: false };
   if (results.has(id)) {
     const result = results.get(id);

@@ -31,7 +31,10 @@ export class PlanCard {
     this.fields = new Map(); // textareas for descriptions, by sub-task
   }
 
-  update({ goal, status, subtasks, isSending }) {
+  /** `display` has the arguments of the call that proposed the plan, for people to read, where they differ. */
+  update({ goal: exactGoal, status, subtasks, display, isSending }) {
+    const goal = display?.goal ?? exactGoal;
+    this.shown = display?.subtasks ?? [];
     showBadge(this.badge, BADGES[status]);
     if (this.goal.textContent !== goal) this.goal.textContent = goal;
     this.goal.hidden = !goal;
@@ -48,15 +51,16 @@ export class PlanCard {
   #showSubtasks(subtasks, isEditable = false) {
     this.subtasks = subtasks;
     this.fields.clear();
-    this.list.replaceChildren(...subtasks.map((subtask) => this.#row(subtask, isEditable)));
+    this.list.replaceChildren(...subtasks.map((subtask, place) => this.#row(subtask, isEditable, this.shown[place])));
   }
 
-  #row({ id, description, agent, dependencies, estimated_time: time, status, result }, isEditable) {
+  #row({ id, description, agent, dependencies, estimated_time, status, result }, isEditable, shown) {
     const badge = element("span", { class: "badge" });
     showBadge(badge, SUBTASK_BADGES[status]);
+    const time = shown?.estimated_time ?? estimated_time;
     const facts = [agent, dependencies.length && `after ${dependencies.join(", ")}`, time].filter(Boolean).join(" · ");
     const head = element("div", { class: "heading" }, element("code", {}, id), element("span", {}, facts), badge);
-    const body = isEditable ? this.#field(id, description) : element("p", { class: "body", dir: "auto" }, description);
+    const body = isEditable ? this.#field(id, description) : element("p", { class: "body", dir: "auto" }, shown?.description ?? description);
     const row = element("li", { "data-status": status }, head, body);
     if (result) row.append(element("p", { class: "result", dir: "auto" }, shorten(result)));
     return row;
