@@ -41,7 +41,7 @@ type OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value o
 type AgentName = Annotated[str, AfterValidator(_check_agent), Field(json_schema_extra={"format": "agent"})]
 type Content = Annotated[str, Field(max_length=MAX_CONTENT_CHARACTERS)]
 type Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
-type Pattern = Annotated[str, AfterValidator(globs.check), Field(max_length=MAX_PATTERN_CHARACTERS)]
+type Pattern = Annotated[str, Field(max_length=MAX_PATTERN_CHARACTERS), AfterValidator(globs.check)]
 type Label = Annotated[str, BeforeValidator(_number_to_text), Field(min_length=1, max_length=100)]
 type Encoding = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,39}$")]
 

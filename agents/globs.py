@@ -43,7 +43,7 @@ def _find_problem(pattern: str) -> str:
         if piece.startswith("/") or re.sub(r"[{}()|@+!]", "", piece).startswith("/"):
             return "the pattern is absolute"
         *folders, name = piece.removeprefix("!").split("/")
-        if any(map(_may_be_parent, folders)) or _may_be_parent(name, is_last=True):
+        if any(map(_may_be_parent, set(folders))) or _may_be_parent(name, is_last=True):
             return "the pattern has .., which may lead out of the workspace"
     return ""
 
@@ -72,6 +72,9 @@ def _may_be_parent(name: str, *, is_last: bool = False) -> bool:
     bare = re.sub(r"[{}()|]", "", name)
     if is_last and re.search(r"[*?]", name) and not name.startswith(".."):
         # It names what is in a folder, such as `*.*` or `.*`, and never the folder above.
+        return False
+    # Brackets that nothing closes are no dots, and fnmatch looks for the end of each.
+    if "[" in bare[bare.rfind("]") + 1 :]:
         return False
     is_star = not bare.strip("*")
     return bare == ".." or (not is_star and fnmatchcase("..", bare.replace("[^", "[!")))

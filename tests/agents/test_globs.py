@@ -67,10 +67,23 @@ def test_an_accepted_pattern_has_no_parent_once_its_signs_are_gone(pattern: str)
 
 
 @pytest.mark.parametrize(
-    "pattern", ["{a,b}" * 100, "{" * 500, "{a," * 160, "@(" * 250, "[." * 250, "{a,b}" * 8], ids=ascii
+    "pattern",
+    [
+        *("{a,b}" * 100, "{" * 500, "{a," * 160, "@(" * 250, "[." * 250, "{a,b}" * 8, "[" * 460 + "{a,b}" * 8),
+        "a/" * 220 + "{a,b}" * 8,
+    ],
+    ids=ascii,
 )
 def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
     began = time.process_time()
     with suppress(UnsafePath):
         check(pattern)
+    assert time.process_time() - began < 0.2
+
+
+def test_a_pattern_that_is_too_long_is_not_read() -> None:
+    began = time.process_time()
+    decision = judge("list_files", {"path": ".", "pattern": "[" * 100_000})
+    assert decision.verdict is Verdict.DENY
+    assert "at most 500 characters" in decision.reason
     assert time.process_time() - began < 0.2
