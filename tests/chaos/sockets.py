@@ -90,7 +90,9 @@ class Socket:
         elif event["kind"] in ("text_delta", "assistant_message"):
             text, whole = event["payload"]["text"], stored["payload"].get("text", stored["payload"].get("content"))
             if (first_of(event), event["number"]) == (first_of(stored), stored["number"]):
-                same = text == whole
+                # A message that another worker has repeated ends with the piece that this client had not seen.
+                is_rest = stored["kind"] == "message_added" and bool(text) and whole.endswith(text)
+                same = text == whole or is_rest
             else:
                 # The log now has one event for these pieces. If this socket saw all of them, they must add up to it.
                 began = first_of(event) == first_of(stored)
