@@ -61,12 +61,16 @@ async def test_streams_of_a_browser_hold_no_database_connections(service: Servic
 
 async def test_waiting_requests_of_a_browser_hold_no_database_connections(service: Service) -> None:
     async with signed_in(service) as browser:
+
+        def ask(name: str, message: str) -> list[asyncio.Task[httpx.Response]]:
+            body = {"message": message, "wait": True}
+            asking = (browser.post("/api/v1/message", json={**body, "session_id": f"{name}-{n}"}) for n in range(22))
+            return [asyncio.create_task(each) for each in asking]
+
+        # The pools of web and worker grow to their usual size.
+        await asyncio.gather(*ask("first", "/say Hello."))
         before = connections(service)
-        body = {"message": "/tokens 60 20", "wait": True}
-        waiting = [
-            asyncio.create_task(browser.post("/api/v1/message", json={**body, "session_id": f"wait-{n}"}))
-            for n in range(22)
-        ]
+        waiting = ask("wait", "/tokens 60 20")
         await asyncio.sleep(1.5)
         assert (await browser.get("/health")).status_code == 200
         assert connections(service) - before < 10
