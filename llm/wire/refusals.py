@@ -170,7 +170,9 @@ def parse_error(status: int, body: Any, headers: Mapping[str, str] | None = None
         return errors.ModelContextTooLong(detail, tokens=tokens)
     if kind in {errors.ModelRefused, errors.ModelOptionRefused}:
         fields = frozenset(refusal.fields | set(_field_names(text)))
-        if kind is errors.ModelOptionRefused or (fields and wordings.UNSUPPORTED_PATTERN.search(text)):
+        is_option = not fields.isdisjoint(wordings.STREAM_FIELDS)
+        is_option |= bool(fields) and wordings.UNSUPPORTED_PATTERN.search(text) is not None
+        if kind is errors.ModelOptionRefused or is_option:
             return errors.ModelOptionRefused(detail, fields=fields, tokens=token_counts.read(text))
     return kind(detail, retry_after=_find_delay(text) if retry_after is None else retry_after)
 

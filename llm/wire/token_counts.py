@@ -17,7 +17,9 @@ _WINDOW_PATTERNS = tuple(
         rf"maximum number of tokens allowed[ (]+{_NUMBER}",
         rf"only supports? up to {_NUMBER}",
         rf"{_NUMBER} tokens? > {_NUMBER}",
-        rf"exceeds? (?:the |model )*(?:limit|token limit|maximum|context window)(?: of| is|:)? {_NUMBER}",
+        rf"exceed(?:s|ed)? (?:the |model )*(?:limit|token limit|maximum|context window)(?: of| is|:)? {_NUMBER}",
+        rf"maximum (?:allowed |input |token )+length[ (]+{_NUMBER}",
+        rf"limit for this model is {_NUMBER}",
         rf"token limit:? {_NUMBER}",
         rf"max(?:imum)? (?:size|input tokens?|allowed input length|input length)(?: of| is|:) {_NUMBER}",
         rf"cannot exceed(?: the total tokens limit)? {_NUMBER}",
@@ -66,6 +68,7 @@ _OUTPUT_PATTERNS = tuple(
 _TOTAL_PATTERNS = (
     re.compile(rf"requested (?:about |a total of )?{_NUMBER} tokens", re.IGNORECASE),
     re.compile(rf"requested tokens \({_NUMBER}\)", re.IGNORECASE),
+    re.compile(rf"\(requested:? {_NUMBER}\)", re.IGNORECASE),
 )
 _MAX_OUTPUT_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -73,8 +76,9 @@ _MAX_OUTPUT_PATTERNS = tuple(
         rf"at most {_NUMBER} (?:completion|output)? ?tokens",
         rf"max_(?:completion_|output_|new_)?tokens: \d+ > {_NUMBER}",
         rf"valid range of \S+ is [\[(]\d+, ?{_NUMBER}[\])]",
-        rf"(?:less than or equal to|<=|between \d+ and|no more than|cannot exceed) .?{_NUMBER}",
-        rf"should be in \[\d+, ?{_NUMBER}\]",
+        rf"(?:less than or equal to|at most|<=|between \d+ and|no more than|cannot exceed) [`'\"(]?{_NUMBER}",
+        rf"should be (?:in )?[\[(]\d+, ?{_NUMBER}[\])]",
+        rf"exceeds? the (?:model |maximum |model's )*(?:limit )?(?:of |\(){_NUMBER}",
     )
 )
 #: A quota that is smaller than the request: "Limit 6000, Requested 8000".

@@ -37,7 +37,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"(per[ _-]?|/ ?)(hour|day|week|month)\b|\b(today|tomorrow|midnight)\b",
             r"\b[tr]p[dh]\b",
             r"\b(daily|weekly|monthly) .{0,30}(limit|quota|cap)\b",
-            r"specified api usage limits",
+            r"specified (\w+ )?api usage limits",
             r"usage limit (has been )?reached",
         ),
         unless=_any(r"spending limit", r"spend limit"),
@@ -65,7 +65,8 @@ WORDINGS: tuple[Wording, ...] = (
             r"exceeded your current quota, please check your plan and billing",
             r"\btop[ -]?up\b|recharge your|payment required|in arrears|arrearage|overdue",
             r"billing (hard limit|is not active|details)|billing_(hard_limit|not_active)|account is not active",
-            r"(spending|spend|budget|prepaid) limit|budget has been exceeded|available balance",
+            r"(spending|spend|budget|prepaid) limit|budget has been exceeded|over budget|available balance",
+            r"\bkey limit exceeded|balance is negative|余额不足|欠费|请充值",
         ),
     ),
     Wording(
@@ -85,6 +86,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"concurren(t|cy).{0,20}(limit|requests|connections)",
             r"quota",
             r"slow[ _]down",
+            r"请求过多|并发数过高|频率过高",
         ),
         # "Reduce your rate limit" never, but "the maximum context length" may be called a quota by a gateway.
         unless=_any(r"context[ _](length|window)"),
@@ -93,13 +95,17 @@ WORDINGS: tuple[Wording, ...] = (
         errors.ModelOptionRefused,
         _any(
             r"max_(completion_|output_|new_)?tokens\W.{0,60}(too large|must be|less than|at most|valid range|out "
-            r"of range|not in|invalid)",
+            r"of range|not in|invalid|exceeds the|should be)",
+            r"maximum tokens you requested exceeds",
             r"invalid (value for )?.?max_(completion_|output_|new_)?tokens",
             r"max_(completion_|output_|new_)?tokens: \d+ > \d+",
             r"maximum (allowed )?number of output tokens",
             r"at most \d+ (completion|output) tokens",
         ),
-        unless=_any(r"\binputs?\b", r"\bprompt\b", r"\bmessages\b", r"context length", r"context limit", r"got -\d"),
+        # TGI calls every refusal an "input validation error".
+        unless=_any(
+            r"\binputs?\b(?! validation)", r"\bprompt\b", r"\bmessages\b", r"context (length|limit|window)", r"got -\d"
+        ),
     ),
     Wording(
         errors.ModelContextTooLong,
@@ -127,9 +133,11 @@ WORDINGS: tuple[Wording, ...] = (
             r"max size: \d+ tokens",
             r"messages(\[\d+\]\.content\S*)?'?: (string|array) too long",
             r"prompt exceeds max length",
+            r"(conversation|messages?|text)\b.{0,40}\bexceeds? .{0,20}(max|maximum|model's) .{0,20}(tokens|limit)\b",
+            r"超长|超(过|出).{0,20}(上下文|长度)|(上下文|输入)长度.{0,10}超",
         ),
         # Pictures and files have limits of their own.
-        unless=_any(r"\bimages?\b.{0,40}\b(exceeds?|too large|pixels|bytes|mb)\b", r"'user'"),
+        unless=_any(r"\bimages?\b(?! and text).{0,40}\b(exceeds?|too large|pixels|bytes|mb)\b", r"'user'"),
     ),
     Wording(
         errors.ModelContextTooLong,
@@ -144,6 +152,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"moderation|flagged|responsible ai|harmful|prohibited (use|content)|usage polic(y|ies)",
             r"inappropriate content|unsafe or sensitive|sensitive (content|words|information)|data[_ ]inspection",
             r"blocked (by|due to) .{0,20}(safety|policy|guardrail)|violat(es|ed|ion of) .{0,40}polic",
+            r"敏感内容|不安全.{0,6}内容|违规",
         ),
         statuses=_VAGUE | {403, 451},
     ),
@@ -164,7 +173,7 @@ WORDINGS: tuple[Wording, ...] = (
             r"api[ _-]?key.{0,30}(not valid|invalid|expired|missing|required|revoked|disabled|incorrect|provided)",
             r"unauthori[sz]ed|unauthenticated|authentication (failed|error|required|fails)|invalid "
             r"(authentication|credentials|bearer|token\b)",
-            r"missing credentials|unable to locate credentials|security token .{0,40}(invalid|expired)",
+            r"missing credentials|unable to locate credentials|security token .{0,40}(invalid|expired)|login fail",
         ),
         statuses=_VAGUE,
     ),
@@ -182,9 +191,10 @@ WORDINGS: tuple[Wording, ...] = (
 
 #: Words for a field, or a value of it, that a provider does not take.
 UNSUPPORTED_PATTERN = _any(
-    r"unrecogni[sz]ed|unsupported|unknown|unexpected|not (be )?(supported|permitted|allowed|recogni[sz]ed"
-    r"|accepted|implemented|a valid)",
-    r"(does|do|is|are)( not|n't) (support|accept|allow)|extra (inputs?|fields?|forbidden|properties)|extra_forbidden",
+    r"unrecogni[sz]ed|unsupported|unknown|unexpected|illegal|disallowed|no such|not (be )?(supported|permitted|allowed"
+    r"|recogni[sz]ed|accepted|implemented|defined|a valid|a permitted)",
+    r"(does|do|is|are)( not|n't) (support|accept|allow|recogni[sz]e|permit)",
+    r"extra (inputs?|fields?|forbidden|properties)|extra_forbidden",
     r"additional ?properties|only the default|incompatible|deprecated|cannot be (set|used|specified)|no longer"
     r"|must be (omitted|1\b)|invalid (field|parameter|argument|key)",
 )
@@ -217,6 +227,8 @@ FIELDS = (
     "reasoning_opaque",
     "reasoning_signature",
 )
+#: There is no other reason to name these than to refuse them, in whatever words.
+STREAM_FIELDS = frozenset({"stream_options", "include_usage"})
 #: Whole words only, and not as advice. Those that are words of English as well have to be in quotes.
 FIELD_PATTERN = re.compile(
     rf"(?<!use )(?<!use ['\"`])\b({'|'.join(FIELDS)})\b|['\"`](reasoning|signature)['\"`]", re.IGNORECASE

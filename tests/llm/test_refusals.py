@@ -743,3 +743,21 @@ def test_what_a_server_sends_back_of_the_request_is_not_read() -> None:
 def test_no_form_of_an_error_is_a_fault(body: Any) -> None:
     assert isinstance(parse_error(0, body), ModelError)
     assert isinstance(parse_error(400, body), REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (400, "stream_options: field is disallowed here", errors.ModelOptionRefused),
+        (400, "No such argument: stream_options", errors.ModelOptionRefused),
+        (402, "Key limit exceeded (total limit)", errors.ModelOutOfCredit),
+        (400, "账户余额不足", errors.ModelOutOfCredit),
+        (400, "请求过多，请稍后再试", errors.ModelRateLimited),
+        (400, "输入超过模型上下文长度", errors.ModelContextTooLong),
+        (400, "The conversation exceeds the maximum of 8192 tokens", errors.ModelContextTooLong),
+        (400, "Input validation error: `max_new_tokens` must be at most 512", errors.ModelOptionRefused),
+        (400, "输入包含敏感内容", errors.ModelRefused),
+    ],
+)
+def test_words_of_gateways_and_in_chinese(status: int, text: str, kind: type[ModelError]) -> None:
+    assert type(parse_error(status, {"error": {"message": text}})) is kind
