@@ -32,6 +32,8 @@ WORDS: dict[Finish, str] = {
         insufficient_system_resource malformed_function_call malformed_response unexpected_tool_call too_many_tool_calls
         missing_thought_signature other unspecified repetition""",
 }
+#: What is longer is no word of the table.
+MAX_REASON_CHARACTERS = 200
 _FINISHES = {word: finish for finish, words in WORDS.items() for word in words.split()}
 
 _GRAVITY = (Finish.FAILURE, Finish.FILTER, Finish.LENGTH, Finish.TOOLS, Finish.END)
@@ -56,7 +58,7 @@ def find(reason: Any) -> Finish | None:
     if isinstance(reason, dict):
         reason = reason.get("type") or reason.get("reason")
     # Some send the name of an enumeration's member: FinishReason.MAX_TOKENS.
-    word = re.sub(r"[\s-]+", "_", str(reason).strip()).rpartition(".")[2]
+    word = re.sub(r"[\s-]+", "_", str(reason)[:MAX_REASON_CHARACTERS].strip()).rpartition(".")[2]
     # contentFilter, but not MAX_TOKENS.
     word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).lower().removeprefix("finish_reason_")
     if word in _FINISHES:

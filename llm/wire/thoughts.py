@@ -96,7 +96,10 @@ class Thoughts:
             if value := delta.get(name):
                 self._count(value)
                 old = self._sealed.get(name)
-                self._sealed[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+                if isinstance(old, dict) and isinstance(value, dict):
+                    old.update(value)
+                else:
+                    self._sealed[name] = dict(value) if isinstance(value, dict) else value
         return shown
 
     def fields(self) -> dict[str, Any]:

@@ -5,64 +5,16 @@ pieces and once more as a whole. What leaves this module is simple: one index fo
 """
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm.sizes import MAX_CALLS
+from llm.errors import ModelAnswerTooLong
+from llm.sizes import MAX_CALL_BYTES, MAX_CALLS
 from llm.types import ToolCallChunk
+from llm.wire.arguments import Arguments, normalize
 
 #: Fields of a call that are read here. All others belong to the provider.
 CALL_FIELDS = frozenset({"index", "id", "type", "function", "name", "arguments"})
-
-_MARK_PATTERN = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
-
-
-@dataclass(slots=True)
-class _Arguments:
-    """The text of a call's arguments, and whether it is one whole JSON object. Reads each character once."""
-
-    pieces: list[str] = field(default_factory=list)
-    depth: int = 0
-    is_whole: bool = False
-    _is_text: bool = False
-    _is_escaped: bool = False
-    #: Whether more came behind the whole object. It is not compared again, because that takes time.
-    _is_spoiled: bool = False
-    _value: Any = None
-
-    def append(self, piece: str) -> None:
-        self.pieces.append(piece)
-        self._is_spoiled |= self.is_whole
-        if self._is_escaped:
-            piece, self._is_escaped = piece[1:], False
-        end = 0
-        for mark in _MARK_PATTERN.finditer(piece):
-            end = mark.end()
-            character = mark[0]
-            if character == '"':
-                self._is_text = not self._is_text
-                # Some encode the object twice, as a text.
-                self.is_whole = self.depth == 0 and not self._is_text
-            elif not self._is_text and len(character) == 1:
-                self.depth += 1 if character in "{[" else -1
-                self.is_whole = self.depth == 0
-        self._is_escaped = self._is_text and piece.endswith("\\", end)
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self.pieces) and not self.is_whole
-
-    def equals(self, text: str) -> bool:
-        """Return whether the arguments are whole and a text has the same value."""
-        if self._is_spoiled or not self.is_whole:
-            return False
-        try:
-            if self._value is None:
-                self._value = json.loads("".join(self.pieces))
-            return bool(self._value == json.loads(text))
-        except (ValueError, RecursionError):
-            return False
 
 
 @dataclass(slots=True)
@@ -71,7 +23,7 @@ class _Call:
     place: Any
     id: str = ""
     name: str = ""
-    arguments: _Arguments = field(default_factory=_Arguments)
+    arguments: Arguments = field(default_factory=Arguments)
     #: Whether `{}` is all that has come. Some servers send it before the real arguments, so it waits.
     has_empty_object: bool = False
 
@@ -79,11 +31,11 @@ class _Call:
     def is_whole(self) -> bool:
         return self.has_empty_object or self.arguments.is_whole
 
-    def has_arguments(self, text: str) -> bool:
-        """Return whether the call is whole and has the arguments in a text."""
+    def has_arguments(self, piece: "_Piece") -> bool:
+        """Return whether the call is whole and has the arguments of a piece."""
         if not self.arguments.pieces:
-            return text.strip() in ("", "{}")
-        return self.arguments.equals(text)
+            return piece.arguments.strip() in ("", "{}")
+        return piece.repeats(self)
 
 
 @dataclass(slots=True)
@@ -97,6 +49,15 @@ class _Piece:
     name: str
     arguments: str
     extra: dict[str, Any]
+    _normal: str | None = None
+
+    def repeats(self, call: _Call) -> bool:
+        """Return whether the piece has the arguments of a whole call. It is parsed once, for all calls."""
+        if not call.arguments.normal:
+            return False
+        if self._normal is None:
+            self._normal = normalize(self.arguments)
+        return self._normal == call.arguments.normal
 
     @property
     def begins_an_object(self) -> bool:
@@ -104,7 +65,7 @@ class _Piece:
 
 
 class CallSorter:
-    """The calls of one answer."""
+    """The calls of one answer. Raises ModelAnswerTooLong for too many, or too long ones, before they take time."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -126,9 +87,13 @@ class CallSorter:
         if not isinstance(deltas, list):
             return []
         entries = [delta for delta in deltas if isinstance(delta, dict)]
+        if len(entries) > MAX_CALLS:
+            raise ModelAnswerTooLong(f"more than {MAX_CALLS} tool calls")
         chunks: list[ToolCallChunk] = []
         for place, entry in enumerate(entries):
             piece = _read(entry, place if len(entries) > 1 else None)
+            if len(piece.arguments) > MAX_CALL_BYTES:
+                raise ModelAnswerTooLong(f"more than {MAX_CALL_BYTES:,} bytes of tool calls")
             if is_repetition and self._is_known(piece):
                 continue
             call = self._find(piece)
@@ -142,6 +107,8 @@ class CallSorter:
         return [ToolCallChunk(index=call.index, arguments="{}") for call in empty]
 
     def _begin(self, piece: _Piece) -> _Call:
+        if len(self._calls) == MAX_CALLS:
+            raise ModelAnswerTooLong(f"more than {MAX_CALLS} tool calls")
         used = {call.index for call in self._calls}
         # The provider's own index gives the order of calls whose pieces arrive in another one.
         wanted = piece.index if piece.index is not None and 0 <= piece.index < MAX_CALLS else None
@@ -172,7 +139,7 @@ class CallSorter:
             return ""
         if call.is_whole and not piece.arguments.strip():
             return ""
-        if call.arguments.equals(piece.arguments):
+        if piece.repeats(call):
             return ""
         call.has_empty_object = False
         call.arguments.append(piece.arguments)
@@ -204,14 +171,14 @@ class CallSorter:
         if same_id and not piece.arguments.strip():
             return True
         candidates = [same_id] if same_id else self._calls
-        return any(call.name == piece.name and call.has_arguments(piece.arguments) for call in candidates)
+        return any(call.name == piece.name and call.has_arguments(piece) for call in candidates)
 
 
 def _begins_after_same_id(piece: _Piece, call: _Call) -> bool:
     """Return whether a piece with the id of a call begins another one: the first one is whole, and not this one."""
     if not call.arguments.is_whole or not piece.arguments.strip():
         return False
-    return piece.begins_an_object and not call.arguments.equals(piece.arguments)
+    return piece.begins_an_object and not piece.repeats(call)
 
 
 def _begins_by_new_id(piece: _Piece, call: _Call) -> bool:
@@ -234,8 +201,8 @@ def _begins_by_name(piece: _Piece, call: _Call) -> bool:
         if not piece.arguments.strip():
             return piece.name != call.name
         if has_number and call.name == piece.name:
-            return not call.has_empty_object and not call.arguments.equals(piece.arguments)
-        is_repetition = len(call.arguments.pieces) > 1 and call.arguments.equals(piece.arguments)
+            return not call.has_empty_object and not piece.repeats(call)
+        is_repetition = len(call.arguments.pieces) > 1 and piece.repeats(call)
         return not (is_repetition and call.name == piece.name)
     # The call has no arguments yet. Without id and index, only its order tells it from another one.
     return bool(call.name) and not has_number and not (piece.name == call.name and piece.arguments)

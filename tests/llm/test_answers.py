@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from llm.errors import ModelContextTooLong, ModelError, ModelRefused, ModelTruncated, ModelUnavailable
+from llm.errors import (
+    ModelAnswerTooLong,
+    ModelContextTooLong,
+    ModelError,
+    ModelRefused,
+    ModelTruncated,
+    ModelUnavailable,
+)
 from llm.types import TextChunk, TokenUsage
 from tests.llm.parsed import answer_of, chunks_of
 from tests.llm.recorded import DONE, ending, event, text, usage
@@ -353,6 +360,20 @@ def test_a_call_without_arguments(arguments: Any) -> None:
     answer = answer_of(calls(call(arguments, id="x")), calls(call(arguments, id="y")), *ending("tool_calls"))
     assert [each.arguments for each in answer.tool_calls] == [{}, {}]
     assert answer.broken == {}
+
+
+def test_more_calls_than_an_answer_may_have_end_it_before_they_are_compared() -> None:
+    """Each with each takes seconds, and meanwhile no other stream of the worker moves."""
+    many = [call(json.dumps({"n": number})) for number in range(1000)]
+    for stream in ([calls(*many), END[0]], [*(calls(each) for each in many), END[0]], [calls(call("[" * 1_500_000))]):
+        with pytest.raises(ModelAnswerTooLong):
+            chunks_of(stream)
+
+
+def test_a_call_that_comes_again_with_its_keys_in_another_order_is_the_same() -> None:
+    whole = {"tool_calls": [call('{"b": 2, "a": 1}', id="")]}
+    stream = calls(call('{"a":1,', index=0, id="")) + calls(call('"b":2}', name=None, index=0)) + choice(message=whole)
+    assert [each.arguments for each in answer_of(stream + b"".join(END)).tool_calls] == [{"a": 1, "b": 2}]
 
 
 def test_fields_of_a_call_that_only_the_provider_understands_are_kept() -> None:
