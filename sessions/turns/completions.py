@@ -131,7 +131,7 @@ def model_request(
     instructions = [message.content for message in request.messages if message.role == "system"]
     if instructions:
         prompt += "\n\n# Instructions of the caller\n\n" + "\n\n".join(instructions)
-    # The caller got the signatures of calls from this agent's model, and returns them.
+    # The caller got thoughts and the signatures of calls from this agent's model, and returns them.
     origin = origin_of(model)
     conversation = [replace(each, origin=origin) for each in request.messages if each.role != "system"]
     conversation += _own_steps(turn_id)
@@ -154,6 +154,7 @@ def _message(row: Mapping[str, Any]) -> ModelMessage:
         tool_call_id=row.get("tool_call_id", ""),
         images=tuple(ModelImage(**image) for image in row.get("images", ())),
         name=row.get("name", ""),
+        extra=row.get("extra", {}),
     )
 
 

@@ -106,8 +106,13 @@ def _options(request: ChatRequest) -> dict[str, Any]:
 def _messages(messages: list[ChatMessage]) -> Iterator[dict[str, Any]]:
     """Yield messages as they are stored. Raises OpenAIError."""
     images_of_results: list[dict[str, Any]] = []
+    last = max((place for place, message in enumerate(messages) if message.role == "user"), default=-1)
     for place, message in enumerate(messages):
         row = _message(message, place)
+        if message.role == "assistant" and message.thoughts and (message.tool_calls or place > last):
+            # Behind the loop of an answer nothing needs its thoughts, and some servers refuse them.
+            require_bounded(message.thoughts, f"messages.{place}")
+            row["extra"] = message.thoughts
         if row["role"] == "tool":
             images_of_results += row.pop("images", [])
         elif images_of_results:

@@ -94,6 +94,11 @@ class Call(_Input):
         return {name: value for name in sorted(names) if (value := getattr(self, name)) is not None}
 
 
+def _only[T](kind: type[T]) -> BeforeValidator:
+    """Return a validator that leaves out values of another type: they were ignored before, and nothing is lost."""
+    return BeforeValidator(lambda value: value if isinstance(value, kind) else None)
+
+
 class ChatMessage(_Input):
     """A message of the conversation."""
 
@@ -102,8 +107,18 @@ class ChatMessage(_Input):
     name: Annotated[str, Field(max_length=128)] | None = None
     tool_calls: Annotated[list[Call], Field(max_length=MAX_CALLS)] | None = None
     tool_call_id: Annotated[str, Field(max_length=MAX_CALL_ID_LENGTH)] = ""
+    #: Thoughts, by the names of several servers. Some refuse the next request of a tool loop without them.
+    reasoning_content: Annotated[str | None, _only(str)] = None
+    reasoning_details: Annotated[list[Any] | None, _only(list)] = None
+    thinking_blocks: Annotated[list[Any] | None, _only(list)] = None
     #: Of the API before tools. Only its absence can be used.
     function_call: Any = None
+
+    @property
+    def thoughts(self) -> dict[str, Any]:
+        """Return the thoughts that an answer came with, by the names of their fields."""
+        names = ("reasoning_content", "reasoning_details", "thinking_blocks")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
     def parts(self) -> list[Part]:

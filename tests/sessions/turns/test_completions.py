@@ -19,7 +19,7 @@ from agents.events import StepFinished
 from agents.loop import Limit
 from llm.errors import ModelError
 from llm.types import ModelImage, ModelRequest, ModelToolCall, TokenUsage
-from llm.wire.requests import build_messages
+from llm.wire.requests import build_conversation, build_messages
 from sessions import tasks
 from sessions.api.errors import STATUS
 from sessions.api.openai import requests
@@ -101,6 +101,29 @@ def test_names_images_and_strict_tools_reach_the_model(alice: User) -> None:
     a, b = ModelImage("https://example.com/a.png", at=1), ModelImage("https://example.com/b.png", detail="low")
     assert (first.images, second.images) == ((a, b), (replace(a, at=0), b))
     assert [tool.strict for tool in request.tools] == [None, False]
+
+
+@pytest.mark.parametrize("name", ["openai/x", "codelab/coder"])
+def test_thoughts_that_a_caller_sends_back_reach_the_provider_that_was_asked(
+    alice: User, name: str, settings: Settings
+) -> None:
+    settings.CODELAB_MODEL = "openai/x"
+    thoughts = {"reasoning_content": "Hm.", "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "a": 1}]}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [call], **thoughts},
+        {"role": "tool", "tool_call_id": "c", "content": "r"},
+    ]
+    asked = requests.chat(ChatRequest.model_validate({"model": name, "messages": messages}))
+    claim = begin_request(alice, model=name, agent=asked.agent, messages=asked.messages)
+    request = completions.model_request(claim.turn_id, claim.agent, window)
+    assert isinstance(request, ModelRequest)
+    sent = build_conversation(request)[-2]
+    assert json.dumps({field: sent[field] for field in thoughts}) == json.dumps(thoughts)
+    # Fallbacks of other providers.
+    for other in (replace(request, model="groq/y"), replace(request, model="openrouter/openai/x")):
+        assert not thoughts.keys() & build_conversation(other)[-2].keys()
 
 
 def test_tool_calls_complete_the_turn_at_once(alice: User) -> None:

@@ -285,6 +285,41 @@ def test_images_of_a_tools_result_follow_in_a_message_of_the_user() -> None:
     assert (last["role"], last["images"]) == ("user", [url])
 
 
+def test_thoughts_are_kept_within_a_tool_loop() -> None:
+    thoughts = {
+        "reasoning_content": "Hm.",
+        "reasoning_details": [{"text": "Hm."}],
+        "thinking_blocks": [{"z": 1, "a": 2}],
+    }
+    said = {"role": "assistant", "content": "Yes.", **thoughts}
+    asked = chat(
+        messages=[
+            {"role": "user", "content": "one", "reasoning_content": "not a thought"},
+            said,
+            {"role": "user", "content": "two"},
+            call("{}")[0] | {"reasoning_content": ""},
+            {"role": "tool", "tool_call_id": "c", "content": "r"},
+            said,
+        ]
+    )
+    assert [row.get("extra") for row in asked.messages] == [None, None, None, {"reasoning_content": ""}, None, thoughts]
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, True, {"a": 1}, ["x"]])
+def test_thoughts_of_another_type_are_left_out(nonsense: Any) -> None:
+    (row,) = chat(messages=[{"role": "assistant", "content": "x", "reasoning_content": nonsense}]).messages
+    assert "extra" not in row
+
+
+def test_thoughts_have_a_limit() -> None:
+    deep: Any = []
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(OpenAIError) as caught:
+        chat(messages=[{"role": "assistant", "content": "x", "thinking_blocks": deep}])
+    assert caught.value.param == "messages.0"
+
+
 def test_a_signature_of_a_call_is_kept_and_other_fields_are_not() -> None:
     signature = {"extra_content": {"google": {"thought_signature": "c2lnLTE="}}}
     asked = chat(
