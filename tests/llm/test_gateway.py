@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from typing import Any
 
 import pytest
 
 from llm import gateway
 from llm.errors import ModelContextTooLong, ModelError, ModelNotAuthorized, ModelNotFound, ModelUnavailable
-from llm.types import EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, TokenUsage
+from llm.origins import origin_of
+from llm.types import (
+    Chunk,
+    EndChunk,
+    ModelMessage,
+    ModelRequest,
+    ModelToolCall,
+    ReasoningChunk,
+    TextChunk,
+    TokenUsage,
+    Tool,
+    ToolCallChunk,
+)
 from tests.live.provider import Provider
 from tests.llm.recorded import Recorded
 
@@ -85,3 +99,109 @@ async def test_refusals_of_other_providers_are_read_with_the_same_table(
     assert caught.value.code == code
     if isinstance(caught.value, ModelContextTooLong):
         assert caught.value.tokens.window == window
+
+
+def blocks(*each: dict[str, Any]) -> bytes:
+    """Write events of Anthropic's own form."""
+    return b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in each)
+
+
+def piece(index: int, kind: str, **fields: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": kind, **fields}}
+
+
+def block(index: int, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": {"type": kind, **fields}}
+
+
+def block_end(index: int) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+CLAUDE = "anthropic/claude-sonnet-4-5"
+READ = Tool(name="read_file", description="Reads.", parameters={"type": "object", "properties": {}})
+#: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, streaming and redacted thinking.
+THOUGHT_AND_CALL = blocks(
+    {
+        "type": "message_start",
+        "message": {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "content": [],
+            "model": "claude",
+            "stop_reason": None,
+            "usage": {
+                "input_tokens": 10,
+                "cache_creation_input_tokens": 100,
+                "cache_read_input_tokens": 1000,
+                "output_tokens": 1,
+            },
+        },
+    },
+    block(0, "thinking", thinking="", signature=""),
+    piece(0, "thinking_delta", thinking="Hm, "),
+    piece(0, "thinking_delta", thinking="so."),
+    piece(0, "signature_delta", signature="c2lnLTE="),
+    block_end(0),
+    block(1, "redacted_thinking", data="cmVk"),
+    block_end(1),
+    block(2, "tool_use", id="toolu_1", name="read_file", input={}),
+    piece(2, "input_json_delta", partial_json='{"path":'),
+    piece(2, "input_json_delta", partial_json='"a.txt"}'),
+    block_end(2),
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 20}},
+    {"type": "message_stop"},
+)
+MARK = {"type": "ephemeral"}
+
+
+async def test_claude_gets_cache_marks_and_its_thoughts_back(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What LiteLLM makes of both is what counts."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    monkeypatch.setenv("ANTHROPIC_API_BASE", server.url.removesuffix("/v1"))
+    server.play(THOUGHT_AND_CALL)
+
+    async def ask(*messages: ModelMessage, tools: tuple[Tool, ...] = (READ,)) -> tuple[list[Chunk], dict[str, Any]]:
+        options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+        request = ModelRequest(model=CLAUDE, messages=messages, tools=tools, options=options)
+        chunks = [chunk async for chunk in gateway.stream(request)]
+        return chunks, server.posts[-1].body
+
+    asked = ModelMessage(role="system", content="Be brief."), ModelMessage(role="user", content="Read it.")
+    chunks, first = await ask(*asked)
+    end = chunks[-1]
+    assert isinstance(end, EndChunk)
+    assert end.usage
+    usage = end.usage
+    assert (usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens) == (1110, 1000, 100)
+    assert "".join(chunk.arguments for chunk in chunks if isinstance(chunk, ToolCallChunk)) == '{"path":"a.txt"}'
+    question = {"type": "text", "text": "Read it.", "cache_control": MARK}
+    instructions = [{"type": "text", "text": "Be brief.", "cache_control": MARK}]
+    assert first["system"] == instructions
+    assert first["messages"] == [{"role": "user", "content": [question]}]
+
+    call = ModelToolCall(id="toolu_1", name="read_file", arguments={"path": "a.txt"})
+    answer = ModelMessage(role="assistant", content="", tool_calls=(call,), extra=end.extra, origin=origin_of(CLAUDE))
+    result = ModelMessage(role="tool", content="text", tool_call_id="toolu_1")
+    _, second = await ask(*asked, answer, result)
+    assert second["system"] == instructions
+    assert second["messages"] == [
+        {"role": "user", "content": [question]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Hm, so.", "signature": "c2lnLTE="},
+                {"type": "redacted_thinking", "data": "cmVk"},
+                {"type": "tool_use", "id": "toolu_1", "name": "read_file", "input": {"path": "a.txt"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "text", "cache_control": MARK}],
+        },
+    ]
+    # An agent without tools may have calls of other agents in its conversation.
+    _, third = await ask(*asked, answer, result, tools=())
+    assert third["messages"] == second["messages"]
+    assert [tool["name"] for tool in third["tools"]] == ["dummy_tool"]
