@@ -10,6 +10,7 @@ The same history always gives the same result, and a longer history has the same
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from math import ceil
 from typing import Any
 
@@ -24,6 +25,9 @@ MIN_OMITTED_CHARACTERS = 400
 
 #: The outputs of this many newest units go last.
 RECENT_UNITS = 3
+
+#: A note has the beginnings of this many messages of the user that were left out before an answer.
+MAX_UNANSWERED = 3
 
 #: Each cut makes room for a quarter of the window, not for single tokens.
 CUTS_PER_WINDOW = 4
@@ -101,7 +105,8 @@ def fit(
         return FittedConversation(messages=(_system_message(system, facts), *_messages(units)), tokens=total)
 
     first = next((message.content for message in history if message.role == "user"), "")
-    note = summary or _omission_note(first)
+    unanswered = _unanswered(units)
+    note = summary or _omission_note(first, unanswered)
     fixed = tool_tokens + count_message(_system_message(system, facts, note), count)
     step = max(1, room // CUTS_PER_WINDOW)
     target = total - ceil((total - room) / step) * step - fixed
@@ -109,6 +114,8 @@ def fit(
     shortest = sum(unit.tokens for unit in units)
     if shortest > room - fixed and window.is_certain:
         raise ModelContextTooLong(f"{shortest} tokens cannot be made to fit into {room - fixed}")
+    gone = set(dropped)
+    note = summary or _omission_note(first, [unit for unit in unanswered if unit in gone])
     head = _system_message(system, facts, note if dropped else "")
     return FittedConversation(
         messages=(head, *_messages(units)),
@@ -137,9 +144,22 @@ def _system_message(system: str, facts: Sequence[str], note: str = "") -> ModelM
     return ModelMessage(role="system", content="\n\n".join(parts))
 
 
-def _omission_note(first: str) -> str:
+def _unanswered(units: Sequence[_Unit]) -> list[_Unit]:
+    """Return the newest messages of the user that another one follows: their turns have failed or were stopped."""
+    pairs = pairwise(units)
+    return [unit for unit, after in pairs if unit.messages[0].role == after.messages[0].role == "user"][
+        -MAX_UNANSWERED:
+    ]
+
+
+def _omission_note(first: str, unanswered: Sequence[_Unit]) -> str:
     text = "Older messages were left out to save room. What they changed is in the workspace; look there."
-    return text + (f" The user's first message began: {prompts.flatten(first)}" if first else "")
+    if first:
+        text += f" The user's first message began: {prompts.flatten(first)}"
+    # What they asked for is done nowhere.
+    contents = [unit.messages[0].content for unit in unanswered]
+    lines = "".join(f"\n- {prompts.flatten(content)}" for content in contents if content.strip())
+    return text + (f"\n\nThese messages of the user had no answer yet; they began:\n{lines}" if lines else "")
 
 
 def _group(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
@@ -172,10 +192,10 @@ def _shorten_history(
         if total <= target:
             break
         total -= _omit_outputs(unit, count)
-    for turn in sorted({unit.turn for unit in units} - {current}):
-        if total <= target:
+    for turn, units_of_turn in groupby(units, key=lambda unit: unit.turn):
+        if total <= target or turn == current:
             break
-        of_turn = [unit for unit in units if unit.turn == turn]
+        of_turn = list(units_of_turn)
         dropped.update(of_turn)
         total -= sum(unit.tokens for unit in of_turn)
     # Only this turn is left. Its first message and its newest unit stay.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.context import Window, fit, summary_request
+from agents.context import MAX_UNANSWERED, Window, fit, summary_request
 from agents.tokens import count_message, count_tools, estimate
 from agents.tools import offer
 from llm.errors import ModelContextTooLong
@@ -112,6 +112,27 @@ def test_old_turns_go_next_with_a_note() -> None:
     assert fitted.dropped_messages[0] == history[0]
     assert fitted.tokens == tokens_of(fitted.messages) <= 1500
     assert_whole(fitted.messages)
+
+
+@pytest.mark.parametrize("is_certain", [True, False])
+def test_messages_without_an_answer_are_not_left_out_without_a_note(is_certain: bool) -> None:
+    """A failed turn may have taught a window that has no room for them."""
+    history = [user("One"), said("Yes."), user("Two: " + words(2000)), user("Three"), user("Four"), user("Last")]
+    small = Window(tokens=1200 if is_certain else 100, answer=0, margin=0, is_certain=is_certain)
+    fitted = fit("S", history, window=small)
+    text = fitted.messages[0].content
+    assert fitted.messages[-1] == user("Last")
+    assert "first message began: One" in text
+    shown = [message.content for message in fitted.messages[1:]]
+    for said_first in ("Two: word0 word1", "Three", "Four"):
+        assert any(content.startswith(said_first) for content in shown) or f"- {said_first}" in text
+    assert len(text) < 1000
+
+
+def test_the_note_on_messages_without_an_answer_has_a_limit() -> None:
+    fitted = fit("S", [user(words(1000)) for _ in range(100)] + [user("Last")], window=window(1000))
+    assert fitted.messages[0].content.count("- word0") <= MAX_UNANSWERED
+    assert fitted.tokens <= 1000
 
 
 def test_a_summary_stands_for_what_is_dropped() -> None:
