@@ -10,7 +10,7 @@ The same history always gives the same result, and a longer history has the same
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise, takewhile
 from math import ceil
 from typing import Any
 
@@ -26,7 +26,8 @@ MIN_OMITTED_CHARACTERS = 400
 #: The outputs of this many newest units go last.
 RECENT_UNITS = 3
 
-#: A note has the beginnings of this many messages of the user that were left out before an answer.
+#: Of the user's messages before the newest one that had no answer: so many stay if they are short, and of so many that
+#: are left out a note has the beginning.
 MAX_UNANSWERED = 3
 
 #: Each cut makes room for a quarter of the window, not for single tokens.
@@ -173,7 +174,21 @@ def _group(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
             units[-1].tokens += tokens
         else:
             units.append(_Unit((message,), (message,), turn, tokens))
+    _join_unanswered(units)
     return units
+
+
+def _join_unanswered(units: Sequence[_Unit]) -> None:
+    """Count short messages of the user that had no answer, before the newest one, as parts of its turn."""
+    current = units[-1].turn if units else 0
+    earlier = takewhile(_is_short_request, (unit for unit in reversed(units) if unit.turn != current))
+    for unit in islice(earlier, MAX_UNANSWERED):
+        unit.turn = current
+
+
+def _is_short_request(unit: _Unit) -> bool:
+    message = unit.messages[0]
+    return message.role == "user" and len(message.content) <= MIN_OMITTED_CHARACTERS and not message.images
 
 
 def _messages(units: Iterable[_Unit]) -> list[ModelMessage]:
