@@ -1,16 +1,17 @@
 """Finds what one program with plain words may do beyond what its words show. What it finds, a person must approve.
 
-Pure look-ups in tables (`agents.programs`, `agents.options`, `agents.protected`) and a few rules about the shape of
+Pure look-ups in tables (`agents.programs`, `agents.protected`) and a few rules about the shape of
 words, in a time that grows with the length of the command alone. It must never grow tests for single command lines:
 a gap is a row of a table or a missing rule.
 """
 
 import re
 
-from agents import options, paths, protected
-from agents.known_options import KNOWN_OPTIONS, MAVEN_TESTS, SCRIPTS
-from agents.programs import ALIASES, INTERPRETERS, OPAQUE_PROGRAMS, PYTHONS
-from agents.subcommands import CONSOLES, LAUNCHERS, PYTHON_MODULES, READERS, RUNNERS, SUBCOMMANDS
+from agents import paths, protected
+from agents.programs import options, words
+from agents.programs.known_options import KNOWN_OPTIONS, MAVEN_TESTS, SCRIPTS
+from agents.programs.names import ALIASES, INTERPRETERS, OPAQUE_PROGRAMS, PYTHONS
+from agents.programs.subcommands import CONSOLES, LAUNCHERS, PYTHON_MODULES, READERS, RUNNERS, SUBCOMMANDS
 
 PROGRAM_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -44,47 +45,11 @@ _PACKAGES = {
 _RUNTIMES = frozenset({"npm", "pnpm", "yarn", "bun", "deno", "node", "nodejs", "pip", "cargo", "go"})
 
 #: Git's options without a value, behind which the name of a remote may stand.
-_GIT_FLAGS = frozenset(
-    [
-        "-u",
-        "-f",
-        "-q",
-        "-v",
-        "-n",
-        "-d",
-        "-a",
-        "-t",
-        "-4",
-        "-6",
-        "--set-upstream",
-        "--force",
-        "--force-with-lease",
-        "--force-if-includes",
-        "--tags",
-        "--all",
-        "--verbose",
-        "--quiet",
-        "--no-verify",
-        "--dry-run",
-        "--delete",
-        "--prune",
-        "--atomic",
-        "--rebase",
-        "--no-rebase",
-        "--ff",
-        "--no-ff",
-        "--ff-only",
-        "--no-tags",
-        "--unshallow",
-        "--progress",
-        "--no-progress",
-        "--follow-tags",
-        "--autostash",
-        "--no-edit",
-        "--signoff",
-        "--mirror",
-        "--bare",
-    ]
+_GIT_FLAGS = words(
+    "-u -f -q -v -n -d -a -t -4 -6 --set-upstream --force --force-with-lease --force-if-includes --tags --all",
+    "--verbose --quiet --no-verify --dry-run --delete --prune --atomic --rebase --no-rebase --ff --no-ff",
+    "--ff-only --no-tags --unshallow --progress --no-progress --follow-tags --autostash --no-edit --signoff",
+    "--mirror --bare",
 )
 #: Options before a subcommand that change nothing but the output or the number of processes.
 _PREFIXES = {

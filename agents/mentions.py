@@ -1,8 +1,8 @@
 """Paths that the words of a command may name, compared with patterns of deny rules.
 
 A path may be a word, stand behind `=`, `:`, `,` or letters of options, and begin in the folder in which the command
-runs. Nobody can say from outside which of them a program takes for a path, so all of them are compared, at once: where
-a path may begin and end are sets of places in one row of texts (`agents.wildcards.Texts`).
+runs. The words do not show which of them a program takes for a path, so all of them are compared, at once: where a path
+may begin and end are sets of places in one row of texts (`agents.wildcards.Texts`).
 """
 
 import re

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.commands import SAFE_COMMANDS, Risk, covers, forbids, parse
-from agents.programs import OPAQUE_PROGRAMS
+from agents.programs.names import OPAQUE_PROGRAMS
 
 #: Each of these means more than its words, by kind of trap.
 # fmt: off

@@ -7,10 +7,10 @@ import re
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agents.known_options import KNOWN_OPTIONS
 from agents.policy import Mode, Verdict
-from agents.programs import ALIASES
-from agents.subcommands import CONSOLES, PYTHON_MODULES, SUBCOMMANDS
+from agents.programs.known_options import KNOWN_OPTIONS
+from agents.programs.names import ALIASES
+from agents.programs.subcommands import CONSOLES, PYTHON_MODULES, SUBCOMMANDS
 from tests.agents.test_policy import allow, deny, run
 
 #: Each dangerous option with the words before it.

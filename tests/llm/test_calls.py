@@ -73,7 +73,7 @@ async def test_missing_usage_is_estimated(server: Recorded) -> None:
     chunks, (record,), _ = await ask(request())
     assert chunks[-1] == EndChunk(reason="stop", usage=record.usage)
     assert record.usage == TokenUsage(input_tokens=3, output_tokens=2, estimated=True)
-    assert record.cost is None, "nobody knows what this model costs"
+    assert record.cost is None, "no catalog knows what this model costs"
 
 
 @pytest.mark.parametrize(

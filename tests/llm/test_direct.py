@@ -78,7 +78,7 @@ RECORDINGS: dict[str, list[bytes]] = {
     "no [DONE]": [*text("a"), *ending()[:-1]],
     "many equal pieces": [*text(*["ab "] * 150), *ending()],
     "other scripts": [*text("Привет, ", "世界 ", "🙂\n", "\u2028x"), *ending()],
-    "fields that nobody knows": [event({"content": "a", "zzz": [1]}, zzz={"a": 1}), *ending()],
+    "unknown fields": [event({"content": "a", "zzz": [1]}, zzz={"a": 1}), *ending()],
 }
 
 

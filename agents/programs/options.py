@@ -1,6 +1,6 @@
 """Options that make a program do more than its words show: run others, write files, reach the network.
 
-Two fences. `agents.known_options` has what is known of programs. `_GENERAL` has words that mean such things in the
+Two fences. `known_options` has what is known of programs. `_GENERAL` has words that mean such things in the
 options of any program; a program's `harmless` ones are exceptions. Neither list is complete.
 """
 

@@ -1,11 +1,10 @@
-"""Data about options for `agents.hazards`: of each program, those that do more than its words show.
+"""The options of each program that do more than its words show.
 
 In order: options that run programs, that write files of the caller's choice, that read other configuration, that reach
-the network. Git's subcommands have tables of their own beside that of git. An option that is missing here is not
-harmless, only unknown.
+the network. Git's subcommands have tables of their own beside that of git.
 """
 
-from agents.options import Options, options_of
+from agents.programs.options import Options, options_of
 
 #: What `mvn -D` may set: which tests run.
 MAVEN_TESTS = r"(test|it\.test)=[\w.,*]+|(skipTests|skipITs|maven\.test\.skip|failIfNoTests)(=(true|false))?"

@@ -1,11 +1,10 @@
-"""Data about programs for `agents.hazards`: which run other programs, and by which words.
+"""Programs that run other programs, and by which words."""
 
-A program that is missing here is not harmless, only unknown.
-"""
+from agents.programs import words
 
 
 def _same_reason(reason: str, *names: str) -> dict[str, str]:
-    return {name: reason for line in names for name in line.split()}
+    return dict.fromkeys(words(*names), reason)
 
 
 #: Programs that always make a command OPAQUE, each with the rest of the sentence "NAME …".
