@@ -7,7 +7,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.tab import answers, box, say, sent_frames
 from tests.cases.files import Json, cases
-from tests.cases.open import case_ids
 from tests.live.service import Frame
 
 pytestmark = pytest.mark.browser
@@ -41,7 +40,7 @@ def reload(page: Page) -> list[Frame]:
     return frames
 
 
-@pytest.mark.parametrize("case_id", case_ids(["enter-of-a-composition-in-the-box"]))
+@pytest.mark.parametrize("case_id", ["enter-of-a-composition-in-the-box"])
 def test_message_box(case_id: str, page: Page) -> None:
     frames = reload(page)
     field = page.locator(CASES[case_id]["input"]["focus"])
@@ -54,7 +53,7 @@ def test_message_box(case_id: str, page: Page) -> None:
     assert [frame["content"] for frame in frames if frame["type"] == "user_message"] == ["/say half"]
 
 
-@pytest.mark.parametrize("case_id", case_ids(["enter-of-a-composition-in-the-queue"]))
+@pytest.mark.parametrize("case_id", ["enter-of-a-composition-in-the-queue"])
 def test_waiting_message(case_id: str, page: Page) -> None:
     frames = reload(page)
     say(page, "/say Wait.\n/wait 600")

@@ -77,7 +77,14 @@ class Answer:
     raw: str = ""
 
 
-async def play_session(service: Service, script: Script, steps: list[Json], *, agent: str, room: Room) -> Session:
+def client_of(service: Service) -> httpx.AsyncClient:
+    """Return a client for all requests of a run: to make one takes longer than most requests, for its certificates."""
+    return httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=60)
+
+
+async def play_session(
+    service: Service, http: httpx.AsyncClient, script: Script, steps: list[Json], *, agent: str, room: Room
+) -> Session:
     """Do what a case's client does, in a session of its own. `room` limits how many do at once."""
     turns: list[Turn] = []
     async with room, service.connect(f"/ws/case-{script.name}") as client:
@@ -87,10 +94,9 @@ async def play_session(service: Service, script: Script, steps: list[Json], *, a
             following = steps[place + 1] if place + 1 < len(steps) else {}
             turns.append(await _take_turn(client, step["message"], following, agent))
     await asyncio.sleep(SETTLE_SECONDS)
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http:
-        path = f"/api/v1/sessions/case-{script.name}"
-        events = (await http.get(f"{path}/events")).json()["events"]
-        history = (await http.get(f"{path}/history")).json()["messages"]
+    path = f"/api/v1/sessions/case-{script.name}"
+    events = (await http.get(f"{path}/events")).json()["events"]
+    history = (await http.get(f"{path}/history")).json()["messages"]
     names = list(dict.fromkeys(event["payload"]["turn_id"] for event in events if event["kind"] == "turn_started"))
     for name, turn in zip(names, turns, strict=False):
         turn.events = [event for event in events if event["payload"].get("turn_id") == name]
@@ -126,10 +132,9 @@ async def _follow(client: Socket, turn: Turn, result: Any) -> None:
                     return
 
 
-async def post(service: Service, body: Json, *, headers: dict[str, str] | None = None) -> Answer:
+async def post(http: httpx.AsyncClient, body: Json, *, headers: dict[str, str] | None = None) -> Answer:
     """Post a body to the OpenAI-compatible API and read the answer, whole or streamed."""
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=60) as http:
-        response = await http.post("/v1/chat/completions", json=body, headers=headers)
+    response = await http.post("/v1/chat/completions", json=body, headers=headers)
     answer = Answer(response.status_code, headers=response.headers, raw=response.text)
     if response.headers["content-type"].startswith("text/event-stream"):
         _read_stream(answer, response.text)
@@ -167,16 +172,16 @@ def _read_stream(answer: Answer, text: str) -> None:
 
 
 async def play_door(
-    service: Service, script: Script, body: Json | list[Any], *, stream: bool, room: Room
+    http: httpx.AsyncClient, script: Script, body: Json | list[Any], *, stream: bool, room: Room
 ) -> list[Answer]:
     """Post a case's body to its provider's model; a list of two is a request and one with the tool's result."""
     first = dict(body[0] if isinstance(body, list) else body)
     first |= {"model": f"{script.name}/fake"} | ({"stream": True} if stream else {})
     async with room:
-        answers = [await post(service, first)]
+        answers = [await post(http, first)]
         if isinstance(body, list) and answers[0].message:
             result = {"role": "tool", "tool_call_id": "c1", "content": "r"}
-            answers.append(await post(service, first | {"messages": [*first["messages"], answers[0].message, result]}))
+            answers.append(await post(http, first | {"messages": [*first["messages"], answers[0].message, result]}))
     await asyncio.sleep(SETTLE_SECONDS)
     for answer in answers:
         answer.requests = script.requests

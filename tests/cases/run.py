@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import httpx
+
 from tests.cases.files import DOOR, STEPS, Json, script, variations
-from tests.cases.player import Answer, Room, Session, play_door, play_session
+from tests.cases.player import Answer, Room, Session, client_of, play_door, play_session
 from tests.cases.providers import Providers
 from tests.live.service import Service
 
@@ -16,7 +18,7 @@ from tests.live.service import Service
 PLAYS = 12
 
 type Side = Literal["session", "door"]
-type Job = Callable[[Room], Coroutine[Any, Any, None]]
+type Job = Callable[[httpx.AsyncClient, Room], Coroutine[Any, Any, None]]
 
 
 @dataclass(slots=True)
@@ -49,22 +51,22 @@ class Plays:
         return plays
 
     def _session(self, play: Play, given: Json) -> Job:
-        async def run(room: Room) -> None:
+        async def run(http: httpx.AsyncClient, room: Room) -> None:
             it = self._providers.add(script(given))
             try:
                 steps = given.get("steps", STEPS)
-                play.session = await play_session(self._service, it, steps, agent=it.name, room=room)
+                play.session = await play_session(self._service, http, it, steps, agent=it.name, room=room)
             except Exception as error:
                 play.session = error
 
         return run
 
     def _door(self, play: Play, given: Json, *, stream: bool) -> Job:
-        async def run(room: Room) -> None:
+        async def run(http: httpx.AsyncClient, room: Room) -> None:
             it = self._providers.add(script(given))
             try:
                 body = given.get("door", DOOR)
-                play.door[stream] = await play_door(self._service, it, body, stream=stream, room=room)
+                play.door[stream] = await play_door(http, it, body, stream=stream, room=room)
             except Exception as error:
                 play.door[stream] = error
 
@@ -75,6 +77,7 @@ class Plays:
 
         async def run() -> None:
             room = asyncio.Semaphore(PLAYS)
-            await asyncio.gather(*(job(room) for job in self._jobs))
+            async with client_of(self._service) as http:
+                await asyncio.gather(*(job(http, room) for job in self._jobs))
 
         asyncio.run(run())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,23 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.db import connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
-from llm import calls, catalog
+from llm import catalog
 from sessions.billing import provider_keys
-from sessions.database import in_thread
-from sessions.events.log import Attempt
 from sessions.models import Budget, CompletionKind, Event, EventKind, ModelCall, ModelCallOutcome, Session, ToolCall
-from sessions.turns import attempts, completions, inbox, tool_calls
+from sessions.turns import attempts, completions, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.deletion import delete_session
 from sessions.turns.sessions import open_session
-from sessions.worker import runner
-from sessions.worker.lease import Lease
-from sessions.worker.writer import Writer
 from tests.live.provider import Provider
+from tests.sessions.worker.worker import MODEL, Worker, look, worker_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MODEL = "openai/fake"
 #: Input is free. Output costs a dollar a token, ten tokens at most; the provider counts five for an answer.
 CATALOG = f"""
 [models."{MODEL}"]
@@ -43,46 +36,16 @@ prices = [{{ input = 0, output = 1000000 }}]
 """
 
 
-class Worker:
-    """What a worker process has, without a process."""
-
-    def __init__(self) -> None:
-        self.writer = Writer()
-        self.leases: dict[Attempt, Lease] = {}
-
-    async def run(self, turn_id: uuid.UUID) -> None:
-        await runner.advance(turn_id, worker="w", writer=self.writer, leases=self.leases)
-
-    async def answer(self, session: Session, text: str) -> uuid.UUID:
-        turn_id = await in_thread(lambda: inbox.accept_message(session.pk, text).turn_id)()
-        await self.run(turn_id)
-        return turn_id
-
-
 @pytest.fixture
 async def worker(
     provider: Provider, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Worker]:
-    settings.CODELAB_MODEL, settings.CODELAB_AGENTS = MODEL, "single"
-    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 0.01)
     file = tmp_path / "models.toml"
     file.write_text(CATALOG)
     catalog.use([file])
-    it = Worker()
-    writing = asyncio.create_task(it.writer.run())
-    yield it
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
-    await calls.close()
-    layer: Any = get_channel_layer()
-    await layer.flush()
+    async with worker_of(provider.url, settings, monkeypatch) as it:
+        yield it
     catalog.use([])
-
-
-async def look[T](read: Callable[[], T]) -> T:
-    return await in_thread(read)()
 
 
 def ledger() -> list[tuple[Any, ...]]:

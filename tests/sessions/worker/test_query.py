@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from llm import calls, remembered
+from llm import remembered
 from sessions.billing import provider_keys
-from sessions.database import in_thread
-from sessions.events.log import Attempt
 from sessions.models import Budget, Completion, Event, EventKind, Message, ModelCall, Session, ToolCall
-from sessions.turns import completions, inbox, tool_calls
+from sessions.turns import completions, tool_calls
 from sessions.turns.completions import CompletionRequest
-from sessions.worker import runner
-from sessions.worker.lease import Lease
-from sessions.worker.writer import Writer
 from tests.llm.recorded import DONE, Play, Recorded, ending, event, recorded, text, tool_call
+from tests.sessions.worker.worker import MODEL, Worker, look, worker_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MODEL = "openai/fake"
 NOTHING = [event({"role": "assistant", "content": ""}), *ending()]
 BLANK_ANSWERS: dict[str, list[bytes]] = {
     "nothing": NOTHING,
@@ -39,28 +31,6 @@ BLANK_ANSWERS: dict[str, list[bytes]] = {
 }
 
 
-class Worker:
-    """What a worker process has, without a process."""
-
-    def __init__(self) -> None:
-        self.writer = Writer()
-        self.leases: dict[Attempt, Lease] = {}
-
-    async def run(self, turn_id: uuid.UUID) -> None:
-        await runner.advance(turn_id, worker="w", writer=self.writer, leases=self.leases)
-
-    async def answer(self, session: Session, words: str) -> uuid.UUID:
-        turn_id = await look(lambda: inbox.accept_message(session.pk, words).turn_id)
-        await self.run(turn_id)
-        return turn_id
-
-    async def complete(self, owner: User, words: str, *, agent: str = "") -> uuid.UUID:
-        asked = CompletionRequest(model=MODEL, agent=agent, messages=[{"role": "user", "content": words}])
-        turn_id = await look(lambda: completions.accept(owner.pk, asked).turn_id)
-        await self.run(turn_id)
-        return turn_id
-
-
 @pytest.fixture
 async def provider() -> AsyncIterator[Recorded]:
     async with recorded() as it:
@@ -69,22 +39,8 @@ async def provider() -> AsyncIterator[Recorded]:
 
 @pytest.fixture
 async def worker(provider: Recorded, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
-    settings.CODELAB_MODEL, settings.CODELAB_AGENTS = MODEL, "single"
-    monkeypatch.setenv("OPENAI_API_BASE", provider.url)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 0.01)
-    it = Worker()
-    writing = asyncio.create_task(it.writer.run())
-    yield it
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
-    await calls.close()
-    layer: Any = get_channel_layer()
-    await layer.flush()
-
-
-async def look[T](read: Callable[[], T]) -> T:
-    return await in_thread(read)()
+    async with worker_of(provider.url, settings, monkeypatch) as it:
+        yield it
 
 
 def error_code() -> str:
