@@ -7,8 +7,11 @@ from typing import Any
 from llm.finish import Finish
 from llm.types import ModelToolCall, TokenUsage
 
-#: End markers of an answer that the provider cut, so that its last tool call may be incomplete.
-CUT_REASONS = frozenset({Finish.LENGTH.value, Finish.FILTER.value})
+#: End markers of an answer that the provider cut, so that its last tool call may be incomplete: why, for the model.
+CUT_REASONS: dict[str, str] = {
+    Finish.LENGTH: "the answer reached its length limit within this call. Make the call shorter",
+    Finish.FILTER: "the provider's filter ended the answer within this call. Ask for something else",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         yield ReasoningDelta(rest)
     if end is None:
         raise ModelTruncated("no end marker")
-    tool_calls, broken = _complete_calls([calls[index] for index in sorted(calls)], is_cut=end.reason in CUT_REASONS)
+    tool_calls, broken = _complete_calls([calls[index] for index in sorted(calls)], end=end.reason)
     yield StepFinished(
         text=str(answer),
         reasoning=str(reasoning),
@@ -189,7 +189,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
     )
 
 
-def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
+def _complete_calls(calls: list[_PartialCall], *, end: str) -> tuple[tuple[ModelToolCall, ...], dict[str, str]]:
     complete: list[ModelToolCall] = []
     broken: dict[str, str] = {}
     distinct: set[tuple[str, str, str]] = set()
@@ -203,8 +203,8 @@ def _complete_calls(calls: list[_PartialCall], *, is_cut: bool) -> tuple[tuple[M
         # A cut answer may end after a piece that happens to be complete JSON, so even that is not trusted.
         text = _join(call.arguments)
         arguments, problem = _parse_arguments(text)
-        if is_cut and place == len(calls) - 1:
-            arguments, problem = {}, "the answer reached its length limit within this call. Make the call shorter"
+        if end in CUT_REASONS and place == len(calls) - 1:
+            arguments, problem = {}, CUT_REASONS[end]
         key = call.id, name, "".join(call.arguments) if problem else json.dumps(arguments, sort_keys=True)
         if call.id and key in distinct:
             # Some gateways send a finished call once more. Two runs of it would be one too many.
@@ -240,6 +240,9 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str]:
     """Return the arguments and an empty text, or no arguments and the problem."""
     try:
         arguments = json.loads(text.strip() or "{}", parse_constant=reject_constant)
+        if isinstance(arguments, str):
+            # Some servers encode them twice.
+            arguments = json.loads(arguments, parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         return {}, f"its arguments are not valid JSON ({error}). Send the whole call again"
     if not isinstance(arguments, dict):

@@ -137,6 +137,8 @@ class ModelReply:
                 message = {"content": choice.get("text")}
             chunks = self._receive_message(message)
         reason = choice.get("finish_reason")
+        if reason is None and isinstance(delta, dict):
+            reason = delta.get("finish_reason")
         if reason is not None and (not isinstance(reason, str) or reason.strip().lower() not in NO_REASONS):
             self.reason = finish.graver(self.reason, reason) if self.reason else reason
         return chunks

@@ -19,7 +19,7 @@ MAX_TEXTS, MAX_FIELDS, MAX_ITEMS, MAX_DEPTH = 8, 40, 8, 6
 _TEXT_FIELDS = frozenset(
     {"error", "errors", "message", "msg", "detail", "details", "raw", "error_description", "description", "reason"}
     | {"title", "status_msg", "error_msg", "errormessage", "metadata", "innererror", "inner_error", "base_resp"}
-    | {"response", "upstream_error", "cause"}
+    | {"response", "upstream_error", "cause", "fields", "validation_errors"}
 )
 _CODE_FIELDS = frozenset(
     {"code", "type", "status", "__type", "status_code", "statuscode", "error_code", "errorcode", "error", "reason"}
@@ -133,6 +133,10 @@ class _Refusal:
             self.fields |= set(
                 _field_names(" ".join(f"'{each}'" for each in value) if isinstance(value, list) else f"'{value}'")
             )
+        elif name in wordings.FIELDS and _is_text(value):
+            # The field itself is the name of what is wrong with it.
+            self.fields.add(name)
+            self.read(value, depth + 1)
         elif name == "retrydelay" and isinstance(value, str):
             self.texts.append(f"retry in {value[:20]}")
         elif name in _WINDOW_FIELDS and isinstance(value, int):
@@ -148,6 +152,12 @@ class _Refusal:
             self.status = self.status or (number if 400 <= number < 600 else 0)
         if code:
             self.codes.append(code)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    )
 
 
 def parse_error(status: int, body: Any, headers: Mapping[str, str] | None = None) -> ModelError:

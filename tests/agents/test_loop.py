@@ -255,3 +255,16 @@ async def test_a_character_in_two_pieces_of_arguments_is_whole_again() -> None:
 async def test_an_escaped_backslash_before_u0000_is_not_nul() -> None:
     last = await finished(ToolCallChunk(index=0, id="a", name="f", arguments='{"path": "\\\\u0000"}'), END)
     assert last.tool_calls[0].arguments == {"path": "\\u0000"}
+
+
+async def test_arguments_that_are_encoded_twice_are_the_same() -> None:
+    call = ToolCallChunk(index=0, id="a", name="read_file", arguments=json.dumps(json.dumps({"path": "x"})))
+    last = await finished(call, EndChunk(reason="tool_calls"))
+    assert (last.tool_calls[0].arguments, last.broken) == ({"path": "x"}, {})
+
+
+@pytest.mark.parametrize(("reason", "why"), [("length", "length limit"), ("content_filter", "provider's filter")])
+async def test_a_call_in_which_an_answer_was_cut_says_why(reason: str, why: str) -> None:
+    call = ToolCallChunk(index=0, id="a", name="read_file", arguments='{"path": "x"}')
+    last = await finished(call, EndChunk(reason=reason))
+    assert why in last.broken["a"]

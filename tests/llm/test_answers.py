@@ -78,6 +78,7 @@ WORDS: dict[str, bytes] = {
     "a message that repeats the whole": b"".join(text("one ", "two"))
     + choice(delta={}, message={"role": "assistant", "content": "one two"}, finish_reason="stop")
     + DONE,
+    "the reason within the delta": choice(delta={"content": "one two"}) + choice(delta={"finish_reason": "stop"}),
     "one choice without a list": b'data: {"choices": {"delta": {"content": "one two"}, "finish_reason": "stop"}}\n\n',
     "one choice by its number": b'data: {"choices": {"0": {"delta": {"content": "one two"}}}}\n\n' + b"".join(END),
     "content as parts": event({"content": [{"type": "text", "text": "one "}, {"type": "reference", "ids": [1]}]})

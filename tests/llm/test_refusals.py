@@ -807,3 +807,22 @@ def test_no_form_of_an_error_is_a_fault(body: Any) -> None:
 )
 def test_words_of_gateways_and_in_chinese(status: int, text: str, kind: type[ModelError]) -> None:
     assert type(parse_error(status, {"error": {"message": text}})) is kind
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"stream_options": ["Unknown field."]},
+        {"errors": {"stream_options": ["Extra fields not permitted"]}},
+        {"error": {"fields": {"stream_options": "unexpected"}}},
+    ],
+)
+def test_a_field_that_is_the_key_of_its_error_is_read(body: Any) -> None:
+    error = parse_error(422, body)
+    assert isinstance(error, errors.ModelOptionRefused)
+    assert error.fields == {"stream_options"}
+
+
+def test_a_request_that_is_sent_back_is_no_refusal_of_its_fields() -> None:
+    body = {"error": "overloaded", "request": {"stream_options": {"include_usage": True}, "user": "alice"}}
+    assert type(parse_error(503, body)) is errors.ModelUnavailable
