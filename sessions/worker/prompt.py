@@ -35,7 +35,6 @@ _CONVERSATION = """
     ORDER BY turn.position, message.number
 """
 
-NO_RESULT = "Error: this tool was never answered."
 #: Follows the result of a call that the user has edited. The conversation has the arguments that ran.
 EDITED = "\n\n[The user changed the arguments of this call before it ran. The call above is the changed one.]"
 #: Images, and bytes of them, in one request to a model: as many as providers of all kinds accept.
@@ -80,7 +79,7 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
     that proposed it. Both see what the user wrote and was asked meanwhile.
 
     Messages are in the order of turns, not of arrival: a message that was sent during an earlier turn follows that
-    turn's answer.
+    turn's answer. A call may have no result; `llm.wire.history` gives it one.
     """
     part = subtask and subtask.pk
     records = [
@@ -90,20 +89,14 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
         )
     ]
     messages = _assignment(subtask) if subtask else []
-    unanswered: list[str] = []
     has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
     loaded = iter(load_images([images for *_, images in records if images]))
     edited_ids: set[str] = set()
     for role, content, calls, edited, call_id, fields, images in records:
-        if role == MessageRole.TOOL:
-            unanswered = [each for each in unanswered if each != call_id]
-        elif unanswered:
-            messages += _missing_results(unanswered)
         if role == MessageRole.ASSISTANT and not (content or calls):
             # Providers refuse a message without content, as a turn leaves it that was stopped while the model reasoned.
             continue
-        unanswered += [call["id"] for call in calls]
         edited_ids.update(json.loads(edited) if edited else ())
         message = message_of(
             fields,
@@ -113,7 +106,7 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
             tool_call_id=call_id,
         )
         messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)
-    return tuple(messages + _missing_results(unanswered))
+    return tuple(messages)
 
 
 def _assignment(subtask: SubTask) -> list[ModelMessage]:
@@ -139,13 +132,6 @@ def _reports(session_id: uuid.UUID) -> dict[str, str]:
     """Return the reports on approved plans, by the id of the call that proposed each."""
     rows = Plan.objects.filter(session=session_id, approved_at__isnull=False).select_related("call")
     return {plan.call.call_id: plans.report(plan) for plan in rows}
-
-
-def _missing_results(unanswered: list[str]) -> list[ModelMessage]:
-    """Return results for calls whose turn ended without one: providers refuse a history with an unanswered call."""
-    missing = [ModelMessage(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in unanswered]
-    unanswered.clear()
-    return missing
 
 
 def load_images(messages: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[ModelImage, ...]]:

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from agents.context import Window
 from llm.errors import ModelContextTooLong
+from llm.wire.history import NO_RESULT, replay
 from sessions.database import TooLate
 from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRejected
 from sessions.events import log
@@ -325,9 +326,9 @@ def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
     assert recovery.expired_turns() == [claim.turn_id]
     assert recovery.recover(claim.turn_id).ready == behind.turn_id
     assert Turn.objects.get(pk=claim.turn_id).error_code == "tool_timed_out"
-    history = story.history(behind.turn_id)
-    assert [m.role for m in history] == ["user", "assistant", "tool", "user"]
-    assert history[2].content == prompt.NO_RESULT
+    sent = replay(story.history(behind.turn_id))
+    assert [message.role for message in sent] == ["user", "assistant", "tool", "assistant", "user"]
+    assert sent[2].content == NO_RESULT
 
 
 @pytest.mark.django_db(transaction=True)
