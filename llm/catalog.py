@@ -67,6 +67,8 @@ class Model:
     fallbacks: tuple[str, ...] = ()
     #: Whether a file names it; other models have the defaults above.
     is_known: bool = True
+    #: Whether the file of this package names it: then its provider limits answers by itself.
+    is_built_in: bool = False
 
     def cost(self, usage: TokenUsage) -> Decimal | None:
         """Return US dollars, or None for an unknown price."""
@@ -182,7 +184,8 @@ def load(*files: Path) -> Catalog:
     for path in (BUILT_IN_FILE, *files):
         file = _load_file(path)
         providers |= {name: Provider(name=name, **dict(section)) for name, section in file.providers.items()}
-        models |= {name: _model(name, section) for name, section in file.models.items()}
+        is_built_in = path == BUILT_IN_FILE
+        models |= {name: _model(name, section, is_built_in=is_built_in) for name, section in file.models.items()}
     return Catalog(models, providers)
 
 
@@ -202,7 +205,7 @@ def _load_file(path: Path) -> _File:
         raise CatalogError(f"{path}: {field}: {first.get('ctx', {}).get('error', first['msg'])}") from None
 
 
-def _model(name: str, section: _Model) -> Model:
+def _model(name: str, section: _Model, *, is_built_in: bool) -> Model:
     prices = tuple(
         Prices(
             input=tier.input,
@@ -214,7 +217,7 @@ def _model(name: str, section: _Model) -> Model:
         )
         for tier in section.prices
     )
-    return Model(name=name, prices=prices, **section.model_dump(exclude={"prices"}))
+    return Model(name=name, is_built_in=is_built_in, prices=prices, **section.model_dump(exclude={"prices"}))
 
 
 _catalog = load()

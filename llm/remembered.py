@@ -95,8 +95,8 @@ def adapt(request: ModelRequest) -> ModelRequest:
     """Return a request with a limit on the answer where it needs one, and without what the provider refuses."""
     limit, endpoint = request.max_output_tokens, request.endpoint
     entry, lesson = catalog.find(request.model), _find(request.model, endpoint)
-    if limit is None and (lesson.max_output or not entry.is_known) and not lesson.refused >= OUTPUT_LIMITS:
-        # The provider of an unknown model may have no limit: small models have written until a limit of time.
+    if limit is None and (lesson.max_output or not entry.is_built_in) and not lesson.refused >= OUTPUT_LIMITS:
+        # A server of any kind may have no limit: small models have written until a limit of time.
         limit = fit_output(request, prices.estimate(request).input_tokens)
     provider = catalog.provider_of(request.model)
     known = provider.leave_out if provider and not (endpoint and endpoint.api_base) else frozenset()

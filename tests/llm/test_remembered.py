@@ -240,3 +240,14 @@ async def test_a_quota_that_is_too_small_is_not_asked_again(server: Recorded) ->
     server.refuse(413, said(words, code="rate_limit_exceeded"))
     records, _ = await ask(request())
     assert [each.error_code for each in records] == ["model_rate_limited"]
+
+
+async def test_a_model_of_the_operators_catalog_gets_its_limit(server: Recorded, tmp_path: Path) -> None:
+    """The built-in catalog has models of large providers. Others may run where nothing ends an answer."""
+    file = tmp_path / "models.toml"
+    file.write_text(f'[models."{MODEL}"]\nwindow = 8192\nmax_output = 300\n')
+    catalog.use([file])
+    server.play(*text("a"), *ending())
+    await ask(request())
+    catalog.use([])
+    assert server.posts[-1].body["max_completion_tokens"] == 300
