@@ -104,32 +104,40 @@ async def play_session(
 
 
 async def _take_turn(client: Socket, message: str, following: Json, agent: str) -> Turn:
-    """Send a message, again while a busy machine refuses it, and do what follows it."""
+    """Send a message, and do what follows it."""
+    turn = Turn()
+    await client.say(message, agent_type=agent)
+    if "cancel_after_seconds" in following:
+        await asyncio.sleep(following["cancel_after_seconds"])
+        await client.send({"type": "cancel"})
+    try:
+        async with asyncio.timeout(TURN_TIMEOUT_SECONDS):
+            await _follow(client, turn, message, agent, following.get("answer_tool_calls"))
+    except TimeoutError:
+        seen = [frame.get("error_code", frame["type"]) for frame in turn.frames]
+        raise TimeoutError(f"the turn did not end; frames: {seen}") from None
+    return turn
+
+
+async def _follow(client: Socket, turn: Turn, message: str, agent: str, result: Any) -> None:
+    """Read frames to the end of a turn, and answer calls of tools. What a busy machine refuses is sent again."""
+    reply = {"result": result} if result else {"error": "No answer to calls was expected."}
     while True:
-        turn = Turn()
-        await client.say(message, agent_type=agent)
-        if "cancel_after_seconds" in following:
-            await asyncio.sleep(following["cancel_after_seconds"])
-            await client.send({"type": "cancel"})
-        await _follow(client, turn, following.get("answer_tool_calls"))
-        if turn.errors != ["storage_unavailable"]:
-            return turn
-
-
-async def _follow(client: Socket, turn: Turn, result: Any) -> None:
-    """Read frames to the end of a turn, and answer calls of tools."""
-    async with asyncio.timeout(TURN_TIMEOUT_SECONDS):
-        while True:
-            frame = await client.receive()
-            turn.frames.append(frame)
-            match frame["type"]:
-                case "tool_call":
-                    reply = {"result": result} if result else {"error": "No answer to calls was expected."}
-                    await client.send({"type": "tool_result", "call_id": frame["call_id"], **reply})
-                case "error":
-                    return
-                case "assistant_message" if frame["is_final"]:
-                    return
+        frame = await client.receive()
+        if frame.get("error_code") == "storage_unavailable":
+            for call in turn.calls:
+                await client.send({"type": "tool_result", "call_id": call["call_id"], **reply})
+            if not turn.frames:
+                await client.say(message, agent_type=agent)
+            continue
+        turn.frames.append(frame)
+        match frame["type"]:
+            case "tool_call":
+                await client.send({"type": "tool_result", "call_id": frame["call_id"], **reply})
+            case "error":
+                return
+            case "assistant_message" if frame["is_final"]:
+                return
 
 
 async def post(http: httpx.AsyncClient, body: Json, *, headers: dict[str, str] | None = None) -> Answer:
