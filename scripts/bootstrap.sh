@@ -20,7 +20,7 @@ venv_of() {
 }
 
 locked() {
-    cat requirements/base.txt requirements/dev.txt requirements/uv.txt | cksum
+    cat requirements/base.txt requirements/dev.txt requirements/uv.txt clients/*/pyproject.toml | cksum
 }
 
 # Up to date: created from the current requirements by an interpreter that still works, the one in PYTHON if set.
@@ -63,10 +63,14 @@ install() {
     echo "Installing $(grep -c '^[A-Za-z0-9].*==' requirements/dev.txt) packages …"
     follow_pip
     # uv.txt is in the list because a sync removes everything else.
-    UV_PYTHON_DOWNLOADS=never .venv/bin/uv --quiet --no-progress pip sync --python .venv/bin/python \
-        --require-hashes requirements/uv.txt requirements/dev.txt && return
-    echo "uv could not install them; trying the slower pip …" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+    if ! UV_PYTHON_DOWNLOADS=never .venv/bin/uv --quiet --no-progress pip sync --python .venv/bin/python \
+        --require-hashes requirements/uv.txt requirements/dev.txt; then
+        echo "uv could not install them; trying the slower pip …" >&2
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt || return
+    fi
+    # Editable, with the locked build backend: what is in clients/ is what the tests and `make chat` run.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+        -e clients/python -e clients/cli
 }
 
 if complete; then

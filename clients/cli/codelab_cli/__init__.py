@@ -1,0 +1,1 @@
+"""CodeLab AI Service in a terminal."""
