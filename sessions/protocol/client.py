@@ -15,6 +15,7 @@ from sessions.protocol.codes import (
     MAX_FRAME_BYTES,
     MAX_IMAGES,
     MAX_MESSAGE_LENGTH,
+    MAX_REF_LENGTH,
     ErrorCode,
     FrameError,
 )
@@ -25,9 +26,14 @@ LARGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{2}|[0-9]{300}")
 #: NUL in a JSON text, but not a backslash before `u0000`.
 ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
+EMPTY_MESSAGE = "The message is empty: write something in `content`."
+
 
 class ClientFrame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: In `codelab.v2`: a name of this frame, which its answer (`accepted` or `error`) repeats.
+    ref: str | None = Field(None, min_length=1, max_length=MAX_REF_LENGTH)
 
 
 class UserMessage(ClientFrame):
@@ -170,24 +176,27 @@ def decode(text: str) -> Request | Hello:
     data = text.encode()
     if len(data) > MAX_FRAME_BYTES:
         raise FrameError(ErrorCode.FRAME_TOO_LARGE, f"A frame may have at most {MAX_FRAME_BYTES // 1024} KiB.")
+    value: Any = None
     try:
-        frame = CLIENT_FRAME.validate_python(decode_json(data))
+        frame = CLIENT_FRAME.validate_python(value := decode_json(data))
     except ValidationError as error:
-        raise _frame_error(error) from None
+        raise _frame_error(error, value) from None
     except ValueError as error:
         raise FrameError(ErrorCode.INVALID_JSON, f"Invalid JSON message: {error}.") from None
     # The output of a tool may have any character.
     if not isinstance(frame, ToolResult) and ESCAPED_NUL.search(data):
-        require_clean_text("\x00")
+        require_clean_text("\x00", frame.ref)
     if isinstance(frame, UserMessage | EditMessage) and not frame.content.strip():
-        raise FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
+        raise FrameError(ErrorCode.EMPTY_MESSAGE, EMPTY_MESSAGE, ref=frame.ref)
     return frame
 
 
-def require_clean_text(text: str) -> None:
+def require_clean_text(text: str, ref: str | None = None) -> None:
     """Raise FrameError for text that PostgreSQL cannot store (NUL) or UTF-8 cannot encode (lone surrogates)."""
     if "\x00" in text:
-        raise FrameError(ErrorCode.INVALID_TEXT, "The text contains the character NUL, which cannot be stored.")
+        raise FrameError(
+            ErrorCode.INVALID_TEXT, "The text contains the character NUL, which cannot be stored.", ref=ref
+        )
     if not text.isascii():
         try:
             text.encode()
@@ -197,16 +206,24 @@ def require_clean_text(text: str) -> None:
             ) from None
 
 
-def _frame_error(error: ValidationError) -> FrameError:
+def _frame_error(error: ValidationError, value: Any) -> FrameError:
+    """Return what is wrong with a frame, with its `ref` if that is usable."""
+    code, text = _problem(error)
+    ref = value.get("ref") if isinstance(value, dict) else None
+    is_usable = isinstance(ref, str) and 0 < len(ref) <= MAX_REF_LENGTH and "\x00" not in ref
+    return FrameError(code, text, ref=ref if is_usable else None)
+
+
+def _problem(error: ValidationError) -> tuple[ErrorCode, str]:
     problem = error.errors(include_url=False, include_input=True)[0]
     kind, place = problem["type"], ".".join(str(part) for part in problem["loc"][1:])
     if kind in ("model_attributes_type", "dict_type"):
-        return FrameError(ErrorCode.NOT_AN_OBJECT, 'Invalid JSON message: a frame is an object such as {"type": …}.')
+        return ErrorCode.NOT_AN_OBJECT, 'Invalid JSON message: a frame is an object such as {"type": …}.'
     if kind == "union_tag_not_found":
-        return FrameError(ErrorCode.UNKNOWN_TYPE, "Unknown message type: None. A frame needs a `type`.")
+        return ErrorCode.UNKNOWN_TYPE, "Unknown message type: None. A frame needs a `type`."
     if kind == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])[:100].encode("utf-8", "replace").decode()
-        return FrameError(ErrorCode.UNKNOWN_TYPE, f"Unknown message type: {tag}")
+        return ErrorCode.UNKNOWN_TYPE, f"Unknown message type: {tag}"
     if kind == "string_too_short" and place == "content":
-        return FrameError(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `content`.")
-    return FrameError(ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}.")
+        return ErrorCode.EMPTY_MESSAGE, EMPTY_MESSAGE
+    return ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}."

@@ -20,6 +20,7 @@ MAX_CALL_ID_LENGTH = 128
 MAX_FEEDBACK_LENGTH = 10_000
 #: Characters of an id that a client chooses.
 MAX_CLIENT_ID_LENGTH = 128
+MAX_REF_LENGTH = 64
 
 
 class ErrorCode(StrEnum):
@@ -109,4 +110,8 @@ class Rejected(Exception):
 
 
 class FrameError(Rejected):
-    """A frame or a text that cannot be used."""
+    """A frame or a text that cannot be used. `ref` is the frame's, where it could be read."""
+
+    def __init__(self, code: ErrorCode, text: str, *, ref: str | None = None) -> None:
+        super().__init__(code, text)
+        self.ref = ref

@@ -112,6 +112,8 @@ class Error(ServerFrame):
     is_final: bool | None = None
     #: Seconds after which another try is worth it, if known.
     retry_after: int | None = None
+    #: Of the frame that is refused, if it has one.
+    ref: str | None = None
 
 
 class Welcome(ServerFrame):
@@ -122,16 +124,21 @@ class Welcome(ServerFrame):
     mode: Literal["replay", "snapshot"]
     after: int
     snapshot: dict[str, Any] | None = None
+    ref: str | None = None
 
 
 class Accepted(ServerFrame):
-    """Only in `codelab.v2`: a message of this client is stored and will be answered; `number` is its turn's."""
+    """Only in `codelab.v2`: what a frame asks for is stored. For messages, and for other frames that have a `ref`.
+
+    Of a message `number` is its turn's, and these fields are there: `message_id`, `turn_id`, `repeated`.
+    """
 
     type: Literal["accepted"] = "accepted"
-    message_id: str
+    message_id: str | None = None
     client_message_id: str | None = None
     #: The message was accepted before, with the same client_message_id.
-    repeated: bool
+    repeated: bool | None = None
+    ref: str | None = None
 
 
 class EventFrame(ServerFrame):

@@ -179,8 +179,12 @@ def test_all_frames_of_codelab_v2_are_in_one_place_with_their_fields() -> None:
         kind = code(name)[0]
         mentioned = {match.strip("[`") for match in re.findall(r"\[?`\w+`", text)}
         # A number and a turn are there where an event is behind the frame.
-        always = frames[kind].model_fields.keys() - {"type", "number", "turn_id", "is_final"}
-        assert always <= mentioned <= frames[kind].model_fields.keys() | {"replay", "snapshot", "turn_queued"}, kind
+        always = frames[kind].model_fields.keys() - {"type", "number", "turn_id", "is_final", "ref"}
+        assert (
+            always
+            <= mentioned
+            <= frames[kind].model_fields.keys() | {"replay", "snapshot", "turn_queued", "user_message"}
+        ), kind
     named = {name for cell, _ in received for name in code(cell)}
     assert named == {type_of(frame) for frame in ClientFrame.__subclasses__()}
 
@@ -191,7 +195,7 @@ def all_frames() -> str:
 
 def test_every_field_of_hello_is_documented() -> None:
     rows = table("| field" + all_frames().rpartition("| field")[2])
-    assert {code(name)[0] for name, *_ in rows} == Hello.model_fields.keys() - {"type"}
+    assert {code(name)[0] for name, *_ in rows} == Hello.model_fields.keys() - {"type", "ref"}
 
 
 def test_every_frame_of_a_client_on_the_page_is_one() -> None:
@@ -207,4 +211,4 @@ def test_every_frame_of_a_client_on_the_page_is_one() -> None:
 
 def test_frames_of_codelab_v2_are_not_described_twice() -> None:
     assert read(PAGE).count('"type":"welcome"') == 2, "one example, and the round trip"
-    assert section(PAGE, "Following by events: codelab.v2").count("### ") == 4
+    assert section(PAGE, "Following by events: codelab.v2").count("### ") == 5

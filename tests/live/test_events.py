@@ -111,6 +111,39 @@ async def test_before_hello_only_hello_is_understood(service: Service) -> None:
         assert (await old.receive())["error_code"] == "unknown_type"
 
 
+async def test_the_answer_to_a_frame_repeats_its_ref(service: Service) -> None:
+    async with service.connect("/ws/v2-refs", subprotocols=["codelab.v2"]) as client:
+
+        async def answer(**frame: Any) -> Any:
+            await client.send({"ref": "r", **frame})
+            while (answer := await client.receive()).get("ref") is None:
+                assert answer["type"] == "event"
+            return answer
+
+        assert (await answer(type="user_message", content="x"))["error_code"] == "hello_first"
+        assert (await answer(type="hello"))["type"] == "welcome"
+        accepted = await answer(type="user_message", content='/call read_file {"path": "a"}', client_message_id="m")
+        assert (accepted["client_message_id"], accepted["ref"]) == ("m", "r")
+        switched = {"type": "accepted", "ref": "r"}
+        assert await answer(type="switch_agent", agent_type="universal") == switched
+        assert await answer(type="cancel") == {"type": "accepted", "ref": "r"}
+        refused: dict[str, dict[str, Any]] = {
+            "nothing_to_cancel": {"type": "cancel"},
+            "unknown_tool_call": {"type": "tool_result", "call_id": "no"},
+            "invalid_field": {"type": "tool_result", "call_id": 7},
+            "unknown_type": {"type": "bark"},
+            "empty_message": {"type": "user_message", "content": " "},
+            "invalid_text": {"type": "user_message", "content": "\x00"},
+        }
+        for code, frame in refused.items():
+            answered = await answer(**frame)
+            assert (answered["error_code"], answered["ref"]) == (code, "r")
+        # A name that cannot be used is not repeated.
+        for ref in ("", "x" * 65, 5, "\x00"):
+            await client.send({"type": "bark", "ref": ref})
+            assert "ref" not in await client.receive()
+
+
 async def test_open_tool_calls_are_in_the_snapshot(service: Service) -> None:
     async with events_of(service, "v2-tool") as (client, _):
         await client.say('/call write_file {"path": "a", "content": "x"}\n/say Done.')

@@ -117,14 +117,14 @@ class SessionConsumer(AsyncWebsocketConsumer):
             except (DatabaseError, TimeoutError) as error:
                 logger.info("socket_not_joined", error=type(error).__name__)
 
-    async def reject(self, error: Exception) -> None:
-        """Answer with an error frame and count it; close the socket where the error ends it."""
+    async def reject(self, error: Exception, ref: str | None = None) -> None:
+        """Answer the frame `ref` with an error and count it; close the socket where the error ends it."""
         problem = explain(error)
         if problem.close_code is not None and self.sending not in (None, asyncio.current_task()):
             self.sending.cancel()
         metrics.frames_refused.labels(error_code=str(problem.code)).inc()
-        frame = server.error_frame(str(problem.code), problem.text, retry_after=problem.retry_after)
-        await self.send(server.encode(frame))
+        fields = {"retry_after": problem.retry_after, "ref": ref}
+        await self.send(server.encode(server.error_frame(str(problem.code), problem.text, **fields)))
         if problem.close_code is not None:
             await self.close(int(problem.close_code))
 
@@ -217,10 +217,12 @@ class SessionConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one frame; answer any error with an error frame."""
+        ref = None
         try:
             if text_data is None:
                 raise FrameError(ErrorCode.BINARY_FRAME, "Frames are JSON text; this one was binary.")
             frame = client.decode(text_data)
+            ref = frame.ref
             async with store_timeout() as deadline:
                 session = await self.attach()
                 begins_turn = isinstance(frame, UserMessage)
@@ -241,9 +243,9 @@ class SessionConsumer(AsyncWebsocketConsumer):
             structlog.contextvars.unbind_contextvars("turn_id")
         except Session.DoesNotExist:
             # A request only reports this error, but a socket has lost its only session and is closed.
-            await self.reject(SessionDeleted())
+            await self.reject(SessionDeleted(), ref)
         except Exception as error:
-            await self.reject(error)
+            await self.reject(error, error.ref if isinstance(error, FrameError) and error.ref else ref)
 
     async def welcome(self, session: Session, hello: Hello) -> None:
         """Answer `hello` with what the client has missed, and follow the session from there."""
@@ -256,10 +258,10 @@ class SessionConsumer(AsyncWebsocketConsumer):
         if hello.plans is not None:
             await in_thread(set_client_plans)(session.pk, hello.plans)
         if hello.after is not None and await in_thread(reads.can_replay)(session.pk, hello.after):
-            frame = server.Welcome(mode="replay", after=hello.after)
+            frame = server.Welcome(mode="replay", after=hello.after, ref=hello.ref)
         else:
             state = await in_thread(snapshot)(session.pk)
-            frame = server.Welcome(mode="snapshot", after=state["number"], snapshot=state)
+            frame = server.Welcome(mode="snapshot", after=state["number"], snapshot=state, ref=hello.ref)
         await self.send(server.encode(frame))
         self.follow(session, frame.after)
         if hello.tools is not None:
@@ -267,7 +269,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
             self.run_tools(session, asks_user=False)
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
-        """Store what the frame asks for, and acknowledge a message."""
+        """Store what the frame asks for, and acknowledge a message or a frame with a `ref`."""
         if drain.is_draining and isinstance(frame, UserMessage):
             # The socket is closed within two seconds. What continues a turn, or stops it, is taken until then.
             raise ShuttingDown
@@ -277,6 +279,8 @@ class SessionConsumer(AsyncWebsocketConsumer):
                 self.dispatcher.prefer(str(change.turn_id))
             if self.dialect.events:
                 await self.send(server.encode(accepted_frame(change, frame)))
+        elif frame.ref and self.dialect.events:
+            await self.send(server.encode(server.Accepted(ref=frame.ref)))
         return change
 
 

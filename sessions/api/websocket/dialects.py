@@ -195,6 +195,7 @@ def _of_a_subtask(payload: dict[str, Any]) -> Iterator[ServerFrame]:
 def accepted_frame(accepted: AcceptedMessage, frame: UserMessage) -> server.Accepted:
     """Return the acknowledgement of a message; from here on it cannot be lost."""
     return server.Accepted(
+        ref=frame.ref,
         number=accepted.number,
         turn_id=str(accepted.turn_id),
         message_id=str(accepted.message_id),
