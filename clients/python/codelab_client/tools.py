@@ -1,0 +1,192 @@
+"""Tools as functions: their signature is what the model is offered, and a call runs them.
+
+Calls run side by side. What goes wrong in a function is told to the model and ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from codelab_client.errors import CodelabError
+from codelab_client.events import Approval, Decision, Event, Json, Result, ToolCall
+from codelab_client.schemas import schema_of
+
+if TYPE_CHECKING:
+    from codelab_client.session import Session
+
+logger = logging.getLogger(__name__)
+
+type Kind = Literal["read", "edit", "command", "other"]
+type Function = Callable[..., Any]
+type Approve = Callable[[Approval], Awaitable[Decision]]
+
+#: Names that the server knows: it describes these tools itself, and only the name is sent.
+KNOWN = frozenset(
+    {
+        "read_file",
+        "list_files",
+        "search_in_code",
+        "write_file",
+        "create_directory",
+        "execute_command",
+        "apply_diff",
+        "delete_file",
+        "move_file",
+        "git_diff",
+        "git_commit",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function, and how the model sees it."""
+
+    name: str
+    function: Function
+    description: str
+    parameters: Json
+    kind: Kind
+    approval: Literal["ask", "never"]
+
+    def definition(self) -> str | Json:
+        """Return its entry of `hello.tools`."""
+        if self.name in KNOWN:
+            return self.name
+        fields = ("name", "description", "parameters", "kind", "approval")
+        return {field: getattr(self, field) for field in fields}
+
+
+class Tools:
+    """The tools of a client. `approve` is asked about each call that needs a person's word; without it others decide.
+
+    ```python
+    tools = Tools()
+
+    @tools.tool(kind="read")
+    async def weather(city: str, days: int = 1) -> str:
+        \"\"\"Tell the weather of a city.\"\"\"
+    ```
+    """
+
+    def __init__(self, *, approve: Approve | None = None) -> None:
+        self.approve = approve
+        self._tools: dict[str, Tool] = {}
+        self._questions: dict[str, asyncio.Task[None]] = {}
+
+    def tool(
+        self,
+        function: Function | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        parameters: Json | None = None,
+        kind: Kind = "other",
+        approval: Literal["ask", "never"] = "ask",
+    ) -> Any:
+        """Add a function as a tool: plain, or async. Its name, docstring and signature describe it."""
+        if function is None:
+            return functools.partial(
+                self.tool, name=name, description=description, parameters=parameters, kind=kind, approval=approval
+            )
+        tool = Tool(
+            name or function.__name__,
+            function,
+            description or inspect.getdoc(function) or "",
+            parameters or schema_of(function),
+            kind,
+            approval,
+        )
+        if tool.name in self._tools:
+            raise ValueError(f"A tool named {tool.name} exists already.")
+        self._tools[tool.name] = tool
+        return function
+
+    def definitions(self) -> list[str | Json]:
+        """Return `hello.tools`."""
+        return [tool.definition() for tool in self._tools.values()]
+
+    async def execute(self, call: ToolCall) -> Result:
+        """Run a call and return its result, whatever happens."""
+        tool = self._tools.get(call.name)
+        if tool is None:
+            return Result(error=f"This client has no tool {call.name}.")
+        # Names such as `from` are no names of Python, so a parameter may end with `_`.
+        parameters = inspect.signature(tool.function).parameters
+        arguments = {name if name in parameters else f"{name}_": value for name, value in call.arguments.items()}
+        try:
+            if inspect.iscoroutinefunction(tool.function):
+                value = await tool.function(**arguments)
+            else:
+                value = await asyncio.to_thread(tool.function, **arguments)
+            if isinstance(value, Result):
+                return value
+            json.dumps(value, allow_nan=False)
+            return Result(value)
+        except Exception as error:
+            logger.debug("A tool failed.", exc_info=True)
+            return Result(error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    async def run(self, session: Session) -> None:
+        """Run the calls of a session, and ask about those that need a person's word, until cancelled."""
+        forget = session.listen(functools.partial(self._ask, session)) if self.approve is not None else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for call in session.calls():
+                    group.create_task(self._run(session, call))
+        except* CodelabError:
+            # The session has ended, and tells its own readers why.
+            logger.debug("The session has ended.")
+        finally:
+            if forget is not None:
+                forget()
+
+    async def _run(self, session: Session, call: ToolCall) -> None:
+        result = await self.execute(call)
+        try:
+            await session.result(
+                call.call_id, result.value, error=result.error, parts=result.parts, is_error=result.is_error
+            )
+        except CodelabError as error:
+            # Its turn has ended, or the session.
+            logger.debug("The result of %s was not taken: %s", call.call_id, error)
+
+    def _ask(self, session: Session, event: Event) -> None:
+        """Ask a person about a call; stop asking when it is decided elsewhere."""
+        payload = event.payload
+        if event.kind == "snapshot":
+            waiting = [call for call in payload["tool_calls"] if call.get("requires_approval")]
+        elif event.kind == "tool_call_requested" and payload.get("requires_approval"):
+            waiting = [payload]
+        else:
+            waiting = []
+        for one in waiting:
+            if one["call_id"] not in self._questions:
+                task = asyncio.get_running_loop().create_task(self._decide(session, Approval.of_payload(one)))
+                self._questions[one["call_id"]] = task
+        if event.kind in ("approval_decided", "tool_call_finished"):
+            question = self._questions.get(payload["call_id"])
+            if question is not None:
+                question.cancel()
+
+    async def _decide(self, session: Session, approval: Approval) -> None:
+        assert self.approve is not None
+        try:
+            given = await self.approve(approval)
+            decision: Any = given.decision
+            await session.decide(approval.call_id, decision, arguments=given.arguments, feedback=given.feedback)
+        except CodelabError as error:
+            logger.debug("The decision on %s was not taken: %s", approval.call_id, error)
+        finally:
+            self._questions.pop(approval.call_id, None)
+
+
+#: A client's tools: functions; or names and definitions, whose calls the caller runs; None for a client without tools.
+type AnyTools = Tools | Sequence[str | Json] | None
