@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import pytest_django
@@ -16,6 +17,8 @@ from hypothesis import settings as hypothesis_settings
 
 from llm import remembered
 from sessions.events import log
+from sessions.events.log import LoggedEvent, NewEvent
+from tests.closed_schemas import require_event
 from tests.live.provider import Provider
 from tests.live.service import LONG_PAUSES, TABLES, Service, running, template
 from tests.servers import WORKER
@@ -53,6 +56,19 @@ def bob(db: None) -> User:
 def _patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests keep locks for longer than any process does, in one transaction or in many threads."""
     monkeypatch.setattr(log, "IDLE_LOCK_TIMEOUT", "60s")
+
+
+@pytest.fixture(autouse=True)
+def _closed_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test write an event that the schemas of the protocol do not describe."""
+    write = log._write
+
+    def checked(events: Sequence[tuple[LoggedEvent, NewEvent]], **options: Any) -> None:
+        for _, new in events:
+            require_event(new.kind, new.payload)
+        write(events, **options)
+
+    monkeypatch.setattr(log, "_write", checked)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from sessions.models.fields import new_id, one_of
 
 
 class EventKind(models.TextChoices):
-    """What can happen in a session; docs/protocol.md lists the payload of each."""
+    """What can happen in a session; `sessions.protocol.events` has the payload of each."""
 
     SESSION_CHANGED = "session_changed"
     SESSION_DELETED = "session_deleted"

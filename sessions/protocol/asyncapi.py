@@ -1,7 +1,7 @@
-"""The socket's frames as JSON Schema and AsyncAPI 3.0, for the tools of those who write clients.
+"""The socket's protocol as JSON Schema and AsyncAPI 3.0, for the tools of those who write clients.
 
-The documents must come from the frame types alone. `manage.py export_protocol` writes them to docs/protocol, and a test
-fails when they differ.
+The documents must come from the types of this package alone. `manage.py export_protocol` writes them to docs/protocol,
+and a test fails when they differ.
 """
 
 from typing import Any
@@ -10,9 +10,18 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from sessions.protocol.client import CLIENT_FRAME, ClientFrame
-from sessions.protocol.server import AnyServerFrame, ServerFrame
+from sessions.protocol.server import EVENT, AnyServerFrame, ServerFrame
+from sessions.protocol.snapshot import SNAPSHOT
 
-SERVER_FRAME: TypeAdapter[Any] = TypeAdapter(AnyServerFrame)
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+#: The documents of one schema each: what it describes, and its type.
+SCHEMAS: dict[str, tuple[str, TypeAdapter[Any], JsonSchemaMode]] = {
+    "client-frame": ("A frame that a client sends", CLIENT_FRAME, "validation"),
+    "server-frame": ("A frame that the server sends", TypeAdapter(AnyServerFrame), "serialization"),
+    "event": ("An event of codelab.v2", EVENT, "serialization"),
+    "snapshot": ("The state of a session in codelab.v2", SNAPSHOT, "serialization"),
+}
 
 
 def asyncapi(version: str) -> dict[str, Any]:
@@ -44,8 +53,16 @@ def asyncapi(version: str) -> dict[str, Any]:
 
 
 def json_schemas() -> dict[str, Any]:
-    """Return the JSON Schemas of a frame from a client and of a frame from the server."""
-    return {"client-frame": CLIENT_FRAME.json_schema(), "server-frame": SERVER_FRAME.json_schema(mode="serialization")}
+    """Return the JSON Schemas of the frames of both sides, of an event and of a snapshot."""
+    return {
+        name: {
+            "$schema": DIALECT,
+            "$id": f"urn:codelab:protocol:{name}",
+            **adapter.json_schema(mode=mode),
+            "title": title,
+        }
+        for name, (title, adapter, mode) in SCHEMAS.items()
+    }
 
 
 def _message(frame: type) -> dict[str, Any]:

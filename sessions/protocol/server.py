@@ -1,9 +1,27 @@
 """The frames that the server sends. It must never send unknown types or explicit nulls to old clients."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, to_json
+
+from sessions.protocol.events import PAYLOADS, closed
+from sessions.protocol.snapshot import SNAPSHOT
+
+#: Kinds of which one event may stand for several numbers.
+COMPACTED = ("text_delta", "reasoning_delta")
+
+
+@dataclass(frozen=True)
+class Documented:
+    """Describe a field in the schemas by another type. The server does not validate its own data with that type."""
+
+    adapter: TypeAdapter[Any]
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(self.adapter.core_schema)
 
 
 class ServerFrame(BaseModel):
@@ -12,6 +30,19 @@ class ServerFrame(BaseModel):
     #: Number of the frame's event within its session; absent when the frame has no event.
     number: int | None = None
     turn_id: str | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe fields as absent or never null, because `encode` leaves the empty ones out."""
+        schema = handler(core_schema)
+        described = handler.resolve_ref_schema(schema)
+        properties = described["properties"]
+        optional = [name for name, each in properties.items() if each.get("default", ...) is None]
+        for name in optional:
+            (present,) = (option for option in properties[name]["anyOf"] if option != {"type": "null"})
+            properties[name] = {"title": properties[name].get("title", name), **present}
+        described["required"] = [name for name in properties if name not in optional]
+        return schema
 
 
 class AssistantMessage(ServerFrame):
@@ -123,7 +154,7 @@ class Welcome(ServerFrame):
     #: "replay": the missed events follow; "snapshot": discard everything, `snapshot` has the state.
     mode: Literal["replay", "snapshot"]
     after: int
-    snapshot: dict[str, Any] | None = None
+    snapshot: Annotated[dict[str, Any], Documented(SNAPSHOT)] | None = None
     ref: str | None = None
 
 
@@ -149,6 +180,26 @@ class EventFrame(ServerFrame):
     first: int | None = None
     kind: str
     payload: dict[str, Any]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the payload of each kind."""
+        return handler(EVENT.core_schema)
+
+
+def _event_frame(kind: str, payload: type) -> type:
+    """Return the closed type of the EventFrame of one kind."""
+    fields = {"type": Literal["event"], "number": int, "kind": Literal[kind], "payload": payload}
+    if kind in COMPACTED:
+        fields["first"] = NotRequired[int]
+    frame = TypedDict(f"{payload.__name__}Event", fields)  # type: ignore[misc]
+    frame.__doc__ = payload.__doc__
+    return closed(frame)
+
+
+#: An EventFrame, told apart by its kind.
+_FRAMES: Any = Union[*(_event_frame(*each) for each in PAYLOADS.items())]
+EVENT: TypeAdapter[Any] = TypeAdapter(Annotated[_FRAMES, Field(discriminator="kind")])
 
 
 type AnyServerFrame = Annotated[

@@ -15,9 +15,13 @@ from agents.policy import Mode, Verdict, decide
 from agents.roles import ROLES
 from agents.tools import BASELINE_TOOLS, TOOLS, InvalidArguments, parse
 from llm.types import ModelToolCall
+from sessions.models import EventKind
 from sessions.protocol import client
+from sessions.protocol.asyncapi import json_schemas
 from sessions.protocol.client import ClientFrame, Hello, ToolResult
+from sessions.protocol.events import PAYLOADS
 from sessions.protocol.server import ServerFrame
+from sessions.protocol.snapshot import Snapshot
 from tests.clients.workspace import Workspace
 from tests.docs.pages import code, part, read, section, table
 
@@ -212,3 +216,40 @@ def test_every_frame_of_a_client_on_the_page_is_one() -> None:
 def test_frames_of_codelab_v2_are_not_described_twice() -> None:
     assert read(PAGE).count('"type":"welcome"') == 2, "one example, and the round trip"
     assert section(PAGE, "Following by events: codelab.v2").count("### ") == 5
+
+
+# Events and snapshots
+
+
+def fields_of(described: dict[str, Any]) -> set[str]:
+    return set(described.get("properties", ()))
+
+
+def words_of(described: dict[str, Any], definitions: dict[str, Any]) -> set[str]:
+    """Return the fields of a schema, those of the types in it, and the values that they name."""
+    words = fields_of(described)
+    for each in [described, *described.get("properties", {}).values()]:
+        words |= {str(value) for value in each.get("enum", ())}
+        for name in re.findall(r"'#/\$defs/(\w+)'", str(each)):
+            words |= words_of(definitions[name], definitions)
+    return words
+
+
+def test_every_kind_of_event_is_documented_with_exactly_its_fields() -> None:
+    definitions = json_schemas()["event"]["$defs"]
+    rows = {code(kind)[0]: set(code(payload)) for kind, payload, _ in table(part(PAGE, "Events"))}
+    others = PAYLOADS.keys() | {type_of(frame) for frame in ClientFrame.__subclasses__()}
+    assert rows.keys() == PAYLOADS.keys() == set(EventKind.values)
+    for kind, documented in rows.items():
+        payload = definitions[PAYLOADS[kind].__name__]
+        assert fields_of(payload) <= documented, f"{kind} lacks fields on the page"
+        assert documented <= words_of(payload, definitions) | others, f"{kind} has no such fields"
+
+
+def test_every_field_of_a_snapshot_is_documented() -> None:
+    rows = table("| field of `snapshot`" + part(PAGE, "Coming back").partition("| field of `snapshot`")[2])
+    assert {code(name)[0] for name, _ in rows} == Snapshot.__annotations__.keys()
+    definitions = json_schemas()["snapshot"]["$defs"]
+    documented = {code(name)[0]: set(code(text)) for name, text in rows}
+    for name, item in (("session", "SessionState"), ("turns", "OpenTurn"), ("texts", "UnfinishedText")):
+        assert documented[name] == fields_of(definitions[item]), name

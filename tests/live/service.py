@@ -21,6 +21,7 @@ import psycopg
 import websockets
 
 from codelab.local.embedded_servers import PostgresServer
+from tests.closed_schemas import require_frame
 from tests.ports import free_port
 from tests.servers import WORKER, folder, locked, redis_database
 
@@ -114,7 +115,9 @@ class Socket:
         await self.send({"type": "user_message", "content": content, **more})
 
     async def receive(self, timeout: float = 30) -> Frame:
-        return dict(json.loads(await self._receive_text(timeout)))
+        frame = dict(json.loads(await self._receive_text(timeout)))
+        require_frame(frame)
+        return frame
 
     async def _receive_text(self, timeout: float) -> str:
         import asyncio

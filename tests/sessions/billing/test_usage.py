@@ -13,7 +13,8 @@ from sessions.turns.sessions import open_session
 
 def test_the_audit_log_leaves_pieces_of_text_out(alice: User) -> None:
     session = open_session(alice.pk, "s")
-    log.append(session, [NewEvent(kind=kind, payload={"text": "Hm"}) for kind in PIECES])
+    piece = {"turn_id": "t", "message_id": "m", "text": "Hm"}
+    log.append(session, [NewEvent(kind=kind, payload=piece) for kind in PIECES])
     inbox.accept_message(session.pk, "x")
     kinds = [entry["event_type"] for entry in usage.audit_log([session], None, 100)]
     assert kinds == ["turn_queued", "message_added", "agent_switched"]

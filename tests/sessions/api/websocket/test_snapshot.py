@@ -34,6 +34,7 @@ from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
+from tests.closed_schemas import require_snapshot
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
 TASKS = (subtask("a"), subtask("b", agent="architect"), subtask("c", dependencies=["a"]))
@@ -117,6 +118,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
 
 def fresh(session: Session) -> dict[str, Any]:
     state = json.loads(json.dumps(snapshot(session.pk)))
+    require_snapshot(state)
     return {
         "agent": state["session"]["current_agent"],
         "messages": state["messages"],

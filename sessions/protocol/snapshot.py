@@ -1,0 +1,60 @@
+"""What a snapshot holds, as closed types. A field of a snapshot is one more line here, and then `make schema`."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from pydantic import TypeAdapter
+
+from sessions.protocol.events import MessageAdded, Mode, PlanProposed, ToolCallRequested, closed
+
+
+@closed
+class SessionState(TypedDict):
+    """The session itself."""
+
+    session_id: str
+    title: str
+    current_agent: str
+    mode: Mode
+
+
+@closed
+class OpenTurn(TypedDict):
+    """A turn that has not ended."""
+
+    turn_id: str
+    status: Literal["queued", "running", "waiting"]
+    attempt: int
+
+
+@closed
+class UnfinishedText(TypedDict):
+    """A message that was begun and is not stored yet."""
+
+    turn_id: str
+    message_id: str
+    text: str
+    reasoning: NotRequired[str]
+
+
+@closed
+class OpenToolCall(ToolCallRequested):
+    """A tool call without a result."""
+
+    edited: NotRequired[Literal[True]]
+
+
+@closed
+class Snapshot(TypedDict):
+    """The state of a session: the same as all events up to its number."""
+
+    number: int
+    session: SessionState
+    messages: list[MessageAdded]
+    older_messages: bool
+    turns: list[OpenTurn]
+    texts: list[UnfinishedText]
+    tool_calls: list[OpenToolCall]
+    plan: PlanProposed | None
+
+
+SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)
