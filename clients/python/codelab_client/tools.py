@@ -96,11 +96,12 @@ class Tools:
             return functools.partial(
                 self.tool, name=name, description=description, parameters=parameters, kind=kind, approval=approval
             )
+        named = name or function.__name__
         tool = Tool(
-            name or function.__name__,
+            named,
             function,
             description or inspect.getdoc(function) or "",
-            parameters or schema_of(function),
+            parameters or ({} if named in KNOWN else schema_of(function)),
             kind,
             approval,
         )
@@ -118,9 +119,10 @@ class Tools:
         tool = self._tools.get(call.name)
         if tool is None:
             return Result(error=f"This client has no tool {call.name}.")
-        # Names such as `from` are no names of Python, so a parameter may end with `_`.
+        # `from` cannot be a name in Python, so the parameter for it may be `from_`.
         parameters = inspect.signature(tool.function).parameters
-        arguments = {name if name in parameters else f"{name}_": value for name, value in call.arguments.items()}
+        renamed = {name: f"{name}_" for name in call.arguments if f"{name}_" in parameters}
+        arguments = {renamed.get(name, name): value for name, value in call.arguments.items()}
         try:
             if inspect.iscoroutinefunction(tool.function):
                 value = await tool.function(**arguments)
