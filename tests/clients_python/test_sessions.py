@@ -66,7 +66,7 @@ async def test_a_message_is_answered(alice: Client) -> None:
 
 
 async def test_events_come_once_and_in_order_whatever_is_cut(service: Service) -> None:
-    async with Proxy(service.url, cuts=6, most_bytes=8000) as proxy, Client(proxy.url) as client:
+    async with Proxy(service.url, cuts=6, most_bytes=4000) as proxy, Client(proxy.url) as client:
         async with client.session("py-cuts", after=0) as session:
             for number in range(3):
                 message = await session.send(f"/tokens {200 + number} 500", message_id=f"m{number}")

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from codelab_client.errors import CodelabError
 from codelab_client.events import Approval, Decision, Event, Json, Result, ToolCall
@@ -81,33 +81,43 @@ class Tools:
         self._tools: dict[str, Tool] = {}
         self._questions: dict[str, asyncio.Task[None]] = {}
 
-    def tool(
+    @overload
+    def tool[F: Function](self, function: F, /) -> F: ...
+    @overload
+    def tool[F: Function](
         self,
-        function: Function | None = None,
+        /,
         *,
         name: str | None = None,
         description: str | None = None,
         parameters: Json | None = None,
         kind: Kind = "other",
         approval: Literal["ask", "never"] = "ask",
-    ) -> Any:
+    ) -> Callable[[F], F]: ...
+    def tool(self, function: Function | None = None, /, **options: Any) -> Any:
         """Add a function as a tool: plain, or async. Its name, docstring and signature describe it."""
         if function is None:
-            return functools.partial(
-                self.tool, name=name, description=description, parameters=parameters, kind=kind, approval=approval
-            )
+            return functools.partial(self._add, **options)
+        return self._add(function)
+
+    def _add(
+        self,
+        function: Function,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        parameters: Json | None = None,
+        kind: Kind = "other",
+        approval: Literal["ask", "never"] = "ask",
+    ) -> Function:
         named = name or function.__name__
-        tool = Tool(
-            named,
-            function,
-            description or inspect.getdoc(function) or "",
-            parameters or ({} if named in KNOWN else schema_of(function)),
-            kind,
-            approval,
-        )
-        if tool.name in self._tools:
-            raise ValueError(f"A tool named {tool.name} exists already.")
-        self._tools[tool.name] = tool
+        if named in self._tools:
+            raise ValueError(f"A tool named {named} exists already.")
+        if parameters is None:
+            # The server describes its own tools.
+            parameters = {} if named in KNOWN else schema_of(function)
+        about = description or inspect.getdoc(function) or ""
+        self._tools[named] = Tool(named, function, about, parameters, kind, approval)
         return function
 
     def definitions(self) -> list[str | Json]:
