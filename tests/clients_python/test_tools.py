@@ -50,9 +50,9 @@ def test_what_has_no_schema_is_refused_at_once() -> None:
     tools = Tools()
     with pytest.raises(TypeError, match="parameters"):
         tools.tool(_takes_bytes)
-    tools.tool(_takes_bytes, parameters={"type": "object"})
+    tools.tool(parameters={"type": "object"})(_takes_bytes)
     with pytest.raises(ValueError, match="exists already"):
-        tools.tool(_takes_bytes, parameters={"type": "object"})
+        tools.tool(parameters={"type": "object"})(_takes_bytes)
 
 
 def _takes_bytes(data: bytes) -> None: ...
