@@ -26,6 +26,8 @@ closed = with_config(ConfigDict(extra="forbid"))
 def event[T: type](payload: T) -> T:
     """Register a closed type as the payload of the kind with its name in snake case."""
     PAYLOADS[re.sub(r"(?<!^)(?=[A-Z])", "_", payload.__name__).lower()] = payload
+    # Its name in schemas, because a frame of older clients may have the name of a kind.
+    payload.__name__ = payload.__qualname__ = f"{payload.__name__}Payload"
     return closed(payload)
 
 

@@ -192,7 +192,7 @@ def _event_frame(kind: str, payload: type) -> type:
     fields = {"type": Literal["event"], "number": int, "kind": Literal[kind], "payload": payload}
     if kind in COMPACTED:
         fields["first"] = NotRequired[int]
-    frame = TypedDict(f"{payload.__name__}Event", fields)  # type: ignore[misc]
+    frame = TypedDict(payload.__name__.replace("Payload", "Event"), fields)  # type: ignore[misc]
     frame.__doc__ = payload.__doc__
     return closed(frame)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,17 @@ def test_a_published_schema_is_valid_and_has_a_name(name: str) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["$id"] == f"urn:codelab:protocol:{name}"
     assert schema["title"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "asyncapi"])
+def test_every_reference_of_a_document_leads_to_something(name: str) -> None:
+    document = published(name)
+    references = set(re.findall(r"'(#/[^']+)'", str(document)))
+    assert references
+    for reference in references:
+        place: Any = document
+        for step in reference.split("/")[1:]:
+            place = place[step]
 
 
 @pytest.mark.parametrize("name", ["server-frame", "event", "snapshot"])
@@ -86,12 +98,12 @@ def test_values_of_fields_are_those_of_the_models() -> None:
     def values(name: str, field: str) -> set[str]:
         return set(definitions[name]["properties"][field]["enum"])
 
-    assert values("MessageAdded", "role") == set(MessageRole.values)
-    assert values("ApprovalDecided", "via") == set(Via.values)
-    assert values("ApprovalDecided", "status") == {*ApprovalStatus.values} - {"pending", "withdrawn"}
-    assert values("ToolCallFinished", "status") == {*ToolCallStatus.values} - {"asked", "waiting"}
-    assert values("PlanProposed", "status") == set(PlanStatus.values)
+    assert values("MessageAddedPayload", "role") == set(MessageRole.values)
+    assert values("ApprovalDecidedPayload", "via") == set(Via.values)
+    assert values("ApprovalDecidedPayload", "status") == {*ApprovalStatus.values} - {"pending", "withdrawn"}
+    assert values("ToolCallFinishedPayload", "status") == {*ToolCallStatus.values} - {"asked", "waiting"}
+    assert values("PlanProposedPayload", "status") == set(PlanStatus.values)
     assert values("PlanSubtask", "status") == set(SubTaskStatus.values)
-    assert values("SessionChanged", "mode") == values("SessionState", "mode") == {mode for mode, _ in MODES}
+    assert values("SessionChangedPayload", "mode") == values("SessionState", "mode") == {mode for mode, _ in MODES}
     assert set(COMPACTED) == set(map(str, PIECES))
     assert set(published("event")["discriminator"]["mapping"]) == set(EventKind.values)
