@@ -98,7 +98,7 @@ image-test: venv ## Build the image and check it with Docker Compose; skipped wh
 	@$(python) -m tests.deployment.image
 
 .PHONY: schema
-schema: venv ## Generate docs/protocol from the code
+schema: venv ## Generate docs/protocol and the types of the clients from the code
 	@$(manage) export_protocol
 
 .PHONY: lock

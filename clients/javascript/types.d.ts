@@ -1,0 +1,613 @@
+/** The frames, events and snapshots of codelab.v2. Generated from the server's schemas by `make schema`. Do not edit. */
+
+/** ClientFrame. */
+export type ClientFrame = UserMessage | EditMessage | WithdrawMessage | ToolResult | HitlDecision | HitlResponse | PlanDecision | SwitchAgent | Cancel | Hello;
+
+/** ServerFrame. */
+export type ServerFrame = Welcome | Accepted | EventFrame | ToolCallRequest | Error;
+
+/** Only in `codelab.v2`: what a frame asks for is stored. For messages, and for other frames that have a `ref`. */
+export interface Accepted {
+  number?: number;
+  turn_id?: string;
+  type: "accepted";
+  message_id?: string;
+  client_message_id?: string;
+  repeated?: boolean;
+  ref?: string;
+}
+
+/** Another agent answers from here on. */
+export interface AgentSwitchedPayload {
+  from_agent: string;
+  to_agent: string;
+  reason: string;
+  confidence: string;
+  by_user?: true;
+}
+
+/** The approval of a tool call was decided. */
+export interface ApprovalDecidedPayload {
+  turn_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  status: "approved" | "edited" | "rejected" | "expired";
+  via: "socket" | "result" | "rest" | "admin" | "deadline";
+  display?: Record<string, unknown>;
+}
+
+/** Stop a turn; without an id the one that runs, waits or is next. Text that clients have seen stays. */
+export interface Cancel {
+  ref?: string | null;
+  type: "cancel";
+  turn_id?: string | null;
+}
+
+/** Change the text of a message that waits for its turn. */
+export interface EditMessage {
+  ref?: string | null;
+  type: "edit_message";
+  message_id: string;
+  content: string;
+}
+
+/** An error. `content` and `error` have the same sentence, because old clients read one or the other. */
+export interface Error {
+  number?: number;
+  turn_id?: string;
+  type: "error";
+  content: string;
+  error: string;
+  error_code: string;
+  is_final?: boolean;
+  retry_after?: number;
+  ref?: string;
+}
+
+/** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
+export interface Hello {
+  ref?: string | null;
+  type: "hello";
+  after?: number | null;
+  tools?: Array<string> | null;
+  plans?: boolean | null;
+  client_id?: string | null;
+}
+
+/** The decision on a call that requires approval: run it, run it with other arguments, or reject it. */
+export interface HitlDecision {
+  ref?: string | null;
+  type: "hitl_decision";
+  call_id: string;
+  decision: "approve" | "edit" | "reject";
+  modified_arguments?: Record<string, unknown> | null;
+  feedback?: string | null;
+}
+
+/** The same as `hitl_decision`, with the field names of another document of the original. */
+export interface HitlResponse {
+  ref?: string | null;
+  type: "hitl_response";
+  call_id: string;
+  action: "approve" | "edit" | "reject";
+  edited_arguments?: Record<string, unknown> | null;
+  feedback?: string | null;
+}
+
+/** An image that a message of the user shows. */
+export interface MessageImage {
+  image_id: string;
+  media_type: string;
+  bytes: number;
+}
+
+/** A tool call that a message of the assistant requests. */
+export interface MessageToolCall {
+  id: string;
+  name: string;
+  arguments: Record<string, unknown> | string;
+  display?: Record<string, unknown>;
+  edited?: true;
+}
+
+/** The text of a waiting message has changed. */
+export interface MessageEditedPayload {
+  message_id: string;
+  turn_id: string;
+  content: string;
+}
+
+/** A waiting message left the conversation. */
+export interface MessageWithdrawnPayload {
+  message_id: string;
+  turn_id: string;
+}
+
+/** A tool call without a result. */
+export interface OpenToolCall {
+  turn_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  requires_approval: boolean;
+  agent: string;
+  rule: string;
+  reason: string;
+  display?: Record<string, unknown>;
+  unknown?: true;
+  edited?: true;
+}
+
+/** A turn that has not ended. */
+export interface OpenTurn {
+  turn_id: string;
+  status: "queued" | "running" | "waiting";
+  attempt: number;
+}
+
+/** A sub-task of a plan. */
+export interface PlanSubtask {
+  id: string;
+  description: string;
+  agent: string;
+  dependencies: Array<string>;
+  status: "pending" | "in_progress" | "completed" | "failed" | "skipped";
+  result: string;
+  estimated_time?: string;
+}
+
+/** The decision on a proposed plan: carry it out, carry it out with other sub-tasks, or reject it. */
+export interface PlanDecision {
+  ref?: string | null;
+  type: "plan_decision";
+  plan_id?: string | null;
+  approval_request_id?: string | null;
+  decision: "approve" | "edit" | "modify" | "reject";
+  modified_subtasks?: Array<Record<string, unknown>> | null;
+  feedback?: string | null;
+}
+
+/** A plan has ended. */
+export interface PlanFinishedPayload {
+  plan_id: string;
+  turn_id: string;
+  status: "completed" | "failed" | "cancelled";
+  total: number;
+  completed: number;
+  failed: number;
+}
+
+/** A sub-task has another status. */
+export interface PlanUpdatedPayload {
+  plan_id: string;
+  subtask_id: string;
+  status: "in_progress" | "completed" | "failed" | "skipped";
+  agent: string;
+  result: string;
+}
+
+/** The order of the waiting turns has changed. */
+export interface QueueChangedPayload {
+  turn_ids: Array<string>;
+}
+
+/** A piece of what the model thinks before a message. */
+export interface ReasoningDeltaPayload {
+  turn_id: string;
+  message_id: string;
+  text: string;
+  again?: true;
+}
+
+/** The title or the mode has changed. */
+export interface SessionChangedPayload {
+  title: string;
+  mode: "ask" | "auto-read" | "auto-edit" | "full";
+}
+
+/** The session was deleted. No event follows. */
+export interface SessionDeletedPayload {
+  session_id?: string;
+}
+
+/** The session itself. */
+export interface SessionState {
+  session_id: string;
+  title: string;
+  current_agent: string;
+  mode: "ask" | "auto-read" | "auto-edit" | "full";
+}
+
+/** Let another agent answer from now on. */
+export interface SwitchAgent {
+  ref?: string | null;
+  type: "switch_agent";
+  agent_type: string;
+  content?: string | null;
+  reason?: string | null;
+}
+
+/** A piece of a message. */
+export interface TextDeltaPayload {
+  turn_id: string;
+  message_id: string;
+  text: string;
+  again?: true;
+}
+
+/** A tool call has its result. */
+export interface ToolCallFinishedPayload {
+  turn_id: string;
+  call_id: string;
+  status: "completed" | "failed" | "rejected" | "unknown";
+}
+
+/** The model asks the client to run a tool, after the user's approval when `requires_approval` is true. */
+export interface ToolCallRequest {
+  number?: number;
+  turn_id?: string;
+  type: "tool_call";
+  call_id: string;
+  tool_name: string;
+  arguments: Record<string, unknown>;
+  requires_approval: boolean;
+  unknown?: true;
+  reason?: string;
+  edited?: true;
+  is_final: boolean;
+}
+
+/** A tool call waits for approval, or for its result. */
+export interface ToolCallRequestedPayload {
+  turn_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  requires_approval: boolean;
+  agent: string;
+  rule: string;
+  reason: string;
+  display?: Record<string, unknown>;
+  unknown?: true;
+}
+
+/** The result of a tool that ran in the client, or why it did not run. The turn continues after the last one. */
+export interface ToolResult {
+  ref?: string | null;
+  type: "tool_result";
+  call_id: string;
+  result?: unknown;
+  error?: string | null;
+}
+
+/** The turn was stopped. */
+export interface TurnCancelledPayload {
+  turn_id: string;
+}
+
+/** The turn has ended with an answer. */
+export interface TurnCompletedPayload {
+  turn_id: string;
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** The turn has ended with an error. */
+export interface TurnFailedPayload {
+  turn_id: string;
+  error_code: string;
+  error: string;
+  retry_after?: number;
+}
+
+/** The turn waits for a worker. */
+export interface TurnQueuedPayload {
+  turn_id: string;
+}
+
+/** A worker has begun a step of the turn. */
+export interface TurnStartedPayload {
+  turn_id: string;
+  attempt: number;
+  model: string;
+  replaces: Array<string>;
+}
+
+/** The turn waits for results or approvals of its tool calls. */
+export interface TurnWaitingPayload {
+  turn_id: string;
+}
+
+/** A message that was begun and is not stored yet. */
+export interface UnfinishedText {
+  turn_id: string;
+  message_id: string;
+  text: string;
+  reasoning?: string;
+}
+
+/** A message of the user. It starts a turn, or waits for earlier turns. */
+export interface UserMessage {
+  ref?: string | null;
+  type: "user_message";
+  content: string;
+  role?: "user" | "assistant" | "system" | "tool" | null;
+  client_message_id?: string | null;
+  agent_type?: string | null;
+  interrupt?: boolean | null;
+  images?: Array<string> | null;
+}
+
+/** Withdraw a message that waits for its turn. It leaves the conversation and is never answered. */
+export interface WithdrawMessage {
+  ref?: string | null;
+  type: "withdraw_message";
+  message_id: string;
+}
+
+/** Another agent answers from here on. */
+export interface AgentSwitchedEvent {
+  type: "event";
+  number: number;
+  kind: "agent_switched";
+  payload: AgentSwitchedPayload;
+}
+
+/** The approval of a tool call was decided. */
+export interface ApprovalDecidedEvent {
+  type: "event";
+  number: number;
+  kind: "approval_decided";
+  payload: ApprovalDecidedPayload;
+}
+
+/** A message of the conversation is stored. */
+export interface MessageAddedPayload {
+  message_id: string;
+  turn_id: string;
+  role: "system" | "user" | "assistant" | "tool";
+  content: string;
+  reasoning?: string;
+  tool_calls?: Array<MessageToolCall>;
+  interrupted?: true;
+  tool_call_id?: string;
+  images?: Array<MessageImage>;
+  subtask_id?: string;
+}
+
+/** The text of a waiting message has changed. */
+export interface MessageEditedEvent {
+  type: "event";
+  number: number;
+  kind: "message_edited";
+  payload: MessageEditedPayload;
+}
+
+/** A waiting message left the conversation. */
+export interface MessageWithdrawnEvent {
+  type: "event";
+  number: number;
+  kind: "message_withdrawn";
+  payload: MessageWithdrawnPayload;
+}
+
+/** A plan was approved, edited or rejected. */
+export interface PlanDecidedPayload {
+  plan_id: string;
+  turn_id: string;
+  call_id: string;
+  decision: "approve" | "edit" | "reject";
+  goal?: string;
+  subtasks?: Array<PlanSubtask>;
+  feedback?: string;
+}
+
+/** A plan waits for approval. */
+export interface PlanProposedPayload {
+  plan_id: string;
+  turn_id: string;
+  call_id: string;
+  goal: string;
+  agent: string;
+  status: "draft" | "in_progress" | "completed" | "failed" | "cancelled";
+  subtasks: Array<PlanSubtask>;
+}
+
+/** A plan has ended. */
+export interface PlanFinishedEvent {
+  type: "event";
+  number: number;
+  kind: "plan_finished";
+  payload: PlanFinishedPayload;
+}
+
+/** A sub-task has another status. */
+export interface PlanUpdatedEvent {
+  type: "event";
+  number: number;
+  kind: "plan_updated";
+  payload: PlanUpdatedPayload;
+}
+
+/** The order of the waiting turns has changed. */
+export interface QueueChangedEvent {
+  type: "event";
+  number: number;
+  kind: "queue_changed";
+  payload: QueueChangedPayload;
+}
+
+/** A piece of what the model thinks before a message. */
+export interface ReasoningDeltaEvent {
+  type: "event";
+  number: number;
+  kind: "reasoning_delta";
+  payload: ReasoningDeltaPayload;
+  first?: number;
+}
+
+/** The title or the mode has changed. */
+export interface SessionChangedEvent {
+  type: "event";
+  number: number;
+  kind: "session_changed";
+  payload: SessionChangedPayload;
+}
+
+/** The session was deleted. No event follows. */
+export interface SessionDeletedEvent {
+  type: "event";
+  number: number;
+  kind: "session_deleted";
+  payload: SessionDeletedPayload;
+}
+
+/** A piece of a message. */
+export interface TextDeltaEvent {
+  type: "event";
+  number: number;
+  kind: "text_delta";
+  payload: TextDeltaPayload;
+  first?: number;
+}
+
+/** A tool call has its result. */
+export interface ToolCallFinishedEvent {
+  type: "event";
+  number: number;
+  kind: "tool_call_finished";
+  payload: ToolCallFinishedPayload;
+}
+
+/** A tool call waits for approval, or for its result. */
+export interface ToolCallRequestedEvent {
+  type: "event";
+  number: number;
+  kind: "tool_call_requested";
+  payload: ToolCallRequestedPayload;
+}
+
+/** The turn was stopped. */
+export interface TurnCancelledEvent {
+  type: "event";
+  number: number;
+  kind: "turn_cancelled";
+  payload: TurnCancelledPayload;
+}
+
+/** The turn has ended with an answer. */
+export interface TurnCompletedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_completed";
+  payload: TurnCompletedPayload;
+}
+
+/** The turn has ended with an error. */
+export interface TurnFailedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_failed";
+  payload: TurnFailedPayload;
+}
+
+/** The turn waits for a worker. */
+export interface TurnQueuedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_queued";
+  payload: TurnQueuedPayload;
+}
+
+/** A worker has begun a step of the turn. */
+export interface TurnStartedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_started";
+  payload: TurnStartedPayload;
+}
+
+/** The turn waits for results or approvals of its tool calls. */
+export interface TurnWaitingEvent {
+  type: "event";
+  number: number;
+  kind: "turn_waiting";
+  payload: TurnWaitingPayload;
+}
+
+/** A message of the conversation is stored. */
+export interface MessageAddedEvent {
+  type: "event";
+  number: number;
+  kind: "message_added";
+  payload: MessageAddedPayload;
+}
+
+/** A plan was approved, edited or rejected. */
+export interface PlanDecidedEvent {
+  type: "event";
+  number: number;
+  kind: "plan_decided";
+  payload: PlanDecidedPayload;
+}
+
+/** A plan waits for approval. */
+export interface PlanProposedEvent {
+  type: "event";
+  number: number;
+  kind: "plan_proposed";
+  payload: PlanProposedPayload;
+}
+
+/** The state of a session: the same as all events up to its number. */
+export interface Snapshot {
+  number: number;
+  session: SessionState;
+  messages: Array<MessageAddedPayload>;
+  older_messages: boolean;
+  turns: Array<OpenTurn>;
+  texts: Array<UnfinishedText>;
+  tool_calls: Array<OpenToolCall>;
+  plan: PlanProposedPayload | null;
+}
+
+/** EventFrame. */
+export type EventFrame = AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | TurnWaitingEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
+
+/** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */
+export interface Welcome {
+  number?: number;
+  turn_id?: string;
+  type: "welcome";
+  mode: "replay" | "snapshot";
+  after: number;
+  snapshot?: Snapshot;
+  ref?: string;
+}
+
+/** The payload of each kind of event. */
+export interface Payloads {
+  agent_switched: AgentSwitchedPayload;
+  message_added: MessageAddedPayload;
+  session_changed: SessionChangedPayload;
+  session_deleted: SessionDeletedPayload;
+  message_edited: MessageEditedPayload;
+  message_withdrawn: MessageWithdrawnPayload;
+  turn_queued: TurnQueuedPayload;
+  queue_changed: QueueChangedPayload;
+  turn_started: TurnStartedPayload;
+  text_delta: TextDeltaPayload;
+  reasoning_delta: ReasoningDeltaPayload;
+  tool_call_requested: ToolCallRequestedPayload;
+  approval_decided: ApprovalDecidedPayload;
+  tool_call_finished: ToolCallFinishedPayload;
+  plan_proposed: PlanProposedPayload;
+  plan_decided: PlanDecidedPayload;
+  plan_updated: PlanUpdatedPayload;
+  plan_finished: PlanFinishedPayload;
+  turn_waiting: TurnWaitingPayload;
+  turn_completed: TurnCompletedPayload;
+  turn_failed: TurnFailedPayload;
+  turn_cancelled: TurnCancelledPayload;
+}
