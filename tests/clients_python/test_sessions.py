@@ -48,7 +48,8 @@ async def read_until(session: Session, kind: str) -> list[Event]:
 
 
 def words_of(events: list[Event]) -> str:
-    return "".join(event.payload["text"] for event in events if event.kind == "text_delta")
+    frames = [event.frame for event in events]
+    return "".join(frame["payload"]["text"] for frame in frames if frame["kind"] == "text_delta")
 
 
 async def test_a_message_is_answered(alice: Client) -> None:
