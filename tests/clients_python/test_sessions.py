@@ -148,6 +148,28 @@ async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
         assert failed.value.code.startswith("model_")
 
 
+async def test_a_tool_ends_with_its_turn(alice: Client) -> None:
+    tools = Tools()
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    @tools.tool
+    async def read_file(path: str) -> str:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return path
+
+    async with alice.session("py-tool-stop", tools=tools) as session:
+        asking = asyncio.create_task(session.ask('/call read_file {"path": "a"}'))
+        await asyncio.wait_for(began.wait(), 20)
+        await session.cancel()
+        await asyncio.wait_for(ended.wait(), 20)
+        with pytest.raises(TurnFailed, match="stopped"):
+            await asking
+
+
 async def test_what_cannot_be_sent_is_said_at_once(alice: Client) -> None:
     async with alice.session("py-refused") as session:
         for text, code in (
@@ -158,6 +180,7 @@ async def test_what_cannot_be_sent_is_said_at_once(alice: Client) -> None:
             with pytest.raises(CodelabError) as caught:
                 await session.send(text)
             assert caught.value.code == code
+        assert (await session.ask("/say " + "ы" * 90_000)).text == "ы" * 90_000
         # Half of a surrogate pair is replaced: it is not text.
         assert (await session.ask("/say a\ud800b")).text == "a?b"
         first = await session.send("/say once", message_id="the-same")

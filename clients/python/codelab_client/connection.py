@@ -124,7 +124,7 @@ class Connection:
         ) as socket:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await socket.send(json.dumps(self._hello() | {"ref": HELLO}))
+                    await socket.send(encode(self._hello() | {"ref": HELLO}))
                     while (frame := json.loads(await socket.recv()))["type"] != "welcome":
                         self._read_refusal(frame)
                 self._socket, self._last_error = socket, None
@@ -139,7 +139,7 @@ class Connection:
 
     async def _send(self, socket: ClientConnection, frame: Json) -> None:
         try:
-            await socket.send(json.dumps(frame))
+            await socket.send(encode(frame))
         except ConnectionClosed:
             logger.debug("The socket closed before a frame was sent.")
 
@@ -181,6 +181,11 @@ class Connection:
         bound = min(MIN_RETRY_SECONDS * 2 ** min(self._failures, 8), MAX_RETRY_SECONDS)
         # Not for a secret: the delays of many clients have to differ.
         return MIN_RETRY_SECONDS / 2 + random.uniform(0, bound)
+
+
+def encode(frame: Json) -> str:
+    """Return the text of a frame. Letters of other alphabets are not escaped: that would take six bytes for each."""
+    return json.dumps(frame, ensure_ascii=False)
 
 
 def error_of(frame: Json) -> CodelabError:

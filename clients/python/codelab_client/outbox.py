@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codelab_client.connection import ANSWER_SECONDS, PASSING_CODES, error_of
+from codelab_client.connection import ANSWER_SECONDS, PASSING_CODES, encode, error_of
 from codelab_client.errors import CodelabError
 from codelab_client.events import Json
 
@@ -41,7 +41,7 @@ class Outbox:
     async def deliver(self, frame: Json) -> Json:
         """Return the server's answer to a frame. Raises CodelabError when it is refused."""
         entry = _Entry(_clean(frame) | {"ref": str(next(self._refs))}, asyncio.get_running_loop().create_future())
-        size = len(json.dumps(entry.frame))
+        size = len(encode(entry.frame).encode())
         if size > MAX_FRAME_BYTES:
             limit = MAX_FRAME_BYTES // 1024
             raise CodelabError("frame_too_large", f"The frame has {size:,} bytes; at most {limit} KiB are allowed.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from codelab_client.errors import CodelabError
-from codelab_client.events import Approval, Decision, Event, Json, Result, ToolCall
+from codelab_client.events import TURN_ENDS, Approval, Decision, Event, Json, Result, ToolCall
 from codelab_client.schemas import schema_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ class Tools:
     def __init__(self, *, approve: Approve | None = None) -> None:
         self.approve = approve
         self._tools: dict[str, Tool] = {}
-        self._questions: dict[str, asyncio.Task[None]] = {}
+        #: What is asked and what runs now: by call, its turn and the task.
+        self._questions: dict[str, tuple[str | None, asyncio.Task[None]]] = {}
+        self._running: dict[str, tuple[str | None, asyncio.Task[None]]] = {}
 
     @overload
     def tool[F: Function](self, function: F, /) -> F: ...
@@ -148,27 +150,37 @@ class Tools:
 
     async def run(self, session: Session) -> None:
         """Run the calls of a session, and ask about those that need a person's word, until cancelled."""
-        forget = session.listen(functools.partial(self._ask, session)) if self.approve is not None else None
+        forget = session.listen(functools.partial(self._take, session))
         try:
             async with asyncio.TaskGroup() as group:
                 async for call in session.calls():
-                    group.create_task(self._run(session, call))
+                    self._running[call.call_id] = call.turn_id, group.create_task(self._run(session, call))
         except* CodelabError:
             # The session has ended, and tells its own readers why.
             logger.debug("The session has ended.")
         finally:
-            if forget is not None:
-                forget()
+            forget()
 
     async def _run(self, session: Session, call: ToolCall) -> None:
-        result = await self.execute(call)
         try:
+            result = await self.execute(call)
             await session.result(
                 call.call_id, result.value, error=result.error, parts=result.parts, is_error=result.is_error
             )
         except CodelabError as error:
             # Its turn has ended, or the session.
             logger.debug("The result of %s was not taken: %s", call.call_id, error)
+        finally:
+            self._running.pop(call.call_id, None)
+
+    def _take(self, session: Session, event: Event) -> None:
+        """Stop what belongs to a turn that has ended, and ask about calls."""
+        if event.kind in TURN_ENDS:
+            for turn_id, task in [*self._running.values(), *self._questions.values()]:
+                if turn_id == event.turn_id:
+                    task.cancel()
+        if self.approve is not None:
+            self._ask(session, event)
 
     def _ask(self, session: Session, event: Event) -> None:
         """Ask a person about a call; stop asking when it is decided elsewhere."""
@@ -182,11 +194,11 @@ class Tools:
         for one in waiting:
             if one["call_id"] not in self._questions:
                 task = asyncio.get_running_loop().create_task(self._decide(session, Approval.of_payload(one)))
-                self._questions[one["call_id"]] = task
+                self._questions[one["call_id"]] = one.get("turn_id"), task
         if event.kind in ("approval_decided", "tool_call_finished"):
             question = self._questions.get(payload["call_id"])
             if question is not None:
-                question.cancel()
+                question[1].cancel()
 
     async def _decide(self, session: Session, approval: Approval) -> None:
         assert self.approve is not None
