@@ -56,6 +56,7 @@ class Walk:
     recursive: bool = True
     include_hidden: bool = True
     max_depth: int = MAX_DEPTH
+    max_seconds: float = MAX_SECONDS
     #: A bound was met, so there is more than was walked.
     is_cut: bool = False
     #: How many entries git ignores.
@@ -67,7 +68,7 @@ class Walk:
 
     def go(self, path: str) -> Iterator[Entry]:
         """Yield what is in a folder, each folder before what is in it. Raises ToolFailed."""
-        self._deadline = time.monotonic() + MAX_SECONDS
+        self._deadline = time.monotonic() + self.max_seconds
         with self.root.place(path, Links.FOLLOW) as place:
             if place.stat() is None:
                 raise ToolFailed(f"{path} does not exist")
