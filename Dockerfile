@@ -29,6 +29,8 @@ COPY agents agents
 COPY codelab codelab
 COPY llm llm
 COPY sessions sessions
+# The chat page is a client, too.
+COPY clients/javascript/src clients/javascript/src
 # The key exists only for this command. Permissions must not depend on the umask of the build.
 RUN CODELAB_SECRET_KEY=only-for-collectstatic CODELAB_DATA_DIR=/data \
         /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \

@@ -139,6 +139,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
+# The chat page imports the JavaScript client from /static/client/.
+STATICFILES_DIRS = [("client", PROJECT / "clients/javascript/src")]
 STATIC_ROOT = environment.data_dir / "static"
 # WhiteNoise warns about a missing folder.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The chat page's reducer (`state.js`), run in a browser: a snapshot and later events equal all events."""
+"""The reducer of the JavaScript client (`state.js`), run in a browser: a snapshot and later events equal all events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.live.service import Frame, Service
 pytestmark = pytest.mark.browser
 
 REPLAY = """async ([snapshot, events]) => {
-  const { apply, fromSnapshot, EMPTY_STATE } = await import("/static/sessions/state.js");
+  const { apply, fromSnapshot, EMPTY_STATE } = await import("/static/client/state.js");
   const freeze = (value) => {
     if (value && typeof value === "object") Object.values(Object.freeze(value)).forEach(freeze);
     return value;

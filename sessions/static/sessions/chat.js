@@ -1,15 +1,14 @@
 /** The page around a session: the open session, the message box and the connection. */
 
+import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN, Session } from "../client/index.js";
 import { Attachments } from "./attachments.js";
-import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN } from "./connection.js";
 import { onKeys } from "./keys.js";
 import { SessionList } from "./listing.js";
-import { outboxes, saveState } from "./memory.js";
+import { outboxes, saveState, storageOf } from "./memory.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark } from "./render.js";
-import { Session } from "./session.js";
 import { ToolCard } from "./toolcard.js";
 
 const PROGRESS_TEXTS = {
@@ -167,6 +166,7 @@ function openSession(key) {
 function sessionOf(key) {
   if (sessions.has(key)) return sessions.get(key);
   const session = new Session(key, {
+    storage: storageOf(key),
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
     onEvent: (event) => listing.handleEvent(event),
     onNotice: (text, frame) => session === chat && showNotice(text, frame),

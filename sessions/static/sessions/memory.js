@@ -13,9 +13,18 @@ export function outboxes() {
   return read("outboxes") ?? {};
 }
 
-export function saveOutbox(key, entries) {
+function saveOutbox(key, entries) {
   const { [key]: _, ...others } = outboxes();
   write("outboxes", entries.length ? { ...others, [key]: entries } : others);
+}
+
+/** Return what a session of the client keeps. */
+export function storageOf(key) {
+  return {
+    takeState: () => takeState(key),
+    entries: () => outboxes()[key] ?? [],
+    saveEntries: (entries) => saveOutbox(key, entries),
+  };
 }
 
 export function saveState(key, state) {
@@ -23,7 +32,7 @@ export function saveState(key, state) {
 }
 
 /** Return the saved state of this session and delete it, or return undefined. */
-export function takeState(key) {
+function takeState(key) {
   const entry = read("state");
   if (entry?.key !== key) return undefined;
   sessionStorage.removeItem(storageKey("state"));

@@ -4,7 +4,7 @@
  * A turn that waits behind another is in the queue; when it is next, it moves to the conversation.
  */
 
-import { openTurns } from "./state.js";
+import { openTurns } from "../client/state.js";
 
 const LABELS = { user: "You", assistant: "Assistant", system: "System" };
 const REJECTION = "Error: Refused by the user";

@@ -1,7 +1,6 @@
 /** One session in this tab: its state, its outbox and its connection. */
 
 import { CLOSE_DELETED, Connection } from "./connection.js";
-import { takeState } from "./memory.js";
 import { Outbox } from "./outbox.js";
 import { apply, EMPTY_STATE, fromSnapshot, openTurns } from "./state.js";
 
@@ -21,12 +20,12 @@ const MAX_RETRY_DELAY_MS = 5000;
 export class Session {
   /**
    * `onChange()` follows every change, `onEvent(event)` every event, `onNotice(text, frame)` every rejected frame, and
-   * `onState(name, code)` the connection.
+   * `onState(name, code)` the connection. `storage` may keep a state (`takeState()`) and the outbox through a reload.
    */
-  constructor(key, { onChange, onEvent, onNotice, onState }) {
+  constructor(key, { storage, onChange, onEvent, onNotice, onState }) {
     Object.assign(this, { key, onChange, onEvent, onNotice, onState });
-    this.state = takeState(key) ?? EMPTY_STATE;
-    this.outbox = new Outbox(key);
+    this.state = storage?.takeState() ?? EMPTY_STATE;
+    this.outbox = new Outbox(storage);
     this.gapAt = null; // number after which events were missing
     this.isDeleted = false; // on the server: nothing is sent or received any more
     this.unsent = []; // texts that can no longer be sent

@@ -1,12 +1,10 @@
 /**
- * Frames that the server has not acknowledged yet, kept through reloads. They are sent one at a time, so that an error
+ * Frames that the server has not acknowledged yet. They are sent one at a time, so that an error
  * can only mean the frame in flight, and again on each new socket until their outcome is known.
  *
  * An entry: `id`; the `frame`; `after`, the newest event when it was written; `then`, a frame to send once this one is
  * accepted; `sent`; `isDelayed` until its retry; `number` of the event that shows it; and `refusal` ({code, text}).
  */
-
-import { outboxes, saveOutbox } from "./memory.js";
 
 const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
 
@@ -34,9 +32,10 @@ const FRAME_TYPES = {
 };
 
 export class Outbox {
-  constructor(key) {
-    this.key = key;
-    this.entries = outboxes()[key] ?? [];
+  /** `storage` may keep the entries through a reload: `entries()` returns the kept ones, `saveEntries(entries)` keeps them. */
+  constructor(storage) {
+    this.storage = storage;
+    this.entries = storage?.entries() ?? [];
     this.restart();
   }
 
@@ -138,7 +137,7 @@ export class Outbox {
   }
 
   #save() {
-    saveOutbox(this.key, this.entries);
+    this.storage?.saveEntries(this.entries);
   }
 }
 

@@ -1,0 +1,34 @@
+"""The chat page is a client of the package in clients/javascript, and is served with it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from django.contrib.staticfiles import finders
+
+from codelab.environment import PROJECT
+
+PAGE, CLIENT = PROJECT / "sessions/static/sessions", PROJECT / "clients/javascript/src"
+IMPORT = re.compile(r"""^(?:import|export) .*?["'](\.[^"']+)["'];$""", re.MULTILINE | re.DOTALL)
+
+
+def imports(script: Path) -> list[str]:
+    return IMPORT.findall(script.read_text())
+
+
+def test_every_module_that_the_page_imports_is_served() -> None:
+    served = {f"sessions/{script.name}": script for script in PAGE.glob("*.js")}
+    served |= {f"client/{script.name}": script for script in CLIENT.glob("*.js")}
+    for url, script in served.items():
+        assert finders.find(url) == str(script)
+        for name in imports(script):
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(url), name)) in served, f"{url} imports {name}"
+    assert "../client/index.js" in imports(PAGE / "chat.js")
+
+
+def test_the_client_imports_nothing_but_itself() -> None:
+    for script in CLIENT.glob("*.js"):
+        sources = re.findall(r"""(?: from |import\(?)["']([^"']+)["']""", script.read_text())
+        assert all(source.startswith("./") for source in sources), script
