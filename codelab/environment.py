@@ -90,6 +90,9 @@ class Environment(BaseSettings):
     model_call_timeout: PositiveFloat = Field(600, validation_alias="CODELAB_MODEL_CALL_TIMEOUT")
     #: Maximum calls of one model while they fail before any content.
     model_tries: PositiveInt = Field(3, le=10, validation_alias="CODELAB_MODEL_TRIES")
+    #: Seconds that a turn waits at most, in all, for a provider that asks for a wait (rate limit, overload). 0: the
+    #: turn fails at once.
+    rate_limit_wait: NonNegativeFloat = Field(300, le=86400, validation_alias="CODELAB_RATE_LIMIT_WAIT")
     #: TOML file with more models, their prices and fallbacks, and with your own model servers by URL.
     catalog: Path | None = Field(None, validation_alias="CODELAB_CATALOG")
     #: Callers who bring their own model server may use addresses of this machine and its networks.

@@ -217,6 +217,7 @@ CODELAB_FIRST_TOKEN_TIMEOUT = environment.first_token_timeout
 CODELAB_IDLE_TOKEN_TIMEOUT = environment.idle_token_timeout
 CODELAB_MODEL_CALL_TIMEOUT = environment.model_call_timeout
 CODELAB_MODEL_TRIES = environment.model_tries
+CODELAB_RATE_LIMIT_WAIT = environment.rate_limit_wait
 # The first one encrypts, all decrypt.
 CODELAB_ENCRYPTION_KEYS = split(reveal(environment.encryption_key)) or [SECRET_KEY]
 CODELAB_IMAGE_STORAGE_BYTES = environment.image_storage * 1024**2

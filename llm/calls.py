@@ -29,9 +29,6 @@ RETRY_DELAY_SECONDS = 0.4
 #: The module that imports the HTTP client, aiohttp.
 DIRECT = "llm.direct"
 
-#: A provider that asks for a longer wait gets no retry: the next model is called.
-MAX_RETRY_DELAY_SECONDS = 10.0
-
 
 #: Of one request. Each field that a provider refuses takes one more.
 MAX_CALLS = 64
@@ -222,10 +219,10 @@ async def stream(
             recovery = _recovery(error)
             if recovery is Recovery.GIVE_UP:
                 raise first_error or error
-            delay = _retry_delay(error, attempt=tries - remaining)
-            if recovery is Recovery.FALLBACK or not remaining or delay > MAX_RETRY_DELAY_SECONDS:
+            is_too_long = (error.retry_after or 0) > request.max_retry_delay
+            if recovery is Recovery.FALLBACK or not remaining or is_too_long:
                 break
-            await asyncio.sleep(delay)
+            await asyncio.sleep(_retry_delay(error, attempt=tries - remaining))
         first_error = first_error or error
     raise first_error or errors.ModelNotFound("no model was named")
 

@@ -9,7 +9,8 @@ A message of lines that start with a slash is a script, one command a line:
     /call TOOL {JSON}      call a tool; the commands after it are played once its result is in
     /route AGENT           choose this agent when a model must choose one; says nothing otherwise
     /obey                  follow the commands in the newest tool result
-    /fail CODE             fail as a provider would: rate_limited, not_authorized, unavailable, refused …
+    /fail CODE [SECONDS]   fail as a provider would: rate_limited, not_authorized, unavailable, refused …, and ask for
+                           a wait of SECONDS
     /cut                   end the stream without the end marker, as a broken connection does
     /stall                 be silent forever
 
@@ -133,7 +134,10 @@ async def _play(script: list[ScriptCommand], step: int, *, prompt_words: int) ->
             case "cut":
                 raise errors.ModelTruncated("the script said /cut")
             case "fail":
-                raise FAILURES.get(command.argument.strip(), errors.ModelUnavailable)("the script said /fail")
+                code, _, seconds = command.argument.strip().partition(" ")
+                raise FAILURES.get(code, errors.ModelUnavailable)(
+                    "the script said /fail", retry_after=_number(seconds, math.nan, float)
+                )
             case "call":
                 yield _tool_call(command.argument, step, calls)
                 calls += 1

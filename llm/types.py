@@ -121,6 +121,8 @@ class ModelRequest:
     fallbacks: tuple[str, ...] | None = None
     #: The most calls of each model, the first one included.
     tries: int = 3
+    #: Seconds: a provider that asks for a longer wait gets no retry, and the next model is called.
+    max_retry_delay: float = 10
     #: Seconds from a call to its first piece of content.
     first_token_timeout: float = 60
     #: Seconds between two pieces of content.

@@ -6,9 +6,9 @@ session or text: the number of series stays small.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from prometheus_client import Counter, Gauge, Histogram
@@ -19,9 +19,6 @@ from llm import catalog
 from llm.types import TokenUsage
 from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
 
-if TYPE_CHECKING:
-    from datetime import timedelta
-
 #: From an answer of the scripted model to a long one.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
 
@@ -31,6 +28,9 @@ first_token_time = Histogram(
     "first_token_seconds", "From asking the model to its first token, once for each model call", buckets=BUCKETS
 )
 turns_ended = Counter("turns_ended", "Turns that ended, by status and reason", ["status", "error_code"])
+retries_scheduled = Counter(
+    "retries_scheduled", "Turns put off because the model's provider asked to wait, by reason", ["error_code"]
+)
 model_tokens = Counter("model_tokens", "Tokens as the model's provider counts them", ["model", "direction"])
 events_written = Counter("events_written", "Events committed by the workers' writers")
 writes_refused = Counter("stale_writes_refused", "Writes of attempts that no longer held their turn")
@@ -66,19 +66,23 @@ class OpenTurns(Collector):
         """Yield the gauges, with two queries that an index answers."""
         open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
         oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "How long the turn that waits longest has been queued")
-        counts: dict[str, tuple[int, timedelta]] = {
-            status: (count, waited)
-            for status, count, waited in Turn.objects.filter(status__in=OPEN_STATUSES)
+        put_off = GaugeMetricFamily("turns_put_off", "Queued turns that wait until the model's provider takes requests")
+        counts: dict[str, tuple[int, timedelta, int]] = {
+            status: (count, waited, waiting)
+            for status, count, waited, waiting in Turn.objects.filter(status__in=OPEN_STATUSES)
             .values("status")
-            .annotate(count=Count("pk"), waited=Now() - Min("queued_at"))
-            .values_list("status", "count", "waited")
+            .annotate(count=Count("pk"), waited=Now() - Min("queued_at"), put_off=Count("pk", Q(retry_at__gt=Now())))
+            .values_list("status", "count", "waited", "put_off")
         }
         for status in OPEN_STATUSES:
             open_turns.add_metric([str(status)], counts[status][0] if status in counts else 0)
-        oldest.add_metric([], counts[TurnStatus.QUEUED][1].total_seconds() if TurnStatus.QUEUED in counts else 0)
+        _, waited, waiting = counts.get(TurnStatus.QUEUED, (0, timedelta(), 0))
+        # Turns that are put off are queued in the future.
+        oldest.add_metric([], max(waited.total_seconds(), 0))
+        put_off.add_metric([], waiting)
         workers = GaugeMetricFamily("workers_alive", "Worker processes that reported in the last 15 s")
         workers.add_metric([], Worker.alive().count())
-        yield from (open_turns, oldest, workers)
+        yield from (open_turns, oldest, put_off, workers)
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: registration must not query the database."""

@@ -49,6 +49,8 @@ class Claim:
     is_first_step: bool
     #: Clients have seen text of this step from an earlier attempt.
     is_repeat: bool
+    #: Seconds that the model's provider has made the turn wait so far (`sessions.turns.retries`).
+    retry_wait: float = 0.0
     #: The turn answers a request of the OpenAI-compatible API (`sessions.turns.completions`).
     is_completion: bool = False
     #: Budgets that pay for its model calls, in the order of their ids.

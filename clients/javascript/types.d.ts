@@ -144,6 +144,9 @@ export interface OpenTurn {
   turn_id: string;
   status: "queued" | "running" | "waiting";
   attempt: number;
+  error_code?: string;
+  retry_at?: string;
+  retry_after?: number;
 }
 
 /** A sub-task of a plan. */
@@ -198,6 +201,14 @@ export interface ReasoningDeltaPayload {
   message_id: string;
   text: string;
   again?: true;
+}
+
+/** The model's provider asks to wait. The turn is queued, and goes on by itself at that time. */
+export interface RetryScheduledPayload {
+  turn_id: string;
+  error_code: string;
+  retry_at: string;
+  retry_after: number;
 }
 
 /** The title or the mode has changed. */
@@ -447,6 +458,14 @@ export interface ReasoningDeltaEvent {
   first?: number;
 }
 
+/** The model's provider asks to wait. The turn is queued, and goes on by itself at that time. */
+export interface RetryScheduledEvent {
+  type: "event";
+  number: number;
+  kind: "retry_scheduled";
+  payload: RetryScheduledPayload;
+}
+
 /** The title or the mode has changed. */
 export interface SessionChangedEvent {
   type: "event";
@@ -573,7 +592,7 @@ export interface Snapshot {
 }
 
 /** EventFrame. */
-export type EventFrame = AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | TurnWaitingEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
+export type EventFrame = AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
 
 /** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */
 export interface Welcome {
@@ -607,6 +626,7 @@ export interface Payloads {
   plan_updated: PlanUpdatedPayload;
   plan_finished: PlanFinishedPayload;
   turn_waiting: TurnWaitingPayload;
+  retry_scheduled: RetryScheduledPayload;
   turn_completed: TurnCompletedPayload;
   turn_failed: TurnFailedPayload;
   turn_cancelled: TurnCancelledPayload;

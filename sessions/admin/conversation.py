@@ -109,6 +109,7 @@ def turn_facts(turn: Turn) -> list[tuple[str, object]]:
         ("First token after", format_duration(turn.created_at, turn.first_token_at)),
         ("Duration", format_duration(turn.created_at, turn.finished_at)),
         ("Attempt", turn.attempt),
+        *([("Waits for the provider until", f"{turn.retry_at:%H:%M:%S} UTC")] if turn.retry_at else []),
         ("Worker", escape_controls(turn.worker) or "–"),
     ]
 

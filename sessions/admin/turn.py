@@ -63,6 +63,8 @@ class TurnAdmin(SearchableAdmin):
             "started_at",
             "first_token_at",
             "waiting_since",
+            "retry_at",
+            "retry_wait",
             "lease_expires_at",
             "claimed_at",
             "worked",

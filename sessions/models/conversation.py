@@ -131,6 +131,14 @@ class Turn(models.Model):
     worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Consecutive attempts lost without a result.")
+    retry_at = models.DateTimeField(
+        null=True, blank=True, help_text="The model's provider asked to wait: no worker takes the turn before."
+    )
+    retry_wait = models.DurationField(
+        default=timedelta,
+        db_default=timedelta(),
+        help_text="How long the model's provider has made the turn wait, in all.",
+    )
     recover_after = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="No worker tries to recover it before."
     )

@@ -29,6 +29,7 @@ class EventKind(models.TextChoices):
     PLAN_UPDATED = "plan_updated"
     PLAN_FINISHED = "plan_finished"
     TURN_WAITING = "turn_waiting"
+    RETRY_SCHEDULED = "retry_scheduled"
     TURN_COMPLETED = "turn_completed"
     TURN_FAILED = "turn_failed"
     TURN_CANCELLED = "turn_cancelled"

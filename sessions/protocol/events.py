@@ -267,6 +267,17 @@ class TurnWaiting(TypedDict):
 
 
 @event
+class RetryScheduled(TypedDict):
+    """The model's provider asks to wait. The turn is queued, and goes on by itself at that time."""
+
+    turn_id: str
+    error_code: str
+    #: A time in UTC, and how many seconds it is away.
+    retry_at: str
+    retry_after: int
+
+
+@event
 class TurnCompleted(TypedDict):
     """The turn has ended with an answer."""
 

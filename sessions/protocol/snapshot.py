@@ -24,6 +24,10 @@ class OpenTurn(TypedDict):
     turn_id: str
     status: Literal["queued", "running", "waiting"]
     attempt: int
+    #: Of a queued turn whose provider asks to wait: those of its `retry_scheduled`.
+    error_code: NotRequired[str]
+    retry_at: NotRequired[str]
+    retry_after: NotRequired[int]
 
 
 @closed

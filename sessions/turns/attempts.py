@@ -35,9 +35,9 @@ from sessions.models import (
     TurnStatus,
 )
 from sessions.results import AgentChoice, Change, Claim, StepResult
-from sessions.turns import plans
+from sessions.turns import plans, retries
 from sessions.turns.current_agent import switch_agent
-from sessions.turns.transcript import current_subtask, store_step, unfinished_texts
+from sessions.turns.transcript import begun_texts, current_subtask, store_step
 from sessions.turns.transitions import (
     count_step,
     end_as_cancelled,
@@ -82,7 +82,7 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
         except Session.DoesNotExist:
             return None
         turn = first_open_turn(session.pk)
-        if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED:
+        if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED or not retries.is_due(turn):
             return None
         # A completion names its model; the request has stored it with the turn.
         model = (turn.model if session.is_completion else "") or model
@@ -100,7 +100,8 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         # A message that was sent while the plan is carried out is for the agent of the current sub-task.
         turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
     # The step is repeated, so clients replace the text that an earlier attempt sent of it.
-    replaced = [draft["message_id"] for draft in unfinished_texts(session, turn)] if turn.attempt else []
+    begun = begun_texts(session, turn) if turn.attempt else {}
+    replaced = [message_id for message_id, is_latest in begun.items() if is_latest]
     transition(
         turn,
         TurnStatus.RUNNING,
@@ -127,7 +128,8 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
             dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
         ),
         is_first_step=not turn.steps and subtask is None,
-        is_repeat=bool(replaced),
+        is_repeat=bool(begun),
+        retry_wait=turn.retry_wait.total_seconds(),
         is_completion=session.is_completion,
         budgets=limits,
         own_keys=own_keys,

@@ -66,7 +66,8 @@ _EXPIRED = _CHOOSE.format(f"""
 """)
 _UNCLAIMED = _CHOOSE.format(f"""
     SELECT id FROM agent_sessions_turn AS turn
-    WHERE status = 'queued' AND queued_at < statement_timestamp() - %s AND {_IS_DUE} AND NOT EXISTS (
+    WHERE status = 'queued' AND queued_at <= statement_timestamp() AND {_IS_DUE}
+    AND (retry_at IS NOT NULL OR queued_at < statement_timestamp() - %s) AND NOT EXISTS (
         SELECT FROM agent_sessions_turn AS earlier
         WHERE earlier.session_id = turn.session_id AND earlier.position < turn.position
         AND earlier.status IN ('queued', 'running', 'waiting')
@@ -93,7 +94,8 @@ def expired_turns() -> list[uuid.UUID]:
 def unclaimed_turns(limit: int) -> list[uuid.UUID]:
     """Choose unclaimed turns that are next in their session, the one that waits longest first.
 
-    For a moment other workers do not get them.
+    Among them are those whose provider asked to wait, as soon as the wait is over: no task brings them. For a moment
+    other workers do not get them.
     """
     return [turn_id for (turn_id,) in rows(_UNCLAIMED, TASK_TIMEOUT, limit, CLAIM_PAUSE)] if limit else []
 

@@ -10,6 +10,7 @@ from typing import Any
 from agents import loop
 from agents.approvals import digest
 from agents.display import show_changed
+from sessions.database import rows
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -33,6 +34,15 @@ _CURRENT_SUBTASK = """
     SELECT subtask.* FROM agent_sessions_subtask AS subtask
     JOIN agent_sessions_plan AS plan ON plan.id = subtask.plan_id
     WHERE plan.session_id = %s AND plan.status = 'in_progress' AND subtask.status = 'in_progress'
+"""
+#: Messages of a turn that are begun since its last step was stored. Earlier attempts count, too: clients without
+#: `codelab.v2` still show their text.
+_BEGUN_TEXTS = """
+    SELECT payload->>'message_id', bool_or(attempt = %s) FROM agent_sessions_event
+    WHERE session_id = %s AND number > greatest(%s, (
+        SELECT max(number) FROM agent_sessions_message WHERE turn_id = %s AND role <> 'user'
+    ))
+    AND turn_id = %s AND kind IN ('text_delta', 'reasoning_delta') GROUP BY 1 ORDER BY min(number)
 """
 
 
@@ -149,6 +159,11 @@ def displayed(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the field `display` where people have to read a call's arguments in another form, otherwise nothing."""
     shown = show_changed(arguments)
     return {} if shown is None else {"display": shown}
+
+
+def begun_texts(session: Session, turn: Turn) -> dict[str, bool]:
+    """Return the ids of messages that attempts at the turn's current step have begun: whether the latest one did."""
+    return dict(rows(_BEGUN_TEXTS, turn.attempt, session.pk, turn.position, turn.pk, turn.pk))
 
 
 def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:

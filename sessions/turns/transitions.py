@@ -72,12 +72,14 @@ def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     if to not in TRANSITIONS[TurnStatus(turn.status)]:
         raise StaleAttempt(f"{turn.status} → {to}")
     fields |= {"recover_after": None, "recovery_failures": 0}
+    fields.setdefault("retry_at", None)
     if to != TurnStatus.RUNNING:
         fields["lease_expires_at"] = None
     if turn.status == TurnStatus.RUNNING and turn.claimed_at and "worked" not in fields:
         fields["worked"] = F("worked") + (Now() - F("claimed_at"))
     if to == TurnStatus.QUEUED:
-        fields["queued_at"] = Now()
+        # From then on it waits for a worker.
+        fields["queued_at"] = fields["retry_at"] or Now()
     if to not in OPEN_STATUSES:
         fields["finished_at"] = Now()
     guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)

@@ -23,12 +23,15 @@ from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
 from sessions.models import EventKind, ModelCallPurpose, new_id
 from sessions.results import Claim, StepResult
-from sessions.turns import completions
+from sessions.turns import completions, retries
 from sessions.worker import model_access, prompt
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
+
+#: A turn that has to wait longer for a provider gives its worker back: it takes about as long to be found again.
+MAX_HELD_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -128,6 +131,7 @@ class Query:
         return replace(
             request,
             tries=settings.CODELAB_MODEL_TRIES,
+            max_retry_delay=MAX_HELD_SECONDS if retries.may_wait(claim, 0) else request.max_retry_delay,
             first_token_timeout=settings.CODELAB_FIRST_TOKEN_TIMEOUT,
             idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
             call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,

@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 
 from agents.events import StepFinished
 from agents.loop import Limit, LimitReached, Limits
-from llm.errors import ModelError, short_reason
+from llm.errors import ModelError, ModelRateLimited, ModelUnavailable, short_reason
 from llm.types import Vectors
 from sessions.billing import ledger
 from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
@@ -24,7 +24,7 @@ from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
 from sessions.events.log import Attempt
 from sessions.models import ModelCallPurpose, Session, new_id
 from sessions.results import Change, Claim
-from sessions.turns import attempts, completions, tool_calls
+from sessions.turns import attempts, completions, retries, tool_calls
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice
 from sessions.worker.lease import Lease
@@ -33,6 +33,9 @@ from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
 logger = structlog.get_logger(__name__)
+
+#: After these a provider may say when to come again.
+RETRYABLE = (ModelRateLimited, ModelUnavailable)
 
 
 async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
@@ -99,8 +102,7 @@ class StepRun:
             raise
         except ModelError as error:
             logger.warning("model_failed", error_code=error.code, reason=short_reason(error.detail))
-            seconds = None if error.retry_after is None else math.ceil(error.retry_after)
-            return await self.fail(error.code, str(error), retry_after=seconds)
+            return await self.wait_or_fail(error)
         except LimitReached as error:
             return await self.fail(error.limit, str(error))
         except ModelCallDenied as error:
@@ -163,6 +165,21 @@ class StepRun:
         else:
             change = await with_retries(attempts.complete, claim, result)
             logger.info("turn_completed", output_tokens=result.usage.output_tokens)
+        return change
+
+    async def wait_or_fail(self, error: ModelError) -> Change:
+        """Put the turn off where its provider asks for that and it may wait; otherwise end it. Raises StaleAttempt.
+
+        An answer of which clients have seen a part is kept as it is, and never asked for again.
+        """
+        seconds = None if error.retry_after is None else math.ceil(error.retry_after)
+        can_wait = isinstance(error, RETRYABLE) and not (self.draft.texts or self.draft.reasoning)
+        if seconds is None or not can_wait or not retries.may_wait(self.claim, seconds):
+            return await self.fail(error.code, str(error), retry_after=seconds)
+        self.lease.is_ending = True
+        put_off = partial(retries.put_off, self.claim, error_code=error.code, seconds=seconds)
+        change = await with_retries(put_off, result=self.draft.result())
+        logger.info("retry_scheduled", error_code=error.code, seconds=seconds)
         return change
 
     async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:

@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tests.chaos.dump import Dump, by_session
 from tests.chaos.history import Record
@@ -66,6 +67,8 @@ class Story:
     texts: dict[str, str] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
     ends: list[str] = field(default_factory=list)
+    #: When its provider takes requests again.
+    retry_at: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -120,6 +123,9 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
             yield Violation("stale", session, f"{where} after attempt {story.attempt} had begun")
         if kind == "turn_started":
             yield from _shown_so_far(session, story)
+            if story.retry_at and event["created_at"] < story.retry_at:
+                yield Violation("early", session, f"{where} before {story.retry_at}")
+            story.retry_at = None
             story.attempt, story.starts = max(story.attempt, payload["attempt"]), story.starts + 1
             for message_id in payload["replaces"]:
                 story.texts.pop(message_id, None)
@@ -128,6 +134,8 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
             if payload["message_id"] in story.withdrawn:
                 yield Violation("stale", session, f"{where} adds to a message that was withdrawn")
             story.texts[payload["message_id"]] = story.texts.get(payload["message_id"], "") + payload["text"]
+        elif kind == "retry_scheduled":
+            story.retry_at = datetime.fromisoformat(payload["retry_at"])
         elif kind == "message_edited" or (kind == "message_added" and payload["role"] == "user"):
             story.wish = payload["content"]
         elif kind == "message_added" and payload["role"] == "assistant":

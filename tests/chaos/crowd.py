@@ -11,8 +11,8 @@ from tests.chaos.clients import Follower, OldFollower, StreamFollower, World
 #: Messages that an author sends at once; all but the first wait in the queue.
 BURSTS = (1, 1, 1, 2, 3)
 TOOLS = (0, 0, 1, 1, 2)
-#: Share of turns that their user stops.
-STOPPED = 0.12
+#: Share of turns that their user stops, and of those whose steps meet a rate limit.
+STOPPED, LIMITED = 0.12, 0.1
 #: Share of messages that interrupt, and of waiting messages that are edited or withdrawn.
 URGENT, CHANGED, WITHDRAWN = 0.08, 0.15, 0.1
 #: Seconds within which followers must receive what the author of their session has.
@@ -82,7 +82,8 @@ class Crowd:
 
     def _wish(self) -> str:
         dice = self.world.dice
-        return f"tokens={dice.randint(5, 40)} rate={dice.choice(self.rates)} tools={dice.choice(TOOLS)}"
+        limit = " limit=1" if dice.random() < LIMITED else ""
+        return f"tokens={dice.randint(5, 40)} rate={dice.choice(self.rates)} tools={dice.choice(TOOLS)}{limit}"
 
     async def _stop(self, author: Author, turn: str) -> None:
         """Stop a turn at a random moment: mostly during an answer, sometimes before it has begun."""

@@ -45,7 +45,7 @@ MESSAGES = """
 """
 EVENTS = """
     SELECT session.key AS session, event.turn_id::text AS turn, event.kind, event.attempt, event.payload,
-           event.number, event.first
+           event.number, event.first, event.created_at
     FROM agent_sessions_event event JOIN agent_sessions_session session ON session.id = event.session_id
     WHERE session.key = ANY(%s) ORDER BY session.key, event.number
 """

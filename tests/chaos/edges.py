@@ -21,7 +21,7 @@ PHASES = ("before", "inside", "after")
 #: Each is a transaction; "inside" is when everything is written and nothing is committed.
 TRANSACTIONS = {
     "web": ("accept_message", "record_tool_result", "cancel"),
-    "worker": ("claim", "append_all", "request_tools", "complete", "recover"),
+    "worker": ("claim", "append_all", "request_tools", "complete", "put_off", "recover"),
 }
 #: Messages published after a commit, which may be lost.
 HINTS = {
@@ -78,7 +78,7 @@ def install(kind: str, folder: Path) -> None:
     assert not early, f"{early} have imported the functions already"
     from sessions import broker
     from sessions.events import hub, log
-    from sessions.turns import attempts, inbox, recovery, tool_calls
+    from sessions.turns import attempts, inbox, recovery, retries, tool_calls
 
     def passing(edge: str) -> None:
         try:
@@ -94,6 +94,7 @@ def install(kind: str, folder: Path) -> None:
         (attempts, "cancel"),
         (attempts, "claim"),
         (attempts, "complete"),
+        (retries, "put_off"),
         (recovery, "recover"),
         (log, "append_all"),
         (broker, "enqueue_turn"),

@@ -53,7 +53,7 @@ def rows(outcome: Outcome) -> list[Row]:
         volume("edges", "kills at the journal's edges"),
         Row("edges never reached", str(len(unreached)), "0" if volumes else "", not unreached if volumes else None),
         Row("tool calls run", str(what["tool"])),
-        *zero("tool", "retried"),
+        *zero("tool", "retried", "early"),
         Row("model calls, and those begun again after a fault", f"{asked.total()}, {asked.total() - len(asked)}"),
         volume("takeovers", "turns taken over from frozen workers"),
         *zero("stale"),

@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
@@ -251,8 +252,15 @@ def ask_the_model_again(run: Run) -> None:
     run.requests.append({"turn": 7, "step": 1})
 
 
+def go_on_before_the_providers_time(run: Run) -> None:
+    put_off, started = run.event("turn_queued", 1), run.event("turn_started", 1)
+    put_off |= {"kind": "retry_scheduled", "payload": {**put_off["payload"], "retry_at": "2026-11-28T12:00:01Z"}}
+    started["created_at"] = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
 HARM: dict[Callable[[Run], None], str] = {
     lose_the_message: "lost",
+    go_on_before_the_providers_time: "early",
     store_the_message_twice: "doubled",
     accept_it_as_another_one: "doubled",
     leave_the_turn_open: "open",

@@ -33,5 +33,6 @@ KINDS = {
     "stale": "writes of an attempt that had lost its turn",
     "after_end": "events of a turn after its end",
     "retried": "model calls without an attempt of their own",
+    "early": "turns that went on before their provider's time",
     "crashed": "turns and frames that ended in an internal error",
 }

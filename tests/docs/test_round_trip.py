@@ -147,6 +147,10 @@ async def test_every_kind_of_event_has_exactly_the_documented_fields(service: Se
         await note(client, "turn_completed")
         await client.say("/fail rate_limited")
         await note(client, "turn_failed")
+        await client.say("/fail rate_limited 60")
+        await note(client, "retry_scheduled")
+        await client.send({"type": "cancel"})
+        await note(client, "turn_cancelled")
         # A turn that goes on until it is interrupted; meanwhile messages wait, are changed and taken back.
         await client.say("/say Begun.\n/stall")
         await note(client, "text_delta")

@@ -2,7 +2,7 @@
 
 Token i of a request is a pure function of the request's last message and i, so that every test knows the right answer.
 The message says how to behave, for example `tokens=200 rate=50` or `status=429`; with `stamp` a token is instead its
-number and the time it was made at.
+number and the time it was made at. With `limit=2` the first two requests meet a rate limit that asks to wait a second.
 
 `turn=17 tokens=80 tools=2` is for runs with many faults: token i is then a pure function of the turn's number and i.
 The model asks for a tool twice, each time after 80 tokens, and counts on in the next step; with `lump=500` it sends 500
@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class Provider:
         self.requests: list[dict[str, Any]] = []
         self.first_byte_at: dict[str, float] = {}
         self.closed_early = 0
+        #: Requests that were refused because of a limit, by turn and step.
+        self._limited: Counter[tuple[str, str]] = Counter()
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -141,6 +144,10 @@ class Provider:
 
     async def _answer(self, writer: asyncio.StreamWriter, said: str, wish: dict[str, str]) -> bool:
         """Answer one request as it wishes; return False if the connection must be closed afterwards."""
+        asked = wish.get("turn", said), wish.get("step", "")
+        if self._limited[asked] < int(wish.get("limit", 0)):
+            self._limited[asked] += 1
+            wish = {"status": "429", "retry_after": "1"}
         if "status" in wish:
             body = json.dumps(ERROR).encode()
             again = f"Retry-After: {wish['retry_after']}\r\n" if "retry_after" in wish else ""

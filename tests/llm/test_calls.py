@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import aclosing, suppress
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,6 @@ async def test_a_cancellation_between_two_calls_is_not_a_call(
     server: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "RETRY_DELAY_SECONDS", 60)
-    monkeypatch.setattr(calls, "MAX_RETRY_DELAY_SECONDS", 600)
     server.refuse(503)
     records: list[CallRecord] = []
     told = asyncio.Event()
@@ -157,9 +157,12 @@ async def test_the_provider_decides_when_to_retry(server: Recorded) -> None:
     assert asyncio.get_running_loop().time() - started >= 0.3
 
 
-async def test_a_long_retry_after_leads_to_the_next_model(server: Recorded) -> None:
-    server.refuse(429, retry_after="60").play(*text("a"), *ending())
-    chunks, _, _ = await ask(request(fallbacks=("openai/b",)))
+@pytest.mark.parametrize(("retry_after", "more"), [("60", {}), ("2", {"max_retry_delay": 1})])
+async def test_a_long_retry_after_leads_to_the_next_model(
+    server: Recorded, retry_after: str, more: dict[str, Any]
+) -> None:
+    server.refuse(429, retry_after=retry_after).play(*text("a"), *ending())
+    chunks, _, _ = await ask(request(fallbacks=("openai/b",), **more))
     assert server.models == ["fake", "b"]
     assert chunks[0] == TextChunk("a")
 

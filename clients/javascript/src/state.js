@@ -9,7 +9,7 @@ export const EMPTY_STATE = Object.freeze({
   number: 0, // of its last event
   olderMessages: false, // the session has more messages than the snapshot
   order: [], // ids of turns, in the order in which they are answered
-  turns: {}, // open ones: {status, attempt}, by id
+  turns: {}, // open ones: {status, attempt}, by id; {error_code, retry_at, retry_after} when its provider makes it wait
   ends: {}, // of turns: {status, error, code}, by id; not part of a snapshot
   messages: [], // within a turn in order of arrival
   texts: {}, // unfinished messages: {turn_id, message_id, text, reasoning?}, by message
@@ -68,6 +68,10 @@ const CHANGES = {
   }),
   turn_waiting: ({ turns }, { turn_id }) => ({
     turns: { ...turns, [turn_id]: { ...turns[turn_id], status: "waiting" } },
+  }),
+  // Queued until the provider takes requests again; the next `turn_started` ends it.
+  retry_scheduled: ({ turns }, { turn_id, ...retry }) => ({
+    turns: { ...turns, [turn_id]: { ...turns[turn_id], ...retry, status: "queued" } },
   }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
   approval_decided({ calls, messages }, { call_id, arguments: args, display, status }) {

@@ -35,6 +35,7 @@ type EventFrame = (
     | PlanUpdatedEvent
     | PlanFinishedEvent
     | TurnWaitingEvent
+    | RetryScheduledEvent
     | TurnCompletedEvent
     | TurnFailedEvent
     | TurnCancelledEvent
@@ -60,6 +61,7 @@ type Kind = Literal[
     "plan_updated",
     "plan_finished",
     "turn_waiting",
+    "retry_scheduled",
     "turn_completed",
     "turn_failed",
     "turn_cancelled",
@@ -85,6 +87,7 @@ type Payload = (
     | PlanUpdatedPayload
     | PlanFinishedPayload
     | TurnWaitingPayload
+    | RetryScheduledPayload
     | TurnCompletedPayload
     | TurnFailedPayload
     | TurnCancelledPayload
@@ -244,6 +247,9 @@ class OpenTurn(TypedDict):
     turn_id: str
     status: Literal["queued", "running", "waiting"]
     attempt: int
+    error_code: NotRequired[str]
+    retry_at: NotRequired[str]
+    retry_after: NotRequired[int]
 
 
 class PlanSubtask(TypedDict):
@@ -304,6 +310,15 @@ class ReasoningDeltaPayload(TypedDict):
     message_id: str
     text: str
     again: NotRequired[Literal[True]]
+
+
+class RetryScheduledPayload(TypedDict):
+    """The model's provider asks to wait. The turn is queued, and goes on by itself at that time."""
+
+    turn_id: str
+    error_code: str
+    retry_at: str
+    retry_after: int
 
 
 class SessionChangedPayload(TypedDict):
@@ -580,6 +595,15 @@ class ReasoningDeltaEvent(TypedDict):
     kind: Literal["reasoning_delta"]
     payload: ReasoningDeltaPayload
     first: NotRequired[int]
+
+
+class RetryScheduledEvent(TypedDict):
+    """The model's provider asks to wait. The turn is queued, and goes on by itself at that time."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["retry_scheduled"]
+    payload: RetryScheduledPayload
 
 
 class SessionChangedEvent(TypedDict):

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
-from sessions.turns import plans
+from sessions.turns import plans, retries
 from sessions.turns.transcript import calls_of, displayed, subtask_fields, unfinished_texts
 
 #: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
@@ -38,7 +38,15 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             },
             "messages": messages,
             "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
-            "turns": [{"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt} for turn in turns],
+            "turns": [
+                {
+                    "turn_id": str(turn.pk),
+                    "status": turn.status,
+                    "attempt": turn.attempt,
+                    **retries.state(session, turn),
+                }
+                for turn in turns
+            ],
             "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,

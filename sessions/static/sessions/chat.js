@@ -12,9 +12,10 @@ import { ErrorCard, List, Message, Remark } from "./render.js";
 import { ToolCard } from "./toolcard.js";
 
 const PROGRESS_TEXTS = {
-  working: "Working…",
-  waiting: "Waiting for the tool's result.",
-  deciding: "Waiting for your decision on the plan.",
+  working: () => "Working…",
+  waiting: () => "Waiting for the tool's result.",
+  deciding: () => "Waiting for your decision on the plan.",
+  "put-off": ({ retryAt }) => `Waiting for the provider, goes on at ${new Date(retryAt).toLocaleTimeString()}.`,
 };
 const STATE_TEXTS = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
 const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: "Not signed in", [CLOSE_DELETED]: "Deleted" };
@@ -265,7 +266,7 @@ function draw() {
   line.hidden = !view.progress;
   line.dataset.kind = view.progress;
   // Setting the same text again would make screen readers repeat it.
-  const text = PROGRESS_TEXTS[view.progress] ?? "";
+  const text = PROGRESS_TEXTS[view.progress]?.(view) ?? "";
   if (line.textContent !== text) line.textContent = text;
   find("stop").hidden = !view.isAnswering;
   find("composer").classList.toggle("answering", view.isAnswering);

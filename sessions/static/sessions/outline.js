@@ -13,7 +13,7 @@ const STOPPED_TEXT = "Stopped.";
 const INTERRUPTED_TEXT = "Interrupted: this answer is incomplete.";
 const UNSENT_TEXT = "Not sent yet. We'll send it when you're back online.";
 
-/** Return {conversation, queue, progress, isAnswering}. Each item has a stable `key` and a `type`. */
+/** Return {conversation, queue, progress, retryAt, isAnswering}. Each item has a stable `key` and a `type`. */
 export function outline(state, outbox, { isOpen }) {
   const [current, ...waiting] = openTurns(state);
   const results = new Map(state.messages.filter((one) => one.tool_call_id).map((one) => [one.tool_call_id, one.content]));
@@ -28,7 +28,7 @@ export function outline(state, outbox, { isOpen }) {
     if (!current && !item.note) conversation.push({ ...item, type: "message" });
     else queue.push(item);
   }
-  return { conversation, queue, progress: progressOf(state, current), isAnswering: Boolean(current) };
+  return { conversation, queue, progress: progressOf(state, current), retryAt: state.turns[current]?.retry_at, isAnswering: Boolean(current) };
 }
 
 function turnItems(id, messages, { state, outbox, results }) {
@@ -96,6 +96,7 @@ function unsentItem({ id, frame, sent, isDelayed, refusal }, isOpen) {
 
 function progressOf(state, current) {
   if (!current) return "";
+  if (state.turns[current].retry_at) return "put-off";
   const isPlanPending = Object.values(state.plans).some((plan) => plan.status === "draft");
   if (state.turns[current].status === "waiting") return isPlanPending ? "deciding" : "waiting";
   return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";

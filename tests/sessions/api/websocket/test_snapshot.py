@@ -31,13 +31,17 @@ from sessions.models import (
     new_id,
 )
 from sessions.results import Claim, StepResult
-from sessions.turns import approvals, attempts, inbox, recovery, tool_calls
+from sessions.turns import approvals, attempts, inbox, recovery, retries, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
 from tests.closed_schemas import require_snapshot
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
 TASKS = (subtask("a"), subtask("b", agent="architect"), subtask("c", dependencies=["a"]))
+ENDS_OF_A_STEP = (
+    *("complete", "fail", "tools", "plan", "exhausted"),
+    *("done", "refused", "release", "put off", "lose"),
+)
 ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLED}
 
 
@@ -48,6 +52,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     turns: dict[str, dict[str, Any]] = {}
     texts: dict[str, dict[str, str]] = {}
     calls: dict[str, dict[str, Any]] = {}
+    put_off: dict[str, dict[str, Any]] = {}
     plan: dict[str, Any] | None = None
     for event in events:
         p = event.payload
@@ -73,8 +78,11 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                     order.append(p["turn_id"])
                 attempt = turns.get(p["turn_id"], {"attempt": 0})["attempt"]
                 turns[p["turn_id"]] = {"turn_id": p["turn_id"], "status": "queued", "attempt": attempt}
+            case EventKind.RETRY_SCHEDULED:
+                put_off[p["turn_id"]] = {key: p[key] for key in ("error_code", "retry_at", "retry_after")}
             case EventKind.TURN_STARTED:
                 turns[p["turn_id"]] |= {"status": "running", "attempt": p["attempt"]}
+                put_off.pop(p["turn_id"], None)
                 for message_id in p["replaces"]:
                     texts.pop(message_id)
             case EventKind.TURN_WAITING:
@@ -109,7 +117,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     return {
         "agent": agent,
         "messages": sorted(messages.values(), key=lambda message: place[message["turn_id"]]),
-        "turns": [turns[turn_id] for turn_id in order if turn_id in turns],
+        "turns": [turns[turn_id] | put_off.get(turn_id, {}) for turn_id in order if turn_id in turns],
         "texts": sorted(texts.values(), key=str),
         "tool_calls": sorted(calls.values(), key=str),
         "plan": plan,
@@ -165,6 +173,10 @@ class Conversation(RuleBasedStateMachine):
             compaction.compact(turn_id)
 
     @rule()
+    def end_wait(self) -> None:
+        self.session.turns.filter(retry_at__isnull=False).update(retry_at=timezone.now())
+
+    @rule()
     def claim(self) -> None:
         turn = self.session.turns.filter(status=TurnStatus.QUEUED).order_by("position").first()
         if turn and (claimed := attempts.claim(turn.pk, worker="w", model="m")):
@@ -186,7 +198,7 @@ class Conversation(RuleBasedStateMachine):
         return StepResult(message_id=self.message_id, text=texts[0]["text"], reasoning=texts[0].get("reasoning", ""))
 
     @precondition(lambda self: self.current_claim is not None)
-    @rule(how=st.sampled_from(["complete", "fail", "tools", "plan", "exhausted", "done", "refused", "release", "lose"]))
+    @rule(how=st.sampled_from(ENDS_OF_A_STEP))
     def end(self, how: str) -> None:
         claim, self.current_claim = self.current_claim, None
         assert claim
@@ -218,6 +230,8 @@ class Conversation(RuleBasedStateMachine):
                 tool_calls.request_tools(claim, self.unfinished(), [write_call(str(new_id()), path="../x")])
             case "release":
                 attempts.release(claim)
+            case "put off":
+                retries.put_off(claim, StepResult(message_id=new_id(), text=""), error_code="model_error", seconds=60)
             case "lose":
                 Turn.objects.filter(pk=claim.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE_DURATION)
                 recovery.recover(claim.turn_id)
