@@ -16,6 +16,7 @@ BURST_FRAMES, FRAMES_PER_SECOND = 500.0, 100.0
 class TokenBucket:
     """The frames that one client may still send."""
 
+    max_waiting_bytes: int = MAX_WAITING_BYTES
     frames: float = BURST_FRAMES
     #: Bytes received since the queue was last empty, including those handled since then.
     waiting_bytes: int = 0
@@ -30,4 +31,4 @@ class TokenBucket:
             self.frames = min(BURST_FRAMES, self.frames + (now - self.refilled_at) * FRAMES_PER_SECOND) - 1
             self.refilled_at = now
         self.waiting_bytes += size
-        return self.frames >= 0 and waiting < MAX_WAITING_FRAMES and self.waiting_bytes <= MAX_WAITING_BYTES
+        return self.frames >= 0 and waiting < MAX_WAITING_FRAMES and self.waiting_bytes <= self.max_waiting_bytes

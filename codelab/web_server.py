@@ -30,6 +30,9 @@ from twisted.internet import reactor as twisted_reactor
 from codelab.environment import environment
 from codelab.flood import TokenBucket
 from codelab.web_requests import Request, RequestFactory, Writable
+from sessions.api.acp.rpc import MAX_MESSAGE_BYTES as MAX_ACP_MESSAGE_BYTES
+from sessions.api.acp.rpc import Code as RpcCode
+from sessions.api.acp.rpc import error as rpc_error
 from sessions.api.draining import CLOSE_SPREAD_SECONDS, drain
 from sessions.protocol.codes import CloseCode, ErrorCode
 from sessions.protocol.server import encode, error_frame
@@ -42,6 +45,9 @@ FLOOD_MESSAGE = (
     "You send faster than the server can answer. Frames without an answer may be lost: reconnect and send them slower."
 )
 
+#: The path of the Agent Client Protocol, whose messages are larger than frames.
+ACP_PATH = "/acp"
+TOO_MANY_FRAMES = str(ErrorCode.TOO_MANY_FRAMES)
 #: "Service restart": the client should reconnect after a delay of its own choice.
 SERVICE_RESTART_CODE = 1012
 #: The port stays open for so long at first, so that proxies see at `/ready` what happens and send new work elsewhere.
@@ -59,12 +65,28 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super().__init__()
         self.writable = Writable()
         self._bucket = TokenBucket()
+        self._is_acp = False
+        self._accept_headers: dict[str, str] = {}
 
-    def onConnect(self, request: object) -> Any:  # noqa: N802 (here and below: Autobahn's and Daphne's names)
+    def onConnect(self, request: Any) -> Any:  # noqa: N802 (here and below: Autobahn's and Daphne's names)
+        self._is_acp = request.path == ACP_PATH
+        if self._is_acp:
+            # Its prompts hold their images.
+            self.maxMessagePayloadSize = self.maxFramePayloadSize = MAX_ACP_MESSAGE_BYTES
+            self._bucket.max_waiting_bytes = 2 * MAX_ACP_MESSAGE_BYTES
         # Until now the producer was the HTTP connection that became this socket.
         self.transport.unregisterProducer()
         self.registerProducer(self.writable, True)
         return super().onConnect(request)
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Keep the headers of the answer to the handshake, which Daphne would ignore."""
+        headers = message.get("headers", ()) if message.get("type") == "websocket.accept" else ()
+        self._accept_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        super().handle_reply(message)
+
+    def serverAccept(self, subprotocol: Any = None) -> None:  # noqa: N802
+        super().serverAccept((subprotocol, self._accept_headers) if self._accept_headers else subprotocol)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         waiting = self.application_queue.qsize()
@@ -78,11 +100,14 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         # Imported here: the metrics need Django's apps, which are loaded after the reactor.
         from sessions import metrics
 
-        metrics.frames_refused.labels(error_code=str(ErrorCode.TOO_MANY_FRAMES)).inc()
+        metrics.frames_refused.labels(error_code=TOO_MANY_FRAMES).inc()
         logger.warning("flood_ended", waiting=self.application_queue.qsize())
         while not self.application_queue.empty():
             self.application_queue.get_nowait()
-        self.serverSend(encode(error_frame(str(ErrorCode.TOO_MANY_FRAMES), FLOOD_MESSAGE)))
+        if self._is_acp:
+            self.serverSend(rpc_error(None, RpcCode.INVALID_REQUEST, FLOOD_MESSAGE, {"error_code": TOO_MANY_FRAMES}))
+        else:
+            self.serverSend(encode(error_frame(TOO_MANY_FRAMES, FLOOD_MESSAGE)))
         self._fail_connection(CloseCode.TOO_MANY_FRAMES, "too many frames")
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import re_path
 
+from sessions.api.acp.consumers import AcpConsumer
 from sessions.api.websocket.consumers import NoSuchSocket, OriginalConsumer, SessionConsumer
 
 # Channels' router takes applications, which Django's type of `re_path` does not allow.
@@ -12,5 +13,6 @@ _path: Any = re_path
 websocket_urlpatterns = [
     _path(r"^api/v1/ws/(?P<key>.+)$", OriginalConsumer.as_asgi()),
     _path(r"^ws/(?P<key>.+)$", SessionConsumer.as_asgi()),
+    _path(r"^acp$", AcpConsumer.as_asgi()),
     _path(r"", NoSuchSocket.as_asgi()),
 ]

@@ -5,6 +5,7 @@ never reveals that a session of another user exists.
 """
 
 import math
+import re
 import uuid
 from collections.abc import Sequence
 
@@ -28,6 +29,16 @@ def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
         current_agent=UNASSIGNED,
         client_tools=list(client_tools),
     )
+
+
+def open_in_folder(owner_id: int, folder: str, client_tools: Sequence[str]) -> Session:
+    """Create a session in the project of a folder, which is created on first use."""
+    projects = Project.objects.filter(owner_id=owner_id, workspace_path=folder)
+    project = projects.order_by("pk").first()
+    if project is None:
+        name = re.split(r"[/\\]", folder.rstrip("/\\"))[-1] or folder
+        project = Project.objects.create(owner_id=owner_id, name=name[:255], workspace_path=folder)
+    return open_in_project(project, client_tools)
 
 
 def change_session(

@@ -14,12 +14,10 @@ from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, s
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import PolicyRule, Session
-from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
+from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode
+from sessions.turns import rules
 
 router = Router(tags=["rules"])
-
-#: Each tool call is compared with all rules of its user.
-MAX_RULES = 500
 
 
 class RuleIn(Rule):
@@ -69,10 +67,7 @@ async def add_rule(request: HttpRequest, body: RuleIn) -> PolicyRule:
     """Add a rule; it applies from the next tool call on."""
     require_clean(body.tool, body.subject, body.agent, body.folder)
     session = await session_of(request, body.session_id) if body.session_id else None
-    if await in_thread(PolicyRule.objects.filter(owner_id=owner(request).pk).count)() >= MAX_RULES:
-        raise Rejected(ErrorCode.TOO_MANY_RULES, f"You have {MAX_RULES} rules. Delete some that you no longer need.")
-    fields = body.model_dump(exclude={"session_id"})
-    return await in_thread(PolicyRule.objects.create)(owner_id=owner(request).pk, session=session, **fields)
+    return await in_thread(rules.add_rule)(owner(request).pk, session, body)
 
 
 @router.delete("/rules/{uuid:rule_id}", response={200: Deleted, **ERRORS})

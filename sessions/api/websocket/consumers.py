@@ -17,11 +17,12 @@ from sessions import metrics
 from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.draining import drain
 from sessions.api.errors import explain
+from sessions.api.shown_text import ShownText
+from sessions.api.sockets import BoundedSocket
 from sessions.api.streaming import open_sockets
+from sessions.api.tool_dispatcher import ToolDispatcher
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
-from sessions.api.websocket.shown_text import ShownText
 from sessions.api.websocket.snapshot import snapshot
-from sessions.api.websocket.tool_dispatcher import ToolDispatcher
 from sessions.callers import Action, Caller
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, SessionDeleted, ShuttingDown
@@ -40,16 +41,10 @@ logger = structlog.get_logger(__name__)
 MAX_NUMBER_DIGITS = 18
 #: Seconds before another try to join the session of a socket, while the database is away.
 JOIN_RETRY_SECONDS = 1.0
-#: Answers that may wait for a client that does not read. Beyond that its next frame waits.
-MAX_UNREAD_CHARACTERS = 64 * 1024
 
 
-class SessionConsumer(AsyncWebsocketConsumer):
+class SessionConsumer(BoundedSocket):
     """One WebSocket on one session, in the protocol of the original service (docs/protocol.md)."""
-
-    # The consumer follows its session by itself (`Feed`). Channels would connect to the layer before the socket is
-    # even accepted, refuse it while Redis is away, and submit work to a thread for each message of the layer.
-    channel_layer_alias = ""
 
     #: What is streamed unless the client asks for something else with `?stream=`.
     default_tokens = True
@@ -60,9 +55,7 @@ class SessionConsumer(AsyncWebsocketConsumer):
         scope: Any = self.scope
         self.key: str = scope["url_route"]["kwargs"]["key"]
         self.caller: Caller = scope["caller"]
-        #: Set while the client reads; under a server without it nothing waits.
-        self.writable: asyncio.Event | None = scope.get("writable")
-        self.unread_characters = 0
+        self.writable = scope.get("writable")
         self.session: Session | None = None
         self.user_id: int | None = None
         self.sending: asyncio.Task[None] | None = None
@@ -199,21 +192,6 @@ class SessionConsumer(AsyncWebsocketConsumer):
             # A client reconnects after a close, but would wait forever at a socket without events.
             logger.exception("feed_crashed")
             await self.close(int(CloseCode.INTERNAL_ERROR))
-
-    async def send(  # type: ignore[override]  # as Channels' own consumer of sockets overrides it
-        self, text_data: str | None = None, bytes_data: bytes | None = None, close: bool = False
-    ) -> None:
-        """Send a frame, and count what is sent to a client that does not read."""
-        if self.writable is not None:
-            self.unread_characters = 0 if self.writable.is_set() else self.unread_characters + len(text_data or "")
-        await super().send(text_data, bytes_data, close)
-
-    async def websocket_receive(self, message: Any) -> None:
-        """Handle a frame, and take the next one when the client has read enough of the answers."""
-        await super().websocket_receive(message)
-        # Only after the answer: a frame such as a cancel must not wait for a slow line.
-        if self.writable is not None and self.unread_characters > MAX_UNREAD_CHARACTERS:
-            await self.writable.wait()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one frame; answer any error with an error frame."""

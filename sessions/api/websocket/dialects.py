@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sessions.api.websocket.shown_text import MAX_TEXT_BYTES, ShownText, split_text
+from sessions.api.shown_text import MAX_TEXT_BYTES, ShownText, split_text
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, MessageRole, ToolCall, ToolCallStatus
 from sessions.protocol import server

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from agents.context import Window
 from llm.types import ModelToolCall
+from sessions.api.shown_text import ShownText
 from sessions.api.websocket.dialects import Dialect, frames_of
-from sessions.api.websocket.shown_text import ShownText
 from sessions.api.websocket.snapshot import snapshot
 from sessions.errors import NothingToCancel, ToolCallRejected
 from sessions.events import log

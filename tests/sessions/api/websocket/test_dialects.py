@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sessions.api.shown_text import MAX_TEXT_BYTES, ShownText, split_text
 from sessions.api.websocket.dialects import Dialect, frames_of
-from sessions.api.websocket.shown_text import MAX_TEXT_BYTES, ShownText, split_text
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind
 from tests.clients import benchmark, editor, terminal

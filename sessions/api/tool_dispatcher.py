@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 from django.db import Error as DatabaseError
 
-from sessions.api.websocket.call_board import current_board
+from sessions.api.call_board import current_board
 from sessions.database import in_thread
 from sessions.events.feed import ENDS_TURN
 from sessions.events.log import LoggedEvent
