@@ -126,6 +126,40 @@ async def test_tools_run_once_and_approvals_are_asked(service: Service) -> None:
     assert [text for text in told if "Not this one." in text]
 
 
+async def test_plans_and_open_questions_are_asked_on_coming_back(alice: Client) -> None:
+    answered: list[str] = []
+    thinking = asyncio.Event()
+
+    async def approve(approval: Approval) -> Decision:
+        answered.append(approval.tool)
+        return APPROVE
+
+    async def think(approval: Approval) -> Decision:
+        answered.append("thinking")
+        thinking.set()
+        await asyncio.sleep(60)
+        return APPROVE
+
+    def toolbox(answer: Any) -> Tools:
+        tools = Tools(approve=answer)
+
+        @tools.tool
+        def write_file(path: str, content: str) -> bool:
+            return True
+
+        return tools
+
+    call = '/call write_file {\\"path\\": \\"a\\", \\"content\\": \\"b\\"}\\n/say Written.'
+    plan = f'{{"goal": "One", "subtasks": [{{"id": "a", "agent": "coder", "description": "{call}"}}]}}'
+    async with alice.session("py-plan", tools=toolbox(think), plans=True) as session:
+        await session.send(f"/say A plan.\n/call create_plan {plan}", agent="orchestrator")
+        await asyncio.wait_for(thinking.wait(), 30)
+    async with alice.session("py-plan", tools=toolbox(approve), plans=True, client_id="py-plan") as session:
+        events = await read_until(session, "turn_completed")
+    assert events[0].kind == "snapshot"
+    assert answered == ["thinking", "create_plan", "write_file"]
+
+
 async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
     async with alice.session("py-stop") as session:
 

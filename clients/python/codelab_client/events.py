@@ -14,6 +14,9 @@ type Json = dict[str, Any]
 #: The kind of the event that replaces all events before it: its payload is the state of the session.
 SNAPSHOT = "snapshot"
 
+#: The tool by which a model proposes a plan. A plan has decisions of its own.
+CREATE_PLAN = "create_plan"
+
 #: Kinds of the events that end a turn.
 TURN_ENDS = frozenset({"turn_completed", "turn_failed", "turn_cancelled"})
 
@@ -77,15 +80,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question for a person: may this call run? `arguments` are shown as `display` says, where that differs."""
+    """A question for a person: may this call run? `arguments` are shown as `display` says, where that differs.
+
+    Of a plan the tool is `create_plan`, and `arguments` are its `goal` and `subtasks`.
+    """
 
     call_id: str
     tool: str
     arguments: Json
     reason: str
     display: Json
+    turn_id: str | None = None
     #: A client was told to run it and went away, so it may have run.
     unknown: bool = False
+    plan_id: str | None = None
 
     @classmethod
     def of_payload(cls, payload: Mapping[str, Any]) -> Self:
@@ -96,7 +104,22 @@ class Approval:
             arguments=payload["arguments"],
             reason=payload.get("reason", ""),
             display=payload.get("display") or payload["arguments"],
+            turn_id=payload.get("turn_id"),
             unknown=bool(payload.get("unknown")),
+        )
+
+    @classmethod
+    def of_plan(cls, payload: Mapping[str, Any]) -> Self:
+        """Read the payload of `plan_proposed`."""
+        plan = {"goal": payload["goal"], "subtasks": payload["subtasks"]}
+        return cls(
+            call_id=payload["call_id"],
+            tool=CREATE_PLAN,
+            arguments=plan,
+            reason="A plan waits for approval.",
+            display=plan,
+            turn_id=payload["turn_id"],
+            plan_id=payload["plan_id"],
         )
 
 

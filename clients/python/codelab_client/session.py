@@ -58,6 +58,9 @@ class Session:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._run()))
+        if isinstance(self._tools, Tools):
+            # Before the first event: a snapshot has the questions that wait.
+            self._tasks.append(loop.create_task(self._tools.run(self)))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._opened.wait()
@@ -67,8 +70,6 @@ class Session:
         if self._feed.error is not None:
             await self.close()
             raise self._feed.error
-        if isinstance(self._tools, Tools):
-            self._tasks.append(loop.create_task(self._tools.run(self)))
         return self
 
     async def __aexit__(

@@ -10,12 +10,13 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from codelab_client.errors import CodelabError
-from codelab_client.events import TURN_ENDS, Approval, Decision, Event, Json, Result, ToolCall
+from codelab_client.events import TURN_ENDS, Event, Json, Result, ToolCall
+from codelab_client.questions import Approve, Questions
 from codelab_client.schemas import schema_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 type Kind = Literal["read", "edit", "command", "other"]
 type Function = Callable[..., Any]
-type Approve = Callable[[Approval], Awaitable[Decision]]
 
 #: Names that the server knows: it describes these tools itself, and only the name is sent.
 KNOWN = frozenset(
@@ -79,8 +79,7 @@ class Tools:
     def __init__(self, *, approve: Approve | None = None) -> None:
         self.approve = approve
         self._tools: dict[str, Tool] = {}
-        #: What is asked and what runs now: by call, its turn and the task.
-        self._questions: dict[str, tuple[str | None, asyncio.Task[None]]] = {}
+        #: What runs now: by call, its turn and the task.
         self._running: dict[str, tuple[str | None, asyncio.Task[None]]] = {}
 
     @overload
@@ -150,7 +149,8 @@ class Tools:
 
     async def run(self, session: Session) -> None:
         """Run the calls of a session, and ask about those that need a person's word, until cancelled."""
-        forget = session.listen(functools.partial(self._take, session))
+        questions = Questions(session, self.approve) if self.approve is not None else None
+        forget = [session.listen(self._take)] + ([session.listen(questions.take)] if questions is not None else [])
         try:
             async with asyncio.TaskGroup() as group:
                 async for call in session.calls():
@@ -159,7 +159,8 @@ class Tools:
             # The session has ended, and tells its own readers why.
             logger.debug("The session has ended.")
         finally:
-            forget()
+            for one in forget:
+                one()
 
     async def _run(self, session: Session, call: ToolCall) -> None:
         try:
@@ -173,43 +174,12 @@ class Tools:
         finally:
             self._running.pop(call.call_id, None)
 
-    def _take(self, session: Session, event: Event) -> None:
-        """Stop what belongs to a turn that has ended, and ask about calls."""
+    def _take(self, event: Event) -> None:
+        """Stop what belongs to a turn that has ended."""
         if event.kind in TURN_ENDS:
-            for turn_id, task in [*self._running.values(), *self._questions.values()]:
+            for turn_id, task in list(self._running.values()):
                 if turn_id == event.turn_id:
                     task.cancel()
-        if self.approve is not None:
-            self._ask(session, event)
-
-    def _ask(self, session: Session, event: Event) -> None:
-        """Ask a person about a call; stop asking when it is decided elsewhere."""
-        payload = event.payload
-        if event.kind == "snapshot":
-            waiting = [call for call in payload["tool_calls"] if call.get("requires_approval")]
-        elif event.kind == "tool_call_requested" and payload.get("requires_approval"):
-            waiting = [payload]
-        else:
-            waiting = []
-        for one in waiting:
-            if one["call_id"] not in self._questions:
-                task = asyncio.get_running_loop().create_task(self._decide(session, Approval.of_payload(one)))
-                self._questions[one["call_id"]] = one.get("turn_id"), task
-        if event.kind in ("approval_decided", "tool_call_finished"):
-            question = self._questions.get(payload["call_id"])
-            if question is not None:
-                question[1].cancel()
-
-    async def _decide(self, session: Session, approval: Approval) -> None:
-        assert self.approve is not None
-        try:
-            given = await self.approve(approval)
-            decision: Any = given.decision
-            await session.decide(approval.call_id, decision, arguments=given.arguments, feedback=given.feedback)
-        except CodelabError as error:
-            logger.debug("The decision on %s was not taken: %s", approval.call_id, error)
-        finally:
-            self._questions.pop(approval.call_id, None)
 
 
 #: A client's tools: functions; or names and definitions, whose calls the caller runs; None for a client without tools.
