@@ -92,6 +92,8 @@ def count_message(message: ModelMessage, count: TokenCounter = estimate) -> int:
         tokens += TOKENS_PER_CALL + count(call.name) + count(json.dumps(call.arguments, ensure_ascii=False))
         if call.extra:
             tokens += count(json.dumps(call.extra))
+    if message.surroundings:
+        tokens += count(message.surroundings)
     if message.extra:
         tokens += count(json.dumps(message.extra))
     return tokens

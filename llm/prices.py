@@ -26,7 +26,7 @@ def estimate(request: ModelRequest) -> TokenUsage:
     """Estimate what a model reads for a request: four bytes are a token, and an image is IMAGE_TOKENS."""
     size = 0
     for message in request.messages:
-        size += len(message.content.encode(errors="replace")) + 4 * IMAGE_TOKENS * len(message.images)
+        size += _text_bytes(message) + 4 * IMAGE_TOKENS * len(message.images)
         size += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
         size += _extra_bytes(message)
     size += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
@@ -39,7 +39,7 @@ def max_input_tokens(request: ModelRequest) -> int:
     # The options may include a schema of the answer.
     tokens += _bytes(request.options) if request.options else 0
     for message in request.messages:
-        tokens += MAX_OVERHEAD_TOKENS + _bytes(message.content) + MAX_IMAGE_TOKENS * len(message.images)
+        tokens += MAX_OVERHEAD_TOKENS + _text_bytes(message) + MAX_IMAGE_TOKENS * len(message.images)
         tokens += sum(MAX_OVERHEAD_TOKENS + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
         tokens += _extra_bytes(message)
     for tool in request.tools:
@@ -50,6 +50,10 @@ def max_input_tokens(request: ModelRequest) -> int:
 def _bytes(value: object) -> int:
     """Return the bytes of a text, or of a value as JSON."""
     return len((value if isinstance(value, str) else json.dumps(value, default=dict)).encode(errors="replace"))
+
+
+def _text_bytes(message: ModelMessage) -> int:
+    return _bytes(message.content) + (_bytes(message.surroundings) if message.surroundings else 0)
 
 
 def _extra_bytes(message: ModelMessage) -> int:

@@ -62,7 +62,7 @@ def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
         answer = json.dumps({"agent": route[1], "confidence": "high", "reasoning": "The script says so."})
         return _play([ScriptCommand("say", answer)], done, prompt_words=_count_words(text))
     step = [each for command in _find_step(_parse(text), done) for each in _expand_obey(command, request.messages)]
-    return _play(step, done, prompt_words=sum(_count_words(message.content) for message in request.messages))
+    return _play(step, done, prompt_words=sum(map(_count_message_words, request.messages)))
 
 
 def has_route(text: str) -> bool:
@@ -83,6 +83,10 @@ def _last_user_message(messages: tuple[ModelMessage, ...]) -> tuple[str, int]:
 def _count_words(text: str) -> int:
     """Return the number of words, if one blank or line end separates each two."""
     return text.count(" ") + text.count("\n") + 1 if text else 0
+
+
+def _count_message_words(message: ModelMessage) -> int:
+    return _count_words(message.content) + _count_words(message.surroundings)
 
 
 def _parse(text: str) -> list[ScriptCommand]:

@@ -60,6 +60,8 @@ class ModelMessage:
 
     role: ModelRole
     content: str
+    #: Facts beside a user's message, which are not the user's words. They follow the text.
+    surroundings: str = ""
     #: Calls in an assistant message.
     tool_calls: tuple[ModelToolCall, ...] = ()
     #: The call whose result a tool message has.

@@ -16,20 +16,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: Of a fact on one line, and of a longer text, such as the project's own rules.
 MAX_LINE_CHARACTERS = 300
-MAX_BLOCK_CHARACTERS = 20_000
+MAX_BLOCK_CHARACTERS = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Facts about the user's project and machine. All of them may be missing, none of them is trusted."""
+    """What a system prompt tells of the user's project and machine: only what stays the same for a long time.
+
+    All of it may be missing, none of it is trusted. What changes often is beside the messages (`agents.workspace`).
+    """
 
     name: str = ""
     system: str = ""
     shell: str = ""
-    branch: str = ""
-    languages: tuple[str, ...] = ()
-    open_files: tuple[str, ...] = ()
-    #: The text of the project's AGENTS.md or the like.
+    #: The texts of the project's AGENTS.md files or the like.
     rules: str = ""
 
 
@@ -53,7 +53,7 @@ def flatten(text: object) -> str:
 
 def fence(text: str, tag: str) -> str:
     """Put a longer text between tags that it cannot close."""
-    inside = re.sub(rf"<(/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK_CHARACTERS], flags=re.IGNORECASE).strip()
+    inside = re.sub(rf"<(\s*/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK_CHARACTERS], flags=re.IGNORECASE).strip()
     return f"<{tag}>\n{inside}\n</{tag}>"
 
 

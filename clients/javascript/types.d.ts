@@ -1,7 +1,7 @@
 /** The frames, events and snapshots of codelab.v2. Generated from the server's schemas by `make schema`. Do not edit. */
 
 /** ClientFrame. */
-export type ClientFrame = UserMessage | EditMessage | WithdrawMessage | ToolResult | HitlDecision | HitlResponse | PlanDecision | SwitchAgent | Cancel | Hello;
+export type ClientFrame = UserMessage | EditMessage | WithdrawMessage | ToolResult | HitlDecision | HitlResponse | PlanDecision | SwitchAgent | SetWorkspace | Cancel | Hello;
 
 /** ServerFrame. */
 export type ServerFrame = Welcome | Accepted | EventFrame | ToolCallRequest | Error;
@@ -65,14 +65,11 @@ export interface Error {
   ref?: string;
 }
 
-/** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
-export interface Hello {
-  ref?: string | null;
-  type: "hello";
-  after?: number | null;
-  tools?: Array<string> | null;
-  plans?: boolean | null;
-  client_id?: string | null;
+/** The state of the repository. */
+export interface Git {
+  branch?: string | null;
+  head?: string | null;
+  status?: string | null;
 }
 
 /** The decision on a call that requires approval: run it, run it with other arguments, or reject it. */
@@ -93,6 +90,12 @@ export interface HitlResponse {
   action: "approve" | "edit" | "reject";
   edited_arguments?: Record<string, unknown> | null;
   feedback?: string | null;
+}
+
+/** A file with the project's own rules for agents: AGENTS.md, or CLAUDE.md where it is missing. */
+export interface Instructions {
+  path: string;
+  text: string;
 }
 
 /** An image that a message of the user shows. */
@@ -209,6 +212,14 @@ export interface RetryScheduledPayload {
   error_code: string;
   retry_at: string;
   retry_after: number;
+}
+
+/** What the user has selected in the editor. Lines are counted from 1 and inclusive. */
+export interface Selection {
+  path?: string | null;
+  start_line?: number | null;
+  end_line?: number | null;
+  text?: string | null;
 }
 
 /** The title or the mode has changed. */
@@ -357,6 +368,15 @@ export interface WithdrawMessage {
   message_id: string;
 }
 
+/** The client works in another workspace, or something in it has changed. The same again has no event. */
+export interface WorkspaceChangedPayload {
+  hash: string;
+  name: string;
+  system: string;
+  branch: string;
+  instructions: Array<string>;
+}
+
 /** Another agent answers from here on. */
 export interface AgentSwitchedEvent {
   type: "event";
@@ -466,6 +486,20 @@ export interface RetryScheduledEvent {
   payload: RetryScheduledPayload;
 }
 
+/** The project and the machine that a client works on. All fields are optional. */
+export interface Workspace {
+  name?: string | null;
+  system?: string | null;
+  shell?: string | null;
+  date?: string | null;
+  time_zone?: string | null;
+  git?: Git | null;
+  tree?: Array<string> | null;
+  open_files?: Array<string> | null;
+  selection?: Selection | null;
+  instructions?: Array<Instructions> | null;
+}
+
 /** The title or the mode has changed. */
 export interface SessionChangedEvent {
   type: "event";
@@ -555,6 +589,14 @@ export interface TurnWaitingEvent {
   payload: TurnWaitingPayload;
 }
 
+/** The client works in another workspace, or something in it has changed. The same again has no event. */
+export interface WorkspaceChangedEvent {
+  type: "event";
+  number: number;
+  kind: "workspace_changed";
+  payload: WorkspaceChangedPayload;
+}
+
 /** A message of the conversation is stored. */
 export interface MessageAddedEvent {
   type: "event";
@@ -589,10 +631,29 @@ export interface Snapshot {
   texts: Array<UnfinishedText>;
   tool_calls: Array<OpenToolCall>;
   plan: PlanProposedPayload | null;
+  workspace: WorkspaceChangedPayload | null;
+}
+
+/** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
+export interface Hello {
+  ref?: string | null;
+  type: "hello";
+  after?: number | null;
+  tools?: Array<string> | null;
+  plans?: boolean | null;
+  workspace?: Workspace | null;
+  client_id?: string | null;
+}
+
+/** What the project and the machine are like now. Replaces all that was said of them before. */
+export interface SetWorkspace {
+  ref?: string | null;
+  type: "workspace";
+  workspace: Workspace;
 }
 
 /** EventFrame. */
-export type EventFrame = AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
+export type EventFrame = PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | WorkspaceChangedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
 
 /** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */
 export interface Welcome {
@@ -607,10 +668,15 @@ export interface Welcome {
 
 /** The payload of each kind of event. */
 export interface Payloads {
+  plan_proposed: PlanProposedPayload;
+  plan_decided: PlanDecidedPayload;
+  plan_updated: PlanUpdatedPayload;
+  plan_finished: PlanFinishedPayload;
   agent_switched: AgentSwitchedPayload;
   message_added: MessageAddedPayload;
   session_changed: SessionChangedPayload;
   session_deleted: SessionDeletedPayload;
+  workspace_changed: WorkspaceChangedPayload;
   message_edited: MessageEditedPayload;
   message_withdrawn: MessageWithdrawnPayload;
   turn_queued: TurnQueuedPayload;
@@ -621,10 +687,6 @@ export interface Payloads {
   tool_call_requested: ToolCallRequestedPayload;
   approval_decided: ApprovalDecidedPayload;
   tool_call_finished: ToolCallFinishedPayload;
-  plan_proposed: PlanProposedPayload;
-  plan_decided: PlanDecidedPayload;
-  plan_updated: PlanUpdatedPayload;
-  plan_finished: PlanFinishedPayload;
   turn_waiting: TurnWaitingPayload;
   retry_scheduled: RetryScheduledPayload;
   turn_completed: TurnCompletedPayload;

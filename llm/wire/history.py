@@ -137,11 +137,21 @@ def _alternate(messages: Iterable[ModelMessage]) -> list[ModelMessage]:
         if run and run[-1].role != message.role:
             _close(run, out)
         is_empty = is_blank and message.role == "user" and not message.images
-        run.append(replace(message, content=EMPTY_MESSAGE) if is_empty else message)
+        run.append(_with_surroundings(replace(message, content=EMPTY_MESSAGE) if is_empty else message))
     _close(run, out)
     if not out or out[-1].role in ("assistant", "system"):
         out.append(ModelMessage(role="user", content=CONTINUE))
     return out
+
+
+def _with_surroundings(message: ModelMessage) -> ModelMessage:
+    """Return a message with what surrounds it in its text, which is all that providers know."""
+    if not message.surroundings:
+        return message
+    text = message.content if message.content.strip() else ""
+    content = SEPARATOR.join((text, message.surroundings)) if text else message.surroundings
+    images = tuple(replace(image, at=len(text)) if image.at is None else image for image in message.images)
+    return replace(message, content=content, surroundings="", images=images)
 
 
 def _close(run: list[ModelMessage], out: list[ModelMessage]) -> None:

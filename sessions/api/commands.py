@@ -30,6 +30,7 @@ from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.deletion import delete_piece
+from sessions.turns.workspaces import set_workspace
 
 logger = structlog.get_logger(__name__)
 
@@ -100,6 +101,8 @@ async def handle_frame(
             return await stop_turn(session.pk, frame.turn_id, deadline=deadline)
         case client.SwitchAgent():
             return await in_thread(choose_agent)(session.pk, frame.agent_type, reason=frame.reason, deadline=deadline)
+        case client.SetWorkspace():
+            return await in_thread(set_workspace)(session.pk, frame.workspace, deadline=deadline)
         case client.ToolResult():
             content, failed = _tool_message(frame)
             record = in_thread(tool_calls.record_tool_result)

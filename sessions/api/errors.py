@@ -27,6 +27,7 @@ STATUS: dict[str, int] = {
     ErrorCode.HELLO_FIRST: 400,
     ErrorCode.BINARY_FRAME: 400,
     ErrorCode.INVALID_SESSION_KEY: 400,
+    ErrorCode.INVALID_WORKSPACE: 400,
     ErrorCode.INVALID_IMAGE: 400,
     ErrorCode.INVALID_ARGUMENTS: 400,
     ErrorCode.UNKNOWN_AGENT: 400,
@@ -134,7 +135,8 @@ def explain(error: Exception) -> Problem:
             rejected = error
         case ValidationError():
             param, text = _invalid_field(error)
-            rejected = Rejected(ErrorCode.INVALID_FIELD, text)
+            is_workspace = error.errors[0]["loc"][:2] == ("body", "workspace")
+            rejected = Rejected(ErrorCode.INVALID_WORKSPACE if is_workspace else ErrorCode.INVALID_FIELD, text)
         case HttpError():
             rejected = Rejected(ErrorCode.INVALID_JSON, "The body is not a JSON object.")
         case RequestDataTooBig():

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -104,6 +104,20 @@ def require_clean(*texts: str) -> None:
     """Raise FrameError for texts that cannot be stored."""
     for text in texts:
         require_clean_text(text)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield all texts in a JSON value, keys, too: jsonb cannot store some characters."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for each in value:
+                yield from texts_in(each)
+        case dict():
+            for key, each in value.items():
+                yield key
+                yield from texts_in(each)
 
 
 def no_session(key: str) -> NotFound:

@@ -26,3 +26,4 @@ from sessions.models.provider_keys import ProviderKey
 from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
 from sessions.models.upkeep import PostponedItem
 from sessions.models.workers import WebProcess, Worker
+from sessions.models.workspaces import Workspace

@@ -57,6 +57,16 @@ class Session(models.Model):
     key = models.CharField(max_length=128, help_text="Name that the client chose. Unique per owner.")
     title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
     project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True, related_name="sessions")
+    #: Where its client works now.
+    workspace = models.ForeignKey(
+        "Workspace", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False, related_name="+"
+    )
+    shown_facts = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Digests of the facts about the workspace that its model was told last.",
+    )
     current_agent = models.CharField(max_length=64)
     pinned = models.BooleanField(
         default=False, db_default=False, help_text="The user chose the agent, so messages are not routed."
@@ -102,6 +112,7 @@ class Session(models.Model):
             models.Index(fields=["updated_at"], condition=Q(hidden=True), name="session_hidden"),
             models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"),
             models.Index(fields=["updated_at"], condition=Q(hidden=False), name="session_by_age"),
+            models.Index(fields=["workspace"], condition=Q(workspace__isnull=False), name="session_with_workspace"),
         ]
 
     def __str__(self) -> str:
@@ -127,6 +138,10 @@ class Turn(models.Model):
     )
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(db_default=Now(), help_text="When it last began to wait for a worker.")
+    #: As it was when the turn began: all of its model calls are told the same. Afterwards the row may be gone.
+    workspace = models.ForeignKey(
+        "Workspace", models.DO_NOTHING, null=True, blank=True, db_constraint=False, db_index=False, related_name="+"
+    )
     api_key = models.UUIDField("API key", null=True, blank=True, help_text="Started the turn; the key's budgets apply.")
     worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
     model = models.CharField(max_length=200, blank=True)
@@ -229,6 +244,12 @@ class Message(OrderedModel):
     )
     role = models.CharField(max_length=16, choices=MessageRole)
     content = models.TextField(blank=True)
+    surroundings = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Facts about the workspace that models read after the text, as they were when the turn began.",
+    )
     reasoning = models.TextField(
         blank=True, db_default="", help_text="The model's reasoning, if the provider returns it. Never sent to a model."
     )

@@ -12,6 +12,7 @@ class EventKind(models.TextChoices):
 
     SESSION_CHANGED = "session_changed"
     SESSION_DELETED = "session_deleted"
+    WORKSPACE_CHANGED = "workspace_changed"
     AGENT_SWITCHED = "agent_switched"
     MESSAGE_ADDED = "message_added"
     MESSAGE_EDITED = "message_edited"

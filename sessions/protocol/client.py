@@ -19,6 +19,7 @@ from sessions.protocol.codes import (
     ErrorCode,
     FrameError,
 )
+from sessions.protocol.workspace import Workspace
 
 #: What a number looks like that may be larger than any float.
 LARGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{2}|[0-9]{300}")
@@ -131,6 +132,13 @@ class SwitchAgent(ClientFrame):
     reason: str | None = Field(None, max_length=1000)
 
 
+class SetWorkspace(ClientFrame):
+    """What the project and the machine are like now. Replaces all that was said of them before."""
+
+    type: Literal["workspace"]
+    workspace: Workspace
+
+
 class Hello(ClientFrame):
     """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
 
@@ -141,6 +149,8 @@ class Hello(ClientFrame):
     tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
     #: Whether the client can show and decide plans. Models make plans only when a client can.
     plans: bool | None = None
+    #: The project and the machine that the client works on; the same as a frame `workspace`.
+    workspace: Workspace | None = None
     #: A stable name: a client that reconnects gets its tool calls back at once.
     client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
 
@@ -155,6 +165,7 @@ Request = (
     | HitlResponse
     | PlanDecision
     | SwitchAgent
+    | SetWorkspace
     | Cancel
 )
 type AnyClientFrame = Annotated[Request | Hello, Field(discriminator="type")]
@@ -226,4 +237,5 @@ def _problem(error: ValidationError) -> tuple[ErrorCode, str]:
         return ErrorCode.UNKNOWN_TYPE, f"Unknown message type: {tag}"
     if kind == "string_too_short" and place == "content":
         return ErrorCode.EMPTY_MESSAGE, EMPTY_MESSAGE
-    return ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}."
+    code = ErrorCode.INVALID_WORKSPACE if place.partition(".")[0] == "workspace" else ErrorCode.INVALID_FIELD
+    return code, f"Field `{place}` is not usable: {problem['msg']}."

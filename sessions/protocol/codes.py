@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     FRAME_TOO_LARGE = "frame_too_large"
     TOO_MANY_FRAMES = "too_many_frames"
     INVALID_SESSION_KEY = "invalid_session_key"
+    INVALID_WORKSPACE = "invalid_workspace"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SESSION_NOT_FOUND = "session_not_found"

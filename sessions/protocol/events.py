@@ -8,27 +8,12 @@ description. Put NotRequired around fields that are not always there, and `| Non
 field of an existing kind is one more line. Then `make schema`, and the table "Events" of docs/protocol.md.
 """
 
-import re
 from typing import Any, Literal, NotRequired, TypedDict
 
-from pydantic import ConfigDict, with_config
+from sessions.protocol.payloads import PAYLOADS, Mode, closed, event
+from sessions.protocol.plan_events import PlanProposed
 
-#: The payload of each kind of event.
-PAYLOADS: dict[str, type] = {}
-
-#: What runs without approval, the most careful one first.
-Mode = Literal["ask", "auto-read", "auto-edit", "full"]
-
-#: Fields that no type lists are errors. Clients nevertheless ignore fields that they do not know.
-closed = with_config(ConfigDict(extra="forbid"))
-
-
-def event[T: type](payload: T) -> T:
-    """Register a closed type as the payload of the kind with its name in snake case."""
-    PAYLOADS[re.sub(r"(?<!^)(?=[A-Z])", "_", payload.__name__).lower()] = payload
-    # Its name in schemas, because a frame of older clients may have the name of a kind.
-    payload.__name__ = payload.__qualname__ = f"{payload.__name__}Payload"
-    return closed(payload)
+__all__ = ["PAYLOADS", "Mode", "PlanProposed", "closed"]
 
 
 @closed
@@ -52,19 +37,6 @@ class MessageImage(TypedDict):
     image_id: str
     media_type: str
     bytes: int
-
-
-@closed
-class PlanSubtask(TypedDict):
-    """A sub-task of a plan."""
-
-    id: str
-    description: str
-    agent: str
-    dependencies: list[str]
-    status: Literal["pending", "in_progress", "completed", "failed", "skipped"]
-    result: str
-    estimated_time: NotRequired[str]
 
 
 @event
@@ -107,6 +79,19 @@ class SessionDeleted(TypedDict):
     """The session was deleted. No event follows."""
 
     session_id: NotRequired[str]
+
+
+@event
+class WorkspaceChanged(TypedDict):
+    """The client works in another workspace, or something in it has changed. The same again has no event."""
+
+    #: SHA-256 of all that the client has said.
+    hash: str
+    name: str
+    system: str
+    branch: str
+    #: Paths of the files with the project's rules.
+    instructions: list[str]
 
 
 @event
@@ -162,13 +147,8 @@ class TextDelta(TypedDict):
 
 
 @event
-class ReasoningDelta(TypedDict):
+class ReasoningDelta(TextDelta):
     """A piece of what the model thinks before a message."""
-
-    turn_id: str
-    message_id: str
-    text: str
-    again: NotRequired[Literal[True]]
 
 
 @event
@@ -208,55 +188,6 @@ class ToolCallFinished(TypedDict):
     turn_id: str
     call_id: str
     status: Literal["completed", "failed", "rejected", "unknown"]
-
-
-@event
-class PlanProposed(TypedDict):
-    """A plan waits for approval."""
-
-    plan_id: str
-    turn_id: str
-    call_id: str
-    goal: str
-    agent: str
-    status: Literal["draft", "in_progress", "completed", "failed", "cancelled"]
-    subtasks: list[PlanSubtask]
-
-
-@event
-class PlanDecided(TypedDict):
-    """A plan was approved, edited or rejected."""
-
-    plan_id: str
-    turn_id: str
-    call_id: str
-    decision: Literal["approve", "edit", "reject"]
-    goal: NotRequired[str]
-    subtasks: NotRequired[list[PlanSubtask]]
-    feedback: NotRequired[str]
-
-
-@event
-class PlanUpdated(TypedDict):
-    """A sub-task has another status."""
-
-    plan_id: str
-    subtask_id: str
-    status: Literal["in_progress", "completed", "failed", "skipped"]
-    agent: str
-    result: str
-
-
-@event
-class PlanFinished(TypedDict):
-    """A plan has ended."""
-
-    plan_id: str
-    turn_id: str
-    status: Literal["completed", "failed", "cancelled"]
-    total: int
-    completed: int
-    failed: int
 
 
 @event

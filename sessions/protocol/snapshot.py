@@ -4,7 +4,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from pydantic import TypeAdapter
 
-from sessions.protocol.events import MessageAdded, Mode, PlanProposed, ToolCallRequested, closed
+from sessions.protocol.events import MessageAdded, Mode, PlanProposed, ToolCallRequested, WorkspaceChanged, closed
 
 
 @closed
@@ -59,6 +59,7 @@ class Snapshot(TypedDict):
     texts: list[UnfinishedText]
     tool_calls: list[OpenToolCall]
     plan: PlanProposed | None
+    workspace: WorkspaceChanged | None
 
 
 SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)

@@ -35,7 +35,7 @@ from sessions.models import (
     TurnStatus,
 )
 from sessions.results import AgentChoice, Change, Claim, StepResult
-from sessions.turns import plans, retries
+from sessions.turns import plans, retries, workspaces
 from sessions.turns.current_agent import switch_agent
 from sessions.turns.transcript import begun_texts, current_subtask, store_step
 from sessions.turns.transitions import (
@@ -99,6 +99,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
     if subtask and not turn.attempt:
         # A message that was sent while the plan is carried out is for the agent of the current sub-task.
         turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
+    fields = {} if turn.attempt else workspaces.begin_turn(session, turn)
     # The step is repeated, so clients replace the text that an earlier attempt sent of it.
     begun = begun_texts(session, turn) if turn.attempt else {}
     replaced = [message_id for message_id, is_latest in begun.items() if is_latest]
@@ -112,6 +113,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         started_at=Coalesce(F("started_at"), Now()),
         claimed_at=Now(),
         worked=turn.worked,
+        **fields,
     )
     limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
     if limits and turn.attempt:

@@ -33,6 +33,7 @@ from sessions.models import (
     ToolCall,
     Turn,
     TurnStatus,
+    Workspace,
 )
 from sessions.results import Change
 from sessions.turns.transitions import end_as_cancelled
@@ -78,16 +79,17 @@ def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Chan
 
 
 def delete_sessions_of(owner_id: int) -> None:
-    """Delete all sessions of a user, who is being deleted."""
+    """Delete all sessions and workspaces of a user, who is being deleted."""
     mine = Session.objects.filter(owner=owner_id)
     for session_id in list(mine.filter(turns__status__in=OPEN_STATUSES).distinct().values_list("pk", flat=True)):
         delete_session(session_id)
     _mark(mine)
+    Workspace.objects.filter(owner=owner_id).delete()
 
 
 def _mark(sessions: models.QuerySet[Session]) -> None:
     key = Concat(Value(DELETED_PREFIX), Cast(F("id"), models.TextField()))
-    sessions.update(deleted_at=Now(), key=key, title="", hidden=True, project=None)
+    sessions.update(deleted_at=Now(), key=key, title="", hidden=True, project=None, workspace=None)
 
 
 def delete_piece(session_id: uuid.UUID) -> bool:

@@ -11,12 +11,13 @@ from agents.context import Window, fit
 from agents.plans import format_progress, format_reports
 from agents.roles import role_of, routed_roles
 from agents.tools import CREATE_PLAN, offer
+from agents.workspace import current_facts, steady_facts, surroundings
 from llm.key_order import arrange
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
 from sessions.errors import StaleAttempt
 from sessions.models import Image, MessageRole, Plan, Session, SubTask, Turn
-from sessions.turns import plans
+from sessions.turns import plans, workspaces
 from sessions.turns.provider_fields import message_of
 from sessions.turns.tool_policy import agents_for, offered_tools
 from sessions.turns.transcript import current_subtask
@@ -28,7 +29,7 @@ _SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s AND deleted_at IS
 #: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
     SELECT role, content, nullif(tool_calls::text, '[]'), key_order, edited_calls::text,
-        tool_call_id, CASE WHEN turn.id = %s THEN provider_fields END, images::text
+        tool_call_id, CASE WHEN turn.id = %s THEN provider_fields END, images::text, surroundings
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
     WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
     AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
@@ -51,16 +52,25 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     role = role_of(agent)
     subtask = current_subtask(session)
     names = offered_tools(session, role, subtask)
+    # As it was when the turn began: the prompt stays the same over all steps of the turn.
+    facts = workspaces.data_of(turn.workspace_id)
     prompt = role.instructions(
         tools=names,
         agents=routed_roles(),
         mode=session.mode,
+        workspace=None if facts is None else steady_facts(facts, _max_rules(window)),
         # Their reports would gain the rank of instructions here.
         plan=format_progress(plans.value_of(subtask.plan), reports=False) if subtask else "",
         subtask=subtask.description if subtask else "",
     )
     tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
-    return fit(prompt, conversation(turn, subtask), window=window, tools=tools).messages, tools
+    around = surroundings(current_facts(facts)) if subtask and facts else ""
+    return fit(prompt, conversation(turn, subtask, around), window=window, tools=tools).messages, tools
+
+
+def _max_rules(window: Window) -> int:
+    """Return how many characters the project's rules may take: a quarter of the window, three to a token."""
+    return max(0, window.room // 4 * 3)
 
 
 def claimed_turn(turn_id: uuid.UUID) -> Turn:
@@ -72,28 +82,38 @@ def claimed_turn(turn_id: uuid.UUID) -> Turn:
     raise StaleAttempt("the session was deleted")
 
 
-def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...]:
+def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple[ModelMessage, ...]:
     """Return the conversation up to a turn as the model sees it: that with the user, or that of a sub-task.
 
-    The agent of a sub-task sees its description and its messages. All other agents see a plan as the result of the call
-    that proposed it. Both see what the user wrote and was asked meanwhile.
+    The agent of a sub-task sees its description and its messages; beside the description are the facts `around` it. All
+    other agents see a plan as the result of the call that proposed it. Both see what the user wrote and was asked
+    meanwhile.
 
     Messages are in the order of turns, not of arrival: a message that was sent during an earlier turn follows that
     turn's answer. A call may have no result; `llm.wire.history` gives it one.
     """
     part = subtask and subtask.pk
     records = [
-        (role, content, _calls(calls, order) if calls else [], edited, call_id, fields, json.loads(images or "[]"))
-        for role, content, calls, order, edited, call_id, fields, images in rows(
+        (
+            role,
+            content,
+            _calls(calls, order) if calls else [],
+            edited,
+            call_id,
+            fields,
+            json.loads(images or "[]"),
+            beside,
+        )
+        for role, content, calls, order, edited, call_id, fields, images, beside in rows(
             _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part
         )
     ]
-    messages = _assignment(subtask) if subtask else []
+    messages = _assignment(subtask, around) if subtask else []
     has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
-    loaded = iter(load_images([images for *_, images in records if images]))
+    loaded = iter(load_images([images for *_, images, _ in records if images]))
     edited_ids: set[str] = set()
-    for role, content, calls, edited, call_id, fields, images in records:
+    for role, content, calls, edited, call_id, fields, images, beside in records:
         if role == MessageRole.ASSISTANT and not (content or calls):
             # Providers refuse a message without content, as a turn leaves it that was stopped while the model reasoned.
             continue
@@ -104,15 +124,17 @@ def conversation(turn: Turn, subtask: SubTask | None) -> tuple[ModelMessage, ...
             role=cast(ModelRole, role),
             content=(reports.get(call_id) or content) + (EDITED if call_id in edited_ids else ""),
             tool_call_id=call_id,
+            surroundings=beside,
         )
         messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)
     return tuple(messages)
 
 
-def _assignment(subtask: SubTask) -> list[ModelMessage]:
+def _assignment(subtask: SubTask, around: str) -> list[ModelMessage]:
     """Return the messages that begin a sub-task: what the agents before have reported, and what to do."""
-    texts = (format_reports(plans.value_of(subtask.plan)), subtask.description)
-    return [ModelMessage(role="user", content=text) for text in texts if text]
+    reports = format_reports(plans.value_of(subtask.plan))
+    task = ModelMessage(role="user", content=subtask.description, surroundings=around)
+    return [ModelMessage(role="user", content=reports), task] if reports else [task]
 
 
 def _calls(stored: str, order: str | None) -> list[dict[str, Any]]:

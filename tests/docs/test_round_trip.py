@@ -176,6 +176,8 @@ async def test_every_kind_of_event_has_exactly_the_documented_fields(service: Se
             await note(client, "turn_waiting")
             await client.send({"type": "plan_decision", "plan_id": proposed["plan_id"], **decision})
             await note(client, "turn_completed")
+        await client.send({"type": "workspace", "workspace": {"name": "shop"}})
+        await note(client, "workspace_changed")
         await http.patch(key, json={"title": "Another"})
         await note(client, "session_changed")
         await http.delete(key)

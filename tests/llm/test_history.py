@@ -16,7 +16,7 @@ from llm.errors import ModelContextTooLong
 from llm.origins import origin_of
 from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from llm.wire.cache_marks import takes_cache_marks
-from llm.wire.history import NO_ANSWER, NO_OUTPUT, NO_RESULT, fit_name
+from llm.wire.history import NO_ANSWER, NO_OUTPUT, NO_RESULT, fit_name, replay
 from llm.wire.requests import build_body
 from tests.llm.strict import problems
 
@@ -220,3 +220,19 @@ def test_anthropics_models_are_told_what_to_keep_in_their_cache() -> None:
     assert takes_cache_marks("anthropic/claude-opus-5")
     assert takes_cache_marks("bedrock/us.anthropic.claude-sonnet-5-v1:0")
     assert not takes_cache_marks("gemini/gemini-2.5-pro")
+
+
+def test_what_surrounds_a_message_follows_its_text() -> None:
+    block = "<workspace_now>\nx\n</workspace_now>"
+
+    def around(text: str, *images: ModelImage) -> ModelMessage:
+        return replace(user(text, *images), surroundings=block)
+
+    (said,) = replay([around("Hi")])
+    assert (said.content, said.surroundings) == (f"Hi\n\n{block}", "")
+    (joined,) = replay([around("Hi"), user("Still there?")])
+    assert joined.content == f"Hi\n\n{block}\n\nStill there?"
+    (shown,) = replay([around("See", IMAGE)])
+    assert (shown.content, shown.images[0].at) == (f"See\n\n{block}", 3)
+    (blank,) = replay([around(" ", IMAGE)])
+    assert (blank.content, blank.images[0].at) == (block, 0)

@@ -11,15 +11,21 @@ type ClientFrame = (
     | HitlResponse
     | PlanDecision
     | SwitchAgent
+    | SetWorkspace
     | Cancel
     | Hello
 )
 type ServerFrame = Welcome | Accepted | EventFrame | ToolCallRequest | Error
 type EventFrame = (
-    AgentSwitchedEvent
+    PlanProposedEvent
+    | PlanDecidedEvent
+    | PlanUpdatedEvent
+    | PlanFinishedEvent
+    | AgentSwitchedEvent
     | MessageAddedEvent
     | SessionChangedEvent
     | SessionDeletedEvent
+    | WorkspaceChangedEvent
     | MessageEditedEvent
     | MessageWithdrawnEvent
     | TurnQueuedEvent
@@ -30,10 +36,6 @@ type EventFrame = (
     | ToolCallRequestedEvent
     | ApprovalDecidedEvent
     | ToolCallFinishedEvent
-    | PlanProposedEvent
-    | PlanDecidedEvent
-    | PlanUpdatedEvent
-    | PlanFinishedEvent
     | TurnWaitingEvent
     | RetryScheduledEvent
     | TurnCompletedEvent
@@ -42,10 +44,15 @@ type EventFrame = (
 )
 #: The kinds of events.
 type Kind = Literal[
+    "plan_proposed",
+    "plan_decided",
+    "plan_updated",
+    "plan_finished",
     "agent_switched",
     "message_added",
     "session_changed",
     "session_deleted",
+    "workspace_changed",
     "message_edited",
     "message_withdrawn",
     "turn_queued",
@@ -56,10 +63,6 @@ type Kind = Literal[
     "tool_call_requested",
     "approval_decided",
     "tool_call_finished",
-    "plan_proposed",
-    "plan_decided",
-    "plan_updated",
-    "plan_finished",
     "turn_waiting",
     "retry_scheduled",
     "turn_completed",
@@ -68,10 +71,15 @@ type Kind = Literal[
 ]
 #: What an event holds.
 type Payload = (
-    AgentSwitchedPayload
+    PlanProposedPayload
+    | PlanDecidedPayload
+    | PlanUpdatedPayload
+    | PlanFinishedPayload
+    | AgentSwitchedPayload
     | MessageAddedPayload
     | SessionChangedPayload
     | SessionDeletedPayload
+    | WorkspaceChangedPayload
     | MessageEditedPayload
     | MessageWithdrawnPayload
     | TurnQueuedPayload
@@ -82,10 +90,6 @@ type Payload = (
     | ToolCallRequestedPayload
     | ApprovalDecidedPayload
     | ToolCallFinishedPayload
-    | PlanProposedPayload
-    | PlanDecidedPayload
-    | PlanUpdatedPayload
-    | PlanFinishedPayload
     | TurnWaitingPayload
     | RetryScheduledPayload
     | TurnCompletedPayload
@@ -159,15 +163,12 @@ class Error(TypedDict):
     ref: NotRequired[str]
 
 
-class Hello(TypedDict):
-    """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
+class Git(TypedDict):
+    """The state of the repository."""
 
-    ref: NotRequired[str | None]
-    type: Literal["hello"]
-    after: NotRequired[int | None]
-    tools: NotRequired[list[str] | None]
-    plans: NotRequired[bool | None]
-    client_id: NotRequired[str | None]
+    branch: NotRequired[str | None]
+    head: NotRequired[str | None]
+    status: NotRequired[str | None]
 
 
 class HitlDecision(TypedDict):
@@ -190,6 +191,13 @@ class HitlResponse(TypedDict):
     action: Literal["approve", "edit", "reject"]
     edited_arguments: NotRequired[dict[str, Any] | None]
     feedback: NotRequired[str | None]
+
+
+class Instructions(TypedDict):
+    """A file with the project's own rules for agents: AGENTS.md, or CLAUDE.md where it is missing."""
+
+    path: str
+    text: str
 
 
 class MessageImage(TypedDict):
@@ -319,6 +327,15 @@ class RetryScheduledPayload(TypedDict):
     error_code: str
     retry_at: str
     retry_after: int
+
+
+class Selection(TypedDict):
+    """What the user has selected in the editor. Lines are counted from 1 and inclusive."""
+
+    path: NotRequired[str | None]
+    start_line: NotRequired[int | None]
+    end_line: NotRequired[int | None]
+    text: NotRequired[str | None]
 
 
 class SessionChangedPayload(TypedDict):
@@ -485,6 +502,16 @@ class WithdrawMessage(TypedDict):
     message_id: str
 
 
+class WorkspaceChangedPayload(TypedDict):
+    """The client works in another workspace, or something in it has changed. The same again has no event."""
+
+    hash: str
+    name: str
+    system: str
+    branch: str
+    instructions: list[str]
+
+
 class AgentSwitchedEvent(TypedDict):
     """Another agent answers from here on."""
 
@@ -606,6 +633,21 @@ class RetryScheduledEvent(TypedDict):
     payload: RetryScheduledPayload
 
 
+class Workspace(TypedDict):
+    """The project and the machine that a client works on. All fields are optional."""
+
+    name: NotRequired[str | None]
+    system: NotRequired[str | None]
+    shell: NotRequired[str | None]
+    date: NotRequired[str | None]
+    time_zone: NotRequired[str | None]
+    git: NotRequired[Git | None]
+    tree: NotRequired[list[str] | None]
+    open_files: NotRequired[list[str] | None]
+    selection: NotRequired[Selection | None]
+    instructions: NotRequired[list[Instructions] | None]
+
+
 class SessionChangedEvent(TypedDict):
     """The title or the mode has changed."""
 
@@ -706,6 +748,15 @@ class TurnWaitingEvent(TypedDict):
     payload: TurnWaitingPayload
 
 
+class WorkspaceChangedEvent(TypedDict):
+    """The client works in another workspace, or something in it has changed. The same again has no event."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["workspace_changed"]
+    payload: WorkspaceChangedPayload
+
+
 class MessageAddedEvent(TypedDict):
     """A message of the conversation is stored."""
 
@@ -744,6 +795,27 @@ class Snapshot(TypedDict):
     texts: list[UnfinishedText]
     tool_calls: list[OpenToolCall]
     plan: PlanProposedPayload | None
+    workspace: WorkspaceChangedPayload | None
+
+
+class Hello(TypedDict):
+    """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
+
+    ref: NotRequired[str | None]
+    type: Literal["hello"]
+    after: NotRequired[int | None]
+    tools: NotRequired[list[str] | None]
+    plans: NotRequired[bool | None]
+    workspace: NotRequired[Workspace | None]
+    client_id: NotRequired[str | None]
+
+
+class SetWorkspace(TypedDict):
+    """What the project and the machine are like now. Replaces all that was said of them before."""
+
+    ref: NotRequired[str | None]
+    type: Literal["workspace"]
+    workspace: Workspace
 
 
 class Welcome(TypedDict):

@@ -5,8 +5,19 @@ A session's key may contain slashes, so the paths below a session are mounted be
 
 from ninja import Router
 
-from sessions.api.rest import agents, approvals, budgets, images, models, provider_keys, rules, sessions, usage
+from sessions.api.rest import (
+    agents,
+    approvals,
+    budgets,
+    images,
+    models,
+    provider_keys,
+    rules,
+    sessions,
+    usage,
+    workspaces,
+)
 
 router = Router()
-for _part in (agents, approvals, images, rules, usage, models, budgets, provider_keys, sessions):
+for _part in (agents, approvals, images, workspaces, rules, usage, models, budgets, provider_keys, sessions):
     router.add_router("", _part.router)

@@ -1,7 +1,6 @@
 """A session's open tool calls and pending approvals, and decisions: for clients that reconnect or have no WebSocket."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from ninja import Field, Router, Schema
 from agents.display import show_arguments
 from agents.tools import CREATE_PLAN
 from sessions.api.commands import store_change
-from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of
+from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of, texts_in
 from sessions.database import in_thread
 from sessions.models import Approval, EventKind, Session, ToolCall, ToolCallStatus, Via
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
@@ -141,27 +140,13 @@ async def _store(
     arguments: dict[str, Any] | None = None,
 ) -> DecisionOut:
     feedback = body.feedback or body.reason or ""
-    require_clean(feedback, *(call_ids or ()), *_texts(arguments))
+    require_clean(feedback, *(call_ids or ()), *texts_in(arguments))
     decision = Decision(
         approve=body.decision != "reject", arguments=arguments, feedback=feedback, by=owner(request).pk, via=Via.REST
     )
     change = await store_change(session_of(request, session_id), approvals.decide_all, call_ids, decision)
     decided = [event.payload["call_id"] for event in change.events if event.kind == EventKind.APPROVAL_DECIDED]
     return DecisionOut(session_id=session_id, decision=body.decision, call_ids=decided, count=len(decided))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a JSON value, keys, too: jsonb cannot store some characters."""
-    match value:
-        case str():
-            yield value
-        case list():
-            for each in value:
-                yield from _texts(each)
-        case dict():
-            for key, each in value.items():
-                yield key
-                yield from _texts(each)
 
 
 class OpenCall(Schema):

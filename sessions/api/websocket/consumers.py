@@ -22,18 +22,17 @@ from sessions.api.sockets import BoundedSocket
 from sessions.api.streaming import open_sockets
 from sessions.api.tool_dispatcher import ToolDispatcher
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
-from sessions.api.websocket.snapshot import snapshot
+from sessions.api.websocket.hello import actions_of, store_hello, welcome_to
 from sessions.callers import Action, Caller
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, SessionDeleted, ShuttingDown
-from sessions.events import reads
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
 from sessions.protocol import client, codes, server
 from sessions.protocol.client import Hello, Request, UserMessage
 from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
 from sessions.results import AcceptedMessage, Change
-from sessions.turns.sessions import open_session, set_client_plans, set_client_tools
+from sessions.turns.sessions import open_session, set_client_plans
 
 logger = structlog.get_logger(__name__)
 
@@ -203,11 +202,9 @@ class SessionConsumer(BoundedSocket):
             ref = frame.ref
             async with store_timeout() as deadline:
                 session = await self.attach()
-                begins_turn = isinstance(frame, UserMessage)
-                action = Action.READ if isinstance(frame, Hello) else Action.WRITE
-                await self.caller.authorize(action, *[Action.TURN] * begins_turn)
+                await self.caller.authorize(*actions_of(frame))
                 if isinstance(frame, Hello):
-                    await self.welcome(session, frame)
+                    await self.welcome(session, frame, deadline)
                     return
                 if self.sending is None:
                     if self.dialect.events:
@@ -225,24 +222,19 @@ class SessionConsumer(BoundedSocket):
         except Exception as error:
             await self.reject(error, error.ref if isinstance(error, FrameError) and error.ref else ref)
 
-    async def welcome(self, session: Session, hello: Hello) -> None:
+    async def welcome(self, session: Session, hello: Hello, deadline: float) -> None:
         """Answer `hello` with what the client has missed, and follow the session from there."""
         if not self.dialect.events:
             text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
-        if hello.tools is not None:
-            await in_thread(set_client_tools)(session.pk, hello.tools)
-            self.runner = hello.client_id or self.runner
-        if hello.plans is not None:
-            await in_thread(set_client_plans)(session.pk, hello.plans)
-        if hello.after is not None and await in_thread(reads.can_replay)(session.pk, hello.after):
-            frame = server.Welcome(mode="replay", after=hello.after, ref=hello.ref)
-        else:
-            state = await in_thread(snapshot)(session.pk)
-            frame = server.Welcome(mode="snapshot", after=state["number"], snapshot=state, ref=hello.ref)
+        change = await store_hello(session, hello, deadline=deadline)
+        if change.events:
+            announce(change)
+        frame = await welcome_to(session.pk, hello)
         await self.send(server.encode(frame))
         self.follow(session, frame.after)
         if hello.tools is not None:
+            self.runner = hello.client_id or self.runner
             # All clients see the approval in the events. Only the client that runs the call gets it here.
             self.run_tools(session, asks_user=False)
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
-from sessions.turns import plans, retries
+from sessions.turns import plans, retries, workspaces
 from sessions.turns.transcript import calls_of, displayed, subtask_fields, unfinished_texts
 
 #: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
@@ -20,7 +20,7 @@ MAX_MESSAGES, MAX_MESSAGE_BYTES = 1000, 512 * 1024
 
 
 def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
-    """Return the session's messages, open turns, waiting tool calls, unfinished texts and active plan, and `number`.
+    """Return the state of a session: `number`, messages, what is open or unfinished, active plan and workspace.
 
     Raises Session.DoesNotExist. Takes no lock: a client that says `hello` must not delay the session's text.
     """
@@ -50,6 +50,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,
+            "workspace": workspaces.summary_of(session),
         }
 
 

@@ -53,11 +53,13 @@ from sessions.models import (
     new_id,
 )
 from sessions.protocol.client import ClientFrame
+from sessions.protocol.workspace import Workspace
 from sessions.results import StepResult
 from sessions.routing import websocket_urlpatterns
 from sessions.turns import completions, images, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
+from sessions.turns.workspaces import set_workspace
 from tests.codelab.identity.conftest import Caller, receive
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
@@ -165,6 +167,8 @@ ROWS = {
     # The body is not an image; each caller uploads to a session of their own.
     "POST api/v1/sessions/<path:session_id>/images": Row(About.CALLER, values=ONE["values"], status=400),
     "GET api/v1/sessions/<path:session_id>/images/<image_id>": Row(About.ALICES, **ONES_IMAGE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/workspace": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "PUT api/v1/sessions/<path:session_id>/workspace": Row(About.CALLER, values=ONE["values"], body={"name": "x"}),
     "GET api/v1/sessions/<path:session_id>/settings": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "POST api/v1/sessions/<path:session_id>/hitl-decision": Row(
         About.ALICES,
@@ -270,6 +274,7 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 def session(alice: User) -> Session:
     """A session of Alice with an answer, a waiting tool and a turn that can be cancelled."""
     session = open_session(alice.pk, "alices")
+    set_workspace(session.pk, Workspace(name=CANARY))
     accepted = inbox.accept_message(session.pk, CANARY)
     claimed = story.claim(accepted.turn_id)
     # An id that a row can name.
@@ -396,6 +401,7 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "hitl_response": ({"call_id": "alices-question", "action": "approve"}, "unknown_tool_call"),
     "plan_decision": ({"plan_id": ID.format(4), "decision": "approve"}, "unknown_plan"),
     "switch_agent": ({"agent_type": "coder"}, "agent_switched"),
+    "workspace": ({"workspace": {"name": 7}}, "invalid_workspace"),
     "hello": ({"after": 0}, "unknown_type"),
 }
 SOCKETS = {"^ws/(?P<key>.+)$": "/ws/{}", "^api/v1/ws/(?P<key>.+)$": "/api/v1/ws/{}"}

@@ -30,10 +30,12 @@ from sessions.models import (
     Via,
     new_id,
 )
+from sessions.protocol.workspace import Workspace
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, retries, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
+from sessions.turns.workspaces import set_workspace
 from tests.closed_schemas import require_snapshot
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
@@ -54,9 +56,12 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     calls: dict[str, dict[str, Any]] = {}
     put_off: dict[str, dict[str, Any]] = {}
     plan: dict[str, Any] | None = None
+    workspace: dict[str, Any] | None = None
     for event in events:
         p = event.payload
         match event.kind:
+            case EventKind.WORKSPACE_CHANGED:
+                workspace = p
             case EventKind.AGENT_SWITCHED:
                 agent = p["to_agent"]
             case EventKind.MESSAGE_ADDED:
@@ -121,6 +126,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
         "texts": sorted(texts.values(), key=str),
         "tool_calls": sorted(calls.values(), key=str),
         "plan": plan,
+        "workspace": workspace,
     }
 
 
@@ -134,6 +140,7 @@ def fresh(session: Session) -> dict[str, Any]:
         "texts": sorted(state["texts"], key=str),
         "tool_calls": sorted(state["tool_calls"], key=str),
         "plan": state["plan"],
+        "workspace": state["workspace"],
     }
 
 
@@ -166,6 +173,10 @@ class Conversation(RuleBasedStateMachine):
                 inbox.withdraw_message(self.session.pk, message.pk)
             else:
                 inbox.edit_message(self.session.pk, message.pk, content)
+
+    @rule(branch=st.sampled_from(["main", "next", None]))
+    def move(self, branch: str | None) -> None:
+        set_workspace(self.session.pk, Workspace.model_validate({"name": "shop", "git": {"branch": branch}}))
 
     @rule()
     def fold(self) -> None:
