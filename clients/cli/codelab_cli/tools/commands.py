@@ -32,7 +32,7 @@ DRAIN_SECONDS = 0.5
 MAX_COMMANDS_AT_ONCE = 4
 
 # Reads the group's number, then waits for the word that it has ended. A closed pipe means that the client was killed.
-_GUARD = 'read -r group || exit 0; read -r word && exit 0; kill -TERM -- "-$group"; sleep 2; kill -KILL -- "-$group"'
+_GUARD = 'read -r group || exit 0; read -r word && exit 0; kill -TERM "-$group"; sleep 2; kill -KILL "-$group"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

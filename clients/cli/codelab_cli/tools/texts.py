@@ -127,7 +127,8 @@ def diff(path: str, before: bytes | None, after: bytes | None) -> str:
 
 
 def _lines(content: bytes | None) -> list[str]:
-    lines = (content or b"").decode(errors="replace").split("\n")
+    mark, codec = next((pair for pair in _MARKS if content and content.startswith(pair[0])), (b"", "utf-8"))
+    lines = (content or b"")[len(mark) :].decode(codec, errors="replace").split("\n")
     if lines[-1]:
         lines[-1] += "\n\\ No newline at end of file"
     else:
