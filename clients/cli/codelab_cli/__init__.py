@@ -1,1 +1,3 @@
 """CodeLab AI Service in a terminal."""
+
+__version__ = "0.1.0"

@@ -82,6 +82,11 @@ class Session:
         """Return the number of the newest event that has arrived, None before the first."""
         return self._feed.number
 
+    @property
+    def is_connected(self) -> bool:
+        """Return whether a socket is open. What is sent meanwhile waits for the next one."""
+        return self._outbox.is_open
+
     async def close(self) -> None:
         """Leave the session. Turns go on in the server."""
         for task in self._tasks:

@@ -1,0 +1,229 @@
+"""`codelab run`: one task without a person. What `--allow` does not cover is rejected, and the exit code says so."""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codelab_cli.allow import Allowed
+from codelab_cli.conversation import Conversation
+from codelab_cli.failures import ExitCode
+from codelab_cli.items import Item, Note, Question, SpeechEnded, UserMessage, describe_call
+from codelab_cli.memory import Unsent
+from codelab_cli.mentions import expand
+from codelab_cli.visible import visible
+from codelab_client import CodelabError, Event
+
+REJECTED = (
+    "No person is there to approve it, and `--allow` does not cover it. Do what is possible without it, and say at the"
+    " end what is missing."
+)
+PLAN_REJECTED = "No person is there to approve a plan. Do the task without one, or as far as it is possible."
+#: A stopped turn is told to the server within this time, then the program ends anyway.
+STOP_SECONDS = 5.0
+
+
+@dataclass
+class Run:
+    """One task, its answers to questions, and what is printed of it."""
+
+    conversation: Conversation
+    root: Path
+    allowed: Allowed
+    is_json: bool = False
+    allow_secrets: bool = False
+    turn_id: str = ""
+    rejected: list[str] = field(default_factory=list)
+    _done: asyncio.Event = field(default_factory=asyncio.Event)
+    _decisions: set[asyncio.Task[None]] = field(default_factory=set)
+    _decided: set[str] = field(default_factory=set)
+    _is_line_begun: bool = False
+
+    async def run(self, task: str, *, timeout: float | None, agent: str | None, images: list[Path]) -> ExitCode:
+        """Do the task; return the exit code. Raises Failure, CodelabError."""
+        await self.show([Note(problem, "bad") for problem in self.conversation.problems])
+        work = {
+            asyncio.create_task(self.conversation.follow(self)),
+            asyncio.create_task(self.conversation.run_tools(self)),
+        }
+        main = asyncio.create_task(self._do(task, agent, images))
+        try:
+            async with asyncio.timeout(timeout):
+                while not main.done():
+                    done, _ = await asyncio.wait({main, *work}, return_when=asyncio.FIRST_COMPLETED)
+                    for each in done & work:
+                        work.discard(each)
+                        each.result()
+            code = main.result()
+        except TimeoutError:
+            await self._stop()
+            code = ExitCode.TIMED_OUT
+        except asyncio.CancelledError:
+            await self._stop()
+            self._finish(ExitCode.INTERRUPTED)
+            raise
+        finally:
+            for each in (main, *work):
+                each.cancel()
+            await asyncio.gather(main, *work, return_exceptions=True)
+            self.conversation.remember()
+        self._finish(code)
+        return code
+
+    async def _do(self, task: str, agent: str | None, images: list[Path]) -> ExitCode:
+        view, memory = self.conversation.view, self.conversation.memory
+        unsent = memory.state.task
+        # The same task of a run that was killed: it goes on, and is not sent a second time.
+        if unsent is None or unsent.session != self.conversation.name or unsent.text != task:
+            unsent = Unsent(self.conversation.name, task, str(uuid.uuid4()))
+            memory.state.task = unsent
+            memory.save()
+        text, ids = await self._with_files(task, images)
+        message = await self.conversation.session.send(text, agent=agent, images=ids, message_id=unsent.message_id)
+        self.turn_id = message.turn_id
+        while self.turn_id not in view.ended and not (message.repeated and self.turn_id not in view.turns):
+            self._done.clear()
+            await self._done.wait()
+        await asyncio.gather(*self._decisions)
+        memory.state.task = None
+        memory.save()
+        if self.turn_id in view.failures:
+            return ExitCode.FAILED
+        is_asking = self.turn_id in view.asks
+        if is_asking:
+            self.rejected.append("the question at the end")
+            await self.show(
+                [Note("The agent asks a question. Answer it with `codelab chat`, or run another task.", "bad")]
+            )
+        return ExitCode.UNANSWERED if self.rejected else ExitCode.DONE
+
+    async def _with_files(self, task: str, images: list[Path]) -> tuple[str, list[str]]:
+        message = await asyncio.to_thread(expand, task, self.root, allow_secrets=self.allow_secrets)
+        await self.show([Note(problem, "bad") for problem in message.problems])
+        uploads = [
+            await self.conversation.client.upload_image(self.conversation.name, image.read_bytes())
+            for image in [*images, *message.images]
+        ]
+        return message.text, uploads
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.conversation.session.cancel(self.turn_id or None)
+                while self.turn_id and self.turn_id not in self.conversation.view.ended:
+                    self._done.clear()
+                    await self._done.wait()
+        except (TimeoutError, CodelabError):
+            pass
+        self.conversation.memory.state.task = None
+        self.conversation.memory.save()
+
+    # The screen of the conversation
+
+    async def show(self, items: Iterable[Item]) -> None:
+        """Print items: the answer to standard output, all else to standard error."""
+        for item in items:
+            match item:
+                case SpeechEnded(speech):
+                    self._stream(speech.pending)
+                    speech.shown = speech.text
+                    self._end_line()
+                case Note(text):
+                    self._say(text)
+                case Question():
+                    self._answer(item)
+                case UserMessage() | _:
+                    pass
+        streaming = self.conversation.view.speech
+        if streaming and streaming.pending:
+            self._stream(streaming.pending)
+            streaming.shown = streaming.text
+
+    async def event(self, event: Event) -> None:
+        """Print the event as JSON where that is asked for, and look whether the task has ended."""
+        if self.is_json and event.number > self.conversation.view.before.number:
+            self._print_json({"number": event.number, "kind": event.kind, "payload": event.payload})
+        # Also a question of before a restart.
+        for question in list(self.conversation.view.questions.values()):
+            self._answer(question)
+        self._done.set()
+
+    def _answer(self, question: Question) -> None:
+        """Decide about a call or a plan by `--allow`."""
+        is_known = self.conversation.view.number >= self.conversation.view.before.number
+        if question.key in self._decided or not is_known:
+            return
+        self._decided.add(question.key)
+        payload = {"tool": "create_plan"} if question.is_plan else question.payload
+        is_allowed = self.allowed.covers(payload)
+        if not is_allowed:
+            what = "the plan" if question.is_plan else describe_call(question.payload)
+            self.rejected.append(what)
+            self._say(f"Rejected, because --allow does not cover it: {what}")
+        task = asyncio.create_task(self._decide(question, is_allowed=is_allowed))
+        self._decisions.add(task)
+
+    async def _decide(self, question: Question, *, is_allowed: bool) -> None:
+        session = self.conversation.session
+        try:
+            if question.is_plan:
+                feedback = None if is_allowed else PLAN_REJECTED
+                await session.decide_plan(question.key, "approve" if is_allowed else "reject", feedback=feedback)
+            else:
+                feedback = None if is_allowed else REJECTED
+                await session.decide(question.key, "approve" if is_allowed else "reject", feedback=feedback)
+        except CodelabError as error:
+            self._say(f"Not decided: {error}")
+
+    # Output
+
+    def _finish(self, code: ExitCode) -> None:
+        view = self.conversation.view
+        self._end_line()
+        if code is ExitCode.TIMED_OUT:
+            self._say("The time given by --timeout is over; the turn was stopped.")
+        if self.is_json:
+            failure: dict[str, Any] = view.failures.get(self.turn_id) or {}
+            self._print_json(
+                {
+                    "kind": "run_finished",
+                    "payload": {
+                        "exit_code": int(code),
+                        "session": self.conversation.name,
+                        "turn_id": self.turn_id,
+                        "status": view.ended.get(self.turn_id, "open"),
+                        "text": view.answers.get(self.turn_id, ""),
+                        "rejected": self.rejected,
+                        "error_code": failure.get("error_code"),
+                        "error": failure.get("error"),
+                        "input_tokens": view.tokens.get(self.turn_id, (0, 0))[0],
+                        "output_tokens": view.tokens.get(self.turn_id, (0, 0))[1],
+                        "cost": self.conversation.cost,
+                    },
+                }
+            )
+
+    def _print_json(self, line: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def _stream(self, text: str) -> None:
+        if text and not self.is_json:
+            sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+            sys.stdout.flush()
+            self._is_line_begun = not text.endswith("\n")
+
+    def _end_line(self) -> None:
+        if self._is_line_begun:
+            self._is_line_begun = False
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def _say(self, text: str) -> None:
+        self._end_line()
+        sys.stderr.write(f"· {visible(text)}\n")
+        sys.stderr.flush()
