@@ -19,6 +19,7 @@ from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
 from sessions.admin.worker import WorkerAdmin
+from sessions.admin.workspace import WorkspaceAdmin
 from sessions.models import (
     Approval,
     Budget,
@@ -34,6 +35,7 @@ from sessions.models import (
     ToolCall,
     Turn,
     Worker,
+    Workspace,
 )
 
 admin.site.register(Session, SessionAdmin)
@@ -50,3 +52,4 @@ admin.site.register(Completion, CompletionAdmin)
 admin.site.register(Budget, BudgetAdmin)
 admin.site.register(Event, EventAdmin)
 admin.site.register(Worker, WorkerAdmin)
+admin.site.register(Workspace, WorkspaceAdmin)

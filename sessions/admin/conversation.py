@@ -16,6 +16,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
 from sessions.admin.display import escape_controls, format_duration, image_links, pretty_arguments, pretty_text, shorten
+from sessions.admin.workspace import workspace_link
 from sessions.models import Message, MessageRole, Session, ToolCall, Turn
 
 TURNS_PER_PAGE = 100
@@ -36,6 +37,7 @@ def conversation_page(site: AdminSite, request: HttpRequest, session_id: uuid.UU
         "opts": Session._meta,
         "title": shorten(session),
         "session": session,
+        "workspace": workspace_link(session),
         "page": page,
         "numbers": pages.get_elided_page_range(page.number),
         "turns": turn_views(list(page)),
@@ -73,6 +75,7 @@ class CallView:
 class MessageView:
     row: Message
     content: TextView
+    surroundings: TextView
     reasoning: TextView
     calls: list[CallView]
     #: Links to its images.
@@ -120,6 +123,7 @@ def message_views(messages: list[Message], calls: dict[str, ToolCall]) -> list[M
         MessageView(
             row,
             content=TextView.of(row.content),
+            surroundings=TextView.of(row.surroundings),
             reasoning=TextView.of(row.reasoning),
             calls=[call_view(call, calls) for call in row.tool_calls],
             images=image_links(row) if row.images else "",

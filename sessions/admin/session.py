@@ -16,6 +16,7 @@ from sessions.admin.conversation import conversation_page
 from sessions.admin.display import age, badge, column, conversation_link, shorten, text_column
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
+from sessions.admin.workspace import workspace_link
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
 from sessions.turns.deletion import delete_session
 
@@ -29,7 +30,11 @@ class SessionAdmin(SearchableAdmin):
     list_filter = (CreatedFilter, AgentFilter)
     list_select_related = ("owner",)
     search_help_text = "Id, part of the key, or name of the owner."
-    fields = ("id", "owner", "the_key", "the_title", "current_agent", "last_number", "created_at", "updated_at")
+    fields = (
+        *("id", "owner", "the_key", "the_title", "current_agent", "the_workspace", "last_number"),
+        *("created_at", "updated_at"),
+    )
+    the_workspace = column("workspace", workspace_link)
     the_key = text_column("key")
     the_title = text_column("title")
 

@@ -111,6 +111,7 @@ class MessageAdmin(SearchableAdmin):
             "role",
             "subtask",
             "text",
+            "the_surroundings",
             "images_row",
             "calls",
             "the_tool_call_id",
@@ -122,6 +123,7 @@ class MessageAdmin(SearchableAdmin):
     the_client_message_id = text_column("client_message_id")
     excerpt = column("text", lambda message: format_html("<bdi>{}</bdi>", shorten(message.content) or "–"))
     text = column("text", lambda message: block(escape_controls(message.content)))
+    the_surroundings = column("told besides", lambda message: block(escape_controls(message.surroundings)))
     images_row = column("images", image_links)
     calls = column("tool calls", lambda message: block(pretty_calls(message.tool_calls) if message.tool_calls else ""))
     interruption = column(

@@ -45,6 +45,24 @@ def test_shift_enter_makes_a_new_line_and_a_blank_message_is_not_sent(page: Page
     expect(answers(page)).to_have_text("onetwo")
 
 
+def test_the_workspace_of_the_session_is_in_the_bar_on_top(page: Page, service: Service) -> None:
+    shown = page.locator("#workspace")
+    expect(shown).to_be_hidden()
+    say(page, "/say hello")
+    expect(answers(page)).to_have_text("hello")
+    key = page.evaluate("decodeURIComponent(location.hash.slice(1))")
+    path = f"{service.url}/api/v1/sessions/{key}/workspace"
+    rules = [{"path": "AGENTS.md", "text": "Use tabs."}]
+    facts = {"name": "<b>shop</b>", "system": "Linux", "git": {"branch": "main"}, "instructions": rules}
+    page.request.put(path, data=facts)
+    expect(shown).to_have_text("Workspace: <b>shop</b> · main")
+    expect(shown).to_have_attribute("title", "Linux\nAGENTS.md")
+    page.reload()
+    expect(shown).to_have_text("Workspace: <b>shop</b> · main")
+    page.request.put(path, data={})
+    expect(shown).to_be_hidden()
+
+
 def test_a_failure_is_shown_with_its_code(page: Page) -> None:
     say(page, "/say Half an answer\n/fail rate_limited")
 

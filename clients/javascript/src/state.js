@@ -14,6 +14,7 @@ export const EMPTY_STATE = Object.freeze({
   messages: [], // within a turn in order of arrival
   texts: {}, // unfinished messages: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
+  workspace: null, // what people may see of it
   plans: {}, // by the call that proposed each; a snapshot has the active one only
 });
 
@@ -27,6 +28,7 @@ export function fromSnapshot(snapshot) {
     messages: snapshot.messages,
     texts: indexBy(snapshot.texts, "message_id"),
     calls: indexBy(snapshot.tool_calls, "call_id"),
+    workspace: snapshot.workspace ?? null,
     plans: indexBy(snapshot.plan ? [snapshot.plan] : [], "call_id"),
   };
 }
@@ -73,6 +75,7 @@ const CHANGES = {
   retry_scheduled: ({ turns }, { turn_id, ...retry }) => ({
     turns: { ...turns, [turn_id]: { ...turns[turn_id], ...retry, status: "queued" } },
   }),
+  workspace_changed: (state, workspace) => ({ workspace }),
   tool_call_requested: ({ calls }, call) => ({ calls: { ...calls, [call.call_id]: call } }),
   approval_decided({ calls, messages }, { call_id, arguments: args, display, status }) {
     // The message has what the model asked for; what runs is what the user approved.

@@ -262,6 +262,7 @@ function draw() {
   find("waiting").hidden = view.queue.length === 0;
   find("welcome").hidden = view.conversation.length + view.queue.length > 0;
   find("older").hidden = !chat.state.olderMessages;
+  drawWorkspace(chat.state.workspace);
   const line = find("progress");
   line.hidden = !view.progress;
   line.dataset.kind = view.progress;
@@ -273,6 +274,15 @@ function draw() {
   find("keys").textContent = view.isAnswering ? KEYS_WHILE_ANSWERING_TEXT : KEYS_TEXT;
   boxChanged();
   followEnd();
+}
+
+/** Show where the client works that runs the tools, if it has said so. */
+function drawWorkspace(workspace) {
+  const { name, branch, system, instructions = [] } = workspace ?? {};
+  const text = [name, branch].filter(Boolean).join(" · ");
+  find("workspace").hidden = !text;
+  find("workspace-name").textContent = text;
+  find("workspace").title = [system, ...instructions].filter(Boolean).join("\n");
 }
 
 // Following the end of the conversation, unless the user has scrolled up

@@ -52,6 +52,7 @@ from sessions.models import (
     Worker,
     new_id,
 )
+from sessions.models import Workspace as WorkspaceRow
 from sessions.protocol.client import ClientFrame
 from sessions.protocol.workspace import Workspace
 from sessions.results import StepResult
@@ -451,6 +452,7 @@ PAGES: dict[type[Model], set[str]] = {
     SubTask: READ,
     Event: READ,
     Worker: READ,
+    WorkspaceRow: READ,
     ModelCall: READ,
     Image: READ,
     Completion: READ,

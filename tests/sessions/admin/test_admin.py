@@ -32,11 +32,14 @@ from sessions.models import (
     Worker,
     new_id,
 )
+from sessions.models import Workspace as WorkspaceRow
+from sessions.protocol.workspace import Workspace
 from sessions.results import StepResult
 from sessions.turns import attempts, completions, inbox, tool_calls
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.deletion import delete_marked_sessions
 from sessions.turns.sessions import open_session
+from sessions.turns.workspaces import set_workspace
 from tests.sessions import story
 from tests.sessions.calls import write_call
 from tests.sessions.story import step, stream
@@ -176,6 +179,34 @@ def test_the_page_of_a_request_shows_its_images_shortened(operator: Client, alic
     assert "data:image/png" in text
     assert "low" in text
     assert url not in text
+
+
+def test_a_workspace_has_a_page_and_its_session_leads_there(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "at work")
+    rules = [{"path": f"AGENTS{NASTY}.md", "text": f"Use tabs.\n{NASTY}"}]
+    facts = {"name": f"shop {NASTY}", "git": {"branch": NASTY, "status": NASTY}, "instructions": rules}
+    set_workspace(session.pk, Workspace.model_validate(facts))
+    attempts.complete(claim(inbox.accept_message(session.pk, "Hi").turn_id), step("Hello"))
+    row = WorkspaceRow.objects.get()
+    pages = {
+        "the list": body(operator, path_of("workspace")),
+        "its own page": body(operator, path_of("workspace", f"{row.pk}/change/")),
+        "the session": body(operator, path_of("session", f"{session.pk}/change/")),
+        "the conversation": body(operator, conversation_path(session)),
+        "the message": body(operator, path_of("message", f"{session.messages.earliest('number').pk}/change/")),
+    }
+    for name, page in pages.items():
+        assert "<script>alert" not in page, name
+        assert "\x1b" not in page, name
+        assert "\u202e" not in page, name
+        assert ("shop &lt;script&gt;" in page) is (name != "the message"), name
+    for name in ("the session", "the conversation"):
+        assert path_of("workspace", f"{row.pk}/change/") in pages[name]
+    for name in ("the conversation", "the message"):
+        assert "&lt;workspace_now&gt;" in pages[name]
+    assert "Use tabs.\n" in pages["its own page"]
+    assert conversation_path(session) in pages["its own page"]
+    assert operator.post(path_of("workspace", f"{row.pk}/change/"), {"hash": "x"}).status_code == 403
 
 
 def test_text_of_users_and_models_is_escaped(operator: Client, alice: User) -> None:
