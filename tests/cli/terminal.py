@@ -57,7 +57,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while self.text.count(text) < count:
             assert time.monotonic() < deadline, f"{text!r} did not appear:\n{self.text}"
-            self._read()
+            self.read()
 
     def enter(self, text: str) -> None:
         """Type a line."""
@@ -72,8 +72,8 @@ class Terminal:
         deadline = time.monotonic() + WAIT_SECONDS
         while self.child.isalive():
             assert time.monotonic() < deadline, self.text
-            self._read()
-        self._read()
+            self.read()
+        self.read()
         return int(self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus)
 
     def kill(self) -> None:
@@ -81,7 +81,8 @@ class Terminal:
         self.child.kill(9)
         self.child.wait()
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take what the program has written."""
         try:
             data = self.child.read_nonblocking(65536, timeout=0.05)
         except (pexpect.TIMEOUT, pexpect.EOF):
