@@ -67,7 +67,7 @@ class Journal:
         """Open the journal in a folder, which is created. Raises JournalBusy when another process keeps it."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
-        self._lock = FileLock(folder / "lock", timeout=wait_seconds)
+        self._lock = FileLock(folder / "lock", timeout=wait_seconds, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:

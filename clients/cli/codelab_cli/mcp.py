@@ -142,6 +142,7 @@ class _Connection:
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._connecting = asyncio.Lock()
 
     async def open(self) -> list[types.Tool]:
         """Start the server and return its tools; none, and a `problem`, where that fails."""
@@ -150,7 +151,7 @@ class _Connection:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await self._list()
         except TimeoutError:
-            self.problem = f"MCP server {self.server.name} did not answer in {CONNECT_SECONDS:.0f} s and is left out."
+            self.problem = f"MCP server {self.server.name} did not answer in {CONNECT_SECONDS:g} s and is left out."
         except Exception as error:
             self.problem = f"MCP server {self.server.name} failed and is left out: {_reason(error)}."
         await self.close()
@@ -167,9 +168,7 @@ class _Connection:
             async with asyncio.timeout(CALL_SECONDS):
                 return await client.call_tool(tool, arguments, read_timeout_seconds=CALL_SECONDS)
         except TimeoutError:
-            raise ToolFailed(
-                f"MCP server {name} did not answer in {CALL_SECONDS:.0f} s. It may have done it."
-            ) from None
+            raise ToolFailed(f"MCP server {name} did not answer in {CALL_SECONDS:g} s. It may have done it.") from None
         except MCPError as error:
             if error.code == types.CONNECTION_CLOSED:
                 await self.close()
@@ -188,8 +187,12 @@ class _Connection:
         self._task = self._client = None
 
     async def _connect(self) -> Client:
-        if self._client is not None and self._task is not None and not self._task.done():
-            return self._client
+        async with self._connecting:
+            if self._client is not None and self._task is not None and not self._task.done():
+                return self._client
+            return await self._start()
+
+    async def _start(self) -> Client:
         self._closing = asyncio.Event()
         ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_open(ready))
@@ -269,7 +272,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, httpx2.HTTPError):
         return f"it cannot be reached ({type(error).__name__})"
     if isinstance(error, TimeoutError):
-        return f"it did not answer in {CONNECT_SECONDS:.0f} s"
+        return f"it did not answer in {CONNECT_SECONDS:g} s"
     return str(error)[:300].rstrip(".") or type(error).__name__
 
 

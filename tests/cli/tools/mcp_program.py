@@ -42,8 +42,13 @@ def end() -> str:
     os._exit(3)
 
 
-if oddity == "hangs":
-    time.sleep(60)
+@server.tool()
+def wait() -> str:
+    """Answer too late."""
+    time.sleep(5)
+    return "late"
+
+
 if oddity == "many":
     for number in range(500):
         server.add_tool(lambda: "x", name=f"tool_{number}", description="One of many.")

@@ -289,3 +289,17 @@ async def test_a_root_that_was_replaced_is_not_followed(root: Path, tools: Runne
     (tmp_path / "project").symlink_to("/etc")
 
     assert (await tools.result("read_file", path="a"))["content"] == "mine"
+
+
+async def test_patterns_that_take_for_ever_are_bounded(tools: Runner, root: Path) -> None:
+    (root / ".gitignore").write_text("*a*a*a*a*a*a*a*a*b\n*.log\n")
+    (root / ("a" * 200)).touch()
+    (root / "x.log").touch()
+
+    result = await tools.result("list_files", path=".", pattern="*a*a*a*a*a*a*a*a*a*b")
+    assert result["items"] == []
+    assert (await tools.result("list_files", path="."))["total_count"] == 1
+    too_many = "{a,b}" * 20
+    assert "too many alternatives" in await tools.error("list_files", path=".", pattern=too_many)
+    deep = await tools.result("search_in_code", query="x", file_pattern="**/" * 100 + "*.py")
+    assert deep["total_matches"] == 0

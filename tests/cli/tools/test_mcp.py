@@ -36,7 +36,9 @@ def program(*arguments: str) -> dict[str, Any]:
     return {"command": sys.executable, "args": [PROGRAM, *arguments]}
 
 
-async def test_tools_of_a_program_are_offered_and_called(root: Path, journal: Journal) -> None:
+async def test_tools_of_a_program_are_offered_and_called(
+    root: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     servers = configure(root, tests=program("many"))
     async with Toolbox(root, journal, mcp=servers) as toolbox:
         assert len(toolbox.definitions()) == 11 + mcp.MAX_TOOLS_OF_SERVER
@@ -60,6 +62,11 @@ async def test_tools_of_a_program_are_offered_and_called(root: Path, journal: Jo
         refused = await toolbox.run("3", "mcp__tests__refuse", {"_": ""})
         assert refused.fields()["is_error"] is True
         assert "Error executing tool refuse" in refused.fields()["parts"][0]["text"]
+
+        monkeypatch.setattr(mcp, "CALL_SECONDS", 0.5)
+        late = await toolbox.run("6", "mcp__tests__wait", {"_": ""})
+        assert late.error == "MCP server tests did not answer in 0.5 s. It may have done it."
+        monkeypatch.undo()
 
         # It dies, says so, and is there again for the next call.
         ended = await toolbox.run("4", "mcp__tests__end", {"_": ""})

@@ -41,17 +41,18 @@ def state(folder: Path) -> list[tuple[str, bytes]]:
     return sorted((str(each), each.read_bytes() if each.is_file() else b"") for each in folder.rglob("*"))
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["../outside/file", "/etc/passwd", "src/../../outside/file", "~/x", "~root/x", "C:\\x", "c:x", "a\\..\\b", "a\0b",
-     "", "  ", "a\u202eb", "a/" * 600, "x" * 300, "src/..", ".."],
+OUTWARD = (
+    "../outside/file", "/etc/passwd", "src/../../outside/file", "~/x", "~root/x", "C:\\x", "c:x", "a\\..\\b", "a\0b",
+    "", "  ", "a\u202eb", "a/" * 600, "x" * 300, "src/..", "..",
 )  # fmt: skip
+
+
 @pytest.mark.parametrize("name", list(CALLS))
-async def test_paths_that_leave_the_root_are_refused(tools: Runner, outside: Path, name: str, path: str) -> None:
+async def test_paths_that_leave_the_root_are_refused(tools: Runner, outside: Path, name: str) -> None:
     before = state(outside)
 
-    error = await tools.error(name, path=path, **CALLS[name])
-    assert "is refused" in error
+    for path in OUTWARD:
+        assert "is refused" in await tools.error(name, path=path, **CALLS[name])
     assert state(outside) == before
 
 

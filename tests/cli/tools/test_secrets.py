@@ -59,6 +59,8 @@ DIFF = f"<<<<<<< SEARCH\nPASSWORD={VALUE}\n=======\nx\n>>>>>>> REPLACE"
         ("execute_command", {"command": "cat .env"}),
         ("execute_command", {"command": "cat './.env' | base64"}),
         ("execute_command", {"command": "docker run --env-file=.env x"}),
+        ("execute_command", {"command": "cat ~/.ssh/config"}),
+        ("execute_command", {"command": "cat /root/.netrc"}),
     ],
 )
 async def test_a_secret_is_refused_with_a_sentence(
@@ -101,6 +103,12 @@ async def test_changes_of_secrets_are_not_shown(tools: Runner, secret_files: Pat
     assert f"PASSWORD={VALUE}" not in result["diff"]
     assert ".env" in result["note"]
     assert "may hold secrets" in await tools.error("git_diff", path=".env", staged=True)
+
+
+async def test_words_that_are_no_files_are_no_secrets(tools: Runner, root: Path) -> None:
+    for command in ("echo token", "echo credentials and .env", "echo KEY=x > .env"):
+        assert (await tools.result("execute_command", command=command))["exit_code"] == 0
+    assert "may hold secrets" in await tools.error("execute_command", command="echo .env")
 
 
 async def test_a_person_can_allow_secrets(trusting: Runner, secret_files: Path) -> None:

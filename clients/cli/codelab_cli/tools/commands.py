@@ -18,9 +18,9 @@ from subprocess import DEVNULL, PIPE
 from typing import IO, Any, Self
 
 from codelab_cli.outcome import ToolFailed
-from codelab_cli.tools import shells
+from codelab_cli.tools import paths, shells
 from codelab_cli.tools.arguments import ExecuteCommand
-from codelab_cli.tools.root import Links, Root
+from codelab_cli.tools.root import Links, NotFound, Root
 from codelab_cli.tools.secrets import ADVICE
 
 #: Of each of the two outputs: this much from the beginning, and as much from the end.
@@ -57,8 +57,10 @@ class Commands:
 
     async def execute(self, arguments: ExecuteCommand, *, approved_by_person: bool) -> dict[str, Any]:
         """Run a command that was approved and return the result of execute_command. Raises ToolFailed."""
-        if not self._allow_secrets and not approved_by_person and (name := shells.find_secret(arguments.command)):
-            raise ToolFailed(f"The command names {name}, which may hold secrets, so it was not run. {ADVICE}")
+        if not self._allow_secrets and not approved_by_person:
+            for name in shells.secret_words(arguments.command):
+                if self._is_file(name, arguments.cwd or "."):
+                    raise ToolFailed(f"The command names {name}, which may hold secrets, so it was not run. {ADVICE}")
         words = shells.split(arguments.command, shell=arguments.shell)
         ended = await self.run(words, cwd=arguments.cwd or ".", timeout=arguments.timeout)
         return {
@@ -69,6 +71,17 @@ class Commands:
             "duration_ms": ended.duration_ms,
             "timed_out": ended.timed_out,
         }
+
+    def _is_file(self, name: str, cwd: str) -> bool:
+        """Return whether a word of a command can be a file: one that is there, or one outside of the workspace."""
+        try:
+            path = paths.join([*paths.split(cwd), *paths.split(name)])
+            with self._root.place(path, Links.FOLLOW) as place:
+                return place.stat() is not None
+        except NotFound:
+            return False
+        except ToolFailed:
+            return True
 
     async def run(self, words: Sequence[str], *, cwd: str, timeout: float, kept_bytes: int = KEPT_BYTES) -> Ended:
         """Run a program in a folder of the workspace and wait for its end. Raises ToolFailed."""

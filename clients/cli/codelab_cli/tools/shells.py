@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from codelab_cli.outcome import ToolFailed
@@ -90,6 +90,7 @@ def environment(variables: Mapping[str, str], folder: str, *, allow_secrets: boo
         "PATH": path,
         "PWD": folder,
         "TERM": "dumb",
+        "NO_COLOR": "1",
         "PAGER": "cat",
         "GIT_PAGER": "cat",
         "GIT_TERMINAL_PROMPT": "0",
@@ -98,11 +99,9 @@ def environment(variables: Mapping[str, str], folder: str, *, allow_secrets: boo
     }
 
 
-def find_secret(command: str) -> str | None:
-    """Return a word of a command that names a file with secrets, or None."""
+def secret_words(command: str) -> Iterator[str]:
+    """Yield the words of a command that have a name of secrets. Not all are files: `pytest -k token`."""
     for word in re.split(r"[\s'\"|&;<>()$`{},=@:]+", command):
         name = word.strip("\\").removeprefix("./")
-        # `*.key` and `.e*` are patterns; only names are known.
         if name and secrets.is_secret(name):
-            return name
-    return None
+            yield name
