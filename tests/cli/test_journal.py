@@ -150,24 +150,22 @@ def test_a_client_keeps_its_id_and_sessions_have_journals_of_their_own(
 
 
 def test_a_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "MAX_CALLS", 10)
+    monkeypatch.setattr(journals, "MAX_CALLS", 4)
     with Journal(tmp_path) as journal:
-        for number in range(30):
+        for number in range(10):
             call = Call(str(number), "read_file", {"path": "a"})
             journal.begin(call)
             journal.finish(call, Outcome(result={"n": number}))
     database = sqlite3.connect(tmp_path / "calls.sqlite")
-    database.execute(
-        "UPDATE calls SET began_at = ? WHERE call_id = '29'", (time.time() - journals.MAX_AGE_SECONDS - 1,)
-    )
+    database.execute("UPDATE calls SET began_at = ? WHERE call_id = '9'", (time.time() - journals.MAX_AGE_SECONDS - 1,))
     database.commit()
     database.close()
 
     with Journal(tmp_path) as journal:
         # It was removed, so it is new; one that is kept has its outcome.
-        assert journal.begin(Call("29", "read_file", {"path": "a"})) is None
-        assert journal.begin(Call("28", "read_file", {"path": "a"})) == Outcome(result={"n": 28})
-        assert journal.begin(Call("3", "read_file", {"path": "a"})) is None
+        assert journal.begin(Call("9", "read_file", {"path": "a"})) is None
+        assert journal.begin(Call("8", "read_file", {"path": "a"})) == Outcome(result={"n": 8})
+        assert journal.begin(Call("2", "read_file", {"path": "a"})) is None
 
 
 def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:

@@ -93,8 +93,10 @@ async def test_bad_servers_cost_only_their_own_tools(
     problems = "\n".join(servers.problems)
     assert "MCP server missing failed and is left out: its program was not found." in problems
     assert "MCP server mute did not answer in 2 s and is left out." in problems
-    assert "MCP server ended failed and is left out:" in problems
-    assert "MCP server nowhere failed and is left out:" in problems
+    # How soon that is known depends on the machine.
+    assert "MCP server ended " in problems
+    assert "MCP server nowhere " in problems
+    assert problems.count("is left out") == 4
 
 
 async def test_a_server_at_an_address_is_used(root: Path, journal: Journal) -> None:
