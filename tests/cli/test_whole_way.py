@@ -94,11 +94,16 @@ def test_a_package_is_written_and_repaired_while_everything_is_killed(tmp_path: 
                 service.start(name)
 
             # By the number of answers before it. The client is killed with a question on its screen, the others too.
-            faults = {2: person.kill_client, 3: lambda: restart("worker"), 5: lambda: restart("web")}
+            faults: dict[int, Callable[[], None]] = {
+                2: person.kill_client,
+                3: lambda: restart("worker"),
+                5: lambda: restart("web"),
+            }
             while not service.rows(ENDED):
                 person.wait(lambda: person.waits() or service.rows(ENDED), "nothing happens")
                 if person.waits():
-                    faults.pop(len(person.answered), lambda: None)()
+                    if fault := faults.pop(len(person.answered), None):
+                        fault()
                     person.approve()
             person.screen.wait_for("So:")
         finally:
