@@ -28,7 +28,7 @@ class AcceptedMessage(Change):
     session_id: uuid.UUID
     message_id: uuid.UUID
     turn_id: uuid.UUID
-    #: Number of the event that queued the turn.
+    #: Number of the event that queued the turn; of a message that went into an open turn, the one that announced it.
     number: int
     #: The message was accepted before, with the same `client_message_id`.
     repeated: bool = False

@@ -44,7 +44,23 @@ export interface Cancel {
   turn_id?: string | null;
 }
 
-/** Change the text of a message that waits for its turn. */
+/** An image that a message of the user shows. */
+export interface MessageImage {
+  image_id: string;
+  media_type: string;
+  bytes: number;
+}
+
+/** A tool call that a message of the assistant requests. */
+export interface MessageToolCall {
+  id: string;
+  name: string;
+  arguments: Record<string, unknown> | string;
+  display?: Record<string, unknown>;
+  edited?: true;
+}
+
+/** Change the text of a message that waits for its turn, or for the next step of the open one. */
 export interface EditMessage {
   ref?: string | null;
   type: "edit_message";
@@ -96,22 +112,6 @@ export interface HitlResponse {
 export interface Instructions {
   path: string;
   text: string;
-}
-
-/** An image that a message of the user shows. */
-export interface MessageImage {
-  image_id: string;
-  media_type: string;
-  bytes: number;
-}
-
-/** A tool call that a message of the assistant requests. */
-export interface MessageToolCall {
-  id: string;
-  name: string;
-  arguments: Record<string, unknown> | string;
-  display?: Record<string, unknown>;
-  edited?: true;
 }
 
 /** The text of a waiting message has changed. */
@@ -326,6 +326,7 @@ export interface TurnFailedPayload {
 /** The turn waits for a worker. */
 export interface TurnQueuedPayload {
   turn_id: string;
+  messages?: Array<string>;
 }
 
 /** A worker has begun a step of the turn. */
@@ -334,6 +335,7 @@ export interface TurnStartedPayload {
   attempt: number;
   model: string;
   replaces: Array<string>;
+  reads?: Array<string>;
 }
 
 /** The turn waits for results or approvals of its tool calls. */
@@ -349,19 +351,10 @@ export interface UnfinishedText {
   reasoning?: string;
 }
 
-/** A message of the user. It starts a turn, or waits for earlier turns. */
-export interface UserMessage {
-  ref?: string | null;
-  type: "user_message";
-  content: string;
-  role?: "user" | "assistant" | "system" | "tool" | null;
-  client_message_id?: string | null;
-  agent_type?: string | null;
-  interrupt?: boolean | null;
-  images?: Array<string> | null;
-}
+/** When. */
+export type When = "queue" | "interrupt" | "steer";
 
-/** Withdraw a message that waits for its turn. It leaves the conversation and is never answered. */
+/** Withdraw a message that waits for its turn, or for the next step of the open one. */
 export interface WithdrawMessage {
   ref?: string | null;
   type: "withdraw_message";
@@ -393,6 +386,22 @@ export interface ApprovalDecidedEvent {
   payload: ApprovalDecidedPayload;
 }
 
+/** A message of the conversation. */
+export interface ConversationMessage {
+  message_id: string;
+  turn_id: string;
+  role: "system" | "user" | "assistant" | "tool";
+  content: string;
+  reasoning?: string;
+  tool_calls?: Array<MessageToolCall>;
+  interrupted?: true;
+  tool_call_id?: string;
+  images?: Array<MessageImage>;
+  steer?: true;
+  subtask_id?: string;
+  read?: true;
+}
+
 /** A message of the conversation is stored. */
 export interface MessageAddedPayload {
   message_id: string;
@@ -404,6 +413,7 @@ export interface MessageAddedPayload {
   interrupted?: true;
   tool_call_id?: string;
   images?: Array<MessageImage>;
+  steer?: true;
   subtask_id?: string;
 }
 
@@ -589,6 +599,19 @@ export interface TurnWaitingEvent {
   payload: TurnWaitingPayload;
 }
 
+/** A message of the user. It starts a turn, waits for earlier turns, or goes into the open one. */
+export interface UserMessage {
+  ref?: string | null;
+  type: "user_message";
+  content: string;
+  role?: "user" | "assistant" | "system" | "tool" | null;
+  client_message_id?: string | null;
+  agent_type?: string | null;
+  when?: When | null;
+  interrupt?: boolean | null;
+  images?: Array<string> | null;
+}
+
 /** The client works in another workspace, or something in it has changed. The same again has no event. */
 export interface WorkspaceChangedEvent {
   type: "event";
@@ -625,7 +648,7 @@ export interface PlanProposedEvent {
 export interface Snapshot {
   number: number;
   session: SessionState;
-  messages: Array<MessageAddedPayload>;
+  messages: Array<ConversationMessage>;
   older_messages: boolean;
   turns: Array<OpenTurn>;
   texts: Array<UnfinishedText>;

@@ -11,6 +11,7 @@ from typing import Any, Self
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -93,7 +94,8 @@ class TurnView:
 def turn_views(turns: list[Turn]) -> list[TurnView]:
     """Return the turns with their messages and calls. Two queries for any number of turns."""
     messages: dict[uuid.UUID, list[Message]] = {turn.pk: [] for turn in turns}
-    for message in Message.objects.filter(turn__in=turns).order_by("number"):
+    # A steered message stands where the model has read it.
+    for message in Message.objects.filter(turn__in=turns).order_by(Coalesce("read_number", "number"), "number"):
         messages[message.turn_id].append(message)
     calls: dict[uuid.UUID, dict[str, ToolCall]] = {turn.pk: {} for turn in turns}
     for call in ToolCall.objects.filter(turn__in=turns):

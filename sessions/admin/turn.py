@@ -98,8 +98,9 @@ class MessageAdmin(SearchableAdmin):
         "number",
         "interrupted",
         "withdrawn",
+        "steered",
     )
-    list_filter = ("role", CreatedFilter, "interrupted", "withdrawn")
+    list_filter = ("role", CreatedFilter, "interrupted", "withdrawn", "steered")
     list_select_related = ("session__owner",)
     sortable_by = ("created",)
     fields = (
@@ -117,7 +118,7 @@ class MessageAdmin(SearchableAdmin):
             "the_tool_call_id",
             "interruption",
         ),
-        *("withdrawn", "the_client_message_id", "number", "created_at"),
+        *("withdrawn", "steered", "read_number", "the_client_message_id", "number", "created_at"),
     )
     the_tool_call_id = text_column("tool_call_id")
     the_client_message_id = text_column("client_message_id")

@@ -83,11 +83,13 @@ async def handle_frame(
     """Store what a client's frame asks for. Raises what the verbs raise, and FrameError; then nothing was stored."""
     match frame:
         case client.UserMessage():
+            when = client.when_of(frame.when, frame.interrupt)
             return await handle_message(
                 session.pk,
                 frame.content,
                 client_message_id=frame.client_message_id,
-                interrupt=bool(frame.interrupt),
+                interrupt=when == "interrupt",
+                steer=when == "steer",
                 agent=frame.agent_type,
                 images=frame.images or (),
                 api_key=api_key,

@@ -164,6 +164,9 @@ class Turn(models.Model):
     plan_steps = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Finished model calls of sub-tasks, which have their own limit."
     )
+    unread = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="Steered messages that no step has read yet."
+    )
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     error_code = models.CharField(max_length=64, blank=True)
@@ -275,6 +278,15 @@ class Message(OrderedModel):
         default=False,
         db_default=False,
         help_text="The sender withdrew it before it was answered. Models and clients do not see it.",
+    )
+    steered = models.BooleanField(
+        default=False, db_default=False, help_text="Sent into an open turn, whose next step reads it."
+    )
+    read_number = models.BigIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Number of the event that began the step that reads a steered message: its place from then on.",
     )
     number = models.BigIntegerField(help_text="Number of the event that announced it. Orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -30,6 +30,11 @@ ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 EMPTY_MESSAGE = "The message is empty: write something in `content`."
 
 
+#: When a message of the user counts: after the turns before it, at once instead of the open turn, or at the open turn's
+#: next step.
+type When = Literal["queue", "interrupt", "steer"]
+
+
 class ClientFrame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,7 +43,7 @@ class ClientFrame(BaseModel):
 
 
 class UserMessage(ClientFrame):
-    """A message of the user. It starts a turn, or waits for earlier turns."""
+    """A message of the user. It starts a turn, waits for earlier turns, or goes into the open one."""
 
     type: Literal["user_message"]
     content: str = Field(min_length=1, max_length=MAX_MESSAGE_LENGTH)
@@ -48,14 +53,22 @@ class UserMessage(ClientFrame):
     client_message_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
     #: The agent that answers from this message on.
     agent_type: str | None = Field(None, max_length=64)
-    #: Stop the current turn, and answer this message before all others that wait.
+    #: `queue`: wait for the turns before it. `interrupt`: stop the open turn, and answer this message before all others
+    #: that wait. `steer`: the next step of the open turn reads it.
+    when: When | None = None
+    #: Without `when`: true is `interrupt`.
     interrupt: bool | None = None
     #: Ids of images that were uploaded to this session. The model sees them with the text.
     images: list[UUID] | None = Field(None, max_length=MAX_IMAGES)
 
 
+def when_of(when: When | None, interrupt: bool | None) -> When:
+    """Return when a message counts, from both fields that can say so."""
+    return when or ("interrupt" if interrupt else "queue")
+
+
 class EditMessage(ClientFrame):
-    """Change the text of a message that waits for its turn."""
+    """Change the text of a message that waits for its turn, or for the next step of the open one."""
 
     type: Literal["edit_message"]
     message_id: UUID
@@ -63,7 +76,10 @@ class EditMessage(ClientFrame):
 
 
 class WithdrawMessage(ClientFrame):
-    """Withdraw a message that waits for its turn. It leaves the conversation and is never answered."""
+    """Withdraw a message that waits for its turn, or for the next step of the open one.
+
+    It leaves the conversation and is never answered.
+    """
 
     type: Literal["withdraw_message"]
     message_id: UUID

@@ -63,6 +63,8 @@ class MessageAdded(TypedDict):
     interrupted: NotRequired[Literal[True]]
     tool_call_id: NotRequired[str]
     images: NotRequired[list[MessageImage]]
+    #: It went into an open turn, whose next step reads it.
+    steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
 
 
@@ -116,6 +118,8 @@ class TurnQueued(TypedDict):
     """The turn waits for a worker."""
 
     turn_id: str
+    #: Steered messages that belong to this turn from here on, because theirs ends without having read them.
+    messages: NotRequired[list[str]]
 
 
 @event
@@ -134,6 +138,8 @@ class TurnStarted(TypedDict):
     model: str
     #: Messages that an earlier attempt has begun. Clients drop their texts.
     replaces: list[str]
+    #: The steered messages that this step is the first to read.
+    reads: NotRequired[list[str]]
 
 
 @event

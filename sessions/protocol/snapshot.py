@@ -48,12 +48,20 @@ class OpenToolCall(ToolCallRequested):
 
 
 @closed
+class ConversationMessage(MessageAdded):
+    """A message of the conversation."""
+
+    #: Of a steered message: a step has read it.
+    read: NotRequired[Literal[True]]
+
+
+@closed
 class Snapshot(TypedDict):
     """The state of a session: the same as all events up to its number."""
 
     number: int
     session: SessionState
-    messages: list[MessageAdded]
+    messages: list[ConversationMessage]
     older_messages: bool
     turns: list[OpenTurn]
     texts: list[UnfinishedText]

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from agents.loop import TurnUsage
+from agents.loop import Limits, TurnUsage
 from agents.plans import Status
 from sessions import metrics
 from sessions.billing import budgets, ledger, provider_keys
@@ -37,6 +37,7 @@ from sessions.models import (
 from sessions.results import AgentChoice, Change, Claim, StepResult
 from sessions.turns import plans, retries, workspaces
 from sessions.turns.current_agent import switch_agent
+from sessions.turns.steering import mark_read, unread_messages
 from sessions.turns.transcript import begun_texts, current_subtask, store_step
 from sessions.turns.transitions import (
     count_step,
@@ -103,6 +104,13 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
     # The step is repeated, so clients replace the text that an earlier attempt sent of it.
     begun = begun_texts(session, turn) if turn.attempt else {}
     replaced = [message_id for message_id, is_latest in begun.items() if is_latest]
+    spent = TurnUsage(
+        steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
+        seconds=turn.worked.total_seconds(),
+        dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
+    )
+    # Without a step the turn ends now, and leaves them to another one.
+    read = [] if turn_limits().check(spent) else unread_messages(turn)
     transition(
         turn,
         TurnStatus.RUNNING,
@@ -113,6 +121,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         started_at=Coalesce(F("started_at"), Now()),
         claimed_at=Now(),
         worked=turn.worked,
+        **({"unread": 0} if read else {}),
         **fields,
     )
     limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
@@ -124,11 +133,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         attempt=attempt,
         owner_id=session.owner_id,
         agent=session.current_agent,
-        spent=TurnUsage(
-            steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
-            seconds=turn.worked.total_seconds(),
-            dollars=ledger.dollars(turn) if settings.CODELAB_TURN_DOLLARS else 0.0,
-        ),
+        spent=spent,
         is_first_step=not turn.steps and subtask is None,
         is_repeat=bool(begun),
         retry_wait=turn.retry_wait.total_seconds(),
@@ -137,8 +142,17 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         own_keys=own_keys,
     )
     payload = {"attempt": attempt, "model": model, "replaces": replaced}
+    if read:
+        payload["reads"] = [str(message_id) for message_id in read]
     events = log.append(session, [*new, turn_event(EventKind.TURN_STARTED, turn.pk, attempt, **payload)])
+    if read:
+        mark_read(read, events[-1].number, subtask)
     return claim, Change(events=events)
+
+
+def turn_limits() -> Limits:
+    """Return what one turn may use."""
+    return Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
 
 
 def renew(leases: Iterable[Attempt]) -> set[Attempt]:

@@ -64,6 +64,8 @@ def delete_session(session_id: uuid.UUID, *, deadline: float = math.inf) -> Chan
     """
     with atomic_until(deadline):
         session = log.lock(session_id)
+        # Messages that no step has read go with the session, and get no turn of their own.
+        session.turns.filter(status__in=OPEN_STATUSES, unread__gt=0).update(unread=0)
         open_turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
         events: list[LoggedEvent] = []
         for turn in open_turns:

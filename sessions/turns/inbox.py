@@ -1,33 +1,36 @@
-"""The user's messages until a worker claims their turns: accept, put first, edit, withdraw. Each starts one turn.
+"""The user's messages until a step reads them: accept, put first, edit, withdraw. Each starts a turn or steers one.
 
-One transaction for each verb, under the session's lock. A message whose turn was ever claimed is never changed.
+One transaction for each verb, under the session's lock. A message that a step may have read is never changed.
 """
 
 import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from django.db import connection
-from django.db.models import F
+from django.db.models import Q
 
 from sessions import metrics
 from sessions.database import atomic_until
 from sessions.events import log
-from sessions.events.log import LoggedEvent, NewEvent
+from sessions.events.log import LoggedEvent
 from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import AcceptedMessage, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images
+from sessions.turns.positions import put_first
+from sessions.turns.steering import MAX_UNREAD, steer_message, withdraw_unread
 from sessions.turns.transcript import current_subtask
-from sessions.turns.transitions import end_as_cancelled, next_ready_turn, queue_message, transition, turn_event
-
-#: Moves turns to positions.
-_MOVE = """
-    UPDATE agent_sessions_turn AS turn SET position = new.position
-    FROM unnest(%s::uuid[], %s::bigint[]) AS new(id, position) WHERE turn.id = new.id
-"""
+from sessions.turns.transitions import (
+    end_as_cancelled,
+    first_open_turn,
+    next_ready_turn,
+    queue_message,
+    transition,
+    turn_event,
+)
 
 
 def accept_message(
@@ -36,6 +39,7 @@ def accept_message(
     *,
     client_message_id: str | None = None,
     interrupt: bool = False,
+    steer: bool = False,
     agent: str | None = None,
     images: Sequence[uuid.UUID] = (),
     api_key: uuid.UUID | None = None,
@@ -44,9 +48,10 @@ def accept_message(
     """Store a user's message and queue its turn. Once this returns, the message gets an answer or an error.
 
     A repeated `client_message_id` means the same message, whatever its text. `interrupt` cancels the active turn and
-    puts this message before all others. `agent` answers from this message on. `images` are images of the session. The
-    budgets of `api_key` count for the turn. Raises Rejected, and TooLate when it is not done at
-    `deadline` (of `time.monotonic`); then nothing is stored.
+    puts this message before all others. With `steer` the next step of the open turn reads it; without an open turn, and
+    behind MAX_UNREAD such messages, it is an ordinary message. `agent` answers from this message on. `images` are
+    images of the session. The budgets of `api_key` count for the turn that the message starts. Raises Rejected, and
+    TooLate when it is not done at `deadline` (of `time.monotonic`); then nothing is stored.
     """
     require_agent(agent)
     active: Turn | None = None
@@ -62,12 +67,14 @@ def accept_message(
         # A plan decides which agent works until it ends.
         if agent and agent != session.current_agent and current_subtask(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
-        accepted = queue_message(
-            session, content, before=new, images=image_fields, client_message_id=client_message_id, api_key=api_key
-        )
+        fields: dict[str, Any] = {"before": new, "images": image_fields, "client_message_id": client_message_id}
+        if steer and (turn := _steerable_turn(session)):
+            accepted = steer_message(session, turn, content, **fields)
+        else:
+            accepted = queue_message(session, content, **fields, api_key=api_key)
         events += accepted.events
         if interrupt:
-            events += _put_first(session)
+            events += put_first(session)
     if active:
         metrics.turn_ended(active, TurnStatus.CANCELLED)
     return replace(accepted, events=events)
@@ -86,7 +93,7 @@ def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, 
 
 
 def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: float = math.inf) -> Change:
-    """Withdraw a waiting message and cancel its turn. Raises Rejected and TooLate.
+    """Withdraw a waiting message. Its turn is cancelled unless it has another message. Raises Rejected and TooLate.
 
     The row is kept, but neither models nor clients get it again.
     """
@@ -96,12 +103,13 @@ def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: 
         message.withdrawn = True
         message.save(update_fields=["withdrawn"])
         turn = message.turn
+        if message.steered:
+            withdraw_unread(message)
+        new = [turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, message_id=str(message_id))]
+        if turn.messages.filter(role=MessageRole.USER, withdrawn=False).exists():
+            return Change(events=log.append(session, new))
         transition(turn, TurnStatus.CANCELLED)
-        new = [
-            turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, message_id=str(message_id)),
-            turn_event(EventKind.TURN_CANCELLED, turn.pk),
-        ]
-        events = log.append(session, new)
+        events = log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk)])
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)
@@ -112,7 +120,8 @@ def _waiting_message(session: Session, message_id: uuid.UUID) -> Message:
     message = messages.select_related("turn").first()
     if message is None:
         raise Rejected(ErrorCode.MESSAGE_NOT_FOUND, f"Message `{message_id}` does not exist in this session.")
-    if message.turn.status != TurnStatus.QUEUED or message.turn.attempt:
+    is_unread = message.steered and message.read_number is None and message.turn.status in OPEN_STATUSES
+    if not is_unread and (message.turn.status != TurnStatus.QUEUED or message.turn.attempt):
         text = "This message is already being answered. Stop its turn, or send another message."
         raise Rejected(ErrorCode.MESSAGE_BEGUN, text)
     return message
@@ -126,8 +135,8 @@ def _accepted_earlier(session: Session, client_message_id: str) -> AcceptedMessa
         session_id=session.pk,
         message_id=message.pk,
         turn_id=message.turn_id,
-        # The event that queued it follows the one that announced it.
-        number=message.number + 1,
+        # The event that queued it follows the one that announced it. A steered message was not queued.
+        number=message.number + (not message.steered),
         repeated=True,
     )
 
@@ -137,24 +146,16 @@ def _active_turn(session: Session) -> Turn | None:
     return session.turns.filter(status__in=OPEN_STATUSES, attempt__gt=0).order_by("position").first()
 
 
-def _put_first(session: Session) -> list[LoggedEvent]:
-    """Put the turn that was queued last before all other queued turns, each of which takes its neighbour's position."""
-    turns = list(session.turns.filter(status=TurnStatus.QUEUED).order_by("position"))
-    if len(turns) == 1:
-        return []
-    *others, last = turns
-    positions = [turn.position for turn in turns]
-    # Positions are unique, so all turns first move to some that no turn can have.
-    session.turns.filter(status=TurnStatus.QUEUED).update(position=-F("position"))
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVE, [[turn.pk for turn in (last, *others)], positions])
-    turn_ids = [str(turn.pk) for turn in (last, *others)]
-    return log.append(
-        session, [NewEvent(kind=EventKind.QUEUE_CHANGED, turn_id=last.pk, payload={"turn_ids": turn_ids})]
-    )
+def _steerable_turn(session: Session) -> Turn | None:
+    """Return the open turn whose next step can read another message: the active one, or else the one that is next."""
+    # The request of a completion is its whole conversation.
+    turn = None if session.is_completion else first_open_turn(session.pk)
+    return turn if turn and turn.unread < MAX_UNREAD else None
 
 
 def waiting_messages(session_id: uuid.UUID) -> list[Message]:
-    """Return the user's messages whose turns were never claimed, the next one first."""
+    """Return the user's messages that no step can have read, the next one first."""
     rows = Message.objects.filter(session_id=session_id, role=MessageRole.USER, withdrawn=False)
-    return list(rows.filter(turn__status=TurnStatus.QUEUED, turn__attempt=0).order_by("turn__position"))
+    is_queued = Q(turn__status=TurnStatus.QUEUED, turn__attempt=0)
+    is_unread = Q(steered=True, read_number=None, turn__status__in=OPEN_STATUSES)
+    return list(rows.filter(is_queued | is_unread).order_by("turn__position", "number"))

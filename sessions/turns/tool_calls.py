@@ -99,7 +99,7 @@ def request_tools(
             return Change(events=events)
         last_events, ready = _continue_turn(session, turn, outcomes, fields, subtask)
         events += last_events
-    if events[-1].kind == EventKind.TURN_COMPLETED:
+    if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 

@@ -6,7 +6,8 @@
 
 Each transition is one guarded UPDATE. Callers have locked the session, and write the events in the same transaction. An
 UPDATE that changes no row lost a race, which is a normal outcome and not an error. This module never decides whether
-a turn changes its state: the verbs in `attempts`, `inbox`, `tool_calls`, `completions` and `recovery` do.
+a turn changes its state: the verbs in `attempts`, `inbox`, `tool_calls`, `completions` and `recovery` do. A turn that
+ends leaves the messages that no step has read to a new one (`steering`).
 """
 
 import uuid
@@ -40,6 +41,7 @@ from sessions.models import (
 )
 from sessions.results import AcceptedMessage, Claim, StepResult
 from sessions.turns import plans
+from sessions.turns.steering import queue_unread
 from sessions.turns.transcript import give_title, store_message, store_unfinished
 
 TRANSITIONS = {
@@ -155,7 +157,8 @@ def finish_or_continue(
         return requeue(session, turn, turn.attempt, before=new, worked=timedelta(), **fields), turn.pk
     transition(turn, TurnStatus.COMPLETED, **fields)
     tokens = {name: fields[name] for name in ("input_tokens", "output_tokens")}
-    events = log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **tokens)])
+    events = queue_unread(session, turn)
+    events += log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **tokens)])
     return events, next_ready_turn(session)
 
 
@@ -171,6 +174,7 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)
     transition(turn, TurnStatus.CANCELLED)
+    events += queue_unread(session, turn)
     return events + log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk, turn.attempt)])
 
 
@@ -187,7 +191,8 @@ def end_as_failed(
     payload: dict[str, Any] = {"error_code": str(code), "error": text}
     if retry_after is not None:
         payload["retry_after"] = retry_after
-    return log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, turn.attempt, **payload)])
+    events = queue_unread(session, turn)
+    return events + log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, turn.attempt, **payload)])
 
 
 def _close_calls(turn: Turn) -> None:

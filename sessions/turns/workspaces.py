@@ -84,7 +84,9 @@ def begin_turn(session: Session, turn: Turn) -> dict[str, Any]:
     data = Workspace.objects.filter(pk=session.workspace_id).values_list("data", flat=True).first()
     facts = current_facts(data or {})
     if block := surroundings(facts, session.shown_facts):
-        turn.messages.filter(role=MessageRole.USER).update(surroundings=block)
+        # A turn may begin with several messages.
+        messages = turn.messages.filter(role=MessageRole.USER, withdrawn=False).order_by("number")
+        turn.messages.filter(pk=messages.values("pk")[:1]).update(surroundings=block)
         session.shown_facts = digests(facts)
         session.save(update_fields=["shown_facts"])
     return {"workspace": session.workspace_id}

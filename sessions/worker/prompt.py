@@ -33,7 +33,8 @@ _CONVERSATION = """
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
     WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
     AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
-    ORDER BY turn.position, message.number
+    AND NOT (steered AND read_number IS NULL AND turn.id = %s)
+    ORDER BY turn.position, coalesce(read_number, message.number), message.number
 """
 
 #: Follows the result of a call that the user has edited. The conversation has the arguments that ran.
@@ -90,7 +91,8 @@ def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple
     meanwhile.
 
     Messages are in the order of turns, not of arrival: a message that was sent during an earlier turn follows that
-    turn's answer. A call may have no result; `llm.wire.history` gives it one.
+    turn's answer, and one that was sent into a turn follows what came before the step that reads it. A call may have no
+    result; `llm.wire.history` gives it one.
     """
     part = subtask and subtask.pk
     records = [
@@ -105,7 +107,7 @@ def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple
             beside,
         )
         for role, content, calls, order, edited, call_id, fields, images, beside in rows(
-            _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part
+            _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part, turn.pk
         )
     ]
     messages = _assignment(subtask, around) if subtask else []

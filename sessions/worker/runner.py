@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from agents.events import StepFinished
-from agents.loop import Limit, LimitReached, Limits
+from agents.loop import Limit, LimitReached
 from llm.errors import ModelError, ModelRateLimited, ModelUnavailable, short_reason
 from llm.types import Vectors
 from sessions.billing import ledger
@@ -90,8 +90,7 @@ class StepRun:
 
     async def run(self) -> Change:
         """Take the step and store its reply or its failure. Raises StaleAttempt."""
-        limits = Limits(seconds=settings.CODELAB_TURN_TIMEOUT, dollars=settings.CODELAB_TURN_DOLLARS)
-        if limit := limits.check(self.claim.spent):
+        if limit := attempts.turn_limits().check(self.claim.spent):
             return await self.fail(limit, limit.sentence)
         try:
             async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds) as timeout:

@@ -304,6 +304,48 @@ def test_a_waiting_message_is_answered_now(page: Page) -> None:
     expect(page.locator("#log > .remark")).to_have_text("Stopped.")
 
 
+def test_a_message_steers_the_answer_without_a_stop(page: Page, context: BrowserContext, service: Service) -> None:
+    say(page, TOOL)
+    card = page.locator(".card.tool")
+    expect(card.get_by_role("button", name="Send result")).to_be_visible()
+    box(page).fill("/say steered")
+    box(page).press("Alt+Enter")
+    box(page).fill("/say by a button")
+    page.get_by_role("button", name="Steer", exact=True).click()
+    other = open_tab(context, page.url)
+    for tab in (page, other):
+        expect(tab.locator("#queue li .body")).to_have_text(["/say steered", "/say by a button"])
+        expect(tab.locator("#queue .remark").first).to_have_text("Will be read at the next step.")
+    waiting(page, "by a button").get_by_role("button", name="Edit").click()
+    page.get_by_label("Waiting message").fill("/say edited")
+    page.get_by_label("Waiting message").press("Enter")
+    expect(other.locator("#queue li .body")).to_have_text(["/say steered", "/say edited"])
+
+    card.get_by_role("button", name="Send result").click()
+
+    for tab in (page, other):
+        expect(answers(tab)).to_have_text(["Let me look.", "edited"])
+        expect(tab.locator("#waiting")).to_be_hidden()
+        expect(tab.locator(".message.user .body")).to_have_text([TOOL, "/say steered", "/say edited"])
+        expect(tab.locator(".message.user").last).to_contain_text("steered")
+    assert conversation(page) == conversation(other)
+
+
+def test_a_waiting_message_is_made_to_steer_and_outlives_a_stop(page: Page) -> None:
+    say(page, "/wait 60")
+    expect(page.get_by_text("Working…")).to_be_visible()
+    for text in ("/say one", "/say two"):
+        say(page, text)
+
+    waiting(page, "two").get_by_role("button", name="Steer").click()
+
+    expect(page.locator("#queue li .body")).to_have_text(["/say two", "/say one"])
+    expect(waiting(page, "two").get_by_role("button", name="Steer")).to_be_hidden()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(answers(page)).to_have_text(["two", "one"])
+    expect(page.locator(".message.user .body")).to_have_text(["/wait 60", "/say two", "/say one"])
+
+
 def test_an_edit_that_comes_too_late_is_not_lost(page: Page) -> None:
     say(page, "/wait 600")
     expect(page.get_by_text("Working…")).to_be_visible()

@@ -134,6 +134,12 @@ def test_a_snapshot_and_later_events_equal_all_events(page: Page, service: Servi
         follower.send({"type": "hitl_decision", "call_id": asked["call_id"], "decision": "approve"})
         follower.until("approval_decided")
         snapshots.append(follower.snapshot())
+        for text in ("steers", "is withdrawn"):
+            follower.send({"type": "user_message", "content": f"/say {text}", "when": "steer"})
+            follower.until("message_added")
+        snapshots.append(follower.snapshot())
+        follower.send({"type": "withdraw_message", "message_id": snapshots[-1]["messages"][-2]["message_id"]})
+        follower.until("message_withdrawn")
         for call in snapshots[0]["tool_calls"]:
             follower.send({"type": "tool_result", "call_id": call["call_id"], "result": 1})
             follower.until("tool_call_finished")
@@ -147,10 +153,13 @@ def test_a_snapshot_and_later_events_equal_all_events(page: Page, service: Servi
         follower.until("workspace_changed")
         follower.say("/tokens 400 200")
         follower.until("text_delta")
+        follower.send({"type": "user_message", "content": "/say has a turn of its own", "when": "steer"})
+        follower.until("message_added")
         snapshots.append(follower.snapshot())
         follower.send({"type": "cancel"})
         follower.until("turn_cancelled")
         snapshots.append(follower.snapshot())
+        follower.until("turn_completed")
         follower.say("/wait 30")
         follower.until("turn_started")
         for text in ("first", "second", "third"):

@@ -44,9 +44,9 @@ export class Session {
     return this.connectionState === "open";
   }
 
-  /** Send a message; `images` are ids of images of this session. */
-  sendMessage(content, { images = [], interrupt = false } = {}) {
-    this.#add({ type: "user_message", content, ...imageFields(images), ...(interrupt && { interrupt }) });
+  /** Send a message; `images` are ids of images of this session, `when` is "queue", "interrupt" or "steer". */
+  sendMessage(content, { images = [], when = "queue" } = {}) {
+    this.#add({ type: "user_message", content, ...imageFields(images), ...(when !== "queue" && { when }) });
   }
 
   /** Stop the current answer. */
@@ -72,10 +72,10 @@ export class Session {
     this.#add({ type: "withdraw_message", message_id });
   }
 
-  /** Stop the current answer and answer this message: withdraw it, and send it again with priority. */
-  answerNow(message_id) {
+  /** Have a message that waits count sooner: withdraw it, and send it again with another `when`. */
+  hurry(message_id, when) {
     const { content, images = [] } = this.state.messages.find((message) => message.message_id === message_id);
-    const again = { type: "user_message", content, ...imageFields(images.map((image) => image.image_id)), interrupt: true };
+    const again = { type: "user_message", content, ...imageFields(images.map((image) => image.image_id)), when };
     this.#add({ type: "withdraw_message", message_id }, again);
   }
 

@@ -11,7 +11,7 @@ export const EMPTY_STATE = Object.freeze({
   order: [], // ids of turns, in the order in which they are answered
   turns: {}, // open ones: {status, attempt}, by id; {error_code, retry_at, retry_after} when its provider makes it wait
   ends: {}, // of turns: {status, error, code}, by id; not part of a snapshot
-  messages: [], // within a turn in order of arrival
+  messages: [], // within a turn in the order in which the model sees them; those that it has not read as they came
   texts: {}, // unfinished messages: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
   workspace: null, // what people may see of it
@@ -60,11 +60,15 @@ const CHANGES = {
   reasoning_delta: ({ texts }, { turn_id, message_id, text }) => ({
     texts: append(texts, { turn_id, message_id }, "reasoning", text),
   }),
-  turn_queued: ({ turns }, { turn_id }) => ({
+  turn_queued: ({ turns, messages, order }, { turn_id, messages: moved = [] }) => ({
     turns: { ...turns, [turn_id]: { turn_id, attempt: 0, ...turns[turn_id], status: "queued" } },
+    // The turn that they were sent into ends without having read them.
+    messages: moved.length ? messages.map((one) => (moved.includes(one.message_id) ? { ...one, turn_id } : one)) : messages,
+    order: order.includes(turn_id) || !moved.length ? order : [...order, turn_id],
   }),
-  turn_started: ({ turns, texts }, { turn_id, attempt, replaces }) => ({
+  turn_started: ({ turns, texts, messages }, { turn_id, attempt, replaces, reads = [] }) => ({
     turns: { ...turns, [turn_id]: { turn_id, attempt, status: "running" } },
+    messages: reads.length ? markRead(messages, reads) : messages,
     // The previous attempt was lost; this one repeats its text.
     texts: without(texts, (text) => replaces.includes(text.message_id)),
   }),
@@ -120,6 +124,12 @@ function endTurn({ turns, ends, texts, calls }, turn_id, end) {
 function append(texts, names, field, text) {
   const current = texts[names.message_id] ?? { ...names, text: "" };
   return { ...texts, [names.message_id]: { ...current, [field]: (current[field] ?? "") + text } };
+}
+
+/** Put messages where the model reads them: behind what their turn has said so far. */
+function markRead(messages, ids) {
+  const isRead = (one) => ids.includes(one.message_id);
+  return [...messages.filter((one) => !isRead(one)), ...messages.filter(isRead).map((one) => ({ ...one, read: true }))];
 }
 
 /** Change the plan with this id, if the state has it: a later snapshot does not. */

@@ -16,6 +16,7 @@ type ClientFrame = (
     | Hello
 )
 type ServerFrame = Welcome | Accepted | EventFrame | ToolCallRequest | Error
+type When = Literal["queue", "interrupt", "steer"]
 type EventFrame = (
     PlanProposedEvent
     | PlanDecidedEvent
@@ -140,8 +141,26 @@ class Cancel(TypedDict):
     turn_id: NotRequired[str | None]
 
 
+class MessageImage(TypedDict):
+    """An image that a message of the user shows."""
+
+    image_id: str
+    media_type: str
+    bytes: int
+
+
+class MessageToolCall(TypedDict):
+    """A tool call that a message of the assistant requests."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | str
+    display: NotRequired[dict[str, Any]]
+    edited: NotRequired[Literal[True]]
+
+
 class EditMessage(TypedDict):
-    """Change the text of a message that waits for its turn."""
+    """Change the text of a message that waits for its turn, or for the next step of the open one."""
 
     ref: NotRequired[str | None]
     type: Literal["edit_message"]
@@ -198,24 +217,6 @@ class Instructions(TypedDict):
 
     path: str
     text: str
-
-
-class MessageImage(TypedDict):
-    """An image that a message of the user shows."""
-
-    image_id: str
-    media_type: str
-    bytes: int
-
-
-class MessageToolCall(TypedDict):
-    """A tool call that a message of the assistant requests."""
-
-    id: str
-    name: str
-    arguments: dict[str, Any] | str
-    display: NotRequired[dict[str, Any]]
-    edited: NotRequired[Literal[True]]
 
 
 class MessageEditedPayload(TypedDict):
@@ -455,6 +456,7 @@ class TurnQueuedPayload(TypedDict):
     """The turn waits for a worker."""
 
     turn_id: str
+    messages: NotRequired[list[str]]
 
 
 class TurnStartedPayload(TypedDict):
@@ -464,6 +466,7 @@ class TurnStartedPayload(TypedDict):
     attempt: int
     model: str
     replaces: list[str]
+    reads: NotRequired[list[str]]
 
 
 class TurnWaitingPayload(TypedDict):
@@ -481,21 +484,8 @@ class UnfinishedText(TypedDict):
     reasoning: NotRequired[str]
 
 
-class UserMessage(TypedDict):
-    """A message of the user. It starts a turn, or waits for earlier turns."""
-
-    ref: NotRequired[str | None]
-    type: Literal["user_message"]
-    content: str
-    role: NotRequired[Literal["user", "assistant", "system", "tool"] | None]
-    client_message_id: NotRequired[str | None]
-    agent_type: NotRequired[str | None]
-    interrupt: NotRequired[bool | None]
-    images: NotRequired[list[str] | None]
-
-
 class WithdrawMessage(TypedDict):
-    """Withdraw a message that waits for its turn. It leaves the conversation and is never answered."""
+    """Withdraw a message that waits for its turn, or for the next step of the open one."""
 
     ref: NotRequired[str | None]
     type: Literal["withdraw_message"]
@@ -530,6 +520,23 @@ class ApprovalDecidedEvent(TypedDict):
     payload: ApprovalDecidedPayload
 
 
+class ConversationMessage(TypedDict):
+    """A message of the conversation."""
+
+    message_id: str
+    turn_id: str
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    reasoning: NotRequired[str]
+    tool_calls: NotRequired[list[MessageToolCall]]
+    interrupted: NotRequired[Literal[True]]
+    tool_call_id: NotRequired[str]
+    images: NotRequired[list[MessageImage]]
+    steer: NotRequired[Literal[True]]
+    subtask_id: NotRequired[str]
+    read: NotRequired[Literal[True]]
+
+
 class MessageAddedPayload(TypedDict):
     """A message of the conversation is stored."""
 
@@ -542,6 +549,7 @@ class MessageAddedPayload(TypedDict):
     interrupted: NotRequired[Literal[True]]
     tool_call_id: NotRequired[str]
     images: NotRequired[list[MessageImage]]
+    steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
 
 
@@ -748,6 +756,20 @@ class TurnWaitingEvent(TypedDict):
     payload: TurnWaitingPayload
 
 
+class UserMessage(TypedDict):
+    """A message of the user. It starts a turn, waits for earlier turns, or goes into the open one."""
+
+    ref: NotRequired[str | None]
+    type: Literal["user_message"]
+    content: str
+    role: NotRequired[Literal["user", "assistant", "system", "tool"] | None]
+    client_message_id: NotRequired[str | None]
+    agent_type: NotRequired[str | None]
+    when: NotRequired[When | None]
+    interrupt: NotRequired[bool | None]
+    images: NotRequired[list[str] | None]
+
+
 class WorkspaceChangedEvent(TypedDict):
     """The client works in another workspace, or something in it has changed. The same again has no event."""
 
@@ -789,7 +811,7 @@ class Snapshot(TypedDict):
 
     number: int
     session: SessionState
-    messages: list[MessageAddedPayload]
+    messages: list[ConversationMessage]
     older_messages: bool
     turns: list[OpenTurn]
     texts: list[UnfinishedText]

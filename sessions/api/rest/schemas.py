@@ -12,6 +12,7 @@ from ninja import Field, Schema
 from agents.policy import Mode
 from sessions.api.rest.rules import RuleOut
 from sessions.models import MAX_TITLE_LENGTH, Session, TurnStatus
+from sessions.protocol.client import When
 from sessions.protocol.codes import MAX_CLIENT_ID_LENGTH, MAX_IMAGES, MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH
 
 MAX_WAIT_SECONDS = 300.0
@@ -25,7 +26,12 @@ class MessageIn(Schema):
     client_message_id: str | None = Field(
         None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH, description="Your own id, for safe retries."
     )
-    interrupt: bool = Field(False, description="Stop the running turn and answer this message next.")
+    when: When | None = Field(
+        None,
+        description="`queue`: after the turns before it. `interrupt`: stop the open turn and answer this message next. "
+        "`steer`: the next step of the open turn reads it.",
+    )
+    interrupt: bool = Field(False, description="Without `when`: true is `interrupt`.")
     images: list[uuid.UUID] = Field(
         default_factory=list, max_length=MAX_IMAGES, description="Ids of images uploaded to the session."
     )
@@ -59,13 +65,22 @@ class WaitingMessage(Schema):
     content: str
 
 
+class QueuedMessage(WaitingMessage):
+    steer: bool = Field(False, description="The next step of the turn reads it.")
+
+
 class MessageQueue(Schema):
-    messages: list[WaitingMessage]
+    messages: list[QueuedMessage]
 
 
 class CancelledTurn(Schema):
     turn_id: uuid.UUID
     status: str = TurnStatus.CANCELLED.value
+
+
+class WithdrawnMessage(Schema):
+    turn_id: uuid.UUID
+    status: str = Field(description="`cancelled` with its turn, or `withdrawn` from one that goes on without it.")
 
 
 class EventOut(Schema):

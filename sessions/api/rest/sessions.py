@@ -45,6 +45,7 @@ from sessions.api.rest.schemas import (
     SessionOut,
     Settings,
     WaitingMessage,
+    WithdrawnMessage,
 )
 from sessions.api.streaming import counted, open_streams, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
@@ -53,6 +54,7 @@ from sessions.errors import TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
+from sessions.protocol.client import when_of
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import AcceptedMessage
 from sessions.turns import deletion, inbox, sessions
@@ -72,6 +74,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     if not body.message.strip():
         raise Rejected(ErrorCode.EMPTY_MESSAGE, "The message is empty: write something in `message`.")
     await caller_of(request).authorize(Action.TURN)
+    when = when_of(body.when, body.interrupt)
     async with store_timeout() as deadline:
         session = await in_thread(open_session)(owner(request).pk, body.session_id)
         bind_session(session)
@@ -79,7 +82,8 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
             session.pk,
             body.message,
             client_message_id=body.client_message_id,
-            interrupt=body.interrupt,
+            interrupt=when == "interrupt",
+            steer=when == "steer",
             images=body.images,
             api_key=caller_of(request).api_key,
             deadline=deadline,
@@ -103,6 +107,10 @@ async def _outcome(out: MessageOut, accepted: AcceptedMessage, timeout: float) -
         async with asyncio.timeout(timeout):
             async for event in Feed(accepted.session_id, accepted.number):
                 payload = event.payload
+                if str(out.message_id) in payload.get("messages", ()):
+                    # The open turn ended before a step had read the message, which has a turn of its own now.
+                    turn_id = payload["turn_id"]
+                    out.turn_id, out.answer = uuid.UUID(turn_id), None
                 if payload.get("turn_id") != turn_id:
                     continue
                 if event.kind == EventKind.MESSAGE_ADDED and payload["role"] == MessageRole.ASSISTANT:
@@ -198,7 +206,11 @@ async def get_queue(request: HttpRequest, session_id: str) -> dict[str, Any]:
     """List the messages that wait for their answer, the next one first."""
     session = await session_of(request, session_id)
     rows = await in_thread(inbox.waiting_messages)(session.pk)
-    return {"messages": [{"message_id": row.pk, "turn_id": row.turn_id, "content": row.content} for row in rows]}
+    return {
+        "messages": [
+            {"message_id": row.pk, "turn_id": row.turn_id, "content": row.content, "steer": row.steered} for row in rows
+        ]
+    }
 
 
 @router.patch(MESSAGE, response={200: WaitingMessage, 409: ErrorOut, **ERRORS}, tags=["messages"])
@@ -209,11 +221,13 @@ async def edit_message(request: HttpRequest, session_id: str, message_id: uuid.U
     return WaitingMessage(**change.events[-1].payload)
 
 
-@router.delete(MESSAGE, response={200: CancelledTurn, 409: ErrorOut, **ERRORS}, tags=["messages"])
-async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> CancelledTurn:
+@router.delete(MESSAGE, response={200: WithdrawnMessage, 409: ErrorOut, **ERRORS}, tags=["messages"])
+async def withdraw_message(request: HttpRequest, session_id: str, message_id: uuid.UUID) -> WithdrawnMessage:
     """Withdraw a message that waits for its answer."""
     change = await store_change(session_of(request, session_id), inbox.withdraw_message, message_id)
-    return CancelledTurn(turn_id=change.events[-1].payload["turn_id"])
+    last = change.events[-1]
+    status = "cancelled" if last.kind == EventKind.TURN_CANCELLED else "withdrawn"
+    return WithdrawnMessage(turn_id=last.payload["turn_id"], status=status)
 
 
 @router.get(f"{ONE}/events", response={200: EventPage, **ERRORS}, exclude_none=True, tags=["sessions"])

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from django.db.models import F, Func, IntegerField, Sum, TextField, Window
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
 
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
@@ -56,7 +56,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
 
 def _newest_messages(session: Session) -> list[Message]:
     """Return the newest messages within both limits, the newest first."""
-    order = ("-turn__position", "-number")
+    order = (F("turn__position").desc(), Coalesce("read_number", "number").desc(), F("number").desc())
     bytes_of_all = Window(Sum(F("bytes")), order_by=order)
     sized = session.messages.filter(withdrawn=False).annotate(
         bytes=_bytes("content") + _bytes("reasoning") + _bytes("tool_calls"), total=bytes_of_all
@@ -80,6 +80,10 @@ def message_state(message: Message) -> dict[str, Any]:
     for name in ("reasoning", "images", "tool_call_id", "interrupted"):
         if value := getattr(message, name):
             state[name] = value
+    if message.steered:
+        state["steer"] = True
+    if message.read_number:
+        state["read"] = True
     if calls := calls_of(message):
         state["tool_calls"] = calls
     # A user's message gets its sub-task later, and its event has none.

@@ -20,7 +20,8 @@ const PROGRESS_TEXTS = {
 const STATE_TEXTS = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
 const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: "Not signed in", [CLOSE_DELETED]: "Deleted" };
 const KEYS_TEXT = "Enter to send, Shift + Enter for a new line.";
-const KEYS_WHILE_ANSWERING_TEXT = "Enter to send, Shift + Enter for a new line, Ctrl + Enter to stop the answer and send.";
+const KEYS_WHILE_ANSWERING_TEXT =
+  "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.";
 
 const find = (id) => document.getElementById(id);
 const box = find("message");
@@ -33,7 +34,7 @@ let lastTop = 0;
 
 const actions = {
   edit: (id, text) => chat.edit(id, text),
-  answerNow: (id) => chat.answerNow(id),
+  hurry: (id, when) => chat.hurry(id, when),
   withdraw(id) {
     chat.withdraw(id);
     box.focus();
@@ -79,7 +80,7 @@ function start() {
     event.preventDefault();
     sendMessage();
   });
-  onKeys(box, { enter: (event) => sendMessage({ interrupt: event.ctrlKey || event.metaKey }) });
+  onKeys(box, { enter: (event) => sendMessage(event.ctrlKey || event.metaKey ? "interrupt" : event.altKey ? "steer" : "queue") });
   box.addEventListener("input", boxChanged);
   find("add-image").addEventListener("click", () => find("image-files").click());
   find("image-files").addEventListener("change", ({ target }) => {
@@ -106,7 +107,8 @@ function start() {
     chat.stop();
     box.focus();
   });
-  find("interrupt").addEventListener("click", () => sendMessage({ interrupt: true }));
+  find("interrupt").addEventListener("click", () => sendMessage("interrupt"));
+  find("steer").addEventListener("click", () => sendMessage("steer"));
   scroller.addEventListener("scroll", handleScroll, { passive: true });
   new ResizeObserver(() => followEnd()).observe(scroller);
   openFromAddress();
@@ -207,12 +209,12 @@ function connectionChanged(name, code) {
 
 // Writing
 
-function sendMessage({ interrupt = false } = {}) {
+function sendMessage(when = "queue") {
   const text = box.value;
   if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || attachments.isUploading) return;
   notify("");
   const images = attachments.take();
-  chat.sendMessage(text, { images, interrupt: interrupt && find("composer").classList.contains("answering") });
+  chat.sendMessage(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
   write("");
   followEnd(true);
 }
@@ -228,7 +230,7 @@ function boxChanged() {
   box.rows = Math.min(box.value.split("\n").length, 8);
   box.placeholder = attachments.ids.length ? "Say what to do with it" : "Write a message";
   find("send").disabled = attachments.isUploading;
-  find("interrupt").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
+  find("interrupt").hidden = find("steer").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
 }
 
 function showNotice(text, frame) {

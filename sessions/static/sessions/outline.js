@@ -1,7 +1,8 @@
 /**
  * What the page shows of a session, from its state and its outbox. Pure: plain values in and out.
  *
- * A turn that waits behind another is in the queue; when it is next, it moves to the conversation.
+ * A turn that waits behind another is in the queue; when it is next, it moves to the conversation. So is a message that
+ * the open turn has not read yet.
  */
 
 import { openTurns } from "../client/state.js";
@@ -11,6 +12,7 @@ const REJECTION = "Error: Refused by the user";
 
 const STOPPED_TEXT = "Stopped.";
 const INTERRUPTED_TEXT = "Interrupted: this answer is incomplete.";
+const UNREAD_TEXT = "Will be read at the next step.";
 const UNSENT_TEXT = "Not sent yet. We'll send it when you're back online.";
 
 /** Return {conversation, queue, progress, retryAt, isAnswering}. Each item has a stable `key` and a `type`. */
@@ -19,16 +21,24 @@ export function outline(state, outbox, { isOpen }) {
   const results = new Map(state.messages.filter((one) => one.tool_call_id).map((one) => [one.tool_call_id, one.content]));
   const byTurn = new Map(state.order.map((id) => [id, []]));
   for (const message of state.messages) byTurn.get(message.turn_id).push(message);
+  const unread = current ? takeUnread(byTurn.get(current)) : [];
   const conversation = state.order
     .filter((id) => byTurn.get(id).length && !waiting.includes(id))
     .flatMap((id) => turnItems(id, byTurn.get(id), { state, outbox, results }));
-  const queue = waiting.flatMap((id) => byTurn.get(id)).map((message) => waitingItem(message, outbox));
+  const queue = [...unread, ...waiting.flatMap((id) => byTurn.get(id))].map((message) => waitingItem(message, outbox));
   for (const item of unsentMessages(state, outbox).map((entry) => unsentItem(entry, isOpen))) {
     // Nothing delays it: it is part of the conversation within moments.
     if (!current && !item.note) conversation.push({ ...item, type: "message" });
     else queue.push(item);
   }
   return { conversation, queue, progress: progressOf(state, current), retryAt: state.turns[current]?.retry_at, isAnswering: Boolean(current) };
+}
+
+/** Take the messages that the current turn has not read out of its list, unless they are all that it has. */
+function takeUnread(messages) {
+  const isUnread = (one) => one.steer && !one.read;
+  const others = messages.filter((one) => !isUnread(one));
+  return others.length ? messages.splice(0, messages.length, ...others).filter(isUnread) : [];
 }
 
 function turnItems(id, messages, { state, outbox, results }) {
@@ -52,9 +62,8 @@ function messageItems(message, end, { state, outbox, results }) {
   return [...texts, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
-function messageItem({ message_id, role, content, subtask_id, reasoning = "", images }, more) {
-  const name = LABELS[role] ?? role;
-  const label = subtask_id ? `${name} · ${subtask_id}` : name;
+function messageItem({ message_id, role, content, subtask_id, steer, reasoning = "", images }, more) {
+  const label = [LABELS[role] ?? role, subtask_id, steer && "steered"].filter(Boolean).join(" · ");
   return { key: message_id, type: "message", role, label, text: content, reasoning, images: imageIds(images), time: timeOfId(message_id), ...more };
 }
 
@@ -73,11 +82,12 @@ function toolItem({ id, name, arguments: args, display, edited = false }, turn, 
   return { ...item, status: "waiting", approval: state.calls[id]?.requires_approval ?? false };
 }
 
-function waitingItem({ message_id, content, images }, outbox) {
+function waitingItem({ message_id, content, images, steer = false }, outbox) {
   const edit = outbox.find("edit_message", { message_id });
   const isLeaving = Boolean(outbox.find("withdraw_message", { message_id }));
-  const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : "";
-  return { key: message_id, type: "waiting", id: message_id, text: edit?.frame.content ?? content, images: imageIds(images), note, isFixed: isLeaving };
+  const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : steer ? UNREAD_TEXT : "";
+  const text = edit?.frame.content ?? content;
+  return { key: message_id, type: "waiting", id: message_id, text, images: imageIds(images), note, canSteer: !steer, isFixed: isLeaving };
 }
 
 /** Return messages of this tab that the state lacks. Their acknowledgement may be lost or on its way. */

@@ -3,27 +3,31 @@
 import { onKeys } from "./keys.js";
 import { button, element, imageStrip } from "./render.js";
 
-/** A message that waits for its turn. The user can edit it, withdraw it, or have it answered first. */
+/** A message that waits for its turn, or to be read by the open one. The user can edit it, withdraw it, or hurry it. */
 export class WaitingMessage {
-  /** `actions`: edit(id, text), withdraw(id), answerNow(id), and keepEdit(text) for an edit that comes too late. */
+  /** `actions`: edit(id, text), withdraw(id), hurry(id, when), and keepEdit(text) for an edit that comes too late. */
   constructor({ id, images }, session, actions) {
     Object.assign(this, { id, actions });
     this.body = element("div", { class: "body", dir: "auto" });
     this.note = element("p", { class: "remark" });
     this.editButton = button("Edit", "link", () => this.#edit());
-    const now = button("Answer now", "link", () => actions.answerNow(id));
+    this.steerButton = button("Steer", "link", () => actions.hurry(id, "steer"));
+    this.steerButton.title = "The current answer reads it at its next step";
+    const now = button("Answer now", "link", () => actions.hurry(id, "interrupt"));
     now.title = "Stops the current answer";
     this.buttons = element(
       "div",
       { class: "buttons" },
       this.editButton,
       button("Withdraw", "link", () => actions.withdraw(id)),
+      this.steerButton,
       now,
     );
     this.node = element("li", {}, this.body, imageStrip(session, images), this.note, this.buttons);
   }
 
-  update({ text, note, isFixed }) {
+  update({ text, note, canSteer, isFixed }) {
+    this.steerButton.hidden = !canSteer;
     if (text !== this.text) this.body.textContent = this.text = text;
     this.note.textContent = note;
     this.note.hidden = !note;

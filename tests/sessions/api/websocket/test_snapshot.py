@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from sessions.events import compaction, log
 from sessions.events.log import Addition, LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_CALLS,
+    OPEN_STATUSES,
     PIECES,
     EventKind,
     Plan,
@@ -35,7 +37,9 @@ from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, retries, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
+from sessions.turns.transcript import current_subtask
 from sessions.turns.workspaces import set_workspace
+from sessions.worker import prompt
 from tests.closed_schemas import require_snapshot
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
@@ -81,6 +85,8 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
             case EventKind.TURN_QUEUED:
                 if p["turn_id"] not in order:
                     order.append(p["turn_id"])
+                for message_id in p.get("messages", ()):
+                    messages[message_id] |= {"turn_id": p["turn_id"]}
                 attempt = turns.get(p["turn_id"], {"attempt": 0})["attempt"]
                 turns[p["turn_id"]] = {"turn_id": p["turn_id"], "status": "queued", "attempt": attempt}
             case EventKind.RETRY_SCHEDULED:
@@ -90,6 +96,8 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 put_off.pop(p["turn_id"], None)
                 for message_id in p["replaces"]:
                     texts.pop(message_id)
+                for message_id in p.get("reads", ()):
+                    messages[message_id] = {**messages.pop(message_id), "read": True}
             case EventKind.TURN_WAITING:
                 turns[p["turn_id"]] |= {"status": "waiting"}
             case EventKind.TOOL_CALL_REQUESTED:
@@ -162,9 +170,9 @@ class Conversation(RuleBasedStateMachine):
         open_turns = [TurnStatus.RUNNING, TurnStatus.WAITING]
         return self.session.turns.filter(status__in=open_turns).first()
 
-    @rule(content=st.text("ab ", min_size=1, max_size=5), interrupt=st.booleans())
-    def say(self, content: str, interrupt: bool) -> None:
-        inbox.accept_message(self.session.pk, content, interrupt=interrupt)
+    @rule(content=st.text("ab ", min_size=1, max_size=5), when=st.sampled_from(["queue", "interrupt", "steer"]))
+    def say(self, content: str, when: str) -> None:
+        inbox.accept_message(self.session.pk, content, interrupt=when == "interrupt", steer=when == "steer")
 
     @rule(place=st.integers(0, 2), content=st.none() | st.text("cd", min_size=1, max_size=3))
     def edit_or_withdraw(self, place: int, content: str | None) -> None:
@@ -280,6 +288,30 @@ class Conversation(RuleBasedStateMachine):
     def replay_is_the_same_as_a_snapshot(self) -> None:
         events = log.since(self.session.pk, 0, limit=10_000)
         assert replay(events) == fresh(self.session)
+
+    @invariant()
+    def a_steered_message_is_read_once_or_waits(self) -> None:
+        events = log.since(self.session.pk, 0, limit=10_000)
+        read = [message for event in events for message in event.payload.get("reads", ())]
+        assert len(read) == len(set(read))
+        steered = self.session.messages.filter(steered=True, withdrawn=False)
+        assert {str(message.pk) for message in steered if message.read_number} <= set(read)
+        waiting = steered.filter(read_number=None, turn__status__in=OPEN_STATUSES).values_list("turn", flat=True)
+        counts = {turn.pk: turn.unread for turn in self.session.turns.all() if turn.unread}
+        assert Counter(waiting) == counts
+        assert not self.session.turns.exclude(status__in=OPEN_STATUSES).filter(pk__in=counts).exists()
+
+    @invariant()
+    def no_message_comes_between_a_call_and_its_results(self) -> None:
+        if self.current_claim is None:
+            return
+        turn = Turn.objects.get(pk=self.current_claim.turn_id)
+        allowed = set[str]()
+        for message in prompt.conversation(turn, current_subtask(self.session)):
+            if message.role == "tool":
+                assert message.tool_call_id in allowed
+            else:
+                allowed = {call.id for call in message.tool_calls}
 
     @invariant()
     def numbers_have_no_gaps_and_turns_end_once(self) -> None:
