@@ -6,20 +6,12 @@ have a default in the database, so that processes of the previous version can ke
 
 from sessions.models.budgets import Budget, Period, Reservation
 from sessions.models.completions import Completion, CompletionKind
-from sessions.models.conversation import (
-    MAX_TITLE_LENGTH,
-    MODES,
-    OPEN_STATUSES,
-    Message,
-    MessageRole,
-    Session,
-    Turn,
-    TurnStatus,
-)
+from sessions.models.conversation import MAX_TITLE_LENGTH, MODES, OPEN_STATUSES, Session, Turn, TurnStatus
 from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
 from sessions.models.images import Image, MediaType
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
+from sessions.models.messages import Message, MessageRole
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
 from sessions.models.provider_keys import ProviderKey
