@@ -21,6 +21,10 @@ venv: ## Create or update .venv; every other target does this first
 run: venv ## Start everything on this machine: PostgreSQL, Redis, web, worker, beat, Flower
 	@exec $(python) -m codelab.local
 
+.PHONY: chat
+chat: venv ## Talk with an agent in a terminal, in FOLDER=path; starts the service where it does not run
+	@exec $(python) -m codelab.local.chat
+
 .PHONY: test
 test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
 	@$(python) -m pytest -n auto $(PYTEST_ARGS)

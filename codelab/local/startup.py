@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -156,6 +157,7 @@ class Startup:
             model = "scripted (built-in; CODELAB_MODEL=openai/… and OPENAI_API_KEY=… for a language model)"
         rows = [
             ("Chat", f"http://{web}/"),
+            ("Terminal", f"{Path(sys.executable).parent / 'codelab'} --url http://{web} chat, or make chat"),
             ("WebSocket", f"ws://{web}/ws/{{session}}"),
             ("API", f"http://{web}/api/v1/docs"),
             ("Demo user", f"{DEMO}, {password(credentials.demo_password)}"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.terminal import PROGRAM, environment, piped
-from tests.live.service import Service
+from tests.live.service import PROJECT, Service
 
 pytestmark = pytest.mark.live
 
@@ -156,3 +158,33 @@ def test_signing_in_and_out(service: Service, home: Path, folder: Path) -> None:
     bad_key = piped(service, home, folder, "sessions", CODELAB_API_KEY="clk_none")
     assert bad_key.returncode == 4
     assert "CODELAB_API_KEY" in bad_key.stderr
+
+
+def test_the_step_of_a_ci_job_in_the_documentation(service: Service, home: Path, folder: Path) -> None:
+    page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
+    (step,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (entry,) = yaml.safe_load(step)
+    script = entry["run"]
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    (folder / "README.md").write_text("Old.\n")
+    subprocess.run(["git", "add", "README.md"], cwd=folder, check=True)
+    call = '/call write_file {"path": "README.md", "content": "New.\\n"}'
+    tasks = {
+        f"{call}\n/say Corrected.": (0, "Corrected.\n README.md | 2 +-"),
+        f"{call.replace('README.md', 'code.py')}\n/say Not done.": (3, "Not done.\n::warning::"),
+        "/fail refused": (1, ""),
+    }
+    for task, (code, output) in tasks.items():
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=folder,
+            env=environment(service, home) | {"TASK": task},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == (code if code != 3 else 0), done.stderr
+        assert output in done.stdout
+        assert json.loads((folder / "events.jsonl").read_text().splitlines()[-1])["payload"]["exit_code"] == code
+    assert not (folder / "code.py").exists()

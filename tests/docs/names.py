@@ -205,9 +205,10 @@ def has_word(name: str) -> bool:
 
 @cache
 def settings() -> set[str]:
-    """Return the names of all settings, with those that name a file instead."""
+    """Return the names of all settings, with those that name a file instead, and of those of the terminal client."""
     names = {str(each.validation_alias) for each in Environment.model_fields.values()}
-    return names | {f"{name}_FILE" for name in names}
+    client = {text for text in code().texts if re.fullmatch(r"CODELAB_(URL|API_KEY|CONFIG|KEYRING)", text)}
+    return client | names | {f"{name}_FILE" for name in names}
 
 
 @cache

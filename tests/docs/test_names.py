@@ -17,6 +17,7 @@ from django.core.management import get_commands
 from agents.protected import KINDS
 from agents.roles import ROLES
 from codelab.environment import PROJECT
+from codelab_cli import slash
 from llm import scripted
 from tests.docs import names
 from tests.docs.pages import FENCE, name_of
@@ -27,6 +28,7 @@ PAGES = sorted([*PROJECT.glob("README*.md"), PROJECT / "CONTRIBUTING.md", *PROJE
 #: Words of other programs, which our code does not have.
 FOREIGN = {
     "FLUSHALL": "Redis",
+    "NO_COLOR": "most terminal programs",
     "PGSSLMODE": "libpq",
     "ResolutionImpossible": "pip",
     "kernel.yama.ptrace_scope": "Linux",
@@ -128,8 +130,8 @@ def _wrong(code: str, shown: list[str]) -> str:
     if code.startswith("test_") and WORD.fullmatch(code):
         return "" if names.has_function(code) else "test"
     if ROUTE.fullmatch(code):
-        # Commands of the scripted model and folders of containers begin like routes.
-        is_other = code[1:] in scripted.COMMANDS or code in ("/tmp", "/data", "/metrics")
+        # Commands of the scripted model and the terminal client and folders of containers begin like routes.
+        is_other = code[1:] in scripted.COMMANDS or code in slash.COMMANDS or code in ("/tmp", "/data", "/metrics")
         return "" if is_other or names.has_route(code) else "route"
     if FILE.fullmatch(code):
         # A bare name may be a file of the reader, which the page's own examples use.
