@@ -162,12 +162,13 @@ def test_a_plan_is_shown_decided_and_carried_out(service: Service, home: Path, f
 
 
 def test_a_second_window_follows_and_approves(service: Service, home: Path, folder: Path) -> None:
-    with terminal(service, home, folder, "chat") as first, terminal(service, home, folder, "chat") as second:
+    with terminal(service, home, folder, "chat") as first:
         first.wait_for("ready")
-        second.wait_for("whose tools another client runs")
-        first.enter('/call write_file {"path": "a", "content": "x"}')
-        second.wait_for("a(lways)")
-        second.enter("y")
-        first.wait_for("Done.")
-        second.wait_for("Done.")
+        with terminal(service, home, folder, "chat") as second:
+            second.wait_for("whose tools another client runs")
+            first.enter('/call write_file {"path": "a", "content": "x"}')
+            second.wait_for("a(lways)")
+            second.enter("y")
+            first.wait_for("Done.")
+            second.wait_for("Done.")
     assert (folder / "a").read_text() == "x"

@@ -19,7 +19,7 @@ from codelab_cli.memory import Memory
 from codelab_cli.mentions import MentionCompleter
 from codelab_cli.pipe import Pipe
 from codelab_cli.run import Run
-from codelab_cli.settings import Settings
+from codelab_cli.settings import Settings, load_settings
 from codelab_cli.slash import COMMANDS
 from codelab_cli.terminal import Terminal
 
@@ -53,7 +53,8 @@ async def talk(
             code = await chat.run()
         if screen.is_interactive:
             going_on = " Its turn goes on without you, up to the next tool." if conversation.view.turns else ""
-            again = "codelab chat" if has_tools else "codelab attach"
+            server = f" --url {settings.url}" if settings.url != load_settings().url else ""
+            again = f"codelab{server} {'chat' if has_tools else 'attach'}"
             await screen.print(Text(f"{going_on.strip()} `{again} {name}` comes back.".strip(), "dim"))
         return code
 
