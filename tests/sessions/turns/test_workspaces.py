@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -251,3 +252,27 @@ def test_a_workspace_that_is_too_large_is_refused_with_its_limit(session: Sessio
         set_shop(session, **{part: large[part]})
     assert caught.value.code == "invalid_workspace"
     assert not Workspace.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_session_loses_its_workspace_when_many_change_theirs_at_once(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspaces, "UNUSED_RETENTION", timedelta())
+    keys = [open_session(alice.pk, f"s{number}").pk for number in range(4)]
+
+    def change(place: int) -> None:
+        try:
+            for number in range(15):
+                name = f"shop {(number * (place + 1)) % 3}"
+                workspaces.set_workspace(keys[place], protocol.Workspace(name=name))
+                workspaces.delete_unused_workspaces(math.inf)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        list(pool.map(change, range(len(keys))))
+    used = set(Session.objects.values_list("workspace", flat=True))
+    assert used <= set(Workspace.objects.values_list("pk", flat=True))
+    workspaces.delete_unused_workspaces(math.inf)
+    assert used == set(Workspace.objects.values_list("pk", flat=True))
