@@ -42,6 +42,8 @@ GROUPS = (
         "tests/live/test_openai.py",
         "tests/live/test_operations.py",
         "tests/live/test_queue.py",
+        "tests/cli/test_chat_live.py",
+        "tests/cli/test_run_live.py",
     ),
     (
         "tests/live/test_approvals.py",

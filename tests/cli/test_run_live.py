@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,27 +66,26 @@ def test_the_answer_alone_is_on_standard_output(service: Service, home: Path, fo
     assert "write_file a" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("task", "options", "expected"),
-    [
-        ("/fail refused", [], (1, "model_refused")),
-        ('/call ask_followup_question {"question": "Which?"}', ["--allow", "all"], (3, "asks a question")),
-        ("/stall", ["--timeout", "1"], (6, "--timeout")),
-        ("/say x", ["--allow", "edit:"], (2, "not an entry of --allow")),
-        (" ", [], (2, "empty")),
-        ("/say x", ["--folder", "none"], (2, "not a folder")),
-        ("/say x", ["--agent", "nobody"], (1, "nobody")),
-        ("/say x", ["--url", "http://127.0.0.1:9"], (5, "make run")),
-    ],
-)
-def test_exit_codes(
-    service: Service, home: Path, folder: Path, *, task: str, options: list[str], expected: tuple[int, str]
-) -> None:
-    code, words = expected
-    done = piped(service, home, folder, "run", task, *options)
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+EXIT_CODES: list[tuple[str, list[str], tuple[int, str]]] = [
+    ("/fail refused", [], (1, "model_refused")),
+    ('/call ask_followup_question {"question": "Which?"}', ["--allow", "all"], (3, "asks a question")),
+    ("/stall", ["--timeout", "1"], (6, "--timeout")),
+    ("/say x", ["--allow", "edit:"], (2, "not an entry of --allow")),
+    (" ", [], (2, "empty")),
+    ("/say x", ["--folder", "none"], (2, "not a folder")),
+    ("/say x", ["--agent", "nobody"], (1, "nobody")),
+    ("/say x", ["--url", "http://127.0.0.1:9"], (5, "make run")),
+]
+
+
+def test_exit_codes(service: Service, home: Path, folder: Path) -> None:
+    # All at once: most of the time is that of Python's start.
+    with ThreadPoolExecutor(len(EXIT_CODES)) as pool:
+        runs = [pool.submit(piped, service, home, folder, "run", task, *options) for task, options, _ in EXIT_CODES]
+    for run, (task, _, (code, words)) in zip(runs, EXIT_CODES, strict=True):
+        assert (run.result().returncode, task) == (code, task), run.result().stderr
+        assert words in run.result().stderr
+        assert "Traceback" not in run.result().stderr
 
 
 def test_a_run_that_is_killed_goes_on_with_its_task(service: Service, home: Path, folder: Path) -> None:

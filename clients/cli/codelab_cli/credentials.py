@@ -7,15 +7,14 @@ store was read again: another process may have done it.
 import asyncio
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import httpx
 
 from codelab_cli.failures import Failure
+from codelab_cli.private_files import write_private
 from codelab_cli.settings import Settings
 from codelab_client.credentials import Credentials, Tokens
 
@@ -110,18 +109,6 @@ class CredentialStore:
             raise Failure(
                 f"{self._file} cannot be written: {error.strerror}.", "Set XDG_STATE_HOME to a folder of yours."
             ) from error
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file at once, readable by its owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
 
 
 class SharedCredentials(Credentials):

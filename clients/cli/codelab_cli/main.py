@@ -16,8 +16,8 @@ import platformdirs
 import typer
 
 from codelab_cli import __version__
-from codelab_cli.credentials import write_private
 from codelab_cli.failures import ExitCode, Failure
+from codelab_cli.private_files import write_private
 from codelab_cli.settings import Settings, load_settings
 
 CODES = """Exit codes: 0 done · 1 the turn failed · 2 wrong options · 3 a question had no one to answer it
@@ -124,7 +124,7 @@ def run(
     What --allow does not cover is rejected, and exit code 3 says so. Questions of the agent have no answer.
     """
     from codelab_cli.allow import parse_allowed
-    from codelab_cli.talking import do_task
+    from codelab_cli.run import do_task
 
     if task == "-":
         task = sys.stdin.read()

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codelab_cli.credentials import write_private
 from codelab_cli.items import Shown
+from codelab_cli.private_files import write_private
 from codelab_cli.settings import Settings
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 import uuid
 from collections.abc import Iterable
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from codelab_cli.allow import Allowed
+from codelab_cli.connecting import conversing, explained, workspace_root
 from codelab_cli.conversation import Conversation
 from codelab_cli.failures import ExitCode
 from codelab_cli.items import Item, Note, Question, SpeechEnded, UserMessage, describe_call
-from codelab_cli.memory import Unsent
+from codelab_cli.memory import Memory, Unsent
 from codelab_cli.mentions import expand
+from codelab_cli.settings import Settings
 from codelab_cli.visible import visible
 from codelab_client import CodelabError, Event
 
@@ -227,3 +230,31 @@ class Run:
         self._end_line()
         sys.stderr.write(f"· {visible(text)}\n")
         sys.stderr.flush()
+
+
+async def do_task(
+    settings: Settings,
+    folder: Path,
+    name: str,
+    task: str,
+    *,
+    allowed: Allowed,
+    is_json: bool,
+    timeout: float | None,
+    images: list[Path],
+) -> ExitCode:
+    """Do one task without a person. Raises Failure."""
+    root = workspace_root(folder)
+    memory = Memory(settings, root)
+    current = asyncio.current_task()
+    assert current
+    # A CI job is ended by SIGTERM: the turn is stopped, and the exit code says that it was interrupted.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
+    try:
+        async with conversing(settings, root, name, memory) as conversation:
+            conversation.has_person = False
+            run = Run(conversation, root, allowed, is_json=is_json, allow_secrets=settings.allow_secrets)
+            with explained(settings):
+                return await run.run(task, timeout=timeout, agent=settings.agent or None, images=images)
+    except asyncio.CancelledError:
+        return ExitCode.INTERRUPTED

@@ -1,24 +1,20 @@
-"""What `chat`, `attach` and `run` do: open the session of a folder, and talk in it."""
+"""What `chat` and `attach` do: open the session of a folder, and talk in it."""
 
-import asyncio
 import os
 import secrets
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.text import Text
 
-from codelab_cli.allow import Allowed
 from codelab_cli.chat import Chat
+from codelab_cli.completion import MentionCompleter
 from codelab_cli.connecting import conversing, explained, workspace_root
 from codelab_cli.conversation import Conversation
 from codelab_cli.failures import ExitCode
 from codelab_cli.memory import Memory
-from codelab_cli.mentions import MentionCompleter
 from codelab_cli.pipe import Pipe
-from codelab_cli.run import Run
 from codelab_cli.settings import Settings, load_settings
 from codelab_cli.slash import COMMANDS
 from codelab_cli.terminal import Terminal
@@ -64,31 +60,3 @@ def _screen(settings: Settings, root: Path, conversation: Conversation) -> Termi
     if is_terminal:
         return Terminal(settings, conversation.view, MentionCompleter(root, COMMANDS))
     return Pipe(conversation.view)
-
-
-async def do_task(
-    settings: Settings,
-    folder: Path,
-    name: str,
-    task: str,
-    *,
-    allowed: Allowed,
-    is_json: bool,
-    timeout: float | None,
-    images: list[Path],
-) -> ExitCode:
-    """Do one task without a person. Raises Failure."""
-    root = workspace_root(folder)
-    memory = Memory(settings, root)
-    current = asyncio.current_task()
-    assert current
-    # A CI job is ended by SIGTERM: the turn is stopped, and the exit code says that it was interrupted.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
-    try:
-        async with conversing(settings, root, name, memory) as conversation:
-            conversation.has_person = False
-            run = Run(conversation, root, allowed, is_json=is_json, allow_secrets=settings.allow_secrets)
-            with explained(settings):
-                return await run.run(task, timeout=timeout, agent=settings.agent or None, images=images)
-    except asyncio.CancelledError:
-        return ExitCode.INTERRUPTED
