@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +132,25 @@ async def test_a_real_model_answers_a_session(model: Model) -> None:
                 assert frame["type"] == "assistant_message", frame
                 text, final = text + frame["token"], frame["is_final"]
     assert text.strip()
+
+
+def test_a_real_model_talks_in_the_terminal_client(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    environment = os.environ | {"HOME": str(tmp_path / "home"), "CODELAB_URL": model.run.url, "CODELAB_KEYRING": "no"}
+    program = str(Path(sys.executable).parent / "codelab")
+    done = subprocess.run(
+        [program, "run", "Say hello."],
+        cwd=tmp_path / "work",
+        env=environment | {"CODELAB_API_KEY": model.run.api_key},
+        capture_output=True,
+        text=True,
+        check=False,
+        # It reads the descriptions of eleven tools first.
+        timeout=2 * ANSWER_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 async def test_a_stopped_turn_frees_the_models_slot(model: Model) -> None:
