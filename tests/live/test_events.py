@@ -226,3 +226,26 @@ async def test_reasoning_streams_apart_from_the_answer(service: Service) -> None
     async with service.connect("/ws/v1-thoughts?stream=messages") as old:
         await old.say("/think Let me see.\n/say 42.")
         assert (await old.receive())["content"] == "42.", "an old client would show reasoning as the answer"
+
+
+async def test_a_client_says_where_it_works_and_others_see_it(service: Service) -> None:
+    facts = {"name": "shop", "git": {"branch": "main", "status": " M a.py"}, "open_files": ["a.py"]}
+    async with service.connect("/ws/v2-works", subprotocols=["codelab.v2"]) as client:
+        await client.send({"type": "hello", "workspace": facts})
+        assert (await client.receive())["snapshot"]["workspace"]["branch"] == "main"
+        async with events_of(service, "v2-works", after=1) as (other, _):
+            # The model reads it beside the message, and the script in the message is played as ever.
+            await client.say("/say one two")
+            assert text_of(await until_end(client)) == "one two"
+            assert text_of(await until_end(other)) == "one two"
+            await client.send({"type": "workspace", "workspace": {**facts, "git": {"branch": "next"}}})
+            changed = await other.receive()
+            assert (changed["kind"], changed["payload"]["branch"]) == ("workspace_changed", "next")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        history = (await http.get(f"{service.url}/api/v1/sessions/v2-works/history")).json()
+    assert [message["content"] for message in history["messages"]] == ["/say one two", "one two"]
+    told = service.rows(
+        "SELECT surroundings FROM agent_sessions_message WHERE role = 'user' AND session_id ="
+        " (SELECT id FROM agent_sessions_session WHERE key = 'v2-works')"
+    )
+    assert "Open files:\na.py" in told[0][0]
