@@ -41,7 +41,7 @@ neighbours: venv ## Attack a running service and measure the gaps of a neighbour
 properties: venv ## Test what holds for every stream, conversation and command with 5,000 examples, about four minutes
 	@$(python) -m pytest -n0 --timeout 1800 --hypothesis-profile=thorough tests/llm/test_stream_properties.py \
 		tests/llm/test_history.py tests/agents/test_disguises.py tests/agents/test_globs.py tests/agents/test_protected.py \
-		tests/agents/test_display.py \
+		tests/agents/test_display.py tests/cli/tools/test_blocks.py tests/cli/tools/test_paths.py \
 		$(PYTEST_ARGS)
 
 .PHONY: coverage

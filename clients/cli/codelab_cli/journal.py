@@ -120,7 +120,8 @@ class Journal:
                 return None
         fingerprint, stored = row
         if fingerprint != call.fingerprint:
-            return Outcome(error=f"Another call with the id {call.call_id} has run already, so this one was not run.")
+            text = f"Another call with the id {call.call_id} has run already, so this one was not run."
+            return Outcome(error=text, is_error=True)
         if stored is not None:
             return _read(stored)
         outcome = unknown(call.name)

@@ -41,13 +41,15 @@ def _find_problem(path: str) -> str:
         return f"it is longer than {MAX_PATH_CHARACTERS} characters"
     if path.startswith("/"):
         return "it is absolute"
-    if path.startswith("~"):
-        return "it begins with a tilde, which means a home folder"
     if "\\" in path or ":" in path:
         return "it has a backslash or a colon, which lead elsewhere on some systems"
     if any(unicodedata.category(character) in _INVISIBLE for character in path):
         return "it has an invisible or invalid character"
-    names = path.split("/")
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if names and names[0].startswith("~"):
+        return "it begins with a tilde, which means a home folder"
+    if any(not name.strip() for name in names):
+        return "a name in it is only blanks"
     if ".." in names:
         return "it has .., which may lead out of the workspace"
     if any(len(name.encode()) > MAX_NAME_BYTES for name in names):

@@ -130,7 +130,8 @@ class Toolbox:
         try:
             earlier = await asyncio.to_thread(self._journal.begin, call)
         except (OSError, sqlite3.Error) as error:
-            return Outcome(error=f"{call.name} was not run, because the client's journal cannot be written: {error}")
+            text = f"{call.name} was not run, because the client's journal cannot be written: {error}"
+            return Outcome(error=text, is_error=True)
         if earlier is not None:
             if earlier.is_unknown and isinstance(path := call.arguments.get("path"), str):
                 await asyncio.to_thread(editing.remove_unfinished, self._root, path)
@@ -141,7 +142,8 @@ class Toolbox:
         except asyncio.CancelledError:
             # A thread cannot be stopped, but is soon done; then its outcome is known.
             work.cancel()
-            stopped = Outcome(error=f"{call.name} was stopped before its end. A part of it may have been done.")
+            text = f"{call.name} was stopped before its end. A part of it may have been done."
+            stopped = Outcome(error=text, is_error=True)
             done = (await asyncio.gather(work, return_exceptions=True))[0]
             self._finish(call, done if isinstance(done, Outcome) else stopped)
             raise
