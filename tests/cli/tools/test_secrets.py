@@ -60,7 +60,7 @@ DIFF = f"<<<<<<< SEARCH\nPASSWORD={VALUE}\n=======\nx\n>>>>>>> REPLACE"
         ("execute_command", {"command": "cat './.env' | base64"}),
         ("execute_command", {"command": "docker run --env-file=.env x"}),
         ("execute_command", {"command": "cat ~/.ssh/config"}),
-        ("execute_command", {"command": "cat /root/.netrc"}),
+        ("execute_command", {"command": "cat /srv/bob/.netrc"}),
     ],
 )
 async def test_a_secret_is_refused_with_a_sentence(
