@@ -22,6 +22,8 @@ class Author(Follower):
         super().__init__(world, session, first=first)
         self.open_turns: set[str] = set()
         self.ended_turns: set[str] = set()
+        #: Turns of steered messages that the turn they were sent into has not read.
+        self.followers: set[str] = set()
         self.started: set[str] = set()
         self.deltas = self.starts = 0
         self._connection: websockets.ClientConnection | None = None
@@ -32,6 +34,7 @@ class Author(Follower):
         self._executed: dict[str, Any] = {}
         self._results: dict[str, Frame] = {}
         self._stops: set[str] = set()
+        self._last_said = ""
         self._message_numbers = itertools.count(1)
 
     @property
@@ -51,6 +54,7 @@ class Author(Follower):
         frame = {"type": "user_message", "content": text, "client_message_id": message_id, **more}
         self.world.history.add("sent", session=self.session, id=message_id, text=text)
         self._said[message_id] = text
+        self._last_said = message_id
         while message_id not in self._acks:
             await self.until(lambda: self._connection is not None)
             await self._send(frame)
@@ -62,9 +66,9 @@ class Author(Follower):
                 await asyncio.sleep(0.2)
         return str(self._acks[message_id]["turn_id"])
 
-    async def change(self, turn: str, wish: str | None) -> None:
-        """Edit or withdraw a message. It may be too late for that."""
-        ack = next(ack for ack in self._acks.values() if ack["turn_id"] == turn)
+    async def change(self, wish: str | None) -> None:
+        """Edit or withdraw the newest message. It may be too late for that."""
+        ack = self._acks[self._last_said]
         frame = {"type": "withdraw_message", "message_id": ack["message_id"]}
         if wish is not None:
             text = f"{self._said[ack['client_message_id']].partition(' ')[0]} {wish}"
@@ -85,8 +89,8 @@ class Author(Follower):
             await asyncio.sleep(0.1)
 
     async def ended(self, *turns: str) -> None:
-        """Wait until turns have ended in any way."""
-        await self.until(lambda: self.ended_turns.issuperset(turns))
+        """Wait until turns have ended in any way, and those that follow them for steered messages."""
+        await self.until(lambda: self.ended_turns.issuperset({*turns, *self.followers}))
 
     async def _send(self, frame: Frame) -> None:
         if self._connection:
@@ -128,6 +132,9 @@ class Author(Follower):
         payload = event["payload"]
         turn = payload.get("turn_id")
         match event["kind"]:
+            case "turn_queued" if payload.get("messages"):
+                self.followers.add(turn)
+                self.open_turns.add(turn)
             case "turn_started":
                 self.started.add(turn)
                 self.starts += 1

@@ -30,7 +30,13 @@ def check(
         record.get("turn") for record in records if record["what"] == "ended" and record["kind"] == "poison_turn"
     }
     stories = {turn["id"]: Story(turn, is_poisoned=turn["id"] in poisoned) for turn in dump.turns}
-    found = [*_accepted(records, dump), *_refused(records)]
+    moved = {
+        (message, event["turn"])
+        for event in dump.events
+        if event["kind"] == "turn_queued"
+        for message in event["payload"].get("messages", ())
+    }
+    found = [*_accepted(records, dump, moved), *_refused(records), *_steered(dump)]
     for session, log in logs.items():
         found += log.contiguous()
         found += log.equals(dump.replays.get(session))
@@ -61,7 +67,14 @@ class Story:
     row: Record
     #: The database refused its text from some moment on: it has to end, and its text cannot be stored as shown.
     is_poisoned: bool = False
+    #: What the model was asked for last, and what it had said before.
     wish: str = ""
+    before: str = ""
+    #: All that it was asked for, and the texts of messages by their ids.
+    wishes: list[str] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
+    #: The message that queued the turn; a turn of steered messages has none.
+    first: str = ""
     attempt: int = 0
     starts: int = 0
     texts: dict[str, str] = field(default_factory=dict)
@@ -77,8 +90,17 @@ class Story:
     def shown(self) -> str:
         return "".join(self.texts.values())
 
+    def right(self) -> str:
+        """Return the whole text that the turn has to say."""
+        return self.before + expected(self.wish)
 
-def _accepted(records: Sequence[Record], dump: Dump) -> Iterator[Violation]:
+    def ask(self, wish: str) -> None:
+        """Take another wish; the model follows the newest one."""
+        self.wish, self.before = wish, self.shown()
+        self.wishes.append(wish)
+
+
+def _accepted(records: Sequence[Record], dump: Dump, moved: set[tuple[str, str]]) -> Iterator[Violation]:
     sent: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record["what"] in ("sent", "edited"):
@@ -99,8 +121,26 @@ def _accepted(records: Sequence[Record], dump: Dump) -> Iterator[Violation]:
             found = stored[record["id"]]
             if not found:
                 yield Violation("lost", record["session"], f"{record['id']} was accepted at {record['t']}")
-            elif (found[0]["turn"], found[0]["id"]) != (record["turn"], record["message"]):
+            elif found[0]["id"] != record["message"] or not (
+                found[0]["turn"] == record["turn"] or (found[0]["id"], found[0]["turn"]) in moved
+            ):
                 yield Violation("doubled", record["session"], f"{record['id']} was accepted as another one")
+
+
+def _steered(dump: Dump) -> Iterator[Violation]:
+    """Yield steered messages that a turn has not read once, though it began after they had come into it."""
+    reads = Counter(message for event in dump.events for message in event["payload"].get("reads", ()))
+    statuses = {turn["id"]: turn["status"] for turn in dump.turns}
+    begun = {event["turn"] for event in dump.events if event["kind"] == "turn_started"}
+    for message in dump.messages:
+        if not message.get("steered") or message.get("withdrawn"):
+            continue
+        # A turn of unread messages that is stopped before it begins leaves them without an answer.
+        is_stopped = message["turn"] not in begun and statuses[message["turn"]] == "cancelled"
+        if reads[message["id"]] > 1:
+            yield Violation("doubled", message["session"], f"{message['id']} was read {reads[message['id']]} times")
+        elif not reads[message["id"]] and not is_stopped:
+            yield Violation("lost", message["session"], f"{message['id']} was steered into a turn and never read")
 
 
 def _refused(records: Sequence[Record]) -> Iterator[Violation]:
@@ -130,14 +170,24 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
             for message_id in payload["replaces"]:
                 story.texts.pop(message_id, None)
                 story.withdrawn.add(message_id)
+            for message_id in payload.get("reads", ()):
+                story.ask(story.contents.get(message_id, ""))
         elif kind == "text_delta":
             if payload["message_id"] in story.withdrawn:
                 yield Violation("stale", session, f"{where} adds to a message that was withdrawn")
             story.texts[payload["message_id"]] = story.texts.get(payload["message_id"], "") + payload["text"]
         elif kind == "retry_scheduled":
             story.retry_at = datetime.fromisoformat(payload["retry_at"])
+        elif kind == "turn_queued" and "messages" in payload:
+            for message_id in payload["messages"]:
+                for home in [each for each in stories.values() if message_id in each.contents]:
+                    story.contents[message_id] = home.contents.pop(message_id)
         elif kind == "message_edited" or (kind == "message_added" and payload["role"] == "user"):
-            story.wish = payload["content"]
+            story.contents[payload["message_id"]] = payload["content"]
+            if kind == "message_added" and "steer" not in payload:
+                story.first = payload["message_id"]
+            if payload["message_id"] == story.first:
+                story.wish, story.wishes = payload["content"], [payload["content"]]
         elif kind == "message_added" and payload["role"] == "assistant":
             said = story.texts.setdefault(payload["message_id"], "")
             if said != payload["content"] and not story.is_poisoned:
@@ -147,7 +197,7 @@ def _told(session: str, log: Log, stories: dict[str, Story]) -> Iterator[Violati
 
 
 def _shown_so_far(session: str, story: Story) -> Iterator[Violation]:
-    shown, right = story.shown(), expected(story.wish)
+    shown, right = story.shown(), story.right()
     if not right.startswith(shown):
         at = next((i for i, (a, b) in enumerate(zip(shown, right, strict=False)) if a != b), len(right))
         near = slice(max(0, at - 30), at + 30)
@@ -164,14 +214,14 @@ def _ended(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
         if turn["error_code"] == "internal_error" and not story.is_poisoned:
             yield Violation("crashed", session, story.name)
         yield from _shown_so_far(session, story)
-        if turn["status"] == "completed" and story.shown() != expected(story.wish):
+        if turn["status"] == "completed" and story.shown() != story.right():
             yield Violation("text", session, f"{story.name} is completed with {len(story.shown())} characters")
 
 
 def _stored(dump: Dump, stories: dict[str, Story]) -> Iterator[Violation]:
     stored: dict[str, dict[str, str]] = defaultdict(dict)
     for message in dump.messages:
-        if message["role"] == "user" and message["content"] != stories[message["turn"]].wish:
+        if message["role"] == "user" and message["content"] != stories[message["turn"]].contents.get(message["id"]):
             yield Violation("stored", message["session"], f"{message['id']} is not what the log says")
         if message["role"] == "assistant":
             stored[message["turn"]][message["id"]] = message["content"]
@@ -205,6 +255,6 @@ def _tools(tools: Sequence[Record], stories: dict[str, Story]) -> Iterator[Viola
 def _requests(requests: Sequence[Record], stories: dict[str, Story]) -> Iterator[Violation]:
     asked = Counter(request["turn"] for request in requests)
     for story in stories.values():
-        times = asked[int(_wished(story.wish, "turn"))]
+        times = sum(asked[int(_wished(wish, "turn"))] for wish in story.wishes)
         if times > story.starts:
             yield Violation("retried", story.row["session"], f"{story.name}: {times} requests, {story.starts} attempts")

@@ -13,8 +13,8 @@ BURSTS = (1, 1, 1, 2, 3)
 TOOLS = (0, 0, 1, 1, 2)
 #: Share of turns that their user stops, and of those whose steps meet a rate limit.
 STOPPED, LIMITED = 0.12, 0.1
-#: Share of messages that interrupt, and of waiting messages that are edited or withdrawn.
-URGENT, CHANGED, WITHDRAWN = 0.08, 0.15, 0.1
+#: Share of messages that interrupt or steer, and of waiting messages that are edited or withdrawn.
+URGENT, STEERED, CHANGED, WITHDRAWN = 0.08, 0.25, 0.15, 0.1
 #: Seconds within which followers must receive what the author of their session has.
 CATCH_UP = 20.0
 
@@ -68,11 +68,15 @@ class Crowd:
         turns: list[str] = []
         async with asyncio.TaskGroup() as tasks:
             for _ in range(dice.choice(BURSTS)):
-                more = {"interrupt": True} if dice.random() < URGENT else {}
-                turn = await author.say(self._wish(), **more)
+                luck = dice.random()
+                when = "interrupt" if luck < URGENT else "steer" if luck < URGENT + STEERED else "queue"
+                if when == "steer" and turns:
+                    # Into any moment of the turn.
+                    await asyncio.sleep(dice.uniform(0, 1.5))
+                turn = await author.say(self._wish(), when=when)
                 luck = dice.random() if turns else 1
                 if luck < CHANGED + WITHDRAWN:
-                    await author.change(turn, self._wish() if luck < CHANGED else None)
+                    await author.change(self._wish() if luck < CHANGED else None)
                 turns.append(turn)
                 if dice.random() < STOPPED:
                     tasks.create_task(self._stop(author, turn))

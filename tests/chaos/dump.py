@@ -39,7 +39,7 @@ TURNS = """
 """
 MESSAGES = """
     SELECT message.id::text, session.key AS session, message.turn_id::text AS turn, message.role, message.content,
-           message.client_message_id, message.withdrawn, message.number
+           message.client_message_id, message.withdrawn, message.number, message.steered
     FROM agent_sessions_message message JOIN agent_sessions_session session ON session.id = message.session_id
     WHERE session.key = ANY(%s) ORDER BY session.key, message.number
 """

@@ -164,3 +164,34 @@ inbox.accept_message(session.pk, "/say found")
         await asyncio.sleep(0.1)
     assert text_of(events) == "found"
     assert "turn_taken_without_task" in service.log_of("worker")
+
+
+async def test_a_steered_message_is_read_at_the_next_step(service: Service) -> None:
+    async with events_of(service, "q-steer") as (client, _):
+        first = await accepted(client, '/say Look.\n/call read_file {"path": "a"}\n/say Never said.')
+        call = (await until(client, "tool_call_requested"))["payload"]
+        await until(client, "turn_waiting")
+        steered = await accepted(client, "/say Steered.", when="steer", client_message_id="s")
+        again = await accepted(client, "/say Steered.", when="steer", client_message_id="s")
+        assert (again["repeated"], again["message_id"]) == (True, steered["message_id"])
+        assert steered["turn_id"] == first["turn_id"]
+        async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
+            (waiting,) = (await http.get("/api/v1/sessions/q-steer/queue")).json()["messages"]
+        assert (waiting["message_id"], waiting["steer"]) == (steered["message_id"], True)
+        await client.send({"type": "tool_result", "call_id": call["call_id"], "result": 1})
+        assert (await until(client, "turn_started"))["payload"]["reads"] == [steered["message_id"]]
+        assert (await until(client, "text_delta"))["payload"]["text"] == "Steered."
+        assert (await until(client, "turn_completed"))["payload"]["turn_id"] == first["turn_id"]
+
+
+async def test_a_post_that_waits_gets_the_answer_to_a_message_that_came_too_late_to_steer(service: Service) -> None:
+    async with events_of(service, "q-late") as (client, _):
+        first = await accepted(client, "/say Begun.\n/wait 1\n/say Done.")
+        await until(client, "text_delta")
+        body = {"session_id": "q-late", "message": "/say Steered.", "when": "steer", "wait": True}
+        async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http:
+            out = (await http.post("/api/v1/message", json=body)).json()
+            assert (out["status"], out["answer"]["content"]) == ("completed", "Steered.")
+            assert out["turn_id"] != first["turn_id"]
+            refused = await http.post("/api/v1/message", json={**body, "when": "later"})
+            assert (refused.status_code, refused.json()["error_code"]) == (400, "invalid_field")
