@@ -18,19 +18,18 @@ const ANSWER_TIMEOUT_MS = 10_000;
 
 export class Connection {
   /**
-   * `after()` returns the number of the last known event. `onFrame(frame)` receives all frames after it, `welcome` first.
-   * `onState(name, code)`: connecting, open, waiting or refused.
+   * `hello()` returns the first frame of each socket. `onFrame(frame)` receives all frames after it, `welcome` first.
+   * `onState(name, code)`: connecting, open, waiting or refused. `credentials` may renew themselves. `WebSocket` is for
+   * Node before 22, which has none.
    */
-  constructor(key, { after, onFrame, onState }) {
-    const url = new URL(`/ws/${encodeURIComponent(key)}`, location.href);
-    url.protocol = url.protocol.replace("http", "ws");
-    Object.assign(this, { url, after, onFrame, onState });
+  constructor(name, { url, credentials, WebSocket = globalThis.WebSocket, hello, onFrame, onState }) {
+    if (!WebSocket) throw new TypeError("This runtime has no WebSocket: pass one as the option `WebSocket`, as of the package ws.");
+    const address = new URL(`/ws/${encodeURIComponent(name)}`, url);
+    address.protocol = address.protocol.replace("http", "ws");
+    Object.assign(this, { name, address, credentials, WebSocket, hello, onFrame, onState });
     this.failures = 0;
     this.abortController = new AbortController();
-    const { signal } = this.abortController;
-    addEventListener("online", () => this.#reconnectNow(), { signal });
-    addEventListener("offline", () => this.reconnect(), { signal });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow(), { signal });
+    this.#watchPage(this.abortController);
     this.#open();
   }
 
@@ -58,30 +57,63 @@ export class Connection {
     socket?.close();
   }
 
+  /** Come back as soon as a browser has a network again, or is looked at. */
+  #watchPage({ signal }) {
+    globalThis.addEventListener?.("online", () => this.#reconnectNow(), { signal });
+    globalThis.addEventListener?.("offline", () => this.reconnect(), { signal });
+    const { document } = globalThis;
+    document?.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow(), { signal });
+  }
+
   #open() {
     clearTimeout(this.retryTimer);
     this.retryTimer = null;
     this.onState("connecting");
-    const socket = new WebSocket(this.url, PROTOCOL);
+    if (this.credentials) this.#authorize();
+    else this.#connect([], {});
+  }
+
+  async #authorize() {
+    try {
+      const { protocols, query } = await this.credentials.forSocket(this.name);
+      if (!this.abortController.signal.aborted) this.#connect(protocols, query);
+    } catch (error) {
+      if (this.abortController.signal.aborted) return;
+      // An error with a code is the server's word. Without one the server could not be asked.
+      if (error.code) this.onState("refused", CLOSE_NOT_SIGNED_IN, error);
+      else this.#scheduleReconnect(0);
+    }
+  }
+
+  #connect(protocols, query) {
+    const address = new URL(this.address);
+    for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
+    const socket = new this.WebSocket(address, [PROTOCOL, ...protocols]);
     this.socket = socket;
     // The server may not even open the socket.
     this.expectAnswer();
-    socket.onopen = () => socket === this.socket && this.send({ type: "hello", after: this.after(), plans: true });
+    socket.onopen = () => socket === this.socket && this.send(this.hello());
     socket.onmessage = ({ data }) => socket === this.socket && this.#handleFrame(JSON.parse(data));
     socket.onclose = ({ code }) => this.#handleClose(socket, code);
+    // A close follows, and says all that can be known.
+    socket.onerror = () => {};
   }
 
   #handleFrame(frame) {
     clearTimeout(this.answerTimer);
     if (frame.type === "welcome") {
       this.hasWelcome = true;
+      this.isRenewed = false;
       this.stableTimer = setTimeout(() => (this.failures = 0), STABLE_AFTER_MS);
       this.onFrame(frame);
       this.onState("open");
     } else if (this.hasWelcome) this.onFrame(frame);
     else if (frame.error_code === "storage_unavailable") this.reconnect();
-    // Any other frame before `welcome` is a refusal; its close code follows.
-    else this.expectAnswer();
+    else {
+      // Any other frame before `welcome` is a refusal; its close code follows.
+      this.refusal = frame;
+      this.expectAnswer();
+    }
   }
 
   #handleClose(socket, code) {
@@ -89,7 +121,12 @@ export class Connection {
     if (!socket || socket !== this.socket) return;
     this.#detach();
     socket.close();
-    if (FINAL_CLOSE_CODES.has(code)) this.onState("refused", code);
+    if (code === CLOSE_NOT_SIGNED_IN && this.credentials?.isRenewable && !this.isRenewed) {
+      // Once: a new token that is refused, too, will not get better.
+      this.isRenewed = true;
+      this.credentials.forgetToken();
+      this.#open();
+    } else if (FINAL_CLOSE_CODES.has(code)) this.onState("refused", code, this.refusal);
     else this.#scheduleReconnect(code);
   }
 

@@ -8,7 +8,7 @@
 
 const TURN_ENDS = new Set(["turn_completed", "turn_failed", "turn_cancelled"]);
 
-// The event that confirms a frame. A message is acknowledged by id instead.
+// The event that confirms a frame, and shows what it did. A message is acknowledged by id instead, all others by `ref`.
 const CONFIRMATIONS = {
   edit_message: (frame, kind, payload) =>
     kind === "message_edited" && payload.message_id === frame.message_id && payload.content === frame.content,
@@ -17,9 +17,12 @@ const CONFIRMATIONS = {
   plan_decision: (frame, kind, payload) =>
     (kind === "plan_decided" || kind === "plan_finished") && payload.plan_id === frame.plan_id,
   cancel: (frame, kind, payload) => TURN_ENDS.has(kind) && payload.turn_id === frame.turn_id,
+  hitl_decision: (frame, kind, payload) =>
+    (kind === "approval_decided" || kind === "tool_call_finished") && payload.call_id === frame.call_id,
+  switch_agent: (frame, kind, payload) => kind === "agent_switched" && payload.by_user && payload.to_agent === frame.agent_type,
 };
 
-// Errors that can only mean these types of frames. They come late if the event was faster.
+// Errors that can only mean these types of frames. They come late if the event was faster. For servers without `ref`.
 const FRAME_TYPES = {
   nothing_to_cancel: ["cancel"],
   message_begun: ["edit_message", "withdraw_message"],
@@ -36,6 +39,7 @@ export class Outbox {
   constructor(storage) {
     this.storage = storage;
     this.entries = storage?.entries() ?? [];
+    this.promises = new Map(); // what callers of this program wait for, by entry
     this.restart();
   }
 
@@ -53,11 +57,36 @@ export class Outbox {
     return this.entries.findLast(same);
   }
 
-  add(frame, { after, then } = {}) {
+  /** Add a frame and return the entry's id. `messageId` is the client's own id of a message. */
+  add(frame, { after, then, messageId } = {}) {
     const id = randomId();
-    if (frame.type === "user_message") frame = { ...frame, client_message_id: id };
+    if (frame.type === "user_message") frame = { ...frame, client_message_id: messageId ?? id };
     this.entries.push({ id, frame, after, then });
     this.#save();
+    return id;
+  }
+
+  /** Return the server's answer to this entry. Rejects with a CodelabError. */
+  answer(id) {
+    const { promise, ...settle } = withResolvers();
+    // Callers need not wait.
+    promise.catch(() => {});
+    this.promises.set(id, settle);
+    return promise;
+  }
+
+  resolve(id, frame) {
+    this.promises.get(id)?.resolve(frame);
+    this.promises.delete(id);
+  }
+
+  reject(id, error) {
+    this.promises.get(id)?.reject(error);
+    this.promises.delete(id);
+  }
+
+  rejectAll(error) {
+    for (const id of [...this.promises.keys()]) this.reject(id, error);
   }
 
   remove(id) {
@@ -83,6 +112,7 @@ export class Outbox {
       if (!entry.isDelayed) {
         this.inFlight = entry;
         entry.sent = true;
+        entry.tries = (entry.tries ?? 0) + 1;
         this.#save();
         return entry;
       }
@@ -97,13 +127,22 @@ export class Outbox {
     for (const entry of this.entries) delete entry.isDelayed;
   }
 
-  /** Record that the server stored a message, which the event `number` shows. */
-  markStored({ client_message_id, number }) {
-    const entry = this.entries.find((one) => one.id === client_message_id);
+  /** Record that the server stored a frame. One that an event shows stays until that event. */
+  handleAccepted(frame) {
+    const { ref, client_message_id, number } = frame;
+    const isMeant = (one) => (ref ? one.id === ref : client_message_id && one.frame.client_message_id === client_message_id);
+    const entry = this.entries.find(isMeant);
     if (!entry) return;
-    entry.number = number;
-    if (this.inFlight === entry) this.inFlight = null;
-    this.#save();
+    this.resolve(entry.id, frame);
+    const { type, turn_id } = entry.frame;
+    if (type === "user_message") {
+      entry.number = number;
+      if (this.inFlight === entry) this.inFlight = null;
+      this.#save();
+    } else if (!CONFIRMATIONS[type] || (type === "cancel" && !turn_id)) {
+      // A cancel without a turn stops whichever is open.
+      this.complete(entry);
+    }
   }
 
   /** Complete the frames that this event confirms. */
@@ -118,15 +157,16 @@ export class Outbox {
 
   /** Remove an entry that was accepted, and add its next frame. */
   complete({ id, then, after }) {
+    this.resolve(id);
     this.remove(id);
     if (then) this.add(then, { after });
   }
 
   /** Return the entry that an error means, no longer in flight; null if the error comes too late. */
-  takeFailed(code) {
+  takeFailed({ error_code, ref }) {
     const entry = this.inFlight;
-    const types = FRAME_TYPES[code];
-    if (!entry || (types && !types.includes(entry.frame.type))) return null;
+    const types = FRAME_TYPES[error_code];
+    if (!entry || (ref ? ref !== entry.id : types && !types.includes(entry.frame.type))) return null;
     this.inFlight = null;
     return entry;
   }
@@ -141,7 +181,14 @@ export class Outbox {
   }
 }
 
-function randomId() {
+function withResolvers() {
+  // Not Promise.withResolvers: Node has it from 22 on.
+  const settle = {};
+  settle.promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
+  return settle;
+}
+
+export function randomId() {
   // Not randomUUID: browsers have it on https and localhost only.
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,8 +1,10 @@
-/** One session in this tab: its state, its outbox and its connection. */
+/** One session of this program: its state, its outbox, its tools and its connection. */
 
 import { CLOSE_DELETED, Connection } from "./connection.js";
-import { Outbox } from "./outbox.js";
+import { CodelabError, TurnFailed } from "./errors.js";
+import { Outbox, randomId } from "./outbox.js";
 import { apply, EMPTY_STATE, fromSnapshot, openTurns } from "./state.js";
+import { definitionOf, Toolbox } from "./tools.js";
 
 // Temporary errors: nothing was stored, and the same frame is sent again.
 const RETRYABLE_CODES = new Set(["storage_unavailable", "broker_unavailable"]);
@@ -13,19 +15,27 @@ const OBSOLETE_CODES = new Set([
   ...["nothing_to_cancel", "message_not_found", "tool_call_finished", "unknown_tool_call"],
   ...["approval_decided", "unknown_plan"],
 ]);
+const DONE_CODES = new Set(["nothing_to_cancel", "message_not_found", "message_begun", "tool_call_finished", "approval_decided"]);
 const CLOSE_TOO_BIG = 1009;
 const MIN_RETRY_DELAY_MS = 500;
 const MAX_RETRY_DELAY_MS = 5000;
 
 export class Session {
   /**
-   * `onChange()` follows every change, `onEvent(event)` every event, `onNotice(text, frame)` every rejected frame, and
-   * `onState(name, code)` the connection. `storage` may keep a state (`takeState()`) and the outbox through a reload.
+   * `onChange()` follows every change, `onEvent(event)` every event and snapshot, `onNotice(text, frame)` every rejected
+   * frame, and `onState(name, code)` the connection. `storage` may keep a state (`takeState()`) and the outbox through a
+   * reload. `fromStart` asks for all events, not for a snapshot: only events say how turns ended. `keepRefused` leaves
+   * refused messages in the outbox, for their author. index.d.ts has all options.
    */
-  constructor(key, { storage, onChange, onEvent, onNotice, onState }) {
-    Object.assign(this, { key, onChange, onEvent, onNotice, onState });
+  constructor(name, options = {}) {
+    const { url, credentials, WebSocket, storage, tools, workspace, plans = Boolean(options.approvePlan), clientId = randomId() } = options;
+    const { onChange = ignore, onEvent = ignore, onNotice = ignore, onState = ignore, fromStart = false, keepRefused = false } = options;
+    Object.assign(this, { key: name, url, credentials, WebSocket, tools, workspace, plans, clientId });
+    Object.assign(this, { onChange, onEvent, onNotice, onState, fromStart, keepRefused });
     this.state = storage?.takeState() ?? EMPTY_STATE;
     this.outbox = new Outbox(storage);
+    this.toolbox = new Toolbox(this, options);
+    this.ends = new Map(); // what `ask` waits for, by turn
     this.gapAt = null; // number after which events were missing
     this.isDeleted = false; // on the server: nothing is sent or received any more
     this.unsent = []; // texts that can no longer be sent
@@ -34,49 +44,82 @@ export class Session {
   /** Connect, if not done yet. */
   start() {
     this.connection ??= new Connection(this.key, {
-      after: () => this.#after(),
+      url: this.url ?? globalThis.location?.href,
+      credentials: this.credentials,
+      WebSocket: this.WebSocket,
+      hello: () => this.#hello(),
       onFrame: (frame) => this.#handleFrame(frame),
-      onState: (name, code) => this.#handleState(name, code),
+      onState: (name, code, refusal) => this.#handleState(name, code, refusal),
     });
+    return this;
   }
 
   get isOpen() {
     return this.connectionState === "open";
   }
 
-  /** Send a message; `images` are ids of images of this session, `when` is "queue", "interrupt" or "steer". */
-  sendMessage(content, { images = [], when = "queue" } = {}) {
-    this.#add({ type: "user_message", content, ...imageFields(images), ...(when !== "queue" && { when }) });
+  /**
+   * Send a message. The promise resolves when the server has stored it: {message_id, turn_id, repeated}. `when` it counts
+   * while a turn runs: after it (queue), instead of it (interrupt), or at its next step (steer).
+   */
+  send(content, { when = "queue", images = [], agent, id } = {}) {
+    const fields = { ...imageFields(images), ...(agent && { agent_type: agent }) };
+    return this.#add({ type: "user_message", content, ...(when !== "queue" && { when }), ...fields }, { messageId: id });
   }
 
-  /** Stop the current answer. */
-  stop() {
-    const [turn_id] = openTurns(this.state);
-    if (turn_id && !this.outbox.find("cancel", { turn_id })) this.#add({ type: "cancel", turn_id });
+  /** Send a message and return its answer: {text, turnId, inputTokens, outputTokens}. Rejects with TurnFailed. */
+  async ask(content, options) {
+    const { turn_id } = await this.send(content, options);
+    const end = this.state.ends[turn_id];
+    // The end of a turn may come before the message is known to be stored.
+    if (end) return this.#answerOf(turn_id, end);
+    return new Promise((resolve, reject) => this.ends.set(turn_id, { resolve, reject }));
   }
 
-  answer(call_id, fields) {
-    this.#add({ type: "tool_result", call_id, ...fields });
+  /** Stop a turn; without an id the current one. */
+  cancel(turn_id = openTurns(this.state)[0]) {
+    if (turn_id && this.outbox.find("cancel", { turn_id })) return Promise.resolve();
+    return this.#add({ type: "cancel", ...(turn_id && { turn_id }) });
   }
 
-  /** Decide on a plan: {decision, modified_subtasks or feedback}. */
-  decide(plan_id, fields) {
-    this.#add({ type: "plan_decision", plan_id, ...fields });
+  /** Send the result of a tool: {result}, {parts} or {error}, and `is_error`. */
+  result(call_id, fields) {
+    return this.#add({ type: "tool_result", call_id, ...fields });
+  }
+
+  /** Answer an approval: approve, edit (all `arguments`), or reject, with `feedback` for the model. */
+  decide(call_id, decision, { arguments: modified_arguments, feedback } = {}) {
+    return this.#add({ type: "hitl_decision", call_id, decision, ...present({ modified_arguments, feedback }) });
+  }
+
+  /** Answer a plan: approve, edit (all `subtasks`), or reject, with `feedback` for the model. */
+  decidePlan(plan_id, decision, { subtasks: modified_subtasks, feedback } = {}) {
+    return this.#add({ type: "plan_decision", plan_id, decision, ...present({ modified_subtasks, feedback }) });
   }
 
   edit(message_id, content) {
-    this.#add({ type: "edit_message", message_id, content });
+    return this.#add({ type: "edit_message", message_id, content });
   }
 
   withdraw(message_id) {
-    this.#add({ type: "withdraw_message", message_id });
+    return this.#add({ type: "withdraw_message", message_id });
+  }
+
+  switchAgent(agent_type) {
+    return this.#add({ type: "switch_agent", agent_type });
+  }
+
+  /** Tell the agents about the workspace as it is now. */
+  setWorkspace(workspace) {
+    this.workspace = workspace;
+    return this.#add({ type: "workspace", workspace });
   }
 
   /** Have a message that waits count sooner: withdraw it, and send it again with another `when`. */
   hurry(message_id, when) {
     const { content, images = [] } = this.state.messages.find((message) => message.message_id === message_id);
     const again = { type: "user_message", content, ...imageFields(images.map((image) => image.image_id)), when };
-    this.#add({ type: "withdraw_message", message_id }, again);
+    return this.#add({ type: "withdraw_message", message_id }, { then: again });
   }
 
   /** Remove a message that was rejected or never sent. */
@@ -85,15 +128,19 @@ export class Session {
     this.#update();
   }
 
+  /** Leave the session. Turns go on in the server. */
   close() {
     this.connectionState = "closed";
-    this.connection.close();
+    this.connection?.close();
+    this.toolbox.close();
+    this.#giveUp(new CodelabError("session_closed", "The session was closed."));
   }
 
-  #add(frame, then) {
-    if (this.isDeleted) return;
-    this.outbox.add(frame, { after: this.state.number, then });
+  #add(frame, { then, messageId } = {}) {
+    if (this.isDeleted) return rejected(new CodelabError("session_deleted", "The session was deleted."));
+    const answer = this.outbox.answer(this.outbox.add(frame, { after: this.state.number, then, messageId }));
     this.#update();
+    return answer;
   }
 
   #update() {
@@ -104,16 +151,23 @@ export class Session {
   #send() {
     const entry = this.isOpen && this.outbox.next();
     if (!entry) return;
-    this.connection.send(entry.frame);
+    this.connection.send({ ...entry.frame, ref: entry.id });
     this.connection.expectAnswer();
+  }
+
+  #hello() {
+    const { plans, workspace, clientId, tools } = this;
+    const toolFields = tools && { tools: tools.map(definitionOf), client_id: clientId };
+    return { type: "hello", ...present({ after: this.#after(), workspace }), plans, ...toolFields };
   }
 
   #after() {
     // The same gap twice: this state is not the server's, so ask for a snapshot.
-    return this.gapAt === this.state.number && this.isGapRepeated ? undefined : this.state.number;
+    if (this.gapAt === this.state.number && this.isGapRepeated) return undefined;
+    return this.state.number || this.fromStart ? this.state.number : undefined;
   }
 
-  #handleState(name, code) {
+  #handleState(name, code, refusal) {
     this.connectionState = name;
     if (name === "waiting") {
       // Only the frame in flight can have been too big, and it would be again.
@@ -126,14 +180,26 @@ export class Session {
       this.unsent = this.outbox.messages.filter((entry) => !entry.number).map(({ frame }) => frame.content);
       this.outbox.clear();
     }
+    if (name === "refused") {
+      const { error_code, content } = refusal ?? {};
+      this.#giveUp(new CodelabError(error_code ?? refusal?.code ?? `closed_${code}`, content ?? refusal?.message ?? "The server refused the socket."));
+    }
     this.onState(name, code);
     this.onChange();
+  }
+
+  /** Tell all who wait that no answer will come. */
+  #giveUp(error) {
+    this.outbox.rejectAll(error);
+    for (const { reject } of this.ends.values()) reject(error);
+    this.ends.clear();
   }
 
   #handleFrame(frame) {
     if (frame.type === "welcome") this.#handleWelcome(frame);
     else if (frame.type === "event") this.#handleEvent(frame);
-    else if (frame.type === "accepted") this.outbox.markStored(frame);
+    else if (frame.type === "accepted") this.outbox.handleAccepted(frame);
+    else if (frame.type === "tool_call") this.toolbox.take(frame);
     else if (frame.type === "error") this.#handleError(frame);
     this.outbox.removeThrough(this.state.number);
     this.#update();
@@ -143,6 +209,8 @@ export class Session {
     if (mode !== "snapshot") return;
     this.state = fromSnapshot(snapshot);
     this.gapAt = null;
+    this.toolbox.update(this.state, { isWhole: true });
+    this.onEvent({ number: snapshot.number, kind: "snapshot", payload: snapshot });
   }
 
   #handleEvent(event) {
@@ -156,20 +224,43 @@ export class Session {
     }
     this.state = apply(this.state, event);
     this.outbox.handleEvent(event);
+    this.toolbox.update(this.state);
     this.onEvent(event);
+    this.#handleEnd(event.payload);
   }
 
-  #handleError({ error_code: code, content: text }) {
+  #handleEnd({ turn_id, input_tokens: inputTokens, output_tokens: outputTokens }) {
+    const end = this.state.ends[turn_id];
+    const waiting = this.ends.get(turn_id);
+    if (!end || !waiting) return;
+    this.ends.delete(turn_id);
+    this.#answerOf(turn_id, { ...end, inputTokens, outputTokens }).then(waiting.resolve, waiting.reject);
+  }
+
+  async #answerOf(turnId, { status, code, error, inputTokens, outputTokens }) {
+    if (status !== "completed") throw new TurnFailed(code ?? status, error ?? "The turn was stopped.", turnId);
+    const last = this.state.messages.findLast((one) => one.turn_id === turnId && one.role === "assistant");
+    return { text: last?.content ?? "", turnId, inputTokens, outputTokens };
+  }
+
+  #handleError({ error_code: code, content: text, retry_after: retryAfter, ref }) {
     if (CLOSING_CODES.has(code)) return;
-    const entry = this.outbox.takeFailed(code);
+    const entry = this.outbox.takeFailed({ error_code: code, ref });
     if (!entry) return;
+    if (!RETRYABLE_CODES.has(code)) this.#settle(entry, code, new CodelabError(code, text, { retryAfter }));
     if (RETRYABLE_CODES.has(code)) this.#retryLater(entry);
-    else if (entry.frame.type === "user_message") this.outbox.setRefusal(entry, { code, text });
+    else if (entry.frame.type === "user_message" && this.keepRefused) this.outbox.setRefusal(entry, { code, text });
     else if (code === "message_not_found" && entry.then) this.outbox.complete(entry);
     else {
       this.outbox.remove(entry.id);
       if (!OBSOLETE_CODES.has(code)) this.onNotice(text, entry.frame);
     }
+  }
+
+  /** What was done already is done: a frame may be sent again after its answer was lost. */
+  #settle({ id, tries }, code, error) {
+    if (tries > 1 && DONE_CODES.has(code)) this.outbox.resolve(id);
+    else this.outbox.reject(id, error);
   }
 
   #retryLater(entry) {
@@ -184,3 +275,15 @@ export class Session {
 function imageFields(images) {
   return images.length ? { images } : {};
 }
+
+function present(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function rejected(error) {
+  const promise = Promise.reject(error);
+  promise.catch(() => {});
+  return promise;
+}
+
+function ignore() {}

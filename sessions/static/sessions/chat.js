@@ -55,8 +55,8 @@ const actions = {
 };
 const VIEWS = {
   message: (item) => new Message(item, chat.key),
-  tool: (item) => new ToolCard(item, (fields) => chat.answer(item.id, fields)),
-  plan: (item) => new PlanCard(item, (fields) => chat.decide(item.plan_id, fields)),
+  tool: (item) => new ToolCard(item, (fields) => chat.result(item.id, fields)),
+  plan: (item) => new PlanCard(item, ({ decision, modified_subtasks: subtasks, feedback }) => chat.decidePlan(item.plan_id, decision, { subtasks, feedback })),
   error: (item) => new ErrorCard(item),
   remark: (item) => new Remark(item),
   waiting: (item) => new WaitingMessage(item, chat.key, actions),
@@ -104,7 +104,7 @@ function start() {
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
   find("newest").addEventListener("click", () => followEnd(true));
   find("stop").addEventListener("click", () => {
-    chat.stop();
+    chat.cancel();
     box.focus();
   });
   find("interrupt").addEventListener("click", () => sendMessage("interrupt"));
@@ -170,6 +170,9 @@ function sessionOf(key) {
   if (sessions.has(key)) return sessions.get(key);
   const session = new Session(key, {
     storage: storageOf(key),
+    plans: true,
+    fromStart: true,
+    keepRefused: true,
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
     onEvent: (event) => listing.handleEvent(event),
     onNotice: (text, frame) => session === chat && showNotice(text, frame),
@@ -214,7 +217,7 @@ function sendMessage(when = "queue") {
   if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || attachments.isUploading) return;
   notify("");
   const images = attachments.take();
-  chat.sendMessage(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
+  chat.send(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
   write("");
   followEnd(true);
 }
