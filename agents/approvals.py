@@ -1,5 +1,7 @@
 """Binds an approval to exactly the call that the user saw, by a hash of its tool and arguments.
 
+Of a tool that a client defines, its definition is part of what the user saw.
+
 The hash is stored with the decision and compared before the call is sent. Edited arguments make another call: the
 policy judges it again (`agents.policy.decide`), and it has another hash.
 """
@@ -13,10 +15,13 @@ from typing import Any
 SCHEME = "v1"
 
 
-def digest(tool: str, arguments: dict[str, Any]) -> str:
-    """Return the hash of a call, which does not depend on the order of keys. Raises ValueError for NaN."""
+def digest(tool: str, arguments: dict[str, Any], definition: str = "") -> str:
+    """Return the hash of a call, which does not depend on the order of keys. Raises ValueError for NaN.
+
+    `definition` is the hash of a definition that the user saw, of a tool that the client defines.
+    """
     text = json.dumps(
-        {"tool": tool, "arguments": _canonical(arguments)},
+        {"tool": tool, "arguments": _canonical(arguments), **({"definition": definition} if definition else {})},
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,
@@ -25,9 +30,9 @@ def digest(tool: str, arguments: dict[str, Any]) -> str:
     return f"{SCHEME}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def is_same(approved: str, tool: str, arguments: dict[str, Any]) -> bool:
+def is_same(approved: str, tool: str, arguments: dict[str, Any], definition: str = "") -> bool:
     """Return whether the approved hash is that of this call."""
-    return hmac.compare_digest(approved, digest(tool, arguments))
+    return hmac.compare_digest(approved, digest(tool, arguments, definition))
 
 
 def _canonical(value: Any) -> Any:

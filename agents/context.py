@@ -260,9 +260,11 @@ def _replace_if_shorter(unit: _Unit, messages: list[ModelMessage], count: TokenC
 
 
 def _without_long_texts(message: ModelMessage) -> ModelMessage:
-    if message.role == "tool" and len(message.content) > MIN_OMITTED_CHARACTERS:
-        note = f"[{len(message.content):,} characters left out to save room. Call the tool again if you need them.]"
-        return replace(message, content=note)
+    if message.role == "tool" and (len(message.content) > MIN_OMITTED_CHARACTERS or message.images):
+        images = f" and {len(message.images)} images" if message.images else ""
+        characters = f"{len(message.content):,} characters{images}"
+        note = f"[{characters} left out to save room. Call the tool again if you need them.]"
+        return replace(message, content=note, images=())
     if message.tool_calls:
         return replace(message, tool_calls=tuple(_without_long_arguments(call) for call in message.tool_calls))
     return message

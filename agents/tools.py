@@ -35,6 +35,8 @@ class ToolKind(StrEnum):
     COMMAND = "command"
     #: Steers the conversation and touches nothing in the workspace.
     CONTROL = "control"
+    #: Of a tool that a client defines (agents.client_tools): not known.
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class ModelToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ModelImage:
-    """A picture in a user's message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
+    """A picture in a message: a data URL (png, jpeg, gif, webp), or an https URL. Raises ValueError."""
 
     url: str
     #: The level of detail, in OpenAI's words; empty: the provider's default.
@@ -66,7 +66,7 @@ class ModelMessage:
     tool_calls: tuple[ModelToolCall, ...] = ()
     #: The call whose result a tool message has.
     tool_call_id: str = ""
-    #: Images in a user's message, in their order. A model that reads none gets their number.
+    #: Images in a message of a user or a tool, in their order. A model that reads none gets their number.
     images: tuple[ModelImage, ...] = ()
     #: The speaker, if several have the same role.
     name: str = ""

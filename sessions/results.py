@@ -1,7 +1,7 @@
 """Values that the verbs of turns take and return. This module must never read or write the database."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,6 +72,21 @@ class AgentChoice:
     route: Route | None = None
     #: Empty: no model was called.
     calls: tuple[CallRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutput:
+    """What a client says of a call that it had to run."""
+
+    #: The whole result. The model gets the middle of a long one left out.
+    text: str
+    failed: bool
+    #: The tool ran, if only to fail.
+    has_run: bool
+    #: Ids of images of the session.
+    images: Sequence[uuid.UUID] = ()
+    #: For people (`agents.results.facts_of`).
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from typing import Any
 from django.urls import re_path
 
 from sessions.api.acp.consumers import AcpConsumer
-from sessions.api.websocket.consumers import NoSuchSocket, OriginalConsumer, SessionConsumer
+from sessions.api.websocket.consumers import OriginalConsumer, SessionConsumer
+from sessions.api.websocket.no_such_socket import NoSuchSocket
 
 # Channels' router takes applications, which Django's type of `re_path` does not allow.
 _path: Any = re_path

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agents import prompts
 from agents.prompts import Peer, Workspace
-from agents.tools import TOOLS
+from agents.tools import TOOLS, ToolKind
 
 #: The original's clients show this agent before a session has one.
 UNASSIGNED = "orchestrator"
@@ -80,6 +80,20 @@ class Role(BaseModel):
         if problem := prompts.find_problem(source):
             raise ValueError(problem)
         return source
+
+    def may_use(self, kind: ToolKind) -> bool:
+        """Return whether it gets tools of this kind that a client defines.
+
+        A role with tools of the kind does. One whose files are limited gets none that edit, because the paths in their
+        arguments are not known. What is not known at all is for roles that run commands.
+        """
+        kinds = {TOOLS[name].kind for name in self.tools}
+        match kind:
+            case ToolKind.EDIT:
+                return kind in kinds and "**" in self.writes
+            case ToolKind.OTHER:
+                return ToolKind.COMMAND in kinds
+        return kind in kinds
 
     def choose_models(self, default: str) -> tuple[str, tuple[str, ...] | None]:
         """Return the model to ask and its fallbacks; None: those of the catalog."""

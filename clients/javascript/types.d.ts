@@ -26,6 +26,9 @@ export interface AgentSwitchedPayload {
   by_user?: true;
 }
 
+/** What a client says about questions to its user. */
+export type Approval = "ask" | "never";
+
 /** The approval of a tool call was decided. */
 export interface ApprovalDecidedPayload {
   turn_id: string;
@@ -44,7 +47,7 @@ export interface Cancel {
   turn_id?: string | null;
 }
 
-/** An image that a message of the user shows. */
+/** An image that a message of the user or of a tool shows. */
 export interface MessageImage {
   image_id: string;
   media_type: string;
@@ -58,6 +61,12 @@ export interface MessageToolCall {
   arguments: Record<string, unknown> | string;
   display?: Record<string, unknown>;
   edited?: true;
+}
+
+/** What a client has said of a tool that it defines itself. The approval of a call covers it. */
+export interface DefinedTool {
+  kind: "read" | "edit" | "command" | "other";
+  description: string;
 }
 
 /** Change the text of a message that waits for its turn, or for the next step of the open one. */
@@ -79,6 +88,13 @@ export interface Error {
   is_final?: boolean;
   retry_after?: number;
   ref?: string;
+}
+
+/** A file of the workspace, by its hash. The model reads both. */
+export interface FilePart {
+  type: "file";
+  path: string;
+  sha256: string;
 }
 
 /** The state of the repository. */
@@ -108,6 +124,12 @@ export interface HitlResponse {
   feedback?: string | null;
 }
 
+/** An image that was uploaded to the session. Models that read images see it. */
+export interface ImagePart {
+  type: "image";
+  image_id: string;
+}
+
 /** A file with the project's own rules for agents: AGENTS.md, or CLAUDE.md where it is missing. */
 export interface Instructions {
   path: string;
@@ -125,21 +147,6 @@ export interface MessageEditedPayload {
 export interface MessageWithdrawnPayload {
   message_id: string;
   turn_id: string;
-}
-
-/** A tool call without a result. */
-export interface OpenToolCall {
-  turn_id: string;
-  call_id: string;
-  tool: string;
-  arguments: Record<string, unknown>;
-  requires_approval: boolean;
-  agent: string;
-  rule: string;
-  reason: string;
-  display?: Record<string, unknown>;
-  unknown?: true;
-  edited?: true;
 }
 
 /** A turn that has not ended. */
@@ -206,6 +213,12 @@ export interface ReasoningDeltaPayload {
   again?: true;
 }
 
+/** TextPart. */
+export interface TextPart {
+  type: "text";
+  text: string;
+}
+
 /** The model's provider asks to wait. The turn is queued, and goes on by itself at that time. */
 export interface RetryScheduledPayload {
   turn_id: string;
@@ -263,6 +276,10 @@ export interface ToolCallFinishedPayload {
   turn_id: string;
   call_id: string;
   status: "completed" | "failed" | "rejected" | "unknown";
+  exit_code?: number;
+  sha256_before?: string;
+  sha256_after?: string;
+  diff?: string;
 }
 
 /** The model asks the client to run a tool, after the user's approval when `requires_approval` is true. */
@@ -278,29 +295,6 @@ export interface ToolCallRequest {
   reason?: string;
   edited?: true;
   is_final: boolean;
-}
-
-/** A tool call waits for approval, or for its result. */
-export interface ToolCallRequestedPayload {
-  turn_id: string;
-  call_id: string;
-  tool: string;
-  arguments: Record<string, unknown>;
-  requires_approval: boolean;
-  agent: string;
-  rule: string;
-  reason: string;
-  display?: Record<string, unknown>;
-  unknown?: true;
-}
-
-/** The result of a tool that ran in the client, or why it did not run. The turn continues after the last one. */
-export interface ToolResult {
-  ref?: string | null;
-  type: "tool_result";
-  call_id: string;
-  result?: unknown;
-  error?: string | null;
 }
 
 /** The turn was stopped. */
@@ -378,6 +372,15 @@ export interface AgentSwitchedEvent {
   payload: AgentSwitchedPayload;
 }
 
+/** A tool that the client defines and runs. The model gets name, description and parameters as they are. */
+export interface ToolDefinition {
+  name: string;
+  description?: string | null;
+  parameters?: Record<string, unknown> | null;
+  kind?: "read" | "edit" | "command" | "other" | null;
+  approval?: Approval | null;
+}
+
 /** The approval of a tool call was decided. */
 export interface ApprovalDecidedEvent {
   type: "event";
@@ -415,6 +418,37 @@ export interface MessageAddedPayload {
   images?: Array<MessageImage>;
   steer?: true;
   subtask_id?: string;
+}
+
+/** A tool call without a result. */
+export interface OpenToolCall {
+  turn_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  requires_approval: boolean;
+  agent: string;
+  rule: string;
+  reason: string;
+  display?: Record<string, unknown>;
+  client_tool?: DefinedTool;
+  unknown?: true;
+  edited?: true;
+}
+
+/** A tool call waits for approval, or for its result. */
+export interface ToolCallRequestedPayload {
+  turn_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  requires_approval: boolean;
+  agent: string;
+  rule: string;
+  reason: string;
+  display?: Record<string, unknown>;
+  client_tool?: DefinedTool;
+  unknown?: true;
 }
 
 /** The text of a waiting message has changed. */
@@ -488,6 +522,9 @@ export interface ReasoningDeltaEvent {
   first?: number;
 }
 
+/** ResultPart. */
+export type ResultPart = TextPart | ImagePart | FilePart;
+
 /** The model's provider asks to wait. The turn is queued, and goes on by itself at that time. */
 export interface RetryScheduledEvent {
   type: "event";
@@ -541,14 +578,6 @@ export interface ToolCallFinishedEvent {
   number: number;
   kind: "tool_call_finished";
   payload: ToolCallFinishedPayload;
-}
-
-/** A tool call waits for approval, or for its result. */
-export interface ToolCallRequestedEvent {
-  type: "event";
-  number: number;
-  kind: "tool_call_requested";
-  payload: ToolCallRequestedPayload;
 }
 
 /** The turn was stopped. */
@@ -620,12 +649,23 @@ export interface WorkspaceChangedEvent {
   payload: WorkspaceChangedPayload;
 }
 
+/** ToolEntry. */
+export type ToolEntry = string | ToolDefinition;
+
 /** A message of the conversation is stored. */
 export interface MessageAddedEvent {
   type: "event";
   number: number;
   kind: "message_added";
   payload: MessageAddedPayload;
+}
+
+/** A tool call waits for approval, or for its result. */
+export interface ToolCallRequestedEvent {
+  type: "event";
+  number: number;
+  kind: "tool_call_requested";
+  payload: ToolCallRequestedPayload;
 }
 
 /** A plan was approved, edited or rejected. */
@@ -657,15 +697,15 @@ export interface Snapshot {
   workspace: WorkspaceChangedPayload | null;
 }
 
-/** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
-export interface Hello {
+/** The result of a tool that ran in the client, or why it did not run. The turn continues after the last one. */
+export interface ToolResult {
   ref?: string | null;
-  type: "hello";
-  after?: number | null;
-  tools?: Array<string> | null;
-  plans?: boolean | null;
-  workspace?: Workspace | null;
-  client_id?: string | null;
+  type: "tool_result";
+  call_id: string;
+  result?: unknown;
+  error?: string | null;
+  parts?: Array<ResultPart> | null;
+  is_error?: boolean | null;
 }
 
 /** What the project and the machine are like now. Replaces all that was said of them before. */
@@ -673,6 +713,17 @@ export interface SetWorkspace {
   ref?: string | null;
   type: "workspace";
   workspace: Workspace;
+}
+
+/** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
+export interface Hello {
+  ref?: string | null;
+  type: "hello";
+  after?: number | null;
+  tools?: Array<ToolEntry> | null;
+  plans?: boolean | null;
+  workspace?: Workspace | null;
+  client_id?: string | null;
 }
 
 /** EventFrame. */

@@ -104,7 +104,8 @@ def _emit(units: Iterable[_Unit], offered: Collection[str], possible_id: re.Patt
             if result is not None and (result.content, result.tool_call_id) == (content, call.id):
                 yield result
             else:
-                yield ModelMessage(role="tool", content=content, tool_call_id=call.id)
+                images = result.images if result else ()
+                yield ModelMessage(role="tool", content=content, tool_call_id=call.id, images=images)
 
 
 def _renamed(call: ModelToolCall, call_id: str, offered: Collection[str]) -> ModelToolCall:

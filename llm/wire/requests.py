@@ -11,6 +11,7 @@ from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from llm.wire.cache_marks import mark_prefix, takes_cache_marks
 from llm.wire.history import has_short_call_ids, replay, with_fitting_names
+from llm.wire.result_images import place_images
 from llm.wire.thoughts import SEALED_FIELDS
 
 #: What this service adds to messages beyond the text: thoughts of the model as they came, and marks for its cache.
@@ -46,6 +47,8 @@ def build_conversation(request: ModelRequest, *, remote_images: bool = True) -> 
         origin = ""
     target = origin_of(request.model, request.endpoint)
     images = "images" in catalog.find(request.model).capabilities
+    if images and not request.written_for:
+        messages = place_images(messages, request.model)
     wire = build_messages(messages, images=images, remote_images=remote_images)
     for message, built in zip(messages, wire, strict=True):
         if (message.origin or origin) == target:

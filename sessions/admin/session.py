@@ -12,12 +12,24 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
+from agents.client_tools import dump
 from sessions.admin.conversation import conversation_page
-from sessions.admin.display import age, badge, column, conversation_link, shorten, text_column
+from sessions.admin.display import (
+    age,
+    badge,
+    block,
+    column,
+    conversation_link,
+    escape_controls,
+    pretty_text,
+    shorten,
+    text_column,
+)
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.admin.workspace import workspace_link
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
+from sessions.turns.definitions import definitions_of
 from sessions.turns.deletion import delete_session
 
 
@@ -31,12 +43,22 @@ class SessionAdmin(SearchableAdmin):
     list_select_related = ("owner",)
     search_help_text = "Id, part of the key, or name of the owner."
     fields = (
-        *("id", "owner", "the_key", "the_title", "current_agent", "the_workspace", "last_number"),
-        *("created_at", "updated_at"),
+        *("id", "owner", "the_key", "the_title", "current_agent", "the_workspace", "the_tools", "the_definitions"),
+        *("last_number", "created_at", "updated_at"),
     )
     the_workspace = column("workspace", workspace_link)
     the_key = text_column("key")
     the_title = text_column("title")
+    the_tools = column(
+        "tools of the client",
+        lambda session: escape_controls("all" if session.client_tools is None else ", ".join(session.client_tools)),
+    )
+    the_definitions = column(
+        "tools that the client defines",
+        lambda session: block(
+            pretty_text(dump(list(definitions_of(session).values()))) if session.tool_definitions else ""
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         """Add the figures about turns. PostgreSQL computes them for the rows of one page only."""

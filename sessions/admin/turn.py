@@ -158,12 +158,13 @@ class ToolCallAdmin(SearchableAdmin):
             "the_call_id",
             "the_tool",
             "arguments_block",
+            "definition_block",
             "edited",
             "the_agent",
             "requires_approval",
             "the_rule",
         ),
-        *("state", "result_block", "duration", "created_at", "finished_at"),
+        *("state", "result_block", "facts_block", "duration", "created_at", "finished_at"),
     )
     the_tool = text_column("tool")
     the_call_id = text_column("call_id")
@@ -172,4 +173,8 @@ class ToolCallAdmin(SearchableAdmin):
     state = column("status", lambda call: badge(call.status))
     duration = column("duration", lambda call: format_duration(call.created_at, call.finished_at))
     arguments_block = column("arguments", lambda call: block(pretty_arguments(call.arguments)))
+    definition_block = column(
+        "defined by the client", lambda call: block(pretty_arguments(call.definition) if call.definition else "")
+    )
+    facts_block = column("told to people", lambda call: block(pretty_arguments(call.facts) if call.facts else ""))
     result_block = column("result", lambda call: block(pretty_text(call.result)))

@@ -4,7 +4,6 @@ Within STORE_TIMEOUT_SECONDS either everything is stored or nothing. Notificatio
 """
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +14,7 @@ import structlog
 from django.db import Error as DatabaseError
 from structlog.contextvars import bind_contextvars
 
+from agents import results
 from sessions import broker
 from sessions.broker import require_broker
 from sessions.database import describe, in_deletion_thread, in_thread, in_urgent_thread, is_temporary
@@ -22,10 +22,10 @@ from sessions.errors import NothingToCancel
 from sessions.events.hub import publish_events
 from sessions.events.pubsub import WORKERS, publish
 from sessions.models import EventKind, Session, Via
-from sessions.protocol import client
+from sessions.protocol import client, client_tools
 from sessions.protocol.client import Request
-from sessions.protocol.codes import ErrorCode, FrameError
-from sessions.results import AcceptedMessage, Change
+from sessions.protocol.codes import MAX_IMAGES, ErrorCode, FrameError
+from sessions.results import AcceptedMessage, Change, ToolOutput
 from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
@@ -106,9 +106,8 @@ async def handle_frame(
         case client.SetWorkspace():
             return await in_thread(set_workspace)(session.pk, frame.workspace, deadline=deadline)
         case client.ToolResult():
-            content, failed = _tool_message(frame)
-            record = in_thread(tool_calls.record_tool_result)
-            return await record(session.pk, frame.call_id, content=content, failed=failed, deadline=deadline)
+            record = in_thread(tool_calls.record_output)
+            return await record(session.pk, frame.call_id, tool_output(frame), deadline=deadline)
         case client.HitlDecision() | client.HitlResponse():
             decision = _approval_decision(frame, by=session.owner_id)
             return await in_urgent_thread(approvals.decide)(session.pk, frame.call_id, decision, deadline=deadline)
@@ -203,14 +202,28 @@ def _decision(word: str, arguments: dict[str, Any] | None, feedback: str | None,
     return Decision(approve=word != "reject", arguments=arguments, feedback=feedback or "", by=by, via=Via.SOCKET)
 
 
-def _tool_message(frame: client.ToolResult) -> tuple[str, bool]:
-    """Return the tool's result in the original's words for the model, and whether the tool failed."""
-    failed = frame.error is not None
-    if failed:
-        content = f"Error: {frame.error}"
-    elif frame.result is None:
-        content = "Tool executed successfully"
-    else:
-        content = json.dumps(frame.result, ensure_ascii=False)
+def tool_output(frame: client.ToolResult) -> ToolOutput:
+    """Return the tool's result in the original's words for the model, and what else comes of it. Raises FrameError."""
+    parts = frame.parts or []
+    images = [part.image_id for part in parts if isinstance(part, client_tools.ImagePart)]
+    if len(images) > MAX_IMAGES:
+        raise FrameError(ErrorCode.INVALID_FIELD, f"A result may have at most {MAX_IMAGES} images.")
+    text = results.text_of(frame.result, map(_text_of, parts), error=frame.error, is_error=bool(frame.is_error))
     # PostgreSQL cannot store NUL, which the output of tools may contain.
-    return content.replace("\x00", "\ufffd"), failed
+    return ToolOutput(
+        text=text.replace("\x00", "\ufffd"),
+        failed=frame.error is not None or bool(frame.is_error),
+        has_run=frame.error is None,
+        images=() if frame.error is not None else images,
+        facts=results.facts_of(frame.result),
+    )
+
+
+def _text_of(part: client_tools.ResultPart) -> str:
+    match part:
+        case client_tools.TextPart():
+            return part.text
+        case client_tools.ImagePart():
+            return "[Image]"
+        case client_tools.FilePart():
+            return f"[File {part.path}, SHA-256 {part.sha256.lower()}]"

@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     ErrorCode.INVALID_WORKSPACE: 400,
     ErrorCode.INVALID_IMAGE: 400,
     ErrorCode.INVALID_ARGUMENTS: 400,
+    ErrorCode.INVALID_TOOLS: 400,
     ErrorCode.UNKNOWN_AGENT: 400,
     ErrorCode.TOO_EXPENSIVE: 400,
     ErrorCode.TOO_MANY_STEPS: 400,

@@ -37,6 +37,8 @@ class ToolDispatcher:
     def __init__(self, session_id: uuid.UUID, runner: str, send: SendCall, *, asks_user: bool) -> None:
         self.session_id, self.runner, self._send, self._asks_user = session_id, runner, send, asks_user
         self._board = current_board()
+        #: Hashes of the tools that the client has defined.
+        self._definitions: frozenset[str] = frozenset()
         #: What was sent last of each call: its status, and when its client was told to run it.
         self._sent: dict[str, tuple[str, datetime | None]] = {}
         self._event_numbers: dict[str, int] = {}
@@ -49,6 +51,12 @@ class ToolDispatcher:
     def prefer(self, turn_id: str) -> None:
         """Get the calls of this turn before other clients do, because this client's user sent its message."""
         self._preferred_turns.add(turn_id)
+
+    def define(self, definitions: frozenset[str]) -> None:
+        """Get calls of the tools that the client has defined, and of no other client's."""
+        if definitions != self._definitions:
+            self._definitions = definitions
+            self._wake.set()
 
     def look(self) -> None:
         """Look for calls now."""
@@ -110,7 +118,12 @@ class ToolDispatcher:
         offer = in_thread(call_offers.offer)
         try:
             calls, has_open_calls = await offer(
-                self.session_id, self.runner, self._board.process, new_approvals=new_approvals, takes_over=takes_over
+                self.session_id,
+                self.runner,
+                self._board.process,
+                new_approvals=new_approvals,
+                takes_over=takes_over,
+                definitions=self._definitions,
             )
         except DatabaseError:
             self._takes_over = takes_over

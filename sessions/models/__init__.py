@@ -15,7 +15,16 @@ from sessions.models.messages import Message, MessageRole
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
 from sessions.models.provider_keys import ProviderKey
-from sessions.models.tools import OPEN_CALLS, Approval, ApprovalStatus, PolicyRule, ToolCall, ToolCallStatus, Via
+from sessions.models.tools import (
+    OPEN_CALLS,
+    Approval,
+    ApprovalStatus,
+    PolicyRule,
+    ToolCall,
+    ToolCallStatus,
+    ToolDefinitions,
+    Via,
+)
 from sessions.models.upkeep import PostponedItem
 from sessions.models.workers import WebProcess, Worker
 from sessions.models.workspaces import Workspace

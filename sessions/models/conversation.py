@@ -74,6 +74,13 @@ class Session(models.Model):
     client_tools = models.JSONField(
         null=True, blank=True, help_text="Tools that the client can run. Empty: those that every client can run."
     )
+    tool_definitions = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Hash of the tools that the client defines itself (`ToolDefinitions`). Empty: none.",
+    )
     client_plans = models.BooleanField(
         default=False, db_default=False, help_text="A client of the session can show and answer plans."
     )

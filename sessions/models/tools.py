@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from agents.policy import MAX_LABEL_CHARACTERS, Effect
+from agents.rules import MAX_LABEL_CHARACTERS, Effect
 from sessions.models.conversation import Session, Turn
 from sessions.models.fields import KeyOrderField, OrderedModel, new_id, one_of
 
@@ -68,6 +68,11 @@ class ToolCall(OrderedModel):
     )
     reason = models.TextField(blank=True, db_default="", help_text="Why it needs approval.")
     digest = models.CharField(max_length=80, blank=True, db_default="", help_text="Hash of tool and arguments.")
+    definition = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="What people see of a tool that the client has defined, and the hash of its definition.",
+    )
     status = models.CharField(max_length=16, choices=ToolCallStatus, default=ToolCallStatus.WAITING)
     offered_to = models.CharField(
         max_length=128, blank=True, db_default="", help_text="Client that should run it, or ask its user about it."
@@ -82,7 +87,12 @@ class ToolCall(OrderedModel):
     unknown_since = models.DateTimeField(
         null=True, blank=True, help_text="Its client went away, so the user decides whether it runs again."
     )
-    result = models.TextField(blank=True, help_text="What the model received: JSON or an error.")
+    result = models.TextField(
+        blank=True, help_text="The whole result: JSON, a text or an error. The model gets long ones cut in the middle."
+    )
+    facts = models.JSONField(
+        null=True, blank=True, help_text="What people are told of the result: exit code, hashes of a file, its diff."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -113,6 +123,26 @@ class ToolCall(OrderedModel):
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.status})"
+
+    @property
+    def definition_digest(self) -> str:
+        """Return the hash of the definition that people saw; empty for a tool of the server's."""
+        return str(self.definition["digest"]) if self.definition else ""
+
+
+class ToolDefinitions(models.Model):
+    """The tools that the client of a session defines itself. The text keeps the order of keys."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField(help_text="JSON (`agents.client_tools`).")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "tool definitions"
+
+    def __str__(self) -> str:
+        return f"tools of {self.session_id}"
 
 
 class Approval(models.Model):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from sessions.protocol.client import CLIENT_FRAME, ClientFrame
+from sessions.protocol.results import TOOL_RESULTS
 from sessions.protocol.server import EVENT, AnyServerFrame, ServerFrame
 from sessions.protocol.snapshot import SNAPSHOT
 
@@ -20,6 +21,7 @@ SCHEMAS: dict[str, tuple[str, TypeAdapter[Any], JsonSchemaMode]] = {
     "client-frame": ("A frame that a client sends", CLIENT_FRAME, "validation"),
     "server-frame": ("A frame that the server sends", TypeAdapter(AnyServerFrame), "serialization"),
     "event": ("An event of codelab.v2", EVENT, "serialization"),
+    "tool-results": ("The results of the tools that clients run", TOOL_RESULTS, "validation"),
     "snapshot": ("The state of a session in codelab.v2", SNAPSHOT, "serialization"),
 }
 

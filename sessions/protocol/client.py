@@ -8,6 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from agents.client_tools import MAX_TOOLS
+from sessions.protocol.client_tools import ResultPart, ToolEntry, find_tools_problem
 from sessions.protocol.codes import (
     MAX_CALL_ID_LENGTH,
     MAX_CLIENT_ID_LENGTH,
@@ -16,6 +18,7 @@ from sessions.protocol.codes import (
     MAX_IMAGES,
     MAX_MESSAGE_LENGTH,
     MAX_REF_LENGTH,
+    MAX_RESULT_PARTS,
     ErrorCode,
     FrameError,
 )
@@ -97,8 +100,14 @@ class ToolResult(ClientFrame):
 
     type: Literal["tool_result"]
     call_id: str = Field(min_length=1, max_length=MAX_CALL_ID_LENGTH)
+    #: Any JSON; docs/protocol/tool-results.json has the shapes for each tool of the server's.
     result: Any = None
+    #: Why it could not run. Wins over the others.
     error: str | None = Field(None, max_length=MAX_MESSAGE_LENGTH)
+    #: Texts, images and files, alone or beside a result.
+    parts: list[ResultPart] | None = Field(None, max_length=MAX_RESULT_PARTS)
+    #: The tool ran and failed: what it gives is the reason.
+    is_error: bool | None = None
 
 
 class HitlDecision(ClientFrame):
@@ -161,8 +170,9 @@ class Hello(ClientFrame):
     type: Literal["hello"]
     #: Number of the last event that the client has seen; without it the client gets a snapshot.
     after: int | None = Field(None, ge=0, le=2**63 - 1)
-    #: Names of the tools that the client can run; models get no others. Without it: those of every client.
-    tools: list[Annotated[str, Field(max_length=128)]] | None = Field(None, max_length=100)
+    #: The tools that the client can run, by a name that the server knows or with a definition. Models get no others.
+    #: Without it: those of every client.
+    tools: list[ToolEntry] | None = Field(None, max_length=MAX_TOOLS)
     #: Whether the client can show and decide plans. Models make plans only when a client can.
     plans: bool | None = None
     #: The project and the machine that the client works on; the same as a frame `workspace`.
@@ -243,7 +253,13 @@ def _frame_error(error: ValidationError, value: Any) -> FrameError:
 
 def _problem(error: ValidationError) -> tuple[ErrorCode, str]:
     problem = error.errors(include_url=False, include_input=True)[0]
-    kind, place = problem["type"], ".".join(str(part) for part in problem["loc"][1:])
+    # Which of two types an entry has is not a part of its place.
+    tags = ("name", "definition") if problem["loc"][1:2] == ("tools",) else ()
+    kind, place = problem["type"], ".".join(str(part) for part in problem["loc"][1:] if part not in tags)
+    if problem["loc"][1:2] == ("tools",) and (sentence := find_tools_problem(problem)):
+        return ErrorCode.INVALID_TOOLS, sentence
+    if problem["loc"][1:2] == ("parts",):
+        return ErrorCode.INVALID_FIELD, f"Field `{place}` is not usable: {problem['msg']}."
     if kind in ("model_attributes_type", "dict_type"):
         return ErrorCode.NOT_AN_OBJECT, 'Invalid JSON message: a frame is an object such as {"type": …}.'
     if kind == "union_tag_not_found":

@@ -12,6 +12,8 @@ MAX_FRAME_BYTES = 256 * 1024
 MAX_MESSAGE_LENGTH = 100_000
 #: Images of one message, and bytes of one image. Clients upload them by REST.
 MAX_IMAGES, MAX_IMAGE_BYTES = 8, 5 * 1024 * 1024
+#: Parts of the result of a tool.
+MAX_RESULT_PARTS = 100
 #: Characters of a session's key.
 MAX_KEY_LENGTH = 128
 #: Characters of a tool call's id.
@@ -53,6 +55,7 @@ class ErrorCode(StrEnum):
     IMAGE_STORAGE_FULL = "image_storage_full"
     IMAGE_NOT_FOUND = "image_not_found"
     UNKNOWN_TOOL_CALL = "unknown_tool_call"
+    INVALID_TOOLS = "invalid_tools"
     UNKNOWN_AGENT = "unknown_agent"
     UNKNOWN_PLAN = "unknown_plan"
     PLAN_IN_PROGRESS = "plan_in_progress"

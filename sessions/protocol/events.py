@@ -31,8 +31,17 @@ class MessageToolCall(TypedDict):
 
 
 @closed
+class DefinedTool(TypedDict):
+    """What a client has said of a tool that it defines itself. The approval of a call covers it."""
+
+    kind: Literal["read", "edit", "command", "other"]
+    #: At most 1,000 characters of it.
+    description: str
+
+
+@closed
 class MessageImage(TypedDict):
-    """An image that a message of the user shows."""
+    """An image that a message of the user or of a tool shows."""
 
     image_id: str
     media_type: str
@@ -171,6 +180,7 @@ class ToolCallRequested(TypedDict):
     rule: str
     reason: str
     display: NotRequired[dict[str, Any]]
+    client_tool: NotRequired[DefinedTool]
     unknown: NotRequired[Literal[True]]
 
 
@@ -194,6 +204,12 @@ class ToolCallFinished(TypedDict):
     turn_id: str
     call_id: str
     status: Literal["completed", "failed", "rejected", "unknown"]
+    #: Of a command.
+    exit_code: NotRequired[int]
+    #: Of a file that was changed, and its change as a unified diff. A long diff has a line for what is left out.
+    sha256_before: NotRequired[str]
+    sha256_after: NotRequired[str]
+    diff: NotRequired[str]
 
 
 @event

@@ -27,6 +27,7 @@ from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session,
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
 from sessions.turns import plans
+from sessions.turns.definitions import definitions_of
 from sessions.turns.tool_calls import finish_call, open_call, rejected, resolve_approval
 from sessions.turns.tool_policy import evaluate_edit
 from sessions.turns.transcript import edit_call
@@ -149,6 +150,7 @@ def _pending_call(session: Session, call_id: str) -> ToolCall:
 def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
     if not decision.approve:
         return _reject(session, call, decision)
+    _require_same_tool(session, call)
     status = ApprovalStatus.APPROVED
     if decision.arguments is not None:
         result = evaluate_edit(session, call, decision.arguments)
@@ -159,7 +161,7 @@ def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
             status, call.edited = ApprovalStatus.EDITED, True
             call.arguments, call.digest = result.arguments, approvals.digest(call.tool, result.arguments)
             edit_call(call)
-    elif not approvals.is_same(call.approval.digest, call.tool, call.arguments):
+    elif not approvals.is_same(call.approval.digest, call.tool, call.arguments, call.definition_digest):
         # Only direct writes to the database lead here.
         raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, "The call has changed since the user saw it.")
     # A call that became unknown runs again: any client may be shown it.
@@ -171,6 +173,13 @@ def _apply(session: Session, call: ToolCall, decision: Decision) -> Change:
     change = finish_call(session, call, ToolCallStatus.COMPLETED, plans.APPROVED)
     plan_events = log.append(session, plans.approve(session, call, edited=status == ApprovalStatus.EDITED))
     return Change(events=events + change.events + plan_events, ready=change.ready)
+
+
+def _require_same_tool(session: Session, call: ToolCall) -> None:
+    """Raise ToolCallRejected when the client has changed a tool of its own since the user saw the call."""
+    if call.definition and (tool := definitions_of(session).get(call.tool)) and tool.digest != call.definition_digest:
+        text = f"The client has changed the tool `{call.tool}` since this call. Reject the call."
+        raise ToolCallRejected(ErrorCode.INVALID_ARGUMENTS, text)
 
 
 def _reject(session: Session, call: ToolCall, decision: Decision) -> Change:

@@ -21,12 +21,12 @@ from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Now
 
-from agents.tools import TOOLS, RunsOn
 from sessions.events import log
 from sessions.models import OPEN_CALLS, Approval, ApprovalStatus, ToolCall, ToolCallStatus, Turn, TurnStatus, WebProcess
 from sessions.results import Change
+from sessions.turns.server_tools import SERVER_TOOLS
 from sessions.turns.tool_calls import open_calls, request_event
-from sessions.turns.tool_policy import APPROVAL_TIMEOUT
+from sessions.turns.tool_policy import APPROVAL_TIMEOUT, shown_digest
 
 logger = structlog.get_logger(__name__)
 
@@ -44,22 +44,32 @@ UNKNOWN = (
     "Approve it to run it again, or reject it."
 )
 
-SERVER_TOOLS = [name for name, spec in TOOLS.items() if spec.runs_on is RunsOn.SERVER]
-
 _next_look_at = 0.0
 
 
 def offer(
-    session_id: uuid.UUID, runner: str, process: uuid.UUID, *, new_approvals: Collection[str], takes_over: bool
+    session_id: uuid.UUID,
+    runner: str,
+    process: uuid.UUID,
+    *,
+    new_approvals: Collection[str],
+    takes_over: bool,
+    definitions: Collection[str] = (),
 ) -> tuple[list[ToolCall], bool]:
     """Give free calls of a session to a runner. Return the calls it has, and whether the session has open calls.
 
     `new_approvals` are the ids of calls that the runner may ask its user about. Of all others it gets those that may
     run. With `takes_over` it also gets what another socket of its own has: a client that reconnects comes before the
-    end of its old socket is noticed.
+    end of its old socket is noticed. `definitions` are the hashes of the tools that the runner has defined: no other
+    can run their calls.
     """
     calls = list(open_calls(session_id).exclude(tool__in=SERVER_TOOLS))
-    usable = [call for call in calls if call.status == ToolCallStatus.WAITING or call.call_id in new_approvals]
+    usable = [
+        call
+        for call in calls
+        if (call.status == ToolCallStatus.WAITING or call.call_id in new_approvals)
+        and (not call.definition or call.definition_digest in definitions or call.offered_to == runner)
+    ]
     mine = Q(offered_to=runner)
     if not takes_over:
         mine &= Q(offered_by=process) | Q(offered_until__isnull=False) | Q(offered_by=None)
@@ -143,7 +153,7 @@ def ask_again(call_id: uuid.UUID) -> Change:
         call.unknown_since = Now()
         call.save()
         pending: dict[str, Any] = {"status": ApprovalStatus.PENDING, "decided_at": None, "decided_by": None}
-        pending |= {"via": "", "feedback": "", "digest": call.digest, "expires_at": Now() + APPROVAL_TIMEOUT}
+        pending |= {"via": "", "feedback": "", "digest": shown_digest(call), "expires_at": Now() + APPROVAL_TIMEOUT}
         Approval.objects.update_or_create(call=call, defaults=pending)
         # The user has as long for the answer as for any other.
         Turn.objects.filter(pk=call.turn_id).update(waiting_since=Now())

@@ -31,6 +31,7 @@ from sessions.models import (
     Session,
     SubTask,
     ToolCall,
+    ToolDefinitions,
     Turn,
     TurnStatus,
     Workspace,
@@ -49,6 +50,7 @@ OWNED: tuple[tuple[type[models.Model], str, int], ...] = (
     (Plan, "session", 500),
     (Approval, "call__turn__session", 500),
     (ToolCall, "turn__session", 500),
+    (ToolDefinitions, "session", 1),
     (Completion, "turn__session", 10),
     (Turn, "session", 500),
 )

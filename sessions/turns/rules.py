@@ -1,6 +1,6 @@
 """Adds a user's standing rules for tool calls, one at a time."""
 
-from agents.policy import Rule
+from agents.rules import Rule
 from sessions.models import PolicyRule, Session
 from sessions.protocol.codes import ErrorCode, Rejected
 

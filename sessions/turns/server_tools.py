@@ -18,6 +18,8 @@ from sessions.turns.current_agent import switch_agent
 #: Times that agents may switch the agent in one turn.
 MAX_SWITCHES = 5
 
+SERVER_TOOLS = frozenset(name for name, spec in TOOLS.items() if spec.runs_on is RunsOn.SERVER)
+
 MUST_BE_ALONE = "Error: other tools of the same answer have not finished. Wait for their results, then call this again."
 
 
@@ -55,7 +57,7 @@ def _has_open_neighbours(proposal: ToolCall, calls: Sequence[ToolCall]) -> bool:
 
 
 def _runs_here(call: ToolCall) -> bool:
-    return TOOLS[call.tool].runs_on is RunsOn.SERVER and call.tool != CREATE_PLAN
+    return call.tool in SERVER_TOOLS and call.tool != CREATE_PLAN
 
 
 def _run(

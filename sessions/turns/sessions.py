@@ -66,11 +66,6 @@ def open_session(owner_id: int, key: str) -> Session:
     return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults={"current_agent": UNASSIGNED})[0]
 
 
-def set_client_tools(session_id: uuid.UUID, names: list[str]) -> None:
-    """Set the tools that the session's client can run, from the next step on."""
-    Session.objects.filter(pk=session_id).exclude(client_tools=names).update(client_tools=names)
-
-
 def set_client_plans(session_id: uuid.UUID, supported: bool) -> None:
     """Set whether the session's client can show and answer plans, from the next step on."""
     Session.objects.filter(pk=session_id).exclude(client_plans=supported).update(client_plans=supported)

@@ -14,8 +14,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from agents import results
 from agents.plans import Status
-from agents.tools import CREATE_PLAN
+from agents.tools import CREATE_PLAN, TOOLS, ToolKind
 from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
@@ -38,12 +39,14 @@ from sessions.models import (
     new_id,
 )
 from sessions.protocol.codes import ErrorCode
-from sessions.results import Change, Claim, StepResult
+from sessions.results import Change, Claim, StepResult, ToolOutput
 from sessions.turns import plans, provider_fields
+from sessions.turns.images import message_images
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
-from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals
+from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals, shown_digest
 from sessions.turns.transcript import (
     current_subtask,
+    defined,
     displayed,
     make_call_ids_unique,
     require_progress,
@@ -116,7 +119,22 @@ def _judge(claim: Claim, requested: Sequence[ModelToolCall], broken: Mapping[str
 def record_tool_result(
     session_id: uuid.UUID, call_id: str, *, content: str, failed: bool, deadline: float = math.inf
 ) -> Change:
-    """Store the result of a tool call; the last result of a turn queues it again. Raises ToolCallRejected and TooLate.
+    """Store a text as the result of a tool call, which the model gets as it is. Raises what `record_output` raises."""
+    output = ToolOutput(text=content, failed=failed, has_run=not failed)
+    return record_output(session_id, call_id, output, deadline=deadline, shown_characters=len(content))
+
+
+def record_output(
+    session_id: uuid.UUID,
+    call_id: str,
+    output: ToolOutput,
+    *,
+    deadline: float = math.inf,
+    shown_characters: int = results.MAX_SHOWN_CHARACTERS,
+) -> Change:
+    """Store the result of a tool call; the last result of a turn queues it again.
+
+    Raises ToolCallRejected and TooLate, and Rejected for an image that the session does not have.
 
     Some clients ask their user themselves and send the result of a call whose approval is pending. That result
     approves the call, and an error rejects it.
@@ -128,14 +146,18 @@ def record_tool_result(
             text = "Clients do not run plans. Answer this one with `plan_decision` or `hitl_decision`."
             raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, text)
         events: list[LoggedEvent] = []
-        status = ToolCallStatus.FAILED if failed else ToolCallStatus.COMPLETED
+        images = message_images(session, output.images)
+        content = output.text
+        status = ToolCallStatus.FAILED if output.failed else ToolCallStatus.COMPLETED
         if call.status == ToolCallStatus.ASKED:
-            decision = ApprovalStatus.REJECTED if failed else ApprovalStatus.APPROVED
-            feedback = content if failed else ""
+            decision = ApprovalStatus.APPROVED if output.has_run else ApprovalStatus.REJECTED
+            feedback = "" if output.has_run else content
             events += resolve_approval(session, call, decision, via=Via.RESULT, by=session.owner_id, feedback=feedback)
-            if failed:
+            if not output.has_run:
                 status, content = rejected(call, content)
-        change = finish_call(session, call, status, content)
+        call.facts = results.facts_for(_kind(call), output.facts) or None
+        shown = results.cut_middle(content, shown_characters)
+        change = finish_call(session, call, status, content, shown=shown, images=images)
     return Change(events=events + change.events, ready=change.ready)
 
 
@@ -167,19 +189,30 @@ def resolve_approval(
     """Store the decision about a call in a locked session. Return its event."""
     approval = call.approval
     approval.status, approval.via, approval.decided_by_id = status, via, by
-    approval.digest, approval.feedback, approval.decided_at = call.digest, feedback, timezone.now()
+    approval.digest, approval.feedback, approval.decided_at = shown_digest(call), feedback, timezone.now()
     approval.save()
     details = {"status": str(status), "via": str(via), "tool": call.tool, "arguments": call.arguments}
     details |= displayed(call.arguments)
     return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, call_id=call.call_id, **details)])
 
 
-def finish_call(session: Session, call: ToolCall, status: ToolCallStatus, content: str) -> Change:
-    """Store the result of a call in a locked session, and queue its turn when no other call is open."""
+def finish_call(
+    session: Session,
+    call: ToolCall,
+    status: ToolCallStatus,
+    content: str,
+    *,
+    shown: str | None = None,
+    images: Sequence[Mapping[str, Any]] = (),
+) -> Change:
+    """Store the result of a call in a locked session, and queue its turn when no other call is open.
+
+    The model gets `shown` where that is shorter, and the images.
+    """
     call.status, call.result, call.finished_at = status, content, timezone.now()
-    call.save(update_fields=["status", "result", "finished_at"])
+    call.save(update_fields=["status", "result", "facts", "finished_at"])
     # No sub-task begins or ends while a call is open, so the current one has requested it.
-    events = _store_result(session, call, current_subtask(session))
+    events = _store_result(session, call, current_subtask(session), shown=shown, images=images)
     turn = call.turn
     if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
         return Change(events=events)
@@ -201,13 +234,29 @@ def request_event(call: ToolCall) -> NewEvent:
         rule=call.rule,
         reason=call.reason,
         **displayed(call.arguments),
+        **defined(call),
         **unknown,
     )
 
 
-def _store_result(session: Session, call: ToolCall, subtask: SubTask | None) -> list[LoggedEvent]:
-    finished = turn_event(EventKind.TOOL_CALL_FINISHED, call.turn_id, call_id=call.call_id, status=str(call.status))
-    return store_result(session, call.turn_id, call.call_id, call.result, subtask=subtask, before=[finished])
+def _store_result(
+    session: Session,
+    call: ToolCall,
+    subtask: SubTask | None,
+    *,
+    shown: str | None = None,
+    images: Sequence[Mapping[str, Any]] = (),
+) -> list[LoggedEvent]:
+    facts = {"call_id": call.call_id, "status": str(call.status), **(call.facts or {})}
+    finished = turn_event(EventKind.TOOL_CALL_FINISHED, call.turn_id, **facts)
+    content = call.result if shown is None else shown
+    return store_result(session, call.turn_id, call.call_id, content, subtask=subtask, before=[finished], images=images)
+
+
+def _kind(call: ToolCall) -> ToolKind | None:
+    if call.definition:
+        return ToolKind(call.definition["kind"])
+    return TOOLS[call.tool].kind if call.tool in TOOLS else None
 
 
 def _continue_turn(

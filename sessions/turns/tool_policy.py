@@ -16,12 +16,15 @@ from django.db.models.functions import Now
 
 from agents import approvals, policy
 from agents import plans as planning
-from agents.policy import MAX_LABEL_CHARACTERS, Mode, PolicyDecision, Rule, Verdict
+from agents.client_tools import ClientTool
+from agents.policy import Mode, PolicyDecision, Verdict
 from agents.roles import Role, role_of
+from agents.rules import MAX_LABEL_CHARACTERS, Rule
 from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, RunsOn
 from llm.types import ModelToolCall
 from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 from sessions.turns import plans
+from sessions.turns.definitions import definitions_of
 from sessions.turns.transcript import current_subtask
 
 logger = structlog.get_logger(__name__)
@@ -37,8 +40,10 @@ NOT_IN_A_PLAN = (
 )
 
 
-def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list[str]:
-    """Return the names of the role's tools that the client or the server can run.
+def offered_tools(
+    session: Session, role: Role, subtask: SubTask | None, defined: Mapping[str, ClientTool]
+) -> list[str]:
+    """Return the names of the role's tools that the client or the server can run, then those the client has `defined`.
 
     Plans are offered only where a client can show and answer them.
     """
@@ -48,8 +53,8 @@ def offered_tools(session: Session, role: Role, subtask: SubTask | None) -> list
         excluded = PLANNING_TOOLS
     return [
         name
-        for name in role.tools
-        if (name in client_tools if TOOLS[name].runs_on is RunsOn.CLIENT else name not in excluded)
+        for name in policy.tools_of(role, defined)
+        if name in defined or (name in client_tools if TOOLS[name].runs_on is RunsOn.CLIENT else name not in excluded)
     ]
 
 
@@ -66,12 +71,14 @@ class Basis:
     offered: tuple[str, ...]
     subtask_id: object
     rules: tuple[tuple[str, ...], ...]
+    defined: Mapping[str, ClientTool]
 
 
 def basis_of(session: Session, agent: str, subtask: SubTask | None) -> Basis:
     """Return what calls of an agent are judged by now. `subtask` is the current one."""
-    offered = tuple(offered_tools(session, role_of(agent), subtask))
-    return Basis(session.mode, offered, subtask and subtask.pk, _rules(session))
+    defined = definitions_of(session)
+    offered = tuple(offered_tools(session, role_of(agent), subtask, defined))
+    return Basis(session.mode, offered, subtask and subtask.pk, _rules(session), defined)
 
 
 def evaluate(agent: str, calls: Sequence[ModelToolCall], broken: Mapping[str, str], basis: Basis) -> list[ToolCall]:
@@ -93,13 +100,13 @@ def evaluate(agent: str, calls: Sequence[ModelToolCall], broken: Mapping[str, st
             except Exception:
                 logger.exception("tool_call_not_judged", agent=agent)
                 decision = _undecided(call, basis)
-        rows.append(_row(call, agent, decision))
+        rows.append(_row(call, agent, decision, basis.defined.get(call.name)))
     return rows
 
 
 def _undecided(call: ModelToolCall, basis: Basis) -> PolicyDecision:
     """Return the decision about a call that the policy failed to judge: a person is asked, if a client can run it."""
-    if call.name in basis.offered and TOOLS[call.name].runs_on is RunsOn.CLIENT:
+    if call.name in basis.offered and (call.name in basis.defined or TOOLS[call.name].runs_on is RunsOn.CLIENT):
         return PolicyDecision(verdict=Verdict.ASK, rule="not judged", reason=NOT_JUDGED, arguments=call.arguments)
     return PolicyDecision(verdict=Verdict.DENY, rule="not judged", reason=f"{call.name[:60]} was not run. {NOT_JUDGED}")
 
@@ -114,17 +121,24 @@ def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     """Return an unsaved approval for each call that needs one."""
     expires_at = Now() + APPROVAL_TIMEOUT
     return [
-        Approval(call=call, digest=call.digest, expires_at=expires_at)
+        Approval(call=call, digest=shown_digest(call), expires_at=expires_at)
         for call in calls
         if call.status == ToolCallStatus.ASKED
     ]
+
+
+def shown_digest(call: ToolCall) -> str:
+    """Return the hash of all that people see of a call."""
+    return approvals.digest(call.tool, call.arguments, call.definition_digest)
 
 
 def _decide(call: ModelToolCall, agent: str, basis: Basis) -> PolicyDecision:
     role = role_of(agent)
     agents = agents_for(call.name, role)
     rules = _parse_rules(basis.rules)
-    decision = policy.decide(call, role=role, mode=Mode(basis.mode), rules=rules, offered=basis.offered, agents=agents)
+    decision = policy.decide(
+        call, role=role, mode=Mode(basis.mode), rules=rules, offered=basis.offered, agents=agents, defined=basis.defined
+    )
     if call.name == CREATE_PLAN and decision.verdict is not Verdict.DENY:
         try:
             planning.parse(decision.arguments, agents=agents)
@@ -135,12 +149,13 @@ def _decide(call: ModelToolCall, agent: str, basis: Basis) -> PolicyDecision:
     return decision
 
 
-def _row(call: ModelToolCall, agent: str, decision: PolicyDecision) -> ToolCall:
+def _row(call: ModelToolCall, agent: str, decision: PolicyDecision, definition: ClientTool | None) -> ToolCall:
     arguments = decision.arguments or call.arguments
     row = ToolCall(call_id=call.id, tool=call.name[:128], arguments=arguments, agent=agent)
     # Rules that are older than the limit on their length may have a longer label.
     row.rule = decision.rule[:MAX_LABEL_CHARACTERS]
     row.digest = approvals.digest(call.name, arguments)
+    row.definition = definition and definition.shown
     row.requires_approval = decision.verdict is Verdict.ASK
     match decision.verdict:
         case Verdict.ASK:

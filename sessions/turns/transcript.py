@@ -4,7 +4,7 @@ Callers have locked the session. This module never changes a turn.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents import loop
@@ -113,11 +113,15 @@ def store_result(
     *,
     subtask: SubTask | None = None,
     before: Sequence[NewEvent] = (),
+    images: Sequence[Mapping[str, Any]] = (),
 ) -> list[LoggedEvent]:
     """Store the result of a tool call as the model gets it."""
     message = Message(session=session, turn_id=turn_id, subtask=subtask, role=MessageRole.TOOL, content=content)
     message.tool_call_id = call_id
-    return store_message(message, before=before, tool_call_id=call_id)
+    details: dict[str, Any] = {"tool_call_id": call_id}
+    if images:
+        message.images = details["images"] = list(images)
+    return store_message(message, before=before, **details)
 
 
 def require_progress(turn: Turn, calls: Sequence[str]) -> None:
@@ -164,6 +168,13 @@ def displayed(arguments: dict[str, Any]) -> dict[str, Any]:
 def begun_texts(session: Session, turn: Turn) -> dict[str, bool]:
     """Return the ids of messages that attempts at the turn's current step have begun: whether the latest one did."""
     return dict(rows(_BEGUN_TEXTS, turn.attempt, session.pk, turn.position, turn.pk, turn.pk))
+
+
+def defined(call: ToolCall) -> dict[str, Any]:
+    """Return the field `client_tool` for people where the client has defined the tool of a call, otherwise nothing."""
+    if not call.definition:
+        return {}
+    return {"client_tool": {name: call.definition[name] for name in ("kind", "description")}}
 
 
 def unfinished_texts(session: Session, turn: Turn) -> list[dict[str, str]]:

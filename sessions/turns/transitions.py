@@ -201,12 +201,17 @@ def _close_calls(turn: Turn) -> None:
         # Only a turn that waits has open calls.
         return
     now = timezone.now()
-    pending = Approval.objects.filter(call__turn=turn, status=ApprovalStatus.PENDING)
-    pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=now)
+    withdraw_approvals(call__turn=turn)
     closed = {"result": "Error: the turn ended before this call had a result.", "finished_at": now}
     asked = turn.tool_calls.filter(status=ToolCallStatus.ASKED, unknown_since=None)
     asked.update(status=ToolCallStatus.REJECTED, **closed)
     turn.tool_calls.filter(status__in=OPEN_CALLS).update(status=ToolCallStatus.UNKNOWN, **closed)
+
+
+def withdraw_approvals(**of: Any) -> None:
+    """Withdraw pending approvals that need no answer any more."""
+    pending = Approval.objects.filter(status=ApprovalStatus.PENDING, **of)
+    pending.update(status=ApprovalStatus.WITHDRAWN, decided_at=timezone.now())
 
 
 def first_open_turn(session_id: uuid.UUID) -> Turn | None:

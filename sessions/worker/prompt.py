@@ -18,6 +18,7 @@ from sessions.database import rows
 from sessions.errors import StaleAttempt
 from sessions.models import Image, MessageRole, Plan, Session, SubTask, Turn
 from sessions.turns import plans, workspaces
+from sessions.turns.definitions import definitions_of
 from sessions.turns.provider_fields import message_of
 from sessions.turns.tool_policy import agents_for, offered_tools
 from sessions.turns.transcript import current_subtask
@@ -52,7 +53,8 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
     session = turn.session
     role = role_of(agent)
     subtask = current_subtask(session)
-    names = offered_tools(session, role, subtask)
+    defined = definitions_of(session)
+    names = offered_tools(session, role, subtask, defined)
     # As it was when the turn began: the prompt stays the same over all steps of the turn.
     facts = workspaces.data_of(turn.workspace_id)
     prompt = role.instructions(
@@ -64,7 +66,11 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         plan=format_progress(plans.value_of(subtask.plan), reports=False) if subtask else "",
         subtask=subtask.description if subtask else "",
     )
-    tools = tuple(tool for name in names for tool in offer([name], agents=agents_for(name, role)))
+    tools = tuple(
+        tool
+        for name in names
+        for tool in ([defined[name].for_model] if name in defined else offer([name], agents=agents_for(name, role)))
+    )
     around = surroundings(current_facts(facts)) if subtask and facts else ""
     return fit(prompt, conversation(turn, subtask, around), window=window, tools=tools).messages, tools
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.policy import Effect, Mode, PolicyDecision, Rule, Verdict, decide
+from agents.policy import Mode, PolicyDecision, Verdict, decide
 from agents.roles import ROLES, Role, routed_roles
+from agents.rules import Effect, Rule
 from agents.tools import TOOLS, ToolKind
 from llm.types import ModelToolCall
 from tests.agents.test_commands import TRAPS as COMMAND_TRAPS

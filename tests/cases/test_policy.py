@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agents.policy import Mode, PolicyDecision, Rule, Verdict, decide
+from agents.policy import Mode, PolicyDecision, Verdict, decide
 from agents.roles import UNIVERSAL
+from agents.rules import Rule
 from llm.types import ModelToolCall
 from tests.cases.files import Json, cases
 

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from agents import commands, plans, prompts
-from agents.policy import Mode, Rule, Verdict, decide
+from agents.policy import Mode, Verdict, decide
 from agents.protected import KINDS
 from agents.roles import ROLES, Role, load
+from agents.rules import Rule
 from agents.tools import TOOLS, ToolKind, offer
 from codelab.environment import PROJECT, Environment
 from codelab.rest_api import api

@@ -145,6 +145,13 @@ async def test_every_kind_of_event_has_exactly_the_documented_fields(service: Se
         await note(client, "tool_call_requested", call_id=call["call_id"], unknown=True)
         await client.send({"type": "hitl_decision", "call_id": call["call_id"], "decision": "reject"})
         await note(client, "turn_completed")
+        await client.send({"type": "hello", "plans": True, "tools": [{"name": "report"}]})
+        await client.say("/call report {}\n/say Done.")
+        call = await note(client, "tool_call_requested")
+        await note(client, "turn_waiting")
+        facts = {"exit_code": 0, "sha256_before": "0" * 64, "sha256_after": "1" * 64, "diff": "+x"}
+        await client.send({"type": "tool_result", "call_id": call["call_id"], "result": facts})
+        await note(client, "turn_completed")
         await client.say("/fail rate_limited")
         await note(client, "turn_failed")
         await client.say("/fail rate_limited 60")

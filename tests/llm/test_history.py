@@ -17,7 +17,8 @@ from llm.origins import origin_of
 from llm.types import Endpoint, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from llm.wire.cache_marks import takes_cache_marks
 from llm.wire.history import NO_ANSWER, NO_OUTPUT, NO_RESULT, fit_name, replay
-from llm.wire.requests import build_body
+from llm.wire.requests import build_body, build_conversation
+from llm.wire.result_images import IMAGES_FOLLOW, OF_RESULTS
 from tests.llm.strict import problems
 
 READ = Tool(name="read_file", description="Reads.", parameters={"type": "object", "properties": {}})
@@ -37,8 +38,8 @@ def call(call_id: str, name: str = "read_file", **fields: Any) -> ModelToolCall:
     return ModelToolCall(id=call_id, name=name, arguments={"path": "a.txt"}, **fields)
 
 
-def result(call_id: str, text: str = "text") -> ModelMessage:
-    return ModelMessage(role="tool", content=text, tool_call_id=call_id)
+def result(call_id: str, text: str = "text", *images: ModelImage) -> ModelMessage:
+    return ModelMessage(role="tool", content=text, tool_call_id=call_id, images=images)
 
 
 def send(*messages: ModelMessage, model: str = "openai/fake", **fields: Any) -> dict[str, Any]:
@@ -78,6 +79,7 @@ messages = st.one_of(
         extras,
     ),
     st.builds(result, ids, texts),
+    st.builds(result, ids, texts, st.just(IMAGE)),
 )
 
 
@@ -236,3 +238,37 @@ def test_what_surrounds_a_message_follows_its_text() -> None:
     assert (shown.content, shown.images[0].at) == (f"See\n\n{block}", 3)
     (blank,) = replay([around(" ", IMAGE)])
     assert (blank.content, blank.images[0].at) == (block, 0)
+
+
+def test_images_of_results_follow_them_where_a_provider_reads_those_of_users_alone() -> None:
+    calls = said("", call("c1"), call("c2"))
+    history = [user("x"), calls, result("c1", "one", IMAGE), result("c2", "two", IMAGE, IMAGE), said("Seen.")]
+    *_, first, second, note, (role, parts), answer, _ = replayed(*history, user("y"), model="openai/gpt-4.1")
+    assert (first, second) == (("tool", "one"), ("tool", "two"))
+    assert (note, answer) == (("assistant", IMAGES_FOLLOW), ("assistant", "Seen."))
+    assert (role, parts[0]["text"], len(parts)) == ("user", OF_RESULTS, 4)
+
+
+def test_a_model_that_sees_nothing_gets_a_word_about_images_of_results() -> None:
+    history = [user("x"), said("", call("c1")), result("c1", "one", IMAGE)]
+    assert replayed(*history)[-1] == ("tool", "one\n\n[1 of 1 images left out: this model does not read images.]")
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-5", "gemini/gemini-2.5-pro"])
+def test_images_of_results_stay_in_them_where_a_provider_reads_them_there(model: str) -> None:
+    history = [user("x"), said("", call("c1")), result("c1", "one", IMAGE)]
+    request = ModelRequest(model=model, messages=tuple(history), tools=(READ,))
+    (*_, last) = build_conversation(request)
+    assert (last["role"], [part["type"] for part in last["content"]]) == ("tool", ["text", "image_url"])
+    assert "image" in json.dumps(litellm_messages(model, build_conversation(request)))
+
+
+def litellm_messages(model: str, messages: Any) -> Any:
+    """What LiteLLM makes of messages for the provider's own API."""
+    if model.startswith("gemini"):
+        from litellm.llms.vertex_ai.gemini.transformation import _gemini_convert_messages_with_history
+
+        return _gemini_convert_messages_with_history(messages, model=model)
+    from litellm.litellm_core_utils.prompt_templates.factory import anthropic_messages_pt
+
+    return anthropic_messages_pt(messages, model=model, llm_provider="anthropic")

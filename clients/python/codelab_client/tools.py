@@ -54,14 +54,15 @@ class Tool:
     description: str
     parameters: Json
     kind: Kind
-    approval: Literal["ask", "never"]
+    #: None: the kind and the session's mode decide.
+    approval: Literal["ask", "never"] | None
 
     def definition(self) -> str | Json:
         """Return its entry of `hello.tools`."""
         if self.name in KNOWN:
             return self.name
         fields = ("name", "description", "parameters", "kind", "approval")
-        return {field: getattr(self, field) for field in fields}
+        return {field: value for field in fields if (value := getattr(self, field)) is not None}
 
 
 class Tools:
@@ -93,7 +94,7 @@ class Tools:
         description: str | None = None,
         parameters: Json | None = None,
         kind: Kind = "other",
-        approval: Literal["ask", "never"] = "ask",
+        approval: Literal["ask", "never"] | None = None,
     ) -> Callable[[F], F]: ...
     def tool(self, function: Function | None = None, /, **options: Any) -> Any:
         """Add a function as a tool: plain, or async. Its name, docstring and signature describe it."""
@@ -109,7 +110,7 @@ class Tools:
         description: str | None = None,
         parameters: Json | None = None,
         kind: Kind = "other",
-        approval: Literal["ask", "never"] = "ask",
+        approval: Literal["ask", "never"] | None = None,
     ) -> Function:
         named = name or function.__name__
         if named in self._tools:

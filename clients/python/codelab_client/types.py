@@ -16,7 +16,10 @@ type ClientFrame = (
     | Hello
 )
 type ServerFrame = Welcome | Accepted | EventFrame | ToolCallRequest | Error
+type Approval = Literal["ask", "never"]
 type When = Literal["queue", "interrupt", "steer"]
+type ResultPart = TextPart | ImagePart | FilePart
+type ToolEntry = str | ToolDefinition
 type EventFrame = (
     PlanProposedEvent
     | PlanDecidedEvent
@@ -142,7 +145,7 @@ class Cancel(TypedDict):
 
 
 class MessageImage(TypedDict):
-    """An image that a message of the user shows."""
+    """An image that a message of the user or of a tool shows."""
 
     image_id: str
     media_type: str
@@ -157,6 +160,13 @@ class MessageToolCall(TypedDict):
     arguments: dict[str, Any] | str
     display: NotRequired[dict[str, Any]]
     edited: NotRequired[Literal[True]]
+
+
+class DefinedTool(TypedDict):
+    """What a client has said of a tool that it defines itself. The approval of a call covers it."""
+
+    kind: Literal["read", "edit", "command", "other"]
+    description: str
 
 
 class EditMessage(TypedDict):
@@ -180,6 +190,14 @@ class Error(TypedDict):
     is_final: NotRequired[bool]
     retry_after: NotRequired[int]
     ref: NotRequired[str]
+
+
+class FilePart(TypedDict):
+    """A file of the workspace, by its hash. The model reads both."""
+
+    type: Literal["file"]
+    path: str
+    sha256: str
 
 
 class Git(TypedDict):
@@ -212,6 +230,13 @@ class HitlResponse(TypedDict):
     feedback: NotRequired[str | None]
 
 
+class ImagePart(TypedDict):
+    """An image that was uploaded to the session. Models that read images see it."""
+
+    type: Literal["image"]
+    image_id: str
+
+
 class Instructions(TypedDict):
     """A file with the project's own rules for agents: AGENTS.md, or CLAUDE.md where it is missing."""
 
@@ -232,22 +257,6 @@ class MessageWithdrawnPayload(TypedDict):
 
     message_id: str
     turn_id: str
-
-
-class OpenToolCall(TypedDict):
-    """A tool call without a result."""
-
-    turn_id: str
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    requires_approval: bool
-    agent: str
-    rule: str
-    reason: str
-    display: NotRequired[dict[str, Any]]
-    unknown: NotRequired[Literal[True]]
-    edited: NotRequired[Literal[True]]
 
 
 class OpenTurn(TypedDict):
@@ -321,6 +330,13 @@ class ReasoningDeltaPayload(TypedDict):
     again: NotRequired[Literal[True]]
 
 
+class TextPart(TypedDict):
+    """TextPart."""
+
+    type: Literal["text"]
+    text: str
+
+
 class RetryScheduledPayload(TypedDict):
     """The model's provider asks to wait. The turn is queued, and goes on by itself at that time."""
 
@@ -386,6 +402,10 @@ class ToolCallFinishedPayload(TypedDict):
     turn_id: str
     call_id: str
     status: Literal["completed", "failed", "rejected", "unknown"]
+    exit_code: NotRequired[int]
+    sha256_before: NotRequired[str]
+    sha256_after: NotRequired[str]
+    diff: NotRequired[str]
 
 
 class ToolCallRequest(TypedDict):
@@ -402,31 +422,6 @@ class ToolCallRequest(TypedDict):
     reason: NotRequired[str]
     edited: NotRequired[Literal[True]]
     is_final: bool
-
-
-class ToolCallRequestedPayload(TypedDict):
-    """A tool call waits for approval, or for its result."""
-
-    turn_id: str
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    requires_approval: bool
-    agent: str
-    rule: str
-    reason: str
-    display: NotRequired[dict[str, Any]]
-    unknown: NotRequired[Literal[True]]
-
-
-class ToolResult(TypedDict):
-    """The result of a tool that ran in the client, or why it did not run. The turn continues after the last one."""
-
-    ref: NotRequired[str | None]
-    type: Literal["tool_result"]
-    call_id: str
-    result: NotRequired[Any]
-    error: NotRequired[str | None]
 
 
 class TurnCancelledPayload(TypedDict):
@@ -511,6 +506,16 @@ class AgentSwitchedEvent(TypedDict):
     payload: AgentSwitchedPayload
 
 
+class ToolDefinition(TypedDict):
+    """A tool that the client defines and runs. The model gets name, description and parameters as they are."""
+
+    name: str
+    description: NotRequired[str | None]
+    parameters: NotRequired[dict[str, Any] | None]
+    kind: NotRequired[Literal["read", "edit", "command", "other"] | None]
+    approval: NotRequired[Approval | None]
+
+
 class ApprovalDecidedEvent(TypedDict):
     """The approval of a tool call was decided."""
 
@@ -551,6 +556,39 @@ class MessageAddedPayload(TypedDict):
     images: NotRequired[list[MessageImage]]
     steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
+
+
+class OpenToolCall(TypedDict):
+    """A tool call without a result."""
+
+    turn_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    requires_approval: bool
+    agent: str
+    rule: str
+    reason: str
+    display: NotRequired[dict[str, Any]]
+    client_tool: NotRequired[DefinedTool]
+    unknown: NotRequired[Literal[True]]
+    edited: NotRequired[Literal[True]]
+
+
+class ToolCallRequestedPayload(TypedDict):
+    """A tool call waits for approval, or for its result."""
+
+    turn_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    requires_approval: bool
+    agent: str
+    rule: str
+    reason: str
+    display: NotRequired[dict[str, Any]]
+    client_tool: NotRequired[DefinedTool]
+    unknown: NotRequired[Literal[True]]
 
 
 class MessageEditedEvent(TypedDict):
@@ -693,15 +731,6 @@ class ToolCallFinishedEvent(TypedDict):
     payload: ToolCallFinishedPayload
 
 
-class ToolCallRequestedEvent(TypedDict):
-    """A tool call waits for approval, or for its result."""
-
-    type: Literal["event"]
-    number: int
-    kind: Literal["tool_call_requested"]
-    payload: ToolCallRequestedPayload
-
-
 class TurnCancelledEvent(TypedDict):
     """The turn was stopped."""
 
@@ -788,6 +817,15 @@ class MessageAddedEvent(TypedDict):
     payload: MessageAddedPayload
 
 
+class ToolCallRequestedEvent(TypedDict):
+    """A tool call waits for approval, or for its result."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["tool_call_requested"]
+    payload: ToolCallRequestedPayload
+
+
 class PlanDecidedEvent(TypedDict):
     """A plan was approved, edited or rejected."""
 
@@ -820,16 +858,16 @@ class Snapshot(TypedDict):
     workspace: WorkspaceChangedPayload | None
 
 
-class Hello(TypedDict):
-    """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
+class ToolResult(TypedDict):
+    """The result of a tool that ran in the client, or why it did not run. The turn continues after the last one."""
 
     ref: NotRequired[str | None]
-    type: Literal["hello"]
-    after: NotRequired[int | None]
-    tools: NotRequired[list[str] | None]
-    plans: NotRequired[bool | None]
-    workspace: NotRequired[Workspace | None]
-    client_id: NotRequired[str | None]
+    type: Literal["tool_result"]
+    call_id: str
+    result: NotRequired[Any]
+    error: NotRequired[str | None]
+    parts: NotRequired[list[ResultPart] | None]
+    is_error: NotRequired[bool | None]
 
 
 class SetWorkspace(TypedDict):
@@ -838,6 +876,18 @@ class SetWorkspace(TypedDict):
     ref: NotRequired[str | None]
     type: Literal["workspace"]
     workspace: Workspace
+
+
+class Hello(TypedDict):
+    """The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events."""
+
+    ref: NotRequired[str | None]
+    type: Literal["hello"]
+    after: NotRequired[int | None]
+    tools: NotRequired[list[ToolEntry] | None]
+    plans: NotRequired[bool | None]
+    workspace: NotRequired[Workspace | None]
+    client_id: NotRequired[str | None]
 
 
 class Welcome(TypedDict):

@@ -61,13 +61,18 @@ class Client:
 class AttachedSession:
     """One session on one connection."""
 
-    def __init__(self, session: Session, folder: str, client: Client, *, runs: str) -> None:
-        """`runs`: who runs tool calls here: the `client` by its own tools, its `editor`, or none."""
+    def __init__(
+        self, session: Session, folder: str, client: Client, *, runs: str, definitions: frozenset[str] = frozenset()
+    ) -> None:
+        """`runs`: who runs tool calls here: the `client` by its own tools, its `editor`, or none.
+
+        `definitions` are the hashes of the tools that the client defines.
+        """
         self.session, self.folder, self._client = session, folder, client
         self._permissions = Permissions(session, folder, client.peer, client.caller)
         editor = Editor(session.key, folder, client.peer, self._show_terminal) if runs == "editor" else None
         self._tools = ToolRuns(session, client.peer, client.caller, editor)
-        self._runs_tools = bool(runs)
+        self._runs_tools, self._definitions = bool(runs), definitions
         self._dispatcher: ToolDispatcher | None = None
         #: Ids of the messages that this client has sent, and shows by itself.
         self._own_messages: set[str] = set()
@@ -104,6 +109,7 @@ class AttachedSession:
         await self._permissions.look()
         if self._runs_tools and self._dispatcher is None:
             self._dispatcher = ToolDispatcher(session.pk, self._client.runner, self._run_call, asks_user=False)
+            self._dispatcher.define(self._definitions)
 
     async def greet(self) -> None:
         """Send what does not come from events: the commands, and how full the context is."""

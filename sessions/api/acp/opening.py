@@ -14,12 +14,14 @@ from sessions.api.acp.errors import error_of
 from sessions.api.acp.options import modes, options
 from sessions.api.acp.rpc import Code, RpcError
 from sessions.api.acp.schemas import CURSOR, OPEN_PROMPTS
-from sessions.api.commands import store_timeout
+from sessions.api.commands import announce, store_timeout
 from sessions.api.http import bind_session, no_session
 from sessions.database import in_thread
 from sessions.models import Session
 from sessions.protocol.client import require_clean_text
-from sessions.turns.sessions import open_in_folder, owned_session, set_client_plans, set_client_tools
+from sessions.protocol.client_tools import read_tools
+from sessions.turns.client_tools import set_client_tools
+from sessions.turns.sessions import open_in_folder, owned_session, set_client_plans
 
 #: Sessions that one connection follows, and prompts of a session that wait for their answers.
 MAX_ATTACHED, MAX_PROMPTS = 64, 50
@@ -92,8 +94,8 @@ class OpenSessions:
         tools = self._tools_of(params)
         async with store_timeout():
             session = await in_thread(open_in_folder)(user.pk, params.cwd, [])
-            await in_thread(set_client_tools)(session.pk, tools)
-            attached = await self._attach(session, params, tools)
+            definitions = await self._set_tools(session, tools)
+            attached = await self._attach(session, params, tools, definitions)
             await attached.follow(session.last_number, own_messages=set())
         return {"sessionId": session.key, **_state(session, params.mcp_servers)}
 
@@ -115,10 +117,9 @@ class OpenSessions:
         prompts = params.meta.get(OPEN_PROMPTS)
         ids = [each for each in prompts if isinstance(each, str)][:MAX_PROMPTS] if isinstance(prompts, list) else []
         async with store_timeout():
-            if tools:
-                await in_thread(set_client_tools)(session.pk, tools)
+            definitions = await self._set_tools(session, tools) if tools else frozenset()
             own_messages = await in_thread(history.own_messages)(session.pk, ids) if ids else set()
-            attached = await self._attach(session, params, tools)
+            attached = await self._attach(session, params, tools, definitions)
 
         async def follow() -> None:
             try:
@@ -133,7 +134,11 @@ class OpenSessions:
         return LATER
 
     async def _attach(
-        self, session: Session, params: schemas.NewSession | schemas.OpenSession, tools: list[Any]
+        self,
+        session: Session,
+        params: schemas.NewSession | schemas.OpenSession,
+        tools: list[Any],
+        definitions: frozenset[str],
     ) -> AttachedSession:
         """Follow a session on this connection, instead of what followed it before."""
         await in_thread(set_client_plans)(session.pk, True)
@@ -142,11 +147,17 @@ class OpenSessions:
             await before.close()
         has_own_tools = "tools" in self.codelab or "tools" in params.codelab
         runs = ("client" if has_own_tools else "editor") if tools else ""
-        attached = AttachedSession(session, params.cwd, self.client, runs=runs)
+        attached = AttachedSession(session, params.cwd, self.client, runs=runs, definitions=definitions)
         if before is not None:
             attached.take_over(before)
         self._attached[session.key] = attached
         return attached
+
+    async def _set_tools(self, session: Session, tools: list[Any]) -> frozenset[str]:
+        """Set what the client of a session can run; return the hashes of the tools that it defines."""
+        change, definitions = await in_thread(set_client_tools)(session.pk, *read_tools(tools))
+        announce(change)
+        return definitions
 
     def _tools_of(self, params: schemas.FolderParams) -> list[Any]:
         """Return the tools that this client runs, by its own means or by the editor's."""

@@ -11,7 +11,7 @@ import structlog
 from django.db import Error as DatabaseError
 from pydantic import ValidationError
 
-from agents.policy import Effect, Rule
+from agents.rules import Effect, Rule
 from agents.tools import CREATE_PLAN, TOOLS, ToolKind
 from sessions.api.acp.peer import ClientFailed, Peer
 from sessions.api.acp.schemas import PermissionAnswer

@@ -13,10 +13,12 @@ from agents.tools import CREATE_PLAN
 from sessions.api.commands import store_change
 from sessions.api.http import ERRORS, ErrorOut, owner, require_clean, session_of, texts_in
 from sessions.database import in_thread
+from sessions.errors import NotFound
 from sessions.models import Approval, EventKind, Session, ToolCall, ToolCallStatus, Via
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH, MAX_FEEDBACK_LENGTH, ErrorCode, Rejected
 from sessions.turns import approvals, tool_calls
 from sessions.turns.approvals import Decision
+from sessions.turns.transcript import defined
 
 router = Router(tags=["approvals"])
 
@@ -26,6 +28,9 @@ MAX_BATCH_CALLS = 100
 DISPLAY = (
     "The arguments for people to read: what is invisible or looks like something else is shown, padding is folded."
 )
+
+
+CLIENT_TOOL = "Kind and description of a tool that the client defines; left out for others."
 
 
 class PendingApproval(Schema):
@@ -44,6 +49,7 @@ class PendingApproval(Schema):
     display: dict[str, Any] = Field(description=DISPLAY)
     agent: str = Field(alias="call.agent")
     rule: str = Field(alias="call.rule")
+    client_tool: dict[str, str] | None = Field(None, description=CLIENT_TOOL)
 
     @staticmethod
     def resolve_request_type(row: Approval) -> str:
@@ -95,7 +101,7 @@ class DecisionOut(Schema):
     count: int
 
 
-@router.get(f"{ONE}/pending-approvals", response={200: PendingApprovals, **ERRORS})
+@router.get(f"{ONE}/pending-approvals", response={200: PendingApprovals, **ERRORS}, exclude_none=True)
 async def list_pending_approvals(request: HttpRequest, session_id: str, plans: bool = False) -> dict[str, Any]:
     """List a session's calls that wait for an answer, the oldest first; plans only with `plans`."""
     session = await session_of(request, session_id)
@@ -112,6 +118,7 @@ def _pending(rows: QuerySet[Approval]) -> list[Approval]:
     pending = list(rows)
     for approval in pending:
         vars(approval)["display"] = show_arguments(approval.call.arguments)
+        vars(approval).update(defined(approval.call))
     return pending
 
 
@@ -163,10 +170,20 @@ class OpenCall(Schema):
     rule: str
     edited: bool = Field(description="The user has changed the model's arguments.")
     created_at: datetime
+    client_tool: dict[str, str] | None = Field(None, description=CLIENT_TOOL)
 
     @staticmethod
     def resolve_requires_approval(call: ToolCall) -> bool:
         return call.status == ToolCallStatus.ASKED
+
+
+class CallRecord(OpenCall):
+    """A call with its result, if it has one."""
+
+    status: str
+    result: str = Field(description="The whole text. The model got the middle of a long one left out.")
+    facts: dict[str, Any] | None = Field(None, description="Exit code, hashes and diff, as in `tool_call_finished`.")
+    finished_at: datetime | None = None
 
 
 class OpenCalls(Schema):
@@ -175,7 +192,7 @@ class OpenCalls(Schema):
     count: int
 
 
-@router.get(f"{ONE}/tool-calls", response={200: OpenCalls, **ERRORS}, tags=["tool calls"])
+@router.get(f"{ONE}/tool-calls", response={200: OpenCalls, **ERRORS}, exclude_none=True, tags=["tool calls"])
 async def list_open_calls(request: HttpRequest, session_id: str) -> dict[str, Any]:
     """List a session's tool calls without a result, the oldest first; clients send results through the WebSocket."""
     session = await session_of(request, session_id)
@@ -184,7 +201,25 @@ async def list_open_calls(request: HttpRequest, session_id: str) -> dict[str, An
 
 
 def _open(session: Session) -> list[ToolCall]:
-    calls = list(tool_calls.open_calls(session.pk))
-    for call in calls:
-        vars(call)["display"] = show_arguments(call.arguments)
-    return calls
+    return [_with_display(call) for call in tool_calls.open_calls(session.pk)]
+
+
+@router.get(
+    f"{ONE}/tool-calls/{{call_id}}", response={200: CallRecord, **ERRORS}, exclude_none=True, tags=["tool calls"]
+)
+async def get_call(request: HttpRequest, session_id: str, call_id: str) -> ToolCall:
+    """Return a tool call with its whole result."""
+    session = await session_of(request, session_id)
+    return await in_thread(_call)(session, call_id)
+
+
+def _call(session: Session, call_id: str) -> ToolCall:
+    call = ToolCall.objects.filter(turn__session=session, call_id=call_id).order_by("-created_at").first()
+    if call is None:
+        raise NotFound(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call_id}` does not exist in this session.")
+    return _with_display(call)
+
+
+def _with_display(call: ToolCall) -> ToolCall:
+    vars(call).update(display=show_arguments(call.arguments), **defined(call))
+    return call

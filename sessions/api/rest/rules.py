@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from pydantic import model_validator
 
-from agents.policy import MAX_LABEL_CHARACTERS, Effect, Rule
+from agents.rules import MAX_LABEL_CHARACTERS, Effect, Rule
 from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, session_of
 from sessions.database import in_thread
 from sessions.errors import NotFound

@@ -159,6 +159,7 @@ class Settings(Schema):
     current_agent: str
     agent_chosen: bool = Field(description="The user chose the agent, so messages are not routed to others.")
     client_tools: list[str] | None = Field(description="The tools that the client can run; null: all client tools.")
+    tool_definitions: list[dict[str, Any]] = Field(description="The tools that the client defines, as it says them.")
     rules: list[RuleOut] = Field(description="The rules of the session and of all sessions.")
 
 

@@ -58,6 +58,7 @@ from sessions.protocol.client import when_of
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import AcceptedMessage
 from sessions.turns import deletion, inbox, sessions
+from sessions.turns.definitions import definitions_of
 from sessions.turns.sessions import open_session
 
 router = Router()
@@ -168,6 +169,7 @@ async def get_settings(request: HttpRequest, session_id: str) -> dict[str, Any]:
         "current_agent": session.current_agent,
         "agent_chosen": session.pinned,
         "client_tools": session.client_tools,
+        "tool_definitions": [tool.fields for tool in (await in_thread(definitions_of)(session)).values()],
         "rules": await rules_of(session.owner_id, session),
     }
 

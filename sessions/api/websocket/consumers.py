@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
 from sessions import metrics
@@ -155,10 +154,11 @@ class SessionConsumer(BoundedSocket):
         if not self.dialect.events:
             self.run_tools(session, asks_user=True)
 
-    def run_tools(self, session: Session, *, asks_user: bool) -> None:
+    def run_tools(self, session: Session, *, asks_user: bool, definitions: frozenset[str] = frozenset()) -> None:
         """Send tool calls to this client; with `asks_user` also those that its user must approve."""
         if self.dispatcher is None:
             self.dispatcher = ToolDispatcher(session.pk, self.runner, self.send_call, asks_user=asks_user)
+        self.dispatcher.define(definitions)
 
     async def send_call(self, call: ToolCall, number: int | None) -> None:
         """Send a tool call that this client has to run."""
@@ -227,16 +227,15 @@ class SessionConsumer(BoundedSocket):
         if not self.dialect.events:
             text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
-        change = await store_hello(session, hello, deadline=deadline)
-        if change.events:
-            announce(change)
+        change, definitions = await store_hello(session, hello, deadline=deadline)
+        announce(change)
         frame = await welcome_to(session.pk, hello)
         await self.send(server.encode(frame))
         self.follow(session, frame.after)
         if hello.tools is not None:
             self.runner = hello.client_id or self.runner
             # All clients see the approval in the events. Only the client that runs the call gets it here.
-            self.run_tools(session, asks_user=False)
+            self.run_tools(session, asks_user=False, definitions=definitions)
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message or a frame with a `ref`."""
@@ -259,12 +258,3 @@ class OriginalConsumer(SessionConsumer):
 
     default_tokens = False
     agents = True
-
-
-class NoSuchSocket(AsyncWebsocketConsumer):
-    """Any other path: closed before it is accepted, which a client sees as HTTP 403."""
-
-    channel_layer_alias = ""
-
-    async def connect(self) -> None:
-        await self.close()

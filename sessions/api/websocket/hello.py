@@ -9,8 +9,10 @@ from sessions.events import reads
 from sessions.models import Session
 from sessions.protocol import server
 from sessions.protocol.client import Hello, Request, UserMessage
+from sessions.protocol.client_tools import split_tools
 from sessions.results import Change
-from sessions.turns.sessions import set_client_plans, set_client_tools
+from sessions.turns.client_tools import set_client_tools
+from sessions.turns.sessions import set_client_plans
 from sessions.turns.workspaces import set_workspace
 
 
@@ -26,16 +28,21 @@ def actions_of(frame: Request | Hello) -> tuple[Action, ...]:
     return (Action.WRITE,)
 
 
-async def store_hello(session: Session, hello: Hello, *, deadline: float) -> Change:
-    """Store what a client can do and where it works. Raises what the verbs raise."""
-    change = Change()
-    if hello.workspace is not None:
-        change = await in_thread(set_workspace)(session.pk, hello.workspace, deadline=deadline)
+async def store_hello(session: Session, hello: Hello, *, deadline: float) -> tuple[Change, frozenset[str]]:
+    """Store what a client can do and where it works. Return the hashes of the tools that it defines, too.
+
+    Raises what the verbs raise. What may be refused is stored first, so that a refused frame changes nothing.
+    """
+    change, definitions = Change(), frozenset[str]()
     if hello.tools is not None:
-        await in_thread(set_client_tools)(session.pk, hello.tools)
+        set_tools = in_thread(set_client_tools)
+        change, definitions = await set_tools(session.pk, *split_tools(hello.tools), deadline=deadline)
+    if hello.workspace is not None:
+        moved = await in_thread(set_workspace)(session.pk, hello.workspace, deadline=deadline)
+        change = Change(events=[*change.events, *moved.events], ready=change.ready)
     if hello.plans is not None:
         await in_thread(set_client_plans)(session.pk, hello.plans)
-    return change
+    return change, definitions
 
 
 async def welcome_to(session_id: uuid.UUID, hello: Hello) -> server.Welcome:

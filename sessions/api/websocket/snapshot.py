@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Coalesce
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
 from sessions.turns import plans, retries, workspaces
-from sessions.turns.transcript import calls_of, displayed, subtask_fields, unfinished_texts
+from sessions.turns.transcript import calls_of, defined, displayed, subtask_fields, unfinished_texts
 
 #: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
 #: go beyond the limit, so the newest is always there, and a frame of ordinary messages stays below 1 MiB.
@@ -105,6 +105,7 @@ def _waiting_calls(turn: Turn) -> list[dict[str, Any]]:
             "rule": call.rule,
             "reason": call.reason,
             **displayed(call.arguments),
+            **defined(call),
             **({"unknown": True} if call.unknown_since else {}),
             **({"edited": True} if call.edited else {}),
         }

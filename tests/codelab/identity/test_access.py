@@ -31,7 +31,7 @@ from codelab.identity.token_families import TokenPair
 from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
 from sessions.api.plugin.schemas import agent_id
-from sessions.api.websocket.consumers import NoSuchSocket
+from sessions.api.websocket.no_such_socket import NoSuchSocket
 from sessions.billing import provider_keys
 from sessions.database import in_thread
 from sessions.models import (
@@ -103,6 +103,10 @@ ONES_MESSAGE = {
     "values": {"session_id": "alices", "message_id": MESSAGE},
     "missing": {"session_id": "nobodys", "message_id": MESSAGE},
 }
+ONES_CALL = {
+    "values": {"session_id": "alices", "call_id": "alices-call"},
+    "missing": {"session_id": "nobodys", "call_id": "alices-call"},
+}
 IMAGE = "00000000-0000-7000-8000-000000000011"
 ONES_IMAGE = {
     "values": {"session_id": "alices", "image_id": IMAGE},
@@ -165,6 +169,7 @@ ROWS = {
     "DELETE api/v1/sessions/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/pending-approvals": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/tool-calls": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/tool-calls/<call_id>": Row(About.ALICES, **ONES_CALL),  # type: ignore[arg-type]
     # The body is not an image; each caller uploads to a session of their own.
     "POST api/v1/sessions/<path:session_id>/images": Row(About.CALLER, values=ONE["values"], status=400),
     "GET api/v1/sessions/<path:session_id>/images/<image_id>": Row(About.ALICES, **ONES_IMAGE),  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from sessions.models import (
 from sessions.protocol.server import COMPACTED
 from tests.closed_schemas import require_event
 
-NAMES = ("client-frame", "server-frame", "event", "snapshot")
+NAMES = ("client-frame", "server-frame", "event", "tool-results", "snapshot")
 TURN = {"turn_id": "t"}
 MESSAGE = {**TURN, "message_id": "m", "role": "user", "content": "Hi"}
 
