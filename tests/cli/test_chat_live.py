@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.terminal import piped, terminal
@@ -172,3 +173,16 @@ def test_a_second_window_follows_and_approves(service: Service, home: Path, fold
             first.wait_for("Done.")
             second.wait_for("Done.")
     assert (folder / "a").read_text() == "x"
+
+
+def test_a_tool_that_runs_is_shown_with_its_time_and_stopped(service: Service, home: Path, folder: Path) -> None:
+    with terminal(service, home, folder, "chat") as screen:
+        screen.wait_for("ready")
+        screen.enter('/call execute_command {"command": "sleep 300.25"}')
+        screen.wait_for("$ sleep 300.25")
+        screen.enter("y")
+        screen.wait_for("⚙ execute_command sleep 300.25 · 2 s")
+        screen.press("\x1b")
+        screen.wait_for("Stopped.")
+        screen.wait_for("ready")
+    assert not [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "300.25"]]

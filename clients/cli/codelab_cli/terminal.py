@@ -102,14 +102,14 @@ class Terminal:
             output=Vt100_Output(sys.stdout, _size, term=os.environ.get("TERM"), enable_cpr=False),
             style=PROMPT_STYLE,
             enable_suspend=True,
+            # The time of a running tool, and a lost connection, have no event.
+            refresh_interval=1.0,
             erase_when_done=True,
             reserve_space_for_menu=4,
             prompt_continuation="  ",
         )
         app = self._prompt.app
         app.ttimeoutlen, app.timeoutlen, app.min_redraw_interval = 0.05, 0.3, 0.05
-        # The time of a running tool moves on without an event.
-        app.refresh_interval = 1.0
 
     # Output
 
