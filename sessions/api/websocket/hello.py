@@ -10,6 +10,7 @@ from sessions.models import Session
 from sessions.protocol import server
 from sessions.protocol.client import Hello, Request, UserMessage
 from sessions.protocol.client_tools import split_tools
+from sessions.protocol.workspace import hash_of
 from sessions.results import Change
 from sessions.turns.client_tools import set_client_tools
 from sessions.turns.sessions import set_client_plans
@@ -34,6 +35,9 @@ async def store_hello(session: Session, hello: Hello, *, deadline: float) -> tup
     Raises what the verbs raise. What may be refused is stored first, so that a refused frame changes nothing.
     """
     change, definitions = Change(), frozenset[str]()
+    if hello.workspace is not None:
+        # A workspace that is too large is refused before the tools are stored.
+        hash_of(hello.workspace)
     if hello.tools is not None:
         set_tools = in_thread(set_client_tools)
         change, definitions = await set_tools(session.pk, *split_tools(hello.tools), deadline=deadline)

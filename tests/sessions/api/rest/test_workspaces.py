@@ -144,6 +144,16 @@ async def test_hello_sets_it_and_the_frame_replaces_it(as_alice: Http) -> None:
     assert (await as_alice.ok("GET", PATH))["name"] == "next"
 
 
+async def test_a_hello_that_is_refused_changes_nothing(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    files = [{"path": f"{number}.md", "text": "x" * 60_000} for number in range(4)]
+    async with v2(await key_of("api:read api:write")) as socket:
+        await send(socket, {"type": "hello", "tools": ["read_file"], "workspace": {"instructions": files}})
+        assert (await receive(socket))["error_code"] == "invalid_workspace"
+    await rows(session.refresh_from_db)
+    assert (session.client_tools, session.last_number) == (None, 0)
+
+
 async def test_a_key_that_only_reads_may_follow_and_not_say_where_it_works(as_alice: Http, alice: User) -> None:
     await opened(alice)
     key = await key_of("api:read")
