@@ -33,6 +33,10 @@ test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
 test-fast: venv ## Run all but the tests that need a running service or a browser
 	@$(python) -m pytest -n 3 -m "not live and not browser" $(PYTEST_ARGS)
 
+.PHONY: acp-cuts
+acp-cuts: venv ## Cut 200 connections of `codelab acp` at random bytes; nothing may be lost or repeated
+	@ACP_CUTS=200 $(python) -m pytest -n0 -s tests/live/test_acp_bridge.py -k cut $(PYTEST_ARGS)
+
 .PHONY: neighbours
 neighbours: venv ## Attack a running service and measure the gaps of a neighbour's stream, which must stay below 0.5 s
 	@NEIGHBOUR_MAX_GAP_SECONDS=0.5 $(python) -m pytest -n0 tests/neighbours $(PYTEST_ARGS)

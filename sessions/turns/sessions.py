@@ -31,14 +31,19 @@ def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
     )
 
 
-def open_in_folder(owner_id: int, folder: str, client_tools: Sequence[str]) -> Session:
-    """Create a session in the project of a folder, which is created on first use."""
+def open_in_folder(owner_id: int, folder: str, key: str | None = None) -> Session:
+    """Create a session in the project of a folder, which is created on first use; or return the one with this key."""
+    if key and (existing := owned_session(owner_id, key)):
+        return existing
     projects = Project.objects.filter(owner_id=owner_id, workspace_path=folder)
     project = projects.order_by("pk").first()
     if project is None:
         name = re.split(r"[/\\]", folder.rstrip("/\\"))[-1] or folder
         project = Project.objects.create(owner_id=owner_id, name=name[:255], workspace_path=folder)
-    return open_in_project(project, client_tools)
+    if key is None:
+        return open_in_project(project, [])
+    fields = {"current_agent": UNASSIGNED, "project": project}
+    return Session.objects.get_or_create(owner_id=owner_id, key=key, defaults=fields)[0]
 
 
 def change_session(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import acp
 import websockets
 from acp import schema
+from acp.connection import StreamDirection, StreamEvent
 from jsonschema import Draft202012Validator
 
 from tests.live.service import Service
@@ -228,3 +230,31 @@ async def connected(
         finally:
             await agent.close()
     assert transport.problems == []
+
+
+@asynccontextmanager
+async def bridged(
+    url: str, editor: Editor, state: Path, capabilities: schema.ClientCapabilities = FILES_AND_TERMINAL
+) -> AsyncIterator[Any]:
+    """Start `codelab acp` as editors do, and connect an editor to it. No line may have broken the schema."""
+    judge, problems = Judge(), []
+
+    def observe(event: StreamEvent) -> None:
+        if event.direction is StreamDirection.OUTGOING:
+            judge.sent(event.message)
+            return
+        try:
+            judge.check(event.message)
+        except Exception as error:
+            problems.append(error)
+
+    client: Any = editor
+    environment = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state), "CODELAB_KEYRING": "off"}
+    command = str(Path(sys.executable).with_name("codelab"))
+    async with acp.spawn_agent_process(
+        client, command, "--url", url, "acp", env=environment, observers=[observe], transport_kwargs={"stderr": None}
+    ) as (agent, process):
+        await agent.initialize(protocol_version=1, client_capabilities=capabilities)
+        yield agent
+        assert process.returncode is None
+    assert problems == []

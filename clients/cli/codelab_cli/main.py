@@ -193,6 +193,14 @@ def mcp(
 
 
 @app.command()
+def acp(context: typer.Context, allow_secrets: Secrets = False) -> None:
+    """Be an agent for an editor that speaks the Agent Client Protocol, on standard input and output."""
+    from codelab_cli.acp import serve
+
+    run_main(context, serve(_settings(context, allow_secrets=allow_secrets)))
+
+
+@app.command()
 def login(
     context: typer.Context,
     username: Annotated[str, typer.Option("--username", "-u", help="Name or e-mail address.")] = "",

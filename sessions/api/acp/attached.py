@@ -158,6 +158,11 @@ class AttachedSession:
             self._feed.refresh()
 
     @property
+    def cursor(self) -> str:
+        """Return where the client continues that has all that was sent."""
+        return str(self._number)
+
+    @property
     def prompts(self) -> int:
         """Return how many prompts wait for their answers."""
         return sum(map(len, self._prompts.values()))

@@ -25,7 +25,6 @@ from sessions.callers import Action
 from sessions.database import in_thread
 from sessions.errors import AccessDenied, NothingToCancel, ShuttingDown
 from sessions.models import Session
-from sessions.protocol.codes import MAX_CLIENT_ID_LENGTH
 from sessions.turns import deletion
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import change_session
@@ -99,12 +98,11 @@ class Methods:
 
     async def _initialize(self, params: schemas.Initialize, _: rpc.RequestId) -> dict[str, Any]:
         capabilities = params.client_capabilities
-        codelab = parse(schemas.Params, capabilities).codelab
-        client = replace(self._sessions.client, capabilities=capabilities)
-        runner = codelab.get("client_id")
-        if isinstance(runner, str) and 0 < len(runner) <= MAX_CLIENT_ID_LENGTH and "\x00" not in runner:
-            client = replace(client, runner=runner)
-        self._sessions.client, self._sessions.codelab = client, codelab
+        extension = parse(schemas.Params, capabilities)
+        client = self._sessions.client
+        runner = extension.chosen_name("client_id") or client.runner
+        self._sessions.client = replace(client, capabilities=capabilities, runner=runner)
+        self._sessions.codelab = extension.codelab
         self._is_initialized = True
         return {
             "protocolVersion": PROTOCOL_VERSION,

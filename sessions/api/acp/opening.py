@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
+from pydantic import ValidationError
 
 from sessions.api.acp import history, rpc, schemas
 from sessions.api.acp.attached import AttachedSession, Client
@@ -20,8 +22,10 @@ from sessions.database import in_thread
 from sessions.models import Session
 from sessions.protocol.client import require_clean_text
 from sessions.protocol.client_tools import read_tools
+from sessions.protocol.workspace import Workspace
 from sessions.turns.client_tools import set_client_tools
 from sessions.turns.sessions import open_in_folder, owned_session, set_client_plans
+from sessions.turns.workspaces import set_workspace
 
 #: Sessions that one connection follows, and prompts of a session that wait for their answers.
 MAX_ATTACHED, MAX_PROMPTS = 64, 50
@@ -93,11 +97,11 @@ class OpenSessions:
         user = await self._identify()
         tools = self._tools_of(params)
         async with store_timeout():
-            session = await in_thread(open_in_folder)(user.pk, params.cwd, [])
+            session = await in_thread(open_in_folder)(user.pk, params.cwd, params.chosen_name("session_id"))
             definitions = await self._set_tools(session, tools)
             attached = await self._attach(session, params, tools, definitions)
             await attached.follow(session.last_number, own_messages=set())
-        return {"sessionId": session.key, **_state(session, params.mcp_servers)}
+        return {"sessionId": session.key, **_state(session, params.mcp_servers, attached.cursor)}
 
     async def load(self, params: schemas.OpenSession, request_id: rpc.RequestId) -> Any:
         """Replay a session, or what follows the client's cursor."""
@@ -120,11 +124,14 @@ class OpenSessions:
             definitions = await self._set_tools(session, tools) if tools else frozenset()
             own_messages = await in_thread(history.own_messages)(session.pk, ids) if ids else set()
             attached = await self._attach(session, params, tools, definitions)
+        if not replays and CURSOR not in params.meta:
+            # What this very request has changed is not news to the client.
+            after = session.last_number
 
         async def follow() -> None:
             try:
                 await attached.follow(after, part, own_messages=own_messages)
-                await self.client.send(rpc.result(request_id, _state(session, params.mcp_servers)))
+                await self.client.send(rpc.result(request_id, _state(session, params.mcp_servers, attached.cursor)))
                 await attached.greet()
             except Exception as error:
                 fault = error_of(error)
@@ -142,12 +149,16 @@ class OpenSessions:
     ) -> AttachedSession:
         """Follow a session on this connection, instead of what followed it before."""
         await in_thread(set_client_plans)(session.pk, True)
+        if workspace := _workspace(params):
+            announce(await in_thread(set_workspace)(session.pk, workspace))
+            await in_thread(session.refresh_from_db)(fields=["last_number"])
         before = self._attached.pop(session.key, None)
         if before is not None:
             await before.close()
         has_own_tools = "tools" in self.codelab or "tools" in params.codelab
         runs = ("client" if has_own_tools else "editor") if tools else ""
-        attached = AttachedSession(session, params.cwd, self.client, runs=runs, definitions=definitions)
+        client = replace(self.client, runner=params.chosen_name("client_id") or self.client.runner)
+        attached = AttachedSession(session, params.cwd, client, runs=runs, definitions=definitions)
         if before is not None:
             attached.take_over(before)
         self._attached[session.key] = attached
@@ -170,6 +181,19 @@ class OpenSessions:
             raise RpcError(Code.INVALID_REQUEST, text)
 
 
+def _workspace(params: schemas.Params) -> Workspace | None:
+    """Return what the client says of its workspace. Raises RpcError."""
+    given = params.codelab.get("workspace")
+    if given is None:
+        return None
+    try:
+        return Workspace.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(["_meta.codelab.workspace", *map(str, problem["loc"])])
+        raise RpcError(Code.INVALID_PARAMS, f"Field `{place}` is not usable: {problem['msg']}.") from None
+
+
 def _require_folder(folder: str) -> None:
     require_clean_text(folder)
     if not ABSOLUTE_PATTERN.match(folder):
@@ -187,7 +211,8 @@ def _cursor(params: schemas.Params, session: Session, default: int) -> tuple[int
     return int(match[1]), int(match[2] or 0)
 
 
-def _state(session: Session, mcp_servers: list[Any] | None) -> dict[str, Any]:
+def _state(session: Session, mcp_servers: list[Any] | None, cursor: str) -> dict[str, Any]:
     state = {"modes": modes(session.current_agent), "configOptions": options(session.current_agent, session.mode)}
     names = [str(server.get("name", ""))[:100] for server in mcp_servers or () if isinstance(server, dict)]
-    return {**state, **({"_meta": {"codelab": {"ignored_mcp_servers": names}}} if names else {})}
+    ignored = {"codelab": {"ignored_mcp_servers": names}} if names else {}
+    return {**state, "_meta": {CURSOR: cursor, **ignored}}

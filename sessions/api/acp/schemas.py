@@ -39,6 +39,12 @@ class Params(BaseModel):
         extension = self.meta.get("codelab")
         return extension if isinstance(extension, dict) else {}
 
+    def chosen_name(self, field: str) -> str | None:
+        """Return a name that a client has chosen in our extension, None where it is missing or unusable."""
+        value = self.codelab.get(field)
+        is_usable = isinstance(value, str) and 0 < len(value) <= MAX_CLIENT_ID_LENGTH and "\x00" not in value
+        return str(value) if is_usable else None
+
 
 class Initialize(Params):
     protocol_version: Annotated[int, Field(ge=0, le=65535)]

@@ -78,7 +78,9 @@ class ToolRuns:
                 answer: Any = {"result": await self._editor.run(call.call_id, call.tool, call.arguments)}
             else:
                 params: dict[str, Any] = {"sessionId": self._session.key, "callId": call.call_id, "name": call.tool}
-                params |= {"arguments": call.arguments, **({"edited": True} if call.edited else {})}
+                params |= {"arguments": call.arguments, "turnId": str(call.turn_id)}
+                # A call that asked has been approved when it may run.
+                params |= {"approved": call.requires_approval, "edited": call.edited}
                 answer = await self._peer.request(RUN_TOOL, params)
         except ClientFailed as error:
             answer = {"error": str(error)}

@@ -57,10 +57,8 @@ class Commands:
 
     async def execute(self, arguments: ExecuteCommand, *, approved_by_person: bool) -> dict[str, Any]:
         """Run a command that was approved and return the result of execute_command. Raises ToolFailed."""
-        if not self._allow_secrets and not approved_by_person:
-            for name in shells.secret_words(arguments.command):
-                if self._is_file(name, arguments.cwd or "."):
-                    raise ToolFailed(f"The command names {name}, which may hold secrets, so it was not run. {ADVICE}")
+        if not approved_by_person:
+            self.check_secrets(arguments)
         words = shells.split(arguments.command, shell=arguments.shell)
         ended = await self.run(words, cwd=arguments.cwd or ".", timeout=arguments.timeout)
         return {
@@ -71,6 +69,12 @@ class Commands:
             "duration_ms": ended.duration_ms,
             "timed_out": ended.timed_out,
         }
+
+    def check_secrets(self, arguments: ExecuteCommand) -> None:
+        """Raise ToolFailed for a command that names a file of secrets."""
+        for name in () if self._allow_secrets else shells.secret_words(arguments.command):
+            if self._is_file(name, arguments.cwd or "."):
+                raise ToolFailed(f"The command names {name}, which may hold secrets, so it was not run. {ADVICE}")
 
     def _is_file(self, name: str, cwd: str) -> bool:
         """Return whether a word of a command can be a file: one that is there, or one outside of the workspace."""
