@@ -248,7 +248,11 @@ def has_route(path: str) -> bool:
     """
     path = path.partition("?")[0].removeprefix("/")
     beginning = f"{path.rstrip('/')}/"
-    if path.startswith(("ws/", "api/v1/ws/")) or any(route.startswith(beginning) for route in _routes(get_resolver())):
+    if (
+        path == "acp"
+        or path.startswith(("ws/", "api/v1/ws/"))
+        or any(route.startswith(beginning) for route in _routes(get_resolver()))
+    ):
         return True
     for value in ("x", "00000000-0000-0000-0000-000000000000"):
         filled = re.sub(r"\{\w+\}", value, path)

@@ -216,10 +216,15 @@ NOTHING = schema.ClientCapabilities()
 
 @asynccontextmanager
 async def connected(
-    service: Service, editor: Editor, capabilities: schema.ClientCapabilities = FILES_AND_TERMINAL, **options: Any
+    service: Service,
+    editor: Editor,
+    capabilities: schema.ClientCapabilities = FILES_AND_TERMINAL,
+    *,
+    path: str = "/acp",
+    **options: Any,
 ) -> AsyncIterator[Any]:
     """Connect an editor to `/acp`. At the end no message may have broken the schema."""
-    url = f"ws://127.0.0.1:{service.port}/acp"
+    url = f"ws://127.0.0.1:{service.port}{path}"
     async with websockets.connect(url, max_size=None, proxy=None, **options) as socket:
         transport = CheckedSocket(socket)
         client: Any = editor

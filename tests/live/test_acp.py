@@ -318,15 +318,45 @@ async def test_another_client_sees_the_conversation_and_an_observer_takes_no_too
     assert len(observer.questions) == 1
 
 
-async def test_another_user_is_refused(service: Service, tmp_path: Path) -> None:
-    async with connected(service, Editor(tmp_path)) as agent:
-        session_id = await opened(agent, tmp_path)
+async def token_of_bob(service: Service) -> str:
     form = {"grant_type": "password", "client_id": "codelab-flutter-app", "username": "bob"}
     form["password"] = service.demo_password
     answer = await asyncio.to_thread(httpx.post, f"{service.url}/oauth/token", data=form)
-    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    return str(answer.json()["access_token"])
+
+
+async def test_another_user_is_refused(service: Service, tmp_path: Path) -> None:
+    async with connected(service, Editor(tmp_path)) as agent:
+        session_id = await opened(agent, tmp_path)
+    headers = {"Authorization": f"Bearer {await token_of_bob(service)}"}
     async with connected(service, Editor(tmp_path), additional_headers=headers) as agent:
         with pytest.raises(RequestError) as missing:
             await agent.load_session(session_id=session_id, cwd=str(tmp_path), mcp_servers=[])
         assert missing.value.code == -32002
         assert (await agent.list_sessions()).sessions == []
+
+
+async def test_credentials_and_origins_are_those_of_all_sockets(service: Service, tmp_path: Path) -> None:
+    token = await token_of_bob(service)
+    headers = {"Authorization": f"Bearer {token}"}
+    status, body = await asyncio.to_thread(service.post, "/api/v1/ws-ticket", {"session_id": "/acp"}, **headers)
+    assert status == 200
+    ticket = f"/acp?ticket={json.loads(body)['ticket']}"
+    ways: list[tuple[str, dict[str, Any]]] = [(ticket, {}), ("/acp", {"subprotocols": ["acp", f"bearer.{token}"]})]
+    for path, options in ways:
+        async with connected(service, Editor(tmp_path), path=path, **options) as agent:
+            assert (await agent.list_sessions()).sessions == []
+            socket = agent._conn._transport.connection
+            assert len(socket.response.headers["Acp-Connection-Id"]) == 36
+            assert socket.subprotocol == ("acp" if options else None)
+    for refused, code, close_code in (
+        ({"additional_headers": {"Authorization": "Bearer nonsense"}}, -32000, 4401),
+        ({"origin": "https://evil.example"}, -32603, 4403),
+        ({}, -32000, 4401),
+    ):
+        path = "/acp" if refused else ticket
+        async with service.connect(path, **refused) as socket:
+            frame = await socket.receive()
+            assert (frame["id"], frame["error"]["code"]) == (None, code)
+            await socket.connection.wait_closed()
+            assert socket.connection.close_code == close_code
