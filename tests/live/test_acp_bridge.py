@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ pytestmark = pytest.mark.live
 
 #: `make acp-cuts` has 200.
 CUTS = int(os.environ.get("ACP_CUTS", "20"))
+MCP_SERVER = """
+from mcp.server import MCPServer
+server = MCPServer("notes")
+@server.tool()
+def remember(text: str) -> str:
+    "Remember a text."
+    return f"Remembered {text}."
+server.run()
+"""
 
 
 async def test_the_bridge_runs_tools_where_the_editor_has_none(service: Service, tmp_path: Path) -> None:
@@ -54,6 +64,16 @@ async def test_the_bridge_uses_the_editors_files_and_terminal(service: Service, 
         each.content[0].terminal_id for each in progress if each.content and each.content[0].type == "terminal"
     ] == ["term_0"]
     assert json.loads([each.raw_output for each in progress if each.raw_output][-1])["stdout"] == "y\n"
+
+
+async def test_the_bridge_starts_the_editors_mcp_servers(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(MCP_SERVER, encoding="utf-8")
+    server = schema.McpServerStdio(name="notes", command=sys.executable, args=[str(tmp_path / "server.py")], env=[])
+    editor = Editor(tmp_path, ["allow_once"])
+    async with bridged(service.url, editor, tmp_path / "state") as agent:
+        session = await agent.new_session(cwd=str(tmp_path), mcp_servers=[server])
+        await prompt(agent, session.session_id, '/call mcp__notes__remember {"text": "milk"}\n/say Noted.')
+    assert "Remembered milk." in "".join(each.raw_output or "" for each in editor.of(schema.ToolCallProgress))
 
 
 async def test_a_session_is_loaded_cancelled_and_switched_through_the_bridge(service: Service, tmp_path: Path) -> None:

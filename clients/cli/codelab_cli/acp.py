@@ -27,8 +27,7 @@ from codelab_client import CodelabError, SignInRequired
 
 logger = logging.getLogger(__name__)
 
-OPENS = ("session/new", "session/load", "session/resume")
-INVALID_PARAMS = -32602
+OPENS, INVALID_PARAMS = ("session/new", "session/load", "session/resume"), -32602
 
 
 class Bridge:
