@@ -182,6 +182,19 @@ async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
         assert failed.value.code.startswith("model_")
 
 
+async def test_a_message_that_steers_is_answered_whatever_turn_reads_it(alice: Client) -> None:
+    async with alice.session("py-steer") as session:
+        first = asyncio.create_task(session.ask("/tokens 40 40"))
+        async for event in session.events():
+            if event.kind == "text_delta":
+                break
+        # The only step of that turn runs already, so the message gets a turn of its own.
+        answer = await session.ask("/say Steered.", when="steer")
+        assert answer.text == "Steered."
+        assert (await first).text.split()[-1] == "t39"
+        assert answer.turn_id != (await first).turn_id
+
+
 async def test_a_tool_ends_with_its_turn(alice: Client) -> None:
     tools = Tools()
     began, ended = asyncio.Event(), asyncio.Event()

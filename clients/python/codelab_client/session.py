@@ -127,7 +127,7 @@ class Session:
         forget = self.listen(watch.take)
         try:
             message = await self.send(text, **options)
-            watch.start(message.turn_id)
+            watch.start(message.message_id, message.turn_id)
             waiting: set[asyncio.Future[Any]] = {watch.answer, self._tasks[0]}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not watch.answer.done():

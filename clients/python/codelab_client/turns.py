@@ -18,15 +18,16 @@ class TurnWatch:
     def __init__(self, on_event: Callable[[Event], None] | None = None) -> None:
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._on_event = on_event
+        self._message_id = ""
         self._turn_id: str | None = None
         #: Events that came before the server told the turn's id.
         self._early: list[Event] = []
         self._events: list[Event] = []
         self._text = ""
 
-    def start(self, turn_id: str) -> None:
-        """Follow this turn from here on, and in what has come already."""
-        self._turn_id = turn_id
+    def start(self, message_id: str, turn_id: str) -> None:
+        """Follow the turn that answers a message from here on, and in what has come already."""
+        self._message_id, self._turn_id = message_id, turn_id
         early, self._early = self._early, []
         for event in early:
             self.take(event)
@@ -37,6 +38,10 @@ class TurnWatch:
             self._early.append(event)
         elif event.kind == SNAPSHOT:
             self._take_snapshot(event.payload)
+        elif event.kind == "turn_queued" and self._message_id in event.payload.get("messages", ()):
+            # It steered a turn that ended before it was read.
+            self._turn_id = event.turn_id
+            self._take(event)
         elif event.turn_id == self._turn_id:
             self._take(event)
 
