@@ -71,7 +71,7 @@ function toolItem({ id, name, arguments: args, display, edited = false }, turn, 
   const plan = state.plans[id];
   // Not the key of a tool: the call may be on the page already, from before it was known to be a plan.
   if (plan) return { ...plan, key: `plan ${id}`, type: "plan", display, isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
-  const item = { key: `tool ${id}`, type: "tool", id, tool: name, args: display ?? args, isChanged: Boolean(display), edited, approval: false };
+  const item = { key: `tool ${id}`, type: "tool", id, tool: name, args: display ?? args, isChanged: Boolean(display), edited, about: state.calls[id]?.client_tool?.description ?? "", approval: false };
   if (results.has(id)) {
     const result = results.get(id);
     const failure = result === REJECTION ? "rejected" : result.startsWith("Error: ") && "failed";

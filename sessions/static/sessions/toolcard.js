@@ -12,6 +12,7 @@ const BADGES = {
   closed: ["closed", ""],
 };
 const DISPLAY_TEXT = "Marks in ⟨ ⟩ stand for characters that cannot be seen or look like others, and for long gaps.";
+const ABOUT_TEXT = "Your client defines this tool and says of it:";
 const EDITED_TEXT = "A person edited these arguments.";
 let formCount = 0;
 
@@ -19,6 +20,7 @@ export class ToolCard {
   /** `answer(fields)` sends the result of the tool, or an error. */
   constructor({ tool }, answer) {
     this.answer = answer;
+    this.about = "";
     this.arguments = element("div");
     this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
@@ -26,8 +28,13 @@ export class ToolCard {
     this.node = element("article", { class: "card tool" }, title, this.arguments, this.rest);
   }
 
-  update({ status, approval, result, args, isChanged, edited }) {
-    if (args !== this.args) this.#setArguments(args, [isChanged && DISPLAY_TEXT, edited && EDITED_TEXT].filter(Boolean));
+  update({ status, approval, result, args, isChanged, edited, about }) {
+    // The request that has it comes behind the message, and is gone once there is a result.
+    const said = about || this.about;
+    if (args !== this.args || said !== this.about) {
+      this.about = said;
+      this.#setArguments(args, [said && `${ABOUT_TEXT} ${said}`, isChanged && DISPLAY_TEXT, edited && EDITED_TEXT].filter(Boolean));
+    }
     const [label, kind] = BADGES[status === "waiting" && approval ? "approval" : status];
     if (this.badge.textContent !== label) this.badge.textContent = label;
     this.badge.className = `badge ${kind}`;

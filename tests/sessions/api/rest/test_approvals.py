@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from agents.client_tools import ToolDefinition
+from llm.types import ModelToolCall
 from sessions.database import in_thread
 from sessions.models import Approval, PolicyRule, ToolCall
+from sessions.results import ToolOutput
 from sessions.turns import tool_calls
+from sessions.turns.client_tools import set_client_tools
 from tests.clients import editor
 from tests.sessions.api.rest.conftest import Http, opened, rows
 from tests.sessions.calls import read_call, write_call
@@ -56,6 +60,31 @@ async def test_open_calls_are_listed_for_a_client_that_reconnects(as_alice: Http
     assert (left["call_id"], left["requires_approval"]) == ("w", False)
     await as_alice.ok("POST", f"{ONE}/cancel")
     assert (await as_alice.ok("GET", f"{ONE}/tool-calls"))["count"] == 0
+
+
+async def test_the_record_of_a_call_has_its_whole_result(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    await in_thread(request)(session, ModelToolCall(id="c", name="execute_command", arguments={"command": "ls"}))
+    before = await as_alice.ok("GET", f"{ONE}/tool-calls/c")
+    assert (before["status"], before["result"], "facts" in before) == ("asked", "", False)
+    output = ToolOutput(text="x" * 200_000, failed=False, has_run=True, facts={"exit_code": 3})
+    await in_thread(tool_calls.record_output)(session.pk, "c", output)
+    record = await as_alice.ok("GET", f"{ONE}/tool-calls/c")
+    assert (record["status"], record["result"], record["facts"]) == ("completed", "x" * 200_000, {"exit_code": 3})
+    assert await as_alice.refused("GET", f"{ONE}/tool-calls/none") == (404, "unknown_tool_call")
+
+
+async def test_a_tool_of_the_client_is_shown_with_what_the_client_says_of_it(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    definition = ToolDefinition(name="mcp__mail__send", description="Sends mail.")
+    await in_thread(set_client_tools)(session.pk, ["read_file"], [definition])
+    await in_thread(request)(session, ModelToolCall(id="m", name="mcp__mail__send", arguments={}))
+    told = {"kind": "other", "description": "Sends mail."}
+    (pending,) = (await as_alice.ok("GET", f"{ONE}/pending-approvals"))["pending_approvals"]
+    (waiting,) = (await as_alice.ok("GET", f"{ONE}/tool-calls"))["tool_calls"]
+    assert pending["client_tool"] == waiting["client_tool"] == told
+    (defined,) = (await as_alice.ok("GET", f"{ONE}/settings"))["tool_definitions"]
+    assert (defined["name"], defined["kind"]) == ("mcp__mail__send", "other")
 
 
 async def test_the_settings_of_a_session_have_its_mode_and_the_rules_that_apply(as_alice: Http, alice: User) -> None:
