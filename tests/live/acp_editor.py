@@ -239,7 +239,12 @@ async def connected(
 
 @asynccontextmanager
 async def bridged(
-    url: str, editor: Editor, state: Path, capabilities: schema.ClientCapabilities = FILES_AND_TERMINAL
+    url: str,
+    editor: Editor,
+    state: Path,
+    capabilities: schema.ClientCapabilities = FILES_AND_TERMINAL,
+    *,
+    api_key: str = "",
 ) -> AsyncIterator[Any]:
     """Start `codelab acp` as editors do, and connect an editor to it. No line may have broken the schema."""
     judge, problems = Judge(), []
@@ -255,6 +260,7 @@ async def bridged(
 
     client: Any = editor
     environment = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state), "CODELAB_KEYRING": "off"}
+    environment["CODELAB_API_KEY"] = api_key
     command = str(Path(sys.executable).with_name("codelab"))
     async with acp.spawn_agent_process(
         client, command, "--url", url, "acp", env=environment, observers=[observe], transport_kwargs={"stderr": None}

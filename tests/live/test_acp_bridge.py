@@ -94,6 +94,13 @@ async def test_a_session_is_loaded_cancelled_and_switched_through_the_bridge(ser
             await agent.new_session(cwd="relative", mcp_servers=[])
 
 
+async def test_a_client_that_is_refused_is_told_how_to_sign_in(service: Service, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="codelab login") as refused:
+        async with bridged(service.url, Editor(tmp_path), tmp_path / "state", api_key="nonsense"):
+            pass
+    assert refused.value.code == -32000
+
+
 @pytest.mark.timeout(900)
 async def test_connections_that_are_cut_lose_and_repeat_nothing(service: Service, tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4))

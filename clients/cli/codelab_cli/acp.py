@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from codelab_cli.acp_link import LinkLost, ServerLink
-from codelab_cli.acp_requests import INTERNAL_ERROR, ServerRequests
+from codelab_cli.acp_requests import ServerRequests
 from codelab_cli.acp_sessions import CLIENT_MESSAGE_ID, CURSOR, OPEN_PROMPTS, OpenSession, Sent, start_session
 from codelab_cli.acp_stdio import Editor, EditorFailed, Message
 from codelab_cli.credentials import CredentialStore, SharedCredentials
@@ -204,11 +204,11 @@ class Bridge:
                 answer.set_exception(LinkLost())
         self._requests.lost()
 
-    async def _failed(self, text: str) -> None:
+    async def _failed(self, text: str, code: int) -> None:
         """Answer all that waits: the server was never reached, or refuses this client."""
         waiting, self._sent = self._sent, {}
         for sent in waiting.values():
-            await self._editor.error(sent.editor_id, INTERNAL_ERROR, text)
+            await self._editor.error(sent.editor_id, code, text)
 
     async def _from_server(self, message: Message) -> None:
         if "method" not in message:

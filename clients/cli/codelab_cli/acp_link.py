@@ -19,6 +19,8 @@ MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 5.0
 #: So long an editor waits for a server that was never reached.
 FIRST_SECONDS = 10.0
 OPEN_SECONDS = 10.0
+#: Codes of JSON-RPC.
+INTERNAL_ERROR, AUTH_REQUIRED = -32603, -32000
 #: The server closes with these when signing in again is what helps, or nothing.
 REFUSED_CODES = frozenset({4401, 4403})
 
@@ -41,7 +43,7 @@ class ServerLink:
         opened: Callable[[], Awaitable[None]],
         received: Callable[[Message], Awaitable[None]],
         lost: Callable[[], None],
-        failed: Callable[[str], Awaitable[None]],
+        failed: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self._url = url.replace("http", "ws", 1).rstrip("/") + "/acp"
         self._token, self._opened, self._received, self._lost, self._failed = token, opened, received, lost, failed
@@ -74,9 +76,9 @@ class ServerLink:
             except (OSError, InvalidHandshake, TimeoutError) as error:
                 logger.info("The server does not answer: %s", error or type(error).__name__)
                 if not was_open and time.monotonic() - begun > FIRST_SECONDS:
-                    await self._failed(f"The server does not answer: {error or type(error).__name__}")
+                    await self._failed(f"The server does not answer: {error or type(error).__name__}", INTERNAL_ERROR)
             if self._refusal:
-                await self._failed(self._refusal)
+                await self._failed(f"{self._refusal} `codelab login` signs in.", AUTH_REQUIRED)
                 self._refusal = ""
                 self._wanted.clear()
                 continue

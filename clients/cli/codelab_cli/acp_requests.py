@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 from typing import Any
 
-from codelab_cli.acp_link import LinkLost, ServerLink
+from codelab_cli.acp_link import INTERNAL_ERROR, LinkLost, ServerLink
 from codelab_cli.acp_sessions import OpenSession, question_of
 from codelab_cli.acp_stdio import Editor, EditorFailed, Message
-
-INTERNAL_ERROR = -32603
 
 
 class ServerRequests:
