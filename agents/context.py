@@ -61,8 +61,10 @@ class FittedConversation:
     tokens: int
     #: How many outputs were left out or shortened.
     shortened_outputs: int = 0
-    #: May be summarized (`summary_request`) and given to the next `fit` as `summary`.
+    #: As they were.
     dropped_messages: tuple[ModelMessage, ...] = ()
+    #: Places in the history of those that a summary may stand for (`summary_request`): all but unanswered ones.
+    dropped: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +76,8 @@ class _Unit:
     messages: tuple[ModelMessage, ...]
     turn: int
     tokens: int
+    #: Place of its first message in the history.
+    place: int
 
     @property
     def shortened_outputs(self) -> int:
@@ -90,24 +94,26 @@ def fit(
     tools: Iterable[Tool] = (),
     pinned: Iterable[str] = (),
     summary: str = "",
+    current: int | None = None,
     count: TokenCounter = estimate,
 ) -> FittedConversation:
     """Return the conversation for a model. `history` has no system message; its order stays.
 
-    `pinned` are facts that always stay; `summary` replaces dropped messages. Raises ModelContextTooLong.
+    `pinned` are facts that always stay; `summary` stands for messages that are no longer in the history; the open turn
+    begins at the place `current`, by default at the user's newest message. Raises ModelContextTooLong.
     """
     facts = [fact for fact in pinned if fact]
-    units = _group(history, count)
+    units = _group(history, count, current)
     tool_tokens = count_tools(tools, count)
-    fixed = tool_tokens + count_message(_system_message(system, facts), count)
+    head = _system_message(system, facts, summary)
     room = window.room
-    total = fixed + sum(unit.tokens for unit in units)
+    total = tool_tokens + count_message(head, count) + sum(unit.tokens for unit in units)
     if total <= room:
-        return FittedConversation(messages=(_system_message(system, facts), *_messages(units)), tokens=total)
+        return FittedConversation(messages=(head, *_messages(units)), tokens=total)
 
     first = next((message.content for message in history if message.role == "user"), "")
     unanswered = _unanswered(units)
-    note = summary or _omission_note(first, unanswered)
+    note = _omission_note(summary, first, unanswered)
     fixed = tool_tokens + count_message(_system_message(system, facts, note), count)
     step = max(1, room // CUTS_PER_WINDOW)
     target = total - ceil((total - room) / step) * step - fixed
@@ -116,23 +122,31 @@ def fit(
     if shortest > room - fixed and window.is_certain:
         raise ModelContextTooLong(f"{shortest} tokens cannot be made to fit into {room - fixed}")
     gone = set(dropped)
-    note = summary or _omission_note(first, [unit for unit in unanswered if unit in gone])
-    head = _system_message(system, facts, note if dropped else "")
+    note = _omission_note(summary, first, [unit for unit in unanswered if unit in gone])
+    head = _system_message(system, facts, note if dropped else summary)
     return FittedConversation(
         messages=(head, *_messages(units)),
         tokens=tool_tokens + count_message(head, count) + sum(unit.tokens for unit in units),
         shortened_outputs=sum(unit.shortened_outputs for unit in units),
-        dropped_messages=tuple(_messages(dropped)),
+        dropped_messages=tuple(message for unit in dropped for message in unit.original),
+        dropped=tuple(unit.place + i for unit in dropped if unit not in unanswered for i in range(len(unit.original))),
     )
 
 
-def summary_request(messages: Sequence[ModelMessage], *, words: int = 300) -> tuple[ModelMessage, ...]:
-    """Return the messages that ask a model to summarize dropped ones, about 30,000 characters of them at most."""
-    share = max(200, 30_000 // max(1, len(messages)))
+def summary_request(
+    messages: Sequence[ModelMessage], *, words: int = 300, characters: int = 30_000, earlier: str = ""
+) -> tuple[ModelMessage, ...]:
+    """Return the messages that ask a model to summarize dropped ones, about so many characters of them at most.
+
+    The summary continues an `earlier` one, which stays whole.
+    """
+    room = max(0, characters - len(earlier))
+    share = max(200, room // max(1, len(messages)))
     lines = [f"{message.role}: {_truncate(message.content, share)}" for message in messages if message.content]
+    text = (f"Summary of what was before: {earlier}\n\n" if earlier else "") + _truncate("\n\n".join(lines), room)
     return (
         ModelMessage(role="system", content=prompts.render("summary.md", words=words)),
-        ModelMessage(role="user", content=fence(_truncate("\n\n".join(lines), 30_000), "conversation")),
+        ModelMessage(role="user", content=fence(text, "conversation", characters + 100)),
     )
 
 
@@ -153,9 +167,9 @@ def _unanswered(units: Sequence[_Unit]) -> list[_Unit]:
     ]
 
 
-def _omission_note(first: str, unanswered: Sequence[_Unit]) -> str:
-    text = "Older messages were left out to save room. What they changed is in the workspace; look there."
-    if first:
+def _omission_note(summary: str, first: str, unanswered: Sequence[_Unit]) -> str:
+    text = summary or "Older messages were left out to save room. What they changed is in the workspace; look there."
+    if first and not summary:
         text += f" The user's first message began: {prompts.flatten(first)}"
     # What they asked for is done nowhere.
     contents = [unit.messages[0].content for unit in unanswered]
@@ -163,17 +177,17 @@ def _omission_note(first: str, unanswered: Sequence[_Unit]) -> str:
     return text + (f"\n\nThese messages of the user had no answer yet; they began:\n{lines}" if lines else "")
 
 
-def _group(history: Sequence[ModelMessage], count: TokenCounter) -> list[_Unit]:
+def _group(history: Sequence[ModelMessage], count: TokenCounter, current: int | None) -> list[_Unit]:
     units: list[_Unit] = []
     turn = 0
-    for message in history:
+    for place, message in enumerate(history):
         tokens = count_message(message, count)
-        turn += message.role == "user"
+        turn += message.role == "user" and (current is None or place <= current)
         if message.role == "tool" and units:
             units[-1].original = units[-1].messages = (*units[-1].original, message)
             units[-1].tokens += tokens
         else:
-            units.append(_Unit((message,), (message,), turn, tokens))
+            units.append(_Unit((message,), (message,), turn, tokens, place))
     _join_unanswered(units)
     return units
 

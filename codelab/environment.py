@@ -64,7 +64,6 @@ class Environment(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias="FLOWER_PORT")
     #: Password of Flower's user "admin". Flower does not start without one; `make run` generates one.
     flower_password: SecretStr | None = Field(None, validation_alias="FLOWER_PASSWORD")
-
     #: Folder for all data of `make run`: database, Redis, generated secrets, logs. Relative to the project.
     data_dir: Path = Field(PROJECT / ".codelab", validation_alias="CODELAB_DATA_DIR")
     #: PostgreSQL server, postgresql://user:password@host:port/name. Without it `make run` starts its own.
@@ -82,6 +81,8 @@ class Environment(BaseSettings):
     #: openai/gpt-5-mini, whose key and address come from the provider's own variables (OPENAI_API_KEY, OPENAI_API_BASE,
     #: ANTHROPIC_API_KEY …).
     model: str = Field("scripted", min_length=1, validation_alias="CODELAB_MODEL")
+    #: Model that summarizes what no longer fits a window, or "off"; the model that answers when not set.
+    summary_model: str = Field("", validation_alias="CODELAB_SUMMARY_MODEL")
     #: Maximum seconds until a model's first piece of content.
     first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
     #: Maximum seconds between two pieces of a model's content; keep-alive bytes do not count.
@@ -90,8 +91,7 @@ class Environment(BaseSettings):
     model_call_timeout: PositiveFloat = Field(600, validation_alias="CODELAB_MODEL_CALL_TIMEOUT")
     #: Maximum calls of one model while they fail before any content.
     model_tries: PositiveInt = Field(3, le=10, validation_alias="CODELAB_MODEL_TRIES")
-    #: Seconds that a turn waits at most, in all, for a provider that asks for a wait (rate limit, overload). 0: the
-    #: turn fails at once.
+    #: Maximum seconds that a turn waits in all for a provider that asks for it (rate limit). 0: it fails at once.
     rate_limit_wait: NonNegativeFloat = Field(300, le=86400, validation_alias="CODELAB_RATE_LIMIT_WAIT")
     #: TOML file with more models, their prices and fallbacks, and with your own model servers by URL.
     catalog: Path | None = Field(None, validation_alias="CODELAB_CATALOG")

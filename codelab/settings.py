@@ -209,6 +209,7 @@ CODELAB_LIMITS = {
 CODELAB_HEARTBEAT_FILE = environment.heartbeat_file
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
+CODELAB_SUMMARY_MODEL = environment.summary_model
 CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
 CODELAB_WORKER_GRACE_SECONDS = environment.worker_grace_seconds

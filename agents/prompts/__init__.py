@@ -51,9 +51,9 @@ def flatten(text: object) -> str:
     return flat if len(flat) <= MAX_LINE_CHARACTERS else flat[:MAX_LINE_CHARACTERS] + " …"
 
 
-def fence(text: str, tag: str) -> str:
-    """Put a longer text between tags that it cannot close."""
-    inside = re.sub(rf"<(\s*/?\s*{re.escape(tag)})", r"‹\1", text[:MAX_BLOCK_CHARACTERS], flags=re.IGNORECASE).strip()
+def fence(text: str, tag: str, characters: int = MAX_BLOCK_CHARACTERS) -> str:
+    """Put a longer text between tags that it cannot close, so many characters of it at most."""
+    inside = re.sub(rf"<(\s*/?\s*{re.escape(tag)})", r"‹\1", text[:characters], flags=re.IGNORECASE).strip()
     return f"<{tag}>\n{inside}\n</{tag}>"
 
 

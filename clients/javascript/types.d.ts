@@ -254,6 +254,15 @@ export interface SessionState {
   mode: "ask" | "auto-read" | "auto-edit" | "full";
 }
 
+/** A model has summarized older messages, which no longer fit its window. From now on it reads this instead. */
+export interface SummaryAddedPayload {
+  turn_id: string;
+  summary_id: string;
+  text: string;
+  messages: number;
+  until: string;
+}
+
 /** Let another agent answer from now on. */
 export interface SwitchAgent {
   ref?: string | null;
@@ -563,6 +572,14 @@ export interface SessionDeletedEvent {
   payload: SessionDeletedPayload;
 }
 
+/** A model has summarized older messages, which no longer fit its window. From now on it reads this instead. */
+export interface SummaryAddedEvent {
+  type: "event";
+  number: number;
+  kind: "summary_added";
+  payload: SummaryAddedPayload;
+}
+
 /** A piece of a message. */
 export interface TextDeltaEvent {
   type: "event";
@@ -695,6 +712,7 @@ export interface Snapshot {
   tool_calls: Array<OpenToolCall>;
   plan: PlanProposedPayload | null;
   workspace: WorkspaceChangedPayload | null;
+  summary: SummaryAddedPayload | null;
 }
 
 /** The result of a tool that ran in the client, or why it did not run. The turn continues after the last one. */
@@ -727,7 +745,7 @@ export interface Hello {
 }
 
 /** EventFrame. */
-export type EventFrame = PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | WorkspaceChangedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
+export type EventFrame = PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | WorkspaceChangedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | SummaryAddedEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
 
 /** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */
 export interface Welcome {
@@ -763,6 +781,7 @@ export interface Payloads {
   tool_call_finished: ToolCallFinishedPayload;
   turn_waiting: TurnWaitingPayload;
   retry_scheduled: RetryScheduledPayload;
+  summary_added: SummaryAddedPayload;
   turn_completed: TurnCompletedPayload;
   turn_failed: TurnFailedPayload;
   turn_cancelled: TurnCancelledPayload;

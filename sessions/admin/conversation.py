@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 
 from sessions.admin.display import escape_controls, format_duration, image_links, pretty_arguments, pretty_text, shorten
 from sessions.admin.workspace import workspace_link
-from sessions.models import Message, MessageRole, Session, ToolCall, Turn
+from sessions.models import Message, MessageRole, Session, Summary, ToolCall, Turn
 
 TURNS_PER_PAGE = 100
 #: Longest text that the conversation shows whole; the page of the row has the rest.
@@ -88,11 +88,13 @@ class TurnView:
     row: Turn
     facts: list[tuple[str, object]]
     messages: list[MessageView]
+    #: Those that the turn made, each with the number of messages that it stands for.
+    summaries: list[tuple[int, TextView]]
     error: str
 
 
 def turn_views(turns: list[Turn]) -> list[TurnView]:
-    """Return the turns with their messages and calls. Two queries for any number of turns."""
+    """Return the turns with their messages, calls and summaries. Three queries for any number of turns."""
     messages: dict[uuid.UUID, list[Message]] = {turn.pk: [] for turn in turns}
     # A steered message stands where the model has read it.
     for message in Message.objects.filter(turn__in=turns).order_by(Coalesce("read_number", "number"), "number"):
@@ -100,8 +102,17 @@ def turn_views(turns: list[Turn]) -> list[TurnView]:
     calls: dict[uuid.UUID, dict[str, ToolCall]] = {turn.pk: {} for turn in turns}
     for call in ToolCall.objects.filter(turn__in=turns):
         calls[call.turn_id][call.call_id] = call
+    summaries: dict[uuid.UUID, list[tuple[int, TextView]]] = {turn.pk: [] for turn in turns}
+    for summary in Summary.objects.filter(turn__in=turns).order_by("pk"):
+        summaries[summary.turn_id].append((summary.messages, TextView.of(summary.text)))
     return [
-        TurnView(turn, turn_facts(turn), message_views(messages[turn.pk], calls[turn.pk]), escape_controls(turn.error))
+        TurnView(
+            turn,
+            turn_facts(turn),
+            message_views(messages[turn.pk], calls[turn.pk]),
+            summaries[turn.pk],
+            escape_controls(turn.error),
+        )
         for turn in turns
     ]
 

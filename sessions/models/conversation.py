@@ -89,6 +89,7 @@ class Session(models.Model):
         db_default=False,
         help_text="Holds one request of the OpenAI-compatible API. Lists omit it, and it is deleted after a while.",
     )
+    is_summarized = models.BooleanField(default=False, db_default=False, help_text="Summaries stand for old messages.")
     last_number = models.BigIntegerField(default=0, editable=False, help_text="Number of the newest event.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -31,6 +31,7 @@ class EventKind(models.TextChoices):
     PLAN_FINISHED = "plan_finished"
     TURN_WAITING = "turn_waiting"
     RETRY_SCHEDULED = "retry_scheduled"
+    SUMMARY_ADDED = "summary_added"
     TURN_COMPLETED = "turn_completed"
     TURN_FAILED = "turn_failed"
     TURN_CANCELLED = "turn_cancelled"

@@ -29,6 +29,8 @@ class ModelCallPurpose(models.TextChoices):
     STEP = "step"
     #: The choice of the agent that answers.
     ROUTING = "routing"
+    #: A summary of what no longer fits the window.
+    SUMMARY = "summary"
 
 
 class ModelCall(models.Model):

@@ -231,6 +231,18 @@ class RetryScheduled(TypedDict):
 
 
 @event
+class SummaryAdded(TypedDict):
+    """A model has summarized older messages, which no longer fit its window. From now on it reads this instead."""
+
+    turn_id: str
+    summary_id: str
+    text: str
+    #: How many messages it stands for, those of the summary before included, and the last of them.
+    messages: int
+    until: str
+
+
+@event
 class TurnCompleted(TypedDict):
     """The turn has ended with an answer."""
 

@@ -4,7 +4,15 @@ from typing import Literal, NotRequired, TypedDict
 
 from pydantic import TypeAdapter
 
-from sessions.protocol.events import MessageAdded, Mode, PlanProposed, ToolCallRequested, WorkspaceChanged, closed
+from sessions.protocol.events import (
+    MessageAdded,
+    Mode,
+    PlanProposed,
+    SummaryAdded,
+    ToolCallRequested,
+    WorkspaceChanged,
+    closed,
+)
 
 
 @closed
@@ -68,6 +76,7 @@ class Snapshot(TypedDict):
     tool_calls: list[OpenToolCall]
     plan: PlanProposed | None
     workspace: WorkspaceChanged | None
+    summary: SummaryAdded | None
 
 
 SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)

@@ -4,10 +4,10 @@ import json
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from agents.context import Window, fit
+from agents.context import Window
 from agents.plans import format_progress, format_reports
 from agents.roles import role_of, routed_roles
 from agents.tools import CREATE_PLAN, offer
@@ -16,25 +16,32 @@ from llm.key_order import arrange
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
 from sessions.database import rows
 from sessions.errors import StaleAttempt
-from sessions.models import Image, MessageRole, Plan, Session, SubTask, Turn
-from sessions.turns import plans, workspaces
+from sessions.models import Image, MessageRole, Plan, Session, SubTask, Summary, Turn
+from sessions.turns import plans, summaries, workspaces
 from sessions.turns.definitions import definitions_of
 from sessions.turns.provider_fields import message_of
+from sessions.turns.summaries import Overflow
 from sessions.turns.tool_policy import agents_for, offered_tools
 from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import SELECT_TURN
+from sessions.worker.fitting import Entry, Fitting, overflow_of, pinned_facts
 
 #: A session. With `SELECT_TURN` it runs in each step, and the ORM takes longer to build one join than both take to run.
 _SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s AND deleted_at IS NULL"
 #: The messages up to a turn, of a sub-task or outside all of them. Most have neither calls nor images. A thousand rows
 #: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
-    SELECT role, content, nullif(tool_calls::text, '[]'), key_order, edited_calls::text,
-        tool_call_id, CASE WHEN turn.id = %s THEN provider_fields END, images::text, surroundings
+    SELECT message.id, turn.position, coalesce(read_number, message.number), message.number,
+        role, content, nullif(tool_calls::text, '[]'), key_order, edited_calls::text, tool_call_id,
+        CASE WHEN turn.id = %s THEN provider_fields END, images::text, surroundings
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
     WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
     AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
     AND NOT (steered AND read_number IS NULL AND turn.id = %s)
+    AND (
+        (turn.position, coalesce(read_number, message.number), message.number) > (%s, %s, %s)
+        OR message.id = ANY(%s::uuid[])
+    )
     ORDER BY turn.position, coalesce(read_number, message.number), message.number
 """
 
@@ -44,7 +51,25 @@ EDITED = "\n\n[The user changed the arguments of this call before it ran. The ca
 MAX_IMAGES_SHOWN, MAX_IMAGE_BYTES_SHOWN = 20, 12 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a model reads in a step."""
+
+    messages: tuple[ModelMessage, ...]
+    tools: tuple[Tool, ...]
+    #: Tokens that a request may take.
+    room: int
+    #: Messages that were left out and that no summary stands for.
+    overflow: Overflow | None = None
+
+
 def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[ModelMessage, ...], tuple[Tool, ...]]:
+    """Return the messages and tools of `build`."""
+    prompt = build(turn_id, agent, window)
+    return prompt.messages, prompt.tools
+
+
+def build(turn_id: uuid.UUID, agent: str, window: Window) -> Prompt:
     """Return the agent's instructions with as much of the conversation as the window takes, and the agent's tools.
 
     Raises ModelContextTooLong and StaleAttempt.
@@ -72,7 +97,15 @@ def model_input(turn_id: uuid.UUID, agent: str, window: Window) -> tuple[tuple[M
         for tool in ([defined[name].for_model] if name in defined else offer([name], agents=agents_for(name, role)))
     )
     around = surroundings(current_facts(facts)) if subtask and facts else ""
-    return fit(prompt, conversation(turn, subtask, around), window=window, tools=tools).messages, tools
+    earlier = summaries.newest(session, subtask)
+    entries = read_entries(turn, subtask, around, earlier)
+    current = next((i for i, entry in enumerate(entries) if entry.position == turn.position), None)
+    fitting = Fitting(prompt, tuple(entry.message for entry in entries), window, tools, earlier, current)
+    fitted = fitting.fit(pinned_facts(session) if earlier and not subtask else [])
+    if fitted.dropped and not earlier and not subtask and (pinned := pinned_facts(session)):
+        fitted = fitting.fit(pinned)
+    overflow = overflow_of(entries, fitted.dropped, earlier, subtask)
+    return Prompt(messages=fitted.messages, tools=tools, room=window.room, overflow=overflow)
 
 
 def _max_rules(window: Window) -> int:
@@ -90,7 +123,14 @@ def claimed_turn(turn_id: uuid.UUID) -> Turn:
 
 
 def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple[ModelMessage, ...]:
+    """Return the whole conversation up to a turn, also what a summary stands for (`read_entries`)."""
+    return tuple(entry.message for entry in read_entries(turn, subtask, around, None))
+
+
+def read_entries(turn: Turn, subtask: SubTask | None, around: str, earlier: Summary | None) -> list[Entry]:
     """Return the conversation up to a turn as the model sees it: that with the user, or that of a sub-task.
+
+    What the summary `earlier` stands for is left out.
 
     The agent of a sub-task sees its description and its messages; beside the description are the facts `around` it. All
     other agents see a plan as the result of the call that proposed it. Both see what the user wrote and was asked
@@ -101,8 +141,10 @@ def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple
     result; `llm.wire.history` gives it one.
     """
     part = subtask and subtask.pk
+    behind = (*earlier.until_place, earlier.kept) if earlier else (0, 0, 0, [])
     records = [
         (
+            row,
             role,
             content,
             _calls(calls, order) if calls else [],
@@ -112,16 +154,16 @@ def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple
             json.loads(images or "[]"),
             beside,
         )
-        for role, content, calls, order, edited, call_id, fields, images, beside in rows(
-            _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part, turn.pk
+        for *row, role, content, calls, order, edited, call_id, fields, images, beside in rows(
+            _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part, turn.pk, *behind
         )
     ]
-    messages = _assignment(subtask, around) if subtask else []
-    has_plans = any(call["name"] == CREATE_PLAN for _, _, calls, *_ in records for call in calls)
+    entries = [Entry(message) for message in _assignment(subtask, around)] if subtask else []
+    has_plans = any(call["name"] == CREATE_PLAN for _, _, _, calls, *_ in records for call in calls)
     reports = _reports(turn.session_id) if has_plans and not subtask else {}
     loaded = iter(load_images([images for *_, images, _ in records if images]))
     edited_ids: set[str] = set()
-    for role, content, calls, edited, call_id, fields, images, beside in records:
+    for row, role, content, calls, edited, call_id, fields, images, beside in records:
         if role == MessageRole.ASSISTANT and not (content or calls):
             # Providers refuse a message without content, as a turn leaves it that was stopped while the model reasoned.
             continue
@@ -134,8 +176,8 @@ def conversation(turn: Turn, subtask: SubTask | None, around: str = "") -> tuple
             tool_call_id=call_id,
             surroundings=beside,
         )
-        messages.append(_with_images(message, next(loaded), of=len(images)) if images else message)
-    return tuple(messages)
+        entries.append(Entry(_with_images(message, next(loaded), of=len(images)) if images else message, *row))
+    return entries
 
 
 def _assignment(subtask: SubTask, around: str) -> list[ModelMessage]:

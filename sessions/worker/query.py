@@ -5,10 +5,8 @@ window, which is shortened to what the provider has said, and an answer without 
 """
 
 import time
-import uuid
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -18,73 +16,19 @@ from agents import loop
 from agents.events import ReasoningDelta, StepFinished, TextDelta
 from agents.roles import role_of
 from llm import prices
-from llm.errors import ModelContextTooLong, ModelRefused, ModelSaidNothing, short_reason
-from llm.types import CallRecord, EmbeddingRequest, ModelRequest, Vectors
+from llm.errors import ModelContextTooLong, ModelRefused, ModelSaidNothing
+from llm.types import EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
-from sessions.models import EventKind, ModelCallPurpose, new_id
-from sessions.results import Claim, StepResult
+from sessions.results import Claim
 from sessions.turns import completions, retries
-from sessions.worker import model_access, prompt
+from sessions.worker import model_access, prompt, summary
+from sessions.worker.draft import Draft
 from sessions.worker.retries import with_retries
-from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
 
 #: A turn that has to wait longer for a provider gives its worker back: it takes about as long to be found again.
 MAX_HELD_SECONDS = 0.5
-
-
-@dataclass(slots=True)
-class Draft:
-    """The text of a step so far, which its clients see, and its model calls that have ended."""
-
-    writer: Writer
-    message_id: uuid.UUID = field(default_factory=new_id)
-    texts: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    purpose: ModelCallPurpose = ModelCallPurpose.STEP
-    calls: list[CallRecord] = field(default_factory=list)
-
-    def result(self) -> StepResult:
-        """Return what a verb stores."""
-        return StepResult(
-            message_id=self.message_id,
-            text="".join(self.texts),
-            reasoning="".join(self.reasoning),
-            calls=tuple(self.calls),
-            purpose=self.purpose,
-        )
-
-    @property
-    def cost(self) -> Decimal:
-        """Return what its model calls have cost."""
-        return sum((call.cost or Decimal() for call in self.calls), Decimal())
-
-    def write(self, claim: Claim, text: str) -> None:
-        """Add a piece of the answer."""
-        self.writer.write(claim, EventKind.TEXT_DELTA, self.message_id, text)
-        self.texts.append(text)
-
-    def write_reasoning(self, claim: Claim, text: str) -> None:
-        """Add a piece of the model's reasoning."""
-        self.writer.write(claim, EventKind.REASONING_DELTA, self.message_id, text)
-        self.reasoning.append(text)
-
-    def add_call(self, call: CallRecord) -> None:
-        """Add a model call that has ended, count its tokens, and log why it failed."""
-        # A step may ask its model more than once.
-        call = replace(call, attempt=len(self.calls) + 1)
-        self.calls.append(call)
-        metrics.count_tokens(call.model, call.usage)
-        if call.error_code:
-            logger.warning(
-                "model_call_failed",
-                model=call.model,
-                call=call.attempt,
-                outcome=str(call.outcome),
-                error_code=call.error_code,
-                reason=short_reason(call.detail),
-            )
 
 
 class Query:
@@ -94,6 +38,7 @@ class Query:
         self.claim, self.draft = claim, draft
         #: A caller of the OpenAI-compatible API gets what a model says as it is, blanks too.
         self.is_plain = claim.is_completion and not claim.agent
+        self._can_summarize = settings.CODELAB_SUMMARY_MODEL != summary.OFF
 
     async def run(self) -> StepFinished | Vectors:
         """Return the model's reply, whose text is written. Raises ModelError, ModelCallDenied and StaleAttempt."""
@@ -124,10 +69,8 @@ class Query:
                 return request
         else:
             model, fallbacks = role_of(claim.agent).choose_models(settings.CODELAB_MODEL)
-            messages, tools = await with_retries(
-                lambda: prompt.model_input(claim.turn_id, claim.agent, window_of(model))
-            )
-            request = ModelRequest(model=model, fallbacks=fallbacks, messages=messages, tools=tools)
+            built = await self._build_prompt(model)
+            request = ModelRequest(model=model, fallbacks=fallbacks, messages=built.messages, tools=built.tools)
         return replace(
             request,
             tries=settings.CODELAB_MODEL_TRIES,
@@ -136,6 +79,20 @@ class Query:
             idle_timeout=settings.CODELAB_IDLE_TOKEN_TIMEOUT,
             call_timeout=settings.CODELAB_MODEL_CALL_TIMEOUT,
         )
+
+    async def _build_prompt(self, model: str) -> prompt.Prompt:
+        """Return what an agent's model reads. What no longer fits is summarized first, once in a step."""
+        claim = self.claim
+
+        def read() -> prompt.Prompt:
+            return prompt.build(claim.turn_id, claim.agent, model_access.window(claim, model))
+
+        built = await with_retries(read)
+        if built.overflow and self._can_summarize:
+            self._can_summarize = False
+            if await summary.summarize(claim, self.draft, built.overflow, model, built.room):
+                built = await with_retries(read)
+        return built
 
     async def _ask(self, request: ModelRequest) -> StepFinished:
         """Call the model once. Blanks before the first word wait for it, because there may be none."""

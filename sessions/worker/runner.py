@@ -27,8 +27,9 @@ from sessions.results import Change, Claim
 from sessions.turns import attempts, completions, retries, tool_calls
 from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice
+from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
-from sessions.worker.query import Draft, Query
+from sessions.worker.query import Query
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 

@@ -15,6 +15,7 @@ export const EMPTY_STATE = Object.freeze({
   texts: {}, // unfinished messages: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
   workspace: null, // what people may see of it
+  summary: null, // the newest one: {turn_id, summary_id, text, messages, until}
   plans: {}, // by the call that proposed each; a snapshot has the active one only
 });
 
@@ -29,6 +30,7 @@ export function fromSnapshot(snapshot) {
     texts: indexBy(snapshot.texts, "message_id"),
     calls: indexBy(snapshot.tool_calls, "call_id"),
     workspace: snapshot.workspace ?? null,
+    summary: snapshot.summary ?? null,
     plans: indexBy(snapshot.plan ? [snapshot.plan] : [], "call_id"),
   };
 }
@@ -75,6 +77,7 @@ const CHANGES = {
   turn_waiting: ({ turns }, { turn_id }) => ({
     turns: { ...turns, [turn_id]: { ...turns[turn_id], status: "waiting" } },
   }),
+  summary_added: (state, summary) => ({ summary }),
   // Queued until the provider takes requests again; the next `turn_started` ends it.
   retry_scheduled: ({ turns }, { turn_id, ...retry }) => ({
     turns: { ...turns, [turn_id]: { ...turns[turn_id], ...retry, status: "queued" } },

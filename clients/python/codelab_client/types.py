@@ -42,6 +42,7 @@ type EventFrame = (
     | ToolCallFinishedEvent
     | TurnWaitingEvent
     | RetryScheduledEvent
+    | SummaryAddedEvent
     | TurnCompletedEvent
     | TurnFailedEvent
     | TurnCancelledEvent
@@ -69,6 +70,7 @@ type Kind = Literal[
     "tool_call_finished",
     "turn_waiting",
     "retry_scheduled",
+    "summary_added",
     "turn_completed",
     "turn_failed",
     "turn_cancelled",
@@ -96,6 +98,7 @@ type Payload = (
     | ToolCallFinishedPayload
     | TurnWaitingPayload
     | RetryScheduledPayload
+    | SummaryAddedPayload
     | TurnCompletedPayload
     | TurnFailedPayload
     | TurnCancelledPayload
@@ -375,6 +378,16 @@ class SessionState(TypedDict):
     title: str
     current_agent: str
     mode: Literal["ask", "auto-read", "auto-edit", "full"]
+
+
+class SummaryAddedPayload(TypedDict):
+    """A model has summarized older messages, which no longer fit its window. From now on it reads this instead."""
+
+    turn_id: str
+    summary_id: str
+    text: str
+    messages: int
+    until: str
 
 
 class SwitchAgent(TypedDict):
@@ -712,6 +725,15 @@ class SessionDeletedEvent(TypedDict):
     payload: SessionDeletedPayload
 
 
+class SummaryAddedEvent(TypedDict):
+    """A model has summarized older messages, which no longer fit its window. From now on it reads this instead."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["summary_added"]
+    payload: SummaryAddedPayload
+
+
 class TextDeltaEvent(TypedDict):
     """A piece of a message."""
 
@@ -856,6 +878,7 @@ class Snapshot(TypedDict):
     tool_calls: list[OpenToolCall]
     plan: PlanProposedPayload | None
     workspace: WorkspaceChangedPayload | None
+    summary: SummaryAddedPayload | None
 
 
 class ToolResult(TypedDict):

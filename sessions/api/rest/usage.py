@@ -37,7 +37,9 @@ class ModelRequestOut(Schema):
     success: bool
     error: str | None
     outcome: str
-    purpose: str = Field(description="`step` of a turn, or `routing`: the choice of the agent.")
+    purpose: str = Field(
+        description="`step` of a turn, `routing`: the choice of the agent, or `summary` of older messages."
+    )
     agent: str
     turn_id: uuid.UUID
     attempt: int

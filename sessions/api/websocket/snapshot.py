@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from sessions.database import one_state
 from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
-from sessions.turns import plans, retries, workspaces
+from sessions.turns import plans, retries, summaries, workspaces
 from sessions.turns.transcript import calls_of, defined, displayed, subtask_fields, unfinished_texts
 
 #: A snapshot has the newest messages within both limits; older ones are in the history of the REST API. One message may
@@ -51,6 +51,7 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,
             "workspace": workspaces.summary_of(session),
+            "summary": summaries.newest_state(session),
         }
 
 

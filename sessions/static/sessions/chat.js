@@ -8,7 +8,7 @@ import { outboxes, saveState, storageOf } from "./memory.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
-import { ErrorCard, List, Message, Remark } from "./render.js";
+import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
 import { ToolCard } from "./toolcard.js";
 
 const PROGRESS_TEXTS = {
@@ -59,6 +59,7 @@ const VIEWS = {
   plan: (item) => new PlanCard(item, ({ decision, modified_subtasks: subtasks, feedback }) => chat.decidePlan(item.plan_id, decision, { subtasks, feedback })),
   error: (item) => new ErrorCard(item),
   remark: (item) => new Remark(item),
+  summary: (item) => new Summary(item),
   waiting: (item) => new WaitingMessage(item, chat.key, actions),
   unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };

@@ -43,7 +43,10 @@ function takeUnread(messages) {
 
 function turnItems(id, messages, { state, outbox, results }) {
   const end = state.ends[id];
-  const items = messages.flatMap((message) => messageItems(message, end, { state, outbox, results }));
+  const items = messages.flatMap((message) => [
+    ...messageItems(message, end, { state, outbox, results }),
+    ...summaryItems(state.summary, message),
+  ]);
   for (const text of Object.values(state.texts)) {
     if (text.turn_id === id) items.push(messageItem({ ...text, role: "assistant", content: text.text }, { busy: true }));
   }
@@ -52,6 +55,12 @@ function turnItems(id, messages, { state, outbox, results }) {
     items.push({ key: `end ${id}`, type: "remark", text: STOPPED_TEXT });
   }
   return items;
+}
+
+/** Return the summary that stands for this message and those before it in what models read. */
+function summaryItems(summary, { message_id }) {
+  if (summary?.until !== message_id) return [];
+  return [{ key: summary.summary_id, type: "summary", text: summary.text, messages: summary.messages }];
 }
 
 function messageItems(message, end, { state, outbox, results }) {

@@ -114,6 +114,16 @@ export class Remark {
   update() {}
 }
 
+/** A summary that the model reads instead of the messages above it. */
+export class Summary {
+  constructor({ text, messages }) {
+    const title = `From here on the model reads a summary of the ${messages} messages above.`;
+    this.node = element("details", { class: "remark" }, element("summary", {}, title), element("p", { dir: "auto" }, text));
+  }
+
+  update() {}
+}
+
 export class ErrorCard {
   constructor({ text, code }) {
     this.node = element(

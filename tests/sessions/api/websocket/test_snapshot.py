@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from llm.types import ModelToolCall
+from llm.types import ModelMessage, ModelToolCall
 from sessions.api.websocket.snapshot import snapshot
 from sessions.events import compaction, log
 from sessions.events.log import Addition, LoggedEvent, NewEvent
@@ -34,7 +34,7 @@ from sessions.models import (
 )
 from sessions.protocol.workspace import Workspace
 from sessions.results import Claim, StepResult
-from sessions.turns import approvals, attempts, inbox, recovery, retries, tool_calls
+from sessions.turns import approvals, attempts, inbox, recovery, retries, summaries, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session, set_client_plans
 from sessions.turns.transcript import current_subtask
@@ -61,6 +61,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     put_off: dict[str, dict[str, Any]] = {}
     plan: dict[str, Any] | None = None
     workspace: dict[str, Any] | None = None
+    summary: dict[str, Any] | None = None
     for event in events:
         p = event.payload
         match event.kind:
@@ -113,6 +114,8 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
             case EventKind.TOOL_CALL_FINISHED:
                 # A call that was rejected at once never required approval.
                 calls.pop(p["call_id"], None)
+            case EventKind.SUMMARY_ADDED:
+                summary = p
             case EventKind.PLAN_PROPOSED:
                 plan = p
             case EventKind.PLAN_DECIDED if plan and p["decision"] != "reject":
@@ -135,6 +138,7 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
         "tool_calls": sorted(calls.values(), key=str),
         "plan": plan,
         "workspace": workspace,
+        "summary": summary,
     }
 
 
@@ -149,6 +153,7 @@ def fresh(session: Session) -> dict[str, Any]:
         "tool_calls": sorted(state["tool_calls"], key=str),
         "plan": state["plan"],
         "workspace": state["workspace"],
+        "summary": state["summary"],
     }
 
 
@@ -210,6 +215,24 @@ class Conversation(RuleBasedStateMachine):
         event = NewEvent(kind=kind, payload=payload, turn_id=turn_id, attempt=attempt)
         addition = Addition(session_id=self.session.pk, turn_id=turn_id, attempt=attempt, events=(event,))
         log.append_all([addition])
+
+    @precondition(lambda self: self.current_claim is not None)
+    @rule(text=st.text("mno", min_size=1, max_size=3))
+    def summarize(self, text: str) -> None:
+        assert self.current_claim
+        turn, last = Turn.objects.get(pk=self.current_claim.turn_id), self.session.messages.latest("number")
+        if turn.status == TurnStatus.RUNNING and turn.attempt == self.current_claim.attempt:
+            gone = ModelMessage(role="user", content=last.content)
+            earlier = summaries.newest(Session.objects.get(pk=self.session.pk), None)
+            overflow = summaries.Overflow(
+                messages=(gone,),
+                earlier=earlier,
+                subtask_id=None,
+                until=last.pk,
+                until_place=(turn.position, last.number, last.number),
+                kept=(),
+            )
+            summaries.add(self.current_claim, overflow, text, ())
 
     def unfinished(self) -> StepResult:
         state = snapshot(self.session.pk)
