@@ -39,6 +39,8 @@ async def provider() -> AsyncIterator[Recorded]:
 
 @pytest.fixture
 async def worker(provider: Recorded, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
+    # A summary is a request of its own.
+    settings.CODELAB_SUMMARY_MODEL = "off"
     async with worker_of(provider.url, settings, monkeypatch) as it:
         yield it
 
