@@ -61,7 +61,6 @@ class FittedConversation:
     tokens: int
     #: How many outputs were left out or shortened.
     shortened_outputs: int = 0
-    #: As they were.
     dropped_messages: tuple[ModelMessage, ...] = ()
     #: Places in the history of those that a summary may stand for (`summary_request`): all but unanswered ones.
     dropped: tuple[int, ...] = ()

@@ -29,7 +29,7 @@ from sessions.turns.current_agent import is_single_agent
 from sessions.worker import agent_choice
 from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
-from sessions.worker.query import Query
+from sessions.worker.query import MAX_HELD_SECONDS, Query
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
@@ -173,7 +173,9 @@ class StepRun:
         An answer of which clients have seen a part is kept as it is, and never asked for again.
         """
         seconds = None if error.retry_after is None else math.ceil(error.retry_after)
-        can_wait = isinstance(error, RETRYABLE) and not (self.draft.texts or self.draft.reasoning)
+        # A shorter wait was spent in the worker, with all tries.
+        is_long = (error.retry_after or 0) > MAX_HELD_SECONDS
+        can_wait = is_long and isinstance(error, RETRYABLE) and not (self.draft.texts or self.draft.reasoning)
         if seconds is None or not can_wait or not retries.may_wait(self.claim, seconds):
             return await self.fail(error.code, str(error), retry_after=seconds)
         self.lease.is_ending = True
