@@ -333,7 +333,7 @@ async def test_another_user_is_refused(service: Service, tmp_path: Path) -> None
         with pytest.raises(RequestError) as missing:
             await agent.load_session(session_id=session_id, cwd=str(tmp_path), mcp_servers=[])
         assert missing.value.code == -32002
-        assert (await agent.list_sessions()).sessions == []
+        assert session_id not in [each.session_id for each in (await agent.list_sessions()).sessions]
 
 
 async def test_credentials_and_origins_are_those_of_all_sockets(service: Service, tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ async def test_credentials_and_origins_are_those_of_all_sockets(service: Service
     ways: list[tuple[str, dict[str, Any]]] = [(ticket, {}), ("/acp", {"subprotocols": ["acp", f"bearer.{token}"]})]
     for path, options in ways:
         async with connected(service, Editor(tmp_path), path=path, **options) as agent:
-            assert (await agent.list_sessions()).sessions == []
+            assert (await agent.list_sessions(cwd=str(tmp_path))).sessions == []
             socket = agent._conn._transport.connection
             assert len(socket.response.headers["Acp-Connection-Id"]) == 36
             assert socket.subprotocol == ("acp" if options else None)
