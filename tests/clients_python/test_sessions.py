@@ -160,6 +160,46 @@ async def test_plans_and_open_questions_are_asked_on_coming_back(alice: Client) 
     assert answered == ["thinking", "create_plan", "write_file"]
 
 
+async def test_a_person_is_asked_one_question_at_a_time(alice: Client) -> None:
+    asking = asked = most = 0
+
+    async def approve(_: Approval) -> Decision:
+        nonlocal asking, asked, most
+        asking, asked = asking + 1, asked + 1
+        most = max(most, asking)
+        await asyncio.sleep(0.3)
+        asking -= 1
+        return APPROVE
+
+    tools = Tools(approve=approve)
+
+    @tools.tool
+    def write_file(path: str, content: str) -> bool:
+        return True
+
+    calls = "\n".join(f'/call write_file {{"path": "{name}", "content": ""}}' for name in "ab")
+    async with alice.session("py-one-by-one", tools=tools) as session:
+        await session.ask(f"{calls}\n/say Written.")
+    assert (asked, most) == (2, 1)
+
+
+async def test_a_result_that_the_server_cannot_take_is_an_error_for_the_model(alice: Client) -> None:
+    tools = Tools()
+
+    @tools.tool
+    def read_file(path: str) -> Result:
+        return Result(parts=[{"type": "image", "image_id": path}])
+
+    missing = "01a20881-7af1-7752-a312-7b3f5ac923e3"
+    async with alice.session("py-bad-parts", tools=tools) as session:
+        for path in ("no id", missing):
+            answer = await session.ask(f'/call read_file {{"path": "{path}"}}\n/say Well.')
+            assert answer.text == "Well."
+    told = [one["content"] for one in await alice.history("py-bad-parts") if one["role"] == "tool"]
+    assert all("cannot take its result" in text for text in told)
+    assert len(told) == 2
+
+
 async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
     async with alice.session("py-stop") as session:
 

@@ -77,12 +77,22 @@ async def test_whatever_a_function_does_is_a_result() -> None:
     def whole() -> Result:
         return Result(parts=[{"type": "text", "text": "x"}], is_error=True)
 
+    @tools.tool
+    def bytes_in_parts() -> Result:
+        return Result(parts=[{"type": "text", "text": b"x"}])
+
+    @tools.tool
+    def long_error() -> None:
+        raise ValueError("x" * 200_000)
+
     async def run(name: str, **arguments: Any) -> Result:
         return await tools.execute(ToolCall("c", name, arguments))
 
     assert (await run("nan")).error
     assert (await run("fails", text="boom")).error == "RuntimeError: boom"
     assert (await run("fails")).error
+    assert "not JSON serializable" in str((await run("bytes_in_parts")).error)
+    assert len(str((await run("long_error")).error)) <= 10_000
     assert (await run("nothing")).error == "This client has no tool nothing."
     assert (await run("move_file", **{"from": "a", "to": "b"})).value == "a b"
     assert (await run("whole")).fields() == {"parts": [{"type": "text", "text": "x"}], "is_error": True}

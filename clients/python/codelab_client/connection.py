@@ -64,6 +64,8 @@ class Connection:
         self._socket: ClientConnection | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._failures = 0
+        #: A new token was fetched, because the last one was refused, and no socket has been welcomed with it yet.
+        self._is_renewed = False
         self._last_error: CodelabError | None = None
 
     @property
@@ -85,7 +87,6 @@ class Connection:
 
     async def run(self) -> None:
         """Stay connected until cancelled. Raises SessionClosed, SignInRequired."""
-        refused_token: str | None = None
         while True:
             loop = asyncio.get_running_loop()
             started = loop.time()
@@ -95,13 +96,18 @@ class Connection:
             except (ServerUnreachable, OSError, InvalidHandshake, TimeoutError) as error:
                 code = 0
                 self._note(error)
+            except CodelabError as error:
+                # Of a request for a new token.
+                if not _passes(error):
+                    raise
+                code, self._last_error = 0, error
             finally:
                 self._socket = None
                 self._closed()
             if code == NOT_SIGNED_IN:
-                if token is None or token == refused_token:
+                # A new token that is refused, too, will not get better.
+                if token is None or self._is_renewed:
                     raise SignInRequired("not_signed_in", str(self._last_error or "Sign in."))
-                refused_token = token
                 await self._try_to_renew(token)
                 continue
             if code in FINAL_CODES:
@@ -127,7 +133,7 @@ class Connection:
                     await socket.send(encode(self._hello() | {"ref": HELLO}))
                     while (frame := json.loads(await socket.recv()))["type"] != "welcome":
                         self._read_refusal(frame)
-                self._socket, self._last_error = socket, None
+                self._socket, self._last_error, self._is_renewed = socket, None, False
                 self._receive(frame)
                 async for text in socket:
                     frame = json.loads(text)
@@ -146,9 +152,12 @@ class Connection:
     async def _try_to_renew(self, token: str) -> None:
         try:
             await self._credentials.renew(self._http, token)
-        except ServerUnreachable as error:
-            self._note(error)
-            await asyncio.sleep(MIN_RETRY_SECONDS)
+            self._is_renewed = True
+        except CodelabError as error:
+            if not _passes(error):
+                raise
+            self._last_error = error
+            await asyncio.sleep(self._delay(0))
 
     def _read_refusal(self, frame: Json) -> None:
         """Read a frame before `welcome`. Raises SessionClosed for a `hello` that will never be accepted."""
@@ -181,6 +190,15 @@ class Connection:
         bound = min(MIN_RETRY_SECONDS * 2 ** min(self._failures, 8), MAX_RETRY_SECONDS)
         # Not for a secret: the delays of many clients have to differ.
         return MIN_RETRY_SECONDS / 2 + random.uniform(0, bound)
+
+
+def _passes(error: CodelabError) -> bool:
+    """Return whether a request that failed is worth another try: the server is away, restarts, or is busy."""
+    return (
+        isinstance(error, ServerUnreachable)
+        or error.status == httpx.codes.TOO_MANY_REQUESTS
+        or (error.status is not None and error.status >= httpx.codes.INTERNAL_SERVER_ERROR)
+    )
 
 
 def encode(frame: Json) -> str:

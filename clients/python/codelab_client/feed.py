@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from codelab_client.errors import CodelabError
-from codelab_client.events import SNAPSHOT, Event, Json, ToolCall
+from codelab_client.events import SNAPSHOT, TURN_ENDS, Event, Json, ToolCall
 
 MAX_WAITING_EVENTS = 10_000
 
@@ -97,6 +97,11 @@ class Feed:
             await self._call_news.wait()
 
     def _hand_out(self, event: Event) -> None:
+        if event.kind in TURN_ENDS:
+            self._keep_calls(lambda call: call.turn_id != event.turn_id)
+        elif event.kind == SNAPSHOT:
+            open_turns = {turn["turn_id"] for turn in event.payload["turns"]}
+            self._keep_calls(lambda call: call.turn_id in open_turns)
         for listener in list(self.listeners):
             listener(event)
         if len(self._events) >= MAX_WAITING_EVENTS:
@@ -105,3 +110,10 @@ class Feed:
         if not self._is_behind:
             self._events.append(event)
             self._news.set()
+
+    def _keep_calls(self, is_wanted: Callable[[ToolCall], bool]) -> None:
+        """Leave out calls that wait for the reader: a turn that was stopped must not run its next tool."""
+        unwanted = [call for call in self._calls if not is_wanted(call)]
+        for call in unwanted:
+            self._calls.remove(call)
+            self._open_calls.discard(call.call_id)

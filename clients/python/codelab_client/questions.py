@@ -28,6 +28,8 @@ class Questions:
         self._session, self._approve = session, approve
         #: By call, its turn and the task that asks.
         self._asking: dict[str, tuple[str | None, asyncio.Task[None]]] = {}
+        #: A person reads one question at a time: an answer must not go to another one.
+        self._person = asyncio.Lock()
 
     def take(self, event: Event) -> None:
         """Ask what an event asks, and stop asking what it answers."""
@@ -44,7 +46,8 @@ class Questions:
 
     async def _ask(self, approval: Approval) -> None:
         try:
-            given = await self._approve(approval)
+            async with self._person:
+                given = await self._approve(approval)
             decision: Any = given.decision
             if approval.plan_id is None:
                 await self._session.decide(

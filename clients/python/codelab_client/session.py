@@ -20,6 +20,10 @@ from codelab_client.turns import TurnWatch
 if TYPE_CHECKING:
     from codelab_client.client import Client
 
+FRAME_TOO_LARGE = "frame_too_large"
+#: Refusals of a result that is what it is.
+UNUSABLE_CODES = frozenset({FRAME_TOO_LARGE, "invalid_field", "invalid_text", "image_not_found"})
+
 type When = Literal["queue", "interrupt", "steer"]
 
 
@@ -150,10 +154,11 @@ class Session:
         try:
             await self._deliver({"type": "tool_result", "call_id": call_id} | fields)
         except CodelabError as refusal:
-            if refusal.code != "frame_too_large":
+            if refusal.code not in UNUSABLE_CODES:
                 raise
-            # The call must not stay open: the model can ask for less.
-            text = f"The result is too long for the server. Ask for less at a time. ({refusal})"
+            # The call must not stay open: the model can ask for less, or for something else.
+            advice = " Ask for less at a time." if refusal.code == FRAME_TOO_LARGE else ""
+            text = f"The tool has run, but the server cannot take its result: {refusal}{advice}"
             await self._deliver({"type": "tool_result", "call_id": call_id, "error": text})
         self._feed.finish_call(call_id)
 

@@ -45,6 +45,10 @@ KNOWN = frozenset(
 )
 
 
+#: The server takes no text of an error that is much longer, and no model needs one.
+MAX_ERROR_CHARACTERS = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A function, and how the model sees it."""
@@ -140,13 +144,13 @@ class Tools:
                 value = await tool.function(**arguments)
             else:
                 value = await asyncio.to_thread(tool.function, **arguments)
-            if isinstance(value, Result):
-                return value
-            json.dumps(value, allow_nan=False)
-            return Result(value)
+            result = value if isinstance(value, Result) else Result(value)
+            json.dumps(result.fields(), allow_nan=False)
+            return result
         except Exception as error:
             logger.debug("A tool failed.", exc_info=True)
-            return Result(error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Result(error=text[:MAX_ERROR_CHARACTERS])
 
     async def run(self, session: Session) -> None:
         """Run the calls of a session, and ask about those that need a person's word, until cancelled."""
