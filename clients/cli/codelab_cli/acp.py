@@ -17,7 +17,7 @@ import httpx
 from codelab_cli.acp_link import LinkLost, ServerLink
 from codelab_cli.acp_requests import ServerRequests
 from codelab_cli.acp_sessions import CLIENT_MESSAGE_ID, CURSOR, OPEN_PROMPTS, OpenSession, Sent, start_session
-from codelab_cli.acp_stdio import Editor, EditorFailed, Message
+from codelab_cli.acp_stdio import INTERNAL_ERROR, INVALID_PARAMS, Editor, EditorFailed, Message
 from codelab_cli.credentials import CredentialStore, SharedCredentials
 from codelab_cli.journal import JournalBusy
 from codelab_cli.outcome import ToolFailed
@@ -27,7 +27,7 @@ from codelab_client import CodelabError, SignInRequired
 
 logger = logging.getLogger(__name__)
 
-OPENS, INVALID_PARAMS = ("session/new", "session/load", "session/resume"), -32602
+OPENS = ("session/new", "session/load", "session/resume")
 
 
 class Bridge:
@@ -65,9 +65,9 @@ class Bridge:
                 self._link.want()
                 if message["method"] in OPENS and "id" in message:
                     # MCP servers take seconds to start, and a cancel must not wait for them.
-                    self._spawn(self._open(message))
+                    self._spawn(self._editor.answering(message, self._open(message)))
                 else:
-                    await self._from_editor(message)
+                    await self._editor.answering(message, self._from_editor(message))
         finally:
             tasks = [linking, *self._tasks, *self._requests.tasks]
             for task in tasks:

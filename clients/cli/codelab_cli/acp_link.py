@@ -11,7 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from codelab_cli.acp_stdio import Message
+from codelab_cli.acp_stdio import INTERNAL_ERROR, Message
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +19,7 @@ MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 5.0
 #: So long an editor waits for a server that was never reached.
 FIRST_SECONDS = 10.0
 OPEN_SECONDS = 10.0
-#: Codes of JSON-RPC.
-INTERNAL_ERROR, AUTH_REQUIRED = -32603, -32000
+AUTH_REQUIRED = -32000
 #: The server closes with these when signing in again is what helps, or nothing.
 REFUSED_CODES = frozenset({4401, 4403})
 
@@ -48,7 +47,7 @@ class ServerLink:
         self._url = url.replace("http", "ws", 1).rstrip("/") + "/acp"
         self._token, self._opened, self._received, self._lost, self._failed = token, opened, received, lost, failed
         self._socket: ClientConnection | None = None
-        self._refusal = ""
+        self._refusal = self._problem = ""
         self._wanted = asyncio.Event()
         self._wanted.set()
 
@@ -71,12 +70,14 @@ class ServerLink:
         while True:
             await self._wanted.wait()
             try:
-                await self._follow()
-                was_open, delay = True, MIN_RETRY_SECONDS
+                # A server that takes the socket and says no, such as to one too many, is not asked faster for that.
+                if await self._follow():
+                    was_open, delay = True, MIN_RETRY_SECONDS
             except (OSError, InvalidHandshake, TimeoutError) as error:
-                logger.info("The server does not answer: %s", error or type(error).__name__)
-                if not was_open and time.monotonic() - begun > FIRST_SECONDS:
-                    await self._failed(f"The server does not answer: {error or type(error).__name__}", INTERNAL_ERROR)
+                self._problem = f"The server does not answer: {error or type(error).__name__}"
+                logger.info("%s", self._problem)
+            if not was_open and not self._refusal and time.monotonic() - begun > FIRST_SECONDS:
+                await self._failed(self._problem or "The server closes each connection.", INTERNAL_ERROR)
             if self._refusal:
                 await self._failed(f"{self._refusal} `codelab login` signs in.", AUTH_REQUIRED)
                 self._refusal = ""
@@ -85,7 +86,8 @@ class ServerLink:
             await asyncio.sleep(random.uniform(delay / 2, delay))
             delay = min(2 * delay, MAX_RETRY_SECONDS)
 
-    async def _follow(self) -> None:
+    async def _follow(self) -> bool:
+        """Handle the messages of one connection; return whether the server has answered anything on it."""
         token = await self._token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with connect(
@@ -93,13 +95,15 @@ class ServerLink:
         ) as socket:
             self._socket = socket
             opening = asyncio.ensure_future(self._opened())
-            last_error = ""
+            last_error, has_answered = "", False
             try:
                 async for text in socket:
                     message: Any = json.loads(text)
                     if message.get("id") is None and "error" in message:
                         last_error = str(message["error"].get("message", ""))
-                    await self._received(message)
+                    else:
+                        has_answered = True
+                    await self._receive(message)
             except ConnectionClosed:
                 pass
             finally:
@@ -107,5 +111,16 @@ class ServerLink:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
                 self._lost()
+            self._problem = last_error
             if socket.close_code in REFUSED_CODES:
                 self._refusal = last_error or "The server does not accept this client."
+            return has_answered
+
+    async def _receive(self, message: Message) -> None:
+        """Handle a message. One that cannot be handled costs only itself."""
+        try:
+            await self._received(message)
+        except LinkLost:
+            logger.debug("The connection ended while a message was handled.")
+        except Exception:
+            logger.exception("A message of the server was not handled.")

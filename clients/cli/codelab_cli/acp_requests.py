@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 from typing import Any
 
-from codelab_cli.acp_link import INTERNAL_ERROR, LinkLost, ServerLink
+from codelab_cli.acp_link import LinkLost, ServerLink
 from codelab_cli.acp_sessions import OpenSession, question_of
-from codelab_cli.acp_stdio import Editor, EditorFailed, Message
+from codelab_cli.acp_stdio import INTERNAL_ERROR, Editor, EditorFailed, Message
 
 
 class ServerRequests:
@@ -40,8 +40,16 @@ class ServerRequests:
         task.add_done_callback(self.tasks.discard)
 
     async def _run_tool(self, number: Any, session: OpenSession, params: Message) -> None:
-        names = {"turn_id": str(params.get("turnId", "")), "approved_by_person": params.get("approved") is True}
-        outcome = await session.toolbox.run(params["callId"], params["name"], params["arguments"], **names)  # type: ignore[arg-type]
+        call_id, turn_id = params["callId"], str(params.get("turnId", ""))
+        is_approved = params.get("approved") is True
+        try:
+            outcome = await session.toolbox.run(
+                call_id, params["name"], params["arguments"], turn_id=turn_id, approved_by_person=is_approved
+            )
+        except asyncio.CancelledError:
+            # The one who began it may have been a request of an earlier connection.
+            session.toolbox.cancel(call_id, turn_id=turn_id)
+            raise
         await self._answer(number, result=outcome.fields())
 
     async def _ask_user(self, number: Any, session: OpenSession, params: Message) -> None:

@@ -30,7 +30,7 @@ class Sent:
     @property
     def session_id(self) -> str:
         """Return the session that it is about."""
-        codelab = self.params.get("_meta", {}).get("codelab", {})
+        codelab = (self.params.get("_meta") or {}).get("codelab") or {}
         return str(self.params.get("sessionId") or codelab.get("session_id", ""))
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import logging
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -12,9 +13,11 @@ from typing import Any, BinaryIO
 
 type Message = dict[str, Any]
 
+logger = logging.getLogger(__name__)
+
 #: Of one message; a longer one is not the Agent Client Protocol.
 MAX_LINE_BYTES = 16 * 2**20
-PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
 
 
 class EditorFailed(Exception):
@@ -55,7 +58,10 @@ class Editor:
             if not isinstance(message, dict):
                 await self.error(None, INVALID_REQUEST, "A line is one JSON object; batches are not supported.")
             elif "method" in message:
-                yield message
+                if not (problem := _find_problem(message)):
+                    yield message
+                elif "id" in message:
+                    await self.error(message["id"], INVALID_PARAMS, problem)
             else:
                 self._settle(message)
 
@@ -68,6 +74,16 @@ class Editor:
         """Answer a request with an error."""
         fields = {"code": code, "message": text, **({} if data is None else {"data": data})}
         await self.send({"id": message_id, "error": fields})
+
+    async def answering(self, message: Message, work: Awaitable[None]) -> None:
+        """Do the work for a message; a request is answered also when that fails."""
+        try:
+            await work
+        except Exception as error:
+            logger.exception("%s failed", message["method"])
+            if "id" in message:
+                text = f"`codelab acp` has a fault: {type(error).__name__}. Details are in its standard error."
+                await self.error(message["id"], INTERNAL_ERROR, text)
 
     async def request(self, method: str, params: Message) -> Any:
         """Return the result of a request to the editor. Raises EditorFailed. Cancelling it tells the editor."""
@@ -96,3 +112,13 @@ class Editor:
         with suppress(BrokenPipeError, ValueError):
             self._target.write(line)
             self._target.flush()
+
+
+def _find_problem(message: Message) -> str:
+    """Return why a request or notification cannot be read, as a sentence; or an empty text."""
+    params = message.get("params")
+    if not isinstance(message["method"], str) or not isinstance(params, dict | None):
+        return "`method` is a text, and `params` are an object."
+    objects = ("_meta", "clientCapabilities")
+    wrong = next((name for name in objects if not isinstance((params or {}).get(name), dict | None)), "")
+    return f"`{wrong}` is an object." if wrong else ""
