@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def test_files_that_a_message_names_are_sent_along(tmp_path: Path) -> None:
     assert [problem.partition(" ")[0] for problem in message.problems] == [".env"]
     assert "secret words" not in message.text
     assert "secret words" in expand("@.env", tmp_path, allow_secrets=True).text
+    # A key is one whatever its name is.
+    (tmp_path / "deploy").write_text("-----BEGIN RSA PRIVATE KEY-----\nabc\n")
+    message = expand("@deploy", tmp_path, allow_secrets=False)
+    assert (message.text, message.problems) == (
+        "@deploy",
+        ["deploy is a private key and was not sent. --allow-secrets sends it."],
+    )
+    assert "abc" in expand("@deploy", tmp_path, allow_secrets=True).text
 
 
 def test_files_outside_binary_files_and_long_files_are_not_sent(tmp_path: Path) -> None:
@@ -109,6 +118,17 @@ def test_files_are_listed_without_those_of_packages(tmp_path: Path) -> None:
     (tmp_path / "node_modules" / "x.js").touch()
     (tmp_path / "a b.py").touch()
     assert list_files(tmp_path) == ["a b.py"]
+
+
+def test_listing_files_runs_nothing_of_a_repository(tmp_path: Path) -> None:
+    monitor = tmp_path / "monitor.sh"
+    monitor.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    monitor.chmod(0o755)
+    for words in (["init", "--quiet"], ["config", "core.fsmonitor", str(monitor)], ["add", "monitor.sh"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / "ran").unlink(missing_ok=True)
+    assert list_files(tmp_path) == ["monitor.sh"]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_export_keeps_text_of_tools_in_its_fence() -> None:

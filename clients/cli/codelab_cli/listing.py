@@ -13,7 +13,7 @@ from codelab_cli.export import as_json, as_markdown
 from codelab_cli.failures import Failure
 from codelab_cli.memory import Memory
 from codelab_cli.settings import Settings
-from codelab_cli.visible import one_line
+from codelab_cli.visible import one_line, visible
 
 
 async def list_sessions(settings: Settings, *, is_json: bool, limit: int) -> None:
@@ -55,7 +55,7 @@ async def export_session(settings: Settings, folder: Path, name: str, *, is_json
         messages = await client.history(name)
     text = as_json(session, messages) if is_json else as_markdown(session, messages)
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
         return
     try:
         await asyncio.to_thread(output.write_text, text, encoding="utf-8")

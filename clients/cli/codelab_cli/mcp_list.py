@@ -11,7 +11,7 @@ from codelab_cli.mcp import McpServers
 from codelab_cli.mcp_definitions import name_of
 from codelab_cli.mcp_servers import Server, Trust, read_servers
 from codelab_cli.settings import Settings
-from codelab_cli.visible import one_line
+from codelab_cli.visible import one_line, visible
 
 
 def trust_server(folder: Path, name: str) -> None:
@@ -48,7 +48,7 @@ async def list_servers(settings: Settings, folder: Path, *, is_json: bool) -> No
         for tool in row["tools"]:
             sys.stdout.write(f"  {tool['name']}  {one_line(tool['description'], 100)}\n")
     for problem in problems:
-        sys.stderr.write(f"{problem}\n")
+        sys.stderr.write(f"{visible(problem)}\n")
 
 
 def _row(server: Server, running: McpServers, *, is_trusted: bool) -> dict[str, Any]:

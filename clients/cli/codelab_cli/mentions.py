@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codelab_cli.tools.secrets import is_secret
+from codelab_cli.tools.secrets import is_key, is_secret
+from codelab_cli.tools.shells import environment
 
 MENTION = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|([^\s"]+))')
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
@@ -50,7 +51,7 @@ def expand(text: str, root: Path, *, allow_secrets: bool) -> Message:
                 message.problems.append(f"{name} was not sent: a message has at most {MAX_IMAGES} images.")
         else:
             room = MAX_MESSAGE_CHARACTERS - len(text) - sum(map(len, parts))
-            _include(file, name, room, parts, message.problems)
+            _include(file, name, room, parts, message.problems, allow_secrets=allow_secrets)
     message.text = "".join([text, *parts])
     return message
 
@@ -66,7 +67,7 @@ def _find(root: Path, name: str) -> Path | None:
     return None
 
 
-def _include(file: Path, name: str, room: int, parts: list[str], problems: list[str]) -> None:
+def _include(file: Path, name: str, room: int, parts: list[str], problems: list[str], *, allow_secrets: bool) -> None:
     try:
         if file.is_dir():
             content = "\n".join(sorted(each.name + ("/" if each.is_dir() else "") for each in file.iterdir())[:500])
@@ -79,6 +80,9 @@ def _include(file: Path, name: str, room: int, parts: list[str], problems: list[
     except OSError as error:
         problems.append(f"{name} was not sent: {error.strerror}.")
         return
+    if not allow_secrets and is_key(content.encode()):
+        problems.append(f"{name} is a private key and was not sent. --allow-secrets sends it.")
+        return
     if len(content) > min(room - 200, MAX_FILE_CHARACTERS):
         problems.append(f"{name} is too long for the message; the agent can read it with its tools.")
         return
@@ -88,9 +92,11 @@ def _include(file: Path, name: str, room: int, parts: list[str], problems: list[
 
 def list_files(root: Path) -> list[str]:
     """Return the files of a workspace, those that git ignores left out."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # Programs that the configuration of a repository names are not run, and nothing runs with secrets.
+    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    variables = environment(os.environ, str(root), allow_secrets=False)
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, timeout=5, check=True)
+        done = subprocess.run(command, cwd=root, env=variables, capture_output=True, timeout=5, check=True)
         return sorted(filter(None, done.stdout.decode("utf-8", "replace").split("\0")))[:MAX_LISTED_FILES]
     except (OSError, subprocess.SubprocessError):
         return sorted(_walk(root))

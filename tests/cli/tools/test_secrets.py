@@ -19,7 +19,7 @@ KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{VALUE}\n-----END OPENSSH PRIVATE K
     [".env", ".ENV", "app/.env.production", "prod.env", ".ssh/config", "a/.aws/credentials", "id_rsa", "ID_ED25519",
      "certs/server.key", "server.PEM", "store.p12", ".netrc", ".npmrc", ".pypirc", ".git-credentials", ".git/config",
      "credentials.json", "gcp-credentials.json", "service-account-1.json", "terraform.tfstate", "prod.tfvars",
-     "secrets.yaml", ".docker/config.json"],
+     "secrets.yaml", ".docker/config.json", ".env/", "./.env", "app//.env/.", ".docker/./config.json"],
 )  # fmt: skip
 def test_names_of_secrets_are_known(path: str) -> None:
     assert secrets.is_secret(path)
@@ -82,6 +82,8 @@ async def test_a_secret_may_be_replaced_but_its_old_lines_are_not_told(tools: Ru
     result = await tools.result("write_file", path=".env", content="PASSWORD=new\n")
     assert VALUE not in str(result)
     assert "diff" not in result
+    # The same file, by a path that ends otherwise.
+    assert "new" not in str(await tools.result("write_file", path=".env/", content="PASSWORD=other\n"))
     assert VALUE not in str(await tools.result("delete_file", path="notes.txt"))
 
 
@@ -95,13 +97,14 @@ def stage_all(folder: Path) -> None:
         subprocess.run(["git", *words], cwd=folder, check=True)
 
 
-async def test_changes_of_secrets_are_not_shown(tools: Runner, secret_files: Path) -> None:
+async def test_changes_of_secrets_are_not_shown(tools: Runner, trusting: Runner, secret_files: Path) -> None:
     stage_all(secret_files)
 
     result = await tools.result("git_diff", staged=True)
     assert "+nothing" in result["diff"]
-    assert f"PASSWORD={VALUE}" not in result["diff"]
-    assert ".env" in result["note"]
+    assert VALUE not in result["diff"]
+    assert all(name in result["note"] for name in (".env", "notes.txt"))
+    assert VALUE in str((await trusting.toolbox.run("another", "git_diff", {"staged": True})).result)
     assert "may hold secrets" in await tools.error("git_diff", path=".env", staged=True)
 
 
@@ -130,7 +133,8 @@ async def test_commands_do_not_get_secrets_of_the_client(
     monkeypatch.setenv("CODELAB_TOKEN", VALUE)
     monkeypatch.setenv("CODELAB_URL", VALUE)
     monkeypatch.setenv("SHOP_API_KEY", VALUE)
-    monkeypatch.setenv("DB_PASSWORD", VALUE)
+    for name in ("DB_PASSWORD", "SMTP_PASS", "MYSQL_PWD", "OPENAI_KEY", "GITHUB_PAT", "REDISCLI_AUTH", "SENTRY_DSN"):
+        monkeypatch.setenv(name, VALUE)
     monkeypatch.setenv("BASH_ENV", "/nowhere")
     monkeypatch.setenv("SHOP_MODE", "test")
 

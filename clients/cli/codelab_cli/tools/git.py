@@ -9,6 +9,8 @@ from codelab_cli.tools.commands import Commands, Ended
 
 #: Programs that the configuration of a repository names are not run to look at it.
 _QUIET = ("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "color.ui=false")
+#: For changed lines of private keys, whatever the file is called.
+_KEY = "-----BEGIN [A-Z0-9 ]*PRIVATE KEY"
 LOOK_SECONDS = 20
 #: A commit runs the hooks of the repository.
 COMMIT_SECONDS = 300
@@ -27,8 +29,7 @@ async def git_diff(commands: Commands, arguments: GitDiff, *, allow_secrets: boo
     ]
     if not allow_secrets:
         secrets.check(path)
-    names = await _git(commands, "diff", *options, "--name-only", "-z", "--", _literal(path), limit=2_000_000)
-    hidden = [name for name in names.stdout.split("\0") if name and not allow_secrets and secrets.is_secret(name)]
+    hidden = [] if allow_secrets else await _find_secrets(commands, *options, path=path)
     if len(hidden) > 200:
         raise ToolFailed("Too many files with secrets have changed; name a smaller path")
     without = [f":(exclude,literal){name}" for name in hidden]
@@ -37,6 +38,16 @@ async def git_diff(commands: Commands, arguments: GitDiff, *, allow_secrets: boo
     if hidden:
         answer["note"] = f"Changes of {', '.join(hidden[:20])} are not shown: they may hold secrets. {secrets.ADVICE}"
     return answer
+
+
+async def _find_secrets(commands: Commands, *options: str, path: str) -> list[str]:
+    """Return the changed files that have a name of secrets, or a private key in what has changed."""
+    found: list[str] = []
+    for having in ((), (f"-G{_KEY}",)):
+        words = ("diff", *options, *having, "--name-only", "-z", "--", _literal(path))
+        names = (await _git(commands, *words, limit=2_000_000)).stdout.split("\0")
+        found += [name for name in names if name and name not in found and (having or secrets.is_secret(name))]
+    return found
 
 
 async def git_commit(commands: Commands, arguments: GitCommit) -> dict[str, Any]:

@@ -49,13 +49,14 @@ _PUBLIC = _pattern(PUBLIC_NAMES)
 
 def is_secret(path: str) -> bool:
     """Return whether the file at a path, or something above it, has a name of secrets."""
-    folded = fold(path)
-    names = folded.split("/")
+    # As it is opened: `.env/` and `./.env` are the same file.
+    names = [name for name in fold(path).split("/") if name not in ("", ".")]
+    folded, last = "/".join(names), names[-1] if names else ""
     if not _FOLDERS.isdisjoint(names):
         return True
     if any(folded == end or folded.endswith(f"/{end}") for end in _ENDS):
         return True
-    return bool(_NAMES.match(names[-1])) and not _PUBLIC.match(names[-1])
+    return bool(_NAMES.match(last)) and not _PUBLIC.match(last)
 
 
 def is_key(content: bytes) -> bool:

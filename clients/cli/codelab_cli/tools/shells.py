@@ -32,7 +32,9 @@ _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.", re.DOTALL)
 
 #: Names of variables whose values are secrets.
 _SECRET_VARIABLE = re.compile(
-    r"^CODELAB_|TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|^PGPASS", re.IGNORECASE
+    r"^CODELAB_|TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|^PGPASS"
+    r"|(^|_)(PASS|PWD|KEY|PAT|AUTH|DSN)$",
+    re.IGNORECASE,
 )
 #: These make a shell or git do something else than the text says.
 _DROPPED_VARIABLES = frozenset(
