@@ -110,6 +110,35 @@ def test_a_run_that_is_killed_goes_on_with_its_task(service: Service, home: Path
     assert (folder / "log.txt").read_text() == "ran\nran\n"
 
 
+def test_a_run_in_a_session_shows_and_decides_nothing_of_before(
+    service: Service, home: Path, folder: Path, tmp_path: Path
+) -> None:
+    call = '/call write_file {"path": "a", "content": ""}'
+    words = ["run", "--session", "shared", "--allow", "edit"]
+    assert piped(service, home, folder, *words, f"{call}\n/say Old words.").returncode == 0
+    # Another machine, which has never shown this session.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = piped(service, elsewhere, folder, "run", "--session", "shared", "/say New words.")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "New words.\n", "")
+    done = piped(service, elsewhere, folder, "run", "--session", "shared", "/say More words.", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "Old words." not in done.stdout
+    assert lines[-1]["payload"]["text"] == "More words."
+    assert lines[-1]["payload"]["rejected"] == []
+
+
+def test_a_run_without_a_reader_is_not_done(service: Service, home: Path, folder: Path) -> None:
+    words = [PROGRAM, "run", "/tokens 200 20", "--session", "no-reader"]
+    with subprocess.Popen(
+        words, cwd=folder, env=environment(service, home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stdout
+        assert os.read(run.stdout.fileno(), 3) == b"t0 "
+        run.stdout.close()
+        assert run.wait(20) == 1
+
+
 def test_a_run_that_is_ended_stops_its_turn(service: Service, home: Path, folder: Path) -> None:
     words = [PROGRAM, "run", "/say Begun.\n/stall", "--session", "ended-run"]
     with subprocess.Popen(

@@ -16,8 +16,10 @@ from codelab_cli.questions import Questions
 from codelab_cli.slash import run_command
 from codelab_cli.status import live_lines, status_line
 from codelab_cli.terminal import Line, Terminal
-from codelab_client import CodelabError, Event
+from codelab_client import CodelabError, Event, SessionClosed
 
+#: The code of a session that this program has closed.
+LEFT = "session_closed"
 NO_PERSON = "No person is there to approve it: the client's input has ended. Go on without it, or say what is missing."
 
 
@@ -113,7 +115,7 @@ class Chat:
             ids.append(await self.conversation.client.upload_image(self.conversation.name, data))
         unsent = Unsent(self.conversation.name, message.text, str(uuid.uuid4()), ids)
         memory = self.conversation.memory
-        memory.state.outbox.append(unsent)
+        memory.state.outbox = [*memory.state.outbox, unsent]
         memory.save()
         self._start_send(unsent, "queue" if is_queued or not self.is_busy() else "steer")
 
@@ -135,6 +137,11 @@ class Chat:
             )
             self.screen.own_messages.add(message.message_id)
             self._turns.append(message.turn_id)
+        except SessionClosed as error:
+            if error.code == LEFT:
+                # On its way when the person left: it may be stored, and is sent again at the next start.
+                return
+            await self.screen.show([Note(f"The message was not sent: {error}", "bad")])
         except CodelabError as error:
             retry = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
             await self.screen.show([Note(f"The message was not sent: {error}{retry}", "bad")])

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from codelab_cli.conversation import Conversation
+from codelab_cli.conversation import Conversation, last_number
 from codelab_cli.credentials import CredentialStore, SharedCredentials
 from codelab_cli.failures import ExitCode, Failure
+from codelab_cli.items import Shown
 from codelab_cli.journal import Journal, JournalBusy
 from codelab_cli.mcp_servers import Trust, read_servers
 from codelab_cli.memory import Memory
@@ -72,10 +73,11 @@ async def conversing(
     has_tools: bool = True,
     mode: str = "",
     may_follow: bool = False,
+    from_now: bool = False,
 ) -> AsyncIterator[Conversation]:
     """Give a session with the tools of a folder, or without tools. Raises Failure.
 
-    With `may_follow` it has none when another process runs them.
+    With `may_follow` it has none when another process runs them. With `from_now` nothing of before is shown.
     """
     async with connected(settings) as client, AsyncExitStack() as stack:
         # Answers at once when the server is away or does not know the user; a session would try for a while.
@@ -87,6 +89,8 @@ async def conversing(
         if wanted_mode and row.get("mode") != wanted_mode:
             await client.set_mode(name, wanted_mode)
         journal = _journal(settings, root, name, stack, may_fail=may_follow) if has_tools else None
+        if from_now:
+            memory.remember_shown(name, Shown(await last_number(client, name)))
         before = memory.shown(name)
         toolbox = None
         problems: list[str] = []

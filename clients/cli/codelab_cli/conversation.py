@@ -18,8 +18,17 @@ from codelab_cli.view import ENDED_TURN_KINDS, View
 from codelab_cli.workspace import facts
 from codelab_client import Client, CodelabError, Event, Session, ToolCall
 
+#: No session has so many events.
+MAX_NUMBER = 2**31 - 1
 #: Between two writes of what was shown, while text streams.
 REMEMBER_SECONDS = 0.5
+
+
+async def last_number(client: Client, name: str) -> int:
+    """Return the number of a session's last event. Raises CodelabError."""
+    path = f"/sessions/{quote(name, safe='')}/events"
+    page = await client.request("GET", path, params={"after": MAX_NUMBER})
+    return int(page["last_number"])
 
 
 class Screen(Protocol):

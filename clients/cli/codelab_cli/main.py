@@ -19,6 +19,7 @@ from codelab_cli import __version__
 from codelab_cli.failures import ExitCode, Failure
 from codelab_cli.private_files import write_private
 from codelab_cli.settings import Settings, load_settings
+from codelab_cli.visible import visible
 
 CODES = """Exit codes: 0 done · 1 the turn failed · 2 wrong options · 3 a question had no one to answer it
 · 4 not signed in · 5 the server does not answer · 6 timed out · 130 interrupted."""
@@ -234,7 +235,7 @@ def _explain(failure: Failure) -> int:
     if "--json" in sys.argv and "run" in sys.argv:
         payload = {"exit_code": int(failure.code), "error": str(failure)}
         sys.stdout.write(json.dumps({"kind": "run_finished", "payload": payload}, ensure_ascii=False) + "\n")
-    sys.stderr.write("\n".join(filter(None, [failure.sentence, failure.advice])) + "\n")
+    sys.stderr.write(visible("\n".join(filter(None, [failure.sentence, failure.advice]))) + "\n")
     return int(failure.code)
 
 
@@ -258,6 +259,7 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has all it wants. Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        # A conversation without a reader was not brought to its end.
+        sys.exit(int(ExitCode.FAILED if {"run", "chat", "attach"} & set(sys.argv[1:]) else ExitCode.DONE))
     except Exception as error:  # the last line of defence of a program for people
         sys.exit(_crash(error))

@@ -12,7 +12,7 @@ from typing import Any
 
 from codelab_cli.allow import Allowed
 from codelab_cli.connecting import conversing, explained, workspace_root
-from codelab_cli.conversation import Conversation
+from codelab_cli.conversation import Conversation, last_number
 from codelab_cli.failures import ExitCode
 from codelab_cli.items import Item, Note, Question, SpeechEnded, UserMessage, describe_call
 from codelab_cli.memory import Memory, Unsent
@@ -79,21 +79,25 @@ class Run:
 
     async def _do(self, task: str, agent: str | None, images: list[Path]) -> ExitCode:
         view, memory = self.conversation.view, self.conversation.memory
-        unsent = memory.state.task
-        # The same task of a run that was killed: it goes on, and is not sent a second time.
-        if unsent is None or unsent.session != self.conversation.name or unsent.text != task:
+        unsent = _begun(memory, self.conversation.name, task)
+        if unsent is None:
             unsent = Unsent(self.conversation.name, task, str(uuid.uuid4()))
-            memory.state.task = unsent
+            memory.state.tasks = memory.state.tasks | {self.conversation.name: unsent}
             memory.save()
         text, ids = await self._with_files(task, images)
         message = await self.conversation.session.send(text, agent=agent, images=ids, message_id=unsent.message_id)
         self.turn_id = message.turn_id
+        if message.repeated:
+            # The turn may have ended: the events up to now say so, and they may come behind the answer.
+            now = await last_number(self.conversation.client, self.conversation.name)
+            while view.number < now:
+                self._done.clear()
+                await self._done.wait()
         while self.turn_id not in view.ended and not (message.repeated and self.turn_id not in view.turns):
             self._done.clear()
             await self._done.wait()
         await asyncio.gather(*self._decisions)
-        memory.state.task = None
-        memory.save()
+        self._forget_task()
         if self.turn_id in view.failures:
             return ExitCode.FAILED
         is_asking = self.turn_id in view.asks
@@ -122,8 +126,12 @@ class Run:
                     await self._done.wait()
         except (TimeoutError, CodelabError):
             pass
-        self.conversation.memory.state.task = None
-        self.conversation.memory.save()
+        self._forget_task()
+
+    def _forget_task(self) -> None:
+        memory = self.conversation.memory
+        memory.state.tasks = {name: each for name, each in memory.state.tasks.items() if name != self.conversation.name}
+        memory.save()
 
     # The screen of the conversation
 
@@ -232,6 +240,12 @@ class Run:
         sys.stderr.flush()
 
 
+def _begun(memory: Memory, session: str, task: str) -> Unsent | None:
+    """Return the same task of a run that was killed: it goes on, and is not sent a second time."""
+    unsent = memory.state.tasks.get(session)
+    return unsent if unsent and unsent.text == task else None
+
+
 async def do_task(
     settings: Settings,
     folder: Path,
@@ -251,7 +265,8 @@ async def do_task(
     # A CI job is ended by SIGTERM: the turn is stopped, and the exit code says that it was interrupted.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
     try:
-        async with conversing(settings, root, name, memory) as conversation:
+        is_new = _begun(memory, name, task) is None
+        async with conversing(settings, root, name, memory, from_now=is_new) as conversation:
             conversation.has_person = False
             run = Run(conversation, root, allowed, is_json=is_json, allow_secrets=settings.allow_secrets)
             with explained(settings):

@@ -15,6 +15,12 @@ const MAX_RETRY_DELAY_MS = 5000;
 const STABLE_AFTER_MS = 5000;
 // A server that does not answer within this time is gone, even if the socket is open. The server itself takes 3 s at most.
 const ANSWER_TIMEOUT_MS = 10_000;
+// The `ref` of each socket's first frame.
+const HELLO = "hello";
+// Where a refusal of `hello` closes the socket, too, that follows at once.
+const CLOSE_FOLLOWS_MS = 1000;
+// Errors that pass by themselves.
+const PASSING_CODES = new Set(["storage_unavailable", "broker_unavailable", "shutting_down", "rate_limited"]);
 
 export class Connection {
   /**
@@ -92,7 +98,7 @@ export class Connection {
     this.socket = socket;
     // The server may not even open the socket.
     this.expectAnswer();
-    socket.onopen = () => socket === this.socket && this.send(this.hello());
+    socket.onopen = () => socket === this.socket && this.send({ ...this.hello(), ref: HELLO });
     socket.onmessage = ({ data }) => socket === this.socket && this.#handleFrame(JSON.parse(data));
     socket.onclose = ({ code }) => this.#handleClose(socket, code);
     // A close follows, and says all that can be known.
@@ -108,12 +114,21 @@ export class Connection {
       this.onFrame(frame);
       this.onState("open");
     } else if (this.hasWelcome) this.onFrame(frame);
-    else if (frame.error_code === "storage_unavailable") this.reconnect();
+    else if (PASSING_CODES.has(frame.error_code)) this.reconnect();
     else {
-      // Any other frame before `welcome` is a refusal; its close code follows.
+      // Any other frame before `welcome` is a refusal. Its close code follows, unless what `hello` says cannot be used.
       this.refusal = frame;
-      this.expectAnswer();
+      if (frame.ref === HELLO) this.answerTimer = setTimeout(() => this.#refuse(), CLOSE_FOLLOWS_MS);
+      else this.expectAnswer();
     }
+  }
+
+  /** Give up: the same `hello` would be refused again. */
+  #refuse() {
+    const { socket } = this;
+    this.#detach();
+    socket.close();
+    this.onState("refused", 0, this.refusal);
   }
 
   #handleClose(socket, code) {

@@ -6,6 +6,10 @@
 // The server proposes plans by a tool of its own, and a plan has an answer of its own.
 const CREATE_PLAN = "create_plan";
 const SETTLE_MS = 100;
+// Refusals of a result that is what it is.
+const UNUSABLE_CODES = new Set(["frame_too_large", "invalid_field", "invalid_text", "image_not_found"]);
+// The server takes no text of an error that is much longer, and no model needs one.
+const MAX_ERROR_CHARACTERS = 10_000;
 
 /** Return what `hello` says about a tool: its name, or its definition where it has a description. */
 export function definitionOf({ name, description, parameters, kind, approval }) {
@@ -77,16 +81,27 @@ export class Toolbox {
       const tool = this.tools.get(call.name);
       if (!tool) throw new Error(`This client has no tool ${call.name}.`);
       const result = await tool.run(call.arguments, { call, signal });
-      run.fields = { result: result ?? null };
+      const fields = { result: result ?? null };
+      JSON.stringify(fields); // what is no JSON is an error of the tool
+      run.fields = fields;
     } catch (error) {
-      run.fields = { error: String(error?.message ?? error) };
+      run.fields = { error: String(error?.message ?? error).slice(0, MAX_ERROR_CHARACTERS) };
     }
     // After the end of its turn the server wants no result.
     if (!signal.aborted) this.#answer(call.call_id, run.fields);
   }
 
-  #answer(call_id, fields) {
-    this.session.result(call_id, fields);
+  async #answer(call_id, fields) {
+    try {
+      await this.session.result(call_id, fields);
+    } catch ({ code, message }) {
+      if (fields.error || !UNUSABLE_CODES.has(code)) return;
+      // The call must not stay open: the model can ask for less, or for something else.
+      const told = { error: `The tool has run, but the server cannot take its result: ${message}` };
+      const run = this.runs.get(call_id);
+      if (run) run.fields = told;
+      this.#answer(call_id, told);
+    }
   }
 
   async #ask(id, subject, decide) {

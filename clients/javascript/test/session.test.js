@@ -143,6 +143,21 @@ test("a rejection is told to the model, and a stop ends tools and questions", as
   assert.equal(stopped, 1);
 });
 
+test("a result that cannot be sent is an error for the model", async () => {
+  const results = { long: "x".repeat(300_000), longer: "x".repeat(1_200_000), number: 1n };
+  const session = open({ tools: [{ name: "read_file", run: ({ path }) => results[path] }] });
+  const { text } = await session.ask(`${Object.keys(results).map((path) => `/call read_file {"path": "${path}"}`).join("\n")}\n/say Well.`);
+  assert.equal(text, "Well.");
+  const told = session.state.messages.filter(({ role }) => role === "tool").map(({ content }) => content);
+  assert.equal(told.length, 3);
+  assert.ok(told.every((content) => /cannot take its result|BigInt/.test(content)), told.join("\n"));
+});
+
+test("a session whose tools are refused ends with the reason", async () => {
+  const session = open({ tools: [{ name: "read_file", description: "Another one.", run: () => 1 }] });
+  await assert.rejects(session.send("/say x"), (error) => error instanceof CodelabError && error.code === "invalid_tools");
+});
+
 test("a plan is answered by a function", async () => {
   const goals = [];
   const session = open({ approvePlan: ({ goal }) => (goals.push(goal), "approve") });
