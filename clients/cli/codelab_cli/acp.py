@@ -17,7 +17,7 @@ import httpx
 from codelab_cli.acp_link import LinkLost, ServerLink
 from codelab_cli.acp_requests import ServerRequests
 from codelab_cli.acp_sessions import CLIENT_MESSAGE_ID, CURSOR, OPEN_PROMPTS, OpenSession, Sent, start_session
-from codelab_cli.acp_stdio import INTERNAL_ERROR, INVALID_PARAMS, Editor, EditorFailed, Message
+from codelab_cli.acp_stdio import INVALID_PARAMS, Editor, EditorFailed, Message
 from codelab_cli.credentials import CredentialStore, SharedCredentials
 from codelab_cli.journal import JournalBusy
 from codelab_cli.outcome import ToolFailed
