@@ -34,9 +34,8 @@ TITLES = {
     CREATE_PLAN: "Plan: {goal}",
 }
 PATH_ARGUMENTS = ("path", "from", "to")
-BLOCK_PATTERN = re.compile(
-    r"^<<<<<<< SEARCH[ \t]*\n(.*?)^=======[ \t]*\n(.*?)^>>>>>>> REPLACE[ \t]*$", re.MULTILINE | re.DOTALL
-)
+#: The lines of a diff that begin, divide and end a block.
+MARKS = ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE")
 
 
 def absolute(folder: str, path: str) -> str:
@@ -87,8 +86,22 @@ def diffs_of(tool: str, arguments: dict[str, Any], folder: str) -> list[dict[str
 
 
 def blocks_of(diff: str) -> list[tuple[str, str]]:
-    """Return the SEARCH and REPLACE parts of a diff, which the policy has checked."""
-    return [(match[1], match[2]) for match in BLOCK_PATTERN.finditer(diff if diff.endswith("\n") else f"{diff}\n")]
+    """Return the SEARCH and REPLACE parts of a diff, which the policy may have refused.
+
+    Line by line, because an expression would read the rest of a bad diff again at each of its marks.
+    """
+    blocks: list[tuple[str, str]] = []
+    parts: list[list[str]] = []
+    for line in diff.splitlines(keepends=True):
+        if line.rstrip() != MARKS[len(parts)]:
+            if parts:
+                parts[-1].append(line)
+        elif len(parts) < 2:
+            parts.append([])
+        else:
+            blocks.append(("".join(parts[0]), "".join(parts[1])))
+            parts = []
+    return blocks
 
 
 def call_fields(payload: dict[str, Any], folder: str) -> dict[str, Any]:
