@@ -53,6 +53,7 @@ from sessions.database import in_thread
 from sessions.errors import TurnFailed
 from sessions.events import log
 from sessions.events.feed import ENDS_TURN, Feed
+from sessions.events.log import LoggedEvent
 from sessions.models import MODES, EventKind, MessageRole, Session, TurnStatus
 from sessions.protocol.client import when_of
 from sessions.protocol.codes import ErrorCode, Rejected
@@ -100,6 +101,11 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
     return await _outcome(out, accepted, body.timeout) if body.wait else out
 
 
+def takes_over(event: LoggedEvent, message_id: str) -> bool:
+    """Return whether an event gives a message to another turn, as the open one has ended before a step read it."""
+    return event.kind == EventKind.TURN_QUEUED and message_id in event.payload.get("messages", ())
+
+
 async def _outcome(out: MessageOut, accepted: AcceptedMessage, timeout: float) -> MessageOut:
     """Return how the turn stands once it has ended or waits for a tool, or when time is up."""
     turn_id = str(accepted.turn_id)
@@ -108,8 +114,7 @@ async def _outcome(out: MessageOut, accepted: AcceptedMessage, timeout: float) -
         async with asyncio.timeout(timeout):
             async for event in Feed(accepted.session_id, accepted.number):
                 payload = event.payload
-                if str(out.message_id) in payload.get("messages", ()):
-                    # The open turn ended before a step had read the message, which has a turn of its own now.
+                if takes_over(event, str(out.message_id)):
                     turn_id = payload["turn_id"]
                     out.turn_id, out.answer = uuid.UUID(turn_id), None
                 if payload.get("turn_id") != turn_id:

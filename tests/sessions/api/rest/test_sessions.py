@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 
 from llm.types import ModelToolCall
+from sessions.api.rest.sessions import takes_over
 from sessions.database import in_thread
 from sessions.errors import StaleAttempt
 from sessions.events import log
-from sessions.models import Approval, Event, Message, ModelCall, Session, ToolCall, Turn
+from sessions.events.log import LoggedEvent
+from sessions.models import Approval, Event, EventKind, Message, ModelCall, Session, ToolCall, Turn
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.deletion import delete_marked_sessions
@@ -33,6 +37,14 @@ async def test_a_session_is_made_without_a_body_and_read_back_flat(as_alice: Htt
     shown = editor.session(await as_alice.ok("GET", f"/api/v1/sessions/{key}"))
     assert shown["id"] == key
     assert editor.session_list(await as_alice.ok("GET", "/api/v1/sessions"))[0]["id"] == key
+
+
+def test_who_waits_for_an_answer_follows_a_steered_message_and_bears_a_summary() -> None:
+    queued = LoggedEvent(uuid4(), 5, EventKind.TURN_QUEUED, {"turn_id": "t", "messages": ["m"]})
+    assert takes_over(queued, "m")
+    assert not takes_over(queued, "n")
+    assert not takes_over(replace(queued, payload={"turn_id": "t"}), "m")
+    assert not takes_over(replace(queued, kind=EventKind.SUMMARY_ADDED, payload={"turn_id": "t", "messages": 4}), "m")
 
 
 async def test_the_title_is_the_beginning_of_the_first_message(as_alice: Http, alice: User) -> None:
