@@ -15,14 +15,18 @@ _MOVE = """
 
 
 def put_first(session: Session) -> list[LoggedEvent]:
-    """Put the turn that was queued last before all other queued turns, each of which takes its neighbour's position."""
-    turns = list(session.turns.filter(status=TurnStatus.QUEUED).order_by("position"))
+    """Put the turn that was queued last before all that have not begun, each of which takes its neighbour's position.
+
+    A turn that has begun, and is queued again, stays before it: what it has said is found behind its position.
+    """
+    waiting = session.turns.filter(status=TurnStatus.QUEUED, attempt=0)
+    turns = list(waiting.order_by("position"))
     if len(turns) == 1:
         return []
     *others, last = turns
     positions = [turn.position for turn in turns]
     # Positions are unique, so all turns first move to some that no turn can have.
-    session.turns.filter(status=TurnStatus.QUEUED).update(position=-F("position"))
+    waiting.update(position=-F("position"))
     with connection.cursor() as cursor:
         cursor.execute(_MOVE, [[turn.pk for turn in (last, *others)], positions])
     turn_ids = [str(turn.pk) for turn in (last, *others)]

@@ -18,7 +18,7 @@ from llm.types import ModelMessage, ModelToolCall
 from sessions.errors import StaleAttempt
 from sessions.events import log
 from sessions.events.log import LoggedEvent
-from sessions.models import EventKind, Message, Session, Turn, TurnStatus, Via
+from sessions.models import EventKind, Message, Session, Turn, TurnStatus, Via, new_id
 from sessions.protocol.codes import Rejected
 from sessions.results import AcceptedMessage, Change
 from sessions.turns import approvals, attempts, completions, deletion, inbox, recovery, steering, tool_calls
@@ -316,6 +316,20 @@ def test_a_withdrawn_first_message_leaves_the_turn_to_the_steered_one(session: S
     story.claim(sent.turn_id)
     assert roles(story.history(first.turn_id)) == ["user two"]
     assert agent_choice.read_question(first.turn_id).text == "two"
+
+
+def test_a_turn_that_has_begun_keeps_its_place_before_one_of_unread_messages(session: Session) -> None:
+    waiting = inbox.accept_message(session.pk, "later")
+    left = steer(session, "quickly")
+    last = inbox.accept_message(session.pk, "much later")
+    claim = story.claim(inbox.accept_message(session.pk, "urgent", interrupt=True).turn_id)
+    story.stream(claim, new_id(), "Begun.")
+    attempts.release(claim)
+    attempts.cancel(session.pk, waiting.turn_id)
+    moved = Message.objects.get(pk=left.message_id).turn_id
+    queued = Turn.objects.filter(status=TurnStatus.QUEUED).order_by("position").values_list("pk", flat=True)
+    assert list(queued) == [claim.turn_id, moved, last.turn_id]
+    assert story.claim(claim.turn_id).is_repeat, "clients replace what they have seen of it"
 
 
 def test_deleting_a_session_begins_no_turn(session: Session) -> None:
