@@ -88,7 +88,8 @@ class ParsedCall:
         """Return why a file that the call may change is protected, if one is."""
         paths: Iterable[str] = self.written_paths
         if self.definition and self.kind is ToolKind.EDIT:
-            paths = _texts(self.arguments)
+            # Windows removes dots and spaces at the end of a name.
+            paths = ("/".join(name.rstrip(". ") for name in text.split("/")) for text in _texts(self.arguments))
         return next(filter(None, map(protected.kind_of, paths)), None)
 
 
@@ -170,7 +171,10 @@ def _texts(value: Any) -> Iterator[str]:
             for each in value:
                 yield from _texts(each)
         case dict():
-            for each in value.values():
+            for key, each in value.items():
+                # Some tools take many files by their paths. Other keys are names of arguments.
+                if not {"/", "\\", "."}.isdisjoint(key):
+                    yield from _texts(key)
                 yield from _texts(each)
 
 

@@ -271,10 +271,19 @@ def test_arguments_that_are_too_long_to_compare_are_left_to_a_person() -> None:
     assert (decision.verdict, decision.rule) == (Q, "too many rules")
 
 
-@pytest.mark.parametrize("path", [".git/hooks/pre-commit", "/srv/shop/.vscode/tasks.json", "package.json"])
-def test_edits_of_protected_files_ask_in_every_mode_and_under_rules_for_all(path: str) -> None:
-    decision = judge(rule(Effect.ALLOW, "mcp__*"), arguments={"file": path}, kind="edit", mode=Mode.FULL)
+@pytest.mark.parametrize(
+    "path", [".git/hooks/pre-commit", "/srv/shop/.vscode/tasks.json", "package.json", "C:\\shop\\.git.\\hooks\\x"]
+)
+@pytest.mark.parametrize("arguments", [lambda path: {"file": path}, lambda path: {"files": {path: "text"}}])
+def test_edits_of_protected_files_ask_in_every_mode_and_under_rules_for_all(path: str, arguments: Any) -> None:
+    decision = judge(rule(Effect.ALLOW, "mcp__*"), arguments=arguments(path), kind="edit", mode=Mode.FULL)
     assert (decision.verdict, decision.rule) == (Q, "protected path")
+
+
+def test_a_deny_rule_counts_for_names_of_arguments_too() -> None:
+    arguments = {"files": {"secret/key.pem": "text"}}
+    assert judge(rule(Effect.DENY, "*", "secret/**"), arguments=arguments, kind="read").verdict is D
+    assert judge(arguments={"head": "main", "make": "x"}, kind="edit", mode=Mode.AUTO_EDIT).verdict is A
 
 
 @pytest.mark.parametrize(
