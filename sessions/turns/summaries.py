@@ -39,12 +39,12 @@ def newest(session: Session, subtask: SubTask | None) -> Summary | None:
     """Return the summary that stands for older messages, of a sub-task or of the conversation with the user."""
     if not session.is_summarized:
         return None
-    return Summary.objects.filter(session=session, subtask=subtask).order_by("-pk").first()
+    return Summary.objects.filter(session=session, subtask=subtask).order_by("-number").first()
 
 
 def newest_state(session: Session) -> dict[str, Any] | None:
     """Return the session's newest summary as its event has it."""
-    summary = Summary.objects.filter(session=session).order_by("-pk").first() if session.is_summarized else None
+    summary = Summary.objects.filter(session=session).order_by("-number").first() if session.is_summarized else None
     return {"turn_id": str(summary.turn_id), **_payload(summary)} if summary else None
 
 
