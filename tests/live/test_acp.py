@@ -88,6 +88,54 @@ async def test_files_and_terminals_of_the_editor_run_the_tools(service: Service,
     assert outputs[4]["stdout"] == "42\n"
 
 
+async def test_a_command_runs_once_although_its_session_is_loaded_again(service: Service, tmp_path: Path) -> None:
+    editor = Editor(tmp_path, ["allow_once"])
+    async with connected(service, editor) as agent:
+        session_id = await opened(agent, tmp_path)
+        script = f"/call execute_command {json.dumps({'command': 'echo x >> ran; sleep 20', 'shell': True})}"
+        asking = asyncio.create_task(prompt(agent, session_id, script))
+        await editor.until((tmp_path / "ran").exists)
+        await agent.load_session(session_id=session_id, cwd=str(tmp_path), mcp_servers=[])
+        await editor.until(lambda: not editor.terminals)
+        # So long as another run would take to begin.
+        await asyncio.sleep(1)
+        assert (tmp_path / "ran").read_text() == "x\n"
+        await agent.cancel(session_id=session_id)
+        assert await asking == "cancelled"
+
+
+class Runner(Editor):
+    """An editor that runs our tools itself, and answers anything."""
+
+    answer: dict[str, Any]
+
+    async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        assert (method, params["name"]) == ("codelab/run_tool", "read_file")
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        ({"result": {"content": "x"}}, ""),
+        ({"parts": [{"type": "video"}]}, "`parts.0`"),
+        ({"result": 1, "is_error": "perhaps"}, "`is_error`"),
+    ],
+)
+async def test_a_call_ends_whatever_its_client_answers(
+    service: Service, tmp_path: Path, answer: dict[str, Any], failure: str
+) -> None:
+    editor = Runner(tmp_path)
+    editor.answer = answer
+    tools = schema.ClientCapabilities(field_meta={"codelab": {"tools": ["read_file"]}})
+    async with connected(service, editor, tools) as agent:
+        session_id = await opened(agent, tmp_path)
+        assert await prompt(agent, session_id, '/call read_file {"path": "a.txt"}\n/say Done.') == "end_turn"
+    progress = editor.of(schema.ToolCallProgress)
+    assert [each.status for each in progress if each.status] == ["failed" if failure else "completed"]
+    assert failure in next(each.raw_output for each in progress if each.raw_output)
+
+
 @pytest.mark.parametrize(
     ("answer", "is_written", "is_asked_again"),
     [
@@ -272,6 +320,7 @@ async def test_bad_messages_get_the_right_error_and_end_nothing(service: Service
             ("[]", -32600),
             ('[{"jsonrpc": "2.0", "id": 7, "method": "session/list", "params": {}}]', -32600),
             (b"{}", -32600),
+            (json.dumps({"jsonrpc": "2.0", "id": "x" * 1000, "method": "session/list", "params": {}}), -32600),
             ('{"jsonrpc": "2.0", "id": {}, "method": "session/list"}', -32600),
             ('{"jsonrpc": "1.0", "id": 99, "method": "session/list"}', -32600),
             ('{"jsonrpc": "2.0", "id": 99, "method": 7}', -32600),
@@ -282,7 +331,7 @@ async def test_bad_messages_get_the_right_error_and_end_nothing(service: Service
             (json.dumps({**new, "params": {}}), -32602),
             (json.dumps({**new, "params": {"cwd": "relative", "mcpServers": []}}), -32602),
             (json.dumps({**new, "params": {"cwd": "/\x00", "mcpServers": []}}), -32602),
-            (json.dumps({**new, "method": "session/prompt", "params": {"sessionId": "\x00", "prompt": []}}), -32002),
+            (json.dumps({**new, "method": "session/prompt", "params": {"sessionId": "\x00", "prompt": []}}), -32602),
             (
                 json.dumps(
                     {**new, "method": "session/load", "params": {"sessionId": "none", "cwd": "/", "mcpServers": []}}

@@ -19,7 +19,7 @@ from sessions.api.acp.schemas import CURSOR, OPEN_PROMPTS
 from sessions.api.commands import announce, store_timeout
 from sessions.api.http import bind_session, no_session
 from sessions.database import in_thread
-from sessions.models import Session
+from sessions.models import Session, new_id
 from sessions.protocol.client import require_clean_text
 from sessions.protocol.client_tools import read_tools
 from sessions.protocol.workspace import Workspace
@@ -157,7 +157,9 @@ class OpenSessions:
             await before.close()
         has_own_tools = "tools" in self.codelab or "tools" in params.codelab
         runs = ("client" if has_own_tools else "editor") if tools else ""
-        client = replace(self.client, runner=params.chosen_name("client_id") or self.client.runner)
+        # An editor has no journal: what it was told to run before is not given to it again, but asked about.
+        name = str(new_id()) if runs == "editor" else params.chosen_name("client_id") or self.client.runner
+        client = replace(self.client, runner=name)
         attached = AttachedSession(session, params.cwd, client, runs=runs, definitions=definitions)
         if before is not None:
             attached.take_over(before)

@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from sessions.protocol.client import decode_json, require_clean_text
-from sessions.protocol.codes import Rejected
+from sessions.protocol.client import ESCAPED_NUL, decode_json, require_clean_text
+from sessions.protocol.codes import ErrorCode, Rejected
 
 #: Bytes of one message of a client: a prompt may show an image of 5 MiB in base64.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+#: Of an id of a request: those of prompts are kept until their turns end.
+MAX_ID_LENGTH = 200
 
 type RequestId = int | str | None
 
@@ -71,7 +73,13 @@ def decode(text: str) -> Request | Response:
         raise RpcError(Code.INVALID_REQUEST, "Batches are not part of the Agent Client Protocol: send one message.")
     if not isinstance(message, dict):
         raise RpcError(Code.INVALID_REQUEST, "A message is a JSON object with `jsonrpc`, `method` and `params`.")
-    return _message(message)
+    decoded = _message(message)
+    # An answer may be the output of a tool, which may have any character.
+    if isinstance(decoded, Request) and ESCAPED_NUL.search(data):
+        text = "The message contains the character NUL, which cannot be stored."
+        code = {"error_code": str(ErrorCode.INVALID_TEXT)}
+        raise RpcError(Code.INVALID_PARAMS, text, request_id=decoded.id, data=code)
+    return decoded
 
 
 def _message(message: dict[str, Any]) -> Request | Response:
@@ -79,6 +87,8 @@ def _message(message: dict[str, Any]) -> Request | Response:
     has_id = request_id is None or (isinstance(request_id, int | str) and not isinstance(request_id, bool))
     if not has_id:
         raise RpcError(Code.INVALID_REQUEST, "`id` must be a string, an integer or null.")
+    if len(str(request_id)) > MAX_ID_LENGTH:
+        raise RpcError(Code.INVALID_REQUEST, f"`id` may have at most {MAX_ID_LENGTH} characters.")
     if "method" not in message:
         if "id" not in message or ("result" not in message and not isinstance(message.get("error"), dict)):
             raise RpcError(Code.INVALID_REQUEST, "The message has no `method`, and is no answer either.")

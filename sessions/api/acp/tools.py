@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from django.db import Error as DatabaseError
+from pydantic import ValidationError
 
 from sessions.api.acp.editor import Editor
 from sessions.api.acp.peer import ClientFailed, Peer
@@ -24,7 +25,8 @@ logger = structlog.get_logger(__name__)
 RUN_TOOL = "_codelab/run_tool"
 #: Seconds before a result that could not be stored is stored again, and at most.
 RETRY_DELAY_SECONDS, MAX_RETRY_DELAY_SECONDS = 0.5, 10.0
-NOT_OBJECT = "The client's answer to the call was no object with `result`, `parts` or `error`."
+#: It may have run, and a call without a result would wait for a day.
+NOT_USABLE = "The client's answer to the call is not usable, and it may have run: {problem}."
 
 
 class ToolRuns:
@@ -62,9 +64,9 @@ class ToolRuns:
 
     async def _run(self, call: ToolCall) -> None:
         try:
-            fields = await self._result(call)
+            frame = await self._result(call)
             self._storing.add(call.call_id)
-            await self._store(call.call_id, ToolResult.model_validate({"type": "tool_result", **fields}))
+            await self._store(call.call_id, frame)
         except Exception:
             logger.exception("tool_run_crashed")
         finally:
@@ -72,24 +74,35 @@ class ToolRuns:
             if self._runs.get(call.call_id) is asyncio.current_task():
                 self.stop(call.call_id)
 
-    async def _result(self, call: ToolCall) -> dict[str, Any]:
+    async def _result(self, call: ToolCall) -> ToolResult:
         try:
-            if self._editor is not None:
-                answer: Any = {"result": await self._editor.run(call.call_id, call.tool, call.arguments)}
-            else:
-                params: dict[str, Any] = {"sessionId": self._session.key, "callId": call.call_id, "name": call.tool}
-                params |= {"arguments": call.arguments, "turnId": str(call.turn_id)}
-                # A call that asked has been approved when it may run.
-                params |= {"approved": call.requires_approval, "edited": call.edited}
-                answer = await self._peer.request(RUN_TOOL, params)
+            answer = await self._answer(call)
         except ClientFailed as error:
             answer = {"error": str(error)}
+        except Exception as error:
+            # An editor may answer anything.
+            logger.warning("answer_not_usable", error=type(error).__name__)
+            return _failure(call, NOT_USABLE.format(problem="its fields have other types"))
         if not isinstance(answer, dict):
-            answer = {"error": NOT_OBJECT}
+            return _failure(call, NOT_USABLE.format(problem="it is no object with `result`, `parts` or `error`"))
         fields = {name: answer[name] for name in ("result", "parts", "is_error") if answer.get(name) is not None}
         if isinstance(answer.get("error"), str):
             fields["error"] = answer["error"][:MAX_MESSAGE_LENGTH]
-        return {"call_id": call.call_id, **fields}
+        try:
+            return ToolResult.model_validate({"type": "tool_result", "call_id": call.call_id, **fields})
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, problem["loc"]))
+            return _failure(call, NOT_USABLE.format(problem=f"`{place}`: {problem['msg']}"))
+
+    async def _answer(self, call: ToolCall) -> Any:
+        if self._editor is not None:
+            return {"result": await self._editor.run(call.call_id, call.tool, call.arguments)}
+        params: dict[str, Any] = {"sessionId": self._session.key, "callId": call.call_id, "name": call.tool}
+        params |= {"arguments": call.arguments, "turnId": str(call.turn_id)}
+        # A call that asked has been approved when it may run.
+        params |= {"approved": call.requires_approval, "edited": call.edited}
+        return await self._peer.request(RUN_TOOL, params)
 
     async def _store(self, call_id: str, frame: ToolResult) -> None:
         """Store a result, again and again while that fails: the tool must not run a second time."""
@@ -110,3 +123,7 @@ class ToolRuns:
                 frame = ToolResult(type="tool_result", call_id=call_id, error=str(error))
             await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_RETRY_DELAY_SECONDS)
+
+
+def _failure(call: ToolCall, text: str) -> ToolResult:
+    return ToolResult(type="tool_result", call_id=call.call_id, error=text)
