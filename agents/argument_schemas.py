@@ -1,8 +1,9 @@
 """JSON Schemas that clients send for the arguments of their tools: is it one, and do arguments fit it?
 
-A schema is a stranger's program. Nothing is fetched for it, and its work is bounded: references are written out up to
-MAX_PARTS parts, and a pattern that backtracks too much is not matched. What lies beyond a limit is left to the client,
-which runs the tool. So a schema never refuses a call because of a limit, and never holds up a process.
+A schema is a stranger's program, and checks hold up the whole process. Nothing is fetched for it, and its work is
+bounded: references are written out up to MAX_PARTS parts, a pattern that backtracks too much is not matched, and
+arguments that are too long for their schema are not checked. What lies beyond a limit is left to the client, which runs
+the tool. So a schema never refuses a call because of a limit, and never holds up a process.
 """
 
 import json
@@ -17,21 +18,26 @@ from llm.sizes import find_json_problem
 MAX_SCHEMA_CHARACTERS, MAX_SCHEMA_DEPTH = 32_000, 40
 #: Of a schema whose references are written out: parts, levels, and how often one reference may stand within itself.
 MAX_PARTS, MAX_LEVELS, MAX_NESTED_REFERENCES = 2_000, 60, 3
+#: Characters of arguments times the weight of their schema: its characters, and more for each pattern, which may read
+#: a text thousands of times. Some tenths of a second.
+MAX_WORK, PATTERN_WEIGHT = 200_000_000, 2_000
 #: Characters of a problem that the model is told.
 MAX_PROBLEM_CHARACTERS = 300
 
 #: A pattern that was not matched to its end.
 _UNMATCHED = (ValidationErrorKind.BacktrackLimitExceeded, ValidationErrorKind.RegexEngineFailure)
 _PATTERNS = FancyRegexOptions(backtrack_limit=5_000, size_limit=200_000, dfa_size_limit=200_000)
+#: They look at all parts beside them once more, so within each other they double the work at each level.
+_UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 #: Keywords by what they hold: one schema, a list of schemas, schemas by name.
 _ONE = frozenset(
     {"items", "additionalProperties", "additionalItems", "contains", "propertyNames", "not", "if", "then", "else"}
-    | {"unevaluatedItems", "unevaluatedProperties"}
+    | _UNEVALUATED
 )
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems", "items"})
 _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
 #: A part that is left out of these would make them stricter.
-_NEEDS_ALL = frozenset({"not", "oneOf", "if", "contains", "unevaluatedItems", "unevaluatedProperties"})
+_NEEDS_ALL = frozenset({"not", "oneOf", "if", "contains"}) | _UNEVALUATED
 #: They refer to other parts, or say where those are.
 _REFERENCES = frozenset(
     {"$ref", "$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$id", "id"}
@@ -62,8 +68,11 @@ def find_schema_problem(schema: dict[str, Any]) -> str:
 
 def find_argument_problem(schema: str, arguments: dict[str, Any]) -> str:
     """Return why arguments do not fit a schema, given as JSON text, or an empty text."""
+    validator, weight = _validator(schema)
+    if weight * len(json.dumps(arguments)) > MAX_WORK:
+        return ""
     try:
-        _validator(schema).validate(arguments)
+        validator.validate(arguments)
     except ValidationError as error:
         # What takes too long to match is the client's to check.
         return "" if isinstance(error.kind, _UNMATCHED) else _sentence(error)
@@ -72,8 +81,10 @@ def find_argument_problem(schema: str, arguments: dict[str, Any]) -> str:
 
 # A schema takes up to some milliseconds to prepare, and a session uses the same ones for hours.
 @lru_cache(maxsize=500)
-def _validator(schema: str) -> Validator:
-    return _compile(_WrittenOut(json.loads(schema)).root)
+def _validator(schema: str) -> tuple[Validator, int]:
+    """Return the validator of a schema, and its weight."""
+    written = _WrittenOut(json.loads(schema))
+    return _compile(written.root), len(json.dumps(written.root)) + PATTERN_WEIGHT * written.patterns
 
 
 def _compile(schema: Any) -> Validator:
@@ -98,7 +109,7 @@ class _WrittenOut:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._document = schema
-        self._parts = self._level = 0
+        self._parts = self._level = self.patterns = 0
         self._open: list[str] = []
         #: Before 2019 nothing counted beside a reference.
         self._has_plain_references = "draft-0" in str(schema.get("$schema"))
@@ -127,6 +138,9 @@ class _WrittenOut:
         for keyword, value in schema.items():
             if keyword in _REFERENCES:
                 continue
+            if keyword in _UNEVALUATED and self._level > 1:
+                is_complete = False
+                continue
             built, has_all = self._keyword(keyword, value)
             is_complete = is_complete and has_all
             if has_all or keyword not in _NEEDS_ALL:
@@ -138,9 +152,14 @@ class _WrittenOut:
                 target, has_all = self._target(schema[keyword])
                 is_complete = is_complete and has_all
                 out["allOf"] = [*out.get("allOf", ()), target]
-        return out, is_complete and "dependencies" not in schema
+        is_complete = is_complete and "dependencies" not in schema
+        if not is_complete:
+            out = {keyword: value for keyword, value in out.items() if keyword not in _UNEVALUATED}
+        return out, is_complete
 
     def _keyword(self, keyword: str, value: Any) -> tuple[Any, bool]:
+        if keyword in ("pattern", "patternProperties"):
+            self.patterns += len(value) if isinstance(value, dict) else 1
         if keyword in _LISTS and isinstance(value, list):
             parts = [self._part(each) for each in value]
             return [part for part, _ in parts], all(has_all for _, has_all in parts)

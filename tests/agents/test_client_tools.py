@@ -157,6 +157,30 @@ def test_no_schema_holds_up_a_process_or_refuses_a_call_because_of_a_limit(name:
     assert time.monotonic() - begin < 1
 
 
+def unevaluated(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"properties": {"a": {}}}
+    for _ in range(levels):
+        schema = {"allOf": [schema], "unevaluatedProperties": False}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"properties": {"a": {"pattern": "^(?=a)(a+)+$"}}}, "a" * 900_000 + "b"),
+        ({"properties": {"a": {"allOf": [{"pattern": f"^(?=a)(a+)+${n}"} for n in range(500)]}}}, "a" * 50_000),
+        ({"properties": {"a": {"items": {"enum": [[n] for n in range(4000)]}}}}, [[3999]] * 20_000),
+        (unevaluated(18), "x"),
+    ],
+)
+def test_no_arguments_hold_up_a_process(schema: dict[str, Any], value: Any) -> None:
+    schema = {"type": "object", **schema}
+    begin = time.monotonic()
+    assert not find_schema_problem(schema)
+    assert not find_argument_problem(json.dumps(schema), {"a": value})
+    assert time.monotonic() - begin < 1
+
+
 # Arguments
 
 
@@ -198,6 +222,11 @@ def test_what_is_left_out_never_makes_a_schema_stricter() -> None:
         "properties": {"a": {"not": {"$ref": "#"}}, "b": {"oneOf": [{"$ref": "#/properties/b"}, {"type": "integer"}]}},
     }
     assert not find_argument_problem(json.dumps(schema), {"a": 1, "b": 1})
+    part = {"if": {"unevaluatedProperties": False}, "then": {"properties": {"a": {}}}}
+    assert not find_argument_problem(json.dumps({"type": "object", "unevaluatedProperties": False, **part}), {})
+    assert not find_argument_problem(
+        json.dumps({"type": "object", "unevaluatedProperties": False, "allOf": [part]}), {"a": 1}
+    )
 
 
 def test_words_beside_an_old_reference_do_not_count() -> None:
