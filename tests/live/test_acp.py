@@ -92,7 +92,7 @@ async def test_a_command_runs_once_although_its_session_is_loaded_again(service:
     editor = Editor(tmp_path, ["allow_once"])
     async with connected(service, editor) as agent:
         session_id = await opened(agent, tmp_path)
-        script = f"/call execute_command {json.dumps({'command': 'echo x >> ran; sleep 20', 'shell': True})}"
+        script = f"/call execute_command {json.dumps({'command': 'echo x >> ran; exec sleep 20', 'shell': True})}"
         asking = asyncio.create_task(prompt(agent, session_id, script))
         await editor.until((tmp_path / "ran").exists)
         await agent.load_session(session_id=session_id, cwd=str(tmp_path), mcp_servers=[])

@@ -258,7 +258,8 @@ def test_a_workspace_that_is_too_large_is_refused_with_its_limit(session: Sessio
 def test_no_session_loses_its_workspace_when_many_change_theirs_at_once(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspaces, "UNUSED_RETENTION", timedelta())
+    # Longer than any transaction here: that is what protects a row that one of them begins to use.
+    monkeypatch.setattr(workspaces, "UNUSED_RETENTION", timedelta(seconds=2))
     keys = [open_session(alice.pk, f"s{number}").pk for number in range(4)]
 
     def change(place: int) -> None:
@@ -274,5 +275,6 @@ def test_no_session_loses_its_workspace_when_many_change_theirs_at_once(
         list(pool.map(change, range(len(keys))))
     used = set(Session.objects.values_list("workspace", flat=True))
     assert used <= set(Workspace.objects.values_list("pk", flat=True))
+    monkeypatch.setattr(workspaces, "UNUSED_RETENTION", timedelta())
     workspaces.delete_unused_workspaces(math.inf)
     assert used == set(Workspace.objects.values_list("pk", flat=True))
