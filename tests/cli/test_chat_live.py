@@ -30,6 +30,20 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_question_that_was_answered_elsewhere_is_not_asked_again(
+    service: Service, home: Path, folder: Path, tmp_path: Path
+) -> None:
+    calls = "\\\n".join(f'/call write_file {{"path": "{name}", "content": ""}}' for name in "abc")
+    first = piped(service, home, folder, "chat", "asked-before", text=f"{calls}\ny\ny\ny\n")
+    assert first.stdout.count("y(es)") == 3
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    second = piped(service, elsewhere, folder, "chat", "asked-before", text="/say Here.\n")
+    assert "y(es)" not in second.stdout
+    assert second.stdout.endswith("Here.\n")
+    assert second.returncode == 0
+
+
 def test_a_person_talks_approves_and_leaves(service: Service, home: Path, folder: Path) -> None:
     with terminal(service, home, folder, "chat") as screen:
         screen.wait_for("ready")

@@ -69,7 +69,8 @@ class Chat:
     async def show(self, items: Iterable[Item]) -> None:
         """Show items for good, and ask what waits."""
         await self.screen.show(items)
-        await self.questions.attend()
+        if self.conversation.is_current:
+            await self.questions.attend()
 
     async def event(self, event: Event) -> None:
         """Take notice of an event."""
@@ -151,9 +152,14 @@ class Chat:
     # Turns
 
     def is_busy(self) -> bool:
-        """Return whether a turn is open, or a message is on its way."""
+        """Return whether a turn is open or a message is on its way, as far as it is known yet."""
         view = self.conversation.view
-        return bool(view.turns or self._sends or any(turn not in view.ended for turn in self._turns))
+        return bool(
+            not self.conversation.is_current
+            or view.turns
+            or self._sends
+            or any(turn not in view.ended for turn in self._turns)
+        )
 
     def live(self) -> str:
         """Return what happens now."""

@@ -113,6 +113,7 @@ async def conversing(
         await stack.enter_async_context(session)
         conversation = Conversation(client, session, name=name, view=view, memory=memory, toolbox=toolbox)
         conversation.problems = problems
+        conversation.came_at = await last_number(client, name)
         await conversation.read_cost()
         yield conversation
 

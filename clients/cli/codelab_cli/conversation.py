@@ -49,6 +49,8 @@ class Conversation:
     ) -> None:
         self.client, self.session, self.name = client, session, name
         self.view, self.memory, self.toolbox = view, memory, toolbox
+        #: Number of the last event when this client came: a question of before it may have been answered long ago.
+        self.came_at = 0
         #: Approvals are a person's, and not those of an option.
         self.has_person = True
         #: Of the whole session: dollars, and tokens that were read and written.
@@ -61,6 +63,11 @@ class Conversation:
         self._tool: asyncio.Task[Outcome] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._remembered_at = 0.0
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether all that happened before this client came has been read."""
+        return self.view.number >= self.came_at
 
     async def follow(self, screen: Screen) -> None:
         """Show all events from now on. Ends with an exception of the client: the session is closed for this user."""

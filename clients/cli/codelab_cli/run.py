@@ -165,8 +165,7 @@ class Run:
 
     def _answer(self, question: Question) -> None:
         """Decide about a call or a plan by `--allow`."""
-        is_known = self.conversation.view.number >= self.conversation.view.before.number
-        if question.key in self._decided or not is_known:
+        if question.key in self._decided or not self.conversation.is_current:
             return
         self._decided.add(question.key)
         payload = {"tool": "create_plan"} if question.is_plan else question.payload
