@@ -100,7 +100,8 @@ class Query:
         started, is_silent, blanks = time.monotonic(), True, list[str]()
         has_words = self.is_plain
         chunks = model_access.stream(claim, request, observe=draft.add_call, spent=draft.cost)
-        async with aclosing(loop.step(chunks)) as events:
+        # Both: a step that is closed does not close its chunks, and the call is reported when they are.
+        async with aclosing(chunks), aclosing(loop.step(chunks)) as events:
             async for event in events:
                 match event:
                     case TextDelta(text) if has_words or text.strip():

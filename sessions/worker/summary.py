@@ -100,7 +100,7 @@ def _build_request(claim: Claim, overflow: Overflow, model: str, room: int) -> M
 
 async def _ask(claim: Claim, draft: Draft, request: ModelRequest, spent: Decimal) -> str:
     chunks = model_access.stream(claim, request, observe=draft.add_call, spent=spent)
-    async with aclosing(loop.step(chunks)) as events:
+    async with aclosing(chunks), aclosing(loop.step(chunks)) as events:
         async for event in events:
             draft.writer.check(claim)
             if isinstance(event, StepFinished):

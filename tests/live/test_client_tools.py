@@ -19,6 +19,8 @@ async def test_a_tool_of_a_client_is_asked_about_and_comes_to_that_client_alone(
         service.connect(path, subprotocols=["codelab.v2"]) as other,
     ):
         await other.send({"type": "hello", "after": 0, "tools": ["read_file"]})
+        # The last `hello` counts for the session, and two sockets are handled side by side.
+        assert (await other.receive(30))["type"] == "welcome"
         await client.send({**HELLO, "tools": ["read_file", DEPLOY]})
         await client.send({**HELLO, "tools": [{"name": "read_file"}]})
         while (frame := await client.receive(30))["type"] != "error":

@@ -417,7 +417,8 @@ def test_every_frame_and_every_socket_has_a_row() -> None:
     kinds = {frame.model_fields["type"].annotation.__args__[0] for frame in ClientFrame.__subclasses__()}  # type: ignore[union-attr]
     assert kinds == FRAMES.keys()
     patterns = {str(it.pattern) for it in websocket_urlpatterns if it.callback.consumer_class is not NoSuchSocket}
-    assert patterns == SOCKETS.keys()
+    # tests/live/test_acp.py tries the socket of editors, which has no frames.
+    assert patterns == SOCKETS.keys() | {"^acp$"}
 
 
 @pytest.mark.parametrize("kind", sorted(FRAMES))

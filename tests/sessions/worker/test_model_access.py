@@ -174,6 +174,20 @@ async def test_a_stopped_worker_reports_what_its_cancelled_call_cost(worker: Wor
     assert await state(row) == [cost, 0]
 
 
+async def test_a_stop_that_a_write_notices_is_paid_for(worker: Worker, session: Session) -> None:
+    """The notice of the stop is lost, and pieces arrive so fast that the step never waits for one."""
+    running = asyncio.create_task(worker.answer(session, "tokens=20000 rate=20000"))
+    async with asyncio.timeout(20):
+        while not await look(Event.objects.filter(kind=EventKind.TEXT_DELTA).exists):  # noqa: ASYNC110 (in a database)
+            await asyncio.sleep(0.05)
+    await look(lambda: attempts.cancel(session.pk, None))
+    async with asyncio.timeout(20):
+        await running
+    ((_, outcome, _, _, said, cost, _),) = await look(ledger)
+    assert outcome == ModelCallOutcome.CANCELLED
+    assert cost == said > 0
+
+
 async def test_a_stop_that_is_noticed_twice_does_not_interrupt_the_report_of_the_cost(
     worker: Worker, session: Session
 ) -> None:
