@@ -7,7 +7,7 @@ a turn's state.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -33,6 +33,8 @@ class Overflow:
     until_place: tuple[int, int, int]
     #: Messages up to there that still stand for themselves.
     kept: tuple[uuid.UUID, ...]
+    #: Of the summary that will stand for them.
+    summary_id: uuid.UUID = field(default_factory=new_id)
 
 
 def newest(session: Session, subtask: SubTask | None) -> Summary | None:
@@ -56,13 +58,16 @@ def has_failed(turn_id: uuid.UUID) -> bool:
 
 
 def add(claim: Claim, overflow: Overflow, text: str, calls: Sequence[CallRecord]) -> Change:
-    """Store a summary and the model calls that made it. Raises StaleAttempt."""
+    """Store a summary and the model calls that made it, once. Raises StaleAttempt."""
     earlier = overflow.earlier
     with transaction.atomic():
         session, turn = lock_claim(claim)
+        if Summary.objects.filter(pk=overflow.summary_id).exists():
+            # A try before was committed, and only its confirmation was lost.
+            return Change()
         ledger.record(claim, session, turn, calls, purpose=ModelCallPurpose.SUMMARY)
         summary = Summary(
-            id=new_id(),
+            id=overflow.summary_id,
             session=session,
             turn=turn,
             subtask_id=overflow.subtask_id,
