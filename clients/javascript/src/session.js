@@ -35,7 +35,7 @@ export class Session {
     this.state = storage?.takeState() ?? EMPTY_STATE;
     this.outbox = new Outbox(storage);
     this.toolbox = new Toolbox(this, options);
-    this.ends = new Map(); // what `ask` waits for, by turn
+    this.asking = []; // what `ask` waits for: {turnId, messageId, resolve, reject}; several may wait for one turn
     this.gapAt = null; // number after which events were missing
     this.isDeleted = false; // on the server: nothing is sent or received any more
     this.unsent = []; // texts that can no longer be sent
@@ -69,11 +69,12 @@ export class Session {
 
   /** Send a message and return its answer: {text, turnId, inputTokens, outputTokens}. Rejects with TurnFailed. */
   async ask(content, options) {
-    const { turn_id } = await this.send(content, options);
-    const end = this.state.ends[turn_id];
-    // The end of a turn may come before the message is known to be stored.
-    if (end) return this.#answerOf(turn_id, end);
-    return new Promise((resolve, reject) => this.ends.set(turn_id, { resolve, reject }));
+    const { turn_id, message_id: messageId } = await this.send(content, options);
+    // The turn may have left the message to another one, and that may have ended, before it is known to be stored.
+    const turnId = this.state.messages.find((one) => one.message_id === messageId)?.turn_id ?? turn_id;
+    const end = this.state.ends[turnId];
+    if (end) return this.#answerOf(turnId, end);
+    return new Promise((resolve, reject) => this.asking.push({ turnId, messageId, resolve, reject }));
   }
 
   /** Stop a turn; without an id the current one. */
@@ -191,8 +192,7 @@ export class Session {
   /** Tell all who wait that no answer will come. */
   #giveUp(error) {
     this.outbox.rejectAll(error);
-    for (const { reject } of this.ends.values()) reject(error);
-    this.ends.clear();
+    for (const { reject } of this.asking.splice(0)) reject(error);
   }
 
   #handleFrame(frame) {
@@ -226,15 +226,22 @@ export class Session {
     this.outbox.handleEvent(event);
     this.toolbox.update(this.state);
     this.onEvent(event);
+    if (event.kind === "turn_queued") this.#handleMove(event.payload);
     this.#handleEnd(event.payload);
+  }
+
+  /** Wait for another turn: it answers messages that steered into one which has ended without reading them. */
+  #handleMove({ turn_id, messages = [] }) {
+    for (const one of this.asking) if (messages.includes(one.messageId)) one.turnId = turn_id;
   }
 
   #handleEnd({ turn_id, input_tokens: inputTokens, output_tokens: outputTokens }) {
     const end = this.state.ends[turn_id];
-    const waiting = this.ends.get(turn_id);
-    if (!end || !waiting) return;
-    this.ends.delete(turn_id);
-    this.#answerOf(turn_id, { ...end, inputTokens, outputTokens }).then(waiting.resolve, waiting.reject);
+    if (!end) return;
+    for (const { resolve, reject } of this.asking.filter(({ turnId }) => turnId === turn_id)) {
+      this.#answerOf(turn_id, { ...end, inputTokens, outputTokens }).then(resolve, reject);
+    }
+    this.asking = this.asking.filter(({ turnId }) => turnId !== turn_id);
   }
 
   async #answerOf(turnId, { status, code, error, inputTokens, outputTokens }) {

@@ -197,6 +197,17 @@ test("a message steers the open turn, and the workspace is told", async () => {
   assert.equal(session.state.workspace.name, "store");
 });
 
+test("a message that steers is answered by the turn that reads it, and so is the first", async () => {
+  const session = open();
+  const first = session.ask("/tokens 40 40");
+  await until(session, () => Object.keys(session.state.texts).length);
+  // The only step of that turn runs already, so the message gets a turn of its own.
+  const second = await session.ask("/say Steered.", { when: "steer" });
+  assert.equal(second.text, "Steered.");
+  assert.match((await first).text, /t39 $/);
+  assert.notEqual(second.turnId, (await first).turnId);
+});
+
 test("refusals have codes", async () => {
   const session = open();
   await assert.rejects(session.send(" "), (error) => error instanceof CodelabError && error.code === "empty_message");
