@@ -259,7 +259,6 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has all it wants. Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # A conversation without a reader was not brought to its end.
-        sys.exit(int(ExitCode.FAILED if {"run", "chat", "attach"} & set(sys.argv[1:]) else ExitCode.DONE))
+        sys.exit(0)
     except Exception as error:  # the last line of defence of a program for people
         sys.exit(_crash(error))
