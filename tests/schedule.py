@@ -26,6 +26,8 @@ GROUPS = (
     ("tests/live/test_outages.py",),
     ("tests/chaos/test_planted_bugs.py",),
     ("tests/neighbours/test_upgrade.py",),
+    ("tests/live/test_small_model.py",),
+    ("tests/cli/test_whole_way.py",),
     ("tests/neighbours/test_workers.py",),
     (
         "tests/browser/test_cases.py",
@@ -44,6 +46,14 @@ GROUPS = (
         "tests/live/test_queue.py",
         "tests/cli/test_chat_live.py",
         "tests/cli/test_run_live.py",
+    ),
+    (
+        "tests/live/test_acp.py",
+        "tests/live/test_acp_bridge.py",
+        "tests/live/test_client_tools.py",
+        "tests/clients_python/test_sessions.py",
+        "tests/clients_javascript/test_node.py",
+        "tests/docs/test_client.py",
     ),
     (
         "tests/live/test_approvals.py",
