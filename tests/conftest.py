@@ -142,8 +142,10 @@ def provided_service(tmp_path_factory: pytest.TempPathFactory, provider: Provide
         postgres=POSTGRES,
         redis=REDIS,
         CODELAB_MODEL="openai/fake",
-        # The tests count requests; routing has tests of its own.
+        # The tests count requests; routing has tests of its own. So have summaries: a request for one quotes messages
+        # that tell this provider how to behave.
         CODELAB_AGENTS="single",
+        CODELAB_SUMMARY_MODEL="off",
         OPENAI_API_BASE=provider.url,
         CODELAB_FIRST_TOKEN_TIMEOUT="2",
         CODELAB_IDLE_TOKEN_TIMEOUT="1",
