@@ -62,7 +62,7 @@ def talk(url: str) -> int:
 
 
 def main() -> int:
-    # What is started ends with this process, whoever ends it.
+    # What is started ends with this process, however that ends.
     os.environ.setdefault("MAKELEVEL", "1")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     url = f"http://{address(environment.host, environment.port)}"

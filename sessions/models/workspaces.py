@@ -14,7 +14,7 @@ class Workspace(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # As the owner of a session: whoever deletes a user deletes these first.
+    # As the owner of a session: code that deletes a user deletes these first.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,

@@ -14,22 +14,6 @@ from tests.live.service import Service
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Return the home of a user."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return an empty workspace."""
-    path = tmp_path / "work"
-    path.mkdir()
-    return path
-
-
 def test_a_question_that_was_answered_elsewhere_is_not_asked_again(
     service: Service, home: Path, folder: Path, tmp_path: Path
 ) -> None:

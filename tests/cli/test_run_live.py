@@ -20,22 +20,6 @@ from tests.live.service import PROJECT, Service
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Return the home of a user."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return an empty workspace."""
-    path = tmp_path / "work"
-    path.mkdir()
-    return path
-
-
 def test_a_task_runs_what_is_allowed_and_rejects_the_rest(service: Service, home: Path, folder: Path) -> None:
     task = "\n".join(
         [

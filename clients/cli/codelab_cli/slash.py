@@ -82,7 +82,7 @@ class _Commands:
 
     async def plan(self, rest: str) -> None:
         plan = self._conversation.view.plan
-        await (self._chat.screen.print(*plan_card(plan)) if plan else self._say("There is no plan now."))
+        await (self._chat.screen.print(*plan_card(plan)) if plan else self._say("The session has no plan now."))
 
     async def cost(self, rest: str) -> None:
         await self._conversation.read_cost()

@@ -82,7 +82,7 @@ export class Toolbox {
       if (!tool) throw new Error(`This client has no tool ${call.name}.`);
       const result = await tool.run(call.arguments, { call, signal });
       const fields = { result: result ?? null };
-      JSON.stringify(fields); // what is no JSON is an error of the tool
+      JSON.stringify(fields); // a value that is not JSON is an error of the tool
       run.fields = fields;
     } catch (error) {
       run.fields = { error: String(error?.message ?? error).slice(0, MAX_ERROR_CHARACTERS) };

@@ -176,7 +176,7 @@ def _create_parents(root: Root, path: str) -> None:
 
 
 def _make(place: Place) -> None:
-    # Somebody else may have made it in the mean time; what it is, is seen when it is opened.
+    # Another program may have made it in the meantime. Opening it shows what it is.
     with suppress(FileExistsError):
         os.mkdir(place.name, dir_fd=place.folder)
     os.fsync(place.folder)

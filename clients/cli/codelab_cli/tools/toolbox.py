@@ -122,7 +122,7 @@ class Toolbox:
         return await asyncio.shield(task)
 
     def cancel(self, call_id: str, *, turn_id: str = "") -> None:
-        """End a call that nobody waits for any more, such as one of a turn that was stopped."""
+        """End a call whose result has no use any more, because its turn was stopped."""
         if task := self._running.get((turn_id, call_id)):
             task.cancel()
 
