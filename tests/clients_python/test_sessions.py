@@ -222,6 +222,21 @@ async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
         assert failed.value.code.startswith("model_")
 
 
+async def test_a_question_that_was_answered_before_has_its_answer(alice: Client) -> None:
+    async with alice.session("py-again") as session:
+        first = await session.ask("/tokens 3", message_id="once")
+    async with alice.session("py-again") as session, asyncio.timeout(20):
+        seen: list[int] = []
+        again = await session.ask("/tokens 3", message_id="once", on_event=lambda event: seen.append(event.number))
+        assert (again.text, again.turn_id) == (first.text, first.turn_id)
+        assert seen == sorted(set(seen))
+        with pytest.raises(TurnFailed):
+            await session.ask("/fail rate_limit", message_id="bad")
+    async with alice.session("py-again") as session, asyncio.timeout(20):
+        with pytest.raises(TurnFailed):
+            await session.ask("/fail rate_limit", message_id="bad")
+
+
 async def test_a_message_that_steers_is_answered_whatever_turn_reads_it(alice: Client) -> None:
     async with alice.session("py-steer") as session:
         first = asyncio.create_task(session.ask("/tokens 40 40"))

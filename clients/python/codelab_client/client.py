@@ -10,7 +10,7 @@ import httpx
 
 from codelab_client.credentials import Credentials, Save, Tokens, sign_in
 from codelab_client.errors import CodelabError, ServerUnreachable, SignInRequired
-from codelab_client.events import Json
+from codelab_client.events import Event, Json
 from codelab_client.session import Session
 from codelab_client.tools import AnyTools
 
@@ -108,6 +108,16 @@ class Client:
             if not page["has_more"]:
                 return messages
             before = page["messages"][0]["id"]
+
+    async def events(self, name: str, *, after: int = 0) -> list[Event]:
+        """Return the events of a session behind a number, up to now."""
+        events: list[Event] = []
+        while True:
+            page = await self.request("GET", f"/sessions/{quote(name, safe='')}/events", params={"after": after})
+            events += [Event.of_frame(event) for event in page["events"]]
+            if not page["events"] or events[-1].number >= page["last_number"]:
+                return events
+            after = events[-1].number
 
     async def agents(self) -> list[Json]:
         """Return the agents that can answer."""

@@ -76,6 +76,8 @@ class Message:
     turn_id: str
     #: The server had it already: an answer was lost, and the client sent it again.
     repeated: bool = False
+    #: Of the event that queued its turn.
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Session:
         after: int | None,
     ) -> None:
         self.name = name
+        self._client = client
         self.workspace = workspace
         self._tools, self._plans = tools, plans
         self._client_id = client_id or str(uuid.uuid4())
@@ -123,7 +124,7 @@ class Session:
         # One at a time, so that a message that has to wait is not overtaken.
         async with self._sending:
             answer = await self._deliver(frame)
-        return Message(answer["message_id"], answer["turn_id"], answer["repeated"])
+        return Message(answer["message_id"], answer["turn_id"], answer["repeated"], answer.get("number") or 1)
 
     async def ask(self, text: str, *, on_event: Callable[[Event], None] | None = None, **options: Any) -> Answer:
         """Send a message and return the answer. `options` are those of `send`. Raises TurnFailed."""
@@ -131,7 +132,9 @@ class Session:
         forget = self.listen(watch.take)
         try:
             message = await self.send(text, **options)
-            watch.start(message.message_id, message.turn_id)
+            # Its turn may have ended long ago, and then no event will tell it.
+            earlier = await self._client.events(self.name, after=message.number - 1) if message.repeated else []
+            watch.start(message.message_id, message.turn_id, earlier)
             waiting: set[asyncio.Future[Any]] = {watch.answer, self._tasks[0]}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not watch.answer.done():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from codelab_client.errors import TurnFailed
 from codelab_client.events import SNAPSHOT, TURN_ENDS, Answer, Event, Json
@@ -25,12 +25,15 @@ class TurnWatch:
         self._events: list[Event] = []
         self._text = ""
 
-    def start(self, message_id: str, turn_id: str) -> None:
-        """Follow the turn that answers a message from here on, and in what has come already."""
+    def start(self, message_id: str, turn_id: str, earlier: Iterable[Event] = ()) -> None:
+        """Follow the turn that answers a message from here on, in what came `earlier`, and in what has come since."""
         self._message_id, self._turn_id = message_id, turn_id
-        early, self._early = self._early, []
-        for event in early:
-            self.take(event)
+        last = 0
+        for event in [*earlier, *self._early]:
+            if event.number > last:
+                last = event.number
+                self.take(event)
+        self._early.clear()
 
     def take(self, event: Event) -> None:
         """Read an event of the session."""
