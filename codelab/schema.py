@@ -1,6 +1,7 @@
 """The database's tables: whether they fit this version, and how they change beside running processes.
 
-A change must never make a running process wait for longer than `LOCK_TIMEOUT`, and never scan a table under a lock.
+A change must never make a running process wait for longer than `LOCK_TIMEOUT`, never scan a table under a lock, and
+never hold another table while it waits for that of the sessions, which every process locks first.
 """
 
 import time
@@ -20,6 +21,10 @@ LOCK_TIMEOUT = "300ms"
 FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.5, 10.0
 #: Then something holds a lock that it should not hold.
 RETRY_SECONDS = 600.0
+
+#: Every transaction that writes of a session locks its row first. A change that took the other tables before this one
+#: would have one half of the locks and a running process the other, at each of its tries.
+_SESSIONS = "agent_sessions_session"
 
 _IS_VALID = """
     SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -73,9 +78,12 @@ class PatientSchemaEditor(DatabaseSchemaEditor):
     def __init__(self, *args: Any, say: Callable[[str], object], **options: Any) -> None:
         super().__init__(*args, **options)
         self.say = say
+        self.has_sessions = False
 
     def execute(self, sql: Any, params: Any = ()) -> None:
-        """Run a statement, as often as it takes to get its lock."""
+        """Run a statement, as often as it takes to get its lock. A transaction begins with the lock of the sessions."""
+        if self.connection.in_atomic_block and not self.has_sessions:
+            self._lock_sessions()
         patience = Patience(self.say)
         while True:
             try:
@@ -86,6 +94,13 @@ class PatientSchemaEditor(DatabaseSchemaEditor):
                 patience.wait(error)
             else:
                 return
+
+    def _lock_sessions(self) -> None:
+        self.has_sessions = True
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [_SESSIONS])
+            if cursor.fetchone() == (True,):
+                cursor.execute(f"LOCK TABLE {_SESSIONS} IN ACCESS EXCLUSIVE MODE")
 
     def add_index(self, model: Any, index: Any, concurrently: bool = False) -> None:
         """Build an index, unless an earlier try has built it. A concurrent build waits for old transactions."""

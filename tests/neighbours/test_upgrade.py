@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -120,6 +121,28 @@ def test_a_change_waits_for_its_lock_and_lets_others_work(service: Service) -> N
         assert service.rows("SELECT count(*) FROM agent_sessions_turn") == [(0,)]
         holder.rollback()
         process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_change_holds_no_table_while_it_waits_for_the_sessions(service: Service) -> None:
+    command = [sys.executable, "manage.py", "migrate"]
+    writer = psycopg.connect(service.database_url)
+    # What each transaction of a running process begins with.
+    writer.execute("LOCK TABLE agent_sessions_session IN ROW SHARE MODE")
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=PROJECT, env=service.environment, **output) as process, writer:
+        tries = Thread(target=process.communicate)
+        tries.start()
+        writer.execute("SET lock_timeout = '1ms'")
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            # What it goes on with: no try of the change may be in its way.
+            with writer.transaction(force_rollback=True):
+                writer.execute("LOCK TABLE agent_sessions_event, agent_sessions_turn IN ROW EXCLUSIVE MODE")
+            time.sleep(0.005)
+        assert process.poll() is None
+        writer.rollback()
+        tries.join(60)
     assert process.returncode == 0
 
 
