@@ -1,8 +1,9 @@
-"""The built-in scripted model: plays a script in the user's message, so that everything works without a provider.
+r"""The built-in scripted model: plays a script in the user's message, so that everything works without a provider.
 
 A message of lines that start with a slash is a script, one command a line:
 
     /say TEXT              say a text, word by word
+    /type TEXT             the same at a reader's pace; \n begins a new line
     /think TEXT            send a text as reasoning, word by word
     /tokens COUNT [RATE]   say COUNT numbered tokens, at most 10,000, RATE a second (default: at once)
     /wait SECONDS          be silent, at most an hour
@@ -14,8 +15,8 @@ A message of lines that start with a slash is a script, one command a line:
     /cut                   end the stream without the end marker, as a broken connection does
     /stall                 be silent forever
 
-Any other message gets an answer that explains this model, and so does a script above 100,000 characters. The same
-history always gives the same answer.
+`/tour NAME` plays one of the scripts of `llm.tours`. Any other message gets an answer that explains this model, and so
+does a script above 100,000 characters. The same history always gives the same answer.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
-from llm import errors
+from llm import errors, tours
 from llm.types import Chunk, EndChunk, ModelMessage, ModelRequest, ReasoningChunk, TextChunk, TokenUsage, ToolCallChunk
 
 NAME = "scripted"
@@ -39,7 +40,7 @@ MAX_WAIT_SECONDS = 3600.0
 #: The OpenAI-compatible API takes messages of 16 MB, which would take seconds to parse.
 MAX_SCRIPT_CHARACTERS = 100_000
 
-COMMANDS = frozenset({"say", "think", "tokens", "wait", "call", "route", "obey", "fail", "cut", "stall"})
+COMMANDS = frozenset({"say", "type", "think", "tokens", "wait", "call", "route", "obey", "fail", "cut", "stall"})
 ROUTE_PATTERN = re.compile(r"^/route (\S+)", re.MULTILINE)
 COMMAND_PATTERN = re.compile(r"/(\w+)\s*(.*)")
 WORD_PATTERN = re.compile(r"\S+\s*|\s+")
@@ -57,17 +58,28 @@ class ScriptCommand:
 def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
     """Play the next step of the script in the history. Yields the chunks that `llm.calls.stream` documents."""
     text, done = _last_user_message(request.messages)
-    if text.startswith("<") and (route := ROUTE_PATTERN.search(text)):
+    if text.startswith("<") and (route := _route(text)):
         # A fenced message is the question which agent should answer it (`agents.routing`).
-        answer = json.dumps({"agent": route[1], "confidence": "high", "reasoning": "The script says so."})
+        agent, reason = route
+        answer = json.dumps({"agent": agent, "confidence": "high", "reasoning": reason})
         return _play([ScriptCommand("say", answer)], done, prompt_words=_count_words(text))
-    step = [each for command in _find_step(_parse(text), done) for each in _expand_obey(command, request.messages)]
+    steps = tours.find(text)
+    script = _parse(tours.script(steps, done, request.messages[-1])) if steps else _find_step(_parse(text), done)
+    step = [each for command in script for each in _expand_obey(command, request.messages)]
     return _play(step, done, prompt_words=sum(map(_count_message_words, request.messages)))
 
 
 def has_route(text: str) -> bool:
     """Return whether a message is a script that names an agent."""
-    return ROUTE_PATTERN.search(text) is not None
+    return _route(text) is not None
+
+
+def _route(text: str) -> tuple[str, str] | None:
+    """Return the agent that a script in the text names, and the reason."""
+    if tour := tours.named_in(text):
+        return tour.agent, tour.reason
+    match = ROUTE_PATTERN.search(text)
+    return (match[1], "The script says so.") if match else None
 
 
 def _last_user_message(messages: tuple[ModelMessage, ...]) -> tuple[str, int]:
@@ -168,6 +180,8 @@ def _texts(command: ScriptCommand) -> tuple[float, Iterator[str]]:
         if count > MAX_TOKENS:
             return 0, _words(f"/tokens says at most {MAX_TOKENS:,} tokens at once.")
         return (1 / per_second if per_second > 0 else 0), (f"t{i} " for i in range(count))
+    if command.name == "type":
+        return 1 / TOKENS_PER_SECOND, _words(command.argument.replace("\\n", "\n"))
     if command.name == "say":
         return 0, _words(command.argument)
     return 1 / TOKENS_PER_SECOND, _words(introduction(command.argument))

@@ -74,6 +74,14 @@ def is_single_agent() -> bool:
     )
 
 
+def is_routed(current: str) -> bool:
+    """Return whether an agent may be chosen for a message to a session whose agent is `current`.
+
+    Where the scripted model answers, only the orchestrator chooses, and a session has it by its user's choice.
+    """
+    return not is_single_agent() or (settings.CODELAB_AGENTS == "auto" and current == UNASSIGNED)
+
+
 def first_agent(session: Session) -> list[NewEvent]:
     """Set the only agent of a new session in single-agent mode. Return the events."""
     if session.current_agent != UNASSIGNED or not is_single_agent():

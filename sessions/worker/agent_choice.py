@@ -16,7 +16,7 @@ from llm import catalog, scripted
 from llm.types import CallRecord, ModelMessage, ModelRequest, Observer
 from sessions.models import Message, MessageRole, ToolCall
 from sessions.results import AgentChoice, Claim
-from sessions.turns.current_agent import is_single_agent
+from sessions.turns.current_agent import is_routed
 from sessions.worker import model_access
 from sessions.worker.prompt import claimed_turn
 
@@ -55,14 +55,14 @@ def read_question(turn_id: uuid.UUID) -> Question:
 
 def own_reply(question: Question) -> str:
     """Return the orchestrator's reply to a greeting, which needs no model, or an empty text."""
-    if is_single_agent() or question.is_pinned or question.current != UNASSIGNED:
+    if not is_routed(question.current) or question.is_pinned or question.current != UNASSIGNED:
         return ""
     return smalltalk.reply_to(question.text)
 
 
 def needs_choice(question: Question) -> bool:
     """Return whether another agent than the session's may have to answer."""
-    if is_single_agent() or question.is_pinned:
+    if not is_routed(question.current) or question.is_pinned:
         return False
     return routing.needs_choice(
         question.text, current=question.current, agents=question.agents, is_answer=question.is_answer

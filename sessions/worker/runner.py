@@ -25,7 +25,7 @@ from sessions.events.log import Attempt
 from sessions.models import ModelCallPurpose, Session, new_id
 from sessions.results import Change, Claim
 from sessions.turns import attempts, completions, retries, tool_calls
-from sessions.turns.current_agent import is_single_agent
+from sessions.turns.current_agent import is_routed
 from sessions.worker import agent_choice
 from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
@@ -128,7 +128,7 @@ class StepRun:
 
     async def choose_agent(self) -> StepFinished | None:
         """In a turn's first step, choose the agent; return the orchestrator's own reply when it needs no model."""
-        if not self.claim.is_first_step or is_single_agent():
+        if not self.claim.is_first_step or not is_routed(self.claim.agent):
             return None
         question = await with_retries(agent_choice.read_question, self.claim.turn_id)
         if reply := agent_choice.own_reply(question):

@@ -53,6 +53,14 @@ def chosen(held: Claim) -> str:
     return held.agent
 
 
+def test_the_scripted_model_chooses_only_for_the_orchestrator(session: Session, settings: Settings) -> None:
+    settings.CODELAB_AGENTS = "auto"
+    assert chosen(begin(session, "/tour edit")) == "universal"
+    assert chosen(begin(session, "/tour edit", agent="orchestrator")) == "coder"
+    settings.CODELAB_AGENTS = "single"
+    assert chosen(begin(session, "/tour edit", agent="orchestrator")) == "orchestrator"
+
+
 def test_a_task_gets_its_agent_which_stays_until_another_kind_of_task(session: Session) -> None:
     assert chosen(begin(session, "Напиши функцию, которая складывает числа")) == "coder"
     assert chosen(begin(session, "and one that multiplies, please")) == "coder"
