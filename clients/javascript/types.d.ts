@@ -580,6 +580,13 @@ export interface SummaryAddedEvent {
   payload: SummaryAddedPayload;
 }
 
+/** The user's next message takes the place of an ended turn. All messages of the turn left the conversation. */
+export interface TurnReplacedPayload {
+  turn_id: string;
+  by: string;
+  summary?: SummaryAddedPayload | null;
+}
+
 /** A piece of a message. */
 export interface TextDeltaEvent {
   type: "event";
@@ -656,6 +663,7 @@ export interface UserMessage {
   when?: When | null;
   interrupt?: boolean | null;
   images?: Array<string> | null;
+  replaces?: string | null;
 }
 
 /** The client works in another workspace, or something in it has changed. The same again has no event. */
@@ -733,6 +741,14 @@ export interface SetWorkspace {
   workspace: Workspace;
 }
 
+/** The user's next message takes the place of an ended turn. All messages of the turn left the conversation. */
+export interface TurnReplacedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_replaced";
+  payload: TurnReplacedPayload;
+}
+
 /** The first frame in `codelab.v2`: what the client has and can do. The server answers with Welcome and events. */
 export interface Hello {
   ref?: string | null;
@@ -744,9 +760,6 @@ export interface Hello {
   client_id?: string | null;
 }
 
-/** EventFrame. */
-export type EventFrame = PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | WorkspaceChangedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | SummaryAddedEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent;
-
 /** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */
 export interface Welcome {
   number?: number;
@@ -757,6 +770,9 @@ export interface Welcome {
   snapshot?: Snapshot;
   ref?: string;
 }
+
+/** EventFrame. */
+export type EventFrame = PlanProposedEvent | PlanDecidedEvent | PlanUpdatedEvent | PlanFinishedEvent | AgentSwitchedEvent | MessageAddedEvent | SessionChangedEvent | SessionDeletedEvent | WorkspaceChangedEvent | MessageEditedEvent | MessageWithdrawnEvent | TurnQueuedEvent | QueueChangedEvent | TurnStartedEvent | TextDeltaEvent | ReasoningDeltaEvent | ToolCallRequestedEvent | ApprovalDecidedEvent | ToolCallFinishedEvent | TurnWaitingEvent | RetryScheduledEvent | SummaryAddedEvent | TurnCompletedEvent | TurnFailedEvent | TurnCancelledEvent | TurnReplacedEvent;
 
 /** The payload of each kind of event. */
 export interface Payloads {
@@ -785,4 +801,5 @@ export interface Payloads {
   turn_completed: TurnCompletedPayload;
   turn_failed: TurnFailedPayload;
   turn_cancelled: TurnCancelledPayload;
+  turn_replaced: TurnReplacedPayload;
 }

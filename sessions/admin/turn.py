@@ -69,6 +69,7 @@ class TurnAdmin(SearchableAdmin):
             "claimed_at",
             "worked",
             "finished_at",
+            "replaced_by",
         ),
     )
     the_model = text_column("model")

@@ -92,6 +92,7 @@ async def handle_frame(
                 steer=when == "steer",
                 agent=frame.agent_type,
                 images=frame.images or (),
+                replaces=frame.replaces,
                 api_key=api_key,
                 deadline=deadline,
             )

@@ -64,6 +64,7 @@ STATUS: dict[str, int] = {
     ErrorCode.IMAGE_NOT_FOUND: 409,
     ErrorCode.IMAGE_STORAGE_FULL: 409,
     ErrorCode.MESSAGE_BEGUN: 409,
+    ErrorCode.NOT_REPLACEABLE: 409,
     ErrorCode.PLAN_IN_PROGRESS: 409,
     ErrorCode.AGENTS_ARE_FIXED: 409,
     ErrorCode.APPROVAL_DECIDED: 409,

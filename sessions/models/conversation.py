@@ -184,6 +184,9 @@ class Turn(models.Model):
     first_token_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    replaced_by = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="Turn that took its place: its messages no longer count."
+    )
     folded = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="Its text deltas were compacted into few events."
     )

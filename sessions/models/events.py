@@ -35,6 +35,7 @@ class EventKind(models.TextChoices):
     TURN_COMPLETED = "turn_completed"
     TURN_FAILED = "turn_failed"
     TURN_CANCELLED = "turn_cancelled"
+    TURN_REPLACED = "turn_replaced"
 
 
 #: Kinds that carry pieces of a message while the model is still writing it.

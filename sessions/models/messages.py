@@ -62,7 +62,7 @@ class Message(OrderedModel):
     withdrawn = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="The sender withdrew it before it was answered. Models and clients do not see it.",
+        help_text="The sender withdrew it, or replaced its turn. Models and clients do not see it.",
     )
     steered = models.BooleanField(
         default=False, db_default=False, help_text="Sent into an open turn, whose next step reads it."

@@ -63,6 +63,9 @@ class UserMessage(ClientFrame):
     interrupt: bool | None = None
     #: Ids of images that were uploaded to this session. The model sees them with the text.
     images: list[UUID] | None = Field(None, max_length=MAX_IMAGES)
+    #: The message that began the session's newest turn, which has ended or is stopped by `interrupt`. This message
+    #: takes its place: the messages of that turn leave the conversation.
+    replaces: UUID | None = None
 
 
 def when_of(when: When | None, interrupt: bool | None) -> When:

@@ -50,6 +50,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_RULES = "too_many_rules"
     MESSAGE_NOT_FOUND = "message_not_found"
     MESSAGE_BEGUN = "message_begun"
+    NOT_REPLACEABLE = "not_replaceable"
     INVALID_IMAGE = "invalid_image"
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_STORAGE_FULL = "image_storage_full"

@@ -266,3 +266,14 @@ class TurnCancelled(TypedDict):
     """The turn was stopped."""
 
     turn_id: str
+
+
+@event
+class TurnReplaced(TypedDict):
+    """The user's next message takes the place of an ended turn. All messages of the turn left the conversation."""
+
+    turn_id: str
+    #: The turn that takes its place.
+    by: str
+    #: The newest summary from here on, where the one before stood for messages of the turn.
+    summary: NotRequired[SummaryAdded | None]

@@ -1,5 +1,7 @@
 """The user's messages until a step reads them: accept, put first, edit, withdraw. Each starts a turn or steers one.
 
+A message can also take the place of the newest one whose turn has ended (`replacement`).
+
 One transaction for each verb, under the session's lock. A message that a step may have read is never changed.
 """
 
@@ -15,12 +17,13 @@ from sessions import metrics
 from sessions.database import atomic_until
 from sessions.events import log
 from sessions.events.log import LoggedEvent
-from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus
-from sessions.protocol.codes import ErrorCode, Rejected
+from sessions.models import OPEN_STATUSES, EventKind, Message, MessageRole, Session, Turn, TurnStatus, new_id
+from sessions.protocol.codes import MAX_MESSAGE_LENGTH, ErrorCode, Rejected
 from sessions.results import AcceptedMessage, Change
 from sessions.turns.current_agent import first_agent, require_agent, switch_agent
 from sessions.turns.images import message_images
 from sessions.turns.positions import put_first
+from sessions.turns.replacement import REPLACED, replace_turn, require_replaceable
 from sessions.turns.steering import MAX_UNREAD, steer_message, withdraw_unread
 from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import (
@@ -42,6 +45,7 @@ def accept_message(
     steer: bool = False,
     agent: str | None = None,
     images: Sequence[uuid.UUID] = (),
+    replaces: uuid.UUID | None = None,
     api_key: uuid.UUID | None = None,
     deadline: float = math.inf,
 ) -> AcceptedMessage:
@@ -50,8 +54,10 @@ def accept_message(
     A repeated `client_message_id` means the same message, whatever its text. `interrupt` cancels the active turn and
     puts this message before all others. With `steer` the next step of the open turn reads it; without an open turn, and
     behind MAX_UNREAD such messages, it is an ordinary message. `agent` answers from this message on. `images` are
-    images of the session. The budgets of `api_key` count for the turn that the message starts. Raises Rejected, and
-    TooLate when it is not done at `deadline` (of `time.monotonic`); then nothing is stored.
+    images of the session. `replaces` is the message that began the session's newest turn, which has ended: its messages
+    leave the conversation (`sessions.turns.replacement`). The budgets of `api_key` count for the turn that the message
+    starts. Raises Rejected, and TooLate when it is not done at `deadline` (of `time.monotonic`); then nothing is
+    stored.
     """
     require_agent(agent)
     active: Turn | None = None
@@ -63,7 +69,9 @@ def accept_message(
         events: list[LoggedEvent] = []
         if interrupt and (active := _active_turn(session)):
             events += end_as_cancelled(session, active)
-        new = first_agent(session)
+        turn_id = new_id() if replaces else None
+        new = replace_turn(session, require_replaceable(session, replaces), by=turn_id) if replaces and turn_id else []
+        new += first_agent(session)
         # A plan decides which agent works until it ends.
         if agent and agent != session.current_agent and current_subtask(session) is None:
             new.append(switch_agent(session, agent, reason="User requested", confidence="high", by_user=True))
@@ -71,13 +79,32 @@ def accept_message(
         if steer and (turn := _steerable_turn(session)):
             accepted = steer_message(session, turn, content, **fields)
         else:
-            accepted = queue_message(session, content, **fields, api_key=api_key)
+            accepted = queue_message(session, content, **fields, turn_id=turn_id, api_key=api_key)
         events += accepted.events
         if interrupt:
             events += put_first(session)
     if active:
         metrics.turn_ended(active, TurnStatus.CANCELLED)
     return replace(accepted, events=events)
+
+
+def retry_turn(turn_id: uuid.UUID, *, deadline: float = math.inf) -> AcceptedMessage:
+    """Queue a new turn for the messages of a session's newest turn, which has ended, instead of that turn.
+
+    Raises Turn.DoesNotExist, Rejected when the turn cannot be replaced, and TooLate.
+    """
+    turn = Turn.objects.get(pk=turn_id)
+    messages = list(turn.messages.filter(role=MessageRole.USER, withdrawn=False).order_by("number"))
+    if not messages:
+        raise Rejected(ErrorCode.NOT_REPLACEABLE, REPLACED)
+    content = "\n\n".join(message.content for message in messages)
+    if len(content) > MAX_MESSAGE_LENGTH:
+        text = f"The messages of the turn are longer than {MAX_MESSAGE_LENGTH:,} characters together."
+        raise Rejected(ErrorCode.INVALID_FIELD, text)
+    images = dict.fromkeys(uuid.UUID(image["image_id"]) for message in messages for image in message.images or ())
+    return accept_message(
+        turn.session_id, content, images=list(images), replaces=messages[0].pk, api_key=turn.api_key, deadline=deadline
+    )
 
 
 def edit_message(session_id: uuid.UUID, message_id: uuid.UUID, content: str, *, deadline: float = math.inf) -> Change:

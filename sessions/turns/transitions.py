@@ -122,11 +122,12 @@ def queue_message(
     before: Sequence[NewEvent] = (),
     images: Sequence[dict[str, Any]] = (),
     client_message_id: str | None = None,
+    turn_id: uuid.UUID | None = None,
     model: str = "",
     api_key: uuid.UUID | None = None,
 ) -> AcceptedMessage:
     """Store a user's message in a locked session and queue a new turn for it. Their events follow `before`."""
-    message_id, turn_id = new_id(), new_id()
+    message_id, turn_id = new_id(), turn_id or new_id()
     fields = {"images": images} if images else {}
     message = Message(id=message_id, session=session, turn_id=turn_id, role=MessageRole.USER, content=content, **fields)
     message.client_message_id = client_message_id or ""

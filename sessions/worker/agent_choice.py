@@ -43,7 +43,12 @@ def read_question(turn_id: uuid.UUID) -> Question:
     """Return what the choice of an agent for a turn depends on."""
     session = claimed_turn(turn_id).session
     message = Message.objects.filter(turn=turn_id, role=MessageRole.USER, withdrawn=False).order_by("number").first()
-    last = ToolCall.objects.filter(turn__session=session).exclude(turn=turn_id).order_by("-created_at").first()
+    last = (
+        ToolCall.objects.filter(turn__session=session, turn__replaced_by=None)
+        .exclude(turn=turn_id)
+        .order_by("-created_at")
+        .first()
+    )
     return Question(
         text=message.content if message else "",
         current=session.current_agent,

@@ -130,6 +130,7 @@ def ack_before_commit() -> None:
         steer: bool = False,
         agent: str | None = None,
         images: Sequence[uuid.UUID] = (),
+        replaces: uuid.UUID | None = None,
         api_key: uuid.UUID | None = None,
         deadline: float = math.inf,
     ) -> AcceptedMessage:
@@ -145,6 +146,7 @@ def ack_before_commit() -> None:
                 steer=steer,
                 agent=agent,
                 images=images,
+                replaces=replaces,
                 api_key=api_key,
             )
             broker.enqueue_turn(turn_id)

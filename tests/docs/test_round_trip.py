@@ -90,7 +90,7 @@ async def test_a_model_is_told_of_results_as_documented(
 #: Names in the table that are not fields: where a field comes from, or belongs to.
 OTHERS = {"switch_agent", "turn_cancelled", "text_delta", "assistant", "tool", "user"}
 #: Fields that need a worker that dies, a provider that asks for a pause, or a call that would mislead a person.
-NOT_PLAYED = {"again", "retry_after", "display"}
+NOT_PLAYED = {"again", "retry_after", "display", "summary"}
 
 
 def documented_fields() -> dict[str, set[str]]:
@@ -153,8 +153,10 @@ async def test_every_kind_of_event_has_exactly_the_documented_fields(service: Se
         await client.send({"type": "tool_result", "call_id": call["call_id"], "result": facts})
         await note(client, "turn_completed")
         await client.say("/fail rate_limited")
+        failing = await note(client, "message_added", role="user")
         await note(client, "turn_failed")
-        await client.say("/fail rate_limited 60")
+        await client.say("/fail rate_limited 60", replaces=failing["message_id"])
+        await note(client, "turn_replaced")
         await note(client, "retry_scheduled")
         await client.send({"type": "cancel"})
         await note(client, "turn_cancelled")

@@ -111,6 +111,17 @@ const CHANGES = {
   turn_completed: (state, { turn_id }) => endTurn(state, turn_id, { status: "completed" }),
   turn_failed: (state, { turn_id, error, error_code }) => endTurn(state, turn_id, { status: "failed", error, code: error_code }),
   turn_cancelled: (state, { turn_id }) => endTurn(state, turn_id, { status: "cancelled" }),
+  // Its messages left the conversation; the next message takes their place.
+  turn_replaced({ order, ends, messages, plans, summary }, { turn_id, summary: newest = summary }) {
+    const { [turn_id]: replaced, ...rest } = ends;
+    return {
+      order: order.filter((id) => id !== turn_id),
+      ends: rest,
+      messages: messages.filter((message) => message.turn_id !== turn_id),
+      plans: without(plans, (plan) => plan.turn_id === turn_id),
+      summary: newest,
+    };
+  },
   session_deleted: () => ({ turns: {}, texts: {}, calls: {} }),
 };
 

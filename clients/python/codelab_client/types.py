@@ -46,6 +46,7 @@ type EventFrame = (
     | TurnCompletedEvent
     | TurnFailedEvent
     | TurnCancelledEvent
+    | TurnReplacedEvent
 )
 #: The kinds of events.
 type Kind = Literal[
@@ -74,6 +75,7 @@ type Kind = Literal[
     "turn_completed",
     "turn_failed",
     "turn_cancelled",
+    "turn_replaced",
 ]
 #: What an event holds.
 type Payload = (
@@ -102,6 +104,7 @@ type Payload = (
     | TurnCompletedPayload
     | TurnFailedPayload
     | TurnCancelledPayload
+    | TurnReplacedPayload
 )
 
 
@@ -734,6 +737,14 @@ class SummaryAddedEvent(TypedDict):
     payload: SummaryAddedPayload
 
 
+class TurnReplacedPayload(TypedDict):
+    """The user's next message takes the place of an ended turn. All messages of the turn left the conversation."""
+
+    turn_id: str
+    by: str
+    summary: NotRequired[SummaryAddedPayload | None]
+
+
 class TextDeltaEvent(TypedDict):
     """A piece of a message."""
 
@@ -819,6 +830,7 @@ class UserMessage(TypedDict):
     when: NotRequired[When | None]
     interrupt: NotRequired[bool | None]
     images: NotRequired[list[str] | None]
+    replaces: NotRequired[str | None]
 
 
 class WorkspaceChangedEvent(TypedDict):
@@ -899,6 +911,15 @@ class SetWorkspace(TypedDict):
     ref: NotRequired[str | None]
     type: Literal["workspace"]
     workspace: Workspace
+
+
+class TurnReplacedEvent(TypedDict):
+    """The user's next message takes the place of an ended turn. All messages of the turn left the conversation."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["turn_replaced"]
+    payload: TurnReplacedPayload
 
 
 class Hello(TypedDict):

@@ -35,6 +35,9 @@ class MessageIn(Schema):
     images: list[uuid.UUID] = Field(
         default_factory=list, max_length=MAX_IMAGES, description="Ids of images uploaded to the session."
     )
+    replaces: uuid.UUID | None = Field(
+        None, description="Message that began the session's newest turn, which has ended: this one takes its place."
+    )
     wait: bool = Field(False, description="Respond when the turn has ended, with the assistant's message.")
     timeout: float = Field(120, gt=0, le=MAX_WAIT_SECONDS, description="The longest wait in seconds.")
 

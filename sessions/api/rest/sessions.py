@@ -87,6 +87,7 @@ async def post_message(request: HttpRequest, body: MessageIn) -> MessageOut:
             interrupt=when == "interrupt",
             steer=when == "steer",
             images=body.images,
+            replaces=body.replaces,
             api_key=caller_of(request).api_key,
             deadline=deadline,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from sessions.models import (
     Via,
     new_id,
 )
+from sessions.protocol.codes import Rejected
 from sessions.protocol.workspace import Workspace
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, retries, summaries, tool_calls
@@ -81,6 +83,9 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 messages[p["message_id"]] |= {"content": p["content"]}
             case EventKind.MESSAGE_WITHDRAWN:
                 del messages[p["message_id"]]
+            case EventKind.TURN_REPLACED:
+                messages = {key: message for key, message in messages.items() if message["turn_id"] != p["turn_id"]}
+                summary = p.get("summary", summary)
             case EventKind.QUEUE_CHANGED:
                 order = [turn_id for turn_id in order if turn_id not in p["turn_ids"]] + p["turn_ids"]
             case EventKind.TURN_QUEUED:
@@ -186,6 +191,14 @@ class Conversation(RuleBasedStateMachine):
                 inbox.withdraw_message(self.session.pk, message.pk)
             else:
                 inbox.edit_message(self.session.pk, message.pk, content)
+
+    @rule(content=st.text("ab ", min_size=1, max_size=5), interrupt=st.booleans())
+    def replace(self, content: str, interrupt: bool) -> None:
+        message = self.session.messages.filter(role="user", withdrawn=False).order_by("turn__position", "number").last()
+        if message:
+            first = message.turn.messages.filter(role="user", withdrawn=False).earliest("number")
+            with suppress(Rejected):
+                inbox.accept_message(self.session.pk, content, interrupt=interrupt, replaces=first.pk)
 
     @rule(branch=st.sampled_from(["main", "next", None]))
     def move(self, branch: str | None) -> None:
