@@ -137,6 +137,8 @@ CHANNEL_LAYERS = {
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Dates with seconds and zone: operators compare them with logs.
+FORMAT_MODULE_PATH = "codelab.formats"
 
 STATIC_URL = "static/"
 # The chat page imports the JavaScript client from /static/client/.

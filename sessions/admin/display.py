@@ -68,24 +68,45 @@ def block(text: str) -> SafeString:
 
 def format_duration(start: datetime | None, end: datetime | None) -> str:
     """Return the time between two moments, or a dash."""
-    if start is None or end is None:
+    return "–" if start is None or end is None else format_timedelta(end - start)
+
+
+def format_timedelta(duration: timedelta | None) -> str:
+    """Return a duration as people read it, or a dash.
+
+    It may be negative by a little: two processes, or two lines of one, may have read the clock the other way round.
+    """
+    if duration is None:
         return "–"
-    seconds = (end - start).total_seconds()
+    seconds = duration.total_seconds()
+    if seconds < 0.001:
+        return "under 1 ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
 
 
-def age(moment: datetime) -> SafeString:
-    """Return how long ago a moment was; its title is the exact time."""
-    seconds = (timezone.now() - moment).total_seconds()
+def format_wait(duration: timedelta) -> str:
+    """Return the sum of some durations, or a dash where there is none."""
+    return format_timedelta(duration) if duration else "–"
+
+
+def format_skew(skew: timedelta | None) -> str:
+    """Return how far a clock is ahead, with its sign."""
+    return "–" if skew is None else f"{skew.total_seconds() * 1000:+.0f} ms".replace("-0 ms", "+0 ms")
+
+
+def show_time(moment: datetime) -> SafeString:
+    """Return the exact time; its title says how long ago it was."""
+    seconds = max((timezone.now() - moment).total_seconds(), 0)
     text = f"{seconds:.0f} seconds" if seconds < 60 else timesince(moment, depth=1)
-    return format_html('<time class="age" title="{}">{} ago</time>', format_utc(moment), text)
+    exact, iso = format_utc(moment), moment.astimezone(UTC).isoformat()
+    return format_html('<time class="moment" datetime="{}" title="{} ago">{}</time>', iso, text, exact)
 
 
 def format_utc(moment: datetime) -> str:
-    """Return a moment in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a moment in UTC, to the second, with its zone."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def badge(status: str) -> SafeString:

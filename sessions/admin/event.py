@@ -10,8 +10,9 @@ from django.db.models import JSONField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from sessions.admin.display import block, column, format_utc, pretty, shorten
+from sessions.admin.display import block, column, pretty, shorten, show_time
 from sessions.admin.filters import CreatedFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.events.stored_text import PAYLOAD, decode
@@ -38,10 +39,9 @@ class EventAdmin(SearchableAdmin):
         """Allow the filters that links from a turn use."""
         return lookup in ("session", "turn") or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
-    @admin.display(description="created (UTC)")
-    def time(self, event: Event) -> str:
-        # Not an age: the time between two events matters.
-        return format_utc(event.created_at)
+    @admin.display(description="created")
+    def time(self, event: Event) -> SafeString:
+        return show_time(event.created_at)
 
     summary = column(
         "payload",

@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import age, column
+from sessions.admin.display import column, show_time
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Image
 
@@ -28,7 +28,7 @@ class ImageAdmin(SearchableAdmin):
         rows: QuerySet[Image] = super().get_queryset(request)
         return rows.defer("data")
 
-    upload_age = column("uploaded", lambda image: age(image.uploaded_at))
+    upload_age = column("uploaded", lambda image: show_time(image.uploaded_at))
     bytes = column("size", lambda image: filesizeformat(image.size))
 
     @admin.display(description="image")

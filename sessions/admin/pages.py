@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import age, conversation_link, link, shorten
+from sessions.admin.display import conversation_link, link, shorten, show_time
 from sessions.models import Session, Turn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ReadOnlyAdmin(Admin):
 
     @admin.display(description="created", ordering="pk")
     def created(self, row: Any) -> SafeString:
-        return age(row.created_at)
+        return show_time(row.created_at)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return all fields, including those that are not columns."""

@@ -9,10 +9,10 @@ from sessions.admin.display import (
     column,
     escape_controls,
     format_duration,
-    format_utc,
     link,
     pretty,
     shorten,
+    show_time,
     text_column,
 )
 from sessions.admin.filters import CreatedFilter
@@ -76,7 +76,7 @@ class SubTaskAdmin(SearchableAdmin):
     the_key = text_column("key")
     the_agent = text_column("agent")
     the_estimated_time = text_column("estimated_time")
-    start = column("started (UTC)", lambda row: format_utc(row.started_at) if row.started_at else "–")
+    start = column("started", lambda row: show_time(row.started_at) if row.started_at else "–")
     state = column("status", lambda row: badge(row.status))
     excerpt = column("description", lambda row: shorten(row.description))
     description_block = column("description", lambda row: block(escape_controls(row.description)))

@@ -15,7 +15,6 @@ from django.utils.safestring import SafeString
 from agents.client_tools import dump
 from sessions.admin.conversation import conversation_page
 from sessions.admin.display import (
-    age,
     badge,
     block,
     column,
@@ -23,6 +22,7 @@ from sessions.admin.display import (
     escape_controls,
     pretty_text,
     shorten,
+    show_time,
     text_column,
 )
 from sessions.admin.filters import AgentFilter, CreatedFilter
@@ -76,7 +76,7 @@ class SessionAdmin(SearchableAdmin):
 
     @admin.display(description="last used", ordering="updated_at")
     def last_use(self, session: Session) -> SafeString:
-        return age(session.updated_at)
+        return show_time(session.updated_at)
 
     newest_turn = column("newest turn", lambda session: badge(session.newest_status) if session.newest_status else "–")
     turn_count = column("turns", lambda session: session.turn_count or 0)

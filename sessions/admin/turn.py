@@ -15,6 +15,7 @@ from sessions.admin.display import (
     column,
     escape_controls,
     format_duration,
+    format_wait,
     image_links,
     pretty_arguments,
     pretty_calls,
@@ -64,10 +65,10 @@ class TurnAdmin(SearchableAdmin):
             "first_token_at",
             "waiting_since",
             "retry_at",
-            "retry_wait",
+            "the_retry_wait",
             "lease_expires_at",
             "claimed_at",
-            "worked",
+            "the_work",
             "finished_at",
             "replaced_by",
         ),
@@ -75,6 +76,8 @@ class TurnAdmin(SearchableAdmin):
     the_model = text_column("model")
     the_worker = text_column("worker")
     the_error = text_column("error")
+    the_retry_wait = column("waited for the provider", lambda turn: format_wait(turn.retry_wait))
+    the_work = column("working time", lambda turn: format_wait(turn.worked))
     state = column("status", lambda turn: badge(turn.status))
     tokens = column("tokens in / out", lambda turn: f"{turn.input_tokens} / {turn.output_tokens}")
     first_token = column("first token after", lambda turn: format_duration(turn.created_at, turn.first_token_at))

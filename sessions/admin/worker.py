@@ -10,17 +10,18 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from sessions.admin.display import text_column
+from sessions.admin.display import column, format_skew, text_column
 from sessions.admin.pages import ReadOnlyAdmin
 from sessions.models import Worker
 
 
 class WorkerAdmin(ReadOnlyAdmin):
     ordering = ("-seen_at",)
-    list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew")
+    list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "the_skew")
     search_fields = ("name",)
-    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "clock_skew", "looked_at", "providers")
+    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "the_skew", "looked_at", "providers")
     the_name = text_column("name")
+    the_skew = column("clock ahead by", lambda worker: format_skew(worker.clock_skew))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         """Return the workers, each with the time since its heartbeat by the database's clock."""

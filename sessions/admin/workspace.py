@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from sessions.admin.display import age, block, column, conversation_link, escape_controls, link, pretty, shorten
+from sessions.admin.display import block, column, conversation_link, escape_controls, link, pretty, shorten, show_time
 from sessions.admin.pages import ReadOnlyAdmin
 from sessions.models import Session, Workspace
 
@@ -39,7 +39,7 @@ class WorkspaceAdmin(ReadOnlyAdmin):
     the_branch = column("branch", lambda row: format_html("<bdi>{}</bdi>", shorten(row.summary["branch"]) or "–"))
     the_system = column("system", lambda row: format_html("<bdi>{}</bdi>", shorten(row.summary["system"]) or "–"))
     the_owner = column("owner", lambda row: shorten(row.owner.get_username()))
-    last_use = column("last sent", lambda row: age(row.used_at))
+    last_use = column("last sent", lambda row: show_time(row.used_at))
     facts = column(
         "facts", lambda row: block(pretty({key: row.data[key] for key in row.data if key != "instructions"}))
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -377,3 +380,16 @@ def test_staff_with_view_permissions_only_cannot_answer_approvals(alice: User) -
     form = {"action": "approve", "_selected_action": [str(Approval.objects.get().pk)]}
     browser.post(reverse("admin:agent_sessions_approval_changelist"), form)
     assert Approval.objects.get().status == "pending"
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_times_are_exact_and_durations_make_sense(operator: Client, alice: User, name: str) -> None:
+    converse(alice, "times")
+    ToolCall.objects.update(finished_at=F("created_at") - timedelta(microseconds=400))
+    models: dict[str, Any] = dict(zip(LISTS, (Session, Turn, Message, ToolCall, ModelCall, Event, Worker), strict=True))
+    row = quote(str(models[name].objects.first().pk))
+    for page in (body(operator, path_of(name)), body(operator, path_of(name, f"{row}/change/"))):
+        assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page)
+        assert not re.search(r"[ap]\.m\.|noon|midnight", page)
+        assert not re.search(r"[>\s-]0(\.0)? m?s\b", page)
+        assert "-1 day" not in page

@@ -1,0 +1,1 @@
+"""How Django's pages write dates and times."""
