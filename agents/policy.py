@@ -80,7 +80,7 @@ def decide(
     if denial := _deny_unavailable(call.name, role, offered, defined):
         return denial
     try:
-        parsed = _parse(call, role, agents, defined)
+        parsed = parse_call(call, role, agents, defined)
     except InvalidArguments as error:
         return PolicyDecision(
             verdict=Verdict.DENY, rule="path" if error.unsafe_path else "arguments", reason=str(error)
@@ -123,10 +123,10 @@ def _deny_unavailable(
     return None
 
 
-def _parse(
+def parse_call(
     call: ModelToolCall, role: Role, agents: Sequence[str] | None, defined: Mapping[str, ClientTool]
 ) -> ParsedCall:
-    """Raise InvalidArguments."""
+    """Return a call of a known tool with what rules compare. Raises InvalidArguments."""
     if definition := defined.get(call.name):
         return ParsedCall(
             tool=call.name,

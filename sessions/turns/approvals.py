@@ -122,7 +122,17 @@ def expire(approval_id: uuid.UUID) -> Change:
 
 def pending(session_id: uuid.UUID) -> QuerySet[Approval]:
     """Return a session's pending approvals with their calls, the oldest first."""
-    rows = Approval.objects.filter(call__turn__session_id=session_id, status=ApprovalStatus.PENDING)
+    return _pending().filter(call__turn__session_id=session_id)
+
+
+def pending_of(owner_id: int) -> QuerySet[Approval]:
+    """Return a user's pending approvals with their calls and sessions, the oldest first."""
+    rows = _pending().filter(call__turn__session__owner_id=owner_id, call__turn__session__deleted_at=None)
+    return rows.select_related("call__turn__session")
+
+
+def _pending() -> QuerySet[Approval]:
+    rows = Approval.objects.filter(status=ApprovalStatus.PENDING)
     return rows.select_related("call").order_by("created_at", "pk")
 
 

@@ -19,8 +19,9 @@ from agents import plans as planning
 from agents.client_tools import ClientTool
 from agents.policy import Mode, PolicyDecision, Verdict
 from agents.roles import Role, role_of
+from agents.rule_choices import RuleChoice, choices
 from agents.rules import MAX_LABEL_CHARACTERS, Rule
-from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, RunsOn
+from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, InvalidArguments, RunsOn
 from llm.types import ModelToolCall
 from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
 from sessions.turns import plans
@@ -115,6 +116,19 @@ def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]
     """Return the decision about a call with edited arguments. A user cannot allow what the policy denies."""
     edited = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
     return _decide(edited, call.agent, basis_of(session, call.agent, current_subtask(session)))
+
+
+def rule_choices(session: Session, call: ToolCall) -> list[RuleChoice]:
+    """Return the rules that would have allowed a call that waits for approval. A plan asks whatever the rules."""
+    defined = definitions_of(session)
+    if call.tool == CREATE_PLAN or (call.tool not in TOOLS and call.tool not in defined):
+        return []
+    requested = ModelToolCall(id=call.call_id, name=call.tool, arguments=call.arguments)
+    try:
+        return choices(policy.parse_call(requested, role_of(call.agent), None, defined))
+    except InvalidArguments:
+        # The client has changed its tool since.
+        return []
 
 
 def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:

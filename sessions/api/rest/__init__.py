@@ -10,6 +10,7 @@ from sessions.api.rest import (
     approvals,
     budgets,
     images,
+    inbox,
     models,
     provider_keys,
     rules,
@@ -19,5 +20,5 @@ from sessions.api.rest import (
 )
 
 router = Router()
-for _part in (agents, approvals, images, workspaces, rules, usage, models, budgets, provider_keys, sessions):
+for _part in (agents, approvals, inbox, images, workspaces, rules, usage, models, budgets, provider_keys, sessions):
     router.add_router("", _part.router)

@@ -110,11 +110,12 @@ async def list_pending_approvals(request: HttpRequest, session_id: str, plans: b
         # The original editor would take a plan for a tool that it lacks, and answer with an error, which rejects the
         # plan. It receives plans as frames.
         rows = rows.exclude(call__tool=CREATE_PLAN)
-    pending = await in_thread(_pending)(rows)
+    pending = await in_thread(shown)(rows)
     return {"session_id": session.key, "pending_approvals": pending, "count": len(pending)}
 
 
-def _pending(rows: QuerySet[Approval]) -> list[Approval]:
+def shown(rows: QuerySet[Approval]) -> list[Approval]:
+    """Return approvals with what people are shown of their calls."""
     pending = list(rows)
     for approval in pending:
         vars(approval)["display"] = show_arguments(approval.call.arguments)
@@ -214,10 +215,15 @@ async def get_call(request: HttpRequest, session_id: str, call_id: str) -> ToolC
 
 
 def _call(session: Session, call_id: str) -> ToolCall:
+    return _with_display(call_of(session, call_id))
+
+
+def call_of(session: Session, call_id: str) -> ToolCall:
+    """Return the newest call of a session with this id. Raises NotFound."""
     call = ToolCall.objects.filter(turn__session=session, call_id=call_id).order_by("-created_at").first()
     if call is None:
         raise NotFound(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call_id}` does not exist in this session.")
-    return _with_display(call)
+    return call
 
 
 def _with_display(call: ToolCall) -> ToolCall:

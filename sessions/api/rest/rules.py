@@ -9,13 +9,16 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from pydantic import model_validator
 
+from agents.rule_choices import Coverage, RuleChoice
 from agents.rules import MAX_LABEL_CHARACTERS, Effect, Rule
 from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, session_of
+from sessions.api.rest.approvals import call_of
 from sessions.database import in_thread
 from sessions.errors import NotFound
 from sessions.models import PolicyRule, Session
 from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode
 from sessions.turns import rules
+from sessions.turns.tool_policy import rule_choices
 
 router = Router(tags=["rules"])
 
@@ -52,6 +55,37 @@ class RuleList(Schema):
 
     rules: list[RuleOut]
     total: int
+
+
+class RuleChoiceOut(Schema):
+    """A rule that would have allowed a call; `coverage` is what else it allows."""
+
+    coverage: Coverage
+    effect: Effect = Field(alias="rule.effect")
+    tool: str = Field(alias="rule.tool")
+    subject: str = Field(alias="rule.subject")
+    agent: str = Field(alias="rule.agent")
+    folder: str = Field(alias="rule.folder")
+
+
+class RuleChoices(Schema):
+    """The rules that a person may choose for a call, the narrowest first; none where no rule can cover it."""
+
+    session_id: str
+    call_id: str
+    choices: list[RuleChoiceOut]
+
+
+@router.get("/sessions/{path:session_id}/tool-calls/{call_id}/rules", response={200: RuleChoices, **ERRORS})
+async def list_choices(request: HttpRequest, session_id: str, call_id: str) -> dict[str, Any]:
+    """List the rules that would allow a call from now on, to be shown to the user before one of them is added."""
+    session = await session_of(request, session_id)
+    found = await in_thread(_choices)(session, call_id)
+    return {"session_id": session.key, "call_id": call_id, "choices": found}
+
+
+def _choices(session: Session, call_id: str) -> list[RuleChoice]:
+    return rule_choices(session, call_of(session, call_id))
 
 
 @router.get("/rules", response={200: RuleList, **ERRORS})

@@ -193,6 +193,8 @@ ROWS = {
         body={"target_agent": "coder"},
         **ONE,  # type: ignore[arg-type]
     ),
+    "GET api/v1/approvals": Row(About.CALLER),
+    "GET api/v1/sessions/<path:session_id>/tool-calls/<call_id>/rules": Row(About.ALICES, **ONES_CALL),  # type: ignore[arg-type]
     "GET api/v1/rules": Row(About.CALLER),
     "POST api/v1/rules": Row(About.CALLER, body={"effect": "deny", "tool": "x"}),
     "DELETE api/v1/rules/<uuidstr:rule_id>": Row(About.ALICES, **RULE),  # type: ignore[arg-type]

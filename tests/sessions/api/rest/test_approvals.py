@@ -10,13 +10,14 @@ from django.contrib.auth.models import User
 from agents.client_tools import ToolDefinition
 from llm.types import ModelToolCall
 from sessions.database import in_thread
-from sessions.models import Approval, PolicyRule, ToolCall
+from sessions.models import Approval, PolicyRule, Session, ToolCall
 from sessions.results import ToolOutput
 from sessions.turns import tool_calls
 from sessions.turns.client_tools import set_client_tools
+from sessions.turns.sessions import set_client_plans
 from tests.clients import editor
 from tests.sessions.api.rest.conftest import Http, opened, rows
-from tests.sessions.calls import read_call, write_call
+from tests.sessions.calls import plan_call, read_call, subtask, write_call
 from tests.sessions.story import begin, request, step
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -211,3 +212,60 @@ async def test_an_ambiguous_rule_is_refused(as_alice: Http, body: object) -> Non
 async def test_a_rule_whose_name_is_too_long_is_refused(as_alice: Http) -> None:
     rule = {"effect": "deny", "tool": "*" * 1000, "subject": "a" * 1000, "agent": "*" * 400}
     assert await as_alice.refused("POST", "/api/v1/rules", rule) == (400, "invalid_field")
+
+
+async def with_plans(session: Session) -> None:
+    """Let the session's agent propose plans."""
+    await in_thread(set_client_plans)(session.pk, True)
+    await rows(lambda: Session.objects.filter(pk=session.pk).update(current_agent="architect"))
+
+
+async def test_the_inbox_has_what_waits_in_all_sessions_of_its_user(
+    as_alice: Http, as_bob: Http, alice: User, bob: User
+) -> None:
+    assert await as_alice.ok("GET", "/api/v1/approvals") == {"approvals": [], "total": 0}
+    first, second, third = [await opened(alice, key) for key in ("a/first", "second", "third")]
+    bobs = await opened(bob, "bobs")
+    await in_thread(request)(first, write_call("w1", "b.txt"), read_call("r"))
+    command = {"command": "ls\u202e"}
+    await in_thread(request)(second, ModelToolCall(id="c", name="execute_command", arguments=command))
+    await with_plans(third)
+    await in_thread(request)(third, plan_call("p", subtask("one")))
+    await in_thread(request)(bobs, write_call("bobs"))
+    inbox = await as_alice.ok("GET", "/api/v1/approvals")
+    shown = [(each["session_id"], each["call_id"], each["request_type"]) for each in inbox["approvals"]]
+    assert shown == [("a/first", "w1", "tool"), ("second", "c", "tool"), ("third", "p", "plan")]
+    assert (inbox["total"], inbox["approvals"][1]["display"]) == (3, {"command": "ls⟨U+202E⟩"})
+    assert inbox["approvals"][0]["title"] == "Do it."
+    limited = await as_alice.ok("GET", "/api/v1/approvals?limit=1")
+    assert ([each["call_id"] for each in limited["approvals"]], limited["total"]) == (["w1"], 3)
+    assert await as_alice.refused("GET", "/api/v1/approvals?limit=101") == (400, "invalid_field")
+    await as_alice.ok("POST", "/api/v1/sessions/a/first/approvals", {"decision": "approve", "all": True})
+    await as_alice.ok("POST", "/api/v1/sessions/third/cancel")
+    await as_alice.ok("DELETE", "/api/v1/sessions/second")
+    assert (await as_alice.ok("GET", "/api/v1/approvals"))["total"] == 0
+    assert (await as_bob.ok("GET", "/api/v1/approvals"))["total"] == 1
+
+
+async def test_a_rule_is_shown_before_it_is_made(as_alice: Http, as_bob: Http, alice: User, bob: User) -> None:
+    session = await opened(alice)
+    await in_thread(request)(session, write_call("w", "src/b.py"))
+    other = await opened(alice, "other")
+    await with_plans(other)
+    await in_thread(request)(other, plan_call("p", subtask("one")))
+    path = f"{ONE}/tool-calls/w/rules"
+    choices = (await as_alice.ok("GET", path))["choices"]
+    assert [(each["coverage"], each["subject"]) for each in choices] == [
+        ("file", "src/b.py"),
+        ("folder", "src/**"),
+        ("workspace", "**"),
+    ]
+    assert (await as_alice.ok("GET", "/api/v1/sessions/other/tool-calls/p/rules"))["choices"] == []
+    assert await rows(PolicyRule.objects.count) == 0
+    await opened(bob)
+    assert await as_bob.refused("GET", path) == (404, "unknown_tool_call")
+    rule = {name: value for name, value in choices[1].items() if name != "coverage"}
+    await as_alice.ok("POST", "/api/v1/rules", {**rule, "session_id": "s"})
+    await as_alice.ok("POST", f"{ONE}/cancel")
+    await in_thread(request)(session, write_call("x", "src/c.py"), write_call("y", "c.py"))
+    assert await pending(as_alice) == ["y"]
