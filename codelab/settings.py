@@ -135,6 +135,9 @@ CHANNEL_LAYERS = {
 }
 
 LANGUAGE_CODE = "en"
+# Of the pages for users (`sessions.api.language`).
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LANGUAGE_COOKIE_NAME, LANGUAGE_COOKIE_AGE, LANGUAGE_COOKIE_SAMESITE = "language", 31_536_000, "Lax"
 TIME_ZONE = "UTC"
 USE_TZ = True
 # Dates with seconds and zone: operators compare them with logs.
@@ -162,7 +165,7 @@ AUTHENTICATION_BACKENDS = ["codelab.identity.backend.PasswordBackend"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = environment.https
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SECURE_SSL_REDIRECT = environment.https
 SECURE_HSTS_SECONDS = 31_536_000 if environment.https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = environment.https
 SECURE_REDIRECT_EXEMPT = [r"^health", r"^live$", r"^metrics$", r"^ready$"]

@@ -7,6 +7,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.csp import CSP, build_policy
 
 from codelab.identity.address import address_of
@@ -46,6 +47,7 @@ class SignIn(LoginView):
         """Add a policy with which the page loads and sends nothing elsewhere."""
         response = super().dispatch(request, *args, **kwargs)
         response[CSP.HEADER_ENFORCE] = POLICY
+        patch_vary_headers(response, ["Accept-Language"])
         return response
 
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.csp import CSP, build_policy
+from django.views.decorators.vary import vary_on_headers
 
 from llm.catalog import is_scripted
 
@@ -27,6 +28,7 @@ POLICY = build_policy(
 )
 
 
+@vary_on_headers("Accept-Language", "Cookie")
 def chat(request: HttpRequest) -> HttpResponse:
     """Show the chat."""
     model: str = settings.CODELAB_MODEL

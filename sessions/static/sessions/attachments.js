@@ -3,6 +3,7 @@
  * messages stay small.
  */
 
+import { t, tn } from "./language.js";
 import { button, element, imageStrip, imageUrl } from "./render.js";
 
 // The server accepts the same types, and checks the bytes.
@@ -42,7 +43,7 @@ export class Attachments {
   add(files) {
     const images = [...files].filter((file) => TYPES.has(file.type));
     const room = MAX_IMAGES - this.ids.length - this.uploads;
-    if (images.length > room) this.onNotice(`A message can have at most ${MAX_IMAGES} images.`);
+    if (images.length > room) this.onNotice(tn(MAX_IMAGES, "A message can have at most {count} image.", "A message can have at most {count} images."));
     this.#upload(images.slice(0, room));
     return images.length > 0;
   }
@@ -64,11 +65,11 @@ export class Attachments {
 
   #draw() {
     const items = this.ids.map((id, index) => {
-      const remove = button("Remove", "link", () => this.#remove(id));
-      remove.setAttribute("aria-label", `Remove image ${index + 1}`);
+      const remove = button(t("Remove"), "link", () => this.#remove(id));
+      remove.setAttribute("aria-label", t("Remove image {number}", { number: index + 1 }));
       return element("li", {}, imageStrip(this.key, [id]), remove);
     });
-    if (this.isUploading) items.push(element("li", { class: "remark" }, "Uploading…"));
+    if (this.isUploading) items.push(element("li", { class: "remark" }, t("Uploading…")));
     this.node.replaceChildren(...items);
     this.node.hidden = items.length === 0;
     this.onChange();
@@ -87,6 +88,6 @@ async function post(key, file) {
     const body = await response.json();
     return response.ok ? [body.image_id] : [undefined, body.error];
   } catch {
-    return [undefined, "Upload failed. Try again."];
+    return [undefined, t("Upload failed. Try again.")];
   }
 }

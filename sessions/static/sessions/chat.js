@@ -3,6 +3,7 @@
 import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN, Session } from "../client/index.js";
 import { Attachments } from "./attachments.js";
 import { onKeys } from "./keys.js";
+import { secondsText, t } from "./language.js";
 import { SessionList } from "./listing.js";
 import { outboxes, saveState, storageOf } from "./memory.js";
 import { outline } from "./outline.js";
@@ -12,16 +13,17 @@ import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
 import { ToolCard } from "./toolcard.js";
 
 const PROGRESS_TEXTS = {
-  working: () => "Working…",
-  waiting: () => "Waiting for the tool's result.",
-  deciding: () => "Waiting for your decision on the plan.",
-  "put-off": ({ retryAt }) => `Waiting for the provider, goes on at ${new Date(retryAt).toLocaleTimeString()}.`,
+  working: () => t("Working…"),
+  waiting: () => t("Waiting for the tool's result."),
+  deciding: () => t("Waiting for your decision on the plan."),
+  "put-off": ({ retryAt }) => t("Waiting for the provider, goes on at {time}.", { time: secondsText(new Date(retryAt)) }),
 };
-const STATE_TEXTS = { connecting: "Connecting…", open: "Connected", waiting: "Reconnecting…", refused: "Refused" };
-const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: "Not signed in", [CLOSE_DELETED]: "Deleted" };
-const KEYS_TEXT = "Enter to send, Shift + Enter for a new line.";
-const KEYS_WHILE_ANSWERING_TEXT =
-  "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.";
+const STATE_TEXTS = { connecting: t("Connecting…"), open: t("Connected"), waiting: t("Reconnecting…"), refused: t("Refused") };
+const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: t("Not signed in"), [CLOSE_DELETED]: t("Deleted") };
+const KEYS_TEXT = t("Enter to send, Shift + Enter for a new line.");
+const KEYS_WHILE_ANSWERING_TEXT = t(
+  "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.",
+);
 
 const find = (id) => document.getElementById(id);
 const box = find("message");
@@ -49,7 +51,7 @@ const actions = {
     attachments.addUploads(images);
   },
   keepEdit(text) {
-    notify("This message is already being answered. Your edit is back in the message box.");
+    notify(t("This message is already being answered. Your edit is back in the message box."));
     putIntoBox(text);
   },
 };
@@ -232,7 +234,7 @@ function write(text) {
 function boxChanged() {
   // Not a height: the Content-Security-Policy allows no inline styles.
   box.rows = Math.min(box.value.split("\n").length, 8);
-  box.placeholder = attachments.ids.length ? "Say what to do with it" : "Write a message";
+  box.placeholder = attachments.ids.length ? t("Say what to do with it") : t("Write a message");
   find("send").disabled = attachments.isUploading;
   find("interrupt").hidden = find("steer").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
 }

@@ -3,6 +3,7 @@
  * page is visible.
  */
 
+import { dayText, t, timeText, tn } from "./language.js";
 import { element } from "./render.js";
 
 // Events that change the list.
@@ -56,8 +57,8 @@ export class SessionList {
 function item(session, isCurrent) {
   const when = new Date(session.last_activity);
   const isToday = when.toDateString() === new Date().toDateString();
-  const time = isToday ? when.toLocaleTimeString([], { timeStyle: "short" }) : when.toLocaleDateString();
-  const count = session.message_count === 1 ? "1 message" : `${session.message_count} messages`;
+  const time = isToday ? timeText(when) : dayText(when);
+  const count = tn(session.message_count, "{count} message", "{count} messages");
   const name = element("span", { class: "name", dir: "auto" }, session.title || session.id);
   const link = element("a", { href: `#${encodeURIComponent(session.id)}` }, name, element("small", {}, `${count} · ${time}`));
   if (isCurrent) link.setAttribute("aria-current", "page");

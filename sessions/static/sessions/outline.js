@@ -6,14 +6,15 @@
  */
 
 import { openTurns } from "../client/state.js";
+import { t } from "./language.js";
 
-const LABELS = { user: "You", assistant: "Assistant", system: "System" };
+const LABELS = { user: t("You"), assistant: t("Assistant"), system: t("System") };
 const REJECTION = "Error: Refused by the user";
 
-const STOPPED_TEXT = "Stopped.";
-const INTERRUPTED_TEXT = "Interrupted: this answer is incomplete.";
-const UNREAD_TEXT = "Will be read at the next step.";
-const UNSENT_TEXT = "Not sent yet. We'll send it when you're back online.";
+const STOPPED_TEXT = t("Stopped.");
+const INTERRUPTED_TEXT = t("Interrupted: this answer is incomplete.");
+const UNREAD_TEXT = t("Will be read at the next step.");
+const UNSENT_TEXT = t("Not sent yet. We'll send it when you're back online.");
 
 /** Return {conversation, queue, progress, retryAt, isAnswering}. Each item has a stable `key` and a `type`. */
 export function outline(state, outbox, { isOpen }) {
@@ -72,7 +73,7 @@ function messageItems(message, end, { state, outbox, results }) {
 }
 
 function messageItem({ message_id, role, content, subtask_id, steer, reasoning = "", images }, more) {
-  const label = [LABELS[role] ?? role, subtask_id, steer && "steered"].filter(Boolean).join(" · ");
+  const label = [LABELS[role] ?? role, subtask_id, steer && t("steered")].filter(Boolean).join(" · ");
   return { key: message_id, type: "message", role, label, text: content, reasoning, images: imageIds(images), time: timeOfId(message_id), ...more };
 }
 
@@ -94,7 +95,7 @@ function toolItem({ id, name, arguments: args, display, edited = false }, turn, 
 function waitingItem({ message_id, content, images, steer = false }, outbox) {
   const edit = outbox.find("edit_message", { message_id });
   const isLeaving = Boolean(outbox.find("withdraw_message", { message_id }));
-  const note = isLeaving ? "Withdrawing…" : edit ? "Saving…" : steer ? UNREAD_TEXT : "";
+  const note = isLeaving ? t("Withdrawing…") : edit ? t("Saving…") : steer ? UNREAD_TEXT : "";
   const text = edit?.frame.content ?? content;
   return { key: message_id, type: "waiting", id: message_id, text, images: imageIds(images), note, canSteer: !steer, isFixed: isLeaving };
 }

@@ -1,20 +1,21 @@
 /** A plan that the model proposes: first a question, after the decision the progress of each sub-task. */
 
+import { t } from "./language.js";
 import { button, element } from "./render.js";
 
 const BADGES = {
-  draft: ["needs approval", "attention"],
-  in_progress: ["in progress", ""],
-  completed: ["completed", "done"],
-  failed: ["failed", "failed"],
-  cancelled: ["cancelled", "failed"],
+  draft: [t("needs approval"), "attention"],
+  in_progress: [t("in progress"), ""],
+  completed: [t("completed"), "done"],
+  failed: [t("failed"), "failed"],
+  cancelled: [t("cancelled"), "failed"],
 };
 const SUBTASK_BADGES = {
-  pending: ["to do", ""],
-  in_progress: ["working…", "attention"],
-  completed: ["done", "done"],
-  failed: ["failed", "failed"],
-  skipped: ["stopped", ""],
+  pending: [t("to do"), ""],
+  in_progress: [t("working…"), "attention"],
+  completed: [t("done"), "done"],
+  failed: [t("failed"), "failed"],
+  skipped: [t("stopped"), ""],
 };
 const MAX_REPORT_CHARACTERS = 400; // the conversation has the whole report
 
@@ -26,7 +27,7 @@ export class PlanCard {
     this.list = element("ol", { class: "subtasks" });
     this.rest = element("div", { class: "rest" });
     this.goal = element("p", { class: "body", dir: "auto" });
-    const title = element("h3", { class: "heading" }, "Plan", this.badge);
+    const title = element("h3", { class: "heading" }, t("Plan"), this.badge);
     this.node = element("article", { class: "card plan" }, title, this.goal, this.list, this.rest);
     this.fields = new Map(); // textareas for descriptions, by sub-task
   }
@@ -45,7 +46,7 @@ export class PlanCard {
     this.kind = kind;
     if (!isDraft && this.fields.size) this.#showSubtasks(subtasks, false);
     if (kind === "asking") this.rest.replaceChildren(...(this.form ?? this.#choice()));
-    else this.rest.replaceChildren(...(kind ? ["Sending…"] : []));
+    else this.rest.replaceChildren(...(kind ? [t("Sending…")] : []));
   }
 
   #showSubtasks(subtasks, isEditable = false) {
@@ -58,7 +59,7 @@ export class PlanCard {
     const badge = element("span", { class: "badge" });
     showBadge(badge, SUBTASK_BADGES[status]);
     const time = shown?.estimated_time ?? estimated_time;
-    const facts = [agent, dependencies.length && `after ${dependencies.join(", ")}`, time].filter(Boolean).join(" · ");
+    const facts = [agent, dependencies.length && t("after {subtasks}", { subtasks: dependencies.join(", ") }), time].filter(Boolean).join(" · ");
     const head = element("div", { class: "heading" }, element("code", {}, id), element("span", {}, facts), badge);
     const body = isEditable ? this.#field(id, description) : element("p", { class: "body", dir: "auto" }, shown?.description ?? description);
     const row = element("li", { "data-status": status }, head, body);
@@ -68,7 +69,7 @@ export class PlanCard {
 
   #field(id, description) {
     const rows = String(Math.min(description.split("\n").length + 1, 8));
-    const field = element("textarea", { rows, "aria-label": `Description of ${id}` });
+    const field = element("textarea", { rows, "aria-label": t("Description of {subtask}", { subtask: id }) });
     field.value = description;
     this.fields.set(id, field);
     return field;
@@ -76,16 +77,16 @@ export class PlanCard {
 
   #choice() {
     const buttons = [
-      button("Approve", "primary", () => this.decide({ decision: "approve" })),
-      button("Edit", "quiet", () => this.#edit()),
-      button("Reject", "quiet", () => this.#reject()),
+      button(t("Approve"), "primary", () => this.decide({ decision: "approve" })),
+      button(t("Edit"), "quiet", () => this.#edit()),
+      button(t("Reject"), "quiet", () => this.#reject()),
     ];
     return [element("div", { class: "buttons" }, ...buttons)];
   }
 
   #edit() {
     this.#showSubtasks(this.subtasks, true);
-    const approve = button("Approve as edited", "primary", () => this.decide({ decision: "edit", modified_subtasks: this.#subtasksFromForm() }));
+    const approve = button(t("Approve as edited"), "primary", () => this.decide({ decision: "edit", modified_subtasks: this.#subtasksFromForm() }));
     this.#showForm([element("div", { class: "buttons" }, approve, this.#back())]);
     this.fields.values().next().value.focus();
   }
@@ -98,9 +99,9 @@ export class PlanCard {
   }
 
   #reject() {
-    const field = element("textarea", { rows: "2", "aria-label": "What should be different" });
-    field.placeholder = "What should be different (optional)";
-    const reject = button("Reject the plan", "primary", () => {
+    const field = element("textarea", { rows: "2", "aria-label": t("What should be different") });
+    field.placeholder = t("What should be different (optional)");
+    const reject = button(t("Reject the plan"), "primary", () => {
       this.decide({ decision: "reject", ...(field.value.trim() && { feedback: field.value }) });
     });
     this.#showForm([field, element("div", { class: "buttons" }, reject, this.#back())]);
@@ -108,7 +109,7 @@ export class PlanCard {
   }
 
   #back() {
-    return button("Back", "quiet", () => {
+    return button(t("Back"), "quiet", () => {
       this.form = null;
       this.#showSubtasks(this.subtasks);
       this.rest.replaceChildren(...this.#choice());

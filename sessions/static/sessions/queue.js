@@ -1,6 +1,7 @@
 /** Messages that are not in the conversation yet: those that wait for their turn, and those that are not sent. */
 
 import { onKeys } from "./keys.js";
+import { t } from "./language.js";
 import { button, element, imageStrip } from "./render.js";
 
 /** A message that waits for its turn, or to be read by the open one. The user can edit it, withdraw it, or hurry it. */
@@ -10,16 +11,16 @@ export class WaitingMessage {
     Object.assign(this, { id, actions });
     this.body = element("div", { class: "body", dir: "auto" });
     this.note = element("p", { class: "remark" });
-    this.editButton = button("Edit", "link", () => this.#edit());
-    this.steerButton = button("Steer", "link", () => actions.hurry(id, "steer"));
-    this.steerButton.title = "The current answer reads it at its next step";
-    const now = button("Answer now", "link", () => actions.hurry(id, "interrupt"));
-    now.title = "Stops the current answer";
+    this.editButton = button(t("Edit"), "link", () => this.#edit());
+    this.steerButton = button(t("Steer"), "link", () => actions.hurry(id, "steer"));
+    this.steerButton.title = t("The current answer reads it at its next step");
+    const now = button(t("Answer now"), "link", () => actions.hurry(id, "interrupt"));
+    now.title = t("Stops the current answer");
     this.buttons = element(
       "div",
       { class: "buttons" },
       this.editButton,
-      button("Withdraw", "link", () => actions.withdraw(id)),
+      button(t("Withdraw"), "link", () => actions.withdraw(id)),
       this.steerButton,
       now,
     );
@@ -41,12 +42,12 @@ export class WaitingMessage {
   }
 
   #edit() {
-    this.field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": "Waiting message" });
+    this.field = element("textarea", { rows: Math.min(this.text.split("\n").length + 1, 8), "aria-label": t("Waiting message") });
     this.field.value = this.text;
     onKeys(this.field, { enter: () => this.#save(), escape: () => this.#close(true) });
     const buttons = [
-      button("Save", "primary", () => this.#save()),
-      button("Cancel", "quiet", () => this.#close(true)),
+      button(t("Save"), "primary", () => this.#save()),
+      button(t("Cancel"), "quiet", () => this.#close(true)),
     ];
     this.form = element("div", { class: "rest" }, this.field, element("div", { class: "buttons" }, ...buttons));
     this.body.hidden = this.buttons.hidden = true;
@@ -80,8 +81,8 @@ export class UnsentMessage {
     this.buttons = element(
       "div",
       { class: "buttons" },
-      button("Edit", "link", () => actions.reopen(id, text, images)),
-      button("Discard", "link", () => actions.discard(id)),
+      button(t("Edit"), "link", () => actions.reopen(id, text, images)),
+      button(t("Discard"), "link", () => actions.discard(id)),
     );
     this.node = element("li", {}, body, imageStrip(session, images), this.note, this.buttons);
   }

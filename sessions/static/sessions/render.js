@@ -1,5 +1,7 @@
 /** Nodes of the conversation. Text of users and models only becomes text nodes, never HTML. */
 
+import { dateText, t, timeText, tn } from "./language.js";
+
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -77,7 +79,7 @@ export class Message {
   #setReasoning(reasoning) {
     if (!this.details) {
       const text = element("div", { class: "thoughts", dir: "auto" });
-      this.details = element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), text);
+      this.details = element("details", { class: "reasoning" }, element("summary", {}, t("Reasoning")), text);
       this.details.open = !this.text;
       this.body.before(this.details);
     }
@@ -100,7 +102,7 @@ export function imageStrip(key, ids) {
   if (!ids.length) return "";
   const links = ids.map((id, index) => {
     const src = imageUrl(key, id);
-    return element("a", { href: src, target: "_blank", rel: "noopener" }, element("img", { src, alt: `Image ${index + 1}` }));
+    return element("a", { href: src, target: "_blank", rel: "noopener" }, element("img", { src, alt: t("Image {number}", { number: index + 1 }) }));
   });
   return element("div", { class: "images" }, ...links);
 }
@@ -117,7 +119,11 @@ export class Remark {
 /** A summary that the model reads instead of the messages above it. */
 export class Summary {
   constructor({ text, messages }) {
-    const title = `From here on the model reads a summary of the ${messages} messages above.`;
+    const title = tn(
+      messages,
+      "From here on the model reads a summary of the {count} message above.",
+      "From here on the model reads a summary of the {count} messages above.",
+    );
     this.node = element("details", { class: "remark" }, element("summary", {}, title), element("p", { dir: "auto" }, text));
   }
 
@@ -129,7 +135,7 @@ export class ErrorCard {
     this.node = element(
       "article",
       { class: "card error" },
-      element("h3", { class: "heading" }, "Something went wrong"),
+      element("h3", { class: "heading" }, t("Something went wrong")),
       element("p", { class: "body", dir: "auto" }, text),
       element("p", { class: "code" }, code),
     );
@@ -157,7 +163,7 @@ function blocks(text) {
 }
 
 function codeBlock(language, text) {
-  const label = language ? `Code: ${language}` : "Code";
+  const label = language ? t("Code: {language}", { language }) : t("Code");
   return element("pre", { dir: "ltr", tabindex: "0", "aria-label": label }, element("code", {}, text));
 }
 
@@ -165,8 +171,8 @@ function heading(label, milliseconds) {
   const line = element("h3", { class: "heading" }, label);
   if (milliseconds) {
     const date = new Date(milliseconds);
-    const time = element("time", { datetime: date.toISOString(), title: date.toLocaleString() });
-    time.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const time = element("time", { datetime: date.toISOString(), title: dateText(date) });
+    time.textContent = timeText(date);
     line.append(time);
   }
   return line;

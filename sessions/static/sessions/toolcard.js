@@ -1,19 +1,20 @@
 /** A tool call of the model: a form until it has a result, then the result. */
 
+import { t } from "./language.js";
 import { button, element, Remark } from "./render.js";
 
 const BADGES = {
-  waiting: ["waiting", ""],
-  approval: ["needs approval", "attention"],
-  sending: ["sending…", ""],
-  done: ["done", "done"],
-  failed: ["failed", "failed"],
-  rejected: ["rejected", "failed"],
-  closed: ["closed", ""],
+  waiting: [t("waiting"), ""],
+  approval: [t("needs approval"), "attention"],
+  sending: [t("sending…"), ""],
+  done: [t("done"), "done"],
+  failed: [t("failed"), "failed"],
+  rejected: [t("rejected"), "failed"],
+  closed: [t("closed"), ""],
 };
-const DISPLAY_TEXT = "Marks in ⟨ ⟩ stand for characters that cannot be seen or look like others, and for long gaps.";
-const ABOUT_TEXT = "Your client defines this tool and says of it:";
-const EDITED_TEXT = "A person edited these arguments.";
+const DISPLAY_TEXT = t("Marks in ⟨ ⟩ stand for characters that cannot be seen or look like others, and for long gaps.");
+const ABOUT_TEXT = t("Your client defines this tool and says of it:");
+const EDITED_TEXT = t("A person edited these arguments.");
 let formCount = 0;
 
 export class ToolCard {
@@ -24,7 +25,7 @@ export class ToolCard {
     this.arguments = element("div");
     this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
-    const title = element("h3", { class: "heading" }, "Tool ", element("code", {}, tool), this.badge);
+    const title = element("h3", { class: "heading" }, t("Tool"), " ", element("code", {}, tool), this.badge);
     this.node = element("article", { class: "card tool" }, title, this.arguments, this.rest);
   }
 
@@ -41,7 +42,7 @@ export class ToolCard {
     if (status === this.status) return;
     this.status = status;
     if (status === "waiting") this.rest.replaceChildren(...(this.form ??= this.#form()));
-    else this.rest.replaceChildren(...(result ? [foldable("Result", prettyText(result))] : []));
+    else this.rest.replaceChildren(...(result ? [foldable(t("Result"), prettyText(result))] : []));
   }
 
   #setArguments(args, remarks) {
@@ -52,13 +53,13 @@ export class ToolCard {
   #form() {
     const field = element("textarea", { rows: "2", id: `result-${++formCount}`, spellcheck: "false" });
     return [
-      element("label", { for: field.id }, "Result (JSON or plain text)"),
+      element("label", { for: field.id }, t("Result (JSON or plain text)")),
       field,
       element(
         "div",
         { class: "buttons" },
-        button("Send result", "primary", () => this.answer(resultFields(field.value))),
-        button("Reject", "quiet", () => this.answer({ error: "Refused by the user" })),
+        button(t("Send result"), "primary", () => this.answer(resultFields(field.value))),
+        button(t("Reject"), "quiet", () => this.answer({ error: "Refused by the user" })),
       ),
     ];
   }
@@ -66,7 +67,7 @@ export class ToolCard {
 
 function argumentsNode(args) {
   const text = pretty(args);
-  return text.length > 600 ? foldable("Arguments", text) : block("Arguments", text);
+  return text.length > 600 ? foldable(t("Arguments"), text) : block(t("Arguments"), text);
 }
 
 function block(label, text) {
