@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.tab import open_tab
 from tests.live.service import Service
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PHONE = (390, 844)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -76,3 +80,22 @@ def record(complaints: list[str], message: ConsoleMessage) -> None:
 @pytest.fixture
 def page(context: BrowserContext, service: Service) -> Page:
     return open_tab(context, service.url)
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], None]:
+    """Return a check of a page by axe: in light and dark colours, on a screen and on a phone."""
+    return require_no_violations
+
+
+def require_no_violations(page: Page) -> None:
+    size = page.viewport_size
+    assert size is not None
+    for width, height in ((size["width"], size["height"]), PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            results = Axe().run(page)
+            assert results.violations_count == 0, f"{scheme}, {width} wide: {results.generate_report()}"
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme="null", reduced_motion="null")

@@ -27,7 +27,7 @@ export class PlanCard {
     this.list = element("ol", { class: "subtasks" });
     this.rest = element("div", { class: "rest" });
     this.goal = element("p", { class: "body", dir: "auto" });
-    const title = element("h3", { class: "heading" }, t("Plan"), this.badge);
+    const title = element("h2", { class: "heading" }, t("Plan"), this.badge);
     this.node = element("article", { class: "card plan" }, title, this.goal, this.list, this.rest);
     this.fields = new Map(); // textareas for descriptions, by sub-task
   }

@@ -135,7 +135,7 @@ export class ErrorCard {
     this.node = element(
       "article",
       { class: "card error" },
-      element("h3", { class: "heading" }, t("Something went wrong")),
+      element("h2", { class: "heading" }, t("Something went wrong")),
       element("p", { class: "body", dir: "auto" }, text),
       element("p", { class: "code" }, code),
     );
@@ -168,7 +168,7 @@ function codeBlock(language, text) {
 }
 
 function heading(label, milliseconds) {
-  const line = element("h3", { class: "heading" }, label);
+  const line = element("h2", { class: "heading" }, label);
   if (milliseconds) {
     const date = new Date(milliseconds);
     const time = element("time", { datetime: date.toISOString(), title: dateText(date) });

@@ -25,7 +25,7 @@ export class ToolCard {
     this.arguments = element("div");
     this.badge = element("span", { class: "badge" });
     this.rest = element("div", { class: "rest" });
-    const title = element("h3", { class: "heading" }, t("Tool"), " ", element("code", {}, tool), this.badge);
+    const title = element("h2", { class: "heading" }, t("Tool"), " ", element("code", {}, tool), this.badge);
     this.node = element("article", { class: "card tool" }, title, this.arguments, this.rest);
   }
 

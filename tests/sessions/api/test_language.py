@@ -138,3 +138,9 @@ def test_the_page_has_all_translations_as_data(client: Client) -> None:
     (data,) = re.findall(r'<script id="translations" type="application/json">(.*?)</script>', html)
     assert json.loads(data) == translations("ru")
     assert "translations" not in Client().get("/").content.decode()
+
+
+@pytest.mark.parametrize(("cookie", "theme"), [("dark", "dark"), ("light", "light"), ("", "system"), ('"x', "system")])
+def test_the_cookie_chooses_the_colours(client: Client, cookie: str, theme: str) -> None:
+    client.cookies["theme"] = cookie
+    assert f'data-theme="{theme}"' in client.get("/login").content.decode()
