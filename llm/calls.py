@@ -22,6 +22,8 @@ from llm.origins import origin_of
 from llm.pacing import Pacer
 from llm.sizes import AnswerSize
 from llm.types import CallOutcome, CallRecord, Chunk, EndChunk, ModelRequest, Observer, TokenUsage
+from llm.wire.pieces import BodyPieces, SendObserver
+from llm.wire.requests import build_pieces
 
 #: Before the second call of a model, about; it doubles before each further one.
 RETRY_DELAY_SECONDS = 0.4
@@ -87,7 +89,12 @@ class _RunningCall:
     start: float = field(default_factory=time.monotonic)
     first_chunk_at: float | None = None
     size: AnswerSize = field(default_factory=AnswerSize)
+    sent: BodyPieces | None = None
     has_ended: bool = False
+
+    def keep_sent(self, body: BodyPieces) -> None:
+        """Keep what is sent, for the record of the call."""
+        self.sent = body
 
     def receive(self, chunk: Chunk) -> Chunk:
         """Count a chunk and return it, the end marker with an estimate if the provider reported no usage.
@@ -128,6 +135,7 @@ class _RunningCall:
                 cost=prices.cost(self.request.model, usage, own=prices.is_own(self.request.endpoint)),
                 own_endpoint=prices.is_own(self.request.endpoint),
                 origin=origin_of(self.request.model, self.request.endpoint),
+                sent=self.sent,
                 started_at=self.started_at,
                 duration=time.monotonic() - self.start,
                 time_to_first_token=None if self.first_chunk_at is None else self.first_chunk_at - self.start,
@@ -194,7 +202,7 @@ async def stream(
             call = _RunningCall(await permit(asked), attempt, observe)
             try:
                 await load_client(model)
-                async with aclosing(_chunks(call.request)) as chunks:
+                async with aclosing(_chunks(call.request, call.keep_sent)) as chunks:
                     async for chunk in chunks:
                         yield call.receive(chunk)
                         await pacer.pause()
@@ -232,18 +240,19 @@ def _recovery(error: ModelError) -> Recovery:
     return next((RECOVERIES[kind] for kind in kinds), Recovery.GIVE_UP)
 
 
-def _chunks(request: ModelRequest) -> AsyncGenerator[Chunk]:
+def _chunks(request: ModelRequest, on_send: SendObserver) -> AsyncGenerator[Chunk]:
     # Only workers come here; the web process must never load LiteLLM (160 MB and seconds of import).
     if catalog.is_scripted(request.model):
+        on_send(build_pieces(request))
         chunks = scripted.stream(request)
     elif provider := catalog.provider_of(request.model):
         from llm import direct
 
-        chunks = direct.stream(request, provider)
+        chunks = direct.stream(request, provider, on_send)
     else:
         from llm import gateway
 
-        chunks = gateway.stream(request)
+        chunks = gateway.stream(request, on_send)
     return with_deadlines(
         chunks, first=request.first_token_timeout, idle=request.idle_timeout, whole=request.call_timeout
     )

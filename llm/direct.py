@@ -27,8 +27,9 @@ from llm.sizes import MAX_EVENT_BYTES, max_embeddings_bytes
 from llm.sse import EventReader, EventTooLongError
 from llm.types import Chunk, EmbeddingRequest, Endpoint, ModelRequest, Vectors
 from llm.wire.answers import ModelReply
+from llm.wire.pieces import SendObserver, ignore_sent
 from llm.wire.refusals import parse_error
-from llm.wire.requests import build_body
+from llm.wire.requests import build_pieces
 from llm.wire.vectors import parse_vectors
 
 #: All limits after connecting are those of `llm.deadlines`, which count content.
@@ -145,11 +146,13 @@ def _url(base: str, path: str) -> str:
     return f"{base}/{path}"
 
 
-async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Chunk]:
+async def stream(
+    request: ModelRequest, provider: Provider, on_send: SendObserver = ignore_sent
+) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`."""
     reply = ModelReply()
     try:
-        async with _open(request, provider) as response, aclosing(bodies.read_pieces(response)) as pieces:
+        async with _open(request, provider, on_send) as response, aclosing(bodies.read_pieces(response)) as pieces:
             events, pacer = EventReader(), Pacer()
             async for piece in _until_end(reply, pieces):
                 for event in events.feed(piece) if piece else events.finish():
@@ -165,17 +168,17 @@ async def stream(request: ModelRequest, provider: Provider) -> AsyncGenerator[Ch
 
 
 @asynccontextmanager
-async def _open(request: ModelRequest, provider: Provider) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _open(
+    request: ModelRequest, provider: Provider, on_send: SendObserver
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """Send the request and yield the response, whose body is a stream of events. Raises ModelError for others."""
     target = await _target(request.endpoint, provider)
+    body = build_pieces(request, provider)
+    on_send(body)
     async with (
         _client(shared=target.shared) as client,
         client.post(
-            target.url,
-            data=build_body(request, provider),
-            headers=target.headers,
-            server_hostname=target.name,
-            allow_redirects=False,
+            target.url, data=body.join(), headers=target.headers, server_hostname=target.name, allow_redirects=False
         ) as response,
     ):
         if response.status != HTTPStatus.OK:

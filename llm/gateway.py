@@ -28,8 +28,9 @@ from llm.types import (
     Vectors,
 )
 from llm.usage import parse_usage
+from llm.wire.pieces import SendObserver, ignore_sent
 from llm.wire.refusals import parse_error
-from llm.wire.requests import build_conversation, build_parameters
+from llm.wire.requests import build_conversation, build_parameters, pieces_of
 from llm.wire.thoughts import Thoughts
 from llm.wire.tool_calls import CallSorter
 
@@ -89,13 +90,15 @@ def preload() -> ModuleType:
     return litellm
 
 
-async def stream(request: ModelRequest) -> AsyncGenerator[Chunk]:
+async def stream(request: ModelRequest, on_send: SendObserver = ignore_sent) -> AsyncGenerator[Chunk]:
     """Call the provider and yield the chunks of its answer. Raises `ModelError`, never an error of LiteLLM's own."""
     # Importing it on the event loop would block all other answers for seconds.
     litellm = preload() if _is_loaded.is_set() else await asyncio.to_thread(preload)
     import openai
 
-    arguments = _build_arguments(request, litellm)
+    messages, parameters = _build_wire(request)
+    on_send(pieces_of(request, request.model, messages, parameters))
+    arguments = _build_arguments(request, messages, parameters, litellm)
     has_started = False
     end = ""
     usage: Any = None
@@ -149,12 +152,20 @@ async def embed(request: EmbeddingRequest) -> Vectors:
     return Vectors(vectors, parse_usage(response.usage) or TokenUsage())
 
 
-def _build_arguments(request: ModelRequest, litellm: ModuleType) -> dict[str, Any]:
+def _build_wire(request: ModelRequest) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the messages and the parameters that LiteLLM translates for the provider."""
+    # For some providers LiteLLM would fetch an image itself, from within the operator's network.
+    messages = build_conversation(request, remote_images=False)
+    return messages, {name: value for name, value in build_parameters(request).items() if name not in SERVER_OPTIONS}
+
+
+def _build_arguments(
+    request: ModelRequest, messages: list[dict[str, Any]], parameters: dict[str, Any], litellm: ModuleType
+) -> dict[str, Any]:
     return {
         "model": request.model,
-        # For some providers LiteLLM would fetch an image itself, from within the operator's network.
-        "messages": build_conversation(request, remote_images=False),
-        **{name: value for name, value in build_parameters(request).items() if name not in SERVER_OPTIONS},
+        "messages": messages,
+        **parameters,
         "timeout": REQUEST_TIMEOUT_SECONDS,
         # `llm.calls` retries. Further retries here would multiply the cost.
         "max_retries": 0,

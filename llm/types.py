@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from uuid_utils.compat import uuid7
 
+from llm.wire.pieces import BodyPieces
+
 type ModelRole = Literal["system", "user", "assistant", "tool"]
 
 #: Images that all providers read, as data or at an address that the provider fetches itself.
@@ -43,6 +45,8 @@ class ModelImage:
     detail: str = ""
     #: Characters of the message's text that come before it; None: all of them.
     at: int | None = None
+    #: Of an image of a session.
+    id: str = ""
 
     def __post_init__(self) -> None:
         if not IMAGE_URL_PATTERN.fullmatch(self.url):
@@ -269,6 +273,8 @@ class CallRecord:
     duration: float
     #: The provider that answered (`llm.origins`).
     origin: str = ""
+    #: The request as it was sent. None: the call has ended before.
+    sent: BodyPieces | None = field(default=None, repr=False)
     #: Seconds from the start to the first piece of content, if there was one.
     time_to_first_token: float | None
     #: Identifies a record that is written twice. Sorts by the time of the call's end.

@@ -1,7 +1,7 @@
 """Builds requests for chat completions in OpenAI's form."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from llm.wire.cache_marks import mark_prefix, takes_cache_marks
 from llm.wire.history import has_short_call_ids, replay, with_fitting_names
+from llm.wire.pieces import BodyPieces
 from llm.wire.result_images import place_images
 from llm.wire.thoughts import SEALED_FIELDS
 
@@ -150,9 +151,20 @@ def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens")
 
 def build_body(request: ModelRequest, provider: catalog.Provider) -> bytes:
     """Return the request for an OpenAI-compatible provider."""
-    wire = {
-        "model": request.model.partition("/")[2],
-        "messages": build_conversation(request),
-        **build_parameters(request, output_limit=provider.output_limit),
-    }
-    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return build_pieces(request, provider).join()
+
+
+def build_pieces(request: ModelRequest, provider: catalog.Provider | None = None) -> BodyPieces:
+    """Return the request for an OpenAI-compatible provider, in pieces."""
+    parameters = (
+        build_parameters(request, output_limit=provider.output_limit) if provider else build_parameters(request)
+    )
+    return pieces_of(request, request.model.partition("/")[2], build_conversation(request), parameters)
+
+
+def pieces_of(
+    request: ModelRequest, model: str, messages: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any]
+) -> BodyPieces:
+    """Return the pieces of a body that was built for a request."""
+    images = {image.url: image.id for message in request.messages for image in message.images if image.id}
+    return BodyPieces.of(model, messages, parameters, images)

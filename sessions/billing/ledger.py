@@ -5,6 +5,7 @@ restart. A call whose worker disappeared has a row too, as lost or cancelled. If
 corrects the row.
 """
 
+import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +18,7 @@ from agents.loop import make_storable
 from agents.roles import UNASSIGNED
 from llm.errors import ModelTimedOut
 from llm.types import CallOutcome, CallRecord
-from sessions.billing import budgets
+from sessions.billing import budgets, prompts
 from sessions.events import log
 from sessions.models import ModelCall, ModelCallOutcome, ModelCallPurpose, Session, Turn, new_id
 from sessions.results import Claim, StepResult
@@ -46,15 +47,18 @@ def record(
     error_code: str = "",
     outcome: ModelCallOutcome | None = None,
     has_tool_calls: bool = False,
+    answer: uuid.UUID | None = None,
 ) -> None:
     """Write the rows of a step's model calls and charge the budgets. The same calls again change nothing.
 
-    `outcome` and `error_code` are those of the last call; with an error code it has failed. The caller has locked the
-    session, commits, and changes the turn's state afterwards.
+    `outcome` and `error_code` are those of the last call; with an error code it has failed. The message `answer` has
+    its answer. The caller has locked the session, commits, and changes the turn's state afterwards.
     """
     agent = UNASSIGNED if purpose is ModelCallPurpose.ROUTING else claim.agent
     rows = [_row(session, turn, call, purpose=purpose, agent=agent) for call in calls]
+    _store_prompts(claim, rows, calls)
     for row in rows[-1:]:
+        row.answer = answer
         row.has_tool_calls = has_tool_calls
         row.outcome = outcome or row.outcome
         row.error_code = error_code or row.error_code
@@ -63,6 +67,13 @@ def record(
     ModelCall.objects.bulk_create(rows, ignore_conflicts=True)
     if claim.budgets:
         budgets.settle(turn, _total_cost(calls))
+
+
+def _store_prompts(claim: Claim, rows: Iterable[ModelCall], calls: Sequence[CallRecord]) -> None:
+    """Store what models were sent. A model itself is sent what its caller sent, which `Completion` has."""
+    if not claim.is_completion or claim.agent:
+        for row, name in zip(rows, prompts.store(claim.session_id, calls), strict=True):
+            row.prompt = name
 
 
 def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> None:
@@ -116,8 +127,12 @@ def correct(claim: Claim, result: StepResult) -> None:
         if not result.calls:
             assumed.cost, assumed.input_tokens = None, 0
             assumed.save(update_fields=["cost", "input_tokens"])
-        for call in result.calls:
-            row = _row(assumed.session, assumed.turn, call, purpose=result.purpose, agent=assumed.agent)
+        reported = [
+            _row(assumed.session, assumed.turn, each, purpose=result.purpose, agent=assumed.agent)
+            for each in result.calls
+        ]
+        _store_prompts(claim, reported, result.calls)
+        for call, row in zip(result.calls, reported, strict=True):
             row.attempt, row.step = assumed.attempt, assumed.step
             if call is result.calls[-1]:
                 row.pk, row.outcome, row.created_at = assumed.pk, assumed.outcome, assumed.created_at

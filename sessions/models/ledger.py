@@ -2,7 +2,7 @@
 
 A row outlives its session and its user: usage counts against the user's limits even after the conversation is deleted,
 and the operator's bills do not change when a user leaves. It holds no text of users or models but what a provider said
-of a failure, and loses that with its session.
+of a failure, and loses that with its session, as well as the names of the pieces of its prompt.
 """
 
 from django.conf import settings
@@ -61,6 +61,10 @@ class ModelCall(models.Model):
     detail = models.TextField(
         blank=True, db_default="", help_text="The provider's own words about a failure. Deleted with the session."
     )
+    prompt = models.BinaryField(
+        null=True, editable=False, help_text="Names the pieces of what it was sent. Deleted with the session."
+    )
+    answer = models.UUIDField(null=True, blank=True, editable=False, help_text="Message with its answer.")
     has_tool_calls = models.BooleanField(default=False)
     input_tokens = models.PositiveBigIntegerField(default=0, help_text="All input, including cached tokens.")
     output_tokens = models.PositiveBigIntegerField(default=0, help_text="All output, including reasoning.")

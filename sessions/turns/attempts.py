@@ -176,7 +176,7 @@ def complete(claim: Claim, result: StepResult) -> Change:
         next_step = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
         # The text that ends the turn is for the user, whichever agent wrote it.
         events = store_step(session, turn, result, subtask=subtask if next_step and next_step.has_more_work else None)
-        ledger.record(claim, session, turn, result.calls, purpose=result.purpose)
+        ledger.record(claim, session, turn, result.calls, purpose=result.purpose, answer=result.message_id)
         last_events, ready = finish_or_continue(session, turn, fields, next_step)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -193,10 +193,12 @@ def fail(
     with transaction.atomic():
         session, turn = lock_claim(claim)
         events: list[LoggedEvent] = []
+        answer = None
         if result and (result.text or result.reasoning):
+            answer = result.message_id
             events += store_step(session, turn, result, interrupted=True, subtask=current_subtask(session))
         if result:
-            ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code)
+            ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code, answer=answer)
         events += end_as_failed(session, turn, code, text, retry_after)
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)

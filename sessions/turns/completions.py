@@ -192,7 +192,8 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
             # The agent goes on; a caller gets its own calls with their fields.
             fields_of_provider = provider_fields.pack(result, {call.id: call.extra for call, _ in refused})
         events = store_step(session, turn, result, tool_calls=wire, provider_fields=fields_of_provider)
-        ledger.record(claim, session, turn, result.calls, has_tool_calls=bool(finished.tool_calls))
+        called = bool(finished.tool_calls)
+        ledger.record(claim, session, turn, result.calls, has_tool_calls=called, answer=result.message_id)
         completion.cached_tokens += finished.usage.cached_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens
         fields = count_step(turn, result)

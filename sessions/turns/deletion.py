@@ -28,6 +28,7 @@ from sessions.models import (
     Message,
     ModelCall,
     Plan,
+    PromptPiece,
     Session,
     SubTask,
     Summary,
@@ -46,6 +47,7 @@ from sessions.upkeep import pieces
 OWNED: tuple[tuple[type[models.Model], str, int], ...] = (
     (Event, "session", 2000),
     (Image, "session", 20),
+    (PromptPiece, "session", 500),
     (Message, "session", 500),
     (Summary, "session", 500),
     (SubTask, "plan__session", 500),
@@ -109,7 +111,7 @@ def delete_piece(session_id: uuid.UUID) -> bool:
                 model._base_manager.filter(pk__in=keys).delete()
             return True
     if calls := _keys(ModelCall, "session", session_id, PIECE_CALLS):
-        ModelCall.objects.filter(pk__in=calls).update(session=None, detail="")
+        ModelCall.objects.filter(pk__in=calls).update(session=None, detail="", prompt=None, answer=None)
         return True
     with transaction.atomic():
         Session.every.filter(pk=session_id).delete()

@@ -15,7 +15,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from sessions.models import OPEN_STATUSES, Image, Session, Turn, Worker
+from sessions.models import OPEN_STATUSES, Image, ModelCall, Session, Turn, Worker
 from sessions.turns.deletion import delete_rows, delete_session
 from sessions.turns.images import UNUSED_RETENTION
 from sessions.upkeep import pieces
@@ -83,6 +83,7 @@ def _delete_batch(expired: models.QuerySet[Session], deadline: float, skipped: s
             events += last_number
         if events <= BATCH_EVENTS:
             # No turn is open, so there is nothing to cancel and nothing to publish.
+            ModelCall.objects.filter(session__in=batch).update(session=None, detail="", prompt=None, answer=None)
             Session.objects.filter(pk__in=batch).delete()
             return len(batch)
     return _delete_one(batch[0], deadline, skipped)

@@ -86,7 +86,7 @@ def request_tools(
         events = store_step(session, turn, result, tool_calls=wire, subtask=subtask, provider_fields=fields_of_provider)
         for call in calls:
             call.turn = turn
-        ledger.record(claim, session, turn, result.calls, has_tool_calls=True)
+        ledger.record(claim, session, turn, result.calls, has_tool_calls=True, answer=result.message_id)
         outcomes = run_server_tools(session, turn, calls)
         ToolCall.objects.bulk_create(calls)
         Approval.objects.bulk_create(new_approvals(calls))

@@ -221,7 +221,9 @@ def load_images(messages: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[Mode
             break
         positions[image["image_id"]] = position
     rows = Image.objects.filter(pk__in=positions).values_list("pk", "media_type", "data")
-    data = {str(pk): ModelImage(f"data:{kind};base64,{b64encode(data).decode()}") for pk, kind, data in rows}
+    data = {
+        str(pk): ModelImage(f"data:{kind};base64,{b64encode(data).decode()}", id=str(pk)) for pk, kind, data in rows
+    }
     return [
         tuple(data[name] for each in images if positions.get(name := each["image_id"]) == position and name in data)
         for position, images in enumerate(messages)

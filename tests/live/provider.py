@@ -52,11 +52,15 @@ def text_of(content: str | list[dict[str, Any]]) -> str:
 
 
 class Provider:
-    """Runs in its own thread. `requests` holds the bodies it received, `first_byte_at` the time of each first token."""
+    """Runs in its own thread.
+
+    `requests` holds what it received, `bodies` the same as bytes, `first_byte_at` the time of each first token.
+    """
 
     def __init__(self, log: Path | None = None) -> None:
         self._log = log.open("a", buffering=1) if log else None
         self.requests: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
         self.first_byte_at: dict[str, float] = {}
         self.closed_early = 0
         #: Requests that were refused because of a limit, by turn and step.
@@ -103,9 +107,11 @@ class Provider:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 found = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
-                body = json.loads(await reader.readexactly(int(found[1]) if found else 0))
+                raw = await reader.readexactly(int(found[1]) if found else 0)
+                body = json.loads(raw)
                 if self._log is None:
                     self.requests.append(body)
+                    self.bodies.append(raw)
                 if "input" in body:
                     if not await self._embeddings(writer, body):
                         break
