@@ -11,6 +11,7 @@ from sessions.api.rest import (
     budgets,
     images,
     inbox,
+    markdown,
     models,
     provider_keys,
     rules,
@@ -20,5 +21,19 @@ from sessions.api.rest import (
 )
 
 router = Router()
-for _part in (agents, approvals, inbox, images, workspaces, rules, usage, models, budgets, provider_keys, sessions):
+_PARTS = (
+    agents,
+    approvals,
+    inbox,
+    images,
+    workspaces,
+    rules,
+    usage,
+    markdown,
+    models,
+    budgets,
+    provider_keys,
+    sessions,
+)
+for _part in _PARTS:
     router.add_router("", _part.router)

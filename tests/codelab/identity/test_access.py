@@ -202,6 +202,7 @@ ROWS = {
     "PUT api/v1/provider-keys/<provider>": Row(About.CALLER, values=PROVIDER, body={"api_key": "sk-of-the-caller"}),
     "GET api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
     "DELETE api/v1/provider-keys/<provider>": Row(About.ALICES, values=PROVIDER, missing={"provider": "groq"}),
+    "POST api/v1/markdown": Row(About.CALLER, body={"texts": ["x"]}),
     "GET api/v1/llm/models": Row(About.CALLER),
     "GET api/v1/events/metrics": Row(About.CALLER),
     "GET api/v1/events/metrics/sessions": Row(About.CALLER),
