@@ -174,6 +174,8 @@ export class Session {
   hurry(message_id: string, when: When): Promise<unknown>;
   switchAgent(agent_type: string): Promise<unknown>;
   setWorkspace(workspace: Record<string, unknown>): Promise<unknown>;
+  /** Run other tools from now on; an empty list: none. */
+  setTools(tools: Tool[], workspace?: Record<string, unknown>): void;
   /** Leave the session. Turns go on in the server. */
   close(): void;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -69,6 +70,14 @@ def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]
     yield context
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def by_hand(context: BrowserContext) -> None:
+    """Have no workspace in new sessions: a developer answers tool calls by hand."""
+    choices = {"codelab.workspace.last": '"none"', "codelab.answer-as-tool": "true"}
+    # An empty tab has no storage.
+    context.add_init_script(f"if (location.host) Object.assign(localStorage, {json.dumps(choices)})")
 
 
 def record(complaints: list[str], message: ConsoleMessage) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expe
 from tests.browser.tab import answers, box, conversation, open_tab, say, sent_frames
 from tests.live.service import Service
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("by_hand")]
 
 #: A PNG of one pixel.
 PIXEL = base64.b64decode(

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from tests.browser.tab import answers, open_tab, say
 from tests.live.service import Service
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("by_hand")]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from tests.live.service import Frame, Service
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("by_hand")]
 
 REPLAY = """async ([snapshot, events]) => {
   const { apply, fromSnapshot, EMPTY_STATE } = await import("/static/client/state.js");

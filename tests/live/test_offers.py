@@ -130,3 +130,19 @@ async def test_one_of_several_v2_clients_runs_an_approved_call(service: Service)
         await editor.send(result_of(run))
         await until_end(editor)
         assert "tool_call" not in [frame["type"] for frame in await silent(watching)]
+
+
+async def test_a_client_without_tools_gets_no_calls_of_another_one(service: Service) -> None:
+    options: dict[str, Any] = {"subprotocols": ["codelab.v2"]}
+    async with service.connect("/ws/of-none", **options) as page, service.connect("/ws/of-none", **options) as editor:
+        await page.send({"type": "hello", "tools": ["read_file"], "client_id": "page"})
+        await page.send({"type": "hello", "tools": [], "client_id": "page"})
+        await until(page, "welcome")
+        await until(page, "welcome")
+        await editor.send({"type": "hello", "tools": ["read_file"], "client_id": "editor"})
+        await page.say(READ)
+        await editor.send(result_of(await until(editor, "tool_call")))
+        frames = [await page.receive()]
+        while frames[-1].get("kind") != "turn_completed":
+            frames.append(await page.receive())
+        assert "tool_call" not in [frame["type"] for frame in frames]

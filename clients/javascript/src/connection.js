@@ -17,6 +17,7 @@ const STABLE_AFTER_MS = 5000;
 const ANSWER_TIMEOUT_MS = 10_000;
 // The `ref` of each socket's first frame.
 const HELLO = "hello";
+const OPEN = 1; // `WebSocket.OPEN`, which those of packages may not have
 // Where a refusal of `hello` closes the socket, too, that follows at once.
 const CLOSE_FOLLOWS_MS = 1000;
 // Errors that pass by themselves.
@@ -41,6 +42,11 @@ export class Connection {
 
   send(frame) {
     this.socket.send(JSON.stringify(frame));
+  }
+
+  /** Say `hello` again, with what has changed. Before the first one there is nothing to correct. */
+  repeatHello() {
+    if (this.socket?.readyState === OPEN) this.#sayHello();
   }
 
   /** Reconnect unless a frame comes in time. */
@@ -98,11 +104,15 @@ export class Connection {
     this.socket = socket;
     // The server may not even open the socket.
     this.expectAnswer();
-    socket.onopen = () => socket === this.socket && this.send({ ...this.hello(), ref: HELLO });
+    socket.onopen = () => socket === this.socket && this.#sayHello();
     socket.onmessage = ({ data }) => socket === this.socket && this.#handleFrame(JSON.parse(data));
     socket.onclose = ({ code }) => this.#handleClose(socket, code);
     // A close follows, and says all that can be known.
     socket.onerror = () => {};
+  }
+
+  #sayHello() {
+    this.send({ ...this.hello(), ref: HELLO });
   }
 
   #handleFrame(frame) {
@@ -110,6 +120,7 @@ export class Connection {
     if (frame.type === "welcome") {
       this.hasWelcome = true;
       this.isRenewed = false;
+      clearTimeout(this.stableTimer);
       this.stableTimer = setTimeout(() => (this.failures = 0), STABLE_AFTER_MS);
       this.onFrame(frame);
       this.onState("open");

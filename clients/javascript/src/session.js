@@ -116,6 +116,13 @@ export class Session {
     return this.#add({ type: "workspace", workspace });
   }
 
+  /** Run other tools from now on, maybe in another workspace; an empty list says that this client runs none. */
+  setTools(tools, workspace) {
+    Object.assign(this, { tools, workspace });
+    this.toolbox.setTools(tools);
+    this.connection?.repeatHello();
+  }
+
   /** Have a message that waits count sooner: withdraw it, and send it again with another `when`. */
   hurry(message_id, when) {
     const { content, images = [] } = this.state.messages.find((message) => message.message_id === message_id);

@@ -25,11 +25,15 @@ export class Toolbox {
    */
   constructor(session, { tools, approve, approvePlan }) {
     this.session = session;
-    this.tools = new Map(tools?.map((tool) => [tool.name, tool]));
+    this.setTools(tools);
     this.approve = approve;
     this.approvePlan = approvePlan;
     this.runs = new Map(); // calls that run or have run here, by id: {controller, fields}
     this.questions = new Map(); // open ones, by what they ask: a controller
+  }
+
+  setTools(tools) {
+    this.tools = new Map(tools?.map((tool) => [tool.name, tool]));
   }
 
   /** Run a call that the server offers; one that has its result already is answered again. */

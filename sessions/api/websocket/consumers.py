@@ -232,10 +232,14 @@ class SessionConsumer(BoundedSocket):
         frame = await welcome_to(session.pk, hello)
         await self.send(server.encode(frame))
         self.follow(session, frame.after)
-        if hello.tools is not None:
+        if hello.tools:
             self.runner = hello.client_id or self.runner
             # All clients see the approval in the events. Only the client that runs the call gets it here.
             self.run_tools(session, asks_user=False, definitions=definitions)
+        elif hello.tools is not None and self.dispatcher is not None:
+            # A client without tools must not be given the calls of another one.
+            await self.dispatcher.close()
+            self.dispatcher = None
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message or a frame with a `ref`."""

@@ -11,6 +11,7 @@ import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
 import { ToolCard } from "./toolcard.js";
+import { workspace } from "./workspace/open.js";
 
 const PROGRESS_TEXTS = {
   working: () => t("Working…"),
@@ -29,6 +30,7 @@ const find = (id) => document.getElementById(id);
 const box = find("message");
 const scroller = find("scroller");
 const sessions = new Map(); // connected ones, by key: the open session, and those with messages to send
+const newKeys = new Set(); // of sessions that this page has made
 let chat = null; // the open session
 let isDrawn = true;
 let atBottom = true;
@@ -117,7 +119,7 @@ function start() {
   openFromAddress();
   // Messages in other sessions that were not sent before the page was reloaded.
   for (const [key, entries] of Object.entries(outboxes())) {
-    if (entries.some((entry) => !entry.refusal)) sessionOf(key).start();
+    if (entries.some((entry) => !entry.refusal)) sessionOf(key);
   }
 }
 
@@ -140,7 +142,9 @@ function newKey() {
   const [day, time] = new Date().toISOString().split("T");
   // Not randomUUID: browsers have it on https and localhost only.
   const random = [...crypto.getRandomValues(new Uint8Array(4))].map((byte) => byte.toString(16).padStart(2, "0"));
-  return `${day}-${time.slice(0, 5).replace(":", "")}-${random.join("")}`;
+  const key = `${day}-${time.slice(0, 5).replace(":", "")}-${random.join("")}`;
+  newKeys.add(key);
+  return key;
 }
 
 function newSession() {
@@ -155,14 +159,14 @@ function openSession(key) {
   find("sign-in").hidden = true;
   find("deleted").hidden = true;
   chat = sessionOf(key);
-  chat.start();
+  workspace.show(chat);
   attachments.reset(key);
   if (previous) closeIfDone(previous);
   // No new history entry: "back" leaves the page instead of going through new sessions.
   if (keyInAddress() !== key) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
   log.clear();
   queue.clear();
-  connectionChanged(chat.connectionState);
+  connectionChanged(chat.connectionState ?? "connecting");
   showSessions(false);
   draw();
   followEnd(true);
@@ -176,12 +180,14 @@ function sessionOf(key) {
     plans: true,
     fromStart: true,
     keepRefused: true,
+    clientId: workspace.clientId,
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
     onEvent: (event) => listing.handleEvent(event),
     onNotice: (text, frame) => session === chat && showNotice(text, frame),
     onState: (name, code) => session === chat && connectionChanged(name, code),
   });
   sessions.set(key, session);
+  workspace.attach(session, { isNew: newKeys.has(key) }).finally(() => sessions.get(key) === session && session.start());
   return session;
 }
 
@@ -189,6 +195,7 @@ function sessionOf(key) {
 function closeIfDone(session) {
   if (session === chat || !session.outbox.isDone) return;
   session.close();
+  workspace.detach(session);
   sessions.delete(session.key);
 }
 
@@ -220,6 +227,7 @@ function sendMessage(when = "queue") {
   if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || attachments.isUploading) return;
   notify("");
   const images = attachments.take();
+  workspace.beforeMessage(chat);
   chat.send(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
   write("");
   followEnd(true);

@@ -1,0 +1,67 @@
+/** Which workspace each session has in this browser, and which one the next session gets. */
+
+const LAST = "codelab.workspace.last";
+const DEVELOPER = "codelab.answer-as-tool";
+const MAX_SESSIONS = 300;
+
+/** A session without files: the agents get no tools that need some. */
+export const NONE = "none";
+/** A copy of the demo project for each session. */
+export const DEMO = "demo";
+
+const ofUser = (name) => `codelab.workspace.${document.body.dataset.user}.${name}`;
+
+/** Return the id of a session's workspace, NONE, or undefined where this browser has not chosen. */
+export function choiceOf(session) {
+  return read(ofUser("sessions"))?.[session];
+}
+
+export function remember(session, choice) {
+  const { [session]: _, ...others } = read(ofUser("sessions")) ?? {};
+  write(ofUser("sessions"), Object.fromEntries([...Object.entries(others), [session, choice]].slice(-MAX_SESSIONS)));
+}
+
+/** Return what the person chose last: DEMO, NONE, or the id of a folder. */
+export function lastChoice() {
+  return read(LAST) ?? DEMO;
+}
+
+export function rememberLast(choice) {
+  write(LAST, choice);
+}
+
+/** Return the id of a new workspace of this user. */
+export function newId(kind, name) {
+  return `${kind} ${document.body.dataset.user} ${name}`;
+}
+
+/** Return the name of this browser as a client: the same after a reload and in all tabs, so that calls come back to it. */
+export function clientId() {
+  const known = read(ofUser("client"));
+  if (known) return known;
+  const random = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0"));
+  const id = `page-${random.join("")}`;
+  write(ofUser("client"), id);
+  return id;
+}
+
+/** Return whether a developer answers tool calls by hand, where no workspace runs them. */
+export function isAnsweredByHand() {
+  return read(DEVELOPER) === true;
+}
+
+function read(key) {
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? undefined;
+  } catch {
+    return undefined; // forbidden, or not ours
+  }
+}
+
+function write(key, value) {
+  try {
+    localStorage.setItem(key, JSON.stringify(value));
+  } catch {
+    // Full or forbidden: the choice lasts as long as the tab.
+  }
+}

@@ -1,0 +1,149 @@
+/** The open workspace of the tab, which is that of the open session. */
+
+import { choiceOf, clientId, DEMO, isAnsweredByHand, lastChoice, newId, NONE, remember, rememberLast } from "./choices.js";
+import { Database } from "./database.js";
+import { DEMO_FILES, DEMO_NAME } from "./demo.js";
+import { Journal } from "./journal.js";
+import { MemoryFiles } from "./memory-files.js";
+import { channel, Workspace } from "./workspace.js";
+
+class OpenWorkspace {
+  #opened = new Map(); // workspaces, by id
+  #of = new Map(); // of connected sessions, by their keys
+  #listeners = new Set();
+  #session = null;
+  #storage;
+
+  /** The workspace of the open session, or null. */
+  get current() {
+    return this.#of.get(this.#session?.key) ?? null;
+  }
+
+  get name() {
+    return this.current?.name ?? "";
+  }
+
+  get tools() {
+    return this.current?.tools ?? [];
+  }
+
+  /** The name of this browser for the server. */
+  get clientId() {
+    return clientId();
+  }
+
+  paths() {
+    return this.current?.paths() ?? [];
+  }
+
+  async read(path) {
+    if (!this.current) throw new Error("No workspace is open.");
+    return this.current.read(path);
+  }
+
+  facts() {
+    return this.current?.facts() ?? {};
+  }
+
+  /** Return what an edit would change: {path, before, after}, or null. */
+  async preview(tool, args) {
+    return (await this.current?.preview(tool, args)) ?? null;
+  }
+
+  /** Call `listener(paths)` when another workspace is open, and when files have changed. Return a function that ends it. */
+  onChange(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Give a session its workspace before it is started. A session that this page has just made gets the one that was
+   * chosen last. Others have none here: their tools may be those of another client.
+   */
+  async attach(session, { isNew = false } = {}) {
+    const choice = choiceOf(session.key) ?? (isNew ? lastChoice() : undefined);
+    if (choice) await this.#give(session, choice);
+  }
+
+  /** Have this session's workspace as the open one. */
+  show(session) {
+    this.#session = session;
+    this.#tell([]);
+  }
+
+  /** Forget a session that is closed. */
+  detach(session) {
+    this.#of.delete(session.key);
+  }
+
+  /** Get ready for a message: an empty session that was opened by its name gets a workspace, too, and agents the news. */
+  async beforeMessage(session) {
+    if (!choiceOf(session.key) && !session.state.number && !this.#of.has(session.key)) await this.#give(session, lastChoice());
+    const workspace = this.#of.get(session.key);
+    if (!workspace) return;
+    const facts = workspace.facts();
+    if (JSON.stringify(facts) !== JSON.stringify(session.workspace)) session.setWorkspace(facts);
+  }
+
+  /** Open the demo project in the open session. */
+  async openDemo() {
+    rememberLast(DEMO);
+    await this.#give(this.#session, DEMO);
+  }
+
+  /** Work without files in the open session. */
+  close() {
+    rememberLast(NONE);
+    return this.#give(this.#session, NONE);
+  }
+
+  /** Open files in memory: {path: bytes}. */
+  async openFiles(name, contents) {
+    const workspace = await this.#make({ id: newId("upload", `${name} ${Date.now()}`), name, kind: "upload", files: new MemoryFiles(contents) });
+    await workspace.store();
+    rememberLast(workspace.id);
+    await this.#give(this.#session, workspace.id);
+  }
+
+  async #give(session, choice) {
+    const id = choice === DEMO ? newId(DEMO, session.key) : choice;
+    const workspace = id === NONE ? null : await this.#open(id);
+    remember(session.key, workspace ? id : NONE);
+    this.#of.set(session.key, workspace);
+    if (workspace) session.setTools(workspace.tools, workspace.facts());
+    // "Tools: none" is for the session; a developer who answers by hand wants the calls that every client gets.
+    else session.setTools(isAnsweredByHand() ? undefined : [], session.workspace && {});
+    if (session === this.#session) this.#tell([]);
+  }
+
+  async #open(id) {
+    if (this.#opened.has(id)) return this.#opened.get(id);
+    if (id.startsWith(newId(DEMO, ""))) return this.#make({ id, name: DEMO_NAME, kind: DEMO, files: new MemoryFiles(DEMO_FILES) });
+    const { database } = await this.#store();
+    const record = id.startsWith(newId("upload", "")) && (await database?.get("workspaces", id));
+    return record ? this.#make({ id, name: record.name, kind: record.kind, files: new MemoryFiles() }) : null;
+  }
+
+  async #make(fields) {
+    const workspace = new Workspace(fields, await this.#store());
+    this.#opened.set(fields.id, workspace);
+    workspace.onChange((paths) => workspace === this.current && this.#tell(paths));
+    await workspace.refresh();
+    return workspace;
+  }
+
+  /** Return the database and the journal, which are opened once. */
+  #store() {
+    this.#storage ??= Database.open().then((database) => {
+      channel?.addEventListener("message", ({ data: id }) => this.#opened.get(id)?.refresh());
+      return { database, journal: new Journal(database) };
+    });
+    return this.#storage;
+  }
+
+  #tell(paths) {
+    for (const listener of this.#listeners) listener(paths);
+  }
+}
+
+export const workspace = new OpenWorkspace();
