@@ -101,6 +101,8 @@ class StepResult:
     #: In the order in which they were made. Only the last one can have succeeded.
     calls: tuple[CallRecord, ...] = ()
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
+    #: Tokens that fit the model's window, where the worker knows it.
+    window: int = 0
 
     @property
     def usage(self) -> TokenUsage:

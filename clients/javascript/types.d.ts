@@ -47,6 +47,12 @@ export interface Cancel {
   turn_id?: string | null;
 }
 
+/** How much of a model's window a step has used, in tokens. */
+export interface ContextUse {
+  used: number;
+  window: number;
+}
+
 /** An image that a message of the user or of a tool shows. */
 export interface MessageImage {
   image_id: string;
@@ -263,6 +269,23 @@ export interface SummaryAddedPayload {
   until: string;
 }
 
+/** A message that was begun and is not stored yet. */
+export interface UnfinishedText {
+  turn_id: string;
+  message_id: string;
+  text: string;
+  reasoning?: string;
+}
+
+/** The client works in another workspace, or something in it has changed. The same again has no event. */
+export interface WorkspaceChangedPayload {
+  hash: string;
+  name: string;
+  system: string;
+  branch: string;
+  instructions: Array<string>;
+}
+
 /** Let another agent answer from now on. */
 export interface SwitchAgent {
   ref?: string | null;
@@ -308,6 +331,10 @@ export interface ToolCallRequest {
 
 /** The turn was stopped. */
 export interface TurnCancelledPayload {
+  input_tokens?: number;
+  output_tokens?: number;
+  cached_tokens?: number;
+  cost?: string;
   turn_id: string;
 }
 
@@ -316,10 +343,16 @@ export interface TurnCompletedPayload {
   turn_id: string;
   input_tokens: number;
   output_tokens: number;
+  cached_tokens?: number;
+  cost?: string;
 }
 
 /** The turn has ended with an error. */
 export interface TurnFailedPayload {
+  input_tokens?: number;
+  output_tokens?: number;
+  cached_tokens?: number;
+  cost?: string;
   turn_id: string;
   error_code: string;
   error: string;
@@ -337,6 +370,8 @@ export interface TurnStartedPayload {
   turn_id: string;
   attempt: number;
   model: string;
+  agent?: string;
+  mode?: "ask" | "auto-read" | "auto-edit" | "full";
   replaces: Array<string>;
   reads?: Array<string>;
 }
@@ -344,14 +379,6 @@ export interface TurnStartedPayload {
 /** The turn waits for results or approvals of its tool calls. */
 export interface TurnWaitingPayload {
   turn_id: string;
-}
-
-/** A message that was begun and is not stored yet. */
-export interface UnfinishedText {
-  turn_id: string;
-  message_id: string;
-  text: string;
-  reasoning?: string;
 }
 
 /** When. */
@@ -362,15 +389,6 @@ export interface WithdrawMessage {
   ref?: string | null;
   type: "withdraw_message";
   message_id: string;
-}
-
-/** The client works in another workspace, or something in it has changed. The same again has no event. */
-export interface WorkspaceChangedPayload {
-  hash: string;
-  name: string;
-  system: string;
-  branch: string;
-  instructions: Array<string>;
 }
 
 /** Another agent answers from here on. */
@@ -398,6 +416,16 @@ export interface ApprovalDecidedEvent {
   payload: ApprovalDecidedPayload;
 }
 
+/** What the turns of a session that have ended used, replaced ones included. */
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  cached_tokens: number;
+  cost: string;
+  unpriced_turns: number;
+  context?: ContextUse;
+}
+
 /** A message of the conversation. */
 export interface ConversationMessage {
   message_id: string;
@@ -411,6 +439,10 @@ export interface ConversationMessage {
   images?: Array<MessageImage>;
   steer?: true;
   subtask_id?: string;
+  agent?: string;
+  mode?: "ask" | "auto-read" | "auto-edit" | "full";
+  model?: string;
+  context?: ContextUse;
   read?: true;
 }
 
@@ -427,6 +459,10 @@ export interface MessageAddedPayload {
   images?: Array<MessageImage>;
   steer?: true;
   subtask_id?: string;
+  agent?: string;
+  mode?: "ask" | "auto-read" | "auto-edit" | "full";
+  model?: string;
+  context?: ContextUse;
 }
 
 /** A tool call without a result. */
@@ -587,6 +623,14 @@ export interface TurnReplacedPayload {
   summary?: SummaryAddedPayload | null;
 }
 
+/** The client works in another workspace, or something in it has changed. The same again has no event. */
+export interface WorkspaceChangedEvent {
+  type: "event";
+  number: number;
+  kind: "workspace_changed";
+  payload: WorkspaceChangedPayload;
+}
+
 /** A piece of a message. */
 export interface TextDeltaEvent {
   type: "event";
@@ -666,14 +710,6 @@ export interface UserMessage {
   replaces?: string | null;
 }
 
-/** The client works in another workspace, or something in it has changed. The same again has no event. */
-export interface WorkspaceChangedEvent {
-  type: "event";
-  number: number;
-  kind: "workspace_changed";
-  payload: WorkspaceChangedPayload;
-}
-
 /** ToolEntry. */
 export type ToolEntry = string | ToolDefinition;
 
@@ -721,6 +757,7 @@ export interface Snapshot {
   plan: PlanProposedPayload | null;
   workspace: WorkspaceChangedPayload | null;
   summary: SummaryAddedPayload | null;
+  usage: Usage;
 }
 
 /** The result of a tool that ran in the client, or why it did not run. The turn continues after the last one. */

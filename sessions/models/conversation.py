@@ -1,6 +1,7 @@
 """Sessions and their turns."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import models
@@ -170,6 +171,14 @@ class Turn(models.Model):
     )
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(null=True, blank=True, help_text="Part of the input tokens.")
+    cost = models.DecimalField(
+        max_digits=14,
+        decimal_places=8,
+        null=True,
+        blank=True,
+        help_text="US dollars, of all model calls. Empty: a price is unknown.",
+    )
     error_code = models.CharField(max_length=64, blank=True)
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -195,6 +204,11 @@ class Turn(models.Model):
         editable=False,
         help_text="How far the compaction of a long turn has come. Empty: not begun, or done.",
     )
+
+    # What `transitions.lock_claim` reads beside the row, of the model calls so far.
+    calls_cost = Decimal()
+    calls_cached_tokens = 0
+    has_unpriced_calls = False
 
     class Meta:
         constraints = [

@@ -54,6 +54,9 @@ class Message(OrderedModel):
         help_text="Thoughts and signatures that go back to the provider within the turn. Deleted after it.",
     )
     tool_call_id = models.CharField(max_length=128, blank=True, help_text="Call that a tool message answers.")
+    author = models.JSONField(
+        null=True, blank=True, help_text="Of an answer: agent, mode and model, and how much of the window was used."
+    )
     images = models.JSONField(null=True, blank=True, help_text="Images that the user attached, or a tool returned.")
     client_message_id = models.CharField(
         max_length=128, blank=True, default="", help_text="The sender's own id. A repeated id means the same message."

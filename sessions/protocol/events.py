@@ -10,10 +10,10 @@ field of an existing kind is one more line. Then `make schema`, and the table "E
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from sessions.protocol.payloads import PAYLOADS, Mode, closed, event
+from sessions.protocol.payloads import PAYLOADS, ContextUse, Mode, TurnUse, closed, event
 from sessions.protocol.plan_events import PlanProposed
 
-__all__ = ["PAYLOADS", "Mode", "PlanProposed", "closed"]
+__all__ = ["PAYLOADS", "ContextUse", "Mode", "PlanProposed", "closed"]
 
 
 @closed
@@ -75,6 +75,11 @@ class MessageAdded(TypedDict):
     #: It went into an open turn, whose next step reads it.
     steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
+    #: Of an answer: who wrote it, and in which mode. The model is not there when none was called.
+    agent: NotRequired[str]
+    mode: NotRequired[Mode]
+    model: NotRequired[str]
+    context: NotRequired[ContextUse]
 
 
 @event
@@ -145,6 +150,9 @@ class TurnStarted(TypedDict):
     turn_id: str
     attempt: int
     model: str
+    #: As the step begins; the agent's choice may follow.
+    agent: NotRequired[str]
+    mode: NotRequired[Mode]
     #: Messages that an earlier attempt has begun. Clients drop their texts.
     replaces: list[str]
     #: The steered messages that this step is the first to read.
@@ -249,10 +257,13 @@ class TurnCompleted(TypedDict):
     turn_id: str
     input_tokens: int
     output_tokens: int
+    cached_tokens: NotRequired[int]
+    #: As in `turn_failed`.
+    cost: NotRequired[str]
 
 
 @event
-class TurnFailed(TypedDict):
+class TurnFailed(TurnUse):
     """The turn has ended with an error."""
 
     turn_id: str
@@ -262,7 +273,7 @@ class TurnFailed(TypedDict):
 
 
 @event
-class TurnCancelled(TypedDict):
+class TurnCancelled(TurnUse):
     """The turn was stopped."""
 
     turn_id: str

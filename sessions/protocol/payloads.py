@@ -1,7 +1,7 @@
 """How the types of events are registered, for `sessions.protocol.events`, which says how to add one."""
 
 import re
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict
 
 from pydantic import ConfigDict, with_config
 
@@ -21,3 +21,24 @@ def event[T: type](payload: T) -> T:
     # Its name in schemas, because a frame of older clients may have the name of a kind.
     payload.__name__ = payload.__qualname__ = f"{payload.__name__}Payload"
     return closed(payload)
+
+
+@closed
+class ContextUse(TypedDict):
+    """How much of a model's window a step has used, in tokens."""
+
+    used: int
+    window: int
+
+
+@closed
+class TurnUse(TypedDict):
+    """What a turn used that ended without an answer."""
+
+    #: Of its finished steps.
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    #: Part of the input tokens.
+    cached_tokens: NotRequired[int]
+    #: US dollars of all model calls, as a decimal number. Not there when a price is unknown, or a model was stopped.
+    cost: NotRequired[str]

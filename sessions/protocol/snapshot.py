@@ -13,6 +13,7 @@ from sessions.protocol.events import (
     WorkspaceChanged,
     closed,
 )
+from sessions.protocol.payloads import ContextUse
 
 
 @closed
@@ -64,6 +65,21 @@ class ConversationMessage(MessageAdded):
 
 
 @closed
+class Usage(TypedDict):
+    """What the turns of a session that have ended used, replaced ones included."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    #: US dollars, as a decimal number.
+    cost: str
+    #: Turns that the cost leaves out, because theirs is unknown.
+    unpriced_turns: int
+    #: Of the newest step.
+    context: NotRequired[ContextUse]
+
+
+@closed
 class Snapshot(TypedDict):
     """The state of a session: the same as all events up to its number."""
 
@@ -77,6 +93,7 @@ class Snapshot(TypedDict):
     plan: PlanProposed | None
     workspace: WorkspaceChanged | None
     summary: SummaryAdded | None
+    usage: Usage
 
 
 SNAPSHOT: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)

@@ -41,6 +41,7 @@ from sessions.turns.steering import mark_read, unread_messages
 from sessions.turns.transcript import begun_texts, current_subtask, store_step
 from sessions.turns.transitions import (
     count_step,
+    count_use,
     end_as_cancelled,
     end_as_failed,
     finish_or_continue,
@@ -141,7 +142,8 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         budgets=limits,
         own_keys=own_keys,
     )
-    payload = {"attempt": attempt, "model": model, "replaces": replaced}
+    payload = {"attempt": attempt, "model": model, "agent": session.current_agent, "mode": session.mode}
+    payload["replaces"] = replaced
     if read:
         payload["reads"] = [str(message_id) for message_id in read]
     events = log.append(session, [*new, turn_event(EventKind.TURN_STARTED, turn.pk, attempt, **payload)])
@@ -175,7 +177,8 @@ def complete(claim: Claim, result: StepResult) -> Change:
         fields = count_step(turn, result, subtask)
         next_step = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
         # The text that ends the turn is for the user, whichever agent wrote it.
-        events = store_step(session, turn, result, subtask=subtask if next_step and next_step.has_more_work else None)
+        of_plan = next_step and next_step.has_more_work
+        events = store_step(session, turn, result, agent=claim.agent, subtask=subtask if of_plan else None)
         ledger.record(claim, session, turn, result.calls, purpose=result.purpose, answer=result.message_id)
         last_events, ready = finish_or_continue(session, turn, fields, next_step)
     if ready != turn.pk:
@@ -195,11 +198,11 @@ def fail(
         events: list[LoggedEvent] = []
         answer = None
         if result and (result.text or result.reasoning):
-            answer = result.message_id
-            events += store_step(session, turn, result, interrupted=True, subtask=current_subtask(session))
+            answer, subtask = result.message_id, current_subtask(session)
+            events += store_step(session, turn, result, agent=claim.agent, interrupted=True, subtask=subtask)
         if result:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code, answer=answer)
-        events += end_as_failed(session, turn, code, text, retry_after)
+        events += end_as_failed(session, turn, code, text, retry_after, use=count_use(turn, result))
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
     return Change(events=events, ready=ready)

@@ -27,11 +27,11 @@ from sessions.turns.replacement import REPLACED, replace_turn, require_replaceab
 from sessions.turns.steering import MAX_UNREAD, steer_message, withdraw_unread
 from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import (
+    cancel_waiting,
     end_as_cancelled,
     first_open_turn,
     next_ready_turn,
     queue_message,
-    transition,
     turn_event,
 )
 
@@ -135,8 +135,7 @@ def withdraw_message(session_id: uuid.UUID, message_id: uuid.UUID, *, deadline: 
         new = [turn_event(EventKind.MESSAGE_WITHDRAWN, turn.pk, message_id=str(message_id))]
         if turn.messages.filter(role=MessageRole.USER, withdrawn=False).exists():
             return Change(events=log.append(session, new))
-        transition(turn, TurnStatus.CANCELLED)
-        events = log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk)])
+        events = log.append(session, [*new, cancel_waiting(turn)])
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)

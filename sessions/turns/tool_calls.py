@@ -7,6 +7,7 @@ back to the model with an error as its result, and is never sent to a client.
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -50,6 +51,7 @@ from sessions.turns.transcript import (
     displayed,
     make_call_ids_unique,
     require_progress,
+    store_last_words,
     store_result,
     store_step,
 )
@@ -83,7 +85,8 @@ def request_tools(
         fields_of_provider = provider_fields.pack(
             result, {call.call_id: extra for call, extra in zip(calls, of_calls, strict=True)}
         )
-        events = store_step(session, turn, result, tool_calls=wire, subtask=subtask, provider_fields=fields_of_provider)
+        of_step: dict[str, Any] = {"agent": claim.agent, "subtask": subtask, "provider_fields": fields_of_provider}
+        events = store_step(session, turn, result, tool_calls=wire, **of_step)
         for call in calls:
             call.turn = turn
         ledger.record(claim, session, turn, result.calls, has_tool_calls=True, answer=result.message_id)
@@ -100,7 +103,10 @@ def request_tools(
             transition(turn, TurnStatus.WAITING, waiting_since=Now(), **fields)
             events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)])
             return Change(events=events)
-        last_events, ready = _continue_turn(session, turn, outcomes, fields, subtask)
+        last_words = replace(result, message_id=new_id(), text=outcomes.last_words or "", reasoning="")
+        last_events, ready = _continue_turn(
+            session, turn, outcomes, fields, subtask=subtask, last_words=(claim.agent, last_words)
+        )
         events += last_events
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
@@ -260,9 +266,18 @@ def _kind(call: ToolCall) -> ToolKind | None:
 
 
 def _continue_turn(
-    session: Session, turn: Turn, outcomes: ToolOutcomes, fields: dict[str, Any], subtask: SubTask | None
+    session: Session,
+    turn: Turn,
+    outcomes: ToolOutcomes,
+    fields: dict[str, Any],
+    *,
+    subtask: SubTask | None,
+    last_words: tuple[str, StepResult],
 ) -> tuple[list[LoggedEvent], uuid.UUID | None]:
-    """Queue or complete a turn whose calls all have results. Return the events and the ready turn."""
+    """Queue or complete a turn whose calls all have results. Return the events and the ready turn.
+
+    `last_words` are the agent, and the text of the server's tools as its answer.
+    """
     if outcomes.last_words is None:
         return requeue(session, turn, turn.attempt, **fields), turn.pk
     events: list[LoggedEvent] = []
@@ -271,17 +286,9 @@ def _continue_turn(
         next_step = plans.finish(session, subtask, Status.COMPLETED, outcomes.last_words)
     # While the plan continues, they are a report to the agents of later sub-tasks.
     if outcomes.last_words and not (next_step and next_step.has_more_work):
-        events += _store_last_words(session, turn, outcomes.last_words)
+        events += store_last_words(session, turn, *last_words)
     last_events, ready = finish_or_continue(session, turn, fields, next_step)
     return events + last_events, ready
-
-
-def _store_last_words(session: Session, turn: Turn, text: str) -> list[LoggedEvent]:
-    """Store a text of the server's tools as an answer, in one piece: some clients show nothing else."""
-    result = StepResult(message_id=new_id(), text=text)
-    piece = {"message_id": str(result.message_id), "text": text}
-    events = log.append(session, [turn_event(EventKind.TEXT_DELTA, turn.pk, turn.attempt, **piece)])
-    return events + store_step(session, turn, result)
 
 
 def open_calls(session_id: uuid.UUID) -> QuerySet[ToolCall]:

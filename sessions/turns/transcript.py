@@ -10,6 +10,7 @@ from typing import Any
 from agents import loop
 from agents.approvals import digest
 from agents.display import show_changed
+from agents.roles import UNASSIGNED
 from sessions.database import rows
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
@@ -82,6 +83,7 @@ def store_step(
     turn: Turn,
     result: StepResult,
     *,
+    agent: str = "",
     tool_calls: list[dict[str, Any]] | None = None,
     interrupted: bool = False,
     subtask: SubTask | None = None,
@@ -89,8 +91,8 @@ def store_step(
 ) -> list[LoggedEvent]:
     """Store the reply of a model call with the tool calls in it. `interrupted` marks an incomplete reply.
 
-    With `subtask` it belongs to that sub-task and not to the conversation with the user. No event has
-    `provider_fields`, which only the provider understands.
+    `agent` has written it; without it the session's agent has. With `subtask` it belongs to that sub-task and not to
+    the conversation with the user. No event has `provider_fields`, which only the provider understands.
     """
     details: dict[str, Any] = {"tool_calls": tool_calls} if tool_calls else {}
     if result.reasoning:
@@ -100,9 +102,30 @@ def store_step(
     message = Message(id=result.message_id, session=session, turn=turn, subtask=subtask, content=result.text, **details)
     message.role = MessageRole.ASSISTANT
     message.provider_fields = provider_fields
+    if not session.is_completion:
+        message.author = _author(session, turn, result, agent or session.current_agent)
+        details |= message.author
     if tool_calls and not session.is_completion:
         details["tool_calls"] = calls_of(message)
     return store_message(message, **details)
+
+
+def store_last_words(session: Session, turn: Turn, agent: str, result: StepResult) -> list[LoggedEvent]:
+    """Store a text of the server's tools as an answer, in one piece: some clients show nothing else."""
+    piece = {"turn_id": str(turn.pk), "message_id": str(result.message_id), "text": result.text}
+    begun = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=turn.pk, payload=piece, attempt=turn.attempt)
+    return log.append(session, [begun]) + store_step(session, turn, result, agent=agent)
+
+
+def _author(session: Session, turn: Turn, result: StepResult, agent: str) -> dict[str, Any]:
+    """Return who has written an answer, and how much of the model's window was used."""
+    author: dict[str, Any] = {"agent": agent, "mode": session.mode}
+    # A step whose worker is gone has no calls here. The orchestrator's own words need no model.
+    if model := result.calls[-1].model if result.calls else (turn.model if agent != UNASSIGNED else ""):
+        author["model"] = model
+    if result.window and (used := result.usage.input_tokens + result.usage.output_tokens):
+        author["context"] = {"used": used, "window": result.window}
+    return author
 
 
 def store_result(

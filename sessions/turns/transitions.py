@@ -11,14 +11,16 @@ ends leaves the messages that no step has read to a new one (`steering`).
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from llm.types import TokenUsage
 from sessions.billing import ledger
 from sessions.errors import StaleAttempt
 from sessions.events import log
@@ -32,6 +34,7 @@ from sessions.models import (
     Message,
     MessageRole,
     ModelCallOutcome,
+    ModelCallPurpose,
     Session,
     SubTask,
     ToolCallStatus,
@@ -59,6 +62,17 @@ TRANSITIONS = {
 # Written by hand, because every turn runs these several times and the ORM takes longer to build them than they run.
 #: A turn.
 SELECT_TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
+#: A turn, and what its model calls have used. A call without tokens costs nothing, unless it was lost or stopped.
+_TURN_WITH_USE = """
+    SELECT turn.*, calls.* FROM agent_sessions_turn AS turn CROSS JOIN LATERAL (
+        SELECT coalesce(sum(cost), 0) AS calls_cost,
+            coalesce(sum(cached_tokens) FILTER (WHERE purpose = 'step'), 0)::bigint AS calls_cached_tokens,
+            coalesce(bool_or(
+                cost IS NULL AND (input_tokens + output_tokens > 0 OR outcome IN ('lost', 'cancelled'))
+            ), false) AS has_unpriced_calls
+        FROM agent_sessions_modelcall AS call WHERE call.turn_id = turn.id
+    ) AS calls WHERE turn.id = %s
+"""
 #: The first turn of a session that has not ended.
 _FIRST_OPEN = """
     SELECT * FROM agent_sessions_turn WHERE session_id = %s AND status IN ('queued', 'running', 'waiting')
@@ -95,10 +109,35 @@ def lock_claim(claim: Claim) -> tuple[Session, Turn]:
         session = log.lock(claim.session_id)
     except Session.DoesNotExist:
         raise StaleAttempt("the session was deleted") from None
-    (turn,) = Turn.objects.raw(SELECT_TURN, [claim.turn_id])
+    turn = _with_use(claim.turn_id)
     if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
         raise StaleAttempt(f"attempt {claim.attempt} is over")
     return session, turn
+
+
+def _with_use(turn_id: uuid.UUID) -> Turn:
+    (turn,) = Turn.objects.raw(_TURN_WITH_USE, [turn_id])
+    return turn
+
+
+def count_use(turn: Turn, result: StepResult | None = None) -> dict[str, Any]:
+    """Return the tokens and the cost of a turn of `lock_claim`, with those of a step that is not recorded yet."""
+    calls = result.calls if result else ()
+    usage = result.usage if result and result.purpose == ModelCallPurpose.STEP else TokenUsage()
+    is_unpriced = any(call.cost is None and call.usage.input_tokens + call.usage.output_tokens for call in calls)
+    cost = turn.calls_cost + sum((call.cost or Decimal() for call in calls), Decimal())
+    return {
+        "input_tokens": turn.input_tokens + usage.input_tokens,
+        "output_tokens": turn.output_tokens + usage.output_tokens,
+        "cached_tokens": turn.calls_cached_tokens + usage.cached_tokens,
+        "cost": None if is_unpriced or turn.has_unpriced_calls else cost,
+    }
+
+
+def _used(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tokens and the cost of a turn as the event of its end has them."""
+    used = {name: fields[name] for name in ("input_tokens", "output_tokens", "cached_tokens")}
+    return used if fields["cost"] is None else {**used, "cost": f"{fields['cost'].normalize():f}"}
 
 
 def count_step(turn: Turn, result: StepResult, subtask: SubTask | None = None) -> dict[str, Any]:
@@ -110,8 +149,7 @@ def count_step(turn: Turn, result: StepResult, subtask: SubTask | None = None) -
         "plan_steps": turn.plan_steps + bool(subtask),
         "first_token_at": turn.first_token_at or result.first_token_at,
         "lost_leases": 0,
-        "input_tokens": turn.input_tokens + result.usage.input_tokens,
-        "output_tokens": turn.output_tokens + result.usage.output_tokens,
+        **count_use(turn, result),
     }
 
 
@@ -157,9 +195,8 @@ def finish_or_continue(
         # Each sub-task has its own time limit.
         return requeue(session, turn, turn.attempt, before=new, worked=timedelta(), **fields), turn.pk
     transition(turn, TurnStatus.COMPLETED, **fields)
-    tokens = {name: fields[name] for name in ("input_tokens", "output_tokens")}
     events = queue_unread(session, turn)
-    events += log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **tokens)])
+    events += log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **_used(fields))])
     return events, next_ready_turn(session)
 
 
@@ -169,27 +206,46 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     The session's plan ends too, unless an earlier turn is open.
     """
     _close_calls(turn)
+    # A turn that has not begun has used nothing.
+    fields = count_use(_with_use(turn.pk) if turn.attempt else turn)
     if turn.status == TurnStatus.RUNNING:
         ledger.record_unseen(session, turn, ModelCallOutcome.CANCELLED)
+        fields["cost"] = None
     events = store_unfinished(session, turn)
     earlier = session.turns.filter(status__in=OPEN_STATUSES, position__lt=turn.position).exists()
     new = [] if earlier else plans.cancel(session)
-    transition(turn, TurnStatus.CANCELLED)
-    events += queue_unread(session, turn)
-    return events + log.append(session, [*new, turn_event(EventKind.TURN_CANCELLED, turn.pk, turn.attempt)])
+    new.append(_cancel(turn, fields))
+    return events + queue_unread(session, turn) + log.append(session, new)
+
+
+def cancel_waiting(turn: Turn) -> NewEvent:
+    """Cancel a locked turn that has not begun. Return the event."""
+    return _cancel(turn, count_use(turn))
+
+
+def _cancel(turn: Turn, fields: Mapping[str, Any]) -> NewEvent:
+    transition(turn, TurnStatus.CANCELLED, **fields)
+    return turn_event(EventKind.TURN_CANCELLED, turn.pk, turn.attempt, **_used(fields))
 
 
 def end_as_failed(
-    session: Session, turn: Turn, code: str, text: str, retry_after: int | None = None
+    session: Session,
+    turn: Turn,
+    code: str,
+    text: str,
+    retry_after: int | None = None,
+    *,
+    use: Mapping[str, Any] | None = None,
 ) -> list[LoggedEvent]:
-    """End a locked turn with a code and a sentence for the user.
+    """End a locked turn with a code and a sentence for the user. `use` is what `count_use` returns.
 
     A plan that is carried out continues with the next message; a plan without a decision is cancelled.
     """
     _close_calls(turn)
     new = plans.cancel(session, only_draft=True)
-    transition(turn, TurnStatus.FAILED, error_code=code, error=text)
-    payload: dict[str, Any] = {"error_code": str(code), "error": text}
+    use = use or count_use(_with_use(turn.pk))
+    transition(turn, TurnStatus.FAILED, error_code=code, error=text, **use)
+    payload: dict[str, Any] = {"error_code": str(code), "error": text, **_used(use)}
     if retry_after is not None:
         payload["retry_after"] = retry_after
     events = queue_unread(session, turn)

@@ -26,6 +26,8 @@ class Draft:
     reasoning: list[str] = field(default_factory=list)
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
     calls: list[CallRecord] = field(default_factory=list)
+    #: Tokens that fit the model's window.
+    window: int = 0
 
     def result(self) -> StepResult:
         """Return what a verb stores."""
@@ -35,6 +37,7 @@ class Draft:
             reasoning="".join(self.reasoning),
             calls=tuple(self.calls),
             purpose=self.purpose,
+            window=self.window,
         )
 
     @property

@@ -85,7 +85,9 @@ class Query:
         claim = self.claim
 
         def read() -> prompt.Prompt:
-            return prompt.build(claim.turn_id, claim.agent, model_access.window(claim, model))
+            window = model_access.window(claim, model)
+            self.draft.window = window.tokens
+            return prompt.build(claim.turn_id, claim.agent, window)
 
         built = await with_retries(read)
         if built.overflow and self._can_summarize:

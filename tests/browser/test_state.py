@@ -31,12 +31,12 @@ def replay(page: Page, events: list[Frame], snapshot: dict[str, Any] | None = No
 
 
 def snapshot_part(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a state that a snapshot has: no ends of turns, numbers of messages or finished turns."""
+    """Return the part of a state that a snapshot has: no ends of turns, switches of agents or numbers of messages."""
     messages = [{key: value for key, value in one.items() if key != "number"} for one in state["messages"]]
     messages.sort(key=lambda one: state["order"].index(one["turn_id"]))
     order = [turn for turn in state["order"] if turn in {one["turn_id"] for one in messages}]
     plans = {call: plan for call, plan in state["plans"].items() if plan["status"] in ("draft", "in_progress")}
-    rest = {key: value for key, value in state.items() if key != "ends"}
+    rest = {key: value for key, value in state.items() if key not in ("ends", "switches")}
     return {**rest, "messages": messages, "order": order, "plans": plans}
 
 
@@ -184,7 +184,14 @@ def test_a_snapshot_and_later_events_equal_all_events(page: Page, service: Servi
         follower.until("turn_completed")
         follower.until("turn_completed")
         follower.plan(snapshots)
+        snapshots.append(follower.snapshot())
+        begun = next(one for one in reversed(snapshots[-1]["messages"]) if one["role"] == "user")
+        follower.send({"type": "user_message", "content": "/say instead", "replaces": begun["message_id"]})
+        follower.until("turn_completed")
+        assert any(event["kind"] == "turn_replaced" for event in follower.events)
         last = follower.snapshot()
+        assert last["messages"][-1]["agent"] == last["session"]["current_agent"]
+        assert last["usage"]["output_tokens"] > 0
 
         whole = follower.up_to(last["number"])
         for snapshot in snapshots:
@@ -212,6 +219,21 @@ def test_a_failed_turn_keeps_its_error(page: Page) -> None:
     )
     assert (state["turns"], state["texts"]) == ({}, {})
     assert state["ends"] == {"t": {"status": "failed", "error": "No.", "code": "model_error"}}
+
+
+def test_tokens_and_costs_of_turns_are_added_exactly(page: Page) -> None:
+    used = {"input_tokens": 10, "output_tokens": 2, "cached_tokens": 4}
+    turns = [
+        ("turn_completed", {"turn_id": "a", **used, "cost": "0.1"}),
+        ("turn_failed", {"turn_id": "b", "error": "No.", "error_code": "model_error", **used, "cost": "0.20000001"}),
+        ("turn_cancelled", {"turn_id": "c", **used}),
+    ]
+    begun = [fact for turn in "abc" for fact in (message(turn, "hi"), queued(turn), started(turn))]
+    answer = message("a", "ok", "assistant", context={"used": 12, "window": 1000})
+    state = replay(page, events(*begun, answer, *turns))
+    sums = {"input_tokens": 30, "output_tokens": 6, "cached_tokens": 12, "cost": "0.30000001", "unpriced_turns": 1}
+    assert state["usage"] == {**sums, "context": {"used": 12, "window": 1000}}
+    assert state["ends"]["a"] == {"status": "completed", **used, "cost": "0.1"}
 
 
 def test_waiting_messages_are_edited_withdrawn_and_reordered(page: Page) -> None:

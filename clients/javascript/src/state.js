@@ -17,6 +17,11 @@ export const EMPTY_STATE = Object.freeze({
   workspace: null, // what people may see of it
   summary: null, // the newest one: {turn_id, summary_id, text, messages, until}
   plans: {}, // by the call that proposed each; a snapshot has the active one only
+  agent: "orchestrator", // that answers from here on
+  mode: "ask",
+  switches: [], // of agents: {number, from_agent, to_agent, reason, by_user?}; not part of a snapshot
+  // Of the turns that have ended. `context` of the newest step: {used, window}, in tokens.
+  usage: Object.freeze({ input_tokens: 0, output_tokens: 0, cached_tokens: 0, cost: "0", unpriced_turns: 0 }),
 });
 
 export function fromSnapshot(snapshot) {
@@ -32,6 +37,9 @@ export function fromSnapshot(snapshot) {
     workspace: snapshot.workspace ?? null,
     summary: snapshot.summary ?? null,
     plans: indexBy(snapshot.plan ? [snapshot.plan] : [], "call_id"),
+    agent: snapshot.session.current_agent,
+    mode: snapshot.session.mode,
+    usage: snapshot.usage ?? EMPTY_STATE.usage,
   };
 }
 
@@ -45,7 +53,13 @@ export function openTurns({ order, turns }) {
 }
 
 const CHANGES = {
+  session_changed: (state, { mode }) => ({ mode }),
+  agent_switched: ({ switches }, { to_agent, ...change }, number) => ({
+    agent: to_agent,
+    switches: change.from_agent === to_agent ? switches : [...switches, { ...change, to_agent, number }],
+  }),
   message_added: (state, message, number) => ({
+    ...(message.context && { usage: { ...state.usage, context: message.context } }),
     messages: [...state.messages, { ...message, number }],
     order: state.order.includes(message.turn_id) ? state.order : [...state.order, message.turn_id],
     texts: without(state.texts, (text) => text.message_id === message.message_id),
@@ -108,9 +122,10 @@ const CHANGES = {
     const queue = turn_ids.filter((id) => order.includes(id));
     return { order: order.map((id) => (turn_ids.includes(id) ? queue.shift() : id)) };
   },
-  turn_completed: (state, { turn_id }) => endTurn(state, turn_id, { status: "completed" }),
-  turn_failed: (state, { turn_id, error, error_code }) => endTurn(state, turn_id, { status: "failed", error, code: error_code }),
-  turn_cancelled: (state, { turn_id }) => endTurn(state, turn_id, { status: "cancelled" }),
+  turn_completed: (state, { turn_id, ...use }) => endTurn(state, turn_id, { status: "completed", ...use }),
+  turn_failed: (state, { turn_id, error, error_code, ...more }) =>
+    endTurn(state, turn_id, { status: "failed", error, code: error_code, ...more }),
+  turn_cancelled: (state, { turn_id, ...use }) => endTurn(state, turn_id, { status: "cancelled", ...use }),
   // Its messages left the conversation; the next message takes their place.
   turn_replaced({ order, ends, messages, plans, summary }, { turn_id, summary: newest = summary }) {
     const { [turn_id]: replaced, ...rest } = ends;
@@ -125,14 +140,38 @@ const CHANGES = {
   session_deleted: () => ({ turns: {}, texts: {}, calls: {} }),
 };
 
-function endTurn({ turns, ends, texts, calls }, turn_id, end) {
+function endTurn({ turns, ends, texts, calls, usage }, turn_id, end) {
   const ofTurn = (one) => one.turn_id === turn_id;
   return {
     turns: without(turns, ofTurn),
     ends: { ...ends, [turn_id]: end },
     texts: without(texts, ofTurn),
     calls: without(calls, ofTurn),
+    usage: addUse(usage, end),
   };
+}
+
+function addUse(usage, { input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost }) {
+  return {
+    ...usage,
+    input_tokens: usage.input_tokens + input_tokens,
+    output_tokens: usage.output_tokens + output_tokens,
+    cached_tokens: usage.cached_tokens + cached_tokens,
+    cost: cost ? addDollars(usage.cost, cost) : usage.cost,
+    unpriced_turns: usage.unpriced_turns + (cost ? 0 : 1),
+  };
+}
+
+const DECIMALS = 8; // of a cost
+
+/** Add decimal numbers exactly: floats would drift away from the server's sum. */
+function addDollars(...costs) {
+  const units = costs.map((cost) => {
+    const [whole, part = ""] = cost.split(".");
+    return BigInt(whole + part.padEnd(DECIMALS, "0"));
+  });
+  const digits = units.reduce((sum, one) => sum + one).toString().padStart(DECIMALS + 1, "0");
+  return `${digits.slice(0, -DECIMALS)}.${digits.slice(-DECIMALS)}`.replace(/\.?0+$/, "");
 }
 
 function append(texts, names, field, text) {

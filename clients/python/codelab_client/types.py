@@ -150,6 +150,13 @@ class Cancel(TypedDict):
     turn_id: NotRequired[str | None]
 
 
+class ContextUse(TypedDict):
+    """How much of a model's window a step has used, in tokens."""
+
+    used: int
+    window: int
+
+
 class MessageImage(TypedDict):
     """An image that a message of the user or of a tool shows."""
 
@@ -393,6 +400,25 @@ class SummaryAddedPayload(TypedDict):
     until: str
 
 
+class UnfinishedText(TypedDict):
+    """A message that was begun and is not stored yet."""
+
+    turn_id: str
+    message_id: str
+    text: str
+    reasoning: NotRequired[str]
+
+
+class WorkspaceChangedPayload(TypedDict):
+    """The client works in another workspace, or something in it has changed. The same again has no event."""
+
+    hash: str
+    name: str
+    system: str
+    branch: str
+    instructions: list[str]
+
+
 class SwitchAgent(TypedDict):
     """Let another agent answer from now on."""
 
@@ -443,6 +469,10 @@ class ToolCallRequest(TypedDict):
 class TurnCancelledPayload(TypedDict):
     """The turn was stopped."""
 
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cached_tokens: NotRequired[int]
+    cost: NotRequired[str]
     turn_id: str
 
 
@@ -452,11 +482,17 @@ class TurnCompletedPayload(TypedDict):
     turn_id: str
     input_tokens: int
     output_tokens: int
+    cached_tokens: NotRequired[int]
+    cost: NotRequired[str]
 
 
 class TurnFailedPayload(TypedDict):
     """The turn has ended with an error."""
 
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cached_tokens: NotRequired[int]
+    cost: NotRequired[str]
     turn_id: str
     error_code: str
     error: str
@@ -476,6 +512,8 @@ class TurnStartedPayload(TypedDict):
     turn_id: str
     attempt: int
     model: str
+    agent: NotRequired[str]
+    mode: NotRequired[Literal["ask", "auto-read", "auto-edit", "full"]]
     replaces: list[str]
     reads: NotRequired[list[str]]
 
@@ -486,31 +524,12 @@ class TurnWaitingPayload(TypedDict):
     turn_id: str
 
 
-class UnfinishedText(TypedDict):
-    """A message that was begun and is not stored yet."""
-
-    turn_id: str
-    message_id: str
-    text: str
-    reasoning: NotRequired[str]
-
-
 class WithdrawMessage(TypedDict):
     """Withdraw a message that waits for its turn, or for the next step of the open one."""
 
     ref: NotRequired[str | None]
     type: Literal["withdraw_message"]
     message_id: str
-
-
-class WorkspaceChangedPayload(TypedDict):
-    """The client works in another workspace, or something in it has changed. The same again has no event."""
-
-    hash: str
-    name: str
-    system: str
-    branch: str
-    instructions: list[str]
 
 
 class AgentSwitchedEvent(TypedDict):
@@ -541,6 +560,17 @@ class ApprovalDecidedEvent(TypedDict):
     payload: ApprovalDecidedPayload
 
 
+class Usage(TypedDict):
+    """What the turns of a session that have ended used, replaced ones included."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost: str
+    unpriced_turns: int
+    context: NotRequired[ContextUse]
+
+
 class ConversationMessage(TypedDict):
     """A message of the conversation."""
 
@@ -555,6 +585,10 @@ class ConversationMessage(TypedDict):
     images: NotRequired[list[MessageImage]]
     steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
+    agent: NotRequired[str]
+    mode: NotRequired[Literal["ask", "auto-read", "auto-edit", "full"]]
+    model: NotRequired[str]
+    context: NotRequired[ContextUse]
     read: NotRequired[Literal[True]]
 
 
@@ -572,6 +606,10 @@ class MessageAddedPayload(TypedDict):
     images: NotRequired[list[MessageImage]]
     steer: NotRequired[Literal[True]]
     subtask_id: NotRequired[str]
+    agent: NotRequired[str]
+    mode: NotRequired[Literal["ask", "auto-read", "auto-edit", "full"]]
+    model: NotRequired[str]
+    context: NotRequired[ContextUse]
 
 
 class OpenToolCall(TypedDict):
@@ -745,6 +783,15 @@ class TurnReplacedPayload(TypedDict):
     summary: NotRequired[SummaryAddedPayload | None]
 
 
+class WorkspaceChangedEvent(TypedDict):
+    """The client works in another workspace, or something in it has changed. The same again has no event."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["workspace_changed"]
+    payload: WorkspaceChangedPayload
+
+
 class TextDeltaEvent(TypedDict):
     """A piece of a message."""
 
@@ -833,15 +880,6 @@ class UserMessage(TypedDict):
     replaces: NotRequired[str | None]
 
 
-class WorkspaceChangedEvent(TypedDict):
-    """The client works in another workspace, or something in it has changed. The same again has no event."""
-
-    type: Literal["event"]
-    number: int
-    kind: Literal["workspace_changed"]
-    payload: WorkspaceChangedPayload
-
-
 class MessageAddedEvent(TypedDict):
     """A message of the conversation is stored."""
 
@@ -891,6 +929,7 @@ class Snapshot(TypedDict):
     plan: PlanProposedPayload | None
     workspace: WorkspaceChangedPayload | None
     summary: SummaryAddedPayload | None
+    usage: Usage
 
 
 class ToolResult(TypedDict):

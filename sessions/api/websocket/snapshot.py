@@ -4,13 +4,14 @@ A snapshot equals all events up to its number; a test plays both and compares. R
 """
 
 import uuid
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, Func, IntegerField, Sum, TextField, Window
+from django.db.models import Count, F, Func, IntegerField, Q, Sum, TextField, Window
 from django.db.models.functions import Cast, Coalesce
 
 from sessions.database import one_state
-from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn
+from sessions.models import OPEN_CALLS, OPEN_STATUSES, Message, MessageRole, Session, ToolCallStatus, Turn, TurnStatus
 from sessions.turns import plans, retries, summaries, workspaces
 from sessions.turns.transcript import calls_of, defined, displayed, subtask_fields, unfinished_texts
 
@@ -52,7 +53,23 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
             "plan": plans.state(plan) if (plan := plans.active(session)) else None,
             "workspace": workspaces.summary_of(session),
             "summary": summaries.newest_state(session),
+            "usage": _usage(session),
         }
+
+
+def _usage(session: Session) -> dict[str, Any]:
+    """Return what the events of ended turns have said in all, and how full the window was at the newest step."""
+    # Ends of versions before said nothing of the tokens of a turn that was stopped or failed.
+    is_counted = Q(status=TurnStatus.COMPLETED) | Q(cached_tokens__isnull=False)
+    tokens = ("input_tokens", "output_tokens", "cached_tokens")
+    use = session.turns.filter(finished_at__isnull=False).aggregate(
+        **{name: Sum(name, filter=is_counted, default=0) for name in tokens},
+        dollars=Sum("cost", default=Decimal()),
+        unpriced_turns=Count("pk", filter=Q(cost=None)),
+    )
+    use["cost"] = f"{use.pop('dollars').normalize():f}"
+    newest = session.messages.filter(author__has_key="context").order_by("-number").first()
+    return {**use, "context": newest.author["context"]} if newest and newest.author else use
 
 
 def _newest_messages(session: Session) -> list[Message]:
@@ -81,6 +98,7 @@ def message_state(message: Message) -> dict[str, Any]:
     for name in ("reasoning", "images", "tool_call_id", "interrupted"):
         if value := getattr(message, name):
             state[name] = value
+    state |= message.author or {}
     if message.steered:
         state["steer"] = True
     if message.read_number:

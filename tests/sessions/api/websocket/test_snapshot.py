@@ -6,6 +6,7 @@ import json
 import uuid
 from collections import Counter
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -64,6 +65,9 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
     plan: dict[str, Any] | None = None
     workspace: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
+    mode = "ask"
+    usage: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "unpriced_turns": 0}
+    cost = Decimal()
     for event in events:
         p = event.payload
         match event.kind:
@@ -73,6 +77,8 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 agent = p["to_agent"]
             case EventKind.MESSAGE_ADDED:
                 messages[p["message_id"]] = p
+                if "context" in p:
+                    usage["context"] = p["context"]
                 texts.pop(p["message_id"], None)
             case EventKind.TEXT_DELTA | EventKind.REASONING_DELTA:
                 names = {key: p[key] for key in ("turn_id", "message_id")}
@@ -130,13 +136,21 @@ def replay(events: list[LoggedEvent]) -> dict[str, Any]:
                 subtask |= {"status": p["status"], "result": p["result"]}
             case EventKind.PLAN_FINISHED:
                 plan = None
+            case EventKind.SESSION_CHANGED:
+                mode = p["mode"]
             case _ if event.kind in ENDS:
+                for name in ("input_tokens", "output_tokens", "cached_tokens"):
+                    usage[name] += p[name]
+                cost += Decimal(p.get("cost", "0"))
+                usage["unpriced_turns"] += "cost" not in p
                 del turns[p["turn_id"]]
                 calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
                 texts = {key: text for key, text in texts.items() if text["turn_id"] != p["turn_id"]}
     place = {turn_id: i for i, turn_id in enumerate(order)}
     return {
         "agent": agent,
+        "mode": mode,
+        "usage": {**usage, "cost": f"{cost.normalize():f}"},
         "messages": sorted(messages.values(), key=lambda message: place[message["turn_id"]]),
         "turns": [turns[turn_id] | put_off.get(turn_id, {}) for turn_id in order if turn_id in turns],
         "texts": sorted(texts.values(), key=str),
@@ -152,6 +166,8 @@ def fresh(session: Session) -> dict[str, Any]:
     require_snapshot(state)
     return {
         "agent": state["session"]["current_agent"],
+        "mode": state["session"]["mode"],
+        "usage": state["usage"],
         "messages": state["messages"],
         "turns": state["turns"],
         "texts": sorted(state["texts"], key=str),
