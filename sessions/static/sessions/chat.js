@@ -99,7 +99,7 @@ function start() {
     event.preventDefault();
     attachments.add(event.dataTransfer.files);
   });
-  find("scripts")?.addEventListener("click", ({ target }) => target.dataset.script && write(target.dataset.script));
+  find("tours")?.addEventListener("click", ({ target }) => startTour(target.closest("[data-tour]")?.dataset.tour));
   find("new-session").addEventListener("click", newSession);
   find("after-deletion").addEventListener("click", newSession);
   find("skip").addEventListener("click", (event) => {
@@ -231,6 +231,15 @@ function sendMessage(when = "queue") {
   chat.send(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
   write("");
   followEnd(true);
+}
+
+/** Have the scripted model play a tour. The orchestrator chooses the agent, as with a real model. */
+async function startTour(name) {
+  if (!name) return;
+  await workspace.openDemo();
+  await workspace.beforeMessage(chat);
+  chat.send(`/tour ${name}`, { agent: "orchestrator" });
+  box.focus();
 }
 
 function write(text) {
