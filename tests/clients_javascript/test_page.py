@@ -6,9 +6,12 @@ import posixpath
 import re
 from pathlib import Path
 
+import pytest
 from django.contrib.staticfiles import finders
+from django.test import Client
 
 from codelab.environment import PROJECT
+from sessions.templatetags.modules import modules
 
 PAGE, CLIENT = PROJECT / "sessions/static/sessions", PROJECT / "clients/javascript/src"
 IMPORT = re.compile(r"""^(?:import|export) .*?["'](\.[^"']+)["'];$""", re.MULTILINE | re.DOTALL)
@@ -26,6 +29,22 @@ def test_every_module_that_the_page_imports_is_served() -> None:
         for name in imports(script):
             assert posixpath.normpath(posixpath.join(posixpath.dirname(url), name)) in served, f"{url} imports {name}"
     assert "../client/index.js" in imports(PAGE / "chat.js")
+
+
+@pytest.mark.django_db
+def test_the_page_preloads_every_module_that_it_imports() -> None:
+    served = {f"sessions/{script.relative_to(PAGE).as_posix()}" for script in PAGE.rglob("*.js")}
+    served |= {f"client/{script.name}" for script in CLIENT.glob("*.js")}
+    preloaded = set(modules("sessions/chat.js"))
+    assert "client/state.js" in preloaded
+    for name in preloaded | {"sessions/chat.js"}:
+        path = finders.find(name)
+        assert path
+        for imported in imports(Path(path)):
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)) in preloaded
+    assert preloaded < served
+    page = Client().get("/").content.decode()
+    assert re.findall(r'<link rel="modulepreload" href="/static/([^"]+)">', page) == modules("sessions/chat.js")
 
 
 def test_the_client_imports_nothing_but_itself() -> None:

@@ -65,6 +65,8 @@ def render(text: str, *, is_open: bool, is_highlighted: bool = True) -> Document
     if not is_open:
         nodes += _as_written(lines[end:])
         end = len(lines)
+    while end < len(lines) and not lines[end].strip():
+        end += 1
     return Document(nodes, len(text[: starts[end]].encode("utf-16-le", "surrogatepass")) // 2)
 
 

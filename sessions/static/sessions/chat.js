@@ -6,6 +6,7 @@ import { onKeys } from "./keys.js";
 import { secondsText, t } from "./language.js";
 import { SessionList } from "./listing.js";
 import { outboxes, saveState, storageOf } from "./memory.js";
+import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
@@ -115,7 +116,9 @@ function start() {
   find("interrupt").addEventListener("click", () => sendMessage("interrupt"));
   find("steer").addEventListener("click", () => sendMessage("steer"));
   scroller.addEventListener("scroll", handleScroll, { passive: true });
-  new ResizeObserver(() => followEnd()).observe(scroller);
+  const sizes = new ResizeObserver(() => followEnd());
+  sizes.observe(scroller);
+  sizes.observe(find("log")); // blocks of answers appear by themselves
   openFromAddress();
   // Messages in other sessions that were not sent before the page was reloaded.
   for (const [key, entries] of Object.entries(outboxes())) {
@@ -207,6 +210,7 @@ function showSessions(isOpen) {
 // The connection
 
 function connectionChanged(name, code) {
+  rendering.setConnected(name === "open");
   const status = find("connection");
   status.dataset.state = name;
   const text = CLOSE_TEXTS[code] ?? STATE_TEXTS[name];

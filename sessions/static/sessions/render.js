@@ -1,13 +1,10 @@
 /** Nodes of the conversation. Text of users and models only becomes text nodes, never HTML. */
 
+import { element } from "./elements.js";
 import { dateText, t, timeText, tn } from "./language.js";
+import { MarkdownBody } from "./markdown/body.js";
 
-export function element(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
+export { button, element } from "./elements.js";
 
 /**
  * Children of a node, one per item, in order. `make(item)` returns a view with a `node`, `update(item)` and perhaps
@@ -51,7 +48,8 @@ export class List {
 /** A message: an article with a heading, perhaps the reasoning, a body and perhaps a remark. */
 export class Message {
   constructor({ role, label, time, images = [] }, session) {
-    this.body = element("div", { class: "body", dir: "auto" });
+    this.view = role === "assistant" ? new MarkdownBody() : new PlainBody();
+    this.body = this.view.node;
     this.heading = heading(label, time);
     this.node = element("article", { class: `message ${role}` }, this.heading, this.body, imageStrip(session, images));
   }
@@ -67,13 +65,12 @@ export class Message {
   }
 
   #setText(text, busy) {
-    // Screen readers read it when it is complete, not word by word. Code blocks appear then, too.
-    if (busy) this.node.setAttribute("aria-busy", "true");
-    else this.node.removeAttribute("aria-busy");
-    if (!busy) showText(this.body, text);
-    else if (this.busy && text.startsWith(this.text)) this.body.firstChild.appendData(text.slice(this.text.length));
-    else this.body.replaceChildren(document.createTextNode(text));
     Object.assign(this, { text, busy });
+    const ending = this.view.update({ text, busy });
+    if (busy) this.node.setAttribute("aria-busy", "true");
+    // Screen readers read it when it is complete, not word by word, and not once more with its blocks.
+    else if (ending) ending.then(() => this.busy || this.node.removeAttribute("aria-busy"));
+    else this.node.removeAttribute("aria-busy");
   }
 
   #setReasoning(reasoning) {
@@ -92,6 +89,17 @@ export class Message {
     this.line = remark && new Remark({ text: remark }).node;
     if (remark) this.node.append(this.line);
     this.remark = remark;
+  }
+}
+
+/** The body of a message that is shown as it was written. */
+class PlainBody {
+  constructor() {
+    this.node = element("div", { class: "body", dir: "auto" });
+  }
+
+  update({ text }) {
+    if (this.node.textContent !== text) this.node.textContent = text;
   }
 }
 
@@ -144,29 +152,6 @@ export class ErrorCard {
   update() {}
 }
 
-/** Show a complete text, with code between ``` fences as blocks. */
-function showText(body, text) {
-  body.replaceChildren(...blocks(text).map(({ code, language, text: part }) => (code ? codeBlock(language, part) : part)));
-}
-
-function blocks(text) {
-  const parts = [{ code: false, lines: [] }];
-  for (const line of text.split("\n")) {
-    const last = parts.at(-1);
-    const fence = last.code ? /^\s*```\s*$/.test(line) : /^\s*```[^`]*$/.test(line);
-    if (fence) parts.push({ code: !last.code, language: line.trim().slice(3), lines: [] });
-    else last.lines.push(line);
-  }
-  return parts
-    .map(({ lines, ...rest }) => ({ ...rest, text: lines.join("\n") }))
-    .filter(({ code, text }) => code || text.trim() || parts.length === 1);
-}
-
-function codeBlock(language, text) {
-  const label = language ? t("Code: {language}", { language }) : t("Code");
-  return element("pre", { dir: "ltr", tabindex: "0", "aria-label": label }, element("code", {}, text));
-}
-
 function heading(label, milliseconds) {
   const line = element("h2", { class: "heading" }, label);
   if (milliseconds) {
@@ -176,10 +161,4 @@ function heading(label, milliseconds) {
     line.append(time);
   }
   return line;
-}
-
-export function button(label, kind, action) {
-  const node = element("button", { type: "button", class: kind }, label);
-  node.addEventListener("click", action);
-  return node;
 }

@@ -1,0 +1,14 @@
+/** Elements of the page. Text of users and models only becomes text nodes, never HTML. */
+
+export function element(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+export function button(label, kind, action) {
+  const node = element("button", { type: "button", class: kind }, label);
+  node.addEventListener("click", action);
+  return node;
+}
