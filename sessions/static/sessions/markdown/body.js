@@ -40,7 +40,7 @@ export class MarkdownBody {
   #blocks = []; // those shown: {key, node}
   #done = 0; // how much of the text they are
   #rest = document.createTextNode("");
-  #open = element("div", { class: "open", dir: "auto" });
+  #open = element("p", { class: "open", dir: "auto" });
   #isAsking = false;
   #askedAt = 0;
   #askedLength = 0;
