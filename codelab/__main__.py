@@ -61,6 +61,9 @@ def flower() -> None:
         sys.exit("Flower can show and end jobs: set FLOWER_PASSWORD before you start it.")
     # In the environment, because other users of the machine can read arguments.
     os.environ["FLOWER_BASIC_AUTH"] = f"admin:{environment.flower_password.get_secret_value()}"
+    from codelab.flower import pages
+
+    pages.install()
     _celery("flower", f"--address={environment.flower_host}", f"--port={environment.flower_port}")
 
 

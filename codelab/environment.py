@@ -13,37 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from codelab.secret_files import SecretFiles
 from llm.keys import trim, trim_keys
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 #: Shown by /health and the API documents; the same as in pyproject.toml.
 VERSION = "0.1.0"
-
-
-class SecretFiles(PydanticBaseSettingsSource):
-    """Reads NAME from the file in NAME_FILE, the convention of Docker and Kubernetes secrets."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = str(field.validation_alias)
-        path = os.environ.get(f"{name}_FILE")
-        if not path:
-            return None, name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), name, False
-        except OSError as error:
-            raise ValueError(f"{name}_FILE points to {path}, which cannot be read: {error.strerror}") from error
-
-    def __call__(self) -> dict[str, Any]:
-        values = {}
-        for field_name, field in self.settings_cls.model_fields.items():
-            value, name, _ = self.get_field_value(field, field_name)
-            if value is not None:
-                values[name] = value
-        return values
 
 
 class Environment(BaseSettings):
@@ -64,6 +42,12 @@ class Environment(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, validation_alias="FLOWER_PORT")
     #: Password of Flower's user "admin". Flower does not start without one; `make run` generates one.
     flower_password: SecretStr | None = Field(None, validation_alias="FLOWER_PASSWORD")
+    #: Address of Flower for people, such as https://flower.example.com: the admin links turns to their tasks.
+    #: `make run` sets it.
+    flower_url: str = Field("", validation_alias="CODELAB_FLOWER_URL")
+    #: Address of the web server for people, such as https://codelab.example.com: Flower links tasks to their turns in
+    #: the admin. `make run` sets it.
+    web_url: str = Field("", validation_alias="CODELAB_WEB_URL")
     #: Folder for all data of `make run`: database, Redis, generated secrets, logs. Relative to the project.
     data_dir: Path = Field(PROJECT / ".codelab", validation_alias="CODELAB_DATA_DIR")
     #: PostgreSQL server, postgresql://user:password@host:port/name. Without it `make run` starts its own.
@@ -219,6 +203,13 @@ class Environment(BaseSettings):
         if value and not re.match(r"(amqps?|pyamqp|rediss?)://[^/]|redis\+socket:///", value.get_secret_value()):
             raise ValueError("must look like amqp://user:password@host:5672// or redis://host:6379/0")
         return value
+
+    @field_validator("flower_url", "web_url")
+    @classmethod
+    def _require_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s?#]+", value):
+            raise ValueError("must look like https://codelab.example.com, without ? and #")
+        return value.rstrip("/")
 
     @field_validator("allowed_origins")
     @classmethod

@@ -32,7 +32,6 @@ CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
 OPEN_ACCESS_USER = environment.open_access_user
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -45,6 +44,8 @@ INSTALLED_APPS = [
     "codelab",
     "codelab.identity",
     "sessions",
+    # After the apps whose templates replace its own.
+    "codelab.admin_site.OperationsConfig",
 ]
 
 MIDDLEWARE = [
@@ -184,6 +185,7 @@ share_metrics(environment.metrics_dir)
 
 # The ids of the log context travel with a task. Its lines about tasks are for debugging: turns log their own progress.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = DJANGO_STRUCTLOG_CELERY_TASK_SUCCESS_LOG_LEVEL = logging.DEBUG
 
 BASE_DIR = PROJECT
@@ -211,6 +213,7 @@ CODELAB_LIMITS = {
     "tokens": environment.limit_tokens,
 }
 
+CODELAB_FLOWER_URL = environment.flower_url
 CODELAB_HEARTBEAT_FILE = environment.heartbeat_file
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model

@@ -13,9 +13,6 @@ from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
 from sessions.api.views import chat
 
-admin.site.site_header = admin.site.site_title = "CodeLab AI Service"
-admin.site.index_title = "Operations"
-
 handler400 = "codelab.path_errors.bad_request"
 handler404 = "codelab.path_errors.not_found"
 handler500 = "codelab.path_errors.server_error"

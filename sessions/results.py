@@ -21,6 +21,17 @@ class Change:
     ready: uuid.UUID | None = None
 
 
+class TurnFailed(Exception):
+    """The turn of a task has failed. Only Celery is told so: everything else reads the turn."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code, sentence)
+        self.code, self.sentence = code, sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedMessage(Change):
     """An accepted message. It is committed and cannot be lost any more."""
@@ -57,6 +68,8 @@ class Claim:
     budgets: tuple[uuid.UUID, ...] = ()
     #: Providers for which the user has stored a key.
     own_keys: frozenset[str] = frozenset()
+    #: Id of the Celery task that brought the turn to its worker; empty when none did.
+    task: str = ""
 
     @property
     def key(self) -> Attempt:

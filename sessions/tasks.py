@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import celeryd_init, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import Error as DatabaseError
 
@@ -17,7 +17,8 @@ from sessions.events import compaction
 from sessions.turns import deletion, retention, workspaces
 from sessions.upkeep import pieces
 from sessions.upkeep.parts import Part, run_parts
-from sessions.worker.process import this_worker
+from sessions.worker.process import take_name, this_worker
+from sessions.worker.turn_task import NOTHING_TO_DO, TurnTask, outcome_of
 
 logger = structlog.get_logger(__name__)
 
@@ -25,17 +26,21 @@ logger = structlog.get_logger(__name__)
 TIDY_TIMEOUT_SECONDS = 50.0
 
 
-@shared_task(name="sessions.tasks.advance_turn")
-def advance_turn(turn_id: str) -> None:
-    """Run a turn's next step. Does nothing when another worker has the turn or it is not due."""
+@shared_task(name="sessions.tasks.advance_turn", bind=True, base=TurnTask)
+def advance_turn(self: TurnTask, turn_id: str) -> str:
+    """Run a turn's next step. Does nothing when another worker has the turn or it is not due.
+
+    Returns what it led to, for Celery's pages, and raises TurnFailed after a step that ended the turn as failed.
+    """
     try:
-        ready = this_worker().run(uuid.UUID(turn_id))
+        change = this_worker().run(uuid.UUID(turn_id), self.request.id or "")
     except DatabaseError as error:
         # The turn is still queued, or its lease will expire: a worker finds it again.
         logger.warning("turn_not_run", turn_id=turn_id, **describe(error))
-        return
-    if ready:
-        broker.enqueue_turn(ready)
+        return NOTHING_TO_DO
+    if change.ready:
+        broker.enqueue_turn(change.ready)
+    return outcome_of(change, turn_id)
 
 
 @shared_task(name="sessions.tasks.tidy")
@@ -51,6 +56,11 @@ def tidy() -> None:
         "postponed": pieces.forget_postponed,
     }
     run_parts(parts, seconds=TIDY_TIMEOUT_SECONDS)
+
+
+@celeryd_init.connect
+def _take_name(sender: str, **_: Any) -> None:
+    take_name(sender)
 
 
 @worker_init.connect

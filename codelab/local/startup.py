@@ -119,6 +119,10 @@ class Startup:
         if not os.environ.get("CODELAB_DRAIN_SECONDS"):
             # The supervisor waits for 10 s, and so does the person at the keyboard.
             variables["CODELAB_DRAIN_SECONDS"] = "5"
+        # The admin and Flower link to each other.
+        variables["CODELAB_WEB_URL"] = settings.web_url or f"http://{self.web}"
+        flower = address(settings.flower_host, settings.flower_port)
+        variables["CODELAB_FLOWER_URL"] = settings.flower_url or f"http://{flower}"
         metrics = settings.metrics_dir or self.folder / "metrics"
         variables["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         metrics.mkdir(parents=True, exist_ok=True)

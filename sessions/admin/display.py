@@ -8,8 +8,11 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import quote as quote_key
 from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
@@ -116,8 +119,25 @@ def badge(status: str) -> SafeString:
 
 def link(row: Model, text: object) -> SafeString:
     """Return a link to the page of a row."""
-    url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote_key(row.pk)])
     return format_html('<a href="{}">{}</a>', url, text)
+
+
+def task_link(task_id: str) -> SafeString | str:
+    """Return a Celery task as a link to Flower, where its address is known; a dash when no task brought the turn."""
+    return _flower_link("task", task_id)
+
+
+def worker_link(name: str) -> SafeString | str:
+    """Return a worker's name as a link to Flower, where its address is known."""
+    return _flower_link("worker", name)
+
+
+def _flower_link(kind: str, name: str) -> SafeString | str:
+    if not name or not settings.CODELAB_FLOWER_URL:
+        return format_html("<bdi>{}</bdi>", escape_controls(name)) if name else "–"
+    url = f"{settings.CODELAB_FLOWER_URL}/{kind}/{quote(name, safe='@')}"
+    return format_html('<a href="{}"><bdi>{}</bdi></a>', url, escape_controls(name))
 
 
 def conversation_link(session: Session) -> SafeString:

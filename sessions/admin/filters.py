@@ -5,17 +5,19 @@ Every view of a list computes the choices, so this must never read or count a wh
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import F, Model, OrderBy, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from sessions.admin.display import shorten
+from sessions.admin.display import format_utc, shorten
+from sessions.admin.home.window import first_id
+from sessions.models import OPEN_STATUSES
 
 #: Newest rows whose values a filter offers. DISTINCT would read the whole table.
 MAX_SAMPLED_ROWS = 2_000
@@ -36,8 +38,89 @@ class CreatedFilter(admin.SimpleListFilter):
         age = self.ages.get(self.value() or "")
         if age is None:
             return queryset
-        milliseconds = int((timezone.now() - age).timestamp() * 1000)
-        return queryset.filter(pk__gte=uuid.UUID(int=milliseconds << 80))
+        return queryset.filter(pk__gte=first_id(timezone.now() - age))
+
+
+class PeriodFilter(admin.ListFilter):
+    """Filters by a period, by ids. Plots link to the rows of theirs."""
+
+    title = "period"
+    names = ("from", "until")
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: admin.ModelAdmin[Any]
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        for name in self.names:
+            if values := params.pop(name, None):
+                self.used_parameters[name] = _moment(values[-1])
+
+    def has_output(self) -> bool:
+        """Return whether a period was chosen."""
+        return bool(self.used_parameters)
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.names)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield a way out of the period, and the period."""
+        out = changelist.get_query_string(remove=list(self.names))
+        yield {"selected": False, "query_string": out, "display": "All"}
+        ends: list[Any] = [self.used_parameters.get(name) for name in self.names]
+        text = " – ".join(format_utc(end) if end else "" for end in ends)
+        yield {"selected": True, "query_string": changelist.get_query_string(), "display": text}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the period."""
+        for lookup, name in (("pk__gte", "from"), ("pk__lt", "until")):
+            moment: Any = self.used_parameters.get(name)
+            if moment:
+                queryset = queryset.filter(**{lookup: first_id(moment)})
+        return queryset
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        first_id(moment)
+    except (ValueError, OverflowError) as error:
+        raise IncorrectLookupParameters(error) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """Filters turns that have not ended."""
+
+    title, parameter_name = "open", "open"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return [("1", "Not ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the open turns."""
+        return queryset.filter(status__in=OPEN_STATUSES) if self.value() else queryset
+
+
+class SlowestFilter(admin.SimpleListFilter):
+    """Shows the slowest turns first. Only within a period: all turns would have to be sorted."""
+
+    title, parameter_name = "slowest", "slowest"
+    columns = {"first_token": "first_token_at", "duration": "finished_at"}
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        is_possible = "from" in request.GET or self.value()
+        return [("first_token", "First token"), ("duration", "Whole answer")] if is_possible else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the turns that have come so far."""
+        column = self.columns.get(self.value() or "")
+        return queryset.filter(**{f"{column}__isnull": False}) if column else queryset
+
+    @classmethod
+    def ordering(cls, request: HttpRequest) -> list[OrderBy] | None:
+        """Return the order of the chosen list, if any."""
+        column = cls.columns.get(request.GET.get("slowest", ""))
+        return [(F(column) - F("created_at")).desc()] if column and "from" in request.GET else None
 
 
 class RecentValuesFilter(admin.SimpleListFilter):
@@ -60,6 +143,10 @@ class AgentFilter(RecentValuesFilter):
 
 class ModelFilter(RecentValuesFilter):
     title = parameter_name = "model"
+
+
+class CallAgentFilter(RecentValuesFilter):
+    title = parameter_name = "agent"
 
 
 class ErrorCodeFilter(RecentValuesFilter):

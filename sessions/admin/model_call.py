@@ -4,9 +4,19 @@ A row outlives its session. What a provider said of a failure, which may repeat 
 """
 
 from django.contrib import admin
+from django.http import HttpRequest
 
-from sessions.admin.display import badge, block, column, escape_controls, format_duration, shorten, text_column
-from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter
+from sessions.admin.display import (
+    badge,
+    block,
+    column,
+    escape_controls,
+    format_duration,
+    shorten,
+    task_link,
+    text_column,
+)
+from sessions.admin.filters import CallAgentFilter, CreatedFilter, ErrorCodeFilter, ModelFilter, PeriodFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import ModelCall
 
@@ -17,11 +27,25 @@ class ModelCallAdmin(SearchableAdmin):
         *("created", "the_model", "purpose", "the_agent", "state", "error_code", "conversation_of", "owner_of"),
         *("turn_of", "tokens", "dollars", "first_token", "call_duration"),
     )
-    list_filter = ("outcome", "purpose", CreatedFilter, ModelFilter, ErrorCodeFilter, "has_tool_calls")
+    list_filter = (
+        *("outcome", "purpose", CreatedFilter, ModelFilter, CallAgentFilter, ErrorCodeFilter, "has_tool_calls"),
+        PeriodFilter,
+    )
     list_select_related = ("owner", "session")
     sortable_by = ("created",)
     fields = (
-        *("id", "conversation_of", "owner_of", "turn_of", "attempt", "step", "purpose", "the_agent", "the_model"),
+        *(
+            "id",
+            "conversation_of",
+            "owner_of",
+            "turn_of",
+            "the_task",
+            "attempt",
+            "step",
+            "purpose",
+            "the_agent",
+            "the_model",
+        ),
         *(
             "number",
             "state",
@@ -35,8 +59,14 @@ class ModelCallAdmin(SearchableAdmin):
         *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "call_duration", "started_at"),
         "created_at",
     )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow the filters that links from the home use."""
+        return lookup in ("owner", "owner__isnull") or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
     the_model = text_column("model")
     the_agent = text_column("agent")
+    the_task = column("Celery task", lambda call: task_link(call.task))
     the_detail = column("the provider's words", lambda call: block(escape_controls(call.detail)))
 
     @admin.display(description="owner")

@@ -3,7 +3,10 @@
 Each row links to its session and names the owner. The number of queries of a list does not grow with its rows.
 """
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,9 +24,18 @@ from sessions.admin.display import (
     pretty_calls,
     pretty_text,
     shorten,
+    task_link,
     text_column,
 )
-from sessions.admin.filters import CreatedFilter, ErrorCodeFilter, ModelFilter, ToolFilter
+from sessions.admin.filters import (
+    CreatedFilter,
+    ErrorCodeFilter,
+    ModelFilter,
+    OpenFilter,
+    PeriodFilter,
+    SlowestFilter,
+    ToolFilter,
+)
 from sessions.admin.pages import SearchableAdmin
 from sessions.models import Turn
 
@@ -33,7 +45,7 @@ class TurnAdmin(SearchableAdmin):
         *("created", "state", "error_code", "conversation_of", "owner_of", "the_model", "tokens"),
         *("first_token", "duration", "attempt", "the_worker"),
     )
-    list_filter = ("status", CreatedFilter, ModelFilter, ErrorCodeFilter)
+    list_filter = ("status", CreatedFilter, ModelFilter, ErrorCodeFilter, OpenFilter, PeriodFilter, SlowestFilter)
     list_select_related = ("session__owner",)
     sortable_by = ("created",)
     fields = (
@@ -51,6 +63,7 @@ class TurnAdmin(SearchableAdmin):
         ),
         *(
             "the_worker",
+            "the_task",
             "the_model",
             "input_tokens",
             "output_tokens",
@@ -73,8 +86,14 @@ class TurnAdmin(SearchableAdmin):
             "replaced_by",
         ),
     )
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Return the order of the list: the newest first, or the slowest."""
+        return SlowestFilter.ordering(request) or super().get_ordering(request)
+
     the_model = text_column("model")
     the_worker = text_column("worker")
+    the_task = column("Celery task", lambda turn: task_link(turn.task))
     the_error = text_column("error")
     the_retry_wait = column("waited for the provider", lambda turn: format_wait(turn.retry_wait))
     the_work = column("working time", lambda turn: format_wait(turn.worked))

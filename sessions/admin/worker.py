@@ -9,18 +9,29 @@ from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 
-from sessions.admin.display import column, format_skew, text_column
+from sessions.admin.display import column, format_skew, show_time, text_column, worker_link
 from sessions.admin.pages import ReadOnlyAdmin
 from sessions.models import Worker
 
 
 class WorkerAdmin(ReadOnlyAdmin):
     ordering = ("-seen_at",)
-    list_display = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "the_skew")
+    list_display = (
+        *("the_name", "is_alive", "last_sign", "running_turns", "host", "version", "occupied", "start", "the_skew"),
+        "in_flower",
+    )
     search_fields = ("name",)
-    fields = ("the_name", "is_alive", "seen_at", "running_turns", "started_at", "the_skew", "looked_at", "providers")
+    fields = (
+        *("the_name", "in_flower", "is_alive", "last_sign", "running_turns", "host", "version", "occupied", "start"),
+        *("the_skew", "looked_at", "providers"),
+    )
     the_name = text_column("name")
+    in_flower = column("in Flower", lambda worker: worker_link(worker.name))
+    last_sign = column("last sign", lambda worker: show_time(worker.seen_at))
+    start = column("started", lambda worker: show_time(worker.started_at))
+    occupied = column("memory", lambda worker: filesizeformat(worker.memory) if worker.memory else "–")
     the_skew = column("clock ahead by", lambda worker: format_skew(worker.clock_skew))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:

@@ -103,6 +103,7 @@ class Session(models.Model):
     every = models.Manager["Session"]()
 
     class Meta:
+        permissions = [("export_session", "Can export sessions of all users")]
         constraints = [
             models.UniqueConstraint(fields=["owner", "key"], name="session_key_unique_for_owner"),
             models.CheckConstraint(condition=~Q(key=""), name="session_key_not_empty"),
@@ -146,6 +147,14 @@ class Turn(models.Model):
     )
     api_key = models.UUIDField("API key", null=True, blank=True, help_text="Started the turn; the key's budgets apply.")
     worker = models.CharField(max_length=200, blank=True, help_text="Worker that runs it, or ran it last.")
+    task = models.CharField(
+        "Celery task",
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Brought it to that worker. Empty: the worker found it.",
+    )
     model = models.CharField(max_length=200, blank=True)
     lost_leases = models.PositiveIntegerField(default=0, help_text="Consecutive attempts lost without a result.")
     retry_at = models.DateTimeField(
@@ -211,6 +220,11 @@ class Turn(models.Model):
     has_unpriced_calls = False
 
     class Meta:
+        permissions = [
+            ("cancel_turn", "Can cancel turns of all users"),
+            ("retry_turn", "Can retry failed turns of all users"),
+            ("requeue_turn", "Can put turns back into the queue"),
+        ]
         constraints = [
             one_of("status", TurnStatus, "turn_status_known"),
             models.UniqueConstraint(fields=["session", "position"], name="turn_position_unique"),
@@ -241,6 +255,8 @@ class Turn(models.Model):
             models.Index(
                 fields=["finished_at"], condition=Q(folded=False, finished_at__isnull=False), name="turn_to_fold"
             ),
+            # Operators look for the newest of each reason. They are few, too.
+            models.Index(fields=["error_code", "id"], condition=Q(status=TurnStatus.FAILED), name="turn_failed"),
         ]
 
     def __str__(self) -> str:

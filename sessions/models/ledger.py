@@ -51,6 +51,9 @@ class ModelCall(models.Model):
     turn = models.ForeignKey(Turn, on_delete=models.SET_NULL, null=True, blank=True, related_name="model_calls")
     purpose = models.CharField(max_length=16, choices=ModelCallPurpose, default=ModelCallPurpose.STEP)
     attempt = models.PositiveIntegerField()
+    task = models.CharField(
+        "Celery task", max_length=200, blank=True, default="", db_default="", help_text="Ran the step."
+    )
     step = models.PositiveIntegerField(help_text="Steps of the turn that were finished before.")
     number = models.PositiveIntegerField(default=1, db_default=1, help_text="Try number within the step.")
     agent = models.CharField(max_length=64)

@@ -32,6 +32,12 @@ class Worker(models.Model):
         null=True, blank=True, help_text="Names of the model providers that it has keys for. Empty: it did not say."
     )
 
+    host = models.CharField(max_length=253, blank=True, db_default="", help_text="Machine or container.")
+    version = models.CharField(max_length=32, blank=True, db_default="", help_text="Version of the service.")
+    memory = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Bytes of main memory that it occupies. Empty: its system does not say."
+    )
+
     #: A worker without a heartbeat for this long counts as dead.
     HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 

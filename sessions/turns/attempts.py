@@ -73,7 +73,7 @@ _RENEW = """
 """
 
 
-def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change] | None:
+def claim(turn_id: uuid.UUID, *, worker: str, model: str, task: str = "") -> tuple[Claim, Change] | None:
     """Claim a queued turn that is next in its session. Return None, a normal outcome, when it cannot be claimed."""
     session_ids = rows(_SESSION_OF_TURN, turn_id)
     if not session_ids:
@@ -88,10 +88,10 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str) -> tuple[Claim, Change
             return None
         # A completion names its model; the request has stored it with the turn.
         model = (turn.model if session.is_completion else "") or model
-        return _start_attempt(session, turn, worker, model)
+        return _start_attempt(session, turn, worker, model, task)
 
 
-def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tuple[Claim, Change]:
+def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: str) -> tuple[Claim, Change]:
     attempt = turn.attempt + 1
     subtask = current_subtask(session)
     new = plans.give_up(session, subtask)
@@ -117,6 +117,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         TurnStatus.RUNNING,
         attempt=attempt,
         worker=worker,
+        task=task,
         model=model,
         lease_expires_at=Now() + LEASE_DURATION,
         started_at=Coalesce(F("started_at"), Now()),
@@ -141,6 +142,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str) -> tup
         is_completion=session.is_completion,
         budgets=limits,
         own_keys=own_keys,
+        task=task,
     )
     payload = {"attempt": attempt, "model": model, "agent": session.current_agent, "mode": session.mode}
     payload["replaces"] = replaced

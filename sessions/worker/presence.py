@@ -11,9 +11,13 @@ which hands out connections of its own: they report no key.
 """
 
 import json
+import resource
 import secrets
+import socket
 from datetime import timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db import connection
 
 from llm import catalog
@@ -35,15 +39,18 @@ _LOCK = "SELECT CASE WHEN pg_backend_pid() = %s THEN pg_advisory_lock(%s)::text 
 _OBSERVER = "observer AS (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid()))"
 _REPORT = """
     INSERT INTO agent_sessions_worker AS worker (
-        name, started_at, seen_at, running_turns, lock_key, clock_skew, providers
+        name, started_at, seen_at, running_turns, lock_key, clock_skew, providers, host, version, memory
     )
-    VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s, %s, %s)
+    VALUES (%s, statement_timestamp(), statement_timestamp(), %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET
         seen_at = excluded.seen_at,
         running_turns = excluded.running_turns,
         lock_key = excluded.lock_key,
         clock_skew = excluded.clock_skew,
         providers = excluded.providers,
+        host = excluded.host,
+        version = excluded.version,
+        memory = excluded.memory,
         unlocked_since = NULL
     RETURNING name
 """
@@ -103,7 +110,19 @@ def take_lock() -> int | None:
 
 def report(name: str, *, running_turns: int, lock_key: int | None, clock_skew: timedelta | None) -> None:
     """Write the worker's row. Its lock is held by this connection."""
-    rows(_REPORT, name, running_turns, lock_key, clock_skew, json.dumps(sorted(catalog.providers_with_key())))
+    providers = json.dumps(sorted(catalog.providers_with_key()))
+    system = (socket.gethostname()[:253], settings.CODELAB_VERSION[:32], occupied_memory())
+    rows(_REPORT, name, running_turns, lock_key, clock_skew, providers, *system)
+
+
+def occupied_memory() -> int | None:
+    """Return the bytes of main memory that this process occupies, or None where the system does not say."""
+    try:
+        # Only Linux has it.
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * resource.getpagesize()
 
 
 def begin_look(name: str) -> bool:

@@ -6,12 +6,14 @@ cancelled, which Celery's thread pool cannot do.
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import cache, partial
 
 import structlog
@@ -46,7 +48,7 @@ class WorkerProcess:
     """What exists once in a worker process: its event loop, its writer and the leases of its turns."""
 
     def __init__(self) -> None:
-        self.name = new_name()
+        self.name = _taken_names[-1] if _taken_names else new_name()
         self.loop = asyncio.new_event_loop()
         self.leases: dict[Attempt, Lease] = {}
         self._max_turns = current_app.conf.worker_concurrency or 1
@@ -61,18 +63,22 @@ class WorkerProcess:
         threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
         self._ready.wait()
 
-    def run(self, turn_id: uuid.UUID) -> uuid.UUID | None:
-        """Run a turn's next step and wait for it, in a thread of Celery's; return the turn that is ready now."""
-        return asyncio.run_coroutine_threadsafe(self._advance(turn_id), self.loop).result()
+    def run(self, turn_id: uuid.UUID, task: str) -> Change:
+        """Run a turn's next step and wait for it, in a thread of Celery's; return what it led to.
 
-    async def _advance(self, turn_id: uuid.UUID) -> uuid.UUID | None:
-        ready: uuid.UUID | None = turn_id
+        `task` is the id of Celery's task.
+        """
+        return asyncio.run_coroutine_threadsafe(self._advance(turn_id, task), self.loop).result()
+
+    async def _advance(self, turn_id: uuid.UUID, task: str = "") -> Change:
+        change = Change(ready=turn_id)
         if not self._is_draining:
-            ready = await runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases)
-        if self._is_draining and ready:
-            self.turns_to_enqueue.append(ready)
-            return None
-        return ready
+            step = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases, task=task)
+            change = await step
+        if self._is_draining and change.ready:
+            self.turns_to_enqueue.append(change.ready)
+            return replace(change, ready=None)
+        return change
 
     def drain(self) -> None:
         """Claim no more turns, because the process is to end. Release those that still run after the grace period.
@@ -166,7 +172,7 @@ class WorkerProcess:
     async def _run_without_task(self, turn_id: uuid.UUID) -> None:
         logger.info("turn_taken_without_task", turn_id=str(turn_id))
         try:
-            await broker.enqueue_turn_soon(await self._advance(turn_id))
+            await broker.enqueue_turn_soon((await self._advance(turn_id)).ready)
         except DatabaseError as error:
             # The turn is still queued, or its lease will expire: a worker finds it again.
             logger.warning("turn_not_run", turn_id=str(turn_id), error=type(error).__name__)
@@ -174,6 +180,20 @@ class WorkerProcess:
     def end(self) -> None:
         """Tell other workers that this one is gone."""
         self._heartbeat.stop()
+
+
+#: Names that `codelab worker` gives to Celery.
+_UNIQUE_NAME = re.compile(r"worker-[0-9a-f]{12}@")
+_taken_names: list[str] = []
+
+
+def take_name(node: str) -> None:
+    """Have the worker of this process named like Celery's node, so that Flower and the admin name the same worker.
+
+    Celery's own names, and those of operators, come again after a restart: they are not taken.
+    """
+    if _UNIQUE_NAME.match(node):
+        _taken_names.append(node)
 
 
 def new_name() -> str:

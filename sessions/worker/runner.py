@@ -39,22 +39,24 @@ logger = structlog.get_logger(__name__)
 RETRYABLE = (ModelRateLimited, ModelUnavailable)
 
 
-async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease]) -> uuid.UUID | None:
-    """Run the turn's next step, if it is due, and return the turn that is ready then, if any.
+async def advance(
+    turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: dict[Attempt, Lease], task: str = ""
+) -> Change:
+    """Run the turn's next step, if it is due, and return what it led to. Its events are published.
 
-    `leases` has an entry while this process holds the turn.
+    `leases` has an entry while this process holds the turn, and `task` is the id of Celery's task.
     """
-    claimed = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL)
-    task = asyncio.current_task()
-    if claimed is None or task is None:
-        return None
+    claimed = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL, task=task)
+    running = asyncio.current_task()
+    if claimed is None or running is None:
+        return Change()
     claim, change = claimed
     with structlog.contextvars.bound_contextvars(
         session_id=str(claim.session_id), turn_id=str(turn_id), attempt=claim.attempt
     ):
         logger.info("turn_started", steps=claim.spent.steps)
         writer.publish(change.events)
-        leases[claim.key] = lease = Lease(task)
+        leases[claim.key] = lease = Lease(running)
         step = StepRun(claim, writer, lease)
         try:
             change = await step.run_or_release()
@@ -63,12 +65,12 @@ async def advance(turn_id: uuid.UUID, *, worker: str, writer: Writer, leases: di
             # Nothing may cancel the record of its costs.
             del leases[claim.key]
             await step.correct_ledger()
-            return None
+            return Change()
         finally:
             leases.pop(claim.key, None)
             writer.forget(claim, step.draft.message_id)
         writer.publish(change.events)
-        return change.ready
+        return change
 
 
 class StepRun:

@@ -65,7 +65,7 @@ async def test_a_step_that_has_just_ended_is_not_abandoned(
         # The event loop stands still meanwhile, so the step hears nothing.
         for attempt in heartbeat.submit(find_lost, list(leases)).result():
             leases[attempt].abandon()
-    assert await running == turn_id
+    assert (await running).ready == turn_id
 
 
 def find_lost(leases: list[Attempt]) -> set[Attempt]:
