@@ -30,6 +30,7 @@ GROUPS = (
     ("tests/cli/test_whole_way.py",),
     ("tests/neighbours/test_workers.py",),
     (
+        "tests/browser/test_approvals.py",
         "tests/browser/test_cases.py",
         "tests/browser/test_chat.py",
         "tests/browser/test_keys.py",

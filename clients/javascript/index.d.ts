@@ -8,6 +8,7 @@ import type {
   MessageAddedPayload,
   PlanProposedPayload,
   Snapshot,
+  ToolCallFinishedPayload,
   ToolResult,
   UnfinishedText,
   WorkspaceChangedPayload,
@@ -133,6 +134,7 @@ export interface State {
   texts: Record<string, UnfinishedText>;
   calls: Record<string, OpenToolCall>;
   plans: Record<string, PlanProposedPayload>;
+  outcomes: Record<string, Omit<ToolCallFinishedPayload, "turn_id" | "call_id">>;
   workspace: WorkspaceChangedPayload | null;
 }
 

@@ -25,6 +25,12 @@ def say(page: Page, text: str) -> None:
     box(page).press("Enter")
 
 
+def answer_as_tool(page: Page, text: str) -> None:
+    """Type the result of a call, as the fixture `by_hand` lets a developer do."""
+    page.get_by_label("Result (JSON").fill(text)
+    page.get_by_role("button", name="Send result").click()
+
+
 def answers(page: Page) -> Locator:
     return page.locator(".message.assistant .body")
 

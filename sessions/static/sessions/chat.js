@@ -1,6 +1,9 @@
 /** The page around a session: the open session, the message box and the connection. */
 
 import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN, Session } from "../client/index.js";
+import { toolCard, WaitingBar, waitingCalls } from "./approvals/calls.js";
+import { developer } from "./approvals/developer.js";
+import { Inbox } from "./approvals/inbox.js";
 import { Attachments } from "./attachments.js";
 import { onKeys } from "./keys.js";
 import { secondsText, t } from "./language.js";
@@ -11,12 +14,12 @@ import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
-import { ToolCard } from "./toolcard.js";
 import { workspace } from "./workspace/open.js";
 
 const PROGRESS_TEXTS = {
   working: () => t("Working…"),
   waiting: () => t("Waiting for the tool's result."),
+  approving: () => t("Waiting for your approval."),
   deciding: () => t("Waiting for your decision on the plan."),
   "put-off": ({ retryAt }) => t("Waiting for the provider, goes on at {time}.", { time: secondsText(new Date(retryAt)) }),
 };
@@ -60,7 +63,7 @@ const actions = {
 };
 const VIEWS = {
   message: (item) => new Message(item, chat.key),
-  tool: (item) => new ToolCard(item, (fields) => chat.result(item.id, fields)),
+  tool: (item) => toolCard(item, chat, { preview: (tool, args) => workspace.preview(tool, args) }),
   plan: (item) => new PlanCard(item, ({ decision, modified_subtasks: subtasks, feedback }) => chat.decidePlan(item.plan_id, decision, { subtasks, feedback })),
   error: (item) => new ErrorCard(item),
   remark: (item) => new Remark(item),
@@ -71,6 +74,8 @@ const VIEWS = {
 const attachments = new Attachments(find("attachments"), { onChange: boxChanged, onNotice: notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
+const waitingBar = new WaitingBar(find("waiting-calls"));
+const inbox = new Inbox(find("inbox-toggle"), find("inbox"));
 const listing = new SessionList(find("session-list"), find("no-sessions"), {
   current: () => chat.key,
   onNotSignedIn() {
@@ -119,6 +124,11 @@ function start() {
   const sizes = new ResizeObserver(() => followEnd());
   sizes.observe(scroller);
   sizes.observe(find("log")); // blocks of answers appear by themselves
+  find("developer").checked = developer.isOn;
+  find("developer").addEventListener("change", ({ target }) => developer.set(target.checked));
+  developer.onChange(drawSoon);
+  // A change of a file changes what the calls that wait would do.
+  workspace.onChange(() => log.views.forEach((view) => view.refresh?.()));
   openFromAddress();
   // Messages in other sessions that were not sent before the page was reloaded.
   for (const [key, entries] of Object.entries(outboxes())) {
@@ -185,7 +195,10 @@ function sessionOf(key) {
     keepRefused: true,
     clientId: workspace.clientId,
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
-    onEvent: (event) => listing.handleEvent(event),
+    onEvent(event) {
+      listing.handleEvent(event);
+      inbox.handleEvent(event);
+    },
     onNotice: (text, frame) => session === chat && showNotice(text, frame),
     onState: (name, code) => session === chat && connectionChanged(name, code),
   });
@@ -288,6 +301,7 @@ function draw() {
   const view = outline(chat.state, chat.outbox, { isOpen: chat.isOpen });
   log.show(view.conversation);
   queue.show(view.queue);
+  waitingBar.update(waitingCalls(view.conversation), chat);
   find("waiting").hidden = view.queue.length === 0;
   find("welcome").hidden = view.conversation.length + view.queue.length > 0;
   find("older").hidden = !chat.state.olderMessages;

@@ -9,7 +9,8 @@ import { openTurns } from "../client/state.js";
 import { t } from "./language.js";
 
 const LABELS = { user: t("You"), assistant: t("Assistant"), system: t("System") };
-const REJECTION = "Error: Refused by the user";
+// Results of calls that a person rejected without a word: as a tool, and by a decision.
+const REJECTIONS = new Set(["Error: Refused by the user", "Error: User rejected this operation"]);
 
 const STOPPED_TEXT = t("Stopped.");
 const INTERRUPTED_TEXT = t("Interrupted: this answer is incomplete.");
@@ -81,15 +82,23 @@ function toolItem({ id, name, arguments: args, display, edited = false }, turn, 
   const plan = state.plans[id];
   // Not the key of a tool: the call may be on the page already, from before it was known to be a plan.
   if (plan) return { ...plan, key: `plan ${id}`, type: "plan", display, isSending: Boolean(outbox.find("plan_decision", { plan_id: plan.plan_id })) };
-  const item = { key: `tool ${id}`, type: "tool", id, tool: name, args: display ?? args, isChanged: Boolean(display), edited, about: state.calls[id]?.client_tool?.description ?? "", approval: false };
+  const { client_tool: clientTool, requires_approval: approval = false, reason, unknown: isRunAgain = false } = state.calls[id] ?? {};
+  const item = { key: `tool ${id}`, type: "tool", id, tool: name, args, display, edited, about: clientTool?.description ?? "", approval: false };
   if (results.has(id)) {
     const result = results.get(id);
-    const failure = result === REJECTION ? "rejected" : result.startsWith("Error: ") && "failed";
-    return { ...item, status: failure || "done", result };
+    const outcome = state.outcomes[id];
+    return { ...item, status: statusOf(result, outcome), result, outcome };
   }
   if (!state.turns[turn]) return { ...item, status: "closed" };
-  if (outbox.find("tool_result", { call_id: id })) return { ...item, status: "sending" };
-  return { ...item, status: "waiting", approval: state.calls[id]?.requires_approval ?? false };
+  if (outbox.find("tool_result", { call_id: id }) || outbox.find("hitl_decision", { call_id: id })) return { ...item, status: "sending" };
+  return { ...item, status: "waiting", approval, reason, isRunAgain };
+}
+
+/** Return how a call ended. The state of a snapshot has only its result. */
+function statusOf(result, outcome) {
+  if (["rejected", "unknown"].includes(outcome?.status)) return outcome.status;
+  if (REJECTIONS.has(result)) return "rejected";
+  return result.startsWith("Error: ") ? "failed" : "done";
 }
 
 function waitingItem({ message_id, content, images, steer = false }, outbox) {
@@ -118,7 +127,8 @@ function progressOf(state, current) {
   if (!current) return "";
   if (state.turns[current].retry_at) return "put-off";
   const isPlanPending = Object.values(state.plans).some((plan) => plan.status === "draft");
-  if (state.turns[current].status === "waiting") return isPlanPending ? "deciding" : "waiting";
+  const isAsked = Object.values(state.calls).some((call) => call.requires_approval);
+  if (state.turns[current].status === "waiting") return isPlanPending ? "deciding" : isAsked ? "approving" : "waiting";
   return Object.values(state.texts).some((text) => text.turn_id === current) ? "" : "working";
 }
 

@@ -1,7 +1,8 @@
 /** Which workspace each session has in this browser, and which one the next session gets. */
 
+import { developer } from "../approvals/developer.js";
+
 const LAST = "codelab.workspace.last";
-const DEVELOPER = "codelab.answer-as-tool";
 const MAX_SESSIONS = 300;
 
 /** A session without files: the agents get no tools that need some. */
@@ -47,7 +48,7 @@ export function clientId() {
 
 /** Return whether a developer answers tool calls by hand, where no workspace runs them. */
 export function isAnsweredByHand() {
-  return read(DEVELOPER) === true;
+  return developer.isOn;
 }
 
 function read(key) {
