@@ -3,8 +3,12 @@
 A row outlives its session. What a provider said of a failure, which may repeat what a user wrote, goes with it.
 """
 
+import uuid
+
 from django.contrib import admin
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 
 from sessions.admin.display import (
     badge,
@@ -18,6 +22,7 @@ from sessions.admin.display import (
 )
 from sessions.admin.filters import CallAgentFilter, CreatedFilter, ErrorCodeFilter, ModelFilter, PeriodFilter
 from sessions.admin.pages import SearchableAdmin
+from sessions.admin.story.prompt import prompt_page
 from sessions.models import ModelCall
 
 
@@ -83,3 +88,16 @@ class ModelCallAdmin(SearchableAdmin):
         return "–" if after is None else format_duration(call.started_at, call.started_at + after)
 
     call_duration = column("duration", lambda call: format_duration(call.started_at, call.started_at + call.duration))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelCall]:
+        """Leave out the names of prompts, which no list shows."""
+        calls: QuerySet[ModelCall] = super().get_queryset(request)
+        return calls.defer("prompt")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.prompt)
+        return [path("<uuid:call_id>/prompt/", view, name="agent_sessions_modelcall_prompt"), *super().get_urls()]
+
+    def prompt(self, request: HttpRequest, call_id: uuid.UUID) -> HttpResponse:
+        """Return the page of what the model was sent."""
+        return prompt_page(self.admin_site, request, call_id)

@@ -13,7 +13,6 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from agents.client_tools import dump
-from sessions.admin.conversation import conversation_page
 from sessions.admin.display import (
     badge,
     block,
@@ -27,6 +26,8 @@ from sessions.admin.display import (
 )
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.pages import SearchableAdmin
+from sessions.admin.story.page import story_page
+from sessions.admin.story.past import past_page
 from sessions.admin.workspace import workspace_link
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
 from sessions.turns.definitions import definitions_of
@@ -108,10 +109,16 @@ class SessionAdmin(SearchableAdmin):
             delete_session(session_id)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.conversation)
-        name = "agent_sessions_session_conversation"
-        return [path("<uuid:session_id>/conversation/", view, name=name), *super().get_urls()]
+        views = {"conversation": self.conversation, "past": self.past}
+        return [
+            path(f"<uuid:session_id>/{name}/", self.admin_site.admin_view(view), name=f"agent_sessions_session_{name}")
+            for name, view in views.items()
+        ] + super().get_urls()
 
     def conversation(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
-        """Return the page of a session's conversation."""
-        return conversation_page(self.admin_site, request, session_id)
+        """Return the page of a session's story."""
+        return story_page(self.admin_site, request, session_id)
+
+    def past(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+        """Return the page of a session as it was at one of its events."""
+        return past_page(self.admin_site, request, session_id)

@@ -3,10 +3,10 @@
 Each row links to its session and names the owner. The number of queries of a list does not grow with its rows.
 """
 
-from typing import Any
+from typing import Any, override
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -37,6 +37,7 @@ from sessions.admin.filters import (
     ToolFilter,
 )
 from sessions.admin.pages import SearchableAdmin
+from sessions.admin.story.page import may_see_story, turn_context
 from sessions.models import Turn
 
 
@@ -101,6 +102,21 @@ class TurnAdmin(SearchableAdmin):
     tokens = column("tokens in / out", lambda turn: f"{turn.input_tokens} / {turn.output_tokens}")
     first_token = column("first token after", lambda turn: format_duration(turn.created_at, turn.first_token_at))
     duration = column("duration", lambda turn: format_duration(turn.created_at, turn.finished_at or timezone.now()))
+
+    @override
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Turn | None = None,
+    ) -> HttpResponse:
+        """Return the page of a turn: its fields, and its story for those who may see that of the session."""
+        if obj and may_see_story(self.admin_site, request):
+            context |= turn_context(obj)
+        return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
 
     @admin.display(description="events")
     def events(self, turn: Turn) -> SafeString:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from llm.types import ModelToolCall
-from sessions.admin.conversation import MAX_TEXT_CHARACTERS
+from sessions.admin.story.rows import MAX_TEXT_CHARACTERS
 from sessions.events import compaction, log
 from sessions.events.log import Addition, NewEvent
 from sessions.models import (
@@ -232,16 +232,23 @@ def test_a_long_conversation_has_pages_and_opens_at_its_end(
         Message(session=session, turn=turn, role="user", content=f"[{turn.position}]", number=turn.position)
         for turn in turns
     )
+    Event.objects.bulk_create(
+        Event(session=session, turn=turn, number=turn.position, kind=EventKind.MESSAGE_ADDED) for turn in turns
+    )
 
     with django_assert_max_num_queries(8):
         newest = body(operator, conversation_path(session))
 
     assert "[2501]" in newest
-    assert "[2401]" not in newest
-    assert "?page=24" in newest
-    assert "[2]" in body(operator, conversation_path(session) + "?page=1")
-    assert "[2501]" in body(operator, conversation_path(session) + "?page=9999")
-    assert "[2501]" in body(operator, conversation_path(session) + "?page=25")
+    assert "[2302]" in newest
+    assert "[2301]" not in newest
+    assert "?before=2302" in newest
+    assert "[2301]" in body(operator, conversation_path(session) + "?before=2302")
+    oldest = body(operator, conversation_path(session) + "?after=0")
+    assert "[2]" in oldest
+    assert "?after=201" in oldest
+    assert "[2501]" in body(operator, conversation_path(session) + "?before=99999999999999")
+    assert "[2501]" in body(operator, conversation_path(session) + "?before=-1&after=x")
 
 
 def test_an_event_shows_a_text_that_only_its_message_has(

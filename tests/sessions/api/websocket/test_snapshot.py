@@ -6,7 +6,6 @@ import json
 import uuid
 from collections import Counter
 from contextlib import suppress
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from llm.types import ModelMessage, ModelToolCall
 from sessions.api.websocket.snapshot import snapshot
 from sessions.events import compaction, log
+from sessions.events.fold import fold
 from sessions.events.log import Addition, LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_CALLS,
@@ -55,109 +55,19 @@ ENDS = {EventKind.TURN_COMPLETED, EventKind.TURN_FAILED, EventKind.TURN_CANCELLE
 
 
 def replay(events: list[LoggedEvent]) -> dict[str, Any]:
-    """What a client makes of the events of a session, from the first one on."""
-    agent, order = "orchestrator", list[str]()
-    messages: dict[str, dict[str, Any]] = {}
-    turns: dict[str, dict[str, Any]] = {}
-    texts: dict[str, dict[str, str]] = {}
-    calls: dict[str, dict[str, Any]] = {}
-    put_off: dict[str, dict[str, Any]] = {}
-    plan: dict[str, Any] | None = None
-    workspace: dict[str, Any] | None = None
-    summary: dict[str, Any] | None = None
-    mode = "ask"
-    usage: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "unpriced_turns": 0}
-    cost = Decimal()
-    for event in events:
-        p = event.payload
-        match event.kind:
-            case EventKind.WORKSPACE_CHANGED:
-                workspace = p
-            case EventKind.AGENT_SWITCHED:
-                agent = p["to_agent"]
-            case EventKind.MESSAGE_ADDED:
-                messages[p["message_id"]] = p
-                if "context" in p:
-                    usage["context"] = p["context"]
-                texts.pop(p["message_id"], None)
-            case EventKind.TEXT_DELTA | EventKind.REASONING_DELTA:
-                names = {key: p[key] for key in ("turn_id", "message_id")}
-                text = texts.setdefault(p["message_id"], {**names, "text": ""})
-                part = "text" if event.kind == EventKind.TEXT_DELTA else "reasoning"
-                text[part] = text.get(part, "") + p["text"]
-            case EventKind.MESSAGE_EDITED:
-                messages[p["message_id"]] |= {"content": p["content"]}
-            case EventKind.MESSAGE_WITHDRAWN:
-                del messages[p["message_id"]]
-            case EventKind.TURN_REPLACED:
-                messages = {key: message for key, message in messages.items() if message["turn_id"] != p["turn_id"]}
-                summary = p.get("summary", summary)
-            case EventKind.QUEUE_CHANGED:
-                order = [turn_id for turn_id in order if turn_id not in p["turn_ids"]] + p["turn_ids"]
-            case EventKind.TURN_QUEUED:
-                if p["turn_id"] not in order:
-                    order.append(p["turn_id"])
-                for message_id in p.get("messages", ()):
-                    messages[message_id] |= {"turn_id": p["turn_id"]}
-                attempt = turns.get(p["turn_id"], {"attempt": 0})["attempt"]
-                turns[p["turn_id"]] = {"turn_id": p["turn_id"], "status": "queued", "attempt": attempt}
-            case EventKind.RETRY_SCHEDULED:
-                put_off[p["turn_id"]] = {key: p[key] for key in ("error_code", "retry_at", "retry_after")}
-            case EventKind.TURN_STARTED:
-                turns[p["turn_id"]] |= {"status": "running", "attempt": p["attempt"]}
-                put_off.pop(p["turn_id"], None)
-                for message_id in p["replaces"]:
-                    texts.pop(message_id)
-                for message_id in p.get("reads", ()):
-                    messages[message_id] = {**messages.pop(message_id), "read": True}
-            case EventKind.TURN_WAITING:
-                turns[p["turn_id"]] |= {"status": "waiting"}
-            case EventKind.TOOL_CALL_REQUESTED:
-                calls[p["call_id"]] = p
-            case EventKind.APPROVAL_DECIDED:
-                calls[p["call_id"]] |= {"requires_approval": False, "arguments": p["arguments"]}
-                if p["status"] == "edited":
-                    calls[p["call_id"]]["edited"] = True
-                    for call in (each for message in messages.values() for each in message.get("tool_calls", ())):
-                        if call["id"] == p["call_id"]:
-                            call |= {"arguments": p["arguments"], "edited": True}
-                            call.pop("display", None)
-            case EventKind.TOOL_CALL_FINISHED:
-                # A call that was rejected at once never required approval.
-                calls.pop(p["call_id"], None)
-            case EventKind.SUMMARY_ADDED:
-                summary = p
-            case EventKind.PLAN_PROPOSED:
-                plan = p
-            case EventKind.PLAN_DECIDED if plan and p["decision"] != "reject":
-                plan |= {"status": "in_progress"} | {key: p[key] for key in ("goal", "subtasks") if key in p}
-            case EventKind.PLAN_UPDATED if plan:
-                (subtask,) = (each for each in plan["subtasks"] if each["id"] == p["subtask_id"])
-                subtask |= {"status": p["status"], "result": p["result"]}
-            case EventKind.PLAN_FINISHED:
-                plan = None
-            case EventKind.SESSION_CHANGED:
-                mode = p["mode"]
-            case _ if event.kind in ENDS:
-                for name in ("input_tokens", "output_tokens", "cached_tokens"):
-                    usage[name] += p[name]
-                cost += Decimal(p.get("cost", "0"))
-                usage["unpriced_turns"] += "cost" not in p
-                del turns[p["turn_id"]]
-                calls = {key: call for key, call in calls.items() if call["turn_id"] != p["turn_id"]}
-                texts = {key: text for key, text in texts.items() if text["turn_id"] != p["turn_id"]}
-    place = {turn_id: i for i, turn_id in enumerate(order)}
+    """What the events of a session say, from the first one on."""
+    state = fold(events, agent="orchestrator")
     return {
-        "agent": agent,
-        "mode": mode,
-        "usage": {**usage, "cost": f"{cost.normalize():f}"},
-        "messages": sorted(messages.values(), key=lambda message: place[message["turn_id"]]),
-        "turns": [turns[turn_id] | put_off.get(turn_id, {}) for turn_id in order if turn_id in turns],
-        "texts": sorted(texts.values(), key=str),
-        "tool_calls": sorted(calls.values(), key=str),
-        "plan": plan,
-        "workspace": workspace,
-        "summary": summary,
+        "agent": state.agent,
+        "mode": state.mode,
+        "usage": state.usage,
+        "messages": state.ordered_messages(),
+        "turns": state.open_turns(),
+        "texts": sorted(state.texts.values(), key=str),
+        "tool_calls": sorted(state.calls.values(), key=str),
+        "plan": state.plan,
+        "workspace": state.workspace,
+        "summary": state.summary,
     }
 
 
