@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from zipfile import ZipFile
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expect
 
 from tests.browser.tab import answers, say
 from tests.live.service import Service
@@ -66,3 +67,79 @@ def test_tools_run_on_the_demo_project_and_edits_outlive_a_reload(page: Page, se
     page.get_by_role("button", name="New session").click()
     expect(page.locator("#workspace")).to_have_text("Workspace: tea-shop")
     assert "[," not in page.evaluate(READ_TEA, "menu.json")
+
+
+def files(page: Page) -> Locator:
+    return page.get_by_role("complementary", name="Workspace")
+
+
+def write(page: Page, service: Service, path: str, content: str) -> None:
+    """Have an agent write a file in the open session, without a question."""
+    say(page, "/say Ready.")
+    expect(answers(page).last).to_have_text("Ready.")
+    page.request.patch(session_url(page, service), data={"mode": "full"})
+    say(page, call("write_file", path=path, content=content, create_dirs=True) + "\n/say Written.")
+    expect(answers(page).last).to_have_text("Written.")
+
+
+def test_files_are_shown_uploaded_and_downloaded(page: Page, service: Service) -> None:
+    """Alice sees what the agent writes, takes it out of the browser, works on her own files, and starts over."""
+    panel = files(page)
+    write(page, service, "src/tea.py", "<b>tea</b>\n")
+    expect(panel.get_by_role("button", name="tea.py changed")).to_have_attribute("aria-current", "true")
+    expect(panel.get_by_label("src/tea.py")).to_have_text("<b>tea</b>\n")
+
+    menu = panel.get_by_text("Other files…")
+    menu.click()
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download all").click()
+    with ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert archive.read("src/tea.py") == b"<b>tea</b>\n"
+        assert "README.md" in archive.namelist()
+
+    menu.click()
+    panel.get_by_role("button", name="Start the demo project over").click()
+    expect(panel.get_by_text("src", exact=True)).to_have_count(0)
+
+    with page.expect_file_chooser() as chooser:
+        menu.click()
+        panel.get_by_role("button", name="Upload files…").click()
+    chooser.value.set_files([FilePayload(name="note.txt", mimeType="text/plain", buffer=b"mine")])
+    expect(panel.get_by_role("heading", name="Uploaded files")).to_be_visible()
+    expect(page.locator("#workspace")).to_have_text("Workspace: Uploaded files")
+    panel.get_by_role("button", name="note.txt").click()
+    expect(panel.get_by_label("note.txt")).to_have_text("mine")
+
+    # On a phone the files take the place of the chat, and Escape brings it back.
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(panel).to_be_hidden()
+    page.get_by_role("button", name="Files", exact=True).click()
+    panel.get_by_role("button", name="note.txt").press("Escape")
+    expect(panel).to_be_hidden()
+    expect(page.get_by_role("button", name="Files", exact=True)).to_be_focused()
+
+
+def test_agents_work_in_a_picked_folder_and_again_after_a_reload(
+    page: Page, context: BrowserContext, service: Service
+) -> None:
+    # A dialog of the browser cannot be clicked, so the person picks a folder of the page's own storage: a real one.
+    pick = "globalThis.showDirectoryPicker = async () => (await navigator.storage.getDirectory())"
+    context.add_init_script(pick)
+    page.reload()
+    panel = files(page)
+    panel.get_by_text("Other files…").click()
+    panel.get_by_role("button", name="Open a folder…").click()
+    expect(panel.get_by_text("A folder on this device")).to_be_visible()
+    write(page, service, "docs/a.txt", "on the disk")
+    page.reload()
+    expect(panel.get_by_text("docs", exact=True)).to_be_visible()
+    calls = [call("move_file", **{"from": "docs", "to": "texts"}), call("read_file", path="texts/a.txt"),
+             call("search_in_code", query="DISK"), call("delete_file", path="texts/a.txt"),
+             call("list_files", path=".", recursive=True), "/say Done."]  # fmt: skip
+    say(page, "\n".join(calls))
+    expect(answers(page).last).to_have_text("Done.")
+    moved, read, found, deleted, listed = map(json.loads, results(page, service)[1:])
+    assert (moved["success"], deleted["success"]) == (True, True)
+    assert (read["content"], found["total_matches"]) == ("on the disk", 1)
+    assert [item["path"] for item in listed["items"]] == ["texts"]

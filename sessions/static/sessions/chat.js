@@ -15,6 +15,7 @@ import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
 import { workspace } from "./workspace/open.js";
+import { WorkspacePanel } from "./workspace/panel.js";
 
 const PROGRESS_TEXTS = {
   working: () => t("Working…"),
@@ -129,6 +130,7 @@ function start() {
   developer.onChange(drawSoon);
   // A change of a file changes what the calls that wait would do.
   workspace.onChange(() => log.views.forEach((view) => view.refresh?.()));
+  new WorkspacePanel(find("files"), find("files-toggle"), workspace);
   openFromAddress();
   // Messages in other sessions that were not sent before the page was reloaded.
   for (const [key, entries] of Object.entries(outboxes())) {

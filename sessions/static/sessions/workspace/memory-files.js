@@ -2,8 +2,8 @@
 
 import { baseOf, nameOf, parentOf } from "./paths.js";
 
-const MAX_FILES = 5000;
-const MAX_BYTES = 64 * 2 ** 20;
+export const MAX_FILES = 5000;
+export const MAX_BYTES = 64 * 2 ** 20;
 
 export class MemoryFiles {
   #files = new Map(); // path: {bytes, modified}
@@ -38,17 +38,15 @@ export class MemoryFiles {
     return [...this.#files].map(([path, { bytes }]) => [path, bytes]);
   }
 
-  /** Return what is in the workspace, by its path: {isFolder, size, modified}. */
+  /** Return what is in the workspace, by its path: {isFolder}. */
   list() {
-    const entries = new Map([...this.#folders].map((path) => [path, { isFolder: true, size: 0, modified: 0 }]));
-    for (const [path, { bytes, modified }] of this.#files) entries.set(path, { isFolder: false, size: bytes.length, modified });
-    return entries;
+    return new Map([...this.#folders].map((path) => [path, { isFolder: true }]).concat([...this.#files.keys()].map((path) => [path, { isFolder: false }])));
   }
 
   stat(path) {
     if (path === "." || this.#folders.has(path)) return { isFolder: true, size: 0 };
     const file = this.#files.get(path);
-    return file ? { isFolder: false, size: file.bytes.length } : null;
+    return file ? { isFolder: false, size: file.bytes.length, modified: file.modified } : null;
   }
 
   read(path) {

@@ -3,6 +3,7 @@
 import { choiceOf, clientId, DEMO, isAnsweredByHand, lastChoice, newId, NONE, remember, rememberLast } from "./choices.js";
 import { Database } from "./database.js";
 import { DEMO_FILES, DEMO_NAME } from "./demo.js";
+import { FolderFiles } from "./folder-files.js";
 import { Journal } from "./journal.js";
 import { MemoryFiles } from "./memory-files.js";
 import { channel, Workspace } from "./workspace.js";
@@ -10,6 +11,7 @@ import { channel, Workspace } from "./workspace.js";
 class OpenWorkspace {
   #opened = new Map(); // workspaces, by id
   #of = new Map(); // of connected sessions, by their keys
+  #sessions = new Map(); // connected ones, by key
   #listeners = new Set();
   #session = null;
   #storage;
@@ -74,13 +76,14 @@ class OpenWorkspace {
   /** Forget a session that is closed. */
   detach(session) {
     this.#of.delete(session.key);
+    this.#sessions.delete(session.key);
   }
 
   /** Get ready for a message: an empty session that was opened by its name gets a workspace, too, and agents the news. */
   async beforeMessage(session) {
     if (!choiceOf(session.key) && !session.state.number && !this.#of.has(session.key)) await this.#give(session, lastChoice());
     const workspace = this.#of.get(session.key);
-    if (!workspace) return;
+    if (!workspace || workspace.isLocked) return;
     const facts = workspace.facts();
     if (JSON.stringify(facts) !== JSON.stringify(session.workspace)) session.setWorkspace(facts);
   }
@@ -97,6 +100,30 @@ class OpenWorkspace {
     return this.#give(this.#session, NONE);
   }
 
+  /** Have the demo project as it was at first, in the open session. */
+  async resetDemo() {
+    const { current } = this;
+    current.files.reset(DEMO_FILES);
+    await current.replaceAll();
+  }
+
+  /** Work in a folder on the person's disk. */
+  async openFolder(handle) {
+    const id = newId("folder", `${handle.name} ${Date.now()}`);
+    const workspace = await this.#make({ id, name: handle.name, kind: "folder", files: new FolderFiles(handle) });
+    await workspace.store();
+    rememberLast(id);
+    await this.#give(this.#session, id);
+  }
+
+  /** Ask the person again for a folder that the browser does not let the page into any more. */
+  async allow() {
+    const { current } = this;
+    if (!(await current.files.allow())) return;
+    await current.refresh();
+    for (const [key, workspace] of this.#of) if (workspace === current) this.#sessions.get(key)?.setTools(current.tools, current.facts());
+  }
+
   /** Open files in memory: {path: bytes}. */
   async openFiles(name, contents) {
     const workspace = await this.#make({ id: newId("upload", `${name} ${Date.now()}`), name, kind: "upload", files: new MemoryFiles(contents) });
@@ -110,7 +137,10 @@ class OpenWorkspace {
     const workspace = id === NONE ? null : await this.#open(id);
     remember(session.key, workspace ? id : NONE);
     this.#of.set(session.key, workspace);
-    if (workspace) session.setTools(workspace.tools, workspace.facts());
+    this.#sessions.set(session.key, session);
+    // Calls wait until the person lets the page into the folder.
+    if (workspace?.isLocked) session.setTools(undefined);
+    else if (workspace) session.setTools(workspace.tools, workspace.facts());
     // "Tools: none" is for the session; a developer who answers by hand wants the calls that every client gets.
     else session.setTools(isAnsweredByHand() ? undefined : [], session.workspace && {});
     if (session === this.#session) this.#tell([]);
@@ -120,8 +150,12 @@ class OpenWorkspace {
     if (this.#opened.has(id)) return this.#opened.get(id);
     if (id.startsWith(newId(DEMO, ""))) return this.#make({ id, name: DEMO_NAME, kind: DEMO, files: new MemoryFiles(DEMO_FILES) });
     const { database } = await this.#store();
-    const record = id.startsWith(newId("upload", "")) && (await database?.get("workspaces", id));
-    return record ? this.#make({ id, name: record.name, kind: record.kind, files: new MemoryFiles() }) : null;
+    // Another user of this browser may have chosen last.
+    const isMine = ["upload", "folder"].some((kind) => id.startsWith(newId(kind, "")));
+    const record = isMine && (await database?.get("workspaces", id));
+    if (!record) return null;
+    const files = record.handle ? new FolderFiles(record.handle) : new MemoryFiles();
+    return this.#make({ id, name: record.name, kind: record.kind, files });
   }
 
   async #make(fields) {

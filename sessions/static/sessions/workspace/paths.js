@@ -4,6 +4,10 @@
  */
 
 const MAX_CHARACTERS = 1024;
+
+/** Never walked into: history and installed programs. */
+export const SKIPPED_FOLDERS = new Set([".git", ".hg", ".svn", ".jj", "node_modules"]);
+
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
 
 /** Return a path in one spelling, "." for the workspace itself. Throws for one that may lead out of it. */

@@ -51,13 +51,14 @@ export async function listFiles(files, { path: given, recursive = false, include
   const matches = pattern ? matcher(pattern) : () => true;
   const items = [];
   let [count, size] = [0, 0];
-  for (const [found, { isFolder, size: bytes, modified }] of await folder(files, path)) {
+  for (const [found, { isFolder }] of await folder(files, path)) {
     const inside = found.slice(base.length);
     if (!recursive && inside.includes("/")) continue;
     if (!hasHidden && inside.split("/").some((name) => name.startsWith("."))) continue;
     if (!matches(inside)) continue;
     count += 1;
     if (items.length >= MAX_ITEMS || size > MAX_RESULT_CHARACTERS) continue;
+    const { size: bytes = 0, modified } = (await files.stat(found)) ?? {};
     const item = { name: nameOf(found), path: found, type: isFolder ? "directory" : "file", size: bytes };
     if (modified) item.modified = `${new Date(modified).toISOString().slice(0, 19)}Z`;
     items.push(item);
@@ -88,7 +89,7 @@ export async function searchInCode(files, args, { signal } = {}) {
   const [found, notes] = [[], []];
   const deadline = performance.now() + MAX_SEARCH_MS;
   let [total, size, secrets, large, isCut] = [0, 0, 0, 0, false];
-  for (const [file, { isFolder, size: bytes }] of entries) {
+  for (const [file, { isFolder }] of entries) {
     signal?.throwIfAborted();
     if (isFolder || !matches(entry.isFolder ? file.slice(baseOf(path).length) : file)) continue;
     if (performance.now() > deadline) {
@@ -96,7 +97,7 @@ export async function searchInCode(files, args, { signal } = {}) {
       break;
     }
     if (isSecret(file)) secrets += 1;
-    else if (bytes > MAX_SEARCHED_BYTES) large += 1;
+    else if (((await files.stat(file))?.size ?? 0) > MAX_SEARCHED_BYTES) large += 1;
     else {
       for (const [line, text] of await foundLines(files, file, finds)) {
         total += 1;

@@ -69,7 +69,8 @@ export class Workspace {
   /** Read the files again: another tab, or another program, may have changed them. */
   async refresh(changed = []) {
     await this.#load();
-    this.#entries = await this.files.list(".");
+    this.isLocked = !(await (this.files.isAllowed?.() ?? true));
+    this.#entries = this.isLocked ? new Map() : await this.files.list(".");
     this.#facts = await this.#findFacts();
     for (const listener of this.#listeners) listener(changed);
   }
@@ -78,6 +79,18 @@ export class Workspace {
   async store() {
     const { stores, apply } = this.#changes(this.files.takeChanges?.() ?? {});
     await this.#database?.change(stores, apply);
+  }
+
+  /** Store all files as they are now, in place of what is stored. */
+  async replaceAll() {
+    this.#version = 0;
+    const { stores, apply } = this.#changes({ folders: this.files.takeChanges().folders });
+    await this.#database?.change(stores, ([workspaces, files]) => {
+      files.delete(filesOf(this.id));
+      apply([workspaces, files]);
+    });
+    await this.refresh();
+    channel?.postMessage(this.id);
   }
 
   async #load() {
@@ -108,11 +121,11 @@ export class Workspace {
     return { stores: ["workspaces", "files"], apply };
   }
 
-  /** Run a tool: reading at once, everything else one after the other, also among tabs. */
+  /** Run a tool behind all earlier ones: a model that edits and reads in one step means that order. */
   async #run(tool, args, { call, signal }) {
-    if (READING_TOOLS.has(tool)) return TOOLS[tool](this.files, args, { signal });
-    const before = this.#running;
-    const run = before.then(() => inTurn(this.id, () => this.#edit(tool, args, call, signal)));
+    const isReading = READING_TOOLS.has(tool);
+    const work = () => (isReading ? TOOLS[tool](this.files, args, { signal }) : inTurn(this.id, () => this.#edit(tool, args, call, signal)));
+    const run = this.#running.then(work);
     this.#running = run.catch(() => {});
     return run;
   }
