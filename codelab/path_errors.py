@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.csp import CSP
 from django.views.defaults import bad_request as bad_request_page
 from django.views.defaults import page_not_found
 from django.views.defaults import server_error as server_error_page
@@ -16,6 +17,7 @@ from django.views.defaults import server_error as server_error_page
 from codelab import openai_api, rest_api
 from codelab.body_limits import MAX_BODY_BYTES, MAX_OPENAI_BODY_BYTES
 from codelab.identity import oauth_errors
+from codelab.identity.pages import POLICY
 from codelab.openai_api import PREFIX
 from sessions.errors import BodyTooLarge, InternalError, NotFound, ShuttingDown
 from sessions.models import new_id
@@ -43,7 +45,7 @@ def respond(path: str, error: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an unknown path: in JSON, but for browsers with Django's page where no API is."""
+    """Answer an unknown path: in JSON, but for browsers with a page where no API is."""
     path = request.path
     if _is_meant_for_openai(path) and not _is_own(path):
         text = f"The OpenAI-compatible API is at {PREFIX}: the base URL of a client ends with {PREFIX.rstrip('/')}."
@@ -52,7 +54,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     elif path.startswith(API_PREFIXES):
         text = f"There is nothing at this path; /api/v1/docs lists what there is. For clients of OpenAI: {PREFIX}."
     elif "text/html" in request.headers.get("Accept", ""):
-        return page_not_found(request, exception)
+        page = page_not_found(request, exception)
+        page[CSP.HEADER_ENFORCE] = POLICY
+        return page
     else:
         text = "There is nothing at this path; /api/v1/docs lists what there is."
     return respond(path, NotFound(ErrorCode.NOT_FOUND, text))

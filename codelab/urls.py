@@ -4,10 +4,11 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from codelab.health import Health, Ready, live
 from codelab.identity import oauth, well_known
-from codelab.identity.pages import SignIn, SignOut
+from codelab.identity.pages import SignIn, SignOut, account
 from codelab.metrics import metrics
 from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
@@ -21,11 +22,13 @@ urlpatterns = [
     path("", chat, name="chat"),
     path(".well-known/jwks.json", well_known.jwks, name="jwks"),
     path(".well-known/oauth-authorization-server", well_known.authorization_server),
+    path("account", account, name="account"),
     path("admin/", admin.site.urls),
     path("api/v1/health", Health.as_view()),
     path("api/v1/", api.urls),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}sessions/icon.svg")),
     path("health", Health.as_view(), name="health"),
+    path("language", set_language, name="language"),
     path("live", live, name="live"),
     path("login", SignIn.as_view(), name="login"),
     path("logout", SignOut.as_view(), name="logout"),

@@ -25,6 +25,13 @@ from sessions.protocol.codes import MAX_KEY_LENGTH, ErrorCode, Rejected
 router = Router()
 
 
+class AccountOut(Schema):
+    """The user who is calling."""
+
+    username: str
+    signed_in: bool = Field(description="False where the server lets callers of its own machine in without sign-in.")
+
+
 class ApiKeyIn(Schema):
     """A new API key."""
 
@@ -67,6 +74,13 @@ class TicketOut(Schema):
     ticket: str
     session_id: str
     expires_in: int
+
+
+@router.get("/account", response={200: AccountOut, **ERRORS}, tags=["identity"])
+async def get_account(request: HttpRequest) -> AccountOut:
+    """Return who is calling."""
+    is_open = _caller(request).credential.kind == CredentialKind.OPEN_ACCESS
+    return AccountOut(username=_user(request).get_username(), signed_in=not is_open)
 
 
 @router.get("/api-keys", response={200: ApiKeyList, **ERRORS}, tags=["identity"])

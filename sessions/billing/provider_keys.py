@@ -34,6 +34,11 @@ def find(owner_id: int, provider: str) -> ProviderKey | None:
     return ProviderKey.objects.filter(owner_id=owner_id, provider=provider).defer("secret").first()
 
 
+def all_of(owner_id: int) -> list[ProviderKey]:
+    """Return all of a user's keys for providers without their secrets."""
+    return list(ProviderKey.objects.filter(owner_id=owner_id).defer("secret").order_by("provider"))
+
+
 def remove(owner_id: int, provider: str) -> bool:
     """Delete a user's key for a provider; return whether it existed."""
     return bool(ProviderKey.objects.filter(owner_id=owner_id, provider=provider).delete()[0])

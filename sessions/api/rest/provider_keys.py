@@ -1,6 +1,7 @@
 """Stores users' keys for model providers. No answer ever contains a key."""
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from sessions.protocol.codes import ErrorCode, Rejected
 
 router = Router(tags=["models"])
 
+ALL = "/provider-keys"
 ONE = "/provider-keys/{provider}"
 
 
@@ -35,9 +37,21 @@ class ProviderKeyOut(Schema):
     updated_at: datetime
 
 
+class ProviderKeyList(Schema):
+    provider_keys: list[ProviderKeyOut]
+    providers: list[str] = Field(description="The providers that a key can be stored for.")
+
+
 class DeletedProviderKey(Schema):
     provider: str
     status: str = "deleted"
+
+
+@router.get(ALL, response={200: ProviderKeyList, **ERRORS})
+async def list_provider_keys(request: HttpRequest) -> dict[str, Any]:
+    """List the caller's keys for providers by their last characters."""
+    stored = await in_thread(provider_keys.all_of)(owner(request).pk)
+    return {"provider_keys": stored, "providers": sorted(catalog.provider_names())}
 
 
 @router.put(ONE, response={200: ProviderKeyOut, **ERRORS})

@@ -4,6 +4,7 @@ import { CLOSE_DELETED, CLOSE_NOT_SIGNED_IN, Session } from "../client/index.js"
 import { toolCard, WaitingBar, waitingCalls } from "./approvals/calls.js";
 import { developer } from "./approvals/developer.js";
 import { Inbox } from "./approvals/inbox.js";
+import { Shortcuts } from "./account/shortcuts.js";
 import { Attachments } from "./attachments.js";
 import { onKeys } from "./keys.js";
 import { secondsText, t } from "./language.js";
@@ -107,6 +108,8 @@ function start() {
     attachments.add(event.dataTransfer.files);
   });
   find("tours")?.addEventListener("click", ({ target }) => startTour(target.closest("[data-tour]")?.dataset.tour));
+  const shortcuts = new Shortcuts({ "Alt+N": newSession, "Alt+M": () => box.focus() });
+  find("shortcuts").addEventListener("click", () => shortcuts.open());
   find("new-session").addEventListener("click", newSession);
   find("after-deletion").addEventListener("click", newSession);
   find("skip").addEventListener("click", (event) => {

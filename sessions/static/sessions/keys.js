@@ -16,3 +16,21 @@ export function onKeys(field, { enter, escape }) {
     enter(event);
   });
 }
+
+/**
+ * Call handlers by the names of their keys: "?", "Alt+N", "Ctrl+/". A key alone belongs to a field that is written in.
+ * With Ctrl or Alt the place of the key counts, not what a keyboard of another language writes there.
+ */
+export function onPageKeys(handlers) {
+  document.addEventListener("keydown", (event) => {
+    const { altKey, ctrlKey, metaKey, code, key } = event;
+    if (event.isComposing || event.defaultPrevented) return;
+    const isCombination = altKey || ctrlKey || metaKey;
+    if (!isCombination && event.target.closest("input, textarea, select")) return;
+    const place = code === "Slash" ? "/" : code.replace(/^Key/, "");
+    const name = [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", isCombination ? place : key].filter(Boolean).join("+");
+    if (!handlers[name]) return;
+    event.preventDefault();
+    handlers[name](event);
+  });
+}

@@ -27,6 +27,17 @@ export function tn(count, one, many, values = {}) {
   return fill(text, { count: numbers.format(count), ...values });
 }
 
+/** Return what an error of the server means. Its own sentence is English, and says more. */
+export function errorText(code, text) {
+  return translations[`error ${code}`] ?? text;
+}
+
+/** Return an amount of US dollars; small ones with more digits. */
+export function dollars(amount) {
+  const digits = amount && amount < 0.1 ? 4 : 2;
+  return new Intl.NumberFormat(language, { style: "currency", currency: "USD", maximumFractionDigits: digits }).format(amount);
+}
+
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (name, key) => String(values[key] ?? name));
 }
