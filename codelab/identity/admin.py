@@ -3,6 +3,7 @@
 It also creates API keys; the page after that is the only place that shows the key.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,6 +18,7 @@ from codelab.identity.address import address_of
 from codelab.identity.models import ApiKey, AuditEntry, Client, Scope, SigningKey, TokenFamily, join_scopes
 from sessions.admin.display import text_column
 from sessions.admin.filters import CreatedFilter
+from sessions.admin.operators import ActingAdmin
 from sessions.admin.pages import ReadOnlyAdmin
 
 if TYPE_CHECKING:
@@ -38,8 +40,17 @@ class ApiKeyForm(Form):
         return join_scopes(set(self.cleaned_data["scopes"]))
 
 
+def revoke_all(
+    page: ActingAdmin, request: HttpRequest, rows: QuerySet[Any], end: Callable[[Any], None]
+) -> HttpResponse | None:
+    """Revoke credentials, and record who did so and why."""
+    response = page.act(request, rows, "Revoked", end)
+    messages.success(request, "Sockets opened with them close within a minute.")
+    return response
+
+
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
+class ApiKeyAdmin(ActingAdmin, ReadOnlyAdmin):
     form = ApiKeyForm
     list_display = ("the_name", "user", "prefix", "scopes", "created", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
@@ -84,14 +95,15 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return response
 
     @admin.action(description="Revoke the selected keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for key in queryset:
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> Any:
+        def end(key: ApiKey) -> None:
             api_keys.revoke(key.user_id, key.pk, address=address_of(request))
-        messages.success(request, "Revoked. Sockets opened with these keys close within a minute.")
+
+        return revoke_all(self, request, queryset, end)
 
 
 @admin.register(TokenFamily)
-class TokenFamilyAdmin(ReadOnlyAdmin):
+class TokenFamilyAdmin(ActingAdmin, ReadOnlyAdmin):
     list_display = ("created", "user", "client", "scopes", "address", "refreshed_at", "expires_at", "revoked_at")
     list_select_related = ("user", "client")
     list_filter = (CreatedFilter,)
@@ -103,10 +115,11 @@ class TokenFamilyAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("identity.change_tokenfamily"))
 
     @admin.action(description="Revoke the selected sign-ins", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
-        for family in queryset.select_related("client"):
+    def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> Any:
+        def end(family: TokenFamily) -> None:
             token_families.revoke(family, address=address_of(request))
-        messages.success(request, "Revoked. Sockets opened with these sign-ins close within a minute.")
+
+        return revoke_all(self, request, queryset.select_related("client"), end)
 
 
 @admin.register(AuditEntry)

@@ -8,6 +8,7 @@ This module only registers the pages: Django imports it by its name when it star
 """
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 
 from sessions.admin.approval import ApprovalAdmin, PolicyRuleAdmin
 from sessions.admin.budget import BudgetAdmin
@@ -15,6 +16,7 @@ from sessions.admin.completion import CompletionAdmin
 from sessions.admin.event import EventAdmin
 from sessions.admin.image import ImageAdmin
 from sessions.admin.model_call import ModelCallAdmin
+from sessions.admin.operators import LogEntryAdmin
 from sessions.admin.plan import PlanAdmin, SubTaskAdmin
 from sessions.admin.session import SessionAdmin
 from sessions.admin.turn import MessageAdmin, ToolCallAdmin, TurnAdmin
@@ -38,6 +40,7 @@ from sessions.models import (
     Workspace,
 )
 
+admin.site.register(LogEntry, LogEntryAdmin)
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Turn, TurnAdmin)
 admin.site.register(Message, MessageAdmin)

@@ -4,11 +4,13 @@ A superuser may delete sessions, except those with an open turn. Deleting never 
 """
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
@@ -25,6 +27,7 @@ from sessions.admin.display import (
     text_column,
 )
 from sessions.admin.filters import AgentFilter, CreatedFilter
+from sessions.admin.operators import reason_of
 from sessions.admin.pages import SearchableAdmin
 from sessions.admin.story.page import story_page
 from sessions.admin.story.past import past_page
@@ -32,6 +35,8 @@ from sessions.admin.workspace import workspace_link
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
 from sessions.turns.definitions import definitions_of
 from sessions.turns.deletion import delete_session
+
+NO_REASON = "Say why the session is to be deleted: the reason is kept, the session is not."
 
 
 class SessionAdmin(SearchableAdmin):
@@ -99,6 +104,22 @@ class SessionAdmin(SearchableAdmin):
         }
         open_turns = Turn.objects.filter(session__in=ids, status__in=OPEN_STATUSES)[:10]
         return [shorten(session) for session in objs], counts, set(), [str(turn) for turn in open_turns]
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Record who deleted the sessions, and why."""
+        return LogEntry.objects.log_actions(
+            user_id=cast(AbstractBaseUser, request.user).pk,
+            queryset=queryset,
+            action_flag=DELETION,
+            change_message=f"Deleted. Reason: {reason_of(request)}",
+        )
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Delete a session, when the operator says why."""
+        if request.method == "POST" and self.has_delete_permission(request) and not reason_of(request):
+            self.message_user(request, NO_REASON, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().delete_view(request, object_id, extra_context)
 
     def delete_model(self, request: HttpRequest, obj: Session) -> None:
         """Delete a session as its owner would. Its clients notice at their next read of the log, within 30 s."""

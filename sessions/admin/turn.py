@@ -3,9 +3,11 @@
 Each row links to its session and names the owner. The number of queries of a list does not grow with its rows.
 """
 
+from collections.abc import Sequence
 from typing import Any, override
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -36,12 +38,15 @@ from sessions.admin.filters import (
     SlowestFilter,
     ToolFilter,
 )
+from sessions.admin.operators import ActingAdmin
 from sessions.admin.pages import SearchableAdmin
+from sessions.admin.retrying import retry_turn
 from sessions.admin.story.page import may_see_story, turn_context
 from sessions.models import Turn
+from sessions.turns import attempts, recovery
 
 
-class TurnAdmin(SearchableAdmin):
+class TurnAdmin(ActingAdmin, SearchableAdmin):
     list_display = (
         *("created", "state", "error_code", "conversation_of", "owner_of", "the_model", "tokens"),
         *("first_token", "duration", "attempt", "the_worker"),
@@ -87,6 +92,32 @@ class TurnAdmin(SearchableAdmin):
             "replaced_by",
         ),
     )
+    actions: Sequence[Any] | None = ("cancel", "retry", "requeue")
+    page_actions = {"cancel": "Cancel", "retry": "Retry", "requeue": "Put back into the queue"}
+
+    @admin.action(description="Cancel the selected turns", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, chosen: QuerySet[Turn]) -> Any:
+        """Stop the selected turns, as their users can."""
+        return self.act(request, chosen, "Cancelled", lambda turn: attempts.cancel(turn.session_id, turn.pk))
+
+    @admin.action(description="Retry the selected turns, which have failed", permissions=["retry"])
+    def retry(self, request: HttpRequest, chosen: QuerySet[Turn]) -> Any:
+        """Send the messages of the selected turns again."""
+        return self.act(request, chosen, "Retried", retry_turn)
+
+    @admin.action(description="Put the selected turns back into the queue", permissions=["requeue"])
+    def requeue(self, request: HttpRequest, chosen: QuerySet[Turn]) -> Any:
+        """Have another worker run the selected turns, now."""
+        return self.act(request, chosen, "Put back", lambda turn: recovery.put_back(turn.session_id, turn.pk))
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("agent_sessions.cancel_turn")
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("agent_sessions.retry_turn")
+
+    def has_requeue_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("agent_sessions.requeue_turn")
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """Return the order of the list: the newest first, or the slowest."""

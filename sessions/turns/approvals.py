@@ -111,12 +111,29 @@ def expire(approval_id: uuid.UUID) -> Change:
             call = _pending_call(session, call_id)
         except ToolCallRejected:
             return Change()
-        events = resolve_approval(session, call, ApprovalStatus.EXPIRED, via=Via.DEADLINE, by=None)
         text = "Error: the user did not approve this call in time, so it was not run."
-        change = finish_call(session, call, *rejected(call, text))
-        events += change.events
-        if call.tool == CREATE_PLAN:
-            events += log.append(session, plans.cancel(session))
+        return _end_unanswered(session, call, ApprovalStatus.EXPIRED, text, via=Via.DEADLINE, by=None)
+
+
+def withdraw(session_id: uuid.UUID, call_id: str, *, by: int | None, via: Via) -> Change:
+    """Take the question about a call back: it does not run. Raises ToolCallRejected when it is not pending.
+
+    Clients read that it was rejected, which is what it means to them.
+    """
+    with transaction.atomic():
+        session = log.lock(session_id)
+        text = "Error: the question whether this call may run was withdrawn, so it was not run."
+        return _end_unanswered(session, _pending_call(session, call_id), ApprovalStatus.WITHDRAWN, text, via=via, by=by)
+
+
+def _end_unanswered(
+    session: Session, call: ToolCall, status: ApprovalStatus, text: str, *, via: Via, by: int | None
+) -> Change:
+    events = resolve_approval(session, call, status, via=via, by=by)
+    change = finish_call(session, call, *rejected(call, text))
+    events += change.events
+    if call.tool == CREATE_PLAN:
+        events += log.append(session, plans.cancel(session))
     return Change(events=events, ready=change.ready)
 
 

@@ -20,7 +20,7 @@ from sessions.errors import InternalError
 from sessions.events import log
 from sessions.events.log import LoggedEvent
 from sessions.models import ModelCallOutcome, Session, Turn, TurnStatus, new_id
-from sessions.protocol.codes import ErrorCode
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Change
 from sessions.turns.transcript import store_unfinished
 from sessions.turns.transitions import end_as_failed, next_ready_turn, requeue
@@ -126,6 +126,27 @@ def recover(turn_id: uuid.UUID) -> Change:
         ready = next_ready_turn(session)
     if error_code:
         metrics.turn_ended(turn, TurnStatus.FAILED, error_code)
+    return Change(events=events, ready=ready)
+
+
+def put_back(session_id: uuid.UUID, turn_id: uuid.UUID) -> Change:
+    """Queue a turn again that runs or waits for its provider, because an operator wants it. Raises Rejected.
+
+    Its worker may still be alive: its writes are refused from then on, and another attempt repeats the step.
+    """
+    with transaction.atomic():
+        session = log.lock(session_id)
+        turn = session.turns.filter(pk=turn_id, status__in=(TurnStatus.RUNNING, TurnStatus.QUEUED)).first()
+        if turn is None:
+            raise Rejected(ErrorCode.NOTHING_TO_CANCEL, "Only a turn that runs or is queued can be put back.")
+        events: list[LoggedEvent] = []
+        if turn.status == TurnStatus.RUNNING:
+            ledger.record_unseen(session, turn, ModelCallOutcome.LOST)
+            events = requeue(session, turn)
+        else:
+            # Its provider's wait, and the pauses of workers that tried it, are over.
+            Turn.objects.filter(pk=turn.pk).update(retry_at=None, recover_after=None, queued_at=Now())
+        ready = next_ready_turn(session)
     return Change(events=events, ready=ready)
 
 

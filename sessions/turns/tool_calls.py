@@ -197,7 +197,9 @@ def resolve_approval(
     approval.status, approval.via, approval.decided_by_id = status, via, by
     approval.digest, approval.feedback, approval.decided_at = shown_digest(call), feedback, timezone.now()
     approval.save()
-    details = {"status": str(status), "via": str(via), "tool": call.tool, "arguments": call.arguments}
+    # Clients know no withdrawn approvals: to them the call was rejected.
+    told = ApprovalStatus.REJECTED if status == ApprovalStatus.WITHDRAWN else status
+    details = {"status": str(told), "via": str(via), "tool": call.tool, "arguments": call.arguments}
     details |= displayed(call.arguments)
     return log.append(session, [turn_event(EventKind.APPROVAL_DECIDED, call.turn_id, call_id=call.call_id, **details)])
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db.models import F
@@ -317,8 +318,13 @@ def test_only_a_superuser_deletes_a_session_and_never_one_with_open_turns(operat
 
     confirmation = body(operator, path_of("session", f"{session.pk}/delete/"))
     assert "Events" in confirmation.title()
+    operator.post(path_of("session", f"{session.pk}/delete/"), {"post": "yes", "reason": "  "})
+    assert Session.objects.count() == 2
     for row in (session, at_work):
-        operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes"})
+        operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes", "reason": "asked by Alice"})
+    entry = LogEntry.objects.get(object_id=str(session.pk))
+    assert (entry.user.username, entry.change_message) == ("operator", "Deleted. Reason: asked by Alice")
+    assert "asked by Alice" in body(operator, reverse("admin:admin_logentry_changelist"))
 
     assert list(Session.objects.all()) == [at_work]
     delete_marked_sessions(math.inf)

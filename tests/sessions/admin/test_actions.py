@@ -1,0 +1,148 @@
+"""Operators act with a permission, through the verbs of users, and each action is written down with its reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from codelab.identity import api_keys
+from codelab.identity.models import ApiKey
+from sessions.errors import StaleAttempt
+from sessions.models import Approval, Message, ModelCall, ToolCall, Turn
+from sessions.turns import attempts, inbox, tool_calls
+from sessions.turns.sessions import open_session
+from tests.sessions.admin.test_admin import body, signed_in
+from tests.sessions.calls import write_call
+from tests.sessions.story import claim, step
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _urls() -> None:
+    """Import all URLs before the first request: transactions that lock a session have 0.7 s."""
+    reverse("admin:index")
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return signed_in(User.objects.create_superuser("operator", password="a long password of the operator"))
+
+
+def act(client: Client, model: str, action: str, row: object, **fields: str) -> str:
+    form = {"action": action, "_selected_action": [str(row)], **fields}
+    response = client.post(reverse(f"admin:agent_sessions_{model}_changelist"), form, follow=True)
+    return str(response.content.decode())
+
+
+def test_an_operator_cancels_a_running_turn_from_its_page_and_says_why(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "notes")
+    held = claim(inbox.accept_message(session.pk, "Hi").turn_id)
+    page = body(operator, reverse("admin:agent_sessions_turn_change", args=[held.turn_id]))
+    assert 'value="cancel"' in page
+
+    page = act(operator, "turn", "cancel", held.turn_id, reason="it  loops", from_page="1")
+
+    assert "Cancelled: 1." in page
+    assert "state-cancelled" in page
+    assert Turn.objects.get().status == "cancelled"
+    entry = LogEntry.objects.get()
+    assert (entry.user.username, entry.object_id) == ("operator", str(held.turn_id))
+    assert entry.get_change_message() == "Cancelled. Reason: it loops"
+    assert "it loops" in body(operator, "/admin/")
+    with pytest.raises(StaleAttempt):
+        attempts.complete(held, step("too late"))
+    act(operator, "turn", "cancel", held.turn_id)
+    assert LogEntry.objects.count() == 1
+
+
+def test_an_operator_retries_a_failed_turn_once(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "notes")
+    failed = claim(inbox.accept_message(session.pk, "Please").turn_id)
+    attempts.fail(failed, code="model_unavailable", text="No answer.")
+
+    assert "Retried: 1." in act(operator, "turn", "retry", failed.turn_id)
+
+    new = Turn.objects.exclude(pk=failed.turn_id).get()
+    assert new.status == "queued"
+    assert list(Message.objects.filter(withdrawn=False).values_list("content", "turn")) == [("Please", new.pk)]
+    assert "has not failed, or was replaced already" in act(operator, "turn", "retry", failed.turn_id)
+    assert "has not failed" in act(operator, "turn", "retry", new.pk)
+    assert LogEntry.objects.count() == 1
+
+
+def test_an_operator_puts_turns_back_into_the_queue(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "notes")
+    held = claim(inbox.accept_message(session.pk, "Hi").turn_id)
+    act(operator, "turn", "requeue", held.turn_id)
+    turn = Turn.objects.get()
+    assert turn.status == "queued"
+    assert ModelCall.objects.get().outcome == "lost"
+    with pytest.raises(StaleAttempt):
+        attempts.complete(held, step("too late"))
+
+    Turn.objects.update(retry_at=timezone.now() + timedelta(hours=1))
+    act(operator, "turn", "requeue", turn.pk)
+    assert Turn.objects.get().retry_at is None
+    attempts.complete(claim(turn.pk), step("Hello"))
+    assert "Only a turn that runs or is queued" in act(operator, "turn", "requeue", turn.pk)
+
+
+def test_an_operator_rejects_with_a_word_or_withdraws(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "approvals")
+    held = claim(inbox.accept_message(session.pk, "write").turn_id)
+    tool_calls.request_tools(held, step(""), [write_call("a"), write_call("b")])
+    first, second = Approval.objects.order_by("pk")
+    act(operator, "approval", "reject", first.pk, reason="not there")
+    assert "Withdrew the approval: 1." in act(operator, "approval", "withdraw", second.pk)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.feedback) == ("rejected", "not there")
+    assert (second.status, second.decided_by, second.via) == (
+        "withdrawn",
+        User.objects.get(username="operator"),
+        "admin",
+    )
+    assert set(ToolCall.objects.values_list("status", flat=True)) == {"rejected"}
+    assert Turn.objects.get().status == "queued"
+    assert LogEntry.objects.count() == 2
+
+
+def test_an_operator_revokes_a_key_and_says_why(operator: Client, alice: User) -> None:
+    key, _ = api_keys.create(alice, name="laptop", scopes="api:read", expires_at=None, address="127.0.0.1")
+    form = {"action": "revoke", "_selected_action": [str(key.pk)], "reason": "lost laptop"}
+    page = operator.post(reverse("admin:identity_apikey_changelist"), form, follow=True).content.decode()
+    assert "Sockets opened with them close within a minute" in page
+    assert ApiKey.objects.get().revoked_at is not None
+    assert LogEntry.objects.get().get_change_message() == "Revoked. Reason: lost laptop"
+
+
+def test_read_only_staff_acts_on_nothing_and_sees_no_secret(alice: User, operator: Client) -> None:
+    session = open_session(alice.pk, "notes")
+    held = claim(inbox.accept_message(session.pk, "Hi").turn_id)
+    form = {"user": str(alice.pk), "name": "laptop", "scopes": "api:read", "expires_at_0": "", "expires_at_1": ""}
+    made = operator.post(reverse("admin:identity_apikey_add"), form).content.decode()
+    secret = made.split('id="secret">')[1].split("<")[0]
+    clerk = User.objects.create_user("clerk", password="a long password of the clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = signed_in(clerk)
+
+    for action in ("cancel", "retry", "requeue"):
+        act(client, "turn", action, held.turn_id)
+    assert Turn.objects.get().status == "running"
+    page = body(client, reverse("admin:agent_sessions_turn_change", args=[held.turn_id]))
+    assert 'name="action"' not in page
+    key = ApiKey.objects.get()
+    secrets = [secret, key.digest.hex(), alice.password, clerk.password]
+    pages = [
+        f"/admin/auth/user/{alice.pk}/change/",
+        f"/admin/identity/apikey/{key.pk}/change/",
+        "/admin/identity/apikey/",
+    ]
+    for address in pages:
+        text = body(client, address)
+        assert [each for each in secrets if each in text] == []
