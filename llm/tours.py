@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from llm.types import ModelMessage
 
-#: Long enough to reload the page in the middle: about 20 seconds.
-RELOAD_LINES = 100
+#: Long enough to reload the page in the middle: about 12 seconds.
+RELOAD_LINES = 60
 
 _NAME_PATTERN = re.compile(r"/tour (\w{1,32})\s*$", re.MULTILINE)
 

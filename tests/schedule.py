@@ -37,6 +37,7 @@ GROUPS = (
         "tests/browser/test_plans.py",
         "tests/browser/test_state.py",
         "tests/browser/test_survival.py",
+        "tests/browser/test_tour.py",
     ),
     (
         "tests/live/test_images.py",
