@@ -67,6 +67,8 @@ class Environment(BaseSettings):
     model: str = Field("scripted", min_length=1, validation_alias="CODELAB_MODEL")
     #: Model that summarizes what no longer fits a window, or "off"; the model that answers when not set.
     summary_model: str = Field("", validation_alias="CODELAB_SUMMARY_MODEL")
+    #: Model that writes the titles of sessions, or "off"; the model that answers when not set.
+    title_model: str = Field("", validation_alias="CODELAB_TITLE_MODEL")
     #: Maximum seconds until a model's first piece of content.
     first_token_timeout: PositiveFloat = Field(60, validation_alias="CODELAB_FIRST_TOKEN_TIMEOUT")
     #: Maximum seconds between two pieces of a model's content; keep-alive bytes do not count.
@@ -233,13 +235,7 @@ class Environment(BaseSettings):
         return value
 
     @field_validator(
-        "limit_sign_ins",
-        "limit_connections",
-        "limit_messages",
-        "limit_turns",
-        "limit_images",
-        "limit_reads",
-        "limit_tokens",
+        *(f"limit_{kind}" for kind in ("sign_ins", "connections", "messages", "turns", "images", "reads", "tokens"))
     )
     @classmethod
     def _require_limit(cls, value: str) -> str:

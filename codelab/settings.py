@@ -37,6 +37,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Its index type is that of the search; nothing else of it is used.
+    "django.contrib.postgres",
     "channels",
     "ninja",
     "django_structlog",
@@ -218,6 +220,7 @@ CODELAB_HEARTBEAT_FILE = environment.heartbeat_file
 CODELAB_VERSION = VERSION
 CODELAB_MODEL = environment.model
 CODELAB_SUMMARY_MODEL = environment.summary_model
+CODELAB_TITLE_MODEL = environment.title_model
 CODELAB_AGENTS = environment.agents
 CODELAB_TURN_TIMEOUT = environment.turn_timeout
 CODELAB_WORKER_GRACE_SECONDS = environment.worker_grace_seconds

@@ -64,6 +64,8 @@ class Claim:
     retry_wait: float = 0.0
     #: The turn answers a request of the OpenAI-compatible API (`sessions.turns.completions`).
     is_completion: bool = False
+    #: The session has no title but the beginning of its first message.
+    awaits_title: bool = False
     #: Budgets that pay for its model calls, in the order of their ids.
     budgets: tuple[uuid.UUID, ...] = ()
     #: Providers for which the user has stored a key.

@@ -52,6 +52,7 @@ def tidy() -> None:
         "sessions": retention.delete_expired_sessions,
         "deleted": deletion.delete_marked_sessions,
         "workspaces": workspaces.delete_unused_workspaces,
+        "words": retention.name_owners,
         "compaction": compaction.compact_ended_turns,
         "postponed": pieces.forget_postponed,
     }

@@ -146,6 +146,7 @@ def provided_service(tmp_path_factory: pytest.TempPathFactory, provider: Provide
         # that tell this provider how to behave.
         CODELAB_AGENTS="single",
         CODELAB_SUMMARY_MODEL="off",
+        CODELAB_TITLE_MODEL="off",
         OPENAI_API_BASE=provider.url,
         CODELAB_FIRST_TOKEN_TIMEOUT="2",
         CODELAB_IDLE_TOKEN_TIMEOUT="1",

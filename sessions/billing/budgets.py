@@ -55,11 +55,7 @@ def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
     """
     highest, lowest = prices.max_cost(request), prices.input_cost(request)
     if highest is None or lowest is None:
-        text = f"The server does not know the price of {request.model}, so it cannot keep the model within your budget."
-        raise ModelCallDenied(
-            ErrorCode.PRICE_UNKNOWN,
-            f"{text} Choose another model, or ask the operator to add its price to the catalog.",
-        )
+        raise _price_unknown(request)
     amount = _round(spent + highest)
     fields = {
         "model": request.model,
@@ -82,6 +78,33 @@ def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:
             Reservation.objects.update_or_create(
                 budget=budget, turn_id=claim.turn_id, attempt=claim.attempt, defaults=fields
             )
+
+
+def pay_ahead(claim: Claim, request: ModelRequest) -> Decimal:
+    """Count what one call may cost as spent, in all of a turn's budgets, and return it. `correct` gives the rest back.
+
+    Raises ModelCallDenied, and then counts nothing.
+    """
+    highest = prices.max_cost(request)
+    if highest is None:
+        raise _price_unknown(request)
+    amount = _round(highest)
+    with transaction.atomic():
+        try:
+            log.lock(claim.session_id)
+        except Session.DoesNotExist:
+            return ZERO
+        for budget in Budget.objects.filter(pk__in=claim.budgets).order_by("pk"):
+            _add_to_reserved(budget, amount)
+            _count(budget.pk, amount, amount)
+    return amount
+
+
+def _price_unknown(request: ModelRequest) -> ModelCallDenied:
+    text = f"The server does not know the price of {request.model}, so it cannot keep the model within your budget."
+    return ModelCallDenied(
+        ErrorCode.PRICE_UNKNOWN, f"{text} Choose another model, or ask the operator to add its price to the catalog."
+    )
 
 
 def _add_to_reserved(budget: Budget, amount: Decimal) -> None:

@@ -76,6 +76,28 @@ def _store_prompts(claim: Claim, rows: Iterable[ModelCall], calls: Sequence[Call
             row.prompt = name
 
 
+def record_beside(
+    claim: Claim,
+    session: Session,
+    turn: Turn,
+    calls: Sequence[CallRecord],
+    *,
+    purpose: ModelCallPurpose,
+    error_code: str = "",
+) -> Decimal:
+    """Write the rows of calls that were made beside a turn's steps, and return their cost.
+
+    Its reservations are not theirs. The caller has locked the session, charges the budgets and commits.
+    """
+    rows = [_row(session, turn, call, purpose=purpose, agent=claim.agent) for call in calls]
+    for row in rows[-1:]:
+        row.error_code = row.error_code or error_code
+        if row.error_code and row.outcome == ModelCallOutcome.OK:
+            row.outcome = ModelCallOutcome.FAILED
+    ModelCall.objects.bulk_create(rows)
+    return _total_cost(calls)
+
+
 def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> None:
     """Write a row for the model call of a running turn whose worker disappeared or was stopped.
 

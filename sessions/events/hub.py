@@ -21,6 +21,7 @@ import structlog
 from sessions.database import in_feed_thread
 from sessions.events import reads
 from sessions.events.log import LoggedEvent
+from sessions.events.newcomers import Newcomers
 from sessions.events.pubsub import SESSIONS, SessionEvents, WireEvent, listen, publish
 
 logger = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._feeds: dict[uuid.UUID, dict[Subscriber, Subscription]] = defaultdict(dict)
+        self._newcomers = Newcomers()
         self._is_subscribed = asyncio.Event()
         self._may_have_lost = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,10 +83,7 @@ class Hub:
     async def join(self, feed: Subscriber, *, max_wait_seconds: float) -> Subscription:
         """Deliver events to a feed from now on; wait for the layer at most so long."""
         subscription = self._feeds[feed.session_id][feed] = Subscription()
-        if not self._tasks or any(task.done() for task in self._tasks):
-            self._stop()
-            receive = listen(SESSIONS, SessionEvents, self._receive)
-            self._tasks = [asyncio.create_task(receive), asyncio.create_task(self._poll())]
+        self._start()
         try:
             async with asyncio.timeout(max_wait_seconds):
                 await self._is_subscribed.wait()
@@ -98,7 +97,24 @@ class Hub:
         feeds.pop(feed, None)
         if not feeds:
             self._feeds.pop(feed.session_id, None)
-        if not self._feeds:
+        self._stop_if_idle()
+
+    async def until_begun(self, owner_id: int, key: str) -> None:
+        """Return when the owner may have a session of this name."""
+        self._start()
+        try:
+            await self._newcomers.wait(owner_id, key)
+        finally:
+            self._stop_if_idle()
+
+    def _start(self) -> None:
+        if not self._tasks or any(task.done() for task in self._tasks):
+            self._stop()
+            receive = listen(SESSIONS, SessionEvents, self._receive)
+            self._tasks = [asyncio.create_task(receive), asyncio.create_task(self._poll())]
+
+    def _stop_if_idle(self) -> None:
+        if not self._feeds and not self._newcomers:
             self._stop()
 
     def _stop(self) -> None:
@@ -114,9 +130,12 @@ class Hub:
             for feeds in self._feeds.values():
                 for subscription in feeds.values():
                     subscription.expire()
+            self._newcomers.expire()
             self._may_have_lost.set()
         else:
             for session_id, batch in message.events:
+                if batch and batch[0][0] == 1:
+                    self._newcomers.notice(session_id)
                 self._deliver(session_id, batch)
 
     def _deliver(self, session_id: uuid.UUID, batch: list[WireEvent]) -> None:

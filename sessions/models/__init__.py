@@ -11,7 +11,7 @@ from sessions.models.events import PIECES, Event, EventKind
 from sessions.models.fields import new_id, one_of
 from sessions.models.images import Image, MediaType
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
-from sessions.models.messages import Message, MessageRole
+from sessions.models.messages import SEARCHED_ROLES, Message, MessageRole
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
 from sessions.models.prompts import PromptPiece

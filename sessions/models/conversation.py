@@ -50,6 +50,15 @@ class Session(models.Model):
     )
     key = models.CharField(max_length=128, help_text="Name that the client chose. Unique per owner.")
     title = models.CharField(max_length=MAX_TITLE_LENGTH, blank=True)
+    awaits_title = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="The title is the beginning of the first message, until a model has written one.",
+    )
+    is_pinned = models.BooleanField(
+        default=False, db_default=False, help_text="The user keeps it at the top of the list."
+    )
     project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True, related_name="sessions")
     #: Where its client works now.
     workspace = models.ForeignKey(
@@ -115,6 +124,7 @@ class Session(models.Model):
             models.Index(fields=["updated_at"], condition=Q(hidden=True), name="session_hidden"),
             models.Index(fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"),
             models.Index(fields=["updated_at"], condition=Q(hidden=False), name="session_by_age"),
+            models.Index(fields=["owner", "-updated_at"], condition=Q(is_pinned=True), name="session_pinned"),
             models.Index(fields=["workspace"], condition=Q(workspace__isnull=False), name="session_with_workspace"),
         ]
 

@@ -31,6 +31,8 @@ class ModelCallPurpose(models.TextChoices):
     ROUTING = "routing"
     #: A summary of what no longer fits the window.
     SUMMARY = "summary"
+    #: A title for the session.
+    TITLE = "title"
 
 
 class ModelCall(models.Model):

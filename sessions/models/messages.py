@@ -1,10 +1,12 @@
 """The messages of a conversation."""
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
 from sessions.models.conversation import Session, Turn
 from sessions.models.fields import KeyOrderField, OrderedModel, new_id, one_of
+from sessions.models.words import MessageWords
 
 
 class MessageRole(models.TextChoices):
@@ -12,6 +14,10 @@ class MessageRole(models.TextChoices):
     USER = "user"
     ASSISTANT = "assistant"
     TOOL = "tool"
+
+
+#: The messages that people have written or read.
+SEARCHED_ROLES = (MessageRole.USER.value, MessageRole.ASSISTANT.value)
 
 
 class Message(OrderedModel):
@@ -76,6 +82,10 @@ class Message(OrderedModel):
         editable=False,
         help_text="Number of the event that began the step that reads a steered message: its place from then on.",
     )
+    #: In the row, so that the index of the search finds one user's messages without those of all others.
+    owner_id = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="The session's owner. Empty: the search does not know it yet."
+    )
     number = models.BigIntegerField(help_text="Number of the event that announced it. Orders the conversation.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -91,7 +101,20 @@ class Message(OrderedModel):
         ]
         indexes = [
             # Most messages belong to no plan.
-            models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask")
+            models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask"),
+            # A short list of what was added last, because whoever fills it up has to empty it.
+            GinIndex(
+                MessageWords(),
+                condition=Q(role__in=SEARCHED_ROLES, withdrawn=False, owner_id__isnull=False),
+                gin_pending_list_limit=256,
+                name="message_words",
+            ),
+            # Rows of processes before the search. Empty after a while.
+            models.Index(
+                fields=["-id"],
+                condition=Q(role__in=SEARCHED_ROLES, owner_id__isnull=True),
+                name="message_without_owner",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -140,6 +140,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         is_repeat=bool(begun),
         retry_wait=turn.retry_wait.total_seconds(),
         is_completion=session.is_completion,
+        awaits_title=session.awaits_title and not session.is_completion,
         budgets=limits,
         own_keys=own_keys,
         task=task,

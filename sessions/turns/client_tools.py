@@ -40,10 +40,7 @@ def set_client_tools(
         same = {"client_tools": list(names), "tool_definitions": ""}
         Session.objects.filter(pk=session_id).exclude(**same).update(**same)
         return Change(), frozenset()
-    try:
-        tools = check(definitions, names)
-    except InvalidTools as error:
-        raise Rejected(ErrorCode.INVALID_TOOLS, str(error)) from None
+    tools = require_usable(names, definitions)
     digests = frozenset(tool.digest for tool in tools)
     with atomic_until(deadline):
         session = log.lock(session_id)
@@ -53,6 +50,14 @@ def set_client_tools(
         session.client_tools = list(names)
         session.save(update_fields=["client_tools", "tool_definitions"])
         return _end_changed_calls(session, {tool.name: tool for tool in tools}), digests
+
+
+def require_usable(names: Sequence[str], definitions: Sequence[ToolDefinition]) -> tuple[ClientTool, ...]:
+    """Return the tools that a client defines. Raises Rejected."""
+    try:
+        return check(definitions, names)
+    except InvalidTools as error:
+        raise Rejected(ErrorCode.INVALID_TOOLS, str(error)) from None
 
 
 def _end_changed_calls(session: Session, tools: dict[str, ClientTool]) -> Change:

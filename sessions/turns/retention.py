@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
+from sessions.database import rows
 from sessions.models import OPEN_STATUSES, Image, ModelCall, Session, Turn, Worker
 from sessions.turns.deletion import delete_rows, delete_session
 from sessions.turns.images import UNUSED_RETENTION
@@ -24,7 +25,17 @@ from sessions.upkeep import pieces
 BATCH_SESSIONS, BATCH_EVENTS = 200, 10_000
 #: An image has up to 5 MiB.
 PIECE_IMAGES = 20
+#: The words of a message of 100,000 characters take PostgreSQL some milliseconds.
+PIECE_MESSAGES = 100
 WORKER_RETENTION = timedelta(days=1)
+#: Waits for no lock, so it may lock messages without their sessions.
+_NAME_OWNERS = """
+    UPDATE agent_sessions_message AS message SET owner_id = session.owner_id FROM (
+        SELECT id, session_id FROM agent_sessions_message WHERE owner_id IS NULL AND role IN ('user', 'assistant')
+        ORDER BY id DESC LIMIT %s FOR UPDATE SKIP LOCKED
+    ) AS nameless JOIN agent_sessions_session AS session ON session.id = nameless.session_id
+    WHERE message.id = nameless.id RETURNING message.id
+"""
 
 
 def delete_gone_workers(deadline: float) -> int:
@@ -96,6 +107,15 @@ def _delete_one_by_one(expired: models.QuerySet[Session], deadline: float, skipp
             break
         deleted += _delete_one(key, deadline, skipped)
     return deleted
+
+
+def name_owners(deadline: float) -> int:
+    """Say whose the messages of processes before the search are, the newest first: the search finds them then."""
+    total, named = 0, PIECE_MESSAGES
+    while named == PIECE_MESSAGES and time.monotonic() < deadline:
+        named = len(rows(_NAME_OWNERS, PIECE_MESSAGES))
+        total += named
+    return total
 
 
 def _delete_one(session_id: uuid.UUID, deadline: float, skipped: set[str]) -> int:

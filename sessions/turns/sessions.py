@@ -15,7 +15,11 @@ from sessions.database import atomic_until
 from sessions.events import log
 from sessions.events.log import NewEvent
 from sessions.models import EventKind, Project, Session, new_id
+from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Change
+
+#: Sessions that a user keeps at the top of the list.
+MAX_PINNED = 100
 
 
 def open_in_project(project: Project, client_tools: Sequence[str]) -> Session:
@@ -47,11 +51,25 @@ def open_in_folder(owner_id: int, folder: str, key: str | None = None) -> Sessio
 
 
 def change_session(
-    session_id: uuid.UUID, *, title: str | None = None, mode: Mode | None = None, deadline: float = math.inf
+    session_id: uuid.UUID,
+    *,
+    title: str | None = None,
+    mode: Mode | None = None,
+    pinned: bool | None = None,
+    deadline: float = math.inf,
 ) -> Change:
-    """Change the title or the mode, None for neither. A mode applies from the next tool call on. Raises TooLate."""
+    """Change the title, the mode or the pin; None leaves one as it is. A mode applies from the next tool call on.
+
+    Raises Rejected and TooLate.
+    """
     with atomic_until(deadline):
         session = log.lock(session_id)
+        if pinned is not None and pinned != session.is_pinned:
+            _pin(session, pinned)
+        if title is not None and session.awaits_title:
+            # A model does not replace what the user has written.
+            session.awaits_title = False
+            session.save(update_fields=["awaits_title"])
         payload = {"title": session.title if title is None else title, "mode": str(mode or session.mode)}
         if payload == {"title": session.title, "mode": session.mode}:
             return Change()
@@ -59,6 +77,14 @@ def change_session(
         session.save(update_fields=["title", "mode"])
         events = log.append(session, [NewEvent(kind=EventKind.SESSION_CHANGED, payload=payload)])
     return Change(events=events)
+
+
+def _pin(session: Session, pinned: bool) -> None:
+    """Keep a session at the top of the list, or no more. No event: it would count as a use, and change the order."""
+    if pinned and Session.objects.filter(owner_id=session.owner_id, is_pinned=True).count() >= MAX_PINNED:
+        text = f"You have pinned {MAX_PINNED} sessions, which is the most. Unpin one first."
+        raise Rejected(ErrorCode.TOO_MANY_PINNED, text)
+    Session.objects.filter(pk=session.pk).update(is_pinned=pinned)
 
 
 def owned_session(owner_id: int, key: str) -> Session | None:

@@ -74,6 +74,7 @@ def store_message(
     added = NewEvent(kind=EventKind.MESSAGE_ADDED, turn_id=message.turn_id, payload=payload)
     events = log.append(message.session, [*before, added, *after])
     message.number = events[len(before)].number
+    message.owner_id = message.session.owner_id
     message.save(force_insert=True)
     return events
 
@@ -244,4 +245,5 @@ def give_title(session: Session, content: str) -> None:
         return
     words = " ".join(content.split())
     session.title = words if len(words) <= MAX_TITLE_LENGTH else words[: MAX_TITLE_LENGTH - 1] + "…"
-    session.save(update_fields=["title"])
+    session.awaits_title = bool(words)
+    session.save(update_fields=["title", "awaits_title"])

@@ -41,6 +41,24 @@ async def stream(
                 yield chunk
 
 
+async def pay_ahead(claim: Claim, request: ModelRequest) -> tuple[ModelRequest, Decimal]:
+    """Return a request beside a turn's steps as it may be made, and what the budgets have counted ahead for it.
+
+    No reservation could be settled when the turn has ended, so the highest cost counts at once, and what is too much is
+    given back with the record of the call. Raises ModelCallDenied.
+    """
+    endpoint = await in_thread(_own_endpoint)(claim, request.model) if _has_key(claim, request.model) else None
+    request = replace(request, endpoint=endpoint)
+    if not claim.budgets or prices.is_own(endpoint):
+        return request, budgets.ZERO
+    return request, await in_thread(budgets.pay_ahead)(claim, request)
+
+
+def stream_paid(request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
+    """Make a request that `pay_ahead` has returned. Raises ModelError."""
+    return calls.stream(request, observe=observe)
+
+
 async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Make embeddings for a turn (`llm.embeddings.embed`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await in_thread(_own_endpoint)(claim, request.model) if _has_key(claim, request.model) else None

@@ -26,7 +26,7 @@ from sessions.models import ModelCallPurpose, Session, new_id
 from sessions.results import Change, Claim
 from sessions.turns import attempts, completions, retries, tool_calls
 from sessions.turns.current_agent import is_routed
-from sessions.worker import agent_choice
+from sessions.worker import agent_choice, title
 from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
 from sessions.worker.query import MAX_HELD_SECONDS, Query
@@ -70,6 +70,7 @@ async def advance(
             leases.pop(claim.key, None)
             writer.forget(claim, step.draft.message_id)
         writer.publish(change.events)
+        title.begin(step.claim, step.draft, writer)
         return change
 
 

@@ -9,6 +9,7 @@ from sessions.api.rest import (
     agents,
     approvals,
     budgets,
+    export,
     images,
     inbox,
     markdown,
@@ -33,6 +34,7 @@ _PARTS = (
     models,
     budgets,
     provider_keys,
+    export,
     sessions,
 )
 for _part in _PARTS:

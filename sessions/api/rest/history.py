@@ -12,6 +12,7 @@ from sessions.errors import NotFound
 from sessions.events.reads import agent_switches
 from sessions.models import Message, MessageRole, Session, ToolCall
 from sessions.protocol.codes import ErrorCode
+from sessions.turns.sessions import MAX_PINNED
 from sessions.turns.transcript import calls_of
 
 #: Messages of a page, and about how many bytes they have together. A page is put together in memory, a few at a time.
@@ -49,6 +50,28 @@ def history(
         current_agent=session.current_agent,
         agent_history=switches(session),
     )
+
+
+def listed_sessions(owner_id: int, *, limit: int, offset: int) -> tuple[list[Session], int]:
+    """Return a page of the owner's sessions, pinned ones and then the one used last first, and how many there are."""
+    mine = sessions_of(owner_id).filter(hidden=False)
+    total = Session.objects.filter(owner_id=owner_id, hidden=False).count()
+    # Few are pinned. The others are read in the order of their index.
+    pinned = list(mine.filter(is_pinned=True).order_by("-updated_at", "-pk")[:MAX_PINNED])
+    rest = mine.exclude(pk__in=[session.pk for session in pinned]).order_by("-updated_at", "-pk")
+    page = pinned[offset : offset + limit]
+    start = max(offset - len(pinned), 0)
+    return page + list(rest[start : start + limit - len(page)]), total
+
+
+def page_after(session: Session, after: uuid.UUID | None, *, limit: int) -> tuple[list[HistoryMessage], bool]:
+    """Return the messages behind one, or the first ones, oldest first, and whether there are more."""
+    messages = session.messages.filter(withdrawn=False)
+    # The message may have been withdrawn since; its row stays.
+    number = _number(session.messages.all(), after)
+    rows, has_more = _page(messages, limit, None, number, is_forward=True)
+    tools = _tools(session, rows)
+    return [_message(row, tools) for row in rows], has_more
 
 
 def as_json(page: History) -> bytes:

@@ -105,6 +105,7 @@ class SessionChange(Schema):
 
     title: str | None = Field(None, min_length=1, max_length=MAX_TITLE_LENGTH)
     mode: Mode | None = Field(None, description="What its agents may do without approval.")
+    pinned: bool | None = Field(None, description="Keep it at the top of the list.")
 
 
 class DeletedSession(Schema):
@@ -117,6 +118,13 @@ class SessionIn(Schema):
     """The id of the session; the server generates a missing one."""
 
     session_id: str | None = Field(None, min_length=1, max_length=MAX_KEY_LENGTH)
+
+
+class FoundMessage(Schema):
+    """The newest message of a session that a search has found."""
+
+    message_id: uuid.UUID
+    text: str = Field(description="The text around the first word.")
 
 
 class SessionOut(Schema):
@@ -132,6 +140,8 @@ class SessionOut(Schema):
     current_agent: str
     mode: Mode
     is_active: bool = True
+    pinned: bool = Field(alias="is_pinned")
+    found: FoundMessage | None = Field(None, description="With `query`, where a message has its words.")
 
     @staticmethod
     def resolve_session_id(session: Session) -> str:

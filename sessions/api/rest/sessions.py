@@ -47,6 +47,7 @@ from sessions.api.rest.schemas import (
     WaitingMessage,
     WithdrawnMessage,
 )
+from sessions.api.rest.search import search
 from sessions.api.streaming import counted, open_streams, until_draining, until_signed_out
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
@@ -145,7 +146,7 @@ async def _outcome(out: MessageOut, accepted: AcceptedMessage, timeout: float) -
     return out
 
 
-@router.post("/sessions", response={200: SessionOut, **ERRORS}, tags=["sessions"])
+@router.post("/sessions", response={200: SessionOut, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def create_session(request: HttpRequest, body: SessionIn | None = None) -> Session:
     """Create a session, or return the existing one with this id."""
     key = (body and body.session_id) or str(uuid.uuid4())
@@ -154,13 +155,15 @@ async def create_session(request: HttpRequest, body: SessionIn | None = None) ->
     return await get_session(request, key)
 
 
-@router.get("/sessions", response={200: SessionList, **ERRORS}, tags=["sessions"])
-async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0) -> dict[str, Any]:
-    """List the caller's sessions, the one used last first."""
+@router.get("/sessions", response={200: SessionList, **ERRORS}, exclude_none=True, tags=["sessions"])
+async def list_sessions(request: HttpRequest, limit: int = 100, offset: int = 0, query: str = "") -> dict[str, Any]:
+    """List the caller's sessions: pinned ones, then the one used last first; with `query` those that have its words."""
     limit, offset = min(max(limit, 1), 1000), min(max(offset, 0), MAX_OFFSET_ROWS)
-    mine = history.sessions_of(owner(request).pk).filter(hidden=False)
-    rows = await in_thread(list)(mine.order_by("-updated_at", "-pk")[offset : offset + limit])
-    return {"sessions": rows, "total": await in_thread(mine.count)(), "limit": limit, "offset": offset}
+    require_clean(query)
+    if query.strip():
+        return await search(owner(request).pk, query, limit=limit, offset=offset)
+    rows, total = await in_thread(history.listed_sessions)(owner(request).pk, limit=limit, offset=offset)
+    return {"sessions": rows, "total": total, "limit": limit, "offset": offset}
 
 
 @router.get(f"{ONE}/settings", response={200: Settings, **ERRORS}, tags=["sessions"])
@@ -256,7 +259,7 @@ async def get_events(request: HttpRequest, session_id: str, after: int = 0) -> A
 
 
 # Routes match in this order, and this path would match those above, too.
-@router.get(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
+@router.get(ONE, response={200: SessionOut, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def get_session(request: HttpRequest, session_id: str) -> Session:
     """Return a session."""
     session = await _counted(request, session_id)
@@ -264,11 +267,12 @@ async def get_session(request: HttpRequest, session_id: str) -> Session:
     return session
 
 
-@router.patch(ONE, response={200: SessionOut, **ERRORS}, tags=["sessions"])
+@router.patch(ONE, response={200: SessionOut, **ERRORS}, exclude_none=True, tags=["sessions"])
 async def change_session(request: HttpRequest, session_id: str, body: SessionChange) -> Session:
-    """Change the title or the mode of a session."""
+    """Change the title, the mode or the pin of a session."""
     require_clean(body.title or "")
-    await store_change(session_of(request, session_id), sessions.change_session, title=body.title, mode=body.mode)
+    change = {"title": body.title, "mode": body.mode, "pinned": body.pinned}
+    await store_change(session_of(request, session_id), sessions.change_session, **change)
     return await _counted(request, session_id)
 
 

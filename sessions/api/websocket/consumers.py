@@ -10,39 +10,37 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
-from django.db import Error as DatabaseError
 
 from sessions import metrics
 from sessions.api.commands import announce, handle_frame, store_timeout
 from sessions.api.draining import drain
 from sessions.api.errors import explain
 from sessions.api.shown_text import ShownText
-from sessions.api.sockets import BoundedSocket
-from sessions.api.streaming import open_sockets
 from sessions.api.tool_dispatcher import ToolDispatcher
 from sessions.api.websocket.dialects import Dialect, accepted_frame, call_frame, frames_of
-from sessions.api.websocket.hello import actions_of, store_hello, welcome_to
-from sessions.callers import Action, Caller
+from sessions.api.websocket.hello import actions_of, check_hello, store_hello, welcome_to, welcome_to_new
+from sessions.api.websocket.opening import SessionSocket
 from sessions.database import in_thread
-from sessions.errors import AccessDenied, SessionDeleted, ShuttingDown
+from sessions.errors import SessionDeleted, ShuttingDown
 from sessions.events.feed import Feed
 from sessions.models import EventKind, Session, ToolCall, new_id
 from sessions.protocol import client, codes, server
 from sessions.protocol.client import Hello, Request, UserMessage
 from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
 from sessions.results import AcceptedMessage, Change
-from sessions.turns.sessions import open_session, set_client_plans
+from sessions.turns.sessions import set_client_plans
 
 logger = structlog.get_logger(__name__)
 
 #: Digits of the largest number that an event can have.
 MAX_NUMBER_DIGITS = 18
-#: Seconds before another try to join the session of a socket, while the database is away.
-JOIN_RETRY_SECONDS = 1.0
 
 
-class SessionConsumer(BoundedSocket):
-    """One WebSocket on one session, in the protocol of the original service (docs/protocol.md)."""
+class SessionConsumer(SessionSocket):
+    """One WebSocket on one session, in the protocol of the original service (docs/protocol.md).
+
+    A session that does not exist yet has no row, however many sockets wait for it: its first message makes it.
+    """
 
     #: What is streamed unless the client asks for something else with `?stream=`.
     default_tokens = True
@@ -51,16 +49,11 @@ class SessionConsumer(BoundedSocket):
     async def connect(self) -> None:
         """Accept at once, because the server drops without a word a client that waits here for five seconds."""
         scope: Any = self.scope
-        self.key: str = scope["url_route"]["kwargs"]["key"]
-        self.caller: Caller = scope["caller"]
+        self.open(scope["url_route"]["kwargs"]["key"], scope["caller"])
         self.writable = scope.get("writable")
-        self.session: Session | None = None
-        self.user_id: int | None = None
+        #: What a client of `codelab.v2` has said. It is stored with the session.
+        self.hello: Hello | None = None
         self.sending: asyncio.Task[None] | None = None
-        self.watching: asyncio.Task[None] | None = None
-        self.joining: asyncio.Task[None] | None = None
-        self.attaching = asyncio.Lock()
-        self.is_counted = False
         self.dispatcher: ToolDispatcher | None = None
         query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         after = query.get("after", "")
@@ -81,32 +74,7 @@ class SessionConsumer(BoundedSocket):
             text = f"The name of a session has 1 to {codes.MAX_KEY_LENGTH} characters."
             await self.reject(Rejected(ErrorCode.INVALID_SESSION_KEY, text))
             return
-        try:
-            await self.join()
-        except AccessDenied as error:
-            await self.reject(error)
-        except (DatabaseError, TimeoutError):
-            # The client's next frame reports a failure: nothing is sent to a client that has sent nothing.
-            self.joining = asyncio.create_task(self.join_later())
-
-    async def join(self) -> None:
-        """Open the session, and follow it for a client that says no `hello`. Raises AccessDenied."""
-        async with store_timeout():
-            session = await self.attach()
-        if self.sending is None and not self.dialect.events:
-            self.follow(session)
-
-    async def join_later(self) -> None:
-        """Join when the database is back: a client that only listens would otherwise never hear anything."""
-        while self.session is None:
-            await asyncio.sleep(JOIN_RETRY_SECONDS)
-            try:
-                await self.join()
-            except AccessDenied as error:
-                await self.reject(error)
-                return
-            except (DatabaseError, TimeoutError) as error:
-                logger.info("socket_not_joined", error=type(error).__name__)
+        await self.join_or_retry()
 
     async def reject(self, error: Exception, ref: str | None = None) -> None:
         """Answer the frame `ref` with an error and count it; close the socket where the error ends it."""
@@ -119,29 +87,25 @@ class SessionConsumer(BoundedSocket):
         if problem.close_code is not None:
             await self.close(int(problem.close_code))
 
-    async def watch(self) -> None:
-        """End the socket when its caller is signed out."""
-        await self.reject(await self.caller.signed_out())
+    async def enter(self, session: Session, *, is_new: bool) -> None:
+        """Use a session from now on, and store what the client has said before it existed."""
+        structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
+        if self.dialect.plans:
+            await in_thread(set_client_plans)(session.pk, True)
+        definitions = frozenset[str]()
+        if self.hello:
+            change, definitions = await store_hello(session, self.hello, is_first=True)
+            announce(change)
+        # All events of a session that began later came after the client did.
+        if is_new and (self.hello or not self.dialect.events):
+            self.follow(session, 0)
+        if is_new and self.hello and self.hello.tools:
+            self.run_tools(session, asks_user=False, definitions=definitions)
 
-    async def attach(self) -> Session:
-        """Identify the caller and open the session. Raises AccessDenied."""
-        async with self.attaching:
-            if self.session is None:
-                user = await self.caller.identify(self.key)
-                if self.user_id is None:
-                    open_sockets.require_free(user.pk)
-                    open_sockets.add(user.pk)
-                    self.user_id = user.pk
-                if not self.is_counted:
-                    await self.caller.authorize(Action.CONNECTION)
-                    self.is_counted = True
-                session = await in_thread(open_session)(user.pk, self.key)
-                if self.dialect.plans:
-                    await in_thread(set_client_plans)(session.pk, True)
-                structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
-                self.session = session
-                self.watching = asyncio.create_task(self.watch())
-            return self.session
+    def joined(self, session: Session) -> None:
+        """Follow the session for a client that says no `hello`."""
+        if self.sending is None and not self.dialect.events:
+            self.follow(session)
 
     def follow(self, session: Session, after: int | None = None) -> None:
         """Send the events behind `after`, or behind the number that the client named, or from now on."""
@@ -167,11 +131,9 @@ class SessionConsumer(BoundedSocket):
     async def disconnect(self, code: int) -> None:
         """Stop all that this socket does. It may never be called, so nothing else depends on it."""
         metrics.open_sockets.dec()
-        if self.user_id is not None:
-            open_sockets.remove(self.user_id)
-        for task in (self.sending, self.watching, self.joining):
-            if task is not None:
-                task.cancel()
+        self.leave()
+        if self.sending is not None:
+            self.sending.cancel()
         if self.dispatcher is not None:
             await self.dispatcher.close()
 
@@ -206,10 +168,14 @@ class SessionConsumer(BoundedSocket):
                 if isinstance(frame, Hello):
                     await self.welcome(session, frame, deadline)
                     return
+                if self.dialect.events and self.hello is None:
+                    text = "Say `hello` first, with the number of the last event you have."
+                    raise FrameError(ErrorCode.HELLO_FIRST, text)
+                if drain.is_draining and isinstance(frame, UserMessage):
+                    # The socket is closed within two seconds. What continues a turn, or stops it, is taken until then.
+                    raise ShuttingDown
+                session = session or await self.begin()
                 if self.sending is None:
-                    if self.dialect.events:
-                        text = "Say `hello` first, with the number of the last event you have."
-                        raise FrameError(ErrorCode.HELLO_FIRST, text)
                     self.follow(session)
                 change = await self.store(session, frame, deadline)
             self.feed.refresh()
@@ -222,18 +188,24 @@ class SessionConsumer(BoundedSocket):
         except Exception as error:
             await self.reject(error, error.ref if isinstance(error, FrameError) and error.ref else ref)
 
-    async def welcome(self, session: Session, hello: Hello, deadline: float) -> None:
+    async def welcome(self, session: Session | None, hello: Hello, deadline: float) -> None:
         """Answer `hello` with what the client has missed, and follow the session from there."""
         if not self.dialect.events:
             text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
+        self.runner = hello.client_id or self.runner
+        if session is None:
+            check_hello(hello)
+            self.hello = hello
+            await self.send(server.encode(await welcome_to_new(self.key, hello)))
+            return
         change, definitions = await store_hello(session, hello, deadline=deadline)
+        self.hello = hello
         announce(change)
         frame = await welcome_to(session.pk, hello)
         await self.send(server.encode(frame))
         self.follow(session, frame.after)
         if hello.tools:
-            self.runner = hello.client_id or self.runner
             # All clients see the approval in the events. Only the client that runs the call gets it here.
             self.run_tools(session, asks_user=False, definitions=definitions)
         elif hello.tools is not None and self.dispatcher is not None:
@@ -243,9 +215,6 @@ class SessionConsumer(BoundedSocket):
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message or a frame with a `ref`."""
-        if drain.is_draining and isinstance(frame, UserMessage):
-            # The socket is closed within two seconds. What continues a turn, or stops it, is taken until then.
-            raise ShuttingDown
         change = await handle_frame(session, frame, api_key=self.caller.api_key, deadline=deadline)
         if isinstance(frame, UserMessage) and isinstance(change, AcceptedMessage):
             if self.dispatcher is not None:

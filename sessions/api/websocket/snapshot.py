@@ -26,35 +26,34 @@ def snapshot(session_id: uuid.UUID) -> dict[str, Any]:
     Raises Session.DoesNotExist. Takes no lock: a client that says `hello` must not delay the session's text.
     """
     with one_state():
-        session = Session.objects.get(pk=session_id)
-        turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
-        messages = [message_state(message) for message in reversed(_newest_messages(session))]
-        return {
-            "number": session.last_number,
-            "session": {
-                "session_id": session.key,
-                "title": session.title,
-                "current_agent": session.current_agent,
-                "mode": session.mode,
-            },
-            "messages": messages,
-            "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
-            "turns": [
-                {
-                    "turn_id": str(turn.pk),
-                    "status": turn.status,
-                    "attempt": turn.attempt,
-                    **retries.state(session, turn),
-                }
-                for turn in turns
-            ],
-            "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
-            "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
-            "plan": plans.state(plan) if (plan := plans.active(session)) else None,
-            "workspace": workspaces.summary_of(session),
-            "summary": summaries.newest_state(session),
-            "usage": _usage(session),
-        }
+        return snapshot_of(Session.objects.get(pk=session_id))
+
+
+def snapshot_of(session: Session) -> dict[str, Any]:
+    """Return the state of a session; of one without a row, that of an empty session."""
+    turns = list(session.turns.filter(status__in=OPEN_STATUSES).order_by("position"))
+    messages = [message_state(message) for message in reversed(_newest_messages(session))]
+    return {
+        "number": session.last_number,
+        "session": {
+            "session_id": session.key,
+            "title": session.title,
+            "current_agent": session.current_agent,
+            "mode": session.mode,
+        },
+        "messages": messages,
+        "older_messages": len(messages) < session.messages.filter(withdrawn=False).count(),
+        "turns": [
+            {"turn_id": str(turn.pk), "status": turn.status, "attempt": turn.attempt, **retries.state(session, turn)}
+            for turn in turns
+        ],
+        "texts": [text for turn in turns for text in unfinished_texts(session, turn)],
+        "tool_calls": [call for turn in turns for call in _waiting_calls(turn)],
+        "plan": plans.state(plan) if (plan := plans.active(session)) else None,
+        "workspace": workspaces.summary_of(session),
+        "summary": summaries.newest_state(session),
+        "usage": _usage(session),
+    }
 
 
 def _usage(session: Session) -> dict[str, Any]:

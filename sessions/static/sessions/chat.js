@@ -8,13 +8,16 @@ import { Shortcuts } from "./account/shortcuts.js";
 import { Attachments } from "./attachments.js";
 import { onKeys } from "./keys.js";
 import { secondsText, t } from "./language.js";
-import { SessionList } from "./listing.js";
-import { outboxes, saveState, storageOf } from "./memory.js";
+import { drafts, outboxes, saveDraft, saveState, storageOf } from "./memory.js";
 import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
 import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
+import { addressOf, parseAddress } from "./sessions/address.js";
+import { SessionList } from "./sessions/listing.js";
+import { OpenTitle } from "./sessions/title.js";
+import { Permalinks } from "./sessions/permalinks.js";
 import { workspace } from "./workspace/open.js";
 import { WorkspacePanel } from "./workspace/panel.js";
 
@@ -78,8 +81,24 @@ const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
 const waitingBar = new WaitingBar(find("waiting-calls"));
 const inbox = new Inbox(find("inbox-toggle"), find("inbox"));
-const listing = new SessionList(find("session-list"), find("no-sessions"), {
-  current: () => chat.key,
+const permalinks = new Permalinks({
+  session: () => chat,
+  view: (item) => VIEWS[item.type](item),
+  onFound() {
+    atBottom = false;
+    followEnd();
+  },
+  onNotice: notify,
+});
+const title = new OpenTitle({ session: () => chat, listed: (key) => listing.titleOf(key) });
+const listing = new SessionList({
+  current: () => chat?.key,
+  onNotice: notify,
+  onChange: () => chat && title.show(),
+  onDeleted(key) {
+    saveDraft(key, { text: "", images: [] });
+    if (chat.key === key) newSession();
+  },
   onNotSignedIn() {
     chat.close();
     connectionChanged("refused", CLOSE_NOT_SIGNED_IN);
@@ -88,7 +107,10 @@ const listing = new SessionList(find("session-list"), find("no-sessions"), {
 
 function start() {
   addEventListener("hashchange", openFromAddress);
-  addEventListener("pagehide", () => chat.isDeleted || saveState(chat.key, chat.state));
+  addEventListener("pagehide", () => {
+    keepDraft();
+    if (!chat.isDeleted) saveState(chat.key, chat.state);
+  });
   find("composer").addEventListener("submit", (event) => {
     event.preventDefault();
     sendMessage();
@@ -111,7 +133,11 @@ function start() {
   const shortcuts = new Shortcuts({ "Alt+N": newSession, "Alt+M": () => box.focus() });
   find("shortcuts").addEventListener("click", () => shortcuts.open());
   find("new-session").addEventListener("click", newSession);
-  find("after-deletion").addEventListener("click", newSession);
+  find("after-deletion").addEventListener("click", () => {
+    const text = box.value;
+    newSession();
+    write(text);
+  });
   find("skip").addEventListener("click", (event) => {
     event.preventDefault();
     box.focus();
@@ -144,16 +170,10 @@ function start() {
 // Sessions
 
 function openFromAddress() {
-  openSession(keyInAddress() || newKey());
-}
-
-function keyInAddress() {
-  const text = location.hash.slice(1);
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text; // a lone percent sign, typed by hand
-  }
+  const { key, message } = parseAddress(location.hash);
+  openSession(key || newKey());
+  showSessions(false);
+  if (message) permalinks.open(message);
 }
 
 function newKey() {
@@ -173,15 +193,20 @@ function newSession() {
 function openSession(key) {
   if (chat?.key === key) return;
   const previous = chat;
+  if (previous) keepDraft();
   notify("");
   find("sign-in").hidden = true;
   find("deleted").hidden = true;
   chat = sessionOf(key);
   workspace.show(chat);
   attachments.reset(key);
+  permalinks.clear();
+  const draft = drafts()[key];
+  box.value = draft?.text ?? "";
+  if (draft) attachments.addUploads(draft.images);
   if (previous) closeIfDone(previous);
   // No new history entry: "back" leaves the page instead of going through new sessions.
-  if (keyInAddress() !== key) history.replaceState(null, "", `#${encodeURIComponent(key)}`);
+  if (parseAddress(location.hash).key !== key) history.replaceState(null, "", addressOf(key));
   log.clear();
   queue.clear();
   connectionChanged(chat.connectionState ?? "connecting");
@@ -202,6 +227,7 @@ function sessionOf(key) {
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),
     onEvent(event) {
       listing.handleEvent(event);
+      title.handleEvent(key, event);
       inbox.handleEvent(event);
     },
     onNotice: (text, frame) => session === chat && showNotice(text, frame),
@@ -252,6 +278,7 @@ function sendMessage(when = "queue") {
   workspace.beforeMessage(chat);
   chat.send(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
   write("");
+  keepDraft();
   followEnd(true);
 }
 
@@ -262,6 +289,11 @@ async function startTour(name) {
   await workspace.beforeMessage(chat);
   chat.send(`/tour ${name}`, { agent: "orchestrator" });
   box.focus();
+}
+
+/** Keep what stands in the box with its session, through a reload and while another one is open. */
+function keepDraft() {
+  if (!chat.isDeleted) saveDraft(chat.key, { text: box.value, images: attachments.ids, isNew: !chat.state.number });
 }
 
 function write(text) {
@@ -309,7 +341,7 @@ function draw() {
   waitingBar.update(waitingCalls(view.conversation), chat);
   find("waiting").hidden = view.queue.length === 0;
   find("welcome").hidden = view.conversation.length + view.queue.length > 0;
-  find("older").hidden = !chat.state.olderMessages;
+  permalinks.draw();
   drawWorkspace(chat.state.workspace);
   const line = find("progress");
   line.hidden = !view.progress;

@@ -55,3 +55,22 @@ function write(name, value) {
     sessionStorage.removeItem(storageKey(name));
   }
 }
+
+// Of sessions; the oldest ones go first. Larger ones would not leave room for what is not sent.
+const MAX_DRAFTS = 30;
+const MAX_DRAFTS_CHARACTERS = 1_000_000;
+
+/** Return what stands in the box of each session: {key: {text, images, isNew}}. */
+export function drafts() {
+  return read("drafts") ?? {};
+}
+
+/** Keep what stands in the box of a session. `isNew`: the session does not exist yet. */
+export function saveDraft(key, draft) {
+  const { [key]: _, ...others } = drafts();
+  const entries = Object.entries(others);
+  if (draft.text.trim() || draft.images.length) entries.push([key, draft]);
+  const size = () => entries.reduce((sum, [, { text }]) => sum + text.length, 0);
+  while (entries.length > MAX_DRAFTS || (entries.length > 1 && size() > MAX_DRAFTS_CHARACTERS)) entries.shift();
+  write("drafts", Object.fromEntries(entries));
+}

@@ -3,6 +3,7 @@
 import { element } from "./elements.js";
 import { dateText, t, timeText, tn } from "./language.js";
 import { MarkdownBody } from "./markdown/body.js";
+import { addressOf } from "./sessions/address.js";
 
 export { button, element } from "./elements.js";
 
@@ -47,11 +48,11 @@ export class List {
 
 /** A message: an article with a heading, perhaps the reasoning, a body and perhaps a remark. */
 export class Message {
-  constructor({ role, label, time, images = [] }, session) {
+  constructor({ key, role, label, time, images = [] }, session) {
     this.view = role === "assistant" ? new MarkdownBody() : new PlainBody();
     this.body = this.view.node;
-    this.heading = heading(label, time);
-    this.node = element("article", { class: `message ${role}` }, this.heading, this.body, imageStrip(session, images));
+    this.heading = heading(label, time, time && addressOf(session, key));
+    this.node = element("article", { class: `message ${role}`, id: `message-${key}` }, this.heading, this.body, imageStrip(session, images));
   }
 
   update({ label, text, reasoning = "", busy = false, remark = "" }) {
@@ -152,13 +153,13 @@ export class ErrorCard {
   update() {}
 }
 
-function heading(label, milliseconds) {
+function heading(label, milliseconds, address) {
   const line = element("h2", { class: "heading" }, label);
   if (milliseconds) {
     const date = new Date(milliseconds);
     const time = element("time", { datetime: date.toISOString(), title: dateText(date) });
     time.textContent = timeText(date);
-    line.append(time);
+    line.append(address ? element("a", { class: "permalink", href: address, title: t("Link to this message") }, time) : time);
   }
   return line;
 }

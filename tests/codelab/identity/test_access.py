@@ -158,6 +158,7 @@ ROWS = {
     "GET api/v1/sessions": Row(About.CALLER),
     "POST api/v1/sessions": Row(About.CALLER, body={"session_id": "alices"}),
     "GET api/v1/sessions/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/sessions/<path:session_id>/export": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/history": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/events": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
     "GET api/v1/sessions/<path:session_id>/queue": Row(About.ALICES, **ONE),  # type: ignore[arg-type]

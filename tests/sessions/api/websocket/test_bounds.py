@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 
 from sessions.api.streaming import OpenConnections
-from sessions.api.websocket import consumers
+from sessions.api.websocket import opening
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.errors import AccessDenied
 
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class Caller:
     """Alice, who stays signed in."""
+
+    api_key = None
 
     def __init__(self, user: User) -> None:
         self.user = user
@@ -45,7 +47,7 @@ def socket_of(user: User) -> WebsocketCommunicator:
 async def test_one_socket_too_many_is_closed_and_closed_ones_do_not_count(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "open_sockets", OpenConnections("sockets", 1))
+    monkeypatch.setattr(opening, "open_sockets", OpenConnections("sockets", 1))
     first, second, third = socket_of(alice), socket_of(alice), socket_of(alice)
     assert (await first.connect())[0]
     assert (await second.connect())[0]

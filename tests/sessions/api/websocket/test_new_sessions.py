@@ -1,0 +1,148 @@
+"""A session has no row before its first message, and every socket that waits for it sees all of its events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+
+from sessions import broker
+from sessions.api.commands import announce
+from sessions.api.websocket.consumers import SessionConsumer
+from sessions.database import in_thread
+from sessions.models import Session
+from sessions.protocol.codes import EVENTS_SUBPROTOCOL
+from sessions.turns import inbox
+from sessions.turns.sessions import open_session
+from tests.sessions.api.websocket.test_bounds import Caller
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+type Frame = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+async def _layer() -> AsyncIterator[None]:
+    yield
+    layer: Any = get_channel_layer()
+    await layer.flush()
+    await broker._client(asyncio.get_running_loop()).aclose()
+
+
+TOOL = {"name": "deploy", "description": "Deploys.", "parameters": {"type": "object"}, "kind": "other"}
+
+
+class Socket:
+    """A client of the session `new`."""
+
+    def __init__(self, user: User, *, events: bool = True, query: str = "") -> None:
+        protocols = [EVENTS_SUBPROTOCOL] if events else None
+        self.socket = WebsocketCommunicator(SessionConsumer.as_asgi(), f"/ws/new{query}", subprotocols=protocols)
+        scope: Any = self.socket.scope
+        scope |= {"caller": Caller(user), "url_route": {"kwargs": {"key": "new"}}}
+
+    async def open(self) -> Socket:
+        assert (await self.socket.connect())[0]
+        return self
+
+    async def send(self, **frame: Any) -> None:
+        await self.socket.send_to(json.dumps(frame))
+
+    async def receive(self) -> Frame:
+        return dict(json.loads(await self.socket.receive_from(timeout=20)))
+
+    async def until(self, kind: str) -> list[Frame]:
+        """Return the frames up to the first one of this type, or event of this kind."""
+        frames: list[Frame] = []
+        while not frames or kind not in (frames[-1]["type"], frames[-1].get("kind")):
+            frames.append(await self.receive())
+        return frames
+
+    async def close(self) -> None:
+        await self.socket.disconnect()
+
+
+async def count() -> int:
+    return await in_thread(Session.every.count)()
+
+
+async def say_elsewhere(user: User, text: str) -> None:
+    """Send a message as another client does, by REST."""
+    session = await in_thread(open_session)(user.pk, "new")
+    announce(await in_thread(inbox.accept_message)(session.pk, text))
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    return [frame["number"] for frame in frames if frame["type"] == "event"]
+
+
+async def test_opening_a_session_leaves_no_row_and_its_first_message_makes_it(alice: User) -> None:
+    page, old = await Socket(alice).open(), await Socket(alice, events=False).open()
+    workspace = {"name": "shop"}
+    await page.send(type="hello", after=0, tools=["read_file", TOOL], plans=True, workspace=workspace, ref="h")
+    assert await page.receive() == {"type": "welcome", "mode": "replay", "after": 0, "ref": "h"}
+    assert await old.socket.receive_nothing(timeout=0.3)
+    assert await count() == 0
+
+    await page.send(type="user_message", content="Hello.", client_message_id="m", ref="r")
+    frames = await page.until("turn_queued")
+    assert numbers(frames) == [1, 2, 3, 4]
+    assert next(frame["kind"] for frame in frames if frame["type"] == "event") == "workspace_changed"
+    session = await in_thread(Session.objects.get)()
+    assert (session.owner_id, session.key, session.title) == (alice.pk, "new", "Hello.")
+    assert (session.client_tools, session.client_plans) == (["read_file"], True)
+    assert session.tool_definitions
+    await page.close()
+    await old.close()
+
+
+async def test_every_socket_that_waits_gets_what_another_client_begins(alice: User, bob: User) -> None:
+    page, snapshot, other = await Socket(alice).open(), await Socket(alice).open(), await Socket(bob).open()
+    await page.send(type="hello", after=0, tools=["read_file"])
+    await snapshot.send(type="hello", after=7)
+    await other.send(type="hello", after=0)
+    assert (await page.receive())["mode"] == "replay"
+    welcome = await snapshot.receive()
+    assert (welcome["mode"], welcome["after"], welcome["snapshot"]["number"]) == ("snapshot", 0, 0)
+    assert welcome["snapshot"]["session"]["session_id"] == "new"
+    assert (await other.receive())["type"] == "welcome"
+
+    await say_elsewhere(alice, "From elsewhere.")
+    for socket in (page, snapshot):
+        frames = await socket.until("turn_queued")
+        assert numbers(frames) == [1, 2, 3]
+        assert frames[1]["payload"]["content"] == "From elsewhere."
+    assert (await in_thread(Session.objects.get)()).client_tools == ["read_file"]
+    assert await other.socket.receive_nothing(timeout=0.3)
+    for socket in (page, snapshot, other):
+        await socket.close()
+
+
+async def test_a_client_of_the_original_waits_and_writes_as_ever(alice: User) -> None:
+    first, second = await Socket(alice, events=False).open(), await Socket(alice, events=False).open()
+    await first.send(type="user_message", content="/say hi")
+    await first.send(type="cancel")
+    for socket in (first, second):
+        frames = await socket.until("error")
+        assert frames[-1]["error_code"] == "cancelled"
+    assert await count() == 1
+    await first.close()
+    await second.close()
+
+
+async def test_what_cannot_be_used_is_refused_at_once_and_stores_nothing(alice: User) -> None:
+    page = await Socket(alice).open()
+    await page.send(type="user_message", content="Hello.")
+    assert (await page.receive())["error_code"] == "hello_first"
+    await page.send(type="hello", tools=[{**TOOL, "name": "read_file"}], ref="h")
+    assert (await page.receive())["error_code"] == "invalid_tools"
+    await page.send(type="user_message", content="  ")
+    assert (await page.receive())["error_code"] == "empty_message"
+    assert await count() == 0
+    await page.close()
