@@ -106,7 +106,7 @@ def test_a_call_of_an_editor_is_approved_and_run_by_the_editor(page: Page, servi
 def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page) -> None:
     page.evaluate("localStorage.clear()")
     page.add_init_script("if (location.host) localStorage.clear()")
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size({"width": 1600, "height": 900})
     page.goto("about:blank")
     page.go_back()
     page.get_by_role("button", name="New session").click()

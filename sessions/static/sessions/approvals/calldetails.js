@@ -84,8 +84,28 @@ function lazyFold(label, textOf) {
   return details;
 }
 
-/** Return a result as people read it: JSON in lines. */
-export function prettyResult(text) {
+/** Return a result in nodes: output and content as text, everything else as JSON. A `diff` is shown with the call. */
+export function resultView(text) {
+  const { stdout, stderr, content, diff, ...others } = objectIn(text) ?? {};
+  const texts = [
+    [t("Output"), stdout],
+    [t("Error output"), stderr],
+    [t("Content"), content],
+  ].filter(([, value]) => typeof value === "string" && value);
+  if (!texts.length && diff === undefined) return [textView(t("Result"), prettyJson(text))];
+  return [...texts.map(([label, value]) => textView(label, value)), lazyFold(t("Result"), () => prettyJson(JSON.stringify(others)))];
+}
+
+function objectIn(text) {
+  try {
+    const value = JSON.parse(text);
+    return value && typeof value === "object" && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function prettyJson(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {

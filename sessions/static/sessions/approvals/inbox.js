@@ -11,6 +11,7 @@ import { choicesOfAll, makeRules, textsOfMany } from "./calls.js";
 import { subjectOf } from "./changes.js";
 import { DecisionForm, textsOfCall } from "./decision.js";
 import { visibleText } from "./diff.js";
+import { reasonText } from "./reasons.js";
 import { request, sessionPath } from "./requests.js";
 import { fetchChoices } from "./rulechoice.js";
 
@@ -168,7 +169,7 @@ class InboxCard {
     };
     const form = new DecisionForm(actions, { texts: textsOfCall({ tool }), args });
     const details = callView({ tool, args, display, about: defined?.description });
-    this.node.append(...details, element("p", { class: "reason" }, ...visibleText(reason)), form.node);
+    this.node.append(...details, element("p", { class: "reason" }, ...visibleText(reasonText(reason))), form.node);
   }
 
   update() {}

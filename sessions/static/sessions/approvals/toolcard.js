@@ -5,11 +5,12 @@
 
 import { t } from "../language.js";
 import { button, element } from "../render.js";
-import { callView, prettyResult, textView } from "./calldetails.js";
+import { callView, resultView } from "./calldetails.js";
 import { subjectOf } from "./changes.js";
 import { DecisionForm, textsOfCall } from "./decision.js";
 import { developer } from "./developer.js";
 import { countUnified, visibleText } from "./diff.js";
+import { reasonText } from "./reasons.js";
 
 const BADGES = {
   waiting: () => [t("running…"), ""],
@@ -100,7 +101,7 @@ export class ToolCard {
     if (isAsking) this.#details.open = true;
     else if (wasAsking) this.#details.open = false;
     this.#reason.hidden = !isAsking || !reason;
-    this.#reason.replaceChildren(...visibleText(reason));
+    this.#reason.replaceChildren(...visibleText(reasonText(reason)));
     const forms = [isAsking && (this.#form ??= this.#makeForm()).node, isDeveloper && this.#toolForm()].filter(Boolean);
     this.#rest.replaceChildren(...forms);
     if (hadFocus && wasAsking && !isAsking) this.#actions.moveFocus?.();
@@ -127,7 +128,7 @@ export class ToolCard {
     const isOpen = status === "waiting" && approval;
     const preview = isOpen ? this.#actions.preview : undefined;
     this.#call.replaceChildren(...callView({ tool, args, display, edited, about: this.#about }, { preview, diff: outcome?.diff }));
-    this.#result.replaceChildren(...(result ? [textView(t("Result"), prettyResult(result))] : []));
+    this.#result.replaceChildren(...(result ? resultView(result) : []));
     if (result !== undefined && !outcome) this.#fetchRecord();
   }
 
