@@ -1,6 +1,7 @@
 /** Sessions of CodeLab AI Service, in browsers and in Node. `types.d.ts` has the frames and events. */
 
 import type {
+  AgentSwitchedPayload,
   EventFrame,
   Hello,
   OpenToolCall,
@@ -11,6 +12,7 @@ import type {
   ToolCallFinishedPayload,
   ToolResult,
   UnfinishedText,
+  Usage,
   WorkspaceChangedPayload,
 } from "./types.js";
 
@@ -123,19 +125,31 @@ export interface SessionOptions {
   onState?: (name: "connecting" | "open" | "waiting" | "refused", code?: number) => void;
 }
 
+/** What a turn used. Without a cost it is unknown. */
+export interface TurnUse {
+  input_tokens?: number;
+  output_tokens?: number;
+  cached_tokens?: number;
+  cost?: string;
+}
+
 /** What a client knows of a session. Plain data; each event makes another one. */
 export interface State {
   number: number;
   olderMessages: boolean;
   order: string[];
   turns: Record<string, OpenTurn>;
-  ends: Record<string, { status: "completed" | "failed" | "cancelled"; error?: string; code?: string }>;
+  ends: Record<string, { status: "completed" | "failed" | "cancelled"; error?: string; code?: string } & TurnUse>;
   messages: Array<MessageAddedPayload & { number?: number }>;
   texts: Record<string, UnfinishedText>;
   calls: Record<string, OpenToolCall>;
   plans: Record<string, PlanProposedPayload>;
   outcomes: Record<string, Omit<ToolCallFinishedPayload, "turn_id" | "call_id">>;
   workspace: WorkspaceChangedPayload | null;
+  agent: string;
+  mode: string;
+  switches: Array<AgentSwitchedPayload & { number: number }>;
+  usage: Usage;
 }
 
 export const EMPTY_STATE: Readonly<State>;
@@ -164,7 +178,7 @@ export class Session {
   readonly state: State;
   readonly isOpen: boolean;
   start(): this;
-  send(content: string, options?: { when?: When; images?: string[]; agent?: string; id?: string }): Promise<StoredMessage>;
+  send(content: string, options?: { when?: When; images?: string[]; agent?: string; replaces?: string; id?: string }): Promise<StoredMessage>;
   ask(content: string, options?: { when?: When; images?: string[]; agent?: string; id?: string }): Promise<Answer>;
   cancel(turn_id?: string): Promise<unknown>;
   result(call_id: string, fields: Omit<ToolResult, "type" | "call_id">): Promise<unknown>;

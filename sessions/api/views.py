@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils.csp import CSP, build_policy
 from django.views.decorators.vary import vary_on_headers
 
+from agents.roles import ROLES
 from llm.catalog import is_scripted
 
 #: Models and users write what the page shows, so only files of this server run or load. `'self'` covers
@@ -32,6 +33,7 @@ POLICY = build_policy(
 def chat(request: HttpRequest) -> HttpResponse:
     """Show the chat."""
     model: str = settings.CODELAB_MODEL
-    response = render(request, "sessions/chat.html", {"model": model, "scripted": is_scripted(model)})
+    facts = {"model": model, "scripted": is_scripted(model), "agents": ROLES.values()}
+    response = render(request, "sessions/chat.html", facts)
     response[CSP.HEADER_ENFORCE] = POLICY
     return response

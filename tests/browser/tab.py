@@ -36,8 +36,9 @@ def answers(page: Page) -> Locator:
 
 
 def conversation(page: Page) -> list[str]:
-    """Return the texts of the conversation without times."""
-    return [re.sub(r"\d+:\d+( [AP]M)?", "", text).strip() for text in page.locator("#log > *").all_inner_texts()]
+    """Return the texts of the conversation without times, and without what is said of an answer once it has ended."""
+    texts = page.locator("#log > *:not(.end)").all_inner_texts()
+    return [re.sub(r"\d+:\d+( [AP]M)?|\n+[^\n]+ · Ask before changes[^\n]*", "", text).strip() for text in texts]
 
 
 def sent_frames(page: Page) -> list[dict[str, Any]]:

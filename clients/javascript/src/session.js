@@ -61,10 +61,11 @@ export class Session {
 
   /**
    * Send a message. The promise resolves when the server has stored it: {message_id, turn_id, repeated}. `when` it counts
-   * while a turn runs: after it (queue), instead of it (interrupt), or at its next step (steer).
+   * while a turn runs: after it (queue), instead of it (interrupt), or at its next step (steer). `replaces` is the message
+   * that began the newest turn, which has ended: this one takes its place.
    */
-  send(content, { when = "queue", images = [], agent, id } = {}) {
-    const fields = { ...imageFields(images), ...(agent && { agent_type: agent }) };
+  send(content, { when = "queue", images = [], agent, replaces, id } = {}) {
+    const fields = { ...imageFields(images), ...(agent && { agent_type: agent }), ...(replaces && { replaces }) };
     return this.#add({ type: "user_message", content, ...(when !== "queue" && { when }), ...fields }, { messageId: id });
   }
 

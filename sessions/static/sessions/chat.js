@@ -6,6 +6,9 @@ import { developer } from "./approvals/developer.js";
 import { Inbox } from "./approvals/inbox.js";
 import { Shortcuts } from "./account/shortcuts.js";
 import { Attachments } from "./attachments.js";
+import { ComposerBar } from "./composer/bar.js";
+import { Rewrite, listenToKeys } from "./composer/rewrite.js";
+import { AgentSwitch, Failure, SignedMessage, Suggestions, TurnEnd } from "./composer/views.js";
 import { onKeys } from "./keys.js";
 import { secondsText, t } from "./language.js";
 import { drafts, outboxes, saveDraft, saveState, storageOf } from "./memory.js";
@@ -13,7 +16,7 @@ import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
 import { UnsentMessage, WaitingMessage } from "./queue.js";
-import { ErrorCard, List, Message, Remark, Summary } from "./render.js";
+import { List, Remark, Summary } from "./render.js";
 import { addressOf, parseAddress } from "./sessions/address.js";
 import { SessionList } from "./sessions/listing.js";
 import { OpenTitle } from "./sessions/title.js";
@@ -41,11 +44,14 @@ const scroller = find("scroller");
 const sessions = new Map(); // connected ones, by key: the open session, and those with messages to send
 const newKeys = new Set(); // of sessions that this page has made
 let chat = null; // the open session
+let lastAgain = null; // the message that ↑ edits
 let isDrawn = true;
 let atBottom = true;
 let lastTop = 0;
 
 const actions = {
+  again: ({ id, text, images }) => chat.send(text, { images, replaces: id }),
+  rewrite: (target) => rewrite.begin(target),
   edit: (id, text) => chat.edit(id, text),
   hurry: (id, when) => chat.hurry(id, when),
   withdraw(id) {
@@ -67,16 +73,21 @@ const actions = {
   },
 };
 const VIEWS = {
-  message: (item) => new Message(item, chat.key),
+  message: (item) => new SignedMessage(item, chat.key),
   tool: (item) => toolCard(item, chat, { preview: (tool, args) => workspace.preview(tool, args) }),
   plan: (item) => new PlanCard(item, ({ decision, modified_subtasks: subtasks, feedback }) => chat.decidePlan(item.plan_id, decision, { subtasks, feedback })),
-  error: (item) => new ErrorCard(item),
+  error: (item) => new Failure(item, actions),
+  end: () => new TurnEnd(actions),
+  switch: (item) => new AgentSwitch(item),
+  suggestions: (item) => new Suggestions(item, (text) => chat.send(text)),
   remark: (item) => new Remark(item),
   summary: (item) => new Summary(item),
   waiting: (item) => new WaitingMessage(item, chat.key, actions),
   unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };
 const attachments = new Attachments(find("attachments"), { onChange: boxChanged, onNotice: notify });
+const rewrite = new Rewrite({ box, write, addImages: (ids) => attachments.addUploads(ids), onEnd: () => attachments.take() });
+const bar = new ComposerBar({ key: () => chat.key, switchAgent: (name) => chat.switchAgent(name), notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
 const waitingBar = new WaitingBar(find("waiting-calls"));
@@ -117,6 +128,12 @@ function start() {
   });
   onKeys(box, { enter: (event) => sendMessage(event.ctrlKey || event.metaKey ? "interrupt" : event.altKey ? "steer" : "queue") });
   box.addEventListener("input", boxChanged);
+  listenToKeys(box, {
+    rewriteLast,
+    cancelRewrite: () => rewrite.cancel(),
+    isAnswering: () => !find("stop").hidden,
+    stop: () => chat.cancel(),
+  });
   find("add-image").addEventListener("click", () => find("image-files").click());
   find("image-files").addEventListener("change", ({ target }) => {
     attachments.add(target.files);
@@ -193,6 +210,7 @@ function newSession() {
 function openSession(key) {
   if (chat?.key === key) return;
   const previous = chat;
+  rewrite.cancel();
   if (previous) keepDraft();
   notify("");
   find("sign-in").hidden = true;
@@ -276,7 +294,10 @@ function sendMessage(when = "queue") {
   notify("");
   const images = attachments.take();
   workspace.beforeMessage(chat);
-  chat.send(text, { images, when: find("composer").classList.contains("answering") ? when : "queue" });
+  const isAnswering = find("composer").classList.contains("answering");
+  const replaces = rewrite.take();
+  // What is edited is the message that is being answered.
+  chat.send(text, { images, replaces, when: isAnswering ? (replaces ? "interrupt" : when) : "queue" });
   write("");
   keepDraft();
   followEnd(true);
@@ -308,6 +329,14 @@ function boxChanged() {
   box.placeholder = attachments.ids.length ? t("Say what to do with it") : t("Write a message");
   find("send").disabled = attachments.isUploading;
   find("interrupt").hidden = find("steer").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
+}
+
+/** Edit the newest message that waits, or else the newest one that was answered. Return whether there is one. */
+function rewriteLast() {
+  const waiting = find("queue").lastElementChild?.querySelector(".buttons:not([hidden]) button");
+  if (waiting) waiting.click();
+  else if (lastAgain && !lastAgain.isSending) rewrite.begin(lastAgain);
+  return Boolean(waiting ?? lastAgain);
 }
 
 function showNotice(text, frame) {
@@ -349,7 +378,10 @@ function draw() {
   // Setting the same text again would make screen readers repeat it.
   const text = PROGRESS_TEXTS[view.progress]?.(view) ?? "";
   if (line.textContent !== text) line.textContent = text;
+  lastAgain = view.again;
+  bar.update(chat.state);
   find("stop").hidden = !view.isAnswering;
+  find("send").textContent = view.isAnswering ? t("Queue") : t("Send");
   find("composer").classList.toggle("answering", view.isAnswering);
   find("keys").textContent = view.isAnswering ? KEYS_WHILE_ANSWERING_TEXT : KEYS_TEXT;
   boxChanged();

@@ -2,16 +2,21 @@
 
 // What browsers report for a key that belongs to an input method, as for Japanese.
 const INPUT_METHOD_KEY_CODE = 229;
+// The keyboards of touch screens have no Shift + Enter.
+const touch = matchMedia("(pointer: coarse)");
 
 /**
- * Call `enter(event)` for Enter without Shift, and `escape(event)` for Escape. Enter that takes a candidate of an input
- * method is neither: Safari sends it after the end of the composition, so there only its code says what it is.
+ * Call `enter(event)` for Enter without Shift, and `escape(event)` for Escape. On touch screens Enter is a new line in
+ * boxes of several lines. Enter that takes a candidate of an input method is neither: Safari sends it after the end of
+ * the composition, so there only its code says what it is.
  */
 export function onKeys(field, { enter, escape }) {
   field.addEventListener("keydown", (event) => {
     if (event.isComposing || event.keyCode === INPUT_METHOD_KEY_CODE) return;
     if (event.key === "Escape") escape?.(event);
     if (event.key !== "Enter" || event.shiftKey) return;
+    const isNewLine = touch.matches && field.matches("textarea") && !(event.ctrlKey || event.metaKey || event.altKey);
+    if (isNewLine) return;
     event.preventDefault();
     enter(event);
   });

@@ -6,6 +6,7 @@
  */
 
 import { openTurns } from "../client/state.js";
+import { againOf, endItem, suggestionsItem, switchItems } from "./composer/endings.js";
 import { t } from "./language.js";
 
 const LABELS = { user: t("You"), assistant: t("Assistant"), system: t("System") };
@@ -24,16 +25,20 @@ export function outline(state, outbox, { isOpen }) {
   const byTurn = new Map(state.order.map((id) => [id, []]));
   for (const message of state.messages) byTurn.get(message.turn_id).push(message);
   const unread = current ? takeUnread(byTurn.get(current)) : [];
-  const conversation = state.order
-    .filter((id) => byTurn.get(id).length && !waiting.includes(id))
-    .flatMap((id) => turnItems(id, byTurn.get(id), { state, outbox, results }));
+  const shown = state.order.filter((id) => byTurn.get(id).length && !waiting.includes(id));
+  const unsent = unsentMessages(state, outbox);
+  // Only then the newest turn can be answered again.
+  const last = waiting.length || unread.length ? undefined : shown.at(-1);
+  const switches = switchItems(state);
+  const facts = { state, outbox, results, switches, last: current || unsent.length ? undefined : last };
+  const conversation = [...shown.flatMap((id) => turnItems(id, byTurn.get(id), facts)), ...switches()];
   const queue = [...unread, ...waiting.flatMap((id) => byTurn.get(id))].map((message) => waitingItem(message, outbox));
-  for (const item of unsentMessages(state, outbox).map((entry) => unsentItem(entry, isOpen))) {
+  for (const item of unsent.map((entry) => unsentItem(entry, isOpen))) {
     // Nothing delays it: it is part of the conversation within moments.
     if (!current && !item.note) conversation.push({ ...item, type: "message" });
     else queue.push(item);
   }
-  return { conversation, queue, progress: progressOf(state, current), retryAt: state.turns[current]?.retry_at, isAnswering: Boolean(current) };
+  return { conversation, queue, progress: progressOf(state, current), retryAt: state.turns[current]?.retry_at, isAnswering: Boolean(current), again: last && againOf(byTurn.get(last), outbox) };
 }
 
 /** Take the messages that the current turn has not read out of its list, unless they are all that it has. */
@@ -43,20 +48,24 @@ function takeUnread(messages) {
   return others.length ? messages.splice(0, messages.length, ...others).filter(isUnread) : [];
 }
 
-function turnItems(id, messages, { state, outbox, results }) {
+function turnItems(id, messages, { state, outbox, results, switches, last }) {
   const end = state.ends[id];
+  const isLast = id === last;
   const items = messages.flatMap((message) => [
-    ...messageItems(message, end, { state, outbox, results }),
+    ...switches(message),
+    ...messageItems(message, end, { state, outbox, results, isLast }),
     ...summaryItems(state.summary, message),
   ]);
   for (const text of Object.values(state.texts)) {
-    if (text.turn_id === id) items.push(messageItem({ ...text, role: "assistant", content: text.text }, { busy: true }));
+    if (text.turn_id === id) items.push(messageItem({ ...text, role: "assistant", content: text.text, agent: state.agent, mode: state.mode }, { busy: true }));
   }
-  if (end?.status === "failed") items.push({ key: `end ${id}`, type: "error", text: end.error, code: end.code });
+  // Below the question, which the turn repeats as its answer.
+  items.sort((one, other) => (one.type === "suggestions") - (other.type === "suggestions"));
   if (end?.status === "cancelled" && !messages.some((message) => message.interrupted)) {
-    items.push({ key: `end ${id}`, type: "remark", text: STOPPED_TEXT });
+    items.push({ key: `stop ${id}`, type: "remark", text: STOPPED_TEXT });
   }
-  return items;
+  const ending = endItem(id, end, messages, { isLast, outbox });
+  return ending ? [...items, ending] : items;
 }
 
 /** Return the summary that stands for this message and those before it in what models read. */
@@ -65,17 +74,17 @@ function summaryItems(summary, { message_id }) {
   return [{ key: summary.summary_id, type: "summary", text: summary.text, messages: summary.messages }];
 }
 
-function messageItems(message, end, { state, outbox, results }) {
+function messageItems(message, end, { state, outbox, results, isLast }) {
   const calls = message.tool_calls ?? [];
   if (message.tool_call_id) return []; // its card shows it
   const remark = message.interrupted ? (end?.status === "cancelled" ? STOPPED_TEXT : INTERRUPTED_TEXT) : "";
   const texts = message.content || message.reasoning || !calls.length ? [messageItem(message, { remark })] : [];
-  return [...texts, ...calls.map((call) => toolItem(call, message.turn_id, { state, outbox, results }))];
+  return [...texts, ...calls.map((call) => suggestionsItem(call, { isLast }) ?? toolItem(call, message.turn_id, { state, outbox, results }))];
 }
 
-function messageItem({ message_id, role, content, subtask_id, steer, reasoning = "", images }, more) {
+function messageItem({ message_id, role, content, subtask_id, steer, reasoning = "", images, agent, mode, model }, more) {
   const label = [LABELS[role] ?? role, subtask_id, steer && t("steered")].filter(Boolean).join(" · ");
-  return { key: message_id, type: "message", role, label, text: content, reasoning, images: imageIds(images), time: timeOfId(message_id), ...more };
+  return { key: message_id, type: "message", role, label, text: content, reasoning, images: imageIds(images), time: timeOfId(message_id), agent, mode, model, ...more };
 }
 
 function toolItem({ id, name, arguments: args, display, edited = false }, turn, { state, outbox, results }) {

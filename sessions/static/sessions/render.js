@@ -139,20 +139,6 @@ export class Summary {
   update() {}
 }
 
-export class ErrorCard {
-  constructor({ text, code }) {
-    this.node = element(
-      "article",
-      { class: "card error" },
-      element("h2", { class: "heading" }, t("Something went wrong")),
-      element("p", { class: "body", dir: "auto" }, text),
-      element("p", { class: "code" }, code),
-    );
-  }
-
-  update() {}
-}
-
 function heading(label, milliseconds, address) {
   const line = element("h2", { class: "heading" }, label);
   if (milliseconds) {

@@ -1,0 +1,59 @@
+/** Editing a message that was answered, and the keys of the message box: ↑ edits the last message, Escape stops. */
+
+const find = (id) => document.getElementById(id);
+
+/** The message that the box takes the place of, while its user edits it. */
+export class Rewrite {
+  /** `write(text)` puts a text into the box; `addImages(ids)` attaches images of the session. */
+  constructor({ box, write, addImages, onEnd }) {
+    Object.assign(this, { box, write, addImages, onEnd, target: null, draft: "" });
+    find("rewrite-cancel").addEventListener("click", () => this.cancel());
+  }
+
+  /** Edit a message: {id, text, images}. */
+  begin(target) {
+    if (!this.target) this.draft = this.box.value;
+    this.#set(target);
+    this.addImages(target.images);
+    this.write(target.text);
+  }
+
+  /** Return the id of the message that is replaced, once, or undefined. */
+  take() {
+    const id = this.target?.id;
+    this.#set(null);
+    this.draft = "";
+    return id;
+  }
+
+  /** Give up, with what was in the box before. Return whether a message was edited. */
+  cancel() {
+    if (!this.target) return false;
+    const { draft } = this;
+    this.take();
+    this.onEnd();
+    this.write(draft);
+    return true;
+  }
+
+  #set(target) {
+    this.target = target;
+    find("rewrite").hidden = !target;
+  }
+}
+
+/** `actions`: rewriteLast() and cancelRewrite(), which say whether they did something; isAnswering(), stop(). */
+export function listenToKeys(box, actions) {
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowUp" || box.value || event.isComposing || event.shiftKey || event.altKey) return;
+    if (actions.rewriteLast()) event.preventDefault();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
+    // Escape belongs to what is open, and to other boxes.
+    const isElsewhere = event.target !== box && event.target.matches?.("input, textarea, select");
+    if (isElsewhere || document.querySelector("dialog[open]")) return;
+    if (actions.cancelRewrite()) return;
+    if (actions.isAnswering()) actions.stop();
+  });
+}
