@@ -38,6 +38,8 @@ const KEYS_WHILE_ANSWERING_TEXT = t(
   "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.",
 );
 
+const MAX_NEW_ITEMS = 40; // of the conversation in one frame, so that a long one is no long task
+
 const find = (id) => document.getElementById(id);
 const box = find("message");
 const scroller = find("scroller");
@@ -365,7 +367,7 @@ function drawSoon() {
 function draw() {
   isDrawn = true;
   const view = outline(chat.state, chat.outbox, { isOpen: chat.isOpen });
-  log.show(view.conversation);
+  if (!log.show(view.conversation, { maxNew: MAX_NEW_ITEMS })) drawSoon();
   queue.show(view.queue);
   waitingBar.update(waitingCalls(view.conversation), chat);
   find("waiting").hidden = view.queue.length === 0;

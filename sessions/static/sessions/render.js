@@ -22,7 +22,13 @@ export class List {
     this.node.replaceChildren();
   }
 
-  show(items) {
+  /**
+   * Show these items. Makes `maxNew` views at most, the last ones first, so that a long list does not hold up the page.
+   * Returns whether all items are shown.
+   */
+  show(items, { maxNew = Infinity } = {}) {
+    const missing = items.filter((item) => !this.views.has(item.key));
+    const later = new Set(missing.slice(0, Math.max(0, missing.length - maxNew)));
     const keys = new Set(items.map((item) => item.key));
     for (const [key, view] of this.views) {
       if (keys.has(key)) continue;
@@ -32,11 +38,13 @@ export class List {
     }
     let next = this.node.firstChild;
     for (const item of items) {
+      if (later.has(item)) continue;
       const view = this.views.get(item.key) ?? this.#add(item);
       view.update(item);
       if (view.node === next) next = next.nextSibling;
       else this.node.insertBefore(view.node, next);
     }
+    return !later.size;
   }
 
   #add(item) {
