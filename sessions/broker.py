@@ -88,6 +88,14 @@ def enqueue_turn(turn_id: uuid.UUID) -> None:
         logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
 
 
+def send_replay(replay_id: uuid.UUID) -> None:
+    """Send a task for a replay. Never raises: without the broker the replay stays queued, and staff asks again."""
+    try:
+        current_app.send_task("sessions.tasks.replay_prompt", (str(replay_id),), retry=False)
+    except Exception as error:
+        logger.warning("task_not_sent", replay_id=str(replay_id), error=type(error).__name__)
+
+
 async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
     """Enqueue a turn, if any, without blocking the event loop."""
     if turn_id is not None:

@@ -43,6 +43,12 @@ def advance_turn(self: TurnTask, turn_id: str) -> str:
     return outcome_of(change, turn_id)
 
 
+@shared_task(name="sessions.tasks.replay_prompt")
+def replay_prompt(replay_id: str) -> None:
+    """Send a prompt to another model, for staff. Does nothing when it was sent before."""
+    this_worker().replay(uuid.UUID(replay_id))
+
+
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
     """Compact the logs of ended turns; delete gone workers, unused images and workspaces, and expired sessions."""

@@ -23,6 +23,7 @@ from sessions.admin.display import (
 from sessions.admin.filters import CallAgentFilter, CreatedFilter, ErrorCodeFilter, ModelFilter, PeriodFilter
 from sessions.admin.pages import SearchableAdmin
 from sessions.admin.story.prompt import prompt_page
+from sessions.admin.story.replay import replay_page
 from sessions.models import ModelCall
 
 
@@ -96,7 +97,16 @@ class ModelCallAdmin(SearchableAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.prompt)
-        return [path("<uuid:call_id>/prompt/", view, name="agent_sessions_modelcall_prompt"), *super().get_urls()]
+        replay = self.admin_site.admin_view(self.replay)
+        return [
+            path("<uuid:call_id>/prompt/", view, name="agent_sessions_modelcall_prompt"),
+            path("<uuid:call_id>/replay/", replay, name="agent_sessions_modelcall_replay"),
+            *super().get_urls(),
+        ]
+
+    def replay(self, request: HttpRequest, call_id: uuid.UUID) -> HttpResponse:
+        """Return the page of a prompt's replays with other models."""
+        return replay_page(self.admin_site, request, call_id)
 
     def prompt(self, request: HttpRequest, call_id: uuid.UUID) -> HttpResponse:
         """Return the page of what the model was sent."""

@@ -7,6 +7,7 @@ corrects the row.
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -20,7 +21,7 @@ from llm.errors import ModelTimedOut
 from llm.types import CallOutcome, CallRecord
 from sessions.billing import budgets, prompts
 from sessions.events import log
-from sessions.models import ModelCall, ModelCallOutcome, ModelCallPurpose, Session, Turn, new_id
+from sessions.models import ModelCall, ModelCallOutcome, ModelCallPurpose, Replay, Session, Turn, new_id
 from sessions.results import Claim, StepResult
 
 OUTCOMES = {
@@ -90,12 +91,21 @@ def record_beside(
     Its reservations are not theirs. The caller has locked the session, charges the budgets and commits.
     """
     rows = [_row(session, turn, call, purpose=purpose, agent=claim.agent) for call in calls]
+    _store_prompts(claim, rows, calls)
     for row in rows[-1:]:
         row.error_code = row.error_code or error_code
         if row.error_code and row.outcome == ModelCallOutcome.OK:
             row.outcome = ModelCallOutcome.FAILED
     ModelCall.objects.bulk_create(rows)
     return _total_cost(calls)
+
+
+def row_of_replay(replay: Replay, call: CallRecord) -> ModelCall:
+    """Return the row of a replay's call: of the person who asked, and of no session. The replay has its error."""
+    no_turn = Turn(attempt=1, steps=0)
+    row = _row(Session(), no_turn, replace(call, detail=""), purpose=ModelCallPurpose.REPLAY, agent=replay.call.agent)
+    row.session, row.turn, row.owner = None, None, replay.requested_by
+    return row
 
 
 def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> None:

@@ -14,7 +14,7 @@ from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.messages import SEARCHED_ROLES, Message, MessageRole
 from sessions.models.plans import ACTIVE_PLANS, Plan, PlanStatus, SubTask, SubTaskStatus
 from sessions.models.projects import Project
-from sessions.models.prompts import PromptPiece
+from sessions.models.prompts import PromptPiece, Replay, ReplayStatus
 from sessions.models.provider_keys import ProviderKey
 from sessions.models.summaries import Summary
 from sessions.models.tools import (

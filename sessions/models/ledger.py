@@ -33,6 +33,8 @@ class ModelCallPurpose(models.TextChoices):
     SUMMARY = "summary"
     #: A title for the session.
     TITLE = "title"
+    #: A prompt that staff has sent to another model. It belongs to no session.
+    REPLAY = "replay"
 
 
 class ModelCall(models.Model):

@@ -1,8 +1,11 @@
-"""What models were sent, in pieces that later requests of the same session repeat."""
+"""What models were sent, in pieces that later requests of the same session repeat, and replays of it."""
 
+from django.conf import settings
 from django.db import models
 
 from sessions.models.conversation import Session
+from sessions.models.fields import new_id, one_of
+from sessions.models.ledger import ModelCall
 
 #: Of a digest: the beginning of a SHA-256.
 DIGEST_BYTES = 16
@@ -28,3 +31,41 @@ class PromptPiece(models.Model):
 
     def __str__(self) -> str:
         return f"piece {bytes(self.digest).hex()}"
+
+
+class ReplayStatus(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Replay(models.Model):
+    """A prompt that staff has sent to another model, to compare the answers. Nothing in the session changes."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
+    call = models.ForeignKey(
+        ModelCall, on_delete=models.CASCADE, related_name="replays", help_text="The call whose prompt it is."
+    )
+    model = models.CharField(max_length=200)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    status = models.CharField(max_length=16, choices=ReplayStatus, default=ReplayStatus.QUEUED)
+    max_cost = models.DecimalField(
+        max_digits=14, decimal_places=8, null=True, help_text="US dollars, as it was shown before. Empty: unknown."
+    )
+    answer = models.TextField(blank=True)
+    tool_calls = models.JSONField(default=list)
+    error = models.TextField(blank=True, help_text="Why it failed, in the provider's own words if it said any.")
+    result = models.ForeignKey(
+        ModelCall, on_delete=models.SET_NULL, null=True, related_name="+", help_text="The call in the ledger."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [one_of("status", ReplayStatus, "replay_status_known")]
+
+    def __str__(self) -> str:
+        return f"replay with {self.model} ({self.status})"

@@ -29,6 +29,7 @@ from sessions.models import (
     ModelCall,
     Plan,
     PromptPiece,
+    Replay,
     Session,
     SubTask,
     Summary,
@@ -46,6 +47,7 @@ from sessions.upkeep import pieces
 #: after them. An image has up to 5 MiB, a completion up to 16.
 OWNED: tuple[tuple[type[models.Model], str, int], ...] = (
     (Event, "session", 2000),
+    (Replay, "session", 100),
     (Image, "session", 20),
     (PromptPiece, "session", 500),
     (Message, "session", 500),

@@ -59,6 +59,11 @@ def stream_paid(request: ModelRequest, *, observe: Observer) -> AsyncGenerator[C
     return calls.stream(request, observe=observe)
 
 
+def stream_for_operator(request: ModelRequest, *, observe: Observer) -> AsyncGenerator[Chunk]:
+    """Call a model at the operator's expense, for a replay. Raises ModelError."""
+    return calls.stream(request, observe=observe)
+
+
 async def embed(claim: Claim, request: EmbeddingRequest, *, observe: Observer) -> Vectors:
     """Make embeddings for a turn (`llm.embeddings.embed`). Raises ModelError, ModelCallDenied and StaleAttempt."""
     endpoint = await in_thread(_own_endpoint)(claim, request.model) if _has_key(claim, request.model) else None

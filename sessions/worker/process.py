@@ -27,7 +27,7 @@ from sessions.events.log import Attempt
 from sessions.events.pubsub import WORKERS, TurnStopped, listen
 from sessions.results import Change
 from sessions.watchdog import Watchdog
-from sessions.worker import runner
+from sessions.worker import replay, runner
 from sessions.worker.heartbeat import Heartbeat
 from sessions.worker.lease import Lease
 from sessions.worker.lookout import Lookout
@@ -69,6 +69,10 @@ class WorkerProcess:
         `task` is the id of Celery's task.
         """
         return asyncio.run_coroutine_threadsafe(self._advance(turn_id, task), self.loop).result()
+
+    def replay(self, replay_id: uuid.UUID) -> None:
+        """Send the prompt of a replay and wait for the answer, in a thread of Celery's."""
+        asyncio.run_coroutine_threadsafe(replay.run(replay_id), self.loop).result()
 
     async def _advance(self, turn_id: uuid.UUID, task: str = "") -> Change:
         change = Change(ready=turn_id)

@@ -15,6 +15,8 @@ PURPOSES = {
     ModelCallPurpose.STEP: "answers",
     ModelCallPurpose.ROUTING: "chooses the agent",
     ModelCallPurpose.SUMMARY: "summarizes",
+    ModelCallPurpose.TITLE: "names the session",
+    ModelCallPurpose.REPLAY: "replays",
 }
 
 
