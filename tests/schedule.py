@@ -35,6 +35,7 @@ GROUPS = (
         "tests/browser/test_chat.py",
         "tests/browser/test_keys.py",
         "tests/browser/test_plans.py",
+        "tests/browser/test_sessions.py",
         "tests/browser/test_state.py",
         "tests/browser/test_survival.py",
         "tests/browser/test_tour.py",
