@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
+from ninja.operation import Operation
 
 from codelab.environment import VERSION
 from codelab.identity.api import router as identity_router
@@ -23,16 +24,24 @@ from sessions.protocol.codes import ErrorCode
 READING_POSTS = frozenset({"/api/v1/markdown"})
 
 
-async def caller(request: HttpRequest) -> AbstractBaseUser:
-    """Return the user who is calling. Raises AccessDenied, also for pages of other origins that only read."""
-    # Names in paths are looked up in the database.
-    require_clean_text(request.path)
-    calling = IdentifiedCaller(of_request(request), opens_socket=False)
-    user = await calling.identify()
-    reads = request.method in ("GET", "HEAD", "OPTIONS") or request.path in READING_POSTS
-    await calling.authorize(Action.READ if reads else Action.WRITE)
-    request.caller = calling  # type: ignore[attr-defined]
-    return user
+class Credentials:
+    """Identifies callers. In OpenAPI it is the header that pages of documentation can send."""
+
+    openapi_security_schema = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key or an access token. A browser that is signed in needs none.",
+    }
+
+    async def __call__(self, request: HttpRequest) -> AbstractBaseUser:
+        """Return the user who is calling. Raises AccessDenied, also for pages of other origins that only read."""
+        # Names in paths are looked up in the database.
+        require_clean_text(request.path)
+        calling = IdentifiedCaller(of_request(request), opens_socket=False)
+        user = await calling.identify()
+        await calling.authorize(Action.READ if request.method in ("GET", "HEAD", "OPTIONS") else Action.WRITE)
+        request.caller = calling  # type: ignore[attr-defined]
+        return user
 
 
 class JsonApi(NinjaAPI):
@@ -41,12 +50,16 @@ class JsonApi(NinjaAPI):
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
         return respond(exc)
 
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Return the name of the view, which generated clients call their functions by."""
+        return operation.view_func.__name__
+
 
 api = JsonApi(
     title="CodeLab AI Service",
     version=VERSION,
     description="REST beside the WebSocket, whose frames are in `/api/v1/asyncapi.json`.",
-    auth=caller,
+    auth=Credentials(),
     docs_url="/docs",
     parser=JsonParser(),
     urls_namespace="api",
@@ -64,7 +77,7 @@ def asyncapi_document(request: HttpRequest) -> JsonResponse:
 plugin_api = JsonApi(
     title="CodeLab AI Service for the VS Code plugin",
     version=VERSION,
-    auth=caller,
+    auth=Credentials(),
     docs_url="/docs",
     parser=JsonParser(),
     urls_namespace="plugin",

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 #: Text of the page that is the same in each language.
 NAMES = re.compile(
-    r"CodeLab|AI Service|API|OpenAI|JavaScript|English|bob|openai|Enter|Shift|Alt|Ctrl|Esc|Tab|codex|scripted"
+    r"CodeLab|AI Service|OpenAI|API|JavaScript|bob|English|Enter|Shift|Alt|Ctrl|Tab|Esc|scripted|tea-shop"
 )
 
 
@@ -117,7 +117,7 @@ def foreign_texts(page: Page) -> list[str]:
         while (walker.nextNode()) {
             const { data, parentElement: parent } = walker.currentNode;
             const isCode = parent.closest("bdi, code, kbd, pre, select, script, noscript, [data-script]");
-            const isName = isCode || parent.closest("[dir=auto], [translate=no]");
+            const isName = isCode || parent.closest("[dir], [translate=no]");
             if (!isName && parent.checkVisibility()) texts.push(data.trim());
         }
         return texts;
