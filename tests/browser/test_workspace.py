@@ -54,8 +54,14 @@ def test_tools_run_on_the_demo_project_and_edits_outlive_a_reload(page: Page, se
     assert again.startswith("Error: Block 1 of 1: the SEARCH part")
     assert json.loads(checked)["exit_code"] == 1
 
+    # An expression that takes exponential time ends, and the page goes on.
+    bomb = call("write_file", path="a.txt", content="a" * 40 + "!")
+    say(page, "\n".join([bomb, call("search_in_code", query="(a+)+$", regex=True), "/say Searched."]))
+    expect(answers(page).last).to_have_text("Searched.")
+    assert "took too long" in json.loads(results(page, service)[-1])["note"]
+
     page.reload()
-    expect(answers(page).last).to_have_text("Edited.")
+    expect(answers(page).last).to_have_text("Searched.")
     assert "[," in page.evaluate(READ_TEA, "menu.json")
     say(page, call("execute_command", command="npm test") + "\n/say Ended.")
     expect(answers(page).last).to_have_text("Ended.")

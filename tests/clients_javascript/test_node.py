@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,17 +15,6 @@ from tests.live.service import Service
 pytestmark = pytest.mark.live
 
 PACKAGE = PROJECT / "clients/javascript"
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("The JavaScript client was NOT tested in Node: node is not on PATH.")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.lstrip("v").partition(".")[0]) < 20:
-        pytest.skip(f"The JavaScript client was NOT tested in Node: {version.strip()} is older than 20.")
-    return program
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_the_client_imports_nothing_but_itself() -> None:
     for script in CLIENT.glob("*.js"):
         sources = re.findall(r"""(?: from |import\(?)["']([^"']+)["']""", script.read_text())
         assert all(source.startswith("./") for source in sources), script
+
+
+def test_the_modules_of_the_page_work_in_node(node: str) -> None:
+    # The page's modules have no package.json that says what they are.
+    command = [node, "--experimental-default-type=module", "--test", "--test-reporter=spec", "page/"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

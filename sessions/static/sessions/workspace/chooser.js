@@ -3,8 +3,6 @@
 import { t, tn } from "../language.js";
 import { button, element } from "../render.js";
 import { nameOf } from "./paths.js";
-import { readUpload } from "./upload.js";
-import { zip } from "./zip.js";
 
 export class Chooser {
   constructor(workspace) {
@@ -68,6 +66,7 @@ export class Chooser {
     const files = [...input.files];
     input.value = ""; // or the same folder could not be chosen again
     if (!files.length) return "";
+    const { readUpload } = await import("./upload.js");
     const { name, contents, skipped } = await readUpload(files);
     await this.workspace.openFiles(name || t("Uploaded files"), contents);
     return skipped ? tn(skipped, "{count} file was left out.", "{count} files were left out.") : "";
@@ -75,6 +74,7 @@ export class Chooser {
 
   async #downloadAll() {
     const { current } = this.workspace;
+    const { zip } = await import("./zip.js");
     const files = [];
     for (const path of current.paths()) files.push([path, await current.bytes(path)]);
     save(`${current.name}.zip`, zip(files));

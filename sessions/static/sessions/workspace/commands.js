@@ -4,6 +4,7 @@
  */
 
 import { check } from "./check.js";
+import { COMMAND_NAMES } from "./names.js";
 import { baseOf, nameOf, normalize } from "./paths.js";
 import { matcher } from "./patterns.js";
 import { listFiles, readFile, searchInCode } from "./reading.js";
@@ -29,8 +30,6 @@ const COMMANDS = {
   date: { about: "date  prints the time", run: () => `${new Date().toISOString()}\n` },
   help: { about: "help  prints this list", run: () => `${Object.values(COMMANDS).map(({ about }) => about).join("\n")}\n` },
 };
-
-export const COMMAND_NAMES = Object.keys(COMMANDS);
 
 /** A failure of a command; its text is the standard error. */
 class CommandFailed extends Error {

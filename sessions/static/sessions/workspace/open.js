@@ -3,10 +3,12 @@
 import { choiceOf, clientId, DEMO, isAnsweredByHand, lastChoice, newId, NONE, remember, rememberLast } from "./choices.js";
 import { Database } from "./database.js";
 import { DEMO_FILES, DEMO_NAME } from "./demo.js";
-import { FolderFiles } from "./folder-files.js";
 import { Journal } from "./journal.js";
 import { MemoryFiles } from "./memory-files.js";
 import { channel, Workspace } from "./workspace.js";
+
+const TOOLS_DELAY_MS = 1000;
+const loadFolders = () => import("./folder-files.js");
 
 class OpenWorkspace {
   #opened = new Map(); // workspaces, by id
@@ -109,6 +111,7 @@ class OpenWorkspace {
 
   /** Work in a folder on the person's disk. */
   async openFolder(handle) {
+    const { FolderFiles } = await loadFolders();
     const id = newId("folder", `${handle.name} ${Date.now()}`);
     const workspace = await this.#make({ id, name: handle.name, kind: "folder", files: new FolderFiles(handle) });
     await workspace.store();
@@ -154,7 +157,7 @@ class OpenWorkspace {
     const isMine = ["upload", "folder"].some((kind) => id.startsWith(newId(kind, "")));
     const record = isMine && (await database?.get("workspaces", id));
     if (!record) return null;
-    const files = record.handle ? new FolderFiles(record.handle) : new MemoryFiles();
+    const files = record.handle ? new (await loadFolders()).FolderFiles(record.handle) : new MemoryFiles();
     return this.#make({ id, name: record.name, kind: record.kind, files });
   }
 
@@ -168,6 +171,8 @@ class OpenWorkspace {
 
   /** Return the database and the journal, which are opened once. */
   #store() {
+    // The first paint comes first.
+    if (!this.#storage) setTimeout(() => import("./tools.js"), TOOLS_DELAY_MS);
     this.#storage ??= Database.open().then((database) => {
       channel?.addEventListener("message", ({ data: id }) => this.#opened.get(id)?.refresh());
       return { database, journal: new Journal(database) };

@@ -1,5 +1,6 @@
 /** read_file, list_files and search_in_code. */
 
+import { ExpressionSearch, matchingLines } from "./expressions.js";
 import { baseOf, nameOf, normalize } from "./paths.js";
 import { matcher } from "./patterns.js";
 import { checkSecret, isSecret } from "./secrets.js";
@@ -9,8 +10,6 @@ const MAX_ITEMS = 1000;
 const MAX_SEARCHED_BYTES = 4 * 2 ** 20;
 const MAX_SEARCH_MS = 10_000;
 const MAX_LINE_CHARACTERS = 500;
-// Expressions can take exponential time, and a page cannot stop one: it tries them on the beginning of a line only.
-const MAX_EXPRESSION_CHARACTERS = 2000;
 
 export async function readFile(files, { path: given, encoding, start_line: start = 1, end_line: end }) {
   const path = normalize(given);
@@ -80,7 +79,7 @@ async function folder(files, path) {
 export async function searchInCode(files, args, { signal } = {}) {
   const { query, path: given = ".", file_pattern: pattern, max_results: limit = 100 } = args;
   const path = normalize(given);
-  const finds = finder(args);
+  const finder = finderOf(args);
   const matches = pattern ? matcher(pattern) : () => true;
   const entry = await files.stat(path);
   if (!entry) throw new Error(`${path} does not exist.`);
@@ -99,7 +98,9 @@ export async function searchInCode(files, args, { signal } = {}) {
     if (isSecret(file)) secrets += 1;
     else if (((await files.stat(file))?.size ?? 0) > MAX_SEARCHED_BYTES) large += 1;
     else {
-      for (const [line, text] of await foundLines(files, file, finds)) {
+      const lines = await foundLines(files, file, finder);
+      isCut ||= lines === null;
+      for (const [line, text] of lines ?? []) {
         total += 1;
         if (found.length >= limit || size > MAX_RESULT_CHARACTERS) continue;
         found.push({ file, line, text: text.length <= MAX_LINE_CHARACTERS ? text : `${text.slice(0, MAX_LINE_CHARACTERS)}…` });
@@ -107,14 +108,16 @@ export async function searchInCode(files, args, { signal } = {}) {
       }
     }
   }
+  finder.close?.();
   if (secrets) notes.push(`${secrets} files that may hold secrets were not searched.`);
   if (large) notes.push(`${large} files above ${MAX_SEARCHED_BYTES / 2 ** 20} MiB were not searched.`);
-  if (isCut) notes.push("The search took too long and was ended; search a smaller folder.");
+  if (isCut) notes.push("The search took too long and was ended; search a smaller folder, or for something simpler.");
   const truncated = isCut || found.length < total;
   return { query, matches: found, total_matches: total, truncated, ...(notes.length && { note: notes.join(" ") }) };
 }
 
-async function foundLines(files, path, finds) {
+/** Return the lines of a file that have what is searched for; null where that takes too long. */
+async function foundLines(files, path, finder) {
   let text;
   try {
     text = decode(await files.read(path), path);
@@ -122,19 +125,23 @@ async function foundLines(files, path, finds) {
   } catch {
     return []; // not text, or gone meanwhile
   }
-  return text.split("\n").flatMap((line, place) => (finds(line) ? [[place + 1, line.replace(/\r$/, "")]] : []));
+  try {
+    return await finder.find(text);
+  } catch {
+    return null;
+  }
 }
 
-/** Return a function that says whether a line has what is searched for. */
-function finder({ query, case_sensitive: isExact = false, regex: isExpression = false }) {
+/** Return what finds the lines of a text. */
+function finderOf({ query, case_sensitive: isExact = false, regex: isExpression = false }) {
   if (!query) throw new Error("`query` is empty.");
   if (!isExpression) {
     const wanted = isExact ? query : query.toLowerCase();
-    return (line) => (isExact ? line : line.toLowerCase()).includes(wanted);
+    const test = (line) => (isExact ? line : line.toLowerCase()).includes(wanted);
+    return { find: (text) => matchingLines({ test }, text) };
   }
   try {
-    const expression = new RegExp(query, isExact ? "u" : "iu");
-    return (line) => expression.test(line.slice(0, MAX_EXPRESSION_CHARACTERS));
+    return new ExpressionSearch(query, isExact ? "u" : "iu");
   } catch (error) {
     throw new Error(`The query is not a regular expression: ${error.message}`);
   }

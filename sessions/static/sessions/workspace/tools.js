@@ -24,9 +24,6 @@ export const TOOLS = {
   execute_command: runCommand,
 };
 
-/** Tools that change nothing, so they may run twice, and need no journal. */
-export const READING_TOOLS = new Set(["read_file", "list_files", "search_in_code"]);
-
 async function writeFile(files, { path: given, content, encoding, create_dirs: makesFolders = false }) {
   const path = normalize(given);
   const bytes = encode(content, encoding);

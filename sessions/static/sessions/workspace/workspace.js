@@ -1,15 +1,16 @@
 /** One workspace: files, the tools that run on them, and what agents are told of them. */
 
-import { COMMAND_NAMES } from "./commands.js";
 import { filesOf } from "./database.js";
+import { COMMAND_NAMES, READING_TOOLS, TOOL_NAMES } from "./names.js";
 import { isSecret } from "./secrets.js";
 import { decode } from "./texts.js";
-import { preview, READING_TOOLS, TOOLS } from "./tools.js";
 
 const INSTRUCTION_NAMES = ["AGENTS.md", "CLAUDE.md"];
 const MAX_INSTRUCTIONS_CHARACTERS = 20_000;
 const MAX_TREE_ENTRIES = 200;
 const MAX_TREE_DEPTH = 3;
+
+const loadTools = () => import("./tools.js");
 
 export class Workspace {
   #database;
@@ -26,7 +27,7 @@ export class Workspace {
     this.#database = database;
     this.#journal = journal;
     this.openPath = null; // the file that the person looks at
-    this.tools = Object.keys(TOOLS).map((tool) => ({ name: tool, run: (args, context) => this.#run(tool, args, context) }));
+    this.tools = TOOL_NAMES.map((tool) => ({ name: tool, run: (args, context) => this.#run(tool, args, context) }));
   }
 
   /** Return the paths of all files, sorted. */
@@ -62,8 +63,8 @@ export class Workspace {
   }
 
   /** Return what an edit would change: {path, before, after}; null for other calls, and for those that would fail. */
-  preview(tool, args) {
-    return preview(this.files, tool, args);
+  async preview(tool, args) {
+    return (await loadTools()).preview(this.files, tool, args);
   }
 
   /** Read the files again: another tab, or another program, may have changed them. */
@@ -123,14 +124,16 @@ export class Workspace {
 
   /** Run a tool behind all earlier ones: a model that edits and reads in one step means that order. */
   async #run(tool, args, { call, signal }) {
-    const isReading = READING_TOOLS.has(tool);
-    const work = () => (isReading ? TOOLS[tool](this.files, args, { signal }) : inTurn(this.id, () => this.#edit(tool, args, call, signal)));
-    const run = this.#running.then(work);
+    const run = this.#running.then(async () => {
+      const { [tool]: perform } = (await loadTools()).TOOLS;
+      const work = () => perform(this.files, args, { signal });
+      return READING_TOOLS.has(tool) ? work() : inTurn(this.id, () => this.#edit(tool, args, { call, signal, work }));
+    });
     this.#running = run.catch(() => {});
     return run;
   }
 
-  async #edit(tool, args, call, signal) {
+  async #edit(tool, args, { call, signal, work }) {
     signal.throwIfAborted();
     await this.#load();
     const isFolder = this.kind === "folder";
@@ -142,7 +145,7 @@ export class Workspace {
     };
     try {
       return await this.#journal.once(`${call.turn_id} ${call.call_id}`, call, {
-        work: () => TOOLS[tool](this.files, args, { signal }),
+        work,
         ...(!isFolder && { save }),
         isAtomic: !isFolder,
       });
