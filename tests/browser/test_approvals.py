@@ -111,6 +111,7 @@ def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page) -> None:
     page.go_back()
     page.get_by_role("button", name="New session").click()
     expect(page.locator("#workspace")).to_have_text("Workspace: tea-shop")
+    page.get_by_role("button", name="Files", exact=True).click()  # they leave the diff half of the screen
     edits = [
         {"path": "menu.json", "diff": f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"}
         for old, new in (('  "teas": [', '  "Teas": ['), ('  "Teas": [', '  "TEAS": ['))
