@@ -373,7 +373,8 @@ function draw() {
   find("waiting").hidden = view.queue.length === 0;
   find("welcome").hidden = view.conversation.length + view.queue.length > 0;
   permalinks.draw();
-  drawWorkspace(chat.state.workspace);
+  // A session without a message has no events.
+  drawWorkspace(chat.state.workspace ?? { name: workspace.name });
   const line = find("progress");
   line.hidden = !view.progress;
   line.dataset.kind = view.progress;
