@@ -33,6 +33,10 @@ test: venv ## Run the tests (PYTEST_ARGS="-k name" for arguments of pytest)
 test-fast: venv ## Run all but the tests that need a running service or a browser
 	@$(python) -m pytest -n 3 -m "not live and not browser" $(PYTEST_ARGS)
 
+.PHONY: pictures
+pictures: venv ## Take the pictures of README and docs again, from a running service
+	@PICTURES=docs/images $(python) -m pytest -n0 tests/browser/test_pictures.py -k named_for $(PYTEST_ARGS)
+
 .PHONY: acp-cuts
 acp-cuts: venv ## Cut 200 connections of `codelab acp` at random bytes; nothing may be lost or repeated
 	@ACP_CUTS=200 $(python) -m pytest -n0 -s tests/live/test_acp_bridge.py -k cut $(PYTEST_ARGS)

@@ -39,6 +39,7 @@ GROUPS = (
         "tests/browser/test_state.py",
         "tests/browser/test_survival.py",
         "tests/browser/test_tour.py",
+        "tests/browser/test_pictures.py",
     ),
     (
         "tests/live/test_images.py",
