@@ -58,7 +58,7 @@ class ApiKeyAdmin(ActingAdmin, ReadOnlyAdmin):
     search_fields = ("user__username", "prefix")
     fields = ("user", "the_name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
     actions = ("revoke",)
-    autocomplete_fields = ("user",)
+    raw_id_fields = ("user",)
     the_name = text_column("name")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

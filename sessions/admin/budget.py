@@ -24,7 +24,7 @@ class BudgetAdmin(ReadOnlyAdmin):
     list_filter = ("period", CreatedFilter)
     list_select_related = ("owner", "session")
     search_fields = ("owner__username", "session__key", "api_key")
-    autocomplete_fields = ("owner", "session")
+    raw_id_fields = ("owner", "session")
     sortable_by = ("created",)
     fields = (*SCOPE_FIELDS, *EDITABLE_FIELDS, "spent", "reserved", "period_start", "created_at")
 

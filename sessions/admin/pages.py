@@ -25,6 +25,8 @@ else:
 
 #: Rows of a list that are counted and can be paged to. Filters reach older ones.
 MAX_COUNTED_ROWS = 10_000
+#: Words of a search that count.
+MAX_WORDS = 10
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
@@ -73,6 +75,14 @@ class ReadOnlyAdmin(Admin):
         return [str(name) for name in self.fields or ()]
 
 
+def _words_in(term: str) -> Q:
+    """Return the condition on sessions that a search finds: each word in the title, or the term in the key or name."""
+    title = Q()
+    for word in term.split()[:MAX_WORDS]:
+        title &= Q(title__icontains=word)
+    return title | Q(key__icontains=term) | Q(owner__username__iexact=term)
+
+
 class SearchableAdmin(ReadOnlyAdmin):
     """Finds rows by id or by session. The text of a conversation has no index and is not searched."""
 
@@ -80,7 +90,9 @@ class SearchableAdmin(ReadOnlyAdmin):
     id_paths: Sequence[str] = ("pk", "session")
     session_path = "session"
     search_fields = ("pk",)  # Django shows the search box if this is not empty
-    search_help_text = "Id of a row or its session, part of the session's key, or name of its owner."
+    search_help_text = (
+        "Id of a row or its session, words of the session's title, part of its key, or name of its owner."
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -92,7 +104,7 @@ class SearchableAdmin(ReadOnlyAdmin):
         try:
             row_id = uuid.UUID(term)
         except ValueError:
-            sessions = Session.objects.filter(Q(key__icontains=term) | Q(owner__username__iexact=term))
+            sessions = Session.objects.filter(_words_in(term))
             return queryset.filter(**{f"{self.session_path}__in": sessions.values("pk")}), False
         ids: list[Any] = [(path, row_id) for path in self.id_paths]
         return queryset.filter(Q.create(ids, connector=Q.OR)), False

@@ -47,7 +47,7 @@ class SessionAdmin(SearchableAdmin):
     list_display = ("name", "owner", "newest_turn", "turn_count", "tokens", "current_agent", "created", "last_use")
     list_filter = (CreatedFilter, AgentFilter)
     list_select_related = ("owner",)
-    search_help_text = "Id, part of the key, or name of the owner."
+    search_help_text = "Id, words of the title, part of the key, or name of the owner."
     fields = (
         *("id", "owner", "the_key", "the_title", "current_agent", "the_workspace", "the_tools", "the_definitions"),
         *("last_number", "created_at", "updated_at"),
