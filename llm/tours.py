@@ -90,7 +90,7 @@ _REPAIR = (
     TourStep(
         script=_lines("/type The edit was refused, and nothing changed. Read the file, then try again.", _READ),
         after_error=True,
-        otherwise="/type The edit should have failed here. Reset the demo project and pick this again.",
+        otherwise="/type The edit should have failed here. Start the demo project over, and pick this again.",
     ),
     TourStep(
         script=_lines(
