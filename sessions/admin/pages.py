@@ -3,6 +3,7 @@
 Nothing here grants a permission to write, counts all rows of a table, or searches the text of a conversation.
 """
 
+import re
 import uuid
 from collections.abc import Sequence
 from operator import attrgetter
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
 from sessions.admin.display import conversation_link, link, shorten, show_time
 from sessions.models import Session, Turn
+from sessions.models.words import words_of
 
 if TYPE_CHECKING:
     Admin = admin.ModelAdmin[Any]
@@ -75,11 +78,22 @@ class ReadOnlyAdmin(Admin):
         return [str(name) for name in self.fields or ()]
 
 
+#: Sessions with a message that has all words of a query, by the index of the list's search.
+_SESSIONS_WITH_WORDS = f"""
+    SELECT session_id FROM agent_sessions_message
+    WHERE {words_of("owner_id", "content")} @@ to_tsquery('simple', %s)
+    AND owner_id IS NOT NULL AND role IN ('user', 'assistant') AND NOT withdrawn LIMIT %s
+"""
+
+
 def _words_in(term: str) -> Q:
-    """Return the condition on sessions that a search finds: each word in the title, or the term in the key or name."""
+    """Return what a search finds: each word in the title or in a message, or the term in the key or name."""
     title = Q()
     for word in term.split()[:MAX_WORDS]:
         title &= Q(title__icontains=word)
+    words = " & ".join(re.findall(r"[^\W_]+", term.lower())[:MAX_WORDS])
+    if words:
+        title |= Q(pk__in=RawSQL(_SESSIONS_WITH_WORDS, (words, MAX_COUNTED_ROWS)))
     return title | Q(key__icontains=term) | Q(owner__username__iexact=term)
 
 

@@ -8,6 +8,7 @@ import uuid
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import quote as quote_url
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -406,3 +407,13 @@ def test_times_are_exact_and_durations_make_sense(operator: Client, alice: User,
         assert not re.search(r"[ap]\.m\.|noon|midnight", page)
         assert not re.search(r"[>\s-]0(\.0)? m?s\b", page)
         assert "-1 day" not in page
+
+
+def test_search_finds_words_of_titles_and_messages(operator: Client, alice: User) -> None:
+    session = converse(alice, "notes")
+    converse(alice, "others", turns=1)
+    found = path_of("session", f"{session.pk}/")
+    for term in ("question 0", "ANSWER", "look let"):
+        assert found in body(operator, path_of("session", f"?q={term}")), term
+    for term in ("absent words", "zz & | !(", "a:*'"):
+        assert found not in body(operator, path_of("session", f"?q={quote_url(term)}")), term
