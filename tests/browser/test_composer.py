@@ -91,6 +91,32 @@ def test_suggested_answers_are_buttons_and_escape_stops(page: Page) -> None:
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
+def test_what_was_written_and_chosen_stays_with_its_session(page: Page, service: Service) -> None:
+    """Alice edits an old message while a new one stands in the box, and opens another session."""
+    say(page, "/say one")
+    expect(answers(page)).to_have_text("one")
+    box(page).fill("a new thought")
+    page.get_by_role("button", name="Edit message").click()
+    expect(box(page)).to_have_value("/say one")
+    box(page).fill("/say two")
+    box(page).press("Enter")
+    expect(answers(page)).to_have_text("two")
+    expect(box(page)).to_have_value("a new thought")
+
+    first = page.evaluate("location.hash")
+    page.get_by_label("Mode", exact=True).evaluate("node => node.value = 'full'")
+    # A session may have the name of something that every object has.
+    page.evaluate("location.hash = '#constructor'")
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(box(page)).to_have_value("")
+    expect(page.get_by_label("Mode", exact=True)).to_have_value("ask")
+    expect(page.locator("#model")).to_have_text("scripted")
+    say(page, "/say three")
+    expect(answers(page)).to_have_text("three")
+    page.evaluate("(hash) => (location.hash = hash)", first)
+    expect(box(page)).to_have_value("a new thought")
+
+
 def test_enter_is_a_new_line_on_a_touch_screen(browser: Browser, service: Service) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = open_tab(context, service.url)

@@ -13,12 +13,12 @@ const MAX_IMAGES = 8; // per message
 export class Attachments {
   /** `node` lists the images. `onChange()` follows each change; `onNotice(text)` reports failures. */
   constructor(node, { onChange, onNotice }) {
-    Object.assign(this, { node, onChange, onNotice, key: "", ids: [], uploads: 0 });
+    Object.assign(this, { node, onChange, onNotice, key: "", ids: [], uploads: 0, message: {} });
   }
 
   /** Start with no images, in this session. */
   reset(key) {
-    Object.assign(this, { key, ids: [], uploads: 0 });
+    Object.assign(this, { key, ids: [], uploads: 0, message: {} });
     this.#draw();
   }
 
@@ -50,13 +50,13 @@ export class Attachments {
 
   /** Upload one after another, which keeps the order of the files. */
   async #upload(files) {
-    const { key } = this;
+    const { key, message } = this;
     this.uploads += files.length;
     this.#draw();
     for (const file of files) {
       const [id, error] = await post(key, file);
-      // The user has opened another session.
-      if (key !== this.key) return;
+      // The user has opened another session, or has begun another message.
+      if (message !== this.message) return;
       this.uploads--;
       if (error) this.onNotice(`${file.name}: ${error}`);
       this.addUploads(id ? [id] : []);

@@ -88,7 +88,7 @@ const VIEWS = {
   unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };
 const attachments = new Attachments(find("attachments"), { onChange: boxChanged, onNotice: notify });
-const rewrite = new Rewrite({ box, write, addImages: (ids) => attachments.addUploads(ids), onEnd: () => attachments.take() });
+const rewrite = new Rewrite({ box, write, addImages: (ids) => attachments.addUploads(ids), takeImages: () => attachments.take() });
 const bar = new ComposerBar({ key: () => chat.key, switchAgent: (name) => chat.switchAgent(name), notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
@@ -221,6 +221,7 @@ function openSession(key) {
   workspace.show(chat);
   attachments.reset(key);
   permalinks.clear();
+  bar.clear();
   const draft = drafts()[key];
   box.value = draft?.text ?? "";
   if (draft) attachments.addUploads(draft.images);
@@ -297,10 +298,12 @@ function sendMessage(when = "queue") {
   const images = attachments.take();
   workspace.beforeMessage(chat);
   const isAnswering = find("composer").classList.contains("answering");
-  const replaces = rewrite.take();
+  const { id: replaces, ...draft } = rewrite.take();
   // What is edited is the message that is being answered.
   chat.send(text, { images, replaces, when: isAnswering ? (replaces ? "interrupt" : when) : "queue" });
-  write("");
+  // What stood there before an old message was edited.
+  write(draft.text);
+  attachments.addUploads(draft.images);
   keepDraft();
   followEnd(true);
 }

@@ -8,9 +8,9 @@ const FORMAT_VERSION = 2;
 
 const storageKey = (name) => `codelab.${FORMAT_VERSION}.${document.body.dataset.user}.${name}`;
 
-/** Return {session key: entries}. */
+/** Return {session key: entries}. A session may be named like something that every object has. */
 export function outboxes() {
-  return read("outboxes") ?? {};
+  return withoutPrototype(read("outboxes"));
 }
 
 function saveOutbox(key, entries) {
@@ -39,6 +39,10 @@ function takeState(key) {
   return entry.state;
 }
 
+function withoutPrototype(record) {
+  return Object.assign(Object.create(null), record);
+}
+
 function read(name) {
   try {
     return JSON.parse(sessionStorage.getItem(storageKey(name)));
@@ -62,7 +66,7 @@ const MAX_DRAFTS_CHARACTERS = 1_000_000;
 
 /** Return what stands in the box of each session: {key: {text, images, isNew}}. */
 export function drafts() {
-  return read("drafts") ?? {};
+  return withoutPrototype(read("drafts"));
 }
 
 /** Keep what stands in the box of a session. `isNew`: the session does not exist yet. */

@@ -37,12 +37,21 @@ export class ComposerBar {
   /** `key()` is the session's; `switchAgent(name)`; `notify(text)` shows a problem. */
   constructor({ key, switchAgent, notify }) {
     Object.assign(this, { agent: find("agent"), mode: find("mode"), meter: find("context"), context: find("context-text"), cost: find("session-use") });
+    this.model = find("model");
+    this.firstModel = this.model.textContent;
     this.agent.addEventListener("change", () => switchAgent(this.agent.value));
     this.mode.addEventListener("change", async () => {
-      if (await storeMode(key(), this.mode.value)) return;
+      const session = key();
+      if ((await storeMode(session, this.mode.value)) || session !== key()) return;
       this.mode.value = this.shownMode;
       notify(t("The mode could not be changed. Try again in a moment."));
     });
+  }
+
+  /** Another session is open: what was chosen in the one before is not its own. */
+  clear() {
+    this.shownAgent = this.shownMode = undefined;
+    this.model.textContent = this.firstModel;
   }
 
   update({ agent, mode, usage, messages }) {
@@ -50,7 +59,7 @@ export class ComposerBar {
     if (agent !== this.shownAgent) this.agent.value = this.shownAgent = agent;
     if (mode !== this.shownMode) this.mode.value = this.shownMode = mode;
     const model = messages.findLast((one) => one.model)?.model;
-    if (model && find("model").textContent !== model) find("model").textContent = model;
+    if (model && this.model.textContent !== model) this.model.textContent = model;
     this.#showContext(usage.context);
     this.#showUse(usage);
   }

@@ -1,38 +1,41 @@
 /** Editing a message that was answered, and the keys of the message box: ↑ edits the last message, Escape stops. */
 
+const EMPTY_DRAFT = { text: "", images: [] };
 const find = (id) => document.getElementById(id);
 
 /** The message that the box takes the place of, while its user edits it. */
 export class Rewrite {
-  /** `write(text)` puts a text into the box; `addImages(ids)` attaches images of the session. */
-  constructor({ box, write, addImages, onEnd }) {
-    Object.assign(this, { box, write, addImages, onEnd, target: null, draft: "" });
+  /** `write(text)` puts a text into the box; `addImages(ids)` attaches images of the session, `takeImages()` takes them off. */
+  constructor({ box, write, addImages, takeImages }) {
+    Object.assign(this, { box, write, addImages, takeImages, target: null, draft: EMPTY_DRAFT });
     find("rewrite-cancel").addEventListener("click", () => this.cancel());
   }
 
   /** Edit a message: {id, text, images}. */
   begin(target) {
-    if (!this.target) this.draft = this.box.value;
+    const images = this.takeImages();
+    if (!this.target) this.draft = { text: this.box.value, images };
     this.#set(target);
     this.addImages(target.images);
     this.write(target.text);
   }
 
-  /** Return the id of the message that is replaced, once, or undefined. */
+  /** Return {id, text, images}: the id of the message that is replaced, or undefined, and what comes back into the box. */
   take() {
     const id = this.target?.id;
+    const draft = this.draft;
     this.#set(null);
-    this.draft = "";
-    return id;
+    this.draft = EMPTY_DRAFT;
+    return { id, ...draft };
   }
 
   /** Give up, with what was in the box before. Return whether a message was edited. */
   cancel() {
     if (!this.target) return false;
-    const { draft } = this;
-    this.take();
-    this.onEnd();
-    this.write(draft);
+    const { text, images } = this.take();
+    this.takeImages();
+    this.addImages(images);
+    this.write(text);
     return true;
   }
 
