@@ -72,6 +72,8 @@ test("arguments tell a change as far as they can", () => {
   assert.deepEqual(parts.map(({ before, after }) => [before, after]), [["a\n", "b\nc\n"], ["d\n", ""]]);
   // Another reader could find more blocks in it: it is shown as it is.
   assert.deepEqual(changesOf("apply_diff", { path: "x", diff: `${diff}\r<<<<<<< SEARCH` }), []);
+  // Readers do not agree on whether these are blanks behind a marker.
+  for (const blank of ["\ufeff", "\x1f"]) assert.deepEqual(changesOf("apply_diff", { path: "x", diff: diff.replace("=\nb", `=${blank}\nb`) }), []);
   assert.deepEqual(changesOf("write_file", { path: "x", content: "y" }), [{ path: "x", before: undefined, after: "y" }]);
   assert.deepEqual(changesOf("execute_command", { command: "ls" }), []);
   assert.deepEqual(["ls", "a → b", "x"], [{ command: "ls", path: "p" }, { from: "a", to: "b" }, { path: "x" }].map(subjectOf));

@@ -1,7 +1,7 @@
 /** What a call would do to files, as far as its arguments tell. Pure. The workspace of the page may know more. */
 
-// Other readers of a diff may begin a line there. Such a diff is shown as it is.
-const ODD_LINE_BREAKS = /\r(?!\n)|[\v\f\x1c-\x1e\x85\u2028\u2029]/;
+// Other readers of a diff may begin a line there, or take it for a blank behind a marker. Such a diff is shown as it is.
+const ODD_LINE_BREAKS = /\r(?!\n)|[\v\f\x1c-\x1f\x85\u2028\u2029\ufeff]/;
 const MARKERS = ["<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"];
 
 /** Tools whose calls are shown as changes of files. */

@@ -24,6 +24,8 @@ const EVENTS = new Set([
   ...["turn_completed", "turn_failed", "turn_cancelled", "session_deleted", "snapshot"],
 ]);
 const MAX_TEXT_CHARACTERS = 120;
+// What asks whether a call that may have run already runs again.
+const UNKNOWN_RULE = "unknown";
 
 export class Inbox {
   #button;
@@ -131,7 +133,7 @@ class InboxSession {
   }
 
   update({ approvals }) {
-    this.#cards.show(approvals.map((approval) => ({ ...approval, key: approval.request_id })));
+    this.#cards.show(approvals.map((approval) => ({ ...approval, key: `${approval.request_id} ${approval.rule}` })));
     const ids = approvals.filter(isCall).map((approval) => approval.call_id);
     const shown = JSON.stringify(ids);
     if (shown === this.#ids) return;
@@ -153,7 +155,7 @@ class InboxSession {
 /** One call that waits. A plan is decided in its session, where its sub-tasks are. */
 class InboxCard {
   constructor(approval, key, onChange) {
-    const { tool_name: tool, call_id: id, arguments: args, reason, client_tool: defined } = approval;
+    const { tool_name: tool, call_id: id, arguments: args, reason, rule, client_tool: defined } = approval;
     const display = JSON.stringify(approval.display) === JSON.stringify(args) ? undefined : approval.display;
     const title = element("h4", { class: "heading" }, element("code", {}, ...visibleText(tool)));
     this.node = element("article", { class: "card question" }, title);
@@ -167,7 +169,8 @@ class InboxCard {
       choices: () => fetchChoices(key, id),
       makeRules: (rules, isEverywhere) => makeRules(rules, isEverywhere ? null : key),
     };
-    const form = new DecisionForm(actions, { texts: textsOfCall({ tool }), args });
+    const isRunAgain = rule === UNKNOWN_RULE;
+    const form = new DecisionForm(actions, { texts: textsOfCall({ tool, isRunAgain }), args, isRunAgain });
     const details = callView({ tool, args, display, about: defined?.description });
     this.node.append(...details, element("p", { class: "reason" }, ...visibleText(reasonText(reason))), form.node);
   }
