@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, expect
 
-from tests.browser.tab import answers, say
+from tests.browser.tab import answers, open_tab, say
 from tests.live.service import Service
 
 pytestmark = pytest.mark.browser
@@ -108,22 +108,32 @@ def test_files_are_shown_uploaded_and_downloaded(page: Page, service: Service) -
     panel.get_by_role("button", name="Start the demo project over").click()
     expect(panel.get_by_text("src", exact=True)).to_have_count(0)
 
+    other = open_tab(page.context, page.url)
+    expect(files(other).get_by_role("heading", name="tea-shop")).to_be_visible()
     with page.expect_file_chooser() as chooser:
         menu.click()
         panel.get_by_role("button", name="Upload files…").click()
     chooser.value.set_files([FilePayload(name="note.txt", mimeType="text/plain", buffer=b"mine")])
     expect(panel.get_by_role("heading", name="Uploaded files")).to_be_visible()
     expect(page.locator("#workspace")).to_have_text("Workspace: Uploaded files")
+    # Calls of the session may come to either tab.
+    expect(files(other).get_by_role("heading", name="Uploaded files")).to_be_visible()
+    other.close()
     panel.get_by_role("button", name="note.txt").click()
     expect(panel.get_by_label("note.txt")).to_have_text("mine")
 
-    # On a phone the files take the place of the chat, and Escape brings it back.
+    # On a phone the files take the place of the chat, and Escape brings it back. It does not mean the answer that runs.
+    say(page, "/tokens 500 20")
+    expect(answers(page).last).to_contain_text("t3 ")
     page.set_viewport_size({"width": 390, "height": 844})
     expect(panel).to_be_hidden()
     page.get_by_role("button", name="Files", exact=True).click()
     panel.get_by_role("button", name="note.txt").press("Escape")
     expect(panel).to_be_hidden()
     expect(page.get_by_role("button", name="Files", exact=True)).to_be_focused()
+    expect(answers(page).last).to_contain_text("t20 ")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator(".message.assistant .remark")).to_have_text("Stopped.")
 
 
 def test_agents_work_in_a_picked_folder_and_again_after_a_reload(

@@ -12,6 +12,7 @@ const { MemoryFiles } = await load("memory-files.js");
 const { COMMAND_NAMES, TOOL_NAMES } = await load("names.js");
 const { matcher } = await load("patterns.js");
 const { preview, TOOLS } = await load("tools.js");
+const { Workspace } = await load("workspace.js");
 
 const demo = () => new MemoryFiles(DEMO_FILES);
 const run = (files, tool, args) => TOOLS[tool](files, args, {});
@@ -109,6 +110,50 @@ test("a call runs once, also when the page ended between running it and telling"
   assert.equal(await once(true, "3"), 2); // its files are stored with its outcome, so nothing has happened yet
   await assert.rejects(new Journal(database).once("1", { ...call, name: "delete_file" }, { work, isAtomic: true }), /Another call/);
   assert.equal(runs, 2);
+});
+
+test("files that another tab stored, and that come late, do not undo a call of this one", async () => {
+  globalThis.IDBKeyRange ??= { bound: () => null, upperBound: () => null };
+  const stored = { workspaces: new Map([["w", { version: 5, folders: [] }]]), files: new Map([["a.txt", new TextEncoder().encode("old")]]), calls: new Map() };
+  let [reads, sendLate] = [0, null];
+  const late = new Promise((resolve) => (sendLate = resolve));
+  const objects = (name) => ({
+    put: (record) => stored[name].set(record.path ?? record.id, record.bytes ?? record),
+    delete: (key) => stored[name].delete(key),
+    index: () => ({ openKeyCursor: () => ({}) }),
+  });
+  const database = {
+    get: async (store, id) => stored[store].get(id),
+    put: async (store, record) => objects(store).put(record),
+    change: async (stores, apply) => apply(stores.map(objects)),
+    async all() {
+      const files = [...stored.files].map(([path, bytes]) => ({ path, bytes }));
+      if ((reads += 1) === 1) await late;
+      return files;
+    },
+  };
+  const workspace = new Workspace({ id: "w", name: "w", kind: "upload", files: new MemoryFiles() }, { database, journal: new Journal(database) });
+  const refreshing = workspace.refresh();
+  const write = workspace.tools.find(({ name }) => name === "write_file");
+  const call = { turn_id: "t", call_id: "c", name: "write_file", arguments: {} };
+  await write.run({ path: "a.txt", content: "new" }, { call, signal: new AbortController().signal });
+  sendLate();
+  await refreshing;
+  assert.equal(await workspace.read("a.txt"), "new");
+});
+
+test("a folder that is gone is locked, and one that the browser keeps closed, too", async () => {
+  const { FolderFiles } = await load("folder-files.js");
+  const gone = () => Promise.reject(Object.assign(new Error("gone"), { name: "NotFoundError" }));
+  for (const permission of ["granted", "denied", "prompt"]) {
+    const handle = { name: "f", queryPermission: async () => permission, requestPermission: async () => permission };
+    Object.assign(handle, { entries: () => ({ next: gone, [Symbol.asyncIterator]() { return this; } }), keys: () => ({ next: gone }) });
+    const workspace = new Workspace({ id: "f", name: "f", kind: "folder", files: new FolderFiles(handle) }, {});
+    await workspace.refresh();
+    assert.equal(workspace.isLocked, true);
+    if (permission === "granted") await assert.rejects(workspace.files.allow(), /gone/);
+    else assert.equal(await workspace.files.allow(), false);
+  }
 });
 
 test("a difference has every line, and patterns match in linear time", () => {

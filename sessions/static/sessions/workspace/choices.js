@@ -14,7 +14,9 @@ const ofUser = (name) => `codelab.workspace.${document.body.dataset.user}.${name
 
 /** Return the id of a session's workspace, NONE, or undefined where this browser has not chosen. */
 export function choiceOf(session) {
-  return read(ofUser("sessions"))?.[session];
+  const choices = read(ofUser("sessions")) ?? {};
+  // A session may be named like something that every object has.
+  return Object.hasOwn(choices, session) ? choices[session] : undefined;
 }
 
 export function remember(session, choice) {

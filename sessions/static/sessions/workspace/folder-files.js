@@ -15,12 +15,14 @@ export class FolderFiles {
   /** Return whether the browser lets the page in. After a reload it wants to ask the person, and only after a click. */
   async isAllowed() {
     // Folders of the page's own storage have no permissions.
-    return (await this.handle.queryPermission?.(PERMISSION)) !== "prompt";
+    return ((await this.handle.queryPermission?.(PERMISSION)) ?? "granted") === "granted";
   }
 
-  /** Ask the person. */
+  /** Ask the person. Throws where the folder is gone. */
   async allow() {
-    return (await this.handle.requestPermission?.(PERMISSION)) !== "denied";
+    if (((await this.handle.requestPermission?.(PERMISSION)) ?? "granted") !== "granted") return false;
+    await this.handle.keys().next();
+    return true;
   }
 
   /** Return what is in a folder, at any depth, by its path: {isFolder}. Sizes are known by `stat`. */

@@ -18,6 +18,11 @@ class OpenWorkspace {
   #session = null;
   #storage;
 
+  constructor() {
+    // Calls may come to any tab of this browser, so all of them have the same workspace for a session.
+    globalThis.addEventListener?.("storage", () => this.#followOtherTabs());
+  }
+
   /** The workspace of the open session, or null. */
   get current() {
     return this.#of.get(this.#session?.key) ?? null;
@@ -138,7 +143,9 @@ class OpenWorkspace {
   async #give(session, choice) {
     const id = choice === DEMO ? newId(DEMO, session.key) : choice;
     const workspace = id === NONE ? null : await this.#open(id);
-    remember(session.key, workspace ? id : NONE);
+    if (session.connectionState === "closed") return; // meanwhile
+    // A browser that cannot open its database now may do so later.
+    if (workspace || id === NONE || !choiceOf(session.key)) remember(session.key, workspace ? id : NONE);
     this.#of.set(session.key, workspace);
     this.#sessions.set(session.key, session);
     // Calls wait until the person lets the page into the folder.
@@ -147,6 +154,13 @@ class OpenWorkspace {
     // "Tools: none" is for the session; a developer who answers by hand wants the calls that every client gets.
     else session.setTools(isAnsweredByHand() ? undefined : [], session.workspace && {});
     if (session === this.#session) this.#tell([]);
+  }
+
+  #followOtherTabs() {
+    for (const [key, session] of this.#sessions) {
+      const choice = choiceOf(key);
+      if (choice && choice !== (this.#of.get(key)?.id ?? NONE)) this.#give(session, choice);
+    }
   }
 
   async #open(id) {

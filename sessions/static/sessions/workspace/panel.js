@@ -39,7 +39,8 @@ export class WorkspacePanel {
     this.media.addEventListener("change", () => this.#place());
     toggle.addEventListener("click", () => this.show(!this.isShown, true));
     node.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || this.media.matches) return;
+      if (event.key !== "Escape" || this.media.matches || !this.isShown) return;
+      event.preventDefault(); // it means this panel, and not the answer that runs
       this.show(false);
       toggle.focus();
     });
@@ -123,6 +124,7 @@ export class WorkspacePanel {
 
   async #showFile() {
     const { path } = this;
+    const { current } = this.workspace;
     const exists = path && this.workspace.paths().includes(path);
     this.file.hidden = !exists;
     if (!exists) return;
@@ -132,7 +134,7 @@ export class WorkspacePanel {
     } catch {
       text = t("This file is not text.");
     }
-    if (path !== this.path) return;
+    if (path !== this.path || current !== this.workspace.current) return;
     this.fileName.textContent = path;
     this.text.setAttribute("aria-label", path);
     // The same text again would lose the selection and the place.

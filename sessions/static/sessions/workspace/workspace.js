@@ -71,7 +71,7 @@ export class Workspace {
   async refresh(changed = []) {
     await this.#load();
     this.isLocked = !(await (this.files.isAllowed?.() ?? true));
-    this.#entries = this.isLocked ? new Map() : await this.files.list(".");
+    this.#entries = this.isLocked ? new Map() : await this.#list();
     this.#facts = await this.#findFacts();
     for (const listener of this.#listeners) listener(changed);
   }
@@ -84,8 +84,7 @@ export class Workspace {
 
   /** Store all files as they are now, in place of what is stored. */
   async replaceAll() {
-    this.#version = 0;
-    const { stores, apply } = this.#changes({ folders: this.files.takeChanges().folders });
+    const { stores, apply } = this.#changes({ folders: this.files.takeChanges().folders }, { isWhole: true });
     await this.#database?.change(stores, ([workspaces, files]) => {
       files.delete(filesOf(this.id));
       apply([workspaces, files]);
@@ -94,11 +93,23 @@ export class Workspace {
     channel?.postMessage(this.id);
   }
 
+  /** Return what is in the workspace. A folder that is gone, or that the browser keeps closed, is locked. */
+  async #list() {
+    try {
+      return await this.files.list(".");
+    } catch {
+      this.isLocked = true;
+      return new Map();
+    }
+  }
+
   async #load() {
     if (this.kind === "folder") return;
     const record = await this.#database?.get("workspaces", this.id);
-    if (!record || record.version === this.#version) return;
+    if (!record || record.version <= this.#version) return;
     const stored = await this.#database.all("files", filesOf(this.id));
+    // Meanwhile a call of this tab may have read the same version, and have changed it.
+    if (record.version <= this.#version) return;
     this.files.reset(Object.fromEntries(stored.map(({ path, bytes }) => [path, bytes])), record.folders);
     this.#version = record.version;
   }
@@ -109,8 +120,8 @@ export class Workspace {
   }
 
   /** Return changes of files as those of the database; the first ones are all files. */
-  #changes({ changes = [], folders }) {
-    const stored = this.#version || this.kind === "folder" ? changes : this.files.contents();
+  #changes({ changes = [], folders }, { isWhole = !this.#version } = {}) {
+    const stored = isWhole && this.kind !== "folder" ? this.files.contents() : changes;
     this.#version = Math.max(Date.now(), this.#version + 1);
     const apply = ([workspaces, files]) => {
       workspaces.put(this.#record(folders));
@@ -127,7 +138,10 @@ export class Workspace {
     const run = this.#running.then(async () => {
       const { [tool]: perform } = (await loadTools()).TOOLS;
       const work = () => perform(this.files, args, { signal });
-      return READING_TOOLS.has(tool) ? work() : inTurn(this.id, () => this.#edit(tool, args, { call, signal, work }));
+      if (READING_TOOLS.has(tool)) return work();
+      // Another tab may have this session with another workspace: the call runs in one of them.
+      const edit = () => inTurn(this.id, () => this.#edit(tool, args, { call, signal, work }));
+      return inTurn(`of call ${call.turn_id} ${call.call_id}`, edit);
     });
     this.#running = run.catch(() => {});
     return run;
