@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
@@ -456,7 +457,7 @@ async def test_a_frame_reaches_nothing_of_another_user(
 
 READ = {"changelist", "change", "history"}
 PAGES: dict[type[Model], set[str]] = {
-    Session: READ | {"delete", "conversation"},
+    Session: READ | {"delete", "conversation", "past"},
     Turn: READ,
     Message: READ,
     ToolCall: READ,
@@ -467,7 +468,7 @@ PAGES: dict[type[Model], set[str]] = {
     Event: READ,
     Worker: READ,
     WorkspaceRow: READ,
-    ModelCall: READ,
+    ModelCall: READ | {"prompt", "replay"},
     Image: READ,
     Completion: READ,
     Budget: READ | {"add", "delete"},
@@ -478,6 +479,7 @@ PAGES: dict[type[Model], set[str]] = {
     SigningKey: READ,
     User: READ | {"add", "delete", "password_change"},
     Group: READ | {"add", "delete"},
+    LogEntry: READ,
 }
 #: Pages for all staff, or for signing in.
 GENERAL = {
@@ -499,7 +501,8 @@ def rows(session: Session, people: dict[str, Caller]) -> dict[type[Model], Model
     audit.record(AuditKind.LOGIN_FAILED, client_id="x")
     now = timezone.now()
     Worker.objects.create(name="w", started_at=now, seen_at=now)
-    Group.objects.create(name="group")
+    group = Group.objects.create(name="group")
+    LogEntry.objects.log_actions(session.owner_id, [group], CHANGE, change_message=CANARY)
     PolicyRule.objects.create(owner=session.owner, effect="deny", subject=CANARY)
     completions.accept(session.owner_id, CompletionRequest(model="scripted", messages=[USER]))
     call = ToolCall.objects.order_by("pk")[0]
