@@ -156,6 +156,18 @@ test("a folder that is gone is locked, and one that the browser keeps closed, to
   }
 });
 
+test("a text that is cut has no half of a character", async () => {
+  const files = new MemoryFiles({ "a.txt": `x${"😀".repeat(150_000)}`, "AGENTS.md": `x${"😀".repeat(20_000)}` });
+  const { matches } = await run(files, "search_in_code", { query: "x", path: "a.txt" });
+  const workspace = new Workspace({ id: "f", name: "f", kind: "upload", files }, {});
+  await workspace.refresh();
+  const written = await run(files, "write_file", { path: "a.txt", content: `yy${"😀".repeat(30_000)}` });
+  const read = await run(new MemoryFiles({ "a.txt": `x${"😀".repeat(150_000)}` }), "read_file", { path: "a.txt" });
+  const texts = [matches[0].text, workspace.facts().instructions[0].text, written.diff, read.content];
+  for (const text of texts) assert.equal(text.match(/\p{Surrogate}/u), null);
+  assert.match(read.content, /\n… \d+ characters left out …\n/);
+});
+
 test("a difference has every line, and patterns match in linear time", () => {
   const random = (length) => Array.from({ length }, () => `${Math.floor(Math.random() * 4)}\n`).join("");
   for (let round = 0; round < 200; round += 1) {

@@ -4,7 +4,7 @@ import { ExpressionSearch, matchingLines } from "./expressions.js";
 import { baseOf, nameOf, normalize } from "./paths.js";
 import { matcher } from "./patterns.js";
 import { checkSecret, isSecret } from "./secrets.js";
-import { cut, decode, linesOf, MAX_FILE_BYTES, MAX_RESULT_CHARACTERS, sizeInFrame } from "./texts.js";
+import { cut, decode, headOf, linesOf, MAX_FILE_BYTES, MAX_RESULT_CHARACTERS, sizeInFrame } from "./texts.js";
 
 const MAX_ITEMS = 1000;
 const MAX_SEARCHED_BYTES = 4 * 2 ** 20;
@@ -103,7 +103,7 @@ export async function searchInCode(files, args, { signal } = {}) {
       for (const [line, text] of lines ?? []) {
         total += 1;
         if (found.length >= limit || size > MAX_RESULT_CHARACTERS) continue;
-        found.push({ file, line, text: text.length <= MAX_LINE_CHARACTERS ? text : `${text.slice(0, MAX_LINE_CHARACTERS)}…` });
+        found.push({ file, line, text: text.length <= MAX_LINE_CHARACTERS ? text : `${headOf(text, MAX_LINE_CHARACTERS)}…` });
         size += sizeInFrame(found.at(-1));
       }
     }

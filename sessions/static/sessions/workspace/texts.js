@@ -42,7 +42,13 @@ export async function sha256(bytes) {
 export function cut(text, limit) {
   if (text.length <= limit) return text;
   const half = Math.floor(limit / 2);
-  return `${text.slice(0, half)}\n… ${text.length - 2 * half} characters left out …\n${text.slice(-half)}`;
+  const [head, tail] = [headOf(text, half), text.slice(-half).replace(/^[\udc00-\udfff]/, "")];
+  return `${head}\n… ${text.length - head.length - tail.length} characters left out …\n${tail}`;
+}
+
+/** Return the beginning of a text. Half of a character is none: the server takes no text with one. */
+export function headOf(text, limit) {
+  return text.slice(0, limit).replace(/[\ud800-\udbff]$/, "");
 }
 
 /** Return how many bytes a value takes in a frame at most. */

@@ -3,7 +3,7 @@
 import { filesOf } from "./database.js";
 import { COMMAND_NAMES, READING_TOOLS, TOOL_NAMES } from "./names.js";
 import { isSecret } from "./secrets.js";
-import { decode } from "./texts.js";
+import { decode, headOf } from "./texts.js";
 
 const INSTRUCTION_NAMES = ["AGENTS.md", "CLAUDE.md"];
 const MAX_INSTRUCTIONS_CHARACTERS = 20_000;
@@ -174,7 +174,7 @@ export class Workspace {
     const path = INSTRUCTION_NAMES.find((name) => this.#entries.get(name)?.isFolder === false);
     try {
       const text = path && (await this.read(path));
-      if (text) facts.instructions = [{ path, text: text.slice(0, MAX_INSTRUCTIONS_CHARACTERS) }];
+      if (text) facts.instructions = [{ path, text: headOf(text, MAX_INSTRUCTIONS_CHARACTERS) }];
     } catch {
       // not text
     }
