@@ -8,18 +8,25 @@ has lost notices at its next write or renewal, within 3 s.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import structlog
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ActionForm
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from sessions import broker
-from sessions.admin.display import column, show_time, text_column
+from sessions.admin.display import column, escape_controls, show_time, text_column
 from sessions.admin.pages import Admin, ReadOnlyAdmin
+from sessions.database import describe
 from sessions.protocol.codes import Rejected
 from sessions.results import Change
+
+logger = structlog.get_logger(__name__)
 
 #: Longest reason, and most rows of one action: each is a transaction of its own.
 MAX_REASON, MAX_ACTED_ROWS = 500, 100
@@ -50,12 +57,14 @@ class ActingAdmin(Admin):
         reason, count, last = reason_of(request), 0, None
         for last in list(rows)[:MAX_ACTED_ROWS]:
             try:
-                change = verb(last)
-            except Rejected as error:
-                self.message_user(request, str(error), messages.WARNING)
+                # No action without its record.
+                with transaction.atomic():
+                    change = verb(last)
+                    self.log_change(request, last, f"{done}. Reason: {reason}" if reason else f"{done}.")
+            except (Rejected, ObjectDoesNotExist, DatabaseError) as error:
+                self.message_user(request, _why_not(last, error), messages.WARNING)
                 continue
             count += 1
-            self.log_change(request, last, f"{done}. Reason: {reason}" if reason else f"{done}.")
             if change and change.ready:
                 broker.enqueue_turn(change.ready)
         if count:
@@ -75,6 +84,20 @@ class ActingAdmin(Admin):
         return response
 
 
+def _why_not(row: Any, error: Exception) -> str:
+    if isinstance(error, Rejected):
+        return str(error)
+    if isinstance(error, ObjectDoesNotExist):
+        return f"{row._meta.verbose_name.capitalize()} {row.pk}: it, or its session, was deleted."
+    logger.warning("action_not_done", row=str(row.pk), **describe(error))
+    return f"{row._meta.verbose_name.capitalize()} {row.pk}: another transaction was in the way. Try again."
+
+
+def what_was_done(entry: LogEntry) -> str:
+    """Return what a record of an action says."""
+    return escape_controls(entry.get_change_message() or entry.get_action_flag_display())
+
+
 class LogEntryAdmin(ReadOnlyAdmin):
     """What operators did. Rows are never changed or deleted here."""
 
@@ -87,5 +110,5 @@ class LogEntryAdmin(ReadOnlyAdmin):
     fields = ("time", "user", "what", "table", "row", "object_id")
     time = column("time", lambda entry: show_time(entry.action_time))
     table = column("table", lambda entry: entry.content_type.name if entry.content_type else "–")
-    what = column("what", lambda entry: entry.get_change_message() or entry.get_action_flag_display())
+    what = column("what", what_was_done)
     row = text_column("object_repr")

@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -106,12 +107,15 @@ class SessionAdmin(SearchableAdmin):
         return [shorten(session) for session in objs], counts, set(), [str(turn) for turn in open_turns]
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Record who deleted the sessions, and why."""
-        return LogEntry.objects.log_actions(
-            user_id=cast(AbstractBaseUser, request.user).pk,
-            queryset=queryset,
-            action_flag=DELETION,
-            change_message=f"Deleted. Reason: {reason_of(request)}",
+        """Record who deleted the sessions, and why. The record has no title: it is deleted with the session."""
+        fields: dict[str, Any] = {
+            "user_id": cast(AbstractBaseUser, request.user).pk,
+            "content_type": ContentType.objects.get_for_model(Session),
+            "action_flag": DELETION,
+            "change_message": f"Deleted. Reason: {reason_of(request)}",
+        }
+        return LogEntry.objects.bulk_create(
+            LogEntry(object_id=session.pk, object_repr=f"session {session.pk}", **fields) for session in queryset
         )
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:

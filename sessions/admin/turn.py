@@ -40,10 +40,11 @@ from sessions.admin.filters import (
 )
 from sessions.admin.operators import ActingAdmin
 from sessions.admin.pages import SearchableAdmin
-from sessions.admin.retrying import retry_turn
 from sessions.admin.story.page import may_see_story, turn_context
-from sessions.models import Turn
-from sessions.turns import attempts, recovery
+from sessions.models import Turn, TurnStatus
+from sessions.protocol.codes import ErrorCode, Rejected
+from sessions.results import Change
+from sessions.turns import attempts, inbox, recovery
 
 
 class TurnAdmin(ActingAdmin, SearchableAdmin):
@@ -103,7 +104,7 @@ class TurnAdmin(ActingAdmin, SearchableAdmin):
     @admin.action(description="Retry the selected turns, which have failed", permissions=["retry"])
     def retry(self, request: HttpRequest, chosen: QuerySet[Turn]) -> Any:
         """Send the messages of the selected turns again."""
-        return self.act(request, chosen, "Retried", retry_turn)
+        return self.act(request, chosen, "Retried", _retry)
 
     @admin.action(description="Put the selected turns back into the queue", permissions=["requeue"])
     def requeue(self, request: HttpRequest, chosen: QuerySet[Turn]) -> Any:
@@ -154,6 +155,14 @@ class TurnAdmin(ActingAdmin, SearchableAdmin):
         url = reverse("admin:agent_sessions_event_changelist")
         # With the session, which has an index; the turn of an event has none.
         return format_html('<a href="{}?session={}&turn={}">Events</a>', url, turn.session_id, turn.pk)
+
+
+def _retry(turn: Turn) -> Change:
+    if turn.status != TurnStatus.FAILED:
+        raise Rejected(ErrorCode.NOT_REPLACEABLE, f"Turn {turn.pk} has not failed.")
+    if turn.session.is_completion:
+        raise Rejected(ErrorCode.NOT_REPLACEABLE, f"Turn {turn.pk} is a request of a caller, who has its answer.")
+    return inbox.retry_turn(turn.pk)
 
 
 class MessageAdmin(SearchableAdmin):

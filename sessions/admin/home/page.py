@@ -14,6 +14,7 @@ from sessions.admin.display import badge, conversation_link, escape_controls, fo
 from sessions.admin.home import figures, now, pictures
 from sessions.admin.home.figures import CallFigures, TurnFigures, Usage
 from sessions.admin.home.window import DEFAULT, SPANS, Window, rows_url
+from sessions.admin.operators import what_was_done
 from sessions.models import Approval, ModelCall, Session, Turn, TurnStatus, Worker
 
 MAX_ACTIONS = 8
@@ -37,7 +38,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
         found |= _usage(Window.ending(moment, "month" if window.name == "month" else "week"))
     if request.user.has_perm("admin.view_logentry"):
         entries = LogEntry.objects.select_related("user", "content_type").order_by("-pk")
-        found["actions"] = [(show_time(entry.action_time), entry) for entry in entries[:MAX_ACTIONS]]
+        found["actions"] = [
+            (show_time(entry.action_time), entry, what_was_done(entry), shorten(entry.object_repr))
+            for entry in entries[:MAX_ACTIONS]
+        ]
     return found
 
 

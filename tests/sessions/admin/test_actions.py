@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +15,8 @@ from django.utils import timezone
 from codelab.identity import api_keys
 from codelab.identity.models import ApiKey
 from sessions.errors import StaleAttempt
-from sessions.models import Approval, Message, ModelCall, ToolCall, Turn
+from sessions.models import Approval, Message, ModelCall, Session, ToolCall, Turn
+from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from tests.sessions.admin.test_admin import body, signed_in
@@ -70,7 +72,7 @@ def test_an_operator_retries_a_failed_turn_once(operator: Client, alice: User) -
     new = Turn.objects.exclude(pk=failed.turn_id).get()
     assert new.status == "queued"
     assert list(Message.objects.filter(withdrawn=False).values_list("content", "turn")) == [("Please", new.pk)]
-    assert "has not failed, or was replaced already" in act(operator, "turn", "retry", failed.turn_id)
+    assert "was withdrawn or replaced already" in act(operator, "turn", "retry", failed.turn_id)
     assert "has not failed" in act(operator, "turn", "retry", new.pk)
     assert LogEntry.objects.count() == 1
 
@@ -146,3 +148,41 @@ def test_read_only_staff_acts_on_nothing_and_sees_no_secret(alice: User, operato
     for address in pages:
         text = body(client, address)
         assert [each for each in secrets if each in text] == []
+
+
+def test_a_row_that_is_gone_or_locked_is_told_and_the_others_are_done(operator: Client, alice: User) -> None:
+    turns = [inbox.accept_message(open_session(alice.pk, key).pk, "Hi").turn_id for key in ("gone", "left")]
+    Session.objects.filter(key="gone").update(deleted_at=timezone.now())
+    form = {"action": "cancel", "_selected_action": [str(each) for each in turns]}
+    page = operator.post(reverse("admin:agent_sessions_turn_changelist"), form, follow=True).content.decode()
+    assert f"Turn {turns[0]}: it, or its session, was deleted." in page
+    assert "Cancelled: 1." in page
+    assert LogEntry.objects.get().object_id == str(turns[1])
+
+
+def test_an_action_without_its_record_is_not_done(operator: Client, alice: User) -> None:
+    turn_id = inbox.accept_message(open_session(alice.pk, "notes").pk, "Hi").turn_id
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_admin_log ADD CONSTRAINT no_room CHECK (change_message = '') NOT VALID")
+    page = act(operator, "turn", "cancel", turn_id)
+    assert "Try again." in page
+    assert Turn.objects.get().status == "queued"
+
+
+def test_a_retry_takes_no_request_of_a_caller_and_no_text_that_is_too_long(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "notes")
+    failed = claim(inbox.accept_message(session.pk, "Please").turn_id)
+    attempts.fail(failed, code="model_unavailable", text="No answer.")
+    Message.objects.update(content="x" * (MAX_MESSAGE_LENGTH + 1))
+    assert "longer than" in act(operator, "turn", "retry", failed.turn_id)
+    Message.objects.update(content="Please")
+    Session.objects.update(hidden=True)
+    assert "is a request of a caller" in act(operator, "turn", "retry", failed.turn_id)
+    assert Turn.objects.count() == 1
+
+
+def test_hidden_characters_of_a_reason_are_seen(operator: Client, alice: User) -> None:
+    turn_id = inbox.accept_message(open_session(alice.pk, "notes").pk, "Hi").turn_id
+    act(operator, "turn", "cancel", turn_id, reason="good \u202edab")
+    for page in ("/admin/", reverse("admin:admin_logentry_changelist")):
+        assert "\u202e" not in body(operator, page)

@@ -325,6 +325,7 @@ def test_only_a_superuser_deletes_a_session_and_never_one_with_open_turns(operat
         operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes", "reason": "asked by Alice"})
     entry = LogEntry.objects.get(object_id=str(session.pk))
     assert (entry.user.username, entry.change_message) == ("operator", "Deleted. Reason: asked by Alice")
+    assert entry.object_repr == f"session {session.pk}", "the title is the user's words"
     assert "asked by Alice" in body(operator, reverse("admin:admin_logentry_changelist"))
 
     assert list(Session.objects.all()) == [at_work]
