@@ -8,8 +8,8 @@ session or text: the number of series stays small.
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.db.models import Count, Min, Q
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -21,6 +21,8 @@ from sessions.models import OPEN_STATUSES, Turn, TurnStatus, Worker
 
 #: From an answer of the scripted model to a long one.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, float("inf"))
+#: Turns, the longest queued ones, of which it is computed how long they have waited for a worker.
+MAX_WAITS = 100
 
 messages_processed = Counter("messages_processed", "User messages whose turn has ended, in whatever way")
 response_time = Histogram("response_time_seconds", "From a user's message to the end of its turn", buckets=BUCKETS)
@@ -59,26 +61,40 @@ def turn_ended(turn: Turn, status: TurnStatus, error_code: str = "") -> None:
     response_time.observe(max((timezone.now() - turn.created_at).total_seconds(), 0))
 
 
+def longest_wait() -> timedelta:
+    """Return how long the turn that waits longest has waited for a worker, and not for the turn before it."""
+    before = Turn.objects.filter(session=OuterRef("session"), position__lt=OuterRef("position"))
+    # Turns that are put off are queued in the future.
+    due = Turn.objects.filter(
+        ~Exists(before.filter(status__in=OPEN_STATUSES)), status=TurnStatus.QUEUED, queued_at__lte=Now()
+    )
+    ended = Subquery(before.order_by("-position").values("finished_at")[:1])
+    waits = due.annotate(waited=Now() - Greatest("queued_at", ended)).order_by("queued_at")
+    longest: timedelta = max([timedelta(), *waits.values_list("waited", flat=True)[:MAX_WAITS]])
+    return longest
+
+
 class OpenTurns(Collector):
     """Gauges that are read from the database at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges, with two queries that an index answers."""
+        """Yield the gauges, with three queries that an index answers."""
         open_turns = GaugeMetricFamily("turns_open", "Turns that have not ended, by status", labels=["status"])
-        oldest = GaugeMetricFamily("oldest_queued_turn_seconds", "How long the turn that waits longest has been queued")
+        oldest = GaugeMetricFamily(
+            "oldest_queued_turn_seconds", "How long the turn that waits longest has waited for a worker"
+        )
         put_off = GaugeMetricFamily("turns_put_off", "Queued turns that wait until the model's provider takes requests")
-        counts: dict[str, tuple[int, timedelta, int]] = {
-            status: (count, waited, waiting)
-            for status, count, waited, waiting in Turn.objects.filter(status__in=OPEN_STATUSES)
+        counts: dict[str, tuple[int, int]] = {
+            status: (count, waiting)
+            for status, count, waiting in Turn.objects.filter(status__in=OPEN_STATUSES)
             .values("status")
-            .annotate(count=Count("pk"), waited=Now() - Min("queued_at"), put_off=Count("pk", Q(retry_at__gt=Now())))
-            .values_list("status", "count", "waited", "put_off")
+            .annotate(count=Count("pk"), put_off=Count("pk", Q(retry_at__gt=Now())))
+            .values_list("status", "count", "put_off")
         }
         for status in OPEN_STATUSES:
             open_turns.add_metric([str(status)], counts[status][0] if status in counts else 0)
-        _, waited, waiting = counts.get(TurnStatus.QUEUED, (0, timedelta(), 0))
-        # Turns that are put off are queued in the future.
-        oldest.add_metric([], max(waited.total_seconds(), 0))
+        _, waiting = counts.get(TurnStatus.QUEUED, (0, 0))
+        oldest.add_metric([], longest_wait().total_seconds() if TurnStatus.QUEUED in counts else 0)
         put_off.add_metric([], waiting)
         workers = GaugeMetricFamily("workers_alive", "Worker processes that reported in the last 15 s")
         workers.add_metric([], Worker.alive().count())

@@ -100,11 +100,14 @@ def format_skew(skew: timedelta | None) -> str:
 
 
 def show_time(moment: datetime) -> SafeString:
-    """Return the exact time; its title says how long ago it was."""
-    seconds = max((timezone.now() - moment).total_seconds(), 0)
-    text = f"{seconds:.0f} seconds" if seconds < 60 else timesince(moment, depth=1)
+    """Return the exact time; its title says how long ago it was, or when it will be."""
+    now = timezone.now()
+    seconds = (now - moment).total_seconds()
+    earlier, later = (moment, now) if seconds >= 0 else (now, moment)
+    text = f"{abs(seconds):.0f} seconds" if abs(seconds) < 60 else timesince(earlier, later, depth=1)
     exact, iso = format_utc(moment), moment.astimezone(UTC).isoformat()
-    return format_html('<time class="moment" datetime="{}" title="{} ago">{}</time>', iso, text, exact)
+    title = f"{text} ago" if seconds >= 0 else f"in {text}"
+    return format_html('<time class="moment" datetime="{}" title="{}">{}</time>', iso, title, exact)
 
 
 def format_utc(moment: datetime) -> str:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
+from sessions.metrics import longest_wait
 from sessions.models import OPEN_STATUSES, Approval, ApprovalStatus, Turn, TurnStatus, Worker
 
 #: Rows that each table of the home shows, and rows that are counted.
@@ -36,12 +37,13 @@ def queue() -> Queue:
         for row in Turn.objects.filter(status__in=OPEN_STATUSES)
         .order_by()
         .values("status")
-        .annotate(count=Count("pk"), waited=Now() - Min("queued_at"), put_off=Count("pk", Q(retry_at__gt=Now())))
+        .annotate(count=Count("pk"), put_off=Count("pk", Q(retry_at__gt=Now())))
     }
     counts = {str(status): found[status]["count"] if status in found else 0 for status in OPEN_STATUSES}
     queued: Any = found.get(TurnStatus.QUEUED)
-    waited = max(queued["waited"], timedelta()) if queued else timedelta()
-    return Queue(counts, waited, queued["put_off"] if queued else 0, _open_turns())
+    if not queued:
+        return Queue(counts, timedelta(), 0, _open_turns())
+    return Queue(counts, longest_wait(), queued["put_off"], _open_turns())
 
 
 def _open_turns() -> list[Turn]:

@@ -14,10 +14,11 @@ from django.utils import timezone
 from django.utils.html import escape
 from pytest_django import DjangoAssertNumQueries
 
+from sessions.admin.display import show_time
 from sessions.admin.home.plots import nice
 from sessions.admin.home.window import Window, rows_url
 from sessions.models import Approval, Turn, Worker
-from sessions.turns import inbox, tool_calls
+from sessions.turns import attempts, inbox, tool_calls
 from sessions.turns.sessions import open_session
 from tests.sessions.admin.test_admin import NASTY, body, claim, converse, signed_in
 from tests.sessions.calls import write_call
@@ -159,3 +160,19 @@ def test_a_waiting_approval_and_a_long_queue_are_told(operator: Client, alice: U
     assert "An approval has waited since" in attention
     assert "A turn has waited for a worker for 0:05:0" in attention
     assert escape(NASTY) not in attention
+
+
+def test_a_turn_behind_another_of_its_session_waits_for_no_worker(operator: Client, alice: User) -> None:
+    session = open_session(alice.pk, "notes")
+    Worker.objects.create(name="w", started_at=timezone.now(), seen_at=timezone.now())
+    held = claim(inbox.accept_message(session.pk, "first").turn_id)
+    inbox.accept_message(session.pk, "second")
+    Turn.objects.filter(status="queued").update(queued_at=timezone.now() - timedelta(minutes=5))
+    assert "Nothing." in section(body(operator, HOME), "attention")
+    attempts.complete(held, step("done"))
+    assert "Nothing." in section(body(operator, HOME), "attention")
+
+
+def test_a_moment_to_come_is_not_told_as_past() -> None:
+    assert 'title="in 5\xa0minutes"' in show_time(timezone.now() + timedelta(minutes=5, seconds=30))
+    assert 'title="5\xa0minutes ago"' in show_time(timezone.now() - timedelta(minutes=5, seconds=30))
