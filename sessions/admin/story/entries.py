@@ -25,7 +25,7 @@ def entries_of(events: list[Event], rows: Rows) -> list[tuple[uuid.UUID | None, 
     entries: list[tuple[uuid.UUID | None, Entry]] = []
     last: dict[uuid.UUID | None, Event] = {}
     for event in events:
-        make = ENTRIES.get(EventKind(event.kind), _other)
+        make = ENTRIES.get(event.kind, _other)
         entry = _queued(event, last.get(event.turn_id)) if event.kind == EventKind.TURN_QUEUED else make(event, rows)
         if entry:
             entry.number, entry.time = event.number, show_time(event.created_at)
@@ -226,7 +226,7 @@ def _waiting(event: Event, rows: Rows) -> Entry:
     return Entry("Waits for results or approvals", state="waiting")
 
 
-ENTRIES: dict[EventKind, Callable[[Event, Rows], Entry | None]] = {
+ENTRIES: dict[str, Callable[[Event, Rows], Entry | None]] = {
     EventKind.MESSAGE_ADDED: _message,
     EventKind.TURN_STARTED: _started,
     EventKind.TURN_WAITING: _waiting,

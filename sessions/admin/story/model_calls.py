@@ -11,7 +11,7 @@ from sessions.admin.story.entry import Entry, cut
 from sessions.billing.prompts import count_messages
 from sessions.models import ModelCall, ModelCallPurpose
 
-PURPOSES = {
+PURPOSES: dict[str, str] = {
     ModelCallPurpose.STEP: "answers",
     ModelCallPurpose.ROUTING: "chooses the agent",
     ModelCallPurpose.SUMMARY: "summarizes",
@@ -23,7 +23,7 @@ PURPOSES = {
 def model_call_entry(call: ModelCall) -> Entry:
     """Return the entry of a call."""
     return Entry(
-        f"{escape_controls(call.model)} {PURPOSES.get(ModelCallPurpose(call.purpose), call.purpose)}",
+        f"{escape_controls(call.model)} {PURPOSES.get(call.purpose, call.purpose)}",
         time=show_time(call.started_at),
         role="model",
         state=call.outcome,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -231,3 +232,20 @@ def test_10_000_events_take_few_queries(
         assert "Hello" in page, name
     # Of processor time, which a busy machine does not change. Measured: 0.05 to 0.35.
     assert max(seconds.values()) < 1, seconds
+
+
+def test_rows_of_a_newer_version_are_shown_as_they_are(operator: Client, session: Session) -> None:
+    held = begin(session, "Hi")
+    attempts.complete(held, step("Hello", model_call()))
+    with connection.cursor() as cursor:
+        # As the migrations of the next version do, before its processes start.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE agent_sessions_event DROP CONSTRAINT event_kind_known")
+        cursor.execute("ALTER TABLE agent_sessions_modelcall DROP CONSTRAINT model_call_purpose_known")
+    Event.objects.filter(kind=EventKind.TURN_COMPLETED).update(kind="turn_paused")
+    ModelCall.objects.update(purpose="judging")
+    page = body(operator, conversation_path(session))
+    assert "Turn paused" in page
+    assert "judging" in page
+    body(operator, path_of("turn", f"{held.turn_id}/change/"))
+    body(operator, f"{path_of('session', f'{session.pk}/past/')}")
