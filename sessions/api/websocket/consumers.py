@@ -194,10 +194,8 @@ class SessionConsumer(SessionSocket):
             text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
         self.runner = hello.client_id or self.runner
+        session = session or await self.welcome_early(hello)
         if session is None:
-            check_hello(hello)
-            self.hello = hello
-            await self.send(server.encode(await welcome_to_new(self.key, hello)))
             return
         change, definitions = await store_hello(session, hello, deadline=deadline)
         self.hello = hello
@@ -212,6 +210,18 @@ class SessionConsumer(SessionSocket):
             # A client without tools must not be given the calls of another one.
             await self.dispatcher.close()
             self.dispatcher = None
+
+    async def welcome_early(self, hello: Hello) -> Session | None:
+        """Answer `hello` before the session exists; return it if it began meanwhile.
+
+        No event may be sent before the answer, and none may be missed behind it, so nothing is entered until then.
+        """
+        async with self.attaching:
+            if self.session is None:
+                check_hello(hello)
+                await self.send(server.encode(await welcome_to_new(self.key, hello)))
+                self.hello = hello
+            return self.session
 
     async def store(self, session: Session, frame: Request, deadline: float) -> Change:
         """Store what the frame asks for, and acknowledge a message or a frame with a `ref`."""

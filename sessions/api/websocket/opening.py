@@ -35,7 +35,8 @@ class SessionSocket(BoundedSocket):
         self.session: Session | None = None
         self.user_id: int | None = None
         self.is_counted = False
-        self._attaching = asyncio.Lock()
+        #: Held while the socket comes to its session, and while nothing may come between.
+        self.attaching = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._joining: asyncio.Task[None] | None = None
         self._awaiting: asyncio.Task[None] | None = None
@@ -82,7 +83,7 @@ class SessionSocket(BoundedSocket):
 
     async def attach(self) -> Session | None:
         """Identify the caller and return the session, None while it does not exist. Raises AccessDenied."""
-        async with self._attaching:
+        async with self.attaching:
             if self.session is not None:
                 return self.session
             if self.user_id is None:
@@ -104,7 +105,7 @@ class SessionSocket(BoundedSocket):
 
     async def begin(self) -> Session:
         """Create the session for the first frame that changes it. The caller has been identified."""
-        async with self._attaching:
+        async with self.attaching:
             if self.session is not None:
                 return self.session
             assert self.user_id is not None
@@ -127,6 +128,9 @@ class SessionSocket(BoundedSocket):
             except AccessDenied as error:
                 await self.reject(error)
                 return
+            except Session.DoesNotExist:
+                # It was deleted before this socket was in it. Another one may begin.
+                continue
             except (DatabaseError, TimeoutError) as error:
                 logger.info("socket_not_joined", error=type(error).__name__)
                 await asyncio.sleep(JOIN_RETRY_SECONDS)

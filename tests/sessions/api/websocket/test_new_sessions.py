@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import in_thread
 from sessions.models import Session
 from sessions.protocol.codes import EVENTS_SUBPROTOCOL
-from sessions.turns import inbox
+from sessions.turns import deletion, inbox
 from sessions.turns.sessions import open_session
 from tests.sessions.api.websocket.test_bounds import Caller
 
@@ -41,9 +42,9 @@ TOOL = {"name": "deploy", "description": "Deploys.", "parameters": {"type": "obj
 class Socket:
     """A client of the session `new`."""
 
-    def __init__(self, user: User, *, events: bool = True, query: str = "") -> None:
+    def __init__(self, user: User, *, events: bool = True, consumer: type[SessionConsumer] = SessionConsumer) -> None:
         protocols = [EVENTS_SUBPROTOCOL] if events else None
-        self.socket = WebsocketCommunicator(SessionConsumer.as_asgi(), f"/ws/new{query}", subprotocols=protocols)
+        self.socket = WebsocketCommunicator(consumer.as_asgi(), "/ws/new", subprotocols=protocols)
         scope: Any = self.socket.scope
         scope |= {"caller": Caller(user), "url_route": {"kwargs": {"key": "new"}}}
 
@@ -145,4 +146,90 @@ async def test_what_cannot_be_used_is_refused_at_once_and_stores_nothing(alice: 
     await page.send(type="user_message", content="  ")
     assert (await page.receive())["error_code"] == "empty_message"
     assert await count() == 0
+    await page.close()
+
+
+class Raced(SessionConsumer):
+    """A socket whose session another client begins at the worst moment of its `hello`."""
+
+    #: Ways to be late: before the client's words are taken, and before they are answered.
+    moment = ""
+
+    async def race(self, moment: str) -> None:
+        if moment != self.moment:
+            return
+        type(self).moment = ""
+        caller: Any = self.caller
+        await say_elsewhere(caller.user, "From elsewhere.")
+        # Whether the socket comes to its session now, or has to wait until `hello` is answered.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.entered.wait()
+
+    async def connect(self) -> None:
+        self.entered = asyncio.Event()
+        await super().connect()
+
+    async def enter(self, session: Session, *, is_new: bool) -> None:
+        await super().enter(session, is_new=is_new)
+        self.entered.set()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        authorize = self.caller.authorize
+
+        async def late(*actions: Any) -> None:
+            await authorize(*actions)
+            await self.race("taken")
+
+        self.caller.authorize = late  # type: ignore[method-assign]
+        await super().receive(text_data, bytes_data)
+
+    async def send(self, *args: Any, **options: Any) -> None:
+        if '"welcome"' in str(args):
+            await self.race("answered")
+        await super().send(*args, **options)
+
+
+@pytest.mark.parametrize("moment", ["taken", "answered"])
+@pytest.mark.parametrize("after", [0, None])
+async def test_a_session_that_begins_during_hello_is_followed_from_the_welcome_on(
+    alice: User, moment: str, after: int | None
+) -> None:
+    page = await Socket(alice, consumer=type("Page", (Raced,), {"moment": moment})).open()
+    await page.send(type="hello", after=after, tools=["read_file"])
+    welcome = await page.receive()
+    assert welcome["type"] == "welcome"
+    assert welcome["after"] == (3 if after is None and moment == "taken" else 0)
+    await page.send(type="user_message", content="Mine.", client_message_id="m")
+    seen = [welcome["after"], *numbers(await page.until("turn_queued"))]
+    while seen[-1] < 5:
+        seen += numbers(await page.until("turn_queued"))
+    assert seen == list(range(welcome["after"], 6))
+    assert (await in_thread(Session.objects.get)()).client_tools == ["read_file"]
+    await page.close()
+
+
+async def test_a_session_that_is_deleted_at_once_is_waited_for_again(alice: User) -> None:
+    class Late(SessionConsumer):
+        """The first session is deleted before the socket has told it of its client."""
+
+        deleted = asyncio.Event()
+
+        async def enter(self, session: Session, *, is_new: bool) -> None:
+            if not Late.deleted.is_set():
+                await in_thread(deletion.delete_session)(session.pk)
+                Late.deleted.set()
+            await super().enter(session, is_new=is_new)
+
+    page = await Socket(alice, consumer=Late).open()
+    await page.send(type="hello", after=0, workspace={"name": "shop"})
+    assert (await page.receive())["type"] == "welcome"
+    with suppress(Session.DoesNotExist):
+        await say_elsewhere(alice, "Deleted.")
+    await Late.deleted.wait()
+    await say_elsewhere(alice, "Again.")
+    frames = await page.until("turn_queued")
+    # The workspace of this client comes before or behind them.
+    assert numbers(frames) == list(range(1, 1 + len(frames)))
+    assert "Again." in [frame["payload"].get("content") for frame in frames]
     await page.close()
