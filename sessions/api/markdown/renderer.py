@@ -28,6 +28,8 @@ PROCESSES = 2
 #: For one text, with the start of a process: far more than `child.MAX_SECONDS`, for machines that are busy.
 MAX_SECONDS = 10.0
 MAX_CACHE_BYTES = 16 * 1024 * 1024
+#: What an entry of the cache takes beside its document.
+ENTRY_BYTES = 300
 #: Requests of a user that wait for the one that is being answered.
 MAX_WAITING = 8
 #: A document that stays plain text.
@@ -56,9 +58,9 @@ class _Cache:
         if key in self._documents:
             return
         self._documents[key] = document
-        self._bytes += len(document)
+        self._bytes += ENTRY_BYTES + len(document)
         while self._bytes > MAX_CACHE_BYTES:
-            self._bytes -= len(self._documents.popitem(last=False)[1])
+            self._bytes -= ENTRY_BYTES + len(self._documents.popitem(last=False)[1])
 
 
 class _Turns:

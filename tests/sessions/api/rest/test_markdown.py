@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -65,10 +66,22 @@ async def test_a_user_has_few_requests_at_once(as_alice: Http) -> None:
 
 
 def test_the_cache_forgets_the_oldest_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "MAX_CACHE_BYTES", 10)
+    monkeypatch.setattr(renderer, "MAX_CACHE_BYTES", 10 + 2 * renderer.ENTRY_BYTES)
     cache = renderer._Cache()
     for key in (b"a", b"b"):
         cache.add(key, b"12345")
     assert cache.get(b"a") == b"12345"
     cache.add(b"c", b"123")
     assert (cache.get(b"a"), cache.get(b"b"), cache.get(b"c")) == (b"12345", None, b"123")
+
+
+def test_many_short_documents_take_no_more_memory_than_few_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "MAX_CACHE_BYTES", 1024 * 1024)
+    cache = renderer._Cache()
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            cache.add(renderer.key_of(str(number), is_open=False), b'{"blocks":[],"length":%d}' % number)
+        assert tracemalloc.get_traced_memory()[0] < 2 * renderer.MAX_CACHE_BYTES
+    finally:
+        tracemalloc.stop()
