@@ -9,8 +9,9 @@ import { Attachments } from "./attachments.js";
 import { ComposerBar } from "./composer/bar.js";
 import { Rewrite, listenToKeys } from "./composer/rewrite.js";
 import { AgentSwitch, Failure, SignedMessage, Suggestions, TurnEnd } from "./composer/views.js";
+import { Following } from "./following.js";
 import { onKeys } from "./keys.js";
-import { secondsText, t } from "./language.js";
+import { t } from "./language.js";
 import { drafts, outboxes, saveDraft, saveState, storageOf } from "./memory.js";
 import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
@@ -21,18 +22,10 @@ import { addressOf, parseAddress } from "./sessions/address.js";
 import { SessionList } from "./sessions/listing.js";
 import { OpenTitle } from "./sessions/title.js";
 import { Permalinks } from "./sessions/permalinks.js";
+import { showConnection, showProgress, showWorkspace } from "./status.js";
 import { workspace } from "./workspace/open.js";
 import { WorkspacePanel } from "./workspace/panel.js";
 
-const PROGRESS_TEXTS = {
-  working: () => t("Working…"),
-  waiting: () => t("Waiting for the tool's result."),
-  approving: () => t("Waiting for your approval."),
-  deciding: () => t("Waiting for your decision on the plan."),
-  "put-off": ({ retryAt }) => t("Waiting for the provider, goes on at {time}.", { time: secondsText(new Date(retryAt)) }),
-};
-const STATE_TEXTS = { connecting: t("Connecting…"), open: t("Connected"), waiting: t("Reconnecting…"), refused: t("Refused") };
-const CLOSE_TEXTS = { [CLOSE_NOT_SIGNED_IN]: t("Not signed in"), [CLOSE_DELETED]: t("Deleted") };
 const KEYS_TEXT = t("Enter to send, Shift + Enter for a new line.");
 const KEYS_WHILE_ANSWERING_TEXT = t(
   "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.",
@@ -42,14 +35,11 @@ const MAX_NEW_ITEMS = 40; // of the conversation in one frame, so that a long on
 
 const find = (id) => document.getElementById(id);
 const box = find("message");
-const scroller = find("scroller");
 const sessions = new Map(); // connected ones, by key: the open session, and those with messages to send
 const newKeys = new Set(); // of sessions that this page has made
 let chat = null; // the open session
 let lastAgain = null; // the message that ↑ edits
 let isDrawn = true;
-let atBottom = true;
-let lastTop = 0;
 
 const actions = {
   again: ({ id, text, images }) => chat.send(text, { images, replaces: id }),
@@ -92,15 +82,13 @@ const rewrite = new Rewrite({ box, write, addImages: (ids) => attachments.addUpl
 const bar = new ComposerBar({ key: () => chat.key, switchAgent: (name) => chat.switchAgent(name), notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
+const following = new Following({ scroller: find("scroller"), content: find("log"), button: find("newest") });
 const waitingBar = new WaitingBar(find("waiting-calls"));
 const inbox = new Inbox(find("inbox-toggle"), find("inbox"));
 const permalinks = new Permalinks({
   session: () => chat,
   view: (item) => VIEWS[item.type](item),
-  onFound() {
-    atBottom = false;
-    followEnd();
-  },
+  onFound: () => following.stop(),
   onNotice: notify,
 });
 const title = new OpenTitle({ session: () => chat, listed: (key) => listing.titleOf(key) });
@@ -162,17 +150,12 @@ function start() {
     box.focus();
   });
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
-  find("newest").addEventListener("click", () => followEnd(true));
   find("stop").addEventListener("click", () => {
     chat.cancel();
     box.focus();
   });
   find("interrupt").addEventListener("click", () => sendMessage("interrupt"));
   find("steer").addEventListener("click", () => sendMessage("steer"));
-  scroller.addEventListener("scroll", handleScroll, { passive: true });
-  const sizes = new ResizeObserver(() => followEnd());
-  sizes.observe(scroller);
-  sizes.observe(find("log")); // blocks of answers appear by themselves
   find("developer").checked = developer.isOn;
   find("developer").addEventListener("change", ({ target }) => developer.set(target.checked));
   developer.onChange(drawSoon);
@@ -233,7 +216,7 @@ function openSession(key) {
   connectionChanged(chat.connectionState ?? "connecting");
   showSessions(false);
   draw();
-  followEnd(true);
+  following.follow(true);
   listing.refresh();
 }
 
@@ -276,10 +259,7 @@ function showSessions(isOpen) {
 
 function connectionChanged(name, code) {
   rendering.setConnected(name === "open");
-  const status = find("connection");
-  status.dataset.state = name;
-  const text = CLOSE_TEXTS[code] ?? STATE_TEXTS[name];
-  if (status.textContent !== text) status.textContent = text;
+  showConnection(name, code);
   if (code === CLOSE_DELETED) {
     find("deleted").hidden = false;
     if (chat.unsent.length) putIntoBox(chat.unsent.join("\n"));
@@ -305,15 +285,16 @@ function sendMessage(when = "queue") {
   write(draft.text);
   attachments.addUploads(draft.images);
   keepDraft();
-  followEnd(true);
+  following.follow(true);
 }
 
 /** Have the scripted model play a tour. The orchestrator chooses the agent, as with a real model. */
 async function startTour(name) {
   if (!name) return;
+  const session = chat;
   await workspace.openDemo();
-  await workspace.beforeMessage(chat);
-  chat.send(`/tour ${name}`, { agent: "orchestrator" });
+  await workspace.beforeMessage(session);
+  session.send(`/tour ${name}`, { agent: "orchestrator" });
   box.focus();
 }
 
@@ -377,13 +358,8 @@ function draw() {
   find("welcome").hidden = view.conversation.length + view.queue.length > 0;
   permalinks.draw();
   // A session without a message has no events.
-  drawWorkspace(chat.state.workspace ?? { name: workspace.name });
-  const line = find("progress");
-  line.hidden = !view.progress;
-  line.dataset.kind = view.progress;
-  // Setting the same text again would make screen readers repeat it.
-  const text = PROGRESS_TEXTS[view.progress]?.(view) ?? "";
-  if (line.textContent !== text) line.textContent = text;
+  showWorkspace(chat.state.workspace ?? { name: workspace.name });
+  showProgress(view);
   lastAgain = view.again;
   bar.update(chat.state);
   find("stop").hidden = !view.isAnswering;
@@ -391,32 +367,7 @@ function draw() {
   find("composer").classList.toggle("answering", view.isAnswering);
   find("keys").textContent = view.isAnswering ? KEYS_WHILE_ANSWERING_TEXT : KEYS_TEXT;
   boxChanged();
-  followEnd();
-}
-
-/** Show where the client works that runs the tools, if it has said so. */
-function drawWorkspace(workspace) {
-  const { name, branch, system, instructions = [] } = workspace ?? {};
-  const text = [name, branch].filter(Boolean).join(" · ");
-  find("workspace").hidden = !text;
-  find("workspace-name").textContent = text;
-  find("workspace").title = [system, ...instructions].filter(Boolean).join("\n");
-}
-
-// Following the end of the conversation, unless the user has scrolled up
-
-function followEnd(force = false) {
-  atBottom ||= force;
-  if (atBottom) scroller.scrollTop = scroller.scrollHeight;
-  find("newest").hidden = atBottom;
-}
-
-function handleScroll() {
-  const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
-  // Only the user scrolls up. New text also increases the distance to the end.
-  if (isNear || scroller.scrollTop < lastTop) atBottom = isNear;
-  lastTop = scroller.scrollTop;
-  find("newest").hidden = atBottom;
+  following.follow();
 }
 
 start();
