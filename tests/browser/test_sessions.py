@@ -166,5 +166,7 @@ def test_a_thousand_sessions_are_reached_and_a_link_leads_to_a_message_before_th
     expect(page.locator(".linked")).to_be_in_viewport()
     expect(page.locator(".linked")).to_be_focused()
     expect(page.locator("#older")).to_be_hidden()
+    # They appear in pieces.
+    expect(page.locator(".message .body")).to_have_count(1200)
     texts = page.locator(".message .body").all_inner_texts()
     assert texts == [f"message {number}" for number in range(1, 1201)]
