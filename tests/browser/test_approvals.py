@@ -103,7 +103,7 @@ def test_a_call_of_an_editor_is_approved_and_run_by_the_editor(page: Page, servi
         expect(card(page).locator("ins")).to_have_text(["price = 3"])
 
 
-def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page) -> None:
+def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page, service: Service) -> None:
     page.evaluate("localStorage.clear()")
     page.add_init_script("if (location.host) localStorage.clear()")
     page.set_viewport_size({"width": 1600, "height": 900})
@@ -133,6 +133,22 @@ def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page) -> None:
     card(page, 1).get_by_role("button", name="Approve").click()
     expect(answers(page).last).to_have_text("Done.")
     expect(card(page, 1)).to_contain_text("done")
+
+    # Another client works in another folder: the files here do not say what its call would change. A message tells agents
+    # of the file that was opened here, so the other client comes behind it.
+    say(page, "/say Told.")
+    expect(answers(page).last).to_have_text("Told.")
+    key = page.evaluate("location.hash.slice(1)")
+    page.request.put(f"{service.url}/api/v1/sessions/{key}/workspace", data={"name": "elsewhere"})
+    expect(page.locator("#workspace")).to_have_text("Workspace: elsewhere")
+    back = {"path": "menu.json", "diff": '<<<<<<< SEARCH\n  "TEAS": [\n=======\n  "teas": [\n>>>>>>> REPLACE'}
+    say(page, f"{call('apply_diff', back)}\n/say Again.")
+    expect(card(page, 2).locator("ins")).to_have_text('  "teas": [')
+    # A preview that was asked for before this one is there by now.
+    page.evaluate("import('/static/sessions/workspace/open.js').then(({ workspace }) => workspace.preview('ls', {}))")
+    expect(card(page, 2).locator("figcaption")).to_contain_text("A part of the file")
+    card(page, 2).get_by_role("button", name="Approve").click()
+    expect(answers(page).last).to_have_text("Again.")
 
 
 def test_a_call_is_rejected_with_a_word_by_keyboard_alone(page: Page) -> None:

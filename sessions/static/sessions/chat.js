@@ -66,7 +66,7 @@ const actions = {
 };
 const VIEWS = {
   message: (item) => new SignedMessage(item, chat.key),
-  tool: (item) => toolCard(item, chat, { preview: (tool, args) => workspace.preview(tool, args) }),
+  tool: (item) => toolCard(item, chat, { preview: async (tool, args) => (isWorkspaceOfSession() ? workspace.preview(tool, args) : null) }),
   plan: (item) => new PlanCard(item, ({ decision, modified_subtasks: subtasks, feedback }) => chat.decidePlan(item.plan_id, decision, { subtasks, feedback })),
   error: (item) => new Failure(item, actions),
   end: () => new TurnEnd(actions),
@@ -167,6 +167,11 @@ function start() {
   for (const [key, entries] of Object.entries(outboxes())) {
     if (entries.some((entry) => !entry.refusal)) sessionOf(key);
   }
+}
+
+/** Return whether agents were told last of the workspace of this page. The call of another client changes other files. */
+function isWorkspaceOfSession() {
+  return (chat.state.workspace?.name ?? workspace.name) === workspace.name;
 }
 
 // Sessions
