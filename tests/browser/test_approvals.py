@@ -134,8 +134,8 @@ def test_an_edit_of_the_workspace_is_shown_against_the_file(page: Page, service:
     expect(answers(page).last).to_have_text("Done.")
     expect(card(page, 1)).to_contain_text("done")
 
-    # Another client works in another folder: the files here do not say what its call would change. A message tells agents
-    # of the file that was opened here, so the other client comes behind it.
+    # Another client works in another folder: the files here do not say what its call would change. A message tells
+    # agents of the file that was opened here, so the other client comes behind it.
     say(page, "/say Told.")
     expect(answers(page).last).to_have_text("Told.")
     key = page.evaluate("location.hash.slice(1)")
