@@ -4,17 +4,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sessions.admin.display import (
-    escape_controls,
-    format_duration,
-    image_links,
-    link,
-    pretty,
-    pretty_arguments,
-    pretty_text,
-    show_time,
-)
-from sessions.admin.story.entry import Entry, Facts, cut
+from sessions.admin.display import escape_controls, format_duration, image_links, link, pretty, pretty_text, show_time
+from sessions.admin.story.entry import Entry, Facts, cut, cut_arguments
 from sessions.admin.story.model_calls import model_call_entry
 from sessions.admin.story.rows import Rows
 from sessions.models import Event, EventKind, MessageRole, Plan
@@ -68,9 +59,7 @@ def _message(event: Event, rows: Rows) -> Entry | None:
         entry.texts.append(cut("What the model was told of the workspace", row.surroundings, is_open=False))
     for each in row.tool_calls:
         stored = rows.calls.get((row.turn_id, each["id"]))
-        entry.texts.append(
-            cut(f"Calls {escape_controls(each['name'])}", pretty_arguments(each["arguments"]), layout=str, is_code=True)
-        )
+        entry.texts.append(cut_arguments(f"Calls {escape_controls(each['name'])}", each["arguments"]))
         if stored:
             entry.links.append(link(stored, "Call"))
     return entry
@@ -100,7 +89,7 @@ def _decided(event: Event, rows: Rows) -> Entry:
         if approval.feedback:
             entry.texts.append(cut("Word to the model", approval.feedback))
     if event.payload["status"] == "edited":
-        entry.texts.append(cut("Changed to", pretty_arguments(event.payload["arguments"]), layout=str, is_code=True))
+        entry.texts.append(cut_arguments("Changed to", event.payload["arguments"]))
     return entry
 
 

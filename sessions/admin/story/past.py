@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from sessions.admin.display import escape_controls, pretty, pretty_arguments, shorten, show_time
-from sessions.admin.story.entry import Entry, Text, cut
+from sessions.admin.display import escape_controls, pretty, shorten, show_time
+from sessions.admin.story.entry import Entry, Text, cut, cut_arguments
 from sessions.admin.story.page import number_of, require_story
 from sessions.events.fold import FoldedSession, fold
 from sessions.events.log import LoggedEvent
@@ -139,7 +139,7 @@ def _message(message: dict[str, Any]) -> Entry:
         entry.texts.append(cut("", message["content"], is_code=message["role"] == "tool"))
     for call in message.get("tool_calls", ()):
         label = f"Calls {escape_controls(call['name'])}"
-        entry.texts.append(cut(label, _arguments(call["arguments"]), layout=str, is_code=True))
+        entry.texts.append(cut_arguments(label, call["arguments"]))
     return entry
 
 
@@ -150,9 +150,5 @@ def _unfinished(text: dict[str, str]) -> Entry:
 
 def _call(call: dict[str, Any]) -> Entry:
     title = f"{escape_controls(call['tool'])} {'needs approval' if call['requires_approval'] else 'has no result yet'}"
-    arguments = cut("Arguments", _arguments(call["arguments"]), layout=str, is_code=True)
+    arguments = cut_arguments("Arguments", call["arguments"])
     return Entry(title, role="tool", facts=[("Reason", escape_controls(call["reason"]))], texts=[arguments])
-
-
-def _arguments(arguments: Any) -> str:
-    return pretty_arguments(arguments) if isinstance(arguments, dict) else escape_controls(arguments)

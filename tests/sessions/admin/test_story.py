@@ -17,7 +17,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from llm.types import CallOutcome, ModelMessage, ModelRequest
 from llm.wire.requests import build_pieces
+from sessions.admin.story.entry import cut_arguments
 from sessions.admin.story.past import read_events, session_at
+from sessions.admin.story.rows import MAX_TEXT_CHARACTERS
 from sessions.api.websocket.snapshot import snapshot
 from sessions.events import compaction
 from sessions.models import Event, EventKind, Message, ModelCall, PromptPiece, Session, Turn, Via, new_id
@@ -249,3 +251,18 @@ def test_rows_of_a_newer_version_are_shown_as_they_are(operator: Client, session
     assert "judging" in page
     body(operator, path_of("turn", f"{held.turn_id}/change/"))
     body(operator, f"{path_of('session', f'{session.pk}/past/')}")
+
+
+def test_long_arguments_are_cut_before_they_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    laid_out: list[int] = []
+
+    def lay_out(text: str) -> str:
+        laid_out.append(len(text))
+        return text
+
+    monkeypatch.setattr("sessions.admin.display.show_hidden", lay_out)
+    text = cut_arguments("Calls write_file", {"content": "x" * 1_000_000, "parts": [{"text": "y" * 30_000}]})
+    assert sum(laid_out) < 4 * MAX_TEXT_CHARACTERS
+    assert len(text.text) == MAX_TEXT_CHARACTERS
+    assert text.hidden_characters > 1_000_000
+    assert cut_arguments("Calls", "not an object").text == "not an object"
