@@ -8,6 +8,7 @@ Nothing in the session changes, and no tool runs.
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +27,8 @@ from sessions.models import ModelCall, Replay, ReplayStatus
 MAX_OUTPUT_TOKENS = 4096
 #: What an error may take.
 MAX_ERROR_CHARACTERS = 2000
+#: A replay without an answer for so long may be lost, with its worker or its task: staff may ask again.
+ASK_AGAIN_AFTER = timedelta(minutes=1)
 
 
 def request_of(sent: SentPrompt, model: str) -> ModelRequest:
@@ -69,6 +72,12 @@ def estimate(sent: SentPrompt, call: ModelCall, model: str) -> tuple[Decimal | N
     read = call.input_tokens or prices.estimate(request).input_tokens
     usage = TokenUsage(input_tokens=read, output_tokens=call.output_tokens)
     return prices.cost(model, usage, own=False), prices.max_cost(request)
+
+
+def is_under_way(call: ModelCall, model: str) -> bool:
+    """Return whether a prompt was ordered for a model lately and has no answer yet: a second one would cost again."""
+    under_way = Replay.objects.filter(call=call, model=model, status__in=(ReplayStatus.QUEUED, ReplayStatus.RUNNING))
+    return under_way.filter(created_at__gt=timezone.now() - ASK_AGAIN_AFTER).exists()
 
 
 def order(call: ModelCall, model: str, *, by: int, max_cost: Decimal | None) -> Replay:

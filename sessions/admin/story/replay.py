@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -94,9 +95,15 @@ def _begin(site: AdminSite, request: HttpRequest, call: ModelCall, choices: list
         messages.error(request, "Choose one of the models. The prompt must be complete.")
         return HttpResponseRedirect(request.path)
     by = cast(AbstractBaseUser, request.user).pk
-    replay = replays.order(call, choice.model, by=by, max_cost=choice.max_cost)
-    words = f"Replayed the prompt with {choice.model}, for {choice.at_most} at most (replay {replay.pk})."
-    site.get_model_admin(ModelCall).log_change(request, call, words)
+    with transaction.atomic():
+        # A second click waits here for the first.
+        ModelCall.objects.select_for_update(of=("self",)).only("pk").get(pk=call.pk)
+        if replays.is_under_way(call, choice.model):
+            messages.warning(request, f"The prompt is on its way to {choice.model} already. Load the page again.")
+            return HttpResponseRedirect(request.path)
+        replay = replays.order(call, choice.model, by=by, max_cost=choice.max_cost)
+        words = f"Replayed the prompt with {choice.model}, for {choice.at_most} at most (replay {replay.pk})."
+        site.get_model_admin(ModelCall).log_change(request, call, words)
     broker.send_replay(replay.pk)
     messages.success(request, f"The prompt is sent to {choice.model}. Load the page again to see the answer.")
     return HttpResponseRedirect(request.path)
