@@ -30,7 +30,9 @@ class Newcomers:
     def __init__(self) -> None:
         self._waiting: dict[Name, set[asyncio.Event]] = defaultdict(set)
         self._begun: set[uuid.UUID] = set()
-        self._must_poll = True
+        #: Awaited since the last look.
+        self._new: set[Name] = set()
+        self._must_poll = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +44,8 @@ class Newcomers:
         name, event = (owner_id, key), asyncio.Event()
         self._waiting[name].add(event)
         # It may have begun since the caller looked.
-        self.expire()
+        self._new.add(name)
+        self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look_for_ever())
         try:
@@ -74,14 +77,17 @@ class Newcomers:
                     await self._wake.wait()
             self._wake.clear()
             begun, self._begun = self._begun, set()
+            new, self._new = self._new, set()
             is_poll = self._must_poll or time.monotonic() >= polled_at + POLL_SECONDS
             self._must_poll = False
             try:
+                names: list[Name] = []
+                if awaited := self._waiting if is_poll else new:
+                    names += await in_feed_thread(reads.existing_names)(list(awaited))
                 if is_poll:
-                    names = await in_feed_thread(reads.existing_names)(list(self._waiting))
                     polled_at = time.monotonic()
-                else:
-                    names = await in_feed_thread(reads.names_of)(begun)
+                elif begun:
+                    names += await in_feed_thread(reads.names_of)(begun)
             except Exception as error:
                 logger.warning("newcomers_not_looked_for", error=type(error).__name__)
                 self.expire()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,8 @@ from sessions import broker
 from sessions.api.commands import announce
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import in_thread
+from sessions.events import reads
+from sessions.events.newcomers import Newcomers
 from sessions.models import Session
 from sessions.protocol.codes import EVENTS_SUBPROTOCOL
 from sessions.turns import deletion, inbox
@@ -233,3 +235,28 @@ async def test_a_session_that_is_deleted_at_once_is_waited_for_again(alice: User
     assert numbers(frames) == list(range(1, 1 + len(frames)))
     assert "Again." in [frame["payload"].get("content") for frame in frames]
     await page.close()
+
+
+async def test_one_more_that_waits_is_looked_for_alone(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = asyncio.Queue[int]()
+    loop = asyncio.get_running_loop()
+    existing_names = reads.existing_names
+
+    def counted(names: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        loop.call_soon_threadsafe(looks.put_nowait, len(names))
+        return existing_names(names)
+
+    monkeypatch.setattr(reads, "existing_names", counted)
+    newcomers = Newcomers()
+    waiting: list[asyncio.Task[None]] = []
+    for number in range(3):
+        waiting.append(asyncio.create_task(newcomers.wait(alice.pk, f"key {number}")))
+        assert await asyncio.wait_for(looks.get(), 10) == 1
+    await in_thread(open_session)(alice.pk, "key 1")
+    newcomers.expire()
+    await asyncio.wait_for(waiting[1], 10)
+    assert await asyncio.wait_for(looks.get(), 10) == 3
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert not newcomers
