@@ -134,6 +134,8 @@ class RecentValuesFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows with the chosen value."""
+        if "\0" in (self.value() or ""):
+            raise IncorrectLookupParameters("PostgreSQL has no texts with this character.")
         return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 

@@ -40,7 +40,7 @@ class ReasonForm(ActionForm):
 
 def reason_of(request: HttpRequest) -> str:
     """Return the operator's reason as one bounded line."""
-    return " ".join(str(request.POST.get("reason", "")).split())[:MAX_REASON]
+    return " ".join(str(request.POST.get("reason", "")).replace("\0", " ").split())[:MAX_REASON]
 
 
 class ActingAdmin(Admin):

@@ -184,5 +184,6 @@ def test_a_retry_takes_no_request_of_a_caller_and_no_text_that_is_too_long(opera
 def test_hidden_characters_of_a_reason_are_seen(operator: Client, alice: User) -> None:
     turn_id = inbox.accept_message(open_session(alice.pk, "notes").pk, "Hi").turn_id
     act(operator, "turn", "cancel", turn_id, reason="good \u202edab")
+    assert Turn.objects.get().status == "cancelled"
     for page in ("/admin/", reverse("admin:admin_logentry_changelist")):
         assert "\u202e" not in body(operator, page)

@@ -322,7 +322,7 @@ def test_only_a_superuser_deletes_a_session_and_never_one_with_open_turns(operat
     operator.post(path_of("session", f"{session.pk}/delete/"), {"post": "yes", "reason": "  "})
     assert Session.objects.count() == 2
     for row in (session, at_work):
-        operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes", "reason": "asked by Alice"})
+        operator.post(path_of("session", f"{row.pk}/delete/"), {"post": "yes", "reason": "asked by\0Alice"})
     entry = LogEntry.objects.get(object_id=str(session.pk))
     assert (entry.user.username, entry.change_message) == ("operator", "Deleted. Reason: asked by Alice")
     assert entry.object_repr == f"session {session.pk}", "the title is the user's words"

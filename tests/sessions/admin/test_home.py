@@ -117,6 +117,7 @@ def test_each_period_has_its_slots(operator: Client, alice: User, name: str) -> 
 def test_a_wrong_period_of_a_list_is_refused(operator: Client) -> None:
     for text in ("yesterday", "9999-99-99", "0001-01-01T00:00:00Z"):
         assert operator.get(f"/admin/agent_sessions/turn/?from={text}").status_code == 302
+    assert operator.get("/admin/agent_sessions/turn/?error_code=a%00b").status_code == 302
 
 
 def test_staff_see_only_the_figures_of_what_they_may_see(alice: User) -> None:
