@@ -7,8 +7,8 @@ flower   web page that shows Celery's jobs
 """
 
 import os
+import secrets
 import sys
-import uuid
 import warnings
 
 from codelab.environment import environment
@@ -44,7 +44,7 @@ def worker() -> None:
     # Celery warns about root because of pickle; this project accepts only JSON.
     warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
     # RabbitMQ lets only one worker of each name in, and machines run several.
-    name = f"--hostname=worker-{uuid.uuid4().hex[:12]}@%h"
+    name = f"--hostname=worker-{os.getpid()}-{secrets.token_hex(3)}@%h"
     _celery("worker", name, "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
 
 

@@ -187,7 +187,7 @@ class WorkerProcess:
 
 
 #: Names that `codelab worker` gives to Celery.
-_UNIQUE_NAME = re.compile(r"worker-[0-9a-f]{12}@")
+_UNIQUE_NAME = re.compile(r"worker-[0-9]+-[0-9a-f]{6}@")
 _taken_names: list[str] = []
 
 

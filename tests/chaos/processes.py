@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -77,7 +76,7 @@ class Process:
     @property
     def worker(self) -> str:
         """Return how the name of this worker in the service's tables begins."""
-        return f"{socket.gethostname()}-{self.pid}-"
+        return f"worker-{self.pid}-"
 
     @property
     def alive(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ def start_worker(service: Service, name: str, *, wait: bool = True, **environmen
 
 def name_of(service: Service, name: str) -> str:
     """Return the name of a worker in the database, an empty text before its first heartbeat."""
-    begins = f"{socket.gethostname()}-{service.processes[name].pid}-"
+    begins = f"worker-{service.processes[name].pid}-"
     found = service.rows("SELECT name FROM agent_sessions_worker WHERE starts_with(name, %s)", begins)
     return str(found[0][0]) if found else ""
 
