@@ -10,7 +10,7 @@ from typing import Any
 
 from flower import urls
 from flower.views.tasks import TasksView, TaskView
-from tornado.web import url
+from tornado.web import authenticated, url
 
 from codelab.environment import environment
 
@@ -40,6 +40,7 @@ class LinkedTaskView(TaskView):  # type: ignore[misc]  # Flower has no types
 class SeparateTasksView(TasksView):  # type: ignore[misc]
     """The list of tasks: of turns, or of the clean-up."""
 
+    @authenticated
     def get(self) -> Any:
         """Show the list; without a choice, that of turns."""
         if self.request.arguments:
