@@ -116,6 +116,8 @@ export interface SessionOptions {
   clientId?: string;
   /** All events from the first one on, instead of a snapshot. */
   fromStart?: boolean;
+  /** Begin a new session with its first message, not with the socket. */
+  lazy?: boolean;
   /** Leave refused messages in the outbox. */
   keepRefused?: boolean;
   storage?: SessionStorage;

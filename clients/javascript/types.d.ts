@@ -795,6 +795,7 @@ export interface Hello {
   plans?: boolean | null;
   workspace?: Workspace | null;
   client_id?: string | null;
+  lazy?: boolean;
 }
 
 /** Only in `codelab.v2`: the answer to Hello. The next events have numbers above `after`. */

@@ -34,7 +34,9 @@ type SendCall = Callable[[ToolCall, int | None], Awaitable[None]]
 class ToolDispatcher:
     """Gets the calls of a session for one socket, and sends it each once, and again after its approval."""
 
-    def __init__(self, session_id: uuid.UUID, runner: str, send: SendCall, *, asks_user: bool) -> None:
+    def __init__(
+        self, session_id: uuid.UUID, runner: str, send: SendCall, *, asks_user: bool, takes_over: bool = True
+    ) -> None:
         self.session_id, self.runner, self._send, self._asks_user = session_id, runner, send, asks_user
         self._board = current_board()
         #: Hashes of the tools that the client has defined.
@@ -44,7 +46,7 @@ class ToolDispatcher:
         self._event_numbers: dict[str, int] = {}
         self._preferred_turns: set[str] = set()
         #: The first look of a client that has come back.
-        self._takes_over = True
+        self._takes_over = takes_over
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 

@@ -182,6 +182,8 @@ class Hello(ClientFrame):
     workspace: Workspace | None = None
     #: A stable name: a client that reconnects gets its tool calls back at once.
     client_id: str | None = Field(None, min_length=1, max_length=MAX_CLIENT_ID_LENGTH)
+    #: Whether a session that does not exist yet begins with its first message, not with this frame.
+    lazy: bool = False
 
 
 #: Frames whose effects are stored.

@@ -29,9 +29,10 @@ export class Session {
    */
   constructor(name, options = {}) {
     const { url, credentials, WebSocket, storage, tools, workspace, plans = Boolean(options.approvePlan), clientId = randomId() } = options;
-    const { onChange = ignore, onEvent = ignore, onNotice = ignore, onState = ignore, fromStart = false, keepRefused = false } = options;
+    const { onChange = ignore, onEvent = ignore, onNotice = ignore, onState = ignore } = options;
+    const { fromStart = false, keepRefused = false, lazy } = options;
     Object.assign(this, { key: name, url, credentials, WebSocket, tools, workspace, plans, clientId });
-    Object.assign(this, { onChange, onEvent, onNotice, onState, fromStart, keepRefused });
+    Object.assign(this, { onChange, onEvent, onNotice, onState, fromStart, keepRefused, lazy });
     // A stored state may be of an older version of the page.
     this.state = { ...EMPTY_STATE, ...storage?.takeState() };
     this.outbox = new Outbox(storage);
@@ -166,9 +167,9 @@ export class Session {
   }
 
   #hello() {
-    const { plans, workspace, clientId, tools } = this;
+    const { plans, workspace, clientId, tools, lazy } = this;
     const toolFields = tools && { tools: tools.map(definitionOf), client_id: clientId };
-    return { type: "hello", ...present({ after: this.#after(), workspace }), plans, ...toolFields };
+    return { type: "hello", ...present({ after: this.#after(), workspace, lazy }), plans, ...toolFields };
   }
 
   #after() {

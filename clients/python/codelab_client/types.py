@@ -971,6 +971,7 @@ class Hello(TypedDict):
     plans: NotRequired[bool | None]
     workspace: NotRequired[Workspace | None]
     client_id: NotRequired[str | None]
+    lazy: NotRequired[bool]
 
 
 class Welcome(TypedDict):

@@ -87,6 +87,11 @@ class SessionConsumer(SessionSocket):
         if problem.close_code is not None:
             await self.close(int(problem.close_code))
 
+    @property
+    def begins_at_once(self) -> bool:
+        """Return whether a session begins when its socket is opened: not before a client may say `hello`."""
+        return not self.dialect.events
+
     async def enter(self, session: Session, *, is_new: bool) -> None:
         """Use a session from now on, and store what the client has said before it existed."""
         structlog.contextvars.bind_contextvars(session_id=str(session.pk), session_key=self.key)
@@ -100,7 +105,7 @@ class SessionConsumer(SessionSocket):
         if is_new and (self.hello or not self.dialect.events):
             self.follow(session, 0)
         if is_new and self.hello and self.hello.tools:
-            self.run_tools(session, asks_user=False, definitions=definitions)
+            self.run_tools(session, asks_user=False, definitions=definitions, takes_over=False)
 
     def joined(self, session: Session) -> None:
         """Follow the session for a client that says no `hello`."""
@@ -118,10 +123,18 @@ class SessionConsumer(SessionSocket):
         if not self.dialect.events:
             self.run_tools(session, asks_user=True)
 
-    def run_tools(self, session: Session, *, asks_user: bool, definitions: frozenset[str] = frozenset()) -> None:
-        """Send tool calls to this client; with `asks_user` also those that its user must approve."""
+    def run_tools(
+        self, session: Session, *, asks_user: bool, definitions: frozenset[str] = frozenset(), takes_over: bool = True
+    ) -> None:
+        """Send tool calls to this client; with `asks_user` also those that its user must approve.
+
+        With `takes_over` it gets the open calls of its runner, as it has come back.
+        """
         if self.dispatcher is None:
-            self.dispatcher = ToolDispatcher(session.pk, self.runner, self.send_call, asks_user=asks_user)
+            dispatcher = ToolDispatcher(
+                session.pk, self.runner, self.send_call, asks_user=asks_user, takes_over=takes_over
+            )
+            self.dispatcher = dispatcher
         self.dispatcher.define(definitions)
 
     async def send_call(self, call: ToolCall, number: int | None) -> None:
@@ -194,7 +207,7 @@ class SessionConsumer(SessionSocket):
             text = f"`hello` belongs to the subprotocol {codes.EVENTS_SUBPROTOCOL}."
             raise FrameError(ErrorCode.UNKNOWN_TYPE, text)
         self.runner = hello.client_id or self.runner
-        session = session or await self.welcome_early(hello)
+        session = session or await (self.welcome_early(hello) if hello.lazy else self.begin())
         if session is None:
             return
         change, definitions = await store_hello(session, hello, deadline=deadline)

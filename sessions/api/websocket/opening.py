@@ -1,7 +1,7 @@
 """How a socket comes to its session: who opens it, and whether it exists yet.
 
-A session has no row before its first message, however many sockets are open for it. A socket waits for it without one,
-and follows it from the first event on, whichever client has begun it.
+A socket begins a session that does not exist. With `lazy` in its `hello` it waits for the first message instead, and
+follows the session from its first event on, whichever client has begun it.
 """
 
 import asyncio
@@ -41,6 +41,11 @@ class SessionSocket(BoundedSocket):
         self._joining: asyncio.Task[None] | None = None
         self._awaiting: asyncio.Task[None] | None = None
 
+    @property
+    def begins_at_once(self) -> bool:
+        """Return whether a session begins when its socket is opened."""
+        raise NotImplementedError
+
     async def enter(self, session: Session, *, is_new: bool) -> None:
         """Use the session from now on. `is_new`: it did not exist when the socket was opened."""
         raise NotImplementedError
@@ -65,7 +70,7 @@ class SessionSocket(BoundedSocket):
 
     async def _join(self) -> None:
         async with store_timeout():
-            session = await self.attach()
+            session = await self.attach(begins=self.begins_at_once)
         if session:
             self.joined(session)
 
@@ -81,8 +86,11 @@ class SessionSocket(BoundedSocket):
             except (DatabaseError, TimeoutError) as error:
                 logger.info("socket_not_joined", error=type(error).__name__)
 
-    async def attach(self) -> Session | None:
-        """Identify the caller and return the session, None while it does not exist. Raises AccessDenied."""
+    async def attach(self, *, begins: bool = False) -> Session | None:
+        """Identify the caller and return the session, None while it does not exist. Raises AccessDenied.
+
+        With `begins` the session is created.
+        """
         async with self.attaching:
             if self.session is not None:
                 return self.session
@@ -96,7 +104,8 @@ class SessionSocket(BoundedSocket):
                 self.is_counted = True
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch())
-            session = await in_thread(owned_session)(self.user_id, self.key)
+            find = open_session if begins else owned_session
+            session = await in_thread(find)(self.user_id, self.key)
             if session is not None:
                 await self._enter(session)
             elif self._awaiting is None:

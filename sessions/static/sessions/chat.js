@@ -231,6 +231,7 @@ function sessionOf(key) {
     storage: storageOf(key),
     plans: true,
     fromStart: true,
+    lazy: true,
     keepRefused: true,
     clientId: workspace.clientId,
     onChange: () => (session === chat ? drawSoon() : closeIfDone(session)),

@@ -1,4 +1,4 @@
-"""A session has no row before its first message, and every socket that waits for it sees all of its events."""
+"""A lazy session has no row before its first message, and every socket that waits for it sees all of its events."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from sessions import broker
 from sessions.api.commands import announce
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import in_thread
-from sessions.events import reads
+from sessions.events import log, reads
 from sessions.events.newcomers import Newcomers
 from sessions.models import Session
 from sessions.protocol.codes import EVENTS_SUBPROTOCOL
+from sessions.results import Change
 from sessions.turns import deletion, inbox
 from sessions.turns.sessions import open_session
 from tests.sessions.api.websocket.test_bounds import Caller
+from tests.sessions.calls import read_call
+from tests.sessions.story import request
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,11 +89,11 @@ def numbers(frames: list[Frame]) -> list[int]:
 
 
 async def test_opening_a_session_leaves_no_row_and_its_first_message_makes_it(alice: User) -> None:
-    page, old = await Socket(alice).open(), await Socket(alice, events=False).open()
+    page = await Socket(alice).open()
     workspace = {"name": "shop"}
-    await page.send(type="hello", after=0, tools=["read_file", TOOL], plans=True, workspace=workspace, ref="h")
+    hello = {"after": 0, "tools": ["read_file", TOOL], "plans": True, "workspace": workspace}
+    await page.send(type="hello", lazy=True, **hello, ref="h")
     assert await page.receive() == {"type": "welcome", "mode": "replay", "after": 0, "ref": "h"}
-    assert await old.socket.receive_nothing(timeout=0.3)
     assert await count() == 0
 
     await page.send(type="user_message", content="Hello.", client_message_id="m", ref="r")
@@ -102,14 +105,47 @@ async def test_opening_a_session_leaves_no_row_and_its_first_message_makes_it(al
     assert (session.client_tools, session.client_plans) == (["read_file"], True)
     assert session.tool_definitions
     await page.close()
+
+
+async def test_a_client_that_does_not_ask_to_wait_opens_its_session(alice: User) -> None:
+    editor = await Socket(alice).open()
+    assert await count() == 0
+    await editor.send(type="hello", tools=["read_file"])
+    assert (await editor.receive())["type"] == "welcome"
+    assert (await in_thread(Session.objects.get)()).client_tools == ["read_file"]
+    await editor.close()
+
+
+async def test_a_socket_of_the_original_opens_its_session(alice: User) -> None:
+    old = await Socket(alice, events=False).open()
+    assert await old.socket.receive_nothing(timeout=0.3)
+    assert await count() == 1
     await old.close()
+
+
+async def test_a_window_that_waited_takes_no_call_from_the_one_that_began(alice: User) -> None:
+    other, first = await Socket(alice).open(), await Socket(alice).open()
+    for window in (other, first):
+        await window.send(type="hello", lazy=True, tools=["read_file"], client_id="editor")
+        assert (await window.receive())["type"] == "welcome"
+    session = await in_thread(open_session)(alice.pk, "new")
+    await in_thread(request)(session, read_call("a"))
+    announce(Change(events=list(await in_thread(log.since)(session.pk, 0))))
+    frames: list[Frame] = []
+    for window in (first, other):
+        # Either of the two may get it, and both get events.
+        while not await window.socket.receive_nothing(timeout=1):
+            frames.append(await window.receive())
+    assert len([frame for frame in frames if frame["type"] == "tool_call"]) == 1
+    await first.close()
+    await other.close()
 
 
 async def test_every_socket_that_waits_gets_what_another_client_begins(alice: User, bob: User) -> None:
     page, snapshot, other = await Socket(alice).open(), await Socket(alice).open(), await Socket(bob).open()
-    await page.send(type="hello", after=0, tools=["read_file"])
-    await snapshot.send(type="hello", after=7)
-    await other.send(type="hello", after=0)
+    await page.send(type="hello", lazy=True, after=0, tools=["read_file"])
+    await snapshot.send(type="hello", lazy=True, after=7)
+    await other.send(type="hello", lazy=True, after=0)
     assert (await page.receive())["mode"] == "replay"
     welcome = await snapshot.receive()
     assert (welcome["mode"], welcome["after"], welcome["snapshot"]["number"]) == ("snapshot", 0, 0)
@@ -143,7 +179,7 @@ async def test_what_cannot_be_used_is_refused_at_once_and_stores_nothing(alice: 
     page = await Socket(alice).open()
     await page.send(type="user_message", content="Hello.")
     assert (await page.receive())["error_code"] == "hello_first"
-    await page.send(type="hello", tools=[{**TOOL, "name": "read_file"}], ref="h")
+    await page.send(type="hello", lazy=True, tools=[{**TOOL, "name": "read_file"}], ref="h")
     assert (await page.receive())["error_code"] == "invalid_tools"
     await page.send(type="user_message", content="  ")
     assert (await page.receive())["error_code"] == "empty_message"
@@ -198,7 +234,7 @@ async def test_a_session_that_begins_during_hello_is_followed_from_the_welcome_o
     alice: User, moment: str, after: int | None
 ) -> None:
     page = await Socket(alice, consumer=type("Page", (Raced,), {"moment": moment})).open()
-    await page.send(type="hello", after=after, tools=["read_file"])
+    await page.send(type="hello", lazy=True, after=after, tools=["read_file"])
     welcome = await page.receive()
     assert welcome["type"] == "welcome"
     assert welcome["after"] == (3 if after is None and moment == "taken" else 0)
@@ -224,7 +260,7 @@ async def test_a_session_that_is_deleted_at_once_is_waited_for_again(alice: User
             await super().enter(session, is_new=is_new)
 
     page = await Socket(alice, consumer=Late).open()
-    await page.send(type="hello", after=0, workspace={"name": "shop"})
+    await page.send(type="hello", lazy=True, after=0, workspace={"name": "shop"})
     assert (await page.receive())["type"] == "welcome"
     with suppress(Session.DoesNotExist):
         await say_elsewhere(alice, "Deleted.")
