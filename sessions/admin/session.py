@@ -1,6 +1,7 @@
 """The list of sessions, which leads to their conversations, and the page of a session.
 
-A superuser may delete sessions, except those with an open turn. Deleting never loads a session's events.
+Operators with the permission export sessions. A superuser may delete them, except those with an open turn. Deleting
+never loads a session's events.
 """
 
 import uuid
@@ -10,12 +11,16 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from agents.client_tools import dump
+from sessions.admin import export
 from sessions.admin.display import (
     badge,
     block,
@@ -30,7 +35,7 @@ from sessions.admin.display import (
 from sessions.admin.filters import AgentFilter, CreatedFilter
 from sessions.admin.operators import reason_of
 from sessions.admin.pages import SearchableAdmin
-from sessions.admin.story.page import story_page
+from sessions.admin.story.page import may_see_story, story_page
 from sessions.admin.story.past import past_page
 from sessions.admin.workspace import workspace_link
 from sessions.models import OPEN_STATUSES, Event, Message, Session, Turn
@@ -134,7 +139,7 @@ class SessionAdmin(SearchableAdmin):
             delete_session(session_id)
 
     def get_urls(self) -> list[URLPattern]:
-        views = {"conversation": self.conversation, "past": self.past}
+        views = {"conversation": self.conversation, "past": self.past, "export": self.export}
         return [
             path(f"<uuid:session_id>/{name}/", self.admin_site.admin_view(view), name=f"agent_sessions_session_{name}")
             for name, view in views.items()
@@ -147,3 +152,29 @@ class SessionAdmin(SearchableAdmin):
     def past(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         """Return the page of a session as it was at one of its events."""
         return past_page(self.admin_site, request, session_id)
+
+    def export(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponseBase:
+        """Return a session as a file, and record who took it. Only by POST, as it is recorded."""
+        if not may_export(self.admin_site, request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        session = get_object_or_404(Session, pk=session_id)
+        reason = reason_of(request)
+        self.log_change(request, session, f"Exported. Reason: {reason}" if reason else "Exported.")
+        response = StreamingHttpResponse(export.parts(session), content_type="application/json")
+        response["Content-Disposition"] = f'attachment; filename="session-{session.pk}.json"'
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Add whether this operator may export the session."""
+        context["may_export"] = may_export(self.admin_site, request)
+        response: HttpResponse = super().render_change_form(request, context, *args, **options)
+        return response
+
+
+def may_export(site: admin.AdminSite, request: HttpRequest) -> bool:
+    """Return whether the user may see all that a session is made of, and take it along."""
+    return may_see_story(site, request) and request.user.has_perm("agent_sessions.export_session")

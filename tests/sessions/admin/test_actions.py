@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
 from codelab.identity import api_keys
 from codelab.identity.models import ApiKey
+from sessions.database import in_thread
 from sessions.errors import StaleAttempt
 from sessions.models import Approval, Message, ModelCall, Session, ToolCall, Turn
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
@@ -187,3 +190,34 @@ def test_hidden_characters_of_a_reason_are_seen(operator: Client, alice: User) -
     assert Turn.objects.get().status == "cancelled"
     for page in ("/admin/", reverse("admin:admin_logentry_changelist")):
         assert "\u202e" not in body(operator, page)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_operator_exports_a_session_and_it_is_recorded(alice: User) -> None:
+    def prepare() -> Session:
+        session = open_session(alice.pk, "notes")
+        held = claim(inbox.accept_message(session.pk, "Größe?").turn_id)
+        attempts.complete(held, step("1.80 m"))
+        return session
+
+    session = await in_thread(prepare)()
+    url = reverse("admin:agent_sessions_session_export", args=[session.pk])
+    clerk = await in_thread(User.objects.create_user)("clerk", is_staff=True)
+    await in_thread(clerk.user_permissions.set)(
+        await in_thread(list)(Permission.objects.filter(codename__startswith="view_"))
+    )
+    client = AsyncClient()
+    await client.aforce_login(clerk)
+    assert (await client.post(url)).status_code == 403
+
+    await client.aforce_login(await in_thread(User.objects.create_superuser)("operator", password="x" * 20))
+    assert (await client.get(url)).status_code == 405
+    assert not await in_thread(LogEntry.objects.count)()
+    response: Any = await client.post(url, {"reason": "asked by its owner"})
+    text = "".join([part.decode() async for part in response.streaming_content])
+    document = json.loads(text)
+    assert document["session"]["user"] == "alice"
+    assert [message["content"] for message in document["messages"]] == ["Größe?", "1.80 m"]
+    assert response["Content-Disposition"] == f'attachment; filename="session-{session.pk}.json"'
+    entry = await in_thread(LogEntry.objects.get)()
+    assert entry.get_change_message() == "Exported. Reason: asked by its owner"
