@@ -99,6 +99,8 @@ def _empty(_: TransactionTestCase) -> None:
     kept = {"django_content_type", "auth_permission"}
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - kept
     with transaction.atomic(), connection.cursor() as cursor:
+        # Rows of a deleted session may still be on their way out, in a thread of the test.
+        cursor.execute("SET LOCAL lock_timeout = '30s'")
         # The order is free: PostgreSQL checks foreign keys at the end of the transaction.
         cursor.execute(";".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)))
 
