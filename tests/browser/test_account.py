@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 #: Text of the page that is the same in each language.
 NAMES = re.compile(
-    r"CodeLab|AI Service|OpenAI|API|JavaScript|bob|English|Enter|Shift|Alt|Ctrl|Tab|Esc|scripted|tea-shop"
+    r"\bclk_[\w-]+|CodeLab|AI Service|OpenAI|API|JavaScript|bob|English|Enter|Shift|Alt|Ctrl|Tab|Esc|scripted|tea-shop"
 )
 
 
