@@ -102,7 +102,7 @@ class Message(OrderedModel):
         indexes = [
             # Most messages belong to no plan.
             models.Index(fields=["subtask"], condition=Q(subtask__isnull=False), name="message_of_subtask"),
-            # A short list of what was added last, because whoever fills it up has to empty it.
+            # A short list of what was added last: the insert that fills it up has to empty it.
             GinIndex(
                 MessageWords(),
                 condition=Q(role__in=SEARCHED_ROLES, withdrawn=False, owner_id__isnull=False),

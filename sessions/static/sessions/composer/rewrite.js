@@ -45,7 +45,7 @@ export class Rewrite {
   }
 }
 
-/** `actions`: rewriteLast() and cancelRewrite(), which say whether they did something; isAnswering(), stop(). */
+/** `actions`: rewriteLast() and cancelRewrite(), which return whether there was anything to do; isAnswering(), stop(). */
 export function listenToKeys(box, actions) {
   box.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowUp" || box.value || event.isComposing || event.shiftKey || event.altKey) return;
