@@ -34,6 +34,7 @@ GROUPS = (
         "tests/browser/test_cases.py",
         "tests/browser/test_chat.py",
         "tests/browser/test_keys.py",
+        "tests/browser/test_language.py",
         "tests/browser/test_plans.py",
         "tests/browser/test_sessions.py",
         "tests/browser/test_state.py",

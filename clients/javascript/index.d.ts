@@ -123,7 +123,7 @@ export interface SessionOptions {
   storage?: SessionStorage;
   onChange?: () => void;
   onEvent?: (event: EventFrame | SnapshotEvent) => void;
-  onNotice?: (text: string, frame?: object) => void;
+  onNotice?: (text: string, frame?: object, code?: string) => void;
   onState?: (name: "connecting" | "open" | "waiting" | "refused", code?: number) => void;
 }
 

@@ -26,6 +26,13 @@ def t(context: Context, text: str, **values: Any) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def server_text(context: Context, text: str) -> str:
+    """Return a text of the server, such as the title of an agent, in the language of the page's user."""
+    translated = translations(_language(context)).get(f"sentence {text}", text)
+    return str(translated)
+
+
+@register.simple_tag(takes_context=True)
 def language(context: Context) -> str:
     """Return the code of the page's language."""
     return _language(context)

@@ -22,7 +22,7 @@ const MAX_RETRY_DELAY_MS = 5000;
 
 export class Session {
   /**
-   * `onChange()` follows every change, `onEvent(event)` every event and snapshot, `onNotice(text, frame)` every rejected
+   * `onChange()` follows every change, `onEvent(event)` every event and snapshot, `onNotice(text, frame, code)` every rejected
    * frame, and `onState(name, code)` the connection. `storage` may keep a state (`takeState()`) and the outbox through a
    * reload. `fromStart` asks for all events, not for a snapshot: only events say how turns ended. `keepRefused` leaves
    * refused messages in the outbox, for their author. index.d.ts has all options.
@@ -270,7 +270,7 @@ export class Session {
     else if (code === "message_not_found" && entry.then) this.outbox.complete(entry);
     else {
       this.outbox.remove(entry.id);
-      if (!OBSOLETE_CODES.has(code)) this.onNotice(text, entry.frame);
+      if (!OBSOLETE_CODES.has(code)) this.onNotice(text, entry.frame, code);
     }
   }
 

@@ -3,7 +3,7 @@
  * messages stay small.
  */
 
-import { t, tn } from "./language.js";
+import { errorText, t, tn } from "./language.js";
 import { button, element, imageStrip, imageUrl } from "./render.js";
 
 // The server accepts the same types, and checks the bytes.
@@ -86,7 +86,7 @@ async function post(key, file) {
   try {
     const response = await fetch(imageUrl(key), { method: "POST", body: file });
     const body = await response.json();
-    return response.ok ? [body.image_id] : [undefined, body.error];
+    return response.ok ? [body.image_id] : [undefined, errorText(body.error_code, body.error)];
   } catch {
     return [undefined, t("Upload failed. Try again.")];
   }

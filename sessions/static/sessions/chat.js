@@ -11,7 +11,7 @@ import { Rewrite, listenToKeys } from "./composer/rewrite.js";
 import { AgentSwitch, Failure, SignedMessage, Suggestions, TurnEnd } from "./composer/views.js";
 import { Following } from "./following.js";
 import { onKeys } from "./keys.js";
-import { t } from "./language.js";
+import { errorText, t } from "./language.js";
 import { drafts, outboxes, saveDraft, saveState, storageOf } from "./memory.js";
 import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
@@ -240,7 +240,7 @@ function sessionOf(key) {
       title.handleEvent(key, event);
       inbox.handleEvent(event);
     },
-    onNotice: (text, frame) => session === chat && showNotice(text, frame),
+    onNotice: (text, frame, code) => session === chat && showNotice(errorText(code, text), frame),
     onState: (name, code) => session === chat && connectionChanged(name, code),
   });
   sessions.set(key, session);

@@ -27,9 +27,40 @@ export function tn(count, one, many, values = {}) {
   return fill(text, { count: numbers.format(count), ...values });
 }
 
-/** Return what an error of the server means. Its own sentence is English, and says more. */
-export function errorText(code, text) {
-  return translations[`error ${code}`] ?? text;
+/** Return an error of the server in the page's language: its sentence with its facts, or what its code means. */
+export function errorText(code, text = "") {
+  return sentenceIn(text) ?? translations[`error ${code}`] ?? text;
+}
+
+/** Return a sentence of the server in the page's language, as it is where the page does not know it. */
+export function serverText(text) {
+  return sentenceIn(text) ?? text;
+}
+
+// The English sentences of the server have facts at their {names}, and a fact may be a clause of the server, too.
+const SENTENCE = "sentence ";
+const patterns = Object.keys(translations)
+  .filter((key) => key.startsWith(SENTENCE) && key.includes("{"))
+  .sort((one, other) => literals(other) - literals(one))
+  .map((key) => ({ key, pattern: new RegExp(`^${escape(key.slice(SENTENCE.length)).replace(/\\\{(\w+)\\\}/g, "(?<$1>.+?)")}$`, "s") }));
+
+function sentenceIn(text) {
+  const whole = translations[SENTENCE + text];
+  if (whole) return whole;
+  for (const { key, pattern } of patterns) {
+    const groups = pattern.exec(text)?.groups;
+    if (groups) return fill(translations[key], Object.fromEntries(Object.entries(groups).map(([name, fact]) => [name, serverText(fact)])));
+  }
+  return undefined;
+}
+
+/** Return how many characters of a sentence are its own: the one with the most says the most. */
+function literals(key) {
+  return key.replace(/\{\w+\}/g, "").length;
+}
+
+function escape(text) {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 }
 
 /** Return an amount of US dollars; small ones with more digits. */

@@ -7,7 +7,7 @@
 
 import { openTurns } from "../client/state.js";
 import { againOf, endItem, suggestionsItem, switchItems } from "./composer/endings.js";
-import { t } from "./language.js";
+import { errorText, t } from "./language.js";
 
 const LABELS = { user: t("You"), assistant: t("Assistant"), system: t("System") };
 // Results of calls that a person rejected without a word: as a tool, and by a decision.
@@ -126,7 +126,7 @@ function unsentMessages(state, outbox) {
 }
 
 function unsentItem({ id, frame, sent, isDelayed, refusal }, isOpen) {
-  const note = refusal?.text ?? (isOpen && !isDelayed ? "" : UNSENT_TEXT);
+  const note = (refusal && errorText(refusal.code, refusal.text)) ?? (isOpen && !isDelayed ? "" : UNSENT_TEXT);
   // What may have reached the server can only be withdrawn there.
   const canDiscard = Boolean(refusal) || !sent;
   return { key: id, type: "unsent", id, role: "user", label: LABELS.user, text: frame.content, images: frame.images ?? [], note, canDiscard };

@@ -3,7 +3,7 @@
  * and notifications. Events come for open sessions only, so the page asks for the list, also in the background.
  */
 
-import { t, tn } from "../language.js";
+import { serverText, t, tn } from "../language.js";
 import { element, List } from "../render.js";
 import { attention } from "./attention.js";
 import { callView } from "./calldetails.js";
@@ -11,7 +11,6 @@ import { choicesOfAll, makeRules, textsOfMany } from "./calls.js";
 import { subjectOf } from "./changes.js";
 import { DecisionForm, textsOfCall } from "./decision.js";
 import { visibleText } from "./diff.js";
-import { reasonText } from "./reasons.js";
 import { request, sessionPath } from "./requests.js";
 import { fetchChoices } from "./rulechoice.js";
 
@@ -172,7 +171,7 @@ class InboxCard {
     const isRunAgain = rule === UNKNOWN_RULE;
     const form = new DecisionForm(actions, { texts: textsOfCall({ tool, isRunAgain }), args, isRunAgain });
     const details = callView({ tool, args, display, about: defined?.description });
-    this.node.append(...details, element("p", { class: "reason" }, ...visibleText(reasonText(reason))), form.node);
+    this.node.append(...details, element("p", { class: "reason" }, ...visibleText(serverText(reason))), form.node);
   }
 
   update() {}

@@ -1,6 +1,6 @@
 /** Requests to the REST API. What goes wrong has the server's sentence, or says that the server was not reached. */
 
-import { t } from "../language.js";
+import { errorText, t } from "../language.js";
 
 export const sessionPath = (key) => `/api/v1/sessions/${encodeURIComponent(key)}`;
 
@@ -10,6 +10,6 @@ export async function request(method, path, body) {
   const response = await fetch(path, { ...options, body: body && JSON.stringify(body) }).catch(() => null);
   const answer = await response?.json().catch(() => null);
   if (response?.ok && answer) return answer;
-  const text = answer?.error ?? t("The server could not be reached. Try again.");
+  const text = answer?.error ? errorText(answer.error_code, answer.error) : t("The server could not be reached. Try again.");
   throw Object.assign(new Error(text), { status: response?.status ?? 0, code: answer?.error_code ?? "" });
 }

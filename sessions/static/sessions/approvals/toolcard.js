@@ -3,14 +3,13 @@
  * its end it has the change or the exit code, and the result.
  */
 
-import { t } from "../language.js";
+import { serverText, t } from "../language.js";
 import { button, element } from "../render.js";
 import { callView, resultView } from "./calldetails.js";
 import { subjectOf } from "./changes.js";
 import { DecisionForm, textsOfCall } from "./decision.js";
 import { developer } from "./developer.js";
 import { countUnified, visibleText } from "./diff.js";
-import { reasonText } from "./reasons.js";
 
 const BADGES = {
   waiting: () => [t("running…"), ""],
@@ -101,7 +100,7 @@ export class ToolCard {
     if (isAsking) this.#details.open = true;
     else if (wasAsking) this.#details.open = false;
     this.#reason.hidden = !isAsking || !reason;
-    this.#reason.replaceChildren(...visibleText(reasonText(reason)));
+    this.#reason.replaceChildren(...visibleText(serverText(reason)));
     const forms = [isAsking && (this.#form ??= this.#makeForm()).node, isDeveloper && this.#toolForm()].filter(Boolean);
     this.#rest.replaceChildren(...forms);
     if (hadFocus && wasAsking && !isAsking) this.#actions.moveFocus?.();

@@ -1,6 +1,6 @@
 /** Nodes about answers: who wrote them, how turns ended, why the agent changed, and suggestions to go on. */
 
-import { t } from "../language.js";
+import { errorText, serverText, t } from "../language.js";
 import { button, element, Message } from "../render.js";
 import { agentTitle, modeTitle } from "./bar.js";
 
@@ -63,7 +63,7 @@ export class Failure extends TurnEnd {
       "article",
       { class: "card error" },
       element("h2", { class: "heading" }, t("Something went wrong")),
-      element("p", { class: "body", dir: "auto" }, text),
+      element("p", { class: "body", dir: "auto" }, errorText(code, text)),
       ...(advice ? [element("p", { class: "advice" }, advice)] : []),
       element("p", { class: "code" }, code),
       this.line,
@@ -79,7 +79,7 @@ export class Failure extends TurnEnd {
 /** Another agent answers from here on, and why. */
 export class AgentSwitch {
   constructor({ to_agent: to, reason, by_user: byUser }) {
-    const text = byUser ? t("You switched to {agent}.", { agent: agentTitle(to) }) : t("{agent} takes over: {reason}", { agent: agentTitle(to), reason });
+    const text = byUser ? t("You switched to {agent}.", { agent: agentTitle(to) }) : t("{agent} takes over: {reason}", { agent: agentTitle(to), reason: serverText(reason) });
     this.node = element("p", { class: "switch", dir: "auto" }, text);
   }
 

@@ -9,7 +9,7 @@ import { List } from "../render.js";
 import { Entry } from "./entry.js";
 import { EMPTY, isStale, itemsOf, MAX_SIZE, PAGE_SIZE, withFirstPage, withNextPage } from "./pages.js";
 import { ask } from "./question.js";
-import { changeSession, deleteSession, getSessions } from "./requests.js";
+import { changeSession, deleteSession, getSessions, problemText } from "./requests.js";
 
 // Events that change the list.
 const LIST_EVENTS = new Set(["message_added", "message_withdrawn", "turn_completed", "session_changed", "session_deleted"]);
@@ -130,7 +130,7 @@ export class SessionList {
 
   async #change(id, change) {
     const { status, body } = await changeSession(id, change);
-    if (status !== 200) this.onNotice(body?.error ?? t("Not changed. Try again."));
+    if (status !== 200) this.onNotice(problemText(body, t("Not changed. Try again.")));
     this.refresh();
   }
 
@@ -146,7 +146,7 @@ export class SessionList {
       const { sessions, total } = this.#pages;
       this.#pages = { sessions: sessions.filter((one) => one.id !== id), total: total - 1 };
       this.onDeleted(id);
-    } else if (status !== 404) this.onNotice(body?.error ?? t("Not deleted. Try again."));
+    } else if (status !== 404) this.onNotice(problemText(body, t("Not deleted. Try again.")));
     this.refresh();
   }
 }

@@ -3,7 +3,7 @@
 import { t } from "../language.js";
 import { List } from "../render.js";
 import { olderItems } from "./older.js";
-import { getHistory } from "./requests.js";
+import { getHistory, problemText } from "./requests.js";
 
 const PAGE_MESSAGES = 200;
 // The events of a session come in pieces. A message that has not come by then is not in it.
@@ -80,7 +80,7 @@ export class Permalinks {
     if (key !== this.session().key) return;
     if (status !== 200) {
       this.#pending = null;
-      this.onNotice(body?.error ?? t("Older messages could not be loaded. Try again."));
+      this.onNotice(problemText(body, t("Older messages could not be loaded. Try again.")));
       return;
     }
     const shown = new Set(state.messages.map((one) => one.message_id));

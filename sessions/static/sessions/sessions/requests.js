@@ -1,5 +1,7 @@
 /** Requests of the list of sessions to the REST API. */
 
+import { errorText } from "../language.js";
+
 const path = (key, rest = "") => `/api/v1/sessions/${encodeURIComponent(key)}${rest}`;
 
 /** Return a page of the list. */
@@ -19,6 +21,11 @@ export function deleteSession(key) {
 /** Return the messages before one, the newest ones of them, oldest first. */
 export function getHistory(key, { before, limit }) {
   return request(path(key, `/history?${new URLSearchParams({ before, limit })}`));
+}
+
+/** Return what an answer says that is no success; `otherwise` where it says nothing. */
+export function problemText(body, otherwise) {
+  return body?.error ? errorText(body.error_code, body.error) : otherwise;
 }
 
 export const exportUrl = (key, format) => path(key, `/export?format=${format}`);
