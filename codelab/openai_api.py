@@ -9,8 +9,9 @@ from ninja import NinjaAPI
 from codelab.environment import VERSION
 from codelab.identity.callers import IdentifiedCaller
 from codelab.identity.request_credentials import of_request
-from sessions.api.openai.bodies import schemas
-from sessions.api.openai.errors import of_error
+from sessions.api.completions.bodies import schemas
+from sessions.api.completions.errors import of_error
+from sessions.api.openai.errors import body_of, headers_of
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.openai.views import router
 from sessions.callers import Action
@@ -35,7 +36,7 @@ class OpenAIApi(NinjaAPI):
     """Answers errors in OpenAI's words."""
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
-        return respond(exc)
+        return respond(request.path, exc)
 
     def get_openapi_schema(self, **options: Any) -> Any:
         schema = super().get_openapi_schema(**options)
@@ -54,7 +55,8 @@ openai_api = OpenAIApi(
 openai_api.add_router("", router)
 
 
-def respond(error: Exception) -> HttpResponse:
-    """Answer an error in OpenAI's words."""
+def respond(path: str, error: Exception) -> HttpResponse:
+    """Answer an error in the words of the API that the path belongs to."""
+    # An error that is no CompletionError yet becomes one once: a fault of the server is logged.
     answer = of_error(error)
-    return JsonResponse(answer.body, status=answer.status, headers=answer.headers)
+    return JsonResponse(body_of(answer), status=answer.status, headers=headers_of(answer))

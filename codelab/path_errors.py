@@ -40,7 +40,7 @@ def respond(path: str, error: Exception) -> HttpResponse:
     if path.startswith("/oauth/"):
         return oauth_errors.of_error(error).response()
     if path.startswith(PREFIX) or _is_meant_for_openai(path):
-        return openai_api.respond(error)
+        return openai_api.respond(path, error)
     return rest_api.respond(error)
 
 

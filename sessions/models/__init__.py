@@ -5,10 +5,10 @@ have a default in the database, so that processes of the previous version can ke
 """
 
 from sessions.models.budgets import Budget, Period, Reservation
-from sessions.models.completions import Completion, CompletionKind
+from sessions.models.completions import Completion, CompletionApi, CompletionKind
 from sessions.models.conversation import MAX_TITLE_LENGTH, MODES, OPEN_STATUSES, Session, Turn, TurnStatus
 from sessions.models.events import PIECES, Event, EventKind
-from sessions.models.fields import new_id, one_of
+from sessions.models.fields import MAX_CLIENT_NAME_LENGTH, new_id, one_of
 from sessions.models.images import Image, MediaType
 from sessions.models.ledger import ModelCall, ModelCallOutcome, ModelCallPurpose
 from sessions.models.messages import SEARCHED_ROLES, Message, MessageRole

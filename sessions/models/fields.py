@@ -14,6 +14,9 @@ from uuid_utils.compat import uuid7
 
 from llm import key_order
 
+#: Of the names that clients give their own sessions and agents.
+MAX_CLIENT_NAME_LENGTH = 128
+
 
 def new_id() -> uuid.UUID:
     """Return a new UUIDv7."""

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from sessions.models.conversation import Session, Turn
-from sessions.models.fields import new_id, one_of
+from sessions.models.fields import MAX_CLIENT_NAME_LENGTH, new_id, one_of
 
 
 class ModelCallOutcome(models.TextChoices):
@@ -82,6 +82,20 @@ class ModelCall(models.Model):
     )
     cost = models.DecimalField(
         max_digits=14, decimal_places=8, null=True, blank=True, help_text="US dollars. Empty: the price is unknown."
+    )
+    client_session = models.CharField(
+        max_length=MAX_CLIENT_NAME_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Session of the client, as the client names it.",
+    )
+    client_agent = models.CharField(
+        max_length=MAX_CLIENT_NAME_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Agent of the client, as the client names it.",
     )
     own_key = models.BooleanField(
         default=False, db_default=False, help_text="Made with the user's own key and at the user's expense."

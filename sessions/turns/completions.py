@@ -1,4 +1,4 @@
-"""Completions: requests of the OpenAI-compatible API, each one turn in a session of its own that lists omit.
+"""Completions: requests of the APIs for completions, each one turn in a session of its own that lists omit.
 
 So leases, cancelling, the log and the ledger are the same as for all turns. The model gets the conversation in the
 request. Tool calls go back to the caller, who decides about them: this module never runs a tool or applies the policy.
@@ -26,7 +26,7 @@ from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
 from sessions.errors import StaleAttempt
-from sessions.models import Completion, CompletionKind, MessageRole, Session, Turn, TurnStatus, new_id
+from sessions.models import Completion, CompletionApi, CompletionKind, MessageRole, Session, Turn, TurnStatus, new_id
 from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
@@ -46,12 +46,23 @@ class CompletionRequest:
     """A checked request that can be stored. The fields are those of `Completion`."""
 
     kind: CompletionKind = CompletionKind.CHAT
+    #: The API whose words the request is in.
+    api: CompletionApi = CompletionApi.CHAT
     model: str
     #: Empty: the model itself answers.
     agent: str = ""
     messages: list[Any] = field(default_factory=list)
     tools: list[dict[str, Any]] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    #: What the API itself needs later, for its answer or the next request.
+    details: dict[str, Any] = field(default_factory=dict)
+    #: How the client names its own session, and the agent in it.
+    client_session: str = ""
+    client_agent: str = ""
+    #: The turn goes on when the client leaves.
+    is_background: bool = False
+    #: The client may ask for the answer later.
+    is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,7 @@ def test_every_name_exists(page: Path) -> None:
         ("`claim_foo()`", "claim_foo()"),
         ("`attempts.foo(turn)`", "attempts.foo(turn)"),
         ("`FooBar`", "FooBar"),
-        ("`intake`", "intake"),
+        ("`outtake`", "outtake"),
         ("`FOO_SECONDS`", "FOO_SECONDS"),
         ("`test_foo_is_bar`", "test_foo_is_bar"),
         ("`tests/docs/test_names.py::test_foo`", "tests/docs/test_names.py::test_foo"),

@@ -11,9 +11,9 @@ from typing import Any
 
 from llm.sizes import find_json_problem
 from llm.types import ModelImage
-from sessions.api.openai.bounds import MAX_INPUTS, MAX_NUMBERS, require_bounded, require_stops
-from sessions.api.openai.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
-from sessions.api.openai.models import agent_of
+from sessions.api.completions.bounds import MAX_INPUTS, MAX_NUMBERS, require_bounded, require_stops, storable
+from sessions.api.completions.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
+from sessions.api.completions.models import agent_of
 from sessions.api.openai.schemas import (
     IMAGE_TYPES,
     TEXT_TYPES,
@@ -36,9 +36,9 @@ TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls")
 
 
 def chat(request: ChatRequest) -> CompletionRequest:
-    """Return the completion that a request asks for. Raises OpenAIError."""
+    """Return the completion that a request asks for. Raises CompletionError."""
     agent = agent_of(request.model)
-    require_supported(request)
+    _require_supported(request)
     tools = [_tool(tool.function) for tool in request.tools or ()]
     require_bounded(tools, "tools")
     return CompletionRequest(
@@ -51,7 +51,7 @@ def chat(request: ChatRequest) -> CompletionRequest:
 
 
 def embeddings(request: EmbeddingsBody) -> CompletionRequest:
-    """Return the embeddings that a request asks for. Raises OpenAIError."""
+    """Return the embeddings that a request asks for. Raises CompletionError."""
     if agent_of(request.model):
         raise invalid("model", "An agent makes no embeddings; name a model for that.")
     inputs = request.inputs
@@ -65,8 +65,8 @@ def embeddings(request: EmbeddingsBody) -> CompletionRequest:
     )
 
 
-def require_supported(request: ChatRequest) -> None:
-    """Raise OpenAIError for fields that would change the answer and are not supported."""
+def _require_supported(request: ChatRequest) -> None:
+    """Raise CompletionError for fields that would change the answer and are not supported."""
     extra = request.model_extra or {}
     if request.n not in (None, 1):
         raise invalid("n", "One answer for each request: leave `n` out, or send 1.", UNSUPPORTED_VALUE)
@@ -104,7 +104,7 @@ def _options(request: ChatRequest) -> dict[str, Any]:
 
 
 def _messages(messages: list[ChatMessage]) -> Iterator[dict[str, Any]]:
-    """Yield messages as they are stored. Raises OpenAIError."""
+    """Yield messages as they are stored. Raises CompletionError."""
     images_of_results: list[dict[str, Any]] = []
     last = max((place for place, message in enumerate(messages) if message.role == "user"), default=-1)
     for place, message in enumerate(messages):
@@ -148,7 +148,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
 
 
 def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
-    """Return the images of a message, as data or addresses. Raises OpenAIError.
+    """Return the images of a message, as data or addresses. Raises CompletionError.
 
     An image between texts has its position in `text`, one behind all text has none.
     """
@@ -202,14 +202,3 @@ def _tool(function: ToolFunction) -> dict[str, Any]:
     parameters = function.parameters or {"type": "object", "properties": {}}
     tool = {"name": function.name, "description": function.description, "parameters": parameters}
     return tool if function.strict is None else {**tool, "strict": function.strict}
-
-
-def storable(value: Any) -> Any:
-    """Return JSON without what neither PostgreSQL nor UTF-8 can hold: NUL, and halves of surrogate pairs."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [storable(each) for each in value]
-    if isinstance(value, dict):
-        return {storable(name): storable(each) for name, each in value.items()}
-    return value

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llm.types import unpack
-from sessions.api.openai.errors import ANSWER_RESTARTED, OpenAIError, of_error
-from sessions.api.openai.turn_follower import End, Piece, Retracted, Text
+from sessions.api.completions.errors import ANSWER_RESTARTED, CompletionError
+from sessions.api.completions.turn_follower import End, Piece, Retracted, Text
+from sessions.api.openai.errors import body_of
 from sessions.turns.completions import TurnResult
 
 DONE = "data: [DONE]\n\n"
@@ -21,13 +22,11 @@ def data(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-def error_line(error: Exception) -> str:
-    """Return the last event of a stream that fails."""
-    return data(of_error(error).body)
-
-
 class ChunkWriter:
     """Writes the pieces of one answer as chunks."""
+
+    heartbeat = COMMENT
+    begins_at_once = False
 
     def __init__(self, turn_id: uuid.UUID, model: str, *, include_usage: bool) -> None:
         self._head = _head(turn_id, model, "chat.completion.chunk")
@@ -39,7 +38,7 @@ class ChunkWriter:
         return self._chunk({"role": "assistant", "content": ""})
 
     def write(self, piece: Piece) -> str:
-        """Return a piece as chunks. Raises OpenAIError where text that was sent would have to be taken back."""
+        """Return a piece as chunks. Raises CompletionError where text that was sent would have to be taken back."""
         match piece:
             case Text(message_id, text, is_reasoning):
                 self._message_ids.add(message_id)
@@ -47,7 +46,7 @@ class ChunkWriter:
             case Retracted(message_ids):
                 if not self._message_ids.isdisjoint(message_ids):
                     text = "The answer had to be begun again, after a part of it was sent. Send the request again."
-                    raise OpenAIError(ANSWER_RESTARTED, text, status=503)
+                    raise CompletionError(ANSWER_RESTARTED, text, status=503)
                 return ""
             case End(reason, result, calls):
                 # The whole of one call before the next begins: clients put them together in this order.
@@ -56,6 +55,10 @@ class ChunkWriter:
                 if self._include_usage:
                     lines.append(data({**self._head, "choices": [], "usage": usage(result)}))
                 return "".join([*lines, DONE])
+
+    def fail(self, error: Exception) -> str:
+        """Return the last event of a stream that fails."""
+        return data(body_of(error))
 
     def _call(self, index: int, call: dict[str, Any]) -> str:
         first = {"index": index, **_tool_call(call, "")}

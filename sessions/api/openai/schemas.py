@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from llm.sizes import MAX_CALLS, MAX_DIMENSIONS
-from sessions.api.openai.bounds import MAX_MESSAGES, MAX_OUTPUT_TOKENS, MAX_TOOLS, check_inputs, check_parts
+from sessions.api.completions.bounds import MAX_MESSAGES, MAX_OUTPUT_TOKENS, MAX_TOOLS, check_inputs, check_parts
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH
 
 #: Types of parts of a message that are texts, and that are images. Some servers take the names of the Responses API.

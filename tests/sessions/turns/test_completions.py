@@ -21,12 +21,12 @@ from llm.errors import ModelError
 from llm.types import ModelImage, ModelRequest, ModelToolCall, TokenUsage
 from llm.wire.requests import build_conversation, build_messages
 from sessions import tasks
+from sessions.api.completions.errors import CompletionError
+from sessions.api.completions.turn_follower import End, Piece, Retracted, Text, collect
 from sessions.api.errors import STATUS
 from sessions.api.openai import requests
-from sessions.api.openai.errors import OpenAIError
 from sessions.api.openai.responses import ChunkWriter, completion
 from sessions.api.openai.schemas import ChatRequest
-from sessions.api.openai.turn_follower import End, Piece, Retracted, Text, collect
 from sessions.events import log
 from sessions.models import Budget, Completion, EventKind, Message, Session, Turn
 from sessions.results import Claim
@@ -232,7 +232,7 @@ async def test_the_text_of_a_lost_worker_is_not_repeated() -> None:
     chunks = ChunkWriter(uuid.uuid4(), "m", include_usage=False)
     assert chunks.write(Retracted(["nothing of it was sent"])) == ""
     chunks.write(Text("one", "Hal"))
-    with pytest.raises(OpenAIError) as caught:
+    with pytest.raises(CompletionError) as caught:
         chunks.write(Retracted(["one"]))
     assert caught.value.code == "answer_restarted"
 

@@ -14,8 +14,9 @@ from agents.context import Window, fit
 from llm import catalog
 from llm.types import ModelRequest, Tool
 from llm.wire.requests import build_body
-from sessions.api.openai import bodies, requests
-from sessions.api.openai.errors import OpenAIError, of_error
+from sessions.api.completions import bodies
+from sessions.api.completions.errors import CompletionError, of_error
+from sessions.api.openai import requests
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.protocol.client import ESCAPED_NUL
 from sessions.turns import completions
@@ -126,7 +127,7 @@ def assert_sendable(request: CompletionRequest) -> None:
 
 def is_taken(body: Any, model: Any, convert: Any) -> bool:
     """Return whether a request is taken and can be served, or refused with a field."""
-    problem: OpenAIError | None = None
+    problem: CompletionError | None = None
     try:
         wanted = bodies._read(json.dumps(body).encode(), model, convert)
     except Exception as error:

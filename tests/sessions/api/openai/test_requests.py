@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 from pytest_django import Settings
 
-from sessions.api.openai import bodies, models, requests
-from sessions.api.openai.errors import OpenAIError, of_error
+from sessions.api.completions import bodies, models
+from sessions.api.completions.errors import CompletionError, of_error
+from sessions.api.openai import requests
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.rest.models import list_models as rest_models
 from sessions.turns.completions import CompletionRequest
@@ -44,7 +45,7 @@ def call(arguments: Any) -> list[dict[str, Any]]:
 async def test_the_scripted_model_exists_only_where_it_is_configured(settings: Settings) -> None:
     assert models.agent_of("scripted") == ""
     settings.CODELAB_MODEL = "openai/some-real-model"
-    with pytest.raises(OpenAIError) as caught:
+    with pytest.raises(CompletionError) as caught:
         models.agent_of("scripted")
     assert (caught.value.code, caught.value.status) == ("model_not_found", 404)
     assert "scripted" not in models.listed_names(None)
@@ -55,7 +56,7 @@ async def test_the_scripted_model_exists_only_where_it_is_configured(settings: S
 @pytest.mark.parametrize("name", ["openai/a\x00b", "openai/a\nb", "openai/"])
 def test_a_name_that_cannot_be_stored_is_no_model(name: str) -> None:
     for ask in (chat, lambda **fields: embeddings(input="x", **fields)):
-        with pytest.raises(OpenAIError) as caught:
+        with pytest.raises(CompletionError) as caught:
             ask(model=name)
         assert (caught.value.code, caught.value.status) == ("model_not_found", 404)
 
@@ -75,7 +76,7 @@ def test_a_name_that_cannot_be_stored_is_no_model(name: str) -> None:
     ],
 )
 def test_what_a_request_holds_is_bounded(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(OpenAIError) as caught:
+    with pytest.raises(CompletionError) as caught:
         chat(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -315,7 +316,7 @@ def test_thoughts_have_a_limit() -> None:
     deep: Any = []
     for _ in range(100):
         deep = [deep]
-    with pytest.raises(OpenAIError) as caught:
+    with pytest.raises(CompletionError) as caught:
         chat(messages=[{"role": "assistant", "content": "x", "thinking_blocks": deep}])
     assert caught.value.param == "messages.0"
 

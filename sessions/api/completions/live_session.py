@@ -5,7 +5,7 @@ The session has its conversation, so only the messages after the last answer cou
 
 import uuid
 from base64 import b64decode
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -15,23 +15,22 @@ from urllib.parse import unquote
 from agents.roles import UNASSIGNED
 from llm.sizes import MAX_CALLS
 from sessions.api.commands import announce, handle_message
+from sessions.api.completions.errors import CompletionError, in_field, invalid
 from sessions.api.http import bind_session, no_session
-from sessions.api.openai.errors import OpenAIError, in_field, invalid
-from sessions.api.openai.models import agent_of
-from sessions.api.openai.requests import images_of, require_supported, storable
-from sessions.api.openai.schemas import ChatMessage, ChatRequest
 from sessions.database import in_thread
 from sessions.errors import ToolCallRejected
 from sessions.models import Event, EventKind, Session, ToolCall
 from sessions.protocol.codes import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
+from sessions.results import ToolOutput
 from sessions.turns import call_offers, images, tool_calls
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import owned_session
 
 
 async def session_of(owner_id: int, header: str) -> Session:
     """Return the caller's session, which a header names in UTF-8, as it is or percent-encoded.
 
-    Raises OpenAIError, the same for a missing session and for another user's.
+    Raises CompletionError, the same for a missing session and for another user's.
     """
     with suppress(UnicodeError):
         # Django reads headers as Latin-1.
@@ -41,9 +40,19 @@ async def session_of(owner_id: int, header: str) -> Session:
         if session := await in_thread(owned_session)(owner_id, key):
             break
     if session is None or session.is_completion:
-        raise OpenAIError(ErrorCode.SESSION_NOT_FOUND, str(no_session(key)), param="X-CodeLab-Session")
+        raise CompletionError(ErrorCode.SESSION_NOT_FOUND, str(no_session(key)), param="X-CodeLab-Session")
     bind_session(session)
     return session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What the client says of a call that it has run."""
+
+    call_id: str
+    text: str
+    failed: bool = False
+    images: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,40 +61,60 @@ class NewContent:
 
     #: The agent that answers.
     agent: str
-    tool_results: list[ChatMessage]
+    tool_results: Sequence[ToolResult]
     #: Empty when the user writes nothing.
     text: str
-    images: list[bytes]
+    images: Sequence[bytes]
+
+    @property
+    def all_images(self) -> list[bytes]:
+        """Return the images of the message and of the results."""
+        return [*self.images, *(image for result in self.tool_results for image in result.images)]
 
 
-def new_content(request: ChatRequest) -> NewContent:
+def new_content(wanted: CompletionRequest) -> NewContent:
     """Return what follows the last answer: results of tools, and all that the user writes and shows.
 
-    Several messages of the user are one. Raises OpenAIError.
+    Several messages of the user are one. Raises CompletionError.
     """
-    require_supported(request)
-    agent = agent_of(request.model)
-    if not agent:
+    if not wanted.agent:
         raise invalid("model", "In a session an agent answers: name one, such as `codelab/coder`.")
-    if request.messages[-1].role not in ("tool", "user"):
+    # The session has instructions of its own.
+    messages = [row for row in wanted.messages if row["role"] != "system"]
+    if not messages or messages[-1]["role"] not in ("tool", "user"):
         raise invalid("messages", "The last message must be the user's, or the result of a tool.")
-    unanswered = list(takewhile(lambda message: message.role != "assistant", reversed(request.messages)))[::-1]
-    tool_results = [message for message in unanswered if message.role == "tool"]
-    if len(tool_results) > MAX_CALLS:
+    unanswered = list(takewhile(lambda row: row["role"] != "assistant", reversed(messages)))[::-1]
+    results = [row for row in unanswered if row["role"] == "tool"]
+    if len(results) > MAX_CALLS:
         raise invalid("messages", f"At most {MAX_CALLS} results of tools at once.")
-    if any(images_of(message, "messages") for message in tool_results):
-        raise invalid("messages", "Only a user's message has images.")
-    user_messages = [message for message in unanswered if message.role == "user"]
-    text = "\n\n".join(message.text for message in user_messages if message.text.strip())
-    if user_messages and not text:
+    written = [row for row in unanswered if row["role"] == "user"]
+    text = "\n\n".join(row["content"] for row in written if row["content"].strip())
+    if written and not text:
         raise invalid("messages", "The message is empty.", ErrorCode.EMPTY_MESSAGE)
     if len(text) > MAX_MESSAGE_LENGTH:
         raise invalid("messages", f"A message to a session has at most {MAX_MESSAGE_LENGTH:,} characters.")
-    urls = [image.url for message in user_messages for image in images_of(message, "messages")]
+    return NewContent(
+        agent=wanted.agent,
+        tool_results=[_tool_result(row) for row in results],
+        text=text,
+        images=_images("A message to a session shows", written),
+    )
+
+
+def _tool_result(row: Mapping[str, Any]) -> ToolResult:
+    return ToolResult(
+        call_id=row["tool_call_id"],
+        text=row["content"],
+        failed=row.get("failed", False),
+        images=_images("A result to a session has", [row]),
+    )
+
+
+def _images(what: str, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    urls = [image["url"] for row in rows for image in row.get("images", ())]
     if len(urls) > MAX_IMAGES:
-        raise invalid("messages", f"A message to a session shows at most {MAX_IMAGES} images.")
-    data = [_image_data(url) for url in urls]
-    return NewContent(agent=agent, tool_results=tool_results, text=storable(text), images=data)
+        raise invalid("messages", f"{what} at most {MAX_IMAGES} images.")
+    return [_image_data(url) for url in urls]
 
 
 def _image_data(url: str) -> bytes:
@@ -106,12 +135,12 @@ async def send(
 ) -> tuple[uuid.UUID, int]:
     """Store what is new in a request. Return the turn that answers, and the number after which its answer begins.
 
-    Raises OpenAIError, and what `record_tool_result` and `accept_message` raise.
+    Raises CompletionError, and what `record_tool_result` and `accept_message` raise.
     """
     # Images first, because the results let the turn continue. The clean-up deletes an image that no message shows.
-    stored = [(await in_thread(images.store)(session.pk, image)).pk for image in new.images]
-    for message in new.tool_results:
-        start = await _record_result(session, message, deadline=deadline)
+    stored = await _store_images(session, new.images)
+    for result in new.tool_results:
+        start = await _record_result(session, result, deadline=deadline)
     if new.text:
         accepted = await handle_message(
             session.pk,
@@ -128,17 +157,26 @@ async def send(
     return start
 
 
-async def _record_result(session: Session, message: ChatMessage, *, deadline: float) -> tuple[uuid.UUID, int]:
-    call_id = message.tool_call_id
-    record, content = in_thread(tool_calls.record_tool_result), storable(message.text)
+async def _store_images(session: Session, data: Iterable[bytes]) -> list[uuid.UUID]:
+    return [(await in_thread(images.store)(session.pk, image)).pk for image in data]
+
+
+async def _record_result(session: Session, result: ToolResult, *, deadline: float) -> tuple[uuid.UUID, int]:
+    shown = await _store_images(session, result.images)
+    output = ToolOutput(text=result.text, failed=result.failed, has_run=True, images=shown)
     with in_field("messages"):
         try:
-            announce(await record(session.pk, call_id, content=content, failed=False, deadline=deadline))
+            record = in_thread(tool_calls.record_output)
+            # The model gets all of it.
+            change = await record(
+                session.pk, result.call_id, output, deadline=deadline, shown_characters=len(result.text)
+            )
+            announce(change)
         except ToolCallRejected as error:
             # A client that lost the first answer sends the same request again.
             if error.code != ErrorCode.TOOL_CALL_FINISHED:
                 raise
-    return await in_thread(_turn_of_result)(session, call_id)
+    return await in_thread(_turn_of_result)(session, result.call_id)
 
 
 def _turn_of_result(session: Session, call_id: str) -> tuple[uuid.UUID, int]:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from agents.roles import ROLES, models_in_use
 from llm import catalog, scripted
-from sessions.api.openai.errors import no_model
+from sessions.api.completions.errors import no_model
 from sessions.billing import provider_keys
 from sessions.models import Worker
 
@@ -21,7 +21,7 @@ CREATED = int(catalog.BUILT_IN_FILE.stat().st_mtime)
 
 
 def agent_of(name: str) -> str:
-    """Return the agent that a name stands for, empty for a model. Raises OpenAIError for an unknown name."""
+    """Return the agent that a name stands for, empty for a model. Raises CompletionError for an unknown name."""
     if name.startswith(PREFIX):
         agent = name.removeprefix(PREFIX)
         if agent not in ROLES:
@@ -56,7 +56,7 @@ def usable_providers(owner_id: int) -> frozenset[str] | None:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return a model in OpenAI's form, with the fields of OpenRouter and vLLM that clients read. Raises OpenAIError."""
+    """Return a model like OpenAI, with the fields of OpenRouter and vLLM that clients read. Raises CompletionError."""
     agent = agent_of(name)
     provider, slash, _ = name.partition("/")
     model = catalog.find((ROLES[agent].models or (settings.CODELAB_MODEL,))[0] if agent else name)

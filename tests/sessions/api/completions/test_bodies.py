@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ninja.errors import HttpError, ValidationError
 
-from sessions.api.openai import bodies
-from sessions.api.openai.errors import OpenAIError
+from sessions.api.completions import bodies
+from sessions.api.completions.errors import CompletionError
 from sessions.api.openai.schemas import ChatRequest
 
 
@@ -56,7 +56,7 @@ async def test_ten_thousand_parts_are_read() -> None:
 )
 async def test_a_body_of_many_values_is_refused_before_it_is_decoded(data: bytes) -> None:
     started_at = time.thread_time()
-    with pytest.raises(OpenAIError, match="too many values"):
+    with pytest.raises(CompletionError, match="too many values"):
         await read(data)
     # Ours is the thread that waits.
     assert time.thread_time() - started_at < 0.2

@@ -22,7 +22,7 @@ from pydantic import ValidationError as InvalidBody
 from pydantic.json_schema import models_json_schema
 from pydantic_core import from_json
 
-from sessions.api.openai.errors import invalid
+from sessions.api.completions.errors import invalid
 from sessions.errors import BodyTooLarge
 from sessions.protocol.client import LARGE_NUMBER, decode_json
 
@@ -108,7 +108,7 @@ def _place(value: Any, location: tuple[int | str, ...], *, is_missing: bool) -> 
 
 
 def _decode(data: bytes) -> Any:
-    """Return the value of a body. Raises ValueError, and OpenAIError for a body with too many values."""
+    """Return the value of a body. Raises ValueError, and CompletionError for a body with too many values."""
     if len(data) <= MAX_SMALL_BYTES:
         return decode_json(data)
     structure = _structure(data)
@@ -120,7 +120,7 @@ def _decode(data: bytes) -> Any:
 
 
 def _structure(data: bytes) -> bytes:
-    """Return what a body has outside of texts. Raises OpenAIError for too many values.
+    """Return what a body has outside of texts. Raises CompletionError for too many values.
 
     Python gives other threads their turn between two texts.
     """

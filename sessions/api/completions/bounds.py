@@ -7,7 +7,7 @@ depth and its size are judged before anything else reads it.
 from typing import Any
 
 from llm.sizes import find_json_problem
-from sessions.api.openai.errors import invalid
+from sessions.api.completions.errors import invalid
 
 MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 10_000, 10_000, 512
 MAX_OUTPUT_TOKENS = 10_000_000
@@ -17,13 +17,13 @@ MAX_INPUTS, MAX_INPUT_TOKENS, MAX_NUMBERS = 256, 300_000, 1_000_000
 
 
 def require_bounded(value: Any, param: str) -> None:
-    """Raise OpenAIError for JSON that is too deep or too large, or that has a number that is not JSON."""
+    """Raise CompletionError for JSON that is too deep or too large, or that has a number that is not JSON."""
     if problem := find_json_problem(value):
         raise invalid(param, f"`{param}` {problem}.")
 
 
 def require_stops(stop: Any) -> None:
-    """Raise OpenAIError for stop texts that no provider takes."""
+    """Raise CompletionError for stop texts that no provider takes."""
     stops = stop if isinstance(stop, list) else [stop]
     is_valid = len(stops) <= MAX_STOPS and all(
         isinstance(each, str) and len(each) <= MAX_STOP_CHARACTERS for each in stops
@@ -55,3 +55,14 @@ def check_parts(messages: Any) -> Any:
         if sum(len(content) for content in contents if isinstance(content, list)) > MAX_PARTS:
             raise ValueError(f"at most {MAX_PARTS:,} parts in all messages")
     return messages
+
+
+def storable(value: Any) -> Any:
+    """Return JSON without what neither PostgreSQL nor UTF-8 can hold: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {storable(name): storable(each) for name, each in value.items()}
+    return value

@@ -1,4 +1,4 @@
-"""Follows the events of one turn for a client of the OpenAI-compatible API, piece by piece until the turn ends."""
+"""Follows the events of one turn for a client of one of the APIs, piece by piece until the turn ends."""
 
 import asyncio
 import uuid
@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from sessions.api.openai.errors import OpenAIError
+from sessions.api.completions.errors import CompletionError
 from sessions.database import in_thread
 from sessions.errors import SessionDeleted
 from sessions.events.feed import ENDS_TURN, Feed
@@ -50,7 +50,8 @@ type OfferCalls = Callable[[], Awaitable[list[dict[str, Any]]]]
 class TurnFollower:
     """Follows one turn. `is_over` says afterwards whether it has ended, or waits for its client to run calls.
 
-    `in_session`: the turn belongs to a live session, which other clients follow as well.
+    `keeps_running`: the turn goes on when its client leaves, because it belongs to a live session, which other clients
+    follow as well, or runs in the background. `can_retry`: its client may repeat the request if the turn fails.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class TurnFollower:
         turn_id: uuid.UUID,
         after: int,
         *,
-        in_session: bool = False,
+        keeps_running: bool = False,
+        can_retry: bool = True,
         writable: asyncio.Event | None = None,
         offer_calls: OfferCalls | None = None,
     ) -> None:
-        self.session_id, self.turn_id, self.in_session = session_id, turn_id, in_session
+        self.session_id, self.turn_id = session_id, turn_id
+        self.keeps_running, self._can_retry = keeps_running, can_retry
         self.is_over = False
         self._feed = Feed(session_id, after, writable)
         self._offer_calls = offer_calls
@@ -72,7 +75,7 @@ class TurnFollower:
         self._requested_calls: list[dict[str, Any]] = []
 
     async def pieces(self) -> AsyncGenerator[Piece]:
-        """Yield the pieces, the last one an End. Raises OpenAIError where the turn fails, and SessionDeleted."""
+        """Yield the pieces, the last one an End. Raises CompletionError where the turn fails, and SessionDeleted."""
         if end := await self._end_with_calls():
             yield end
             return
@@ -121,10 +124,9 @@ class TurnFollower:
         self.is_over = True
         if kind == EventKind.TURN_FAILED:
             code, retry_after = payload["error_code"], payload.get("retry_after")
-            # A live session has stored the message; the same request would store it once more.
-            raise OpenAIError(code, payload["error"], retry_after=retry_after, can_retry=not self.in_session)
+            raise CompletionError(code, payload["error"], retry_after=retry_after, can_retry=self._can_retry)
         if kind == EventKind.TURN_CANCELLED:
-            raise OpenAIError(ErrorCode.CANCELLED, "The turn was stopped.")
+            raise CompletionError(ErrorCode.CANCELLED, "The turn was stopped.")
         result = await in_thread(completions.turn_result)(self.turn_id)
         calls = self._requested_calls if result.finish_reason == "tool_calls" else ()
         return End(result.finish_reason, result, calls)
