@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from codelab.environment import PROJECT, VERSION, environment
 from codelab.logging import configure_logging
 from codelab.metrics import share_metrics
+from codelab.postgresql.pool import check
 from llm import catalog
 
 
@@ -104,7 +105,14 @@ DATABASES = {
             "connect_timeout": 3,
             # Without a connection a request is answered within 3 s. `reconnect_timeout` is short because the pool
             # doubles its delay: after a minute without PostgreSQL it would sleep for another one.
-            "pool": {"min_size": 1, "max_size": 20, "timeout": 2.5, "reconnect_timeout": 3, "max_idle": 60},
+            "pool": {
+                "min_size": 1,
+                "max_size": 20,
+                "timeout": 2.5,
+                "reconnect_timeout": 3,
+                "max_idle": 60,
+                "check": check,
+            },
         },
         # A statement or lock that takes longer is a fault. Transactions take milliseconds: a process that freezes in
         # one loses it, and its locks, before a client's frame that waits for them is refused

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import LiteralString
 
 import psycopg
@@ -94,6 +96,33 @@ async def test_a_transaction_that_is_idle_for_too_long_twice_fails(
     with pytest.raises(DatabaseError):
         await in_log_thread(pause)()
     assert pauses == [0.0]
+
+
+def test_many_connections_that_were_closed_while_idle_delay_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool itself pauses for a second, then for two, while it meets them, and fails after 2.5 s."""
+    pauses: list[float] = []
+    monkeypatch.setattr("psycopg_pool.pool.sleep", pauses.append)
+    _borrow(5)
+    rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    _borrow(1)
+    assert sum(pauses) == 0
+
+
+def _borrow(count: int) -> None:
+    """Let threads use connections of the pool at the same time and give them back."""
+    together = Barrier(count)
+
+    def borrow() -> None:
+        backend()
+        together.wait(30)
+        connection.close()
+
+    with ThreadPoolExecutor(count) as threads:
+        for each in [threads.submit(borrow) for _ in range(count)]:
+            each.result()
 
 
 def _close(pid: int) -> None:
