@@ -72,7 +72,6 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
         yield Fragile(service, postgres, redis)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("victims", [["web", "worker"], ["redis", "beat"], ["postgres"]], ids=" and ".join)
 def test_two_tabs_lose_nothing_when_processes_are_killed(
     fragile: Fragile, context: BrowserContext, complaints: list[str], victims: list[str]

@@ -25,7 +25,7 @@ from tests.chaos.stack import BUG_KINDS, Stack, running
 from tests.chaos.violations import Violation
 from tests.live.service import restore_template
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
 
 #: Seconds within which a turn ends after the fault: few with a bug, because a turn that never ends uses all of them,
 #: and many without it, because the machine may be busy.

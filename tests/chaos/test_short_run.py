@@ -11,7 +11,7 @@ import pytest
 from tests.chaos import campaign, report
 from tests.live.service import restore_template
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.live
 
 SECONDS = 65.0
 

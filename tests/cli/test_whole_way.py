@@ -21,7 +21,7 @@ from tests.conftest import POSTGRES, REDIS
 from tests.live.service import Service, running
 from tests.live.test_package import TASK, passes
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.live
 
 WAIT_SECONDS = 60.0
 

@@ -99,7 +99,6 @@ async def test_two_windows_of_a_client_get_a_call_once_and_the_other_one_when_th
         assert (await other.until_final())[-1]["content"] == "Done."
 
 
-@pytest.mark.timeout(120)
 async def test_a_named_client_gets_its_calls_at_once_after_the_web_process_is_killed(tmp_path: Any) -> None:
     with running(tmp_path, postgres=POSTGRES, redis=REDIS) as own:
         async with own.connect("/ws/of-killed?client_id=editor") as client:

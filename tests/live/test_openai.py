@@ -619,7 +619,6 @@ def threads_of(service: Service, name: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.timeout(240)
 def test_open_streams_hold_no_thread(tmp_path: Path) -> None:
     body = {"model": "scripted", "messages": said("/say Here.\n/stall"), "stream": True}
     with (

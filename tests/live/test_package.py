@@ -127,7 +127,6 @@ def passes(folder: Path) -> bool:
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.timeout(180)
 async def test_a_package_is_planned_written_and_repaired_until_its_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "workspace"
     folder.mkdir()

@@ -23,7 +23,6 @@ SERVER = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin") or shutil
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(not SERVER, reason="RabbitMQ is not installed"),
 ]
 

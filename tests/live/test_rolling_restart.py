@@ -30,7 +30,7 @@ from tests.servers import redis_database
 pytestmark = [
     pytest.mark.live,
     # Five processes end and start one after another.
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed"),
 ]
 

@@ -18,7 +18,7 @@ import websockets
 from tests.conftest import POSTGRES, REDIS
 from tests.live.service import Frame, Service, Socket, running
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.live
 
 #: Messages sent to a session that no client reads: 20 MB, which wait for a silent model.
 MESSAGES, TEXT = 200, "x" * 100_000

@@ -14,7 +14,7 @@ from tests.live.service import Service, running
 from tests.neighbours.stream import neighbour
 from tests.neighbours.test_streams import signed_in
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.live
 
 #: 300 messages of 100 KB.
 FILL = """

@@ -15,7 +15,7 @@ from tests.live.service import Service, running
 from tests.live.test_approvals import until
 from tests.live.test_offers import READ, let_the_client_be_gone, result_of, silent
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.live
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import POSTGRES, REDIS
 from tests.live.service import Service, running
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.live
 
 #: Six seconds, longer than sockets and streams are closed and the port is open.
 LONG = "/tokens 120 20"

@@ -298,7 +298,6 @@ def test_a_snapshot_has_the_newest_messages_within_its_limits(alice: User) -> No
     assert snapshot(session.pk)["messages"][-1]["content"] == "one more"
 
 
-@pytest.mark.timeout(300)
 def test_replay_from_zero_is_a_fresh_snapshot_whatever_happens(alice: User) -> None:
     machine = type("AlicesConversation", (Conversation,), {"owner": alice})
     run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30))
