@@ -42,6 +42,8 @@ class StepFinished:
     broken: Mapping[str, str] = field(default_factory=dict)
     #: Why the answer ended, in OpenAI's words.
     reason: str = field(default="", compare=False)
+    #: See `llm.types.EndChunk.stop`.
+    stop: str = field(default="", compare=False)
     #: See `llm.types.EndChunk.extra`.
     extra: Mapping[str, Any] = field(default_factory=dict)
 

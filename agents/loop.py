@@ -185,6 +185,7 @@ async def step(chunks: ModelStream) -> AsyncGenerator[AgentEvent]:
         broken=broken,
         usage=end.usage or TokenUsage(),
         reason=end.reason,
+        stop=end.stop,
         extra=end.extra,
     )
 

@@ -6,6 +6,9 @@ from hashlib import sha256
 from llm import catalog
 from llm.types import Endpoint
 
+#: The origin of answers from Anthropic's own API.
+ANTHROPIC = "anthropic"
+
 
 def origin_of(model: str, endpoint: Endpoint | None = None) -> str:
     """Return a name for the server that a model's call goes to: of its provider, and of its address if it is not the

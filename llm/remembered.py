@@ -32,6 +32,8 @@ OWN_FIELDS = frozenset({"stream_options"}) | MESSAGE_FIELDS
 OUTPUT_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 #: A caller's options that change nothing when they are left out: the ones that are notes, and those with these values.
 NOTES = frozenset({"user"})
+#: Options that callers of other APIs send whatever the model is, and that a model may ignore (`llm.wire.thinking`).
+WISHES = frozenset({"reasoning_effort", "thinking", "top_k", "verbosity"})
 DEFAULTS = {
     "temperature": 1,
     "top_p": 1,
@@ -100,7 +102,8 @@ def adapt(request: ModelRequest) -> ModelRequest:
         limit = fit_output(request, prices.estimate(request).input_tokens)
     provider = catalog.provider_of(request.model)
     known = provider.leave_out if provider and not (endpoint and endpoint.api_base) else frozenset()
-    return replace(request, max_output_tokens=limit, omitted=lesson.refused | known)
+    refused = lesson.refused if request.is_translated else lesson.refused - WISHES
+    return replace(request, max_output_tokens=limit, omitted=refused | known)
 
 
 def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:
@@ -170,7 +173,8 @@ def _may_omit(name: str, sent: ModelRequest) -> bool:
     if name == "strict":
         return any(tool.strict is False for tool in sent.tools) and not any(tool.strict for tool in sent.tools)
     is_default = name in DEFAULTS and sent.options.get(name) == DEFAULTS[name]
-    return name in OWN_FIELDS or is_default or (name in NOTES and name in sent.options)
+    is_wish = name in WISHES and sent.is_translated
+    return name in OWN_FIELDS or is_default or is_wish or (name in NOTES and name in sent.options)
 
 
 def _find(model: str, endpoint: Endpoint | None) -> _Lesson:

@@ -78,6 +78,8 @@ class ModelMessage:
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: That provider (`llm.origins`), also of the `extra` of calls. No other one gets them.
     origin: str = ""
+    #: Whether a caller wants the prefix that ends here in the provider's cache, if that takes marks.
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,8 @@ class Tool:
     parameters: dict[str, Any]
     #: Whether the arguments must match exactly, if the caller says so.
     strict: bool | None = None
+    #: As of a message.
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +127,14 @@ class ModelRequest:
     #: The model that a caller wrote the messages for, which gets them as they are. Empty: they are a session's, and
     #: what strict providers refuse in them is repaired (`llm.wire.history`).
     written_for: str = ""
+    #: Whether the caller wrote in the words of an API that few providers speak: then messages are repaired as well, and
+    #: options for thinking translated or left out (`llm.wire.thinking`).
+    is_translated: bool = False
     #: Models to call in turn when this one fails before its first output; None: those of the catalog.
     fallbacks: tuple[str, ...] | None = None
     #: The most calls of each model, the first one included.
     tries: int = 3
-    #: Seconds: a provider that asks for a longer wait gets no retry, and the next model is called.
+    #: Seconds: after a provider that asks for a longer wait the next model is called.
     max_retry_delay: float = 10
     #: Seconds from a call to its first piece of content.
     first_token_timeout: float = 60
@@ -190,10 +197,11 @@ class EndChunk:
 
     #: One of OpenAI's words (`llm.finish`), whatever the provider's own is.
     reason: str
+    #: The stop text of the request that ended the answer, if the provider says so.
+    stop: str = ""
     #: None: the provider reported none. `llm.calls` replaces it with an estimate.
     usage: TokenUsage | None = None
-    #: Fields of the whole message that its provider wants back unchanged: thoughts under the provider's own name
-    #: (`reasoning_content`, `reasoning_details`, `thinking_blocks` …), and signatures.
+    #: What the provider wants back unchanged with the message: thoughts by its own name for them, and signatures.
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

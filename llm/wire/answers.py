@@ -20,6 +20,8 @@ from llm.wire.tool_calls import CallSorter
 PLAIN_FIELDS = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "name", "audio", "annotations"})
 #: Some send the word null.
 NO_REASONS = frozenset({"", "null", "none"})
+#: Where vLLM and SGLang have the stop text that ended an answer. Tokens have numbers there.
+STOP_FIELDS, MAX_STOP_CHARACTERS = ("stop_reason", "matched_stop"), 1_000
 #: Where an error's sentence stands if no field says that it is one.
 ERROR_FIELDS = ("detail", "errors", "error_message", "error_msg", "message", "msg")
 #: Signs of life, which may have a message too.
@@ -32,6 +34,8 @@ class ModelReply:
     def __init__(self) -> None:
         #: The provider's own end marker; empty until it arrives.
         self.reason: Any = ""
+        #: The stop text that ended the answer, if the provider says so.
+        self.stop = ""
         self.usage: TokenUsage | None = None
         #: Whether the provider has announced that nothing follows.
         self.is_over = False
@@ -85,7 +89,8 @@ class ModelReply:
                 raise errors.ModelTruncated("the stream ended without the provider's end marker")
             reason = finish.Finish.END
         word = finish.judge(reason, has_output=self.has_output)
-        return [*self._calls.finish(), EndChunk(reason=word, usage=self.usage, extra=self._thoughts.fields())]
+        end = EndChunk(reason=word, stop=self.stop, usage=self.usage, extra=self._thoughts.fields())
+        return [*self._calls.finish(), end]
 
     def _parse(self, data: bytes) -> Any:
         """Parse the data of an event. Returns None for what is not JSON and only a sign of life."""
@@ -141,6 +146,8 @@ class ModelReply:
             reason = delta.get("finish_reason")
         if reason is not None and (not isinstance(reason, str) or reason.strip().lower() not in NO_REASONS):
             self.reason = finish.graver(self.reason, reason) if self.reason else reason
+            stops = [stop for name in STOP_FIELDS if isinstance(stop := choice.get(name), str)]
+            self.stop = next(iter(stops), self.stop)[:MAX_STOP_CHARACTERS]
         return chunks
 
     def _receive_delta(self, delta: Mapping[str, Any], *, is_repetition: bool = False) -> list[Chunk]:

@@ -14,6 +14,8 @@ from llm.types import ModelImage, ModelMessage, ModelToolCall
 
 NO_RESULT = "Error: this tool was never answered."
 NO_OUTPUT = "(no output)"
+#: Between results and what a caller adds to them, for servers that want an answer there.
+RESULTS_READ = "(Results received.)"
 #: Between results and the user's next message, after a turn that was stopped or has failed.
 NO_ANSWER = "(The turn ended before an answer.)"
 EMPTY_MESSAGE = "(empty message)"
@@ -60,6 +62,17 @@ def replay(
     return _alternate(_emit(settled, offered, _SHORT_CALL_ID if short_ids else _CALL_ID))
 
 
+def repair(
+    messages: Iterable[ModelMessage], *, offered: Collection[str] = (), short_ids: bool = False
+) -> list[ModelMessage]:
+    """Return the messages of a caller as most providers take them.
+
+    As of a session, but callers may write behind results, and may begin the answer themselves.
+    """
+    emitted = _emit(_settle(messages), offered, _SHORT_CALL_ID if short_ids else _CALL_ID)
+    return _alternate(emitted, after_results=RESULTS_READ if short_ids else "", ending="")
+
+
 @dataclass(slots=True)
 class _Unit:
     """A message that is not a result, with the results of its calls."""
@@ -104,8 +117,8 @@ def _emit(units: Iterable[_Unit], offered: Collection[str], possible_id: re.Patt
             if result is not None and (result.content, result.tool_call_id) == (content, call.id):
                 yield result
             else:
-                images = result.images if result else ()
-                yield ModelMessage(role="tool", content=content, tool_call_id=call.id, images=images)
+                images, cached = (result.images, result.cached) if result else ((), False)
+                yield ModelMessage(role="tool", content=content, tool_call_id=call.id, images=images, cached=cached)
 
 
 def _renamed(call: ModelToolCall, call_id: str, offered: Collection[str]) -> ModelToolCall:
@@ -123,25 +136,28 @@ def _fit_id(call_id: str, possible: re.Pattern[str], taken: Collection[str]) -> 
     return fitting
 
 
-def _alternate(messages: Iterable[ModelMessage]) -> list[ModelMessage]:
-    """Join messages of one speaker, and put notes where a speaker is missing."""
+def _alternate(
+    messages: Iterable[ModelMessage], *, after_results: str = NO_ANSWER, ending: str = CONTINUE
+) -> list[ModelMessage]:
+    """Join messages of one speaker, and put notes where a speaker is missing, unless they are empty."""
     out: list[ModelMessage] = []
     run: list[ModelMessage] = []
     for message in messages:
         if message.role in ("system", "tool"):
-            _close(run, out)
+            _close(run, out, after_results)
             out.append(message)
             continue
         is_blank = not message.content.strip()
         if message.role == "assistant" and is_blank and not message.tool_calls:
             continue
         if run and run[-1].role != message.role:
-            _close(run, out)
+            _close(run, out, after_results)
         is_empty = is_blank and message.role == "user" and not message.images
         run.append(_with_surroundings(replace(message, content=EMPTY_MESSAGE) if is_empty else message))
-    _close(run, out)
-    if not out or out[-1].role in ("assistant", "system"):
-        out.append(ModelMessage(role="user", content=CONTINUE))
+    _close(run, out, after_results)
+    is_open = out[-1:] and out[-1].role in ("user", "tool")
+    if not is_open and (ending or all(message.role == "system" for message in out)):
+        out.append(ModelMessage(role="user", content=ending or CONTINUE))
     return out
 
 
@@ -155,14 +171,14 @@ def _with_surroundings(message: ModelMessage) -> ModelMessage:
     return replace(message, content=content, surroundings="", images=images)
 
 
-def _close(run: list[ModelMessage], out: list[ModelMessage]) -> None:
+def _close(run: list[ModelMessage], out: list[ModelMessage], after_results: str) -> None:
     """Add a run of messages of one role as one message."""
     if not run:
         return
     role = run[0].role
     before = out[-1].role if out else "system"
-    if role == "user" and before == "tool":
-        out.append(ModelMessage(role="assistant", content=NO_ANSWER))
+    if role == "user" and before == "tool" and after_results:
+        out.append(ModelMessage(role="assistant", content=after_results))
     elif role == "assistant" and before == "system":
         out.append(ModelMessage(role="user", content=BEGINNING))
     out.append(_join(run))
@@ -185,4 +201,5 @@ def _join(run: Sequence[ModelMessage]) -> ModelMessage:
             replace(image, at=length if image.at is None else min(begin + image.at, length)) for image in message.images
         ]
     name = run[0].name if len({message.name for message in run}) == 1 else ""
-    return replace(run[-1], content=SEPARATOR.join(texts), images=tuple(images), name=name)
+    cached = any(message.cached for message in run)
+    return replace(run[-1], content=SEPARATOR.join(texts), images=tuple(images), name=name, cached=cached)

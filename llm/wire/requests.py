@@ -9,10 +9,12 @@ from llm import catalog
 from llm.origins import origin_of
 from llm.sizes import reject_constant
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
-from llm.wire.cache_marks import mark_prefix, takes_cache_marks
-from llm.wire.history import has_short_call_ids, replay, with_fitting_names
+from llm.wire.cache_marks import MAX_MARKS, mark_prefix, mark_tools, mark_wanted, speaks_anthropic, takes_cache_marks
+from llm.wire.history import has_short_call_ids, repair, replay, with_fitting_names
+from llm.wire.instructions import place_instructions
 from llm.wire.pieces import BodyPieces
 from llm.wire.result_images import place_images
+from llm.wire.thinking import fit_thinking
 from llm.wire.thoughts import SEALED_FIELDS
 
 #: What this service adds to messages beyond the text: thoughts of the model as they came, and marks for its cache.
@@ -40,24 +42,36 @@ def leave_out(value: Any, names: frozenset[str]) -> Any:
 def build_conversation(request: ModelRequest, *, remote_images: bool = True) -> list[dict[str, Any]]:
     """Return the messages of a request in OpenAI's form, as its model's provider takes them."""
     offered = {tool.name for tool in request.tools}
-    if request.written_for:
+    origin = "" if request.is_translated else origin_of(request.written_for, request.endpoint)
+    if request.is_translated:
+        messages = place_instructions(request.messages, request.model)
+        messages = repair(messages, offered=offered, short_ids=has_short_call_ids(request.model))
+    elif request.written_for:
         messages = list(with_fitting_names(request.messages, offered))
-        origin = origin_of(request.written_for, request.endpoint)
     else:
-        messages = replay(request.messages, offered=offered, short_ids=has_short_call_ids(request.model))
-        origin = ""
+        messages, origin = replay(request.messages, offered=offered, short_ids=has_short_call_ids(request.model)), ""
     target = origin_of(request.model, request.endpoint)
     images = "images" in catalog.find(request.model).capabilities
-    if images and not request.written_for:
+    if images and (request.is_translated or not request.written_for):
         messages = place_images(messages, request.model)
     wire = build_messages(messages, images=images, remote_images=remote_images)
     for message, built in zip(messages, wire, strict=True):
         if (message.origin or origin) == target:
             _add_extra(built, message)
-    if not request.written_for and takes_cache_marks(request.model):
-        mark_prefix(wire, within_results=catalog.provider_of(request.model) is not None)
+    if takes_cache_marks(request.model):
+        _mark(wire, messages, request)
     result: list[dict[str, Any]] = leave_out(wire, request.omitted)
     return result
+
+
+def _mark(wire: list[dict[str, Any]], messages: list[ModelMessage], request: ModelRequest) -> None:
+    """Mark what the provider shall keep in its cache: where a caller wants it, or where a session needs it."""
+    within_results = catalog.provider_of(request.model) is not None
+    if not request.written_for:
+        mark_prefix(wire, within_results=within_results)
+    else:
+        has_marked_tool = any(tool.cached for tool in request.tools)
+        mark_wanted(wire, messages, marks=MAX_MARKS - has_marked_tool, within_results=within_results)
 
 
 def _add_extra(built: dict[str, Any], message: ModelMessage) -> None:
@@ -137,7 +151,10 @@ def _build_tool(tool: Tool, *, omitted: frozenset[str]) -> dict[str, Any]:
 
 def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens") -> dict[str, Any]:
     """Return a request without its model and messages."""
-    wire: dict[str, Any] = {name: value for name, value in request.options.items() if name not in request.omitted}
+    options = request.options
+    if request.is_translated:
+        options = fit_thinking(options, request.model, request.max_output_tokens)
+    wire: dict[str, Any] = {name: value for name, value in options.items() if name not in request.omitted}
     wire["stream"] = True
     if "stream_options" not in request.omitted:
         wire["stream_options"] = {"include_usage": True}
@@ -146,6 +163,8 @@ def build_parameters(request: ModelRequest, *, output_limit: str = "max_tokens")
         wire[next((name for name in names if name not in request.omitted), output_limit)] = request.max_output_tokens
     if request.tools:
         wire["tools"] = [_build_tool(tool, omitted=request.omitted) for tool in request.tools]
+        if speaks_anthropic(request.model):
+            mark_tools(wire["tools"], request.tools)
     return wire
 
 

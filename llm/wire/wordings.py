@@ -209,6 +209,7 @@ FIELDS = (
     "strict",
     "temperature",
     "top_p",
+    "top_k",
     "frequency_penalty",
     "presence_penalty",
     "logit_bias",
@@ -231,7 +232,7 @@ FIELDS = (
 STREAM_FIELDS = frozenset({"stream_options", "include_usage"})
 #: Whole words only, and not as advice. Those that are words of English as well have to be in quotes.
 FIELD_PATTERN = re.compile(
-    rf"(?<!use )(?<!use ['\"`])\b({'|'.join(FIELDS)})\b|['\"`](reasoning|signature)['\"`]", re.IGNORECASE
+    rf"(?<!use )(?<!use ['\"`])\b({'|'.join(FIELDS)})\b|['\"`](reasoning|signature|thinking)['\"`]", re.IGNORECASE
 )
 
 
