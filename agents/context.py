@@ -17,7 +17,7 @@ from typing import Any
 from agents import prompts
 from agents.prompts import fence
 from agents.tokens import TokenCounter, count_message, count_tools, estimate
-from llm.errors import ModelContextTooLong
+from llm.errors import ModelContextTooLong, TokenCounts
 from llm.types import ModelMessage, ModelToolCall, Tool
 
 #: Shorter texts are not worth leaving out.
@@ -30,7 +30,7 @@ RECENT_UNITS = 3
 #: are left out a note has the beginning.
 MAX_UNANSWERED = 3
 
-#: Each cut makes room for a quarter of the window, not for single tokens.
+#: Each cut makes room for a quarter of the window.
 CUTS_PER_WINDOW = 4
 
 
@@ -119,7 +119,8 @@ def fit(
     units, dropped = _shorten_history(units, room=room - fixed, target=target, count=count)
     shortest = sum(unit.tokens for unit in units)
     if shortest > room - fixed and window.is_certain:
-        raise ModelContextTooLong(f"{shortest} tokens cannot be made to fit into {room - fixed}")
+        tokens = TokenCounts(input=shortest + fixed, window=room)
+        raise ModelContextTooLong(f"{tokens.input} tokens cannot be made to fit into {room}", tokens=tokens)
     gone = set(dropped)
     note = _omission_note(summary, first, [unit for unit in unanswered if unit in gone])
     head = _system_message(system, facts, note if dropped else summary)
@@ -215,7 +216,6 @@ def _shorten_history(
     total = sum(unit.tokens for unit in units)
     current = units[-1].turn if units else 0
     dropped: set[_Unit] = set()
-
     for unit in units[:-RECENT_UNITS]:
         if total <= target:
             break

@@ -223,6 +223,8 @@ async def stream(
                 raise error
             if remembered.learn(request, call.request, error) and attempt < MAX_CALLS:
                 continue
+            if isinstance(error, errors.ModelContextTooLong):
+                remembered.complete(call.request, error)
             remaining -= 1
             recovery = _recovery(error)
             if recovery is Recovery.GIVE_UP:

@@ -96,6 +96,15 @@ class ModelContextTooLong(ModelError):
         super().__init__(detail, retry_after=retry_after)
         self.tokens = tokens or TokenCounts()
 
+    @property
+    def context(self) -> dict[str, int] | None:
+        """Return the tokens of the input and the most that the model reads, or None where they are not known."""
+        tokens, window = self.tokens, self.tokens.window
+        used = max(tokens.input, tokens.total)
+        # Some count the answer that was asked for as well.
+        used = used if used > window else tokens.input + tokens.output
+        return {"used": used, "window": window} if used > window > 0 else None
+
 
 class ModelRefused(ModelError):
     """The model's provider refused the request because of its content policy, or cannot process it. Change the message

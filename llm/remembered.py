@@ -127,6 +127,14 @@ def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:
     return (lesson.max_output, lesson.refused) != (before.max_output, before.refused)
 
 
+def complete(sent: ModelRequest, error: ModelContextTooLong) -> None:
+    """Add to a refusal what it does not say: an estimate of the input, and the window that is known."""
+    tokens = error.tokens
+    used = tokens.input or tokens.total or prices.estimate(sent).input_tokens
+    known = window(sent.model, sent.endpoint) or catalog.find(sent.model).window
+    error.tokens = replace(tokens, input=used, window=tokens.window or known)
+
+
 def _learn_window(lesson: _Lesson, request: ModelRequest, sent: ModelRequest, tokens: TokenCounts) -> _Lesson:
     estimated, output = prices.estimate(sent).input_tokens, sent.max_output_tokens or 0
     read = tokens.input or max(tokens.total - output, 0)

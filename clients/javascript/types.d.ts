@@ -347,18 +347,6 @@ export interface TurnCompletedPayload {
   cost?: string;
 }
 
-/** The turn has ended with an error. */
-export interface TurnFailedPayload {
-  input_tokens?: number;
-  output_tokens?: number;
-  cached_tokens?: number;
-  cost?: string;
-  turn_id: string;
-  error_code: string;
-  error: string;
-  retry_after?: number;
-}
-
 /** The turn waits for a worker. */
 export interface TurnQueuedPayload {
   turn_id: string;
@@ -414,6 +402,19 @@ export interface ApprovalDecidedEvent {
   number: number;
   kind: "approval_decided";
   payload: ApprovalDecidedPayload;
+}
+
+/** The turn has ended with an error. */
+export interface TurnFailedPayload {
+  input_tokens?: number;
+  output_tokens?: number;
+  cached_tokens?: number;
+  cost?: string;
+  turn_id: string;
+  error_code: string;
+  error: string;
+  retry_after?: number;
+  context?: ContextUse;
 }
 
 /** What the turns of a session that have ended used, replaced ones included. */
@@ -664,14 +665,6 @@ export interface TurnCompletedEvent {
   payload: TurnCompletedPayload;
 }
 
-/** The turn has ended with an error. */
-export interface TurnFailedEvent {
-  type: "event";
-  number: number;
-  kind: "turn_failed";
-  payload: TurnFailedPayload;
-}
-
 /** The turn waits for a worker. */
 export interface TurnQueuedEvent {
   type: "event";
@@ -712,6 +705,14 @@ export interface UserMessage {
 
 /** ToolEntry. */
 export type ToolEntry = string | ToolDefinition;
+
+/** The turn has ended with an error. */
+export interface TurnFailedEvent {
+  type: "event";
+  number: number;
+  kind: "turn_failed";
+  payload: TurnFailedPayload;
+}
 
 /** A message of the conversation is stored. */
 export interface MessageAddedEvent {

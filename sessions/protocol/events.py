@@ -270,6 +270,8 @@ class TurnFailed(TurnUse):
     error_code: str
     error: str
     retry_after: NotRequired[int]
+    #: Of `model_context_too_long`, where it is known: what the model would have had to read, and the most that it reads.
+    context: NotRequired[ContextUse]
 
 
 @event

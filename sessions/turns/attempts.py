@@ -7,7 +7,7 @@ both may be lost without harm. An attempt that has lost its turn never writes an
 
 import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -190,11 +190,18 @@ def complete(claim: Claim, result: StepResult) -> Change:
 
 
 def fail(
-    claim: Claim, *, code: str, text: str, result: StepResult | None = None, retry_after: int | None = None
+    claim: Claim,
+    *,
+    code: str,
+    text: str,
+    result: StepResult | None = None,
+    retry_after: int | None = None,
+    context: Mapping[str, int] | None = None,
 ) -> Change:
     """End the turn with an error code and a sentence for the user. Raises StaleAttempt.
 
-    The text of `result` is kept. The user may try again after `retry_after` seconds.
+    The text of `result` is kept. The user may try again after `retry_after` seconds. `context` says by how many tokens
+    a conversation is too long (`used`, `window`).
     """
     with transaction.atomic():
         session, turn = lock_claim(claim)
@@ -205,7 +212,8 @@ def fail(
             events += store_step(session, turn, result, agent=claim.agent, interrupted=True, subtask=subtask)
         if result:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code, answer=answer)
-        events += end_as_failed(session, turn, code, text, retry_after, use=count_use(turn, result))
+        use = count_use(turn, result)
+        events += end_as_failed(session, turn, code, text, retry_after, use=use, context=context)
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.FAILED, code)
     return Change(events=events, ready=ready)

@@ -236,6 +236,7 @@ def end_as_failed(
     retry_after: int | None = None,
     *,
     use: Mapping[str, Any] | None = None,
+    context: Mapping[str, int] | None = None,
 ) -> list[LoggedEvent]:
     """End a locked turn with a code and a sentence for the user. `use` is what `count_use` returns.
 
@@ -248,6 +249,8 @@ def end_as_failed(
     payload: dict[str, Any] = {"error_code": str(code), "error": text, **_used(use)}
     if retry_after is not None:
         payload["retry_after"] = retry_after
+    if context:
+        payload["context"] = context
     events = queue_unread(session, turn)
     return events + log.append(session, [*new, turn_event(EventKind.TURN_FAILED, turn.pk, turn.attempt, **payload)])
 

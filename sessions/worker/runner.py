@@ -7,6 +7,7 @@ module never writes turns; the verbs in `sessions.turns` decide what a step lead
 import asyncio
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +17,7 @@ from django.db import Error as DatabaseError
 
 from agents.events import StepFinished
 from agents.loop import Limit, LimitReached
-from llm.errors import ModelError, ModelRateLimited, ModelUnavailable, short_reason
+from llm.errors import ModelContextTooLong, ModelError, ModelRateLimited, ModelUnavailable, short_reason
 from llm.types import Vectors
 from sessions.billing import ledger
 from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
@@ -180,19 +181,22 @@ class StepRun:
         is_long = (error.retry_after or 0) > MAX_HELD_SECONDS
         can_wait = is_long and isinstance(error, RETRYABLE) and not (self.draft.texts or self.draft.reasoning)
         if seconds is None or not can_wait or not retries.may_wait(self.claim, seconds):
-            return await self.fail(error.code, str(error), retry_after=seconds)
+            context = error.context if isinstance(error, ModelContextTooLong) else None
+            return await self.fail(error.code, str(error), retry_after=seconds, context=context)
         self.lease.is_ending = True
         put_off = partial(retries.put_off, self.claim, error_code=error.code, seconds=seconds)
         change = await with_retries(put_off, result=self.draft.result())
         logger.info("retry_scheduled", error_code=error.code, seconds=seconds)
         return change
 
-    async def fail(self, code: str, text: str, *, retry_after: int | None = None) -> Change:
+    async def fail(
+        self, code: str, text: str, *, retry_after: int | None = None, context: Mapping[str, int] | None = None
+    ) -> Change:
         """End the turn as failed, with a sentence for the user. Raises StaleAttempt."""
         self.lease.is_ending = True
         await self.writer.flush(self.claim)
         result = self.draft.result()
-        end = partial(attempts.fail, self.claim, code=code, text=text, retry_after=retry_after)
+        end = partial(attempts.fail, self.claim, code=code, text=text, retry_after=retry_after, context=context)
         try:
             change = await with_retries(end, result=result)
         except DatabaseError as error:

@@ -486,19 +486,6 @@ class TurnCompletedPayload(TypedDict):
     cost: NotRequired[str]
 
 
-class TurnFailedPayload(TypedDict):
-    """The turn has ended with an error."""
-
-    input_tokens: NotRequired[int]
-    output_tokens: NotRequired[int]
-    cached_tokens: NotRequired[int]
-    cost: NotRequired[str]
-    turn_id: str
-    error_code: str
-    error: str
-    retry_after: NotRequired[int]
-
-
 class TurnQueuedPayload(TypedDict):
     """The turn waits for a worker."""
 
@@ -558,6 +545,20 @@ class ApprovalDecidedEvent(TypedDict):
     number: int
     kind: Literal["approval_decided"]
     payload: ApprovalDecidedPayload
+
+
+class TurnFailedPayload(TypedDict):
+    """The turn has ended with an error."""
+
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cached_tokens: NotRequired[int]
+    cost: NotRequired[str]
+    turn_id: str
+    error_code: str
+    error: str
+    retry_after: NotRequired[int]
+    context: NotRequired[ContextUse]
 
 
 class Usage(TypedDict):
@@ -829,15 +830,6 @@ class TurnCompletedEvent(TypedDict):
     payload: TurnCompletedPayload
 
 
-class TurnFailedEvent(TypedDict):
-    """The turn has ended with an error."""
-
-    type: Literal["event"]
-    number: int
-    kind: Literal["turn_failed"]
-    payload: TurnFailedPayload
-
-
 class TurnQueuedEvent(TypedDict):
     """The turn waits for a worker."""
 
@@ -878,6 +870,15 @@ class UserMessage(TypedDict):
     interrupt: NotRequired[bool | None]
     images: NotRequired[list[str] | None]
     replaces: NotRequired[str | None]
+
+
+class TurnFailedEvent(TypedDict):
+    """The turn has ended with an error."""
+
+    type: Literal["event"]
+    number: int
+    kind: Literal["turn_failed"]
+    payload: TurnFailedPayload
 
 
 class MessageAddedEvent(TypedDict):

@@ -199,6 +199,35 @@ async def test_a_plain_models_request_is_never_shortened(worker: Worker, alice: 
     assert provider.posts[0].body["messages"] == provider.posts[1].body["messages"]
 
 
+def context() -> tuple[int, int] | None:
+    """Return by how many tokens the last turn was too long."""
+    last = Event.objects.filter(kind=EventKind.TURN_FAILED).order_by("-created_at")[0]
+    tokens = last.payload.get("context")
+    return (tokens["used"], tokens["window"]) if tokens else None
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens"),
+    [
+        ("prompt is too long: 9031 tokens > 8192 maximum", (9031, 8192)),
+        ("This model's maximum context length is 8192 tokens.", (11250, 8192)),
+        (
+            "This model's maximum context length is 10000 tokens. However, you requested 10500 tokens (9500 in the "
+            "messages, 1000 in the completion).",
+            (10500, 10000),
+        ),
+        # Half of what was refused is what the next requests are made to fit.
+        ("Input is too long for requested model.", (11250, 5625)),
+    ],
+)
+async def test_a_client_is_told_by_how_many_tokens_a_conversation_is_too_long(
+    worker: Worker, alice: User, provider: Recorded, words: str, tokens: tuple[int, int]
+) -> None:
+    provider.refuse(400, too_long(words))
+    await worker.complete(alice, "word " * 9000)
+    assert (await look(error_code), await look(context)) == ("model_context_too_long", tokens)
+
+
 async def test_an_agents_conversation_is_shortened(worker: Worker, alice: User, provider: Recorded) -> None:
     provider.refuse(400, too_long()).play(*text("hello"), *ending())
     messages = [{"role": role, "content": "some words " * 1500} for role in ("user", "assistant") * 3]
