@@ -270,7 +270,7 @@ class TurnFailed(TurnUse):
     error_code: str
     error: str
     retry_after: NotRequired[int]
-    #: Of `model_context_too_long`, where it is known: what the model would have had to read, and the most that it reads.
+    #: Of `model_context_too_long`, where both are known: the tokens of the conversation, and what the model reads.
     context: NotRequired[ContextUse]
 
 

@@ -21,10 +21,7 @@ from tests.servers import redis_database
 #: Debian's rabbitmq-server on the PATH changes to a user of its own, who cannot write to the folders of tests.
 SERVER = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin") or shutil.which("rabbitmq-server")
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not SERVER, reason="RabbitMQ is not installed"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.skipif(not SERVER, reason="RabbitMQ is not installed")]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from hypothesis import settings
