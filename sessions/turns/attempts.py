@@ -18,6 +18,7 @@ from django.db.models.functions import Coalesce, Now
 
 from agents.loop import Limits, TurnUsage
 from agents.plans import Status
+from agents.roles import role_of
 from sessions import metrics
 from sessions.billing import budgets, ledger, provider_keys
 from sessions.database import atomic_until, rows
@@ -74,7 +75,10 @@ _RENEW = """
 
 
 def claim(turn_id: uuid.UUID, *, worker: str, model: str, task: str = "") -> tuple[Claim, Change] | None:
-    """Claim a queued turn that is next in its session. Return None, a normal outcome, when it cannot be claimed."""
+    """Claim a queued turn that is next in its session. Return None, a normal outcome, when it cannot be claimed.
+
+    `model` is the one of agents that name none.
+    """
     session_ids = rows(_SESSION_OF_TURN, turn_id)
     if not session_ids:
         return None
@@ -86,8 +90,6 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str, task: str = "") -> tup
         turn = first_open_turn(session.pk)
         if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED or not retries.is_due(turn):
             return None
-        # A completion names its model; the request has stored it with the turn.
-        model = (turn.model if session.is_completion else "") or model
         return _start_attempt(session, turn, worker, model, task)
 
 
@@ -102,6 +104,9 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         # A message that was sent while the plan is carried out is for the agent of the current sub-task.
         turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
     fields = {} if turn.attempt else workspaces.begin_turn(session, turn)
+    # A completion without an agent names its model; the request has stored it with the turn.
+    if not session.is_completion or session.current_agent:
+        turn.model, _ = role_of(session.current_agent).choose_models(model)
     # The step is repeated, so clients replace the text that an earlier attempt sent of it.
     begun = begun_texts(session, turn) if turn.attempt else {}
     replaced = [message_id for message_id, is_latest in begun.items() if is_latest]
@@ -118,7 +123,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         attempt=attempt,
         worker=worker,
         task=task,
-        model=model,
+        model=turn.model,
         lease_expires_at=Now() + LEASE_DURATION,
         started_at=Coalesce(F("started_at"), Now()),
         claimed_at=Now(),
@@ -145,7 +150,7 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         own_keys=own_keys,
         task=task,
     )
-    payload = {"attempt": attempt, "model": model, "agent": session.current_agent, "mode": session.mode}
+    payload = {"attempt": attempt, "model": turn.model, "agent": session.current_agent, "mode": session.mode}
     payload["replaces"] = replaced
     if read:
         payload["reads"] = [str(message_id) for message_id in read]
@@ -267,4 +272,7 @@ def assign_agent(claim: Claim, choice: AgentChoice) -> tuple[Claim, Change]:
             return claim, Change()
         new = switch_agent(session, route.agent, reason=route.reason, confidence=str(route.confidence), turn_id=turn.pk)
         events = log.append(session, [replace(new, attempt=claim.attempt)])
+        model, _ = role_of(route.agent).choose_models(settings.CODELAB_MODEL)
+        if model != turn.model:
+            Turn.objects.filter(pk=turn.pk).update(model=model)
     return replace(claim, agent=route.agent), Change(events=events)

@@ -17,6 +17,8 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.utils import timezone
 
 from agents.context import Window
+from agents.roles import ROLES
+from agents.routing import Confidence, Route
 from llm.errors import ModelContextTooLong
 from llm.wire.history import NO_RESULT, replay
 from sessions.database import TooLate
@@ -24,7 +26,7 @@ from sessions.errors import NothingToCancel, StaleAttempt, ToolCallRejected
 from sessions.events import log
 from sessions.events.log import IDLE_LOCK_TIMEOUT, Addition, Appended, NewEvent
 from sessions.models import Event, EventKind, Message, Session, ToolCall, Turn, TurnStatus, new_id
-from sessions.results import AcceptedMessage, Change, Claim, StepResult
+from sessions.results import AcceptedMessage, AgentChoice, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls
 from sessions.turns.sessions import open_session, owned_session
 from sessions.worker import prompt
@@ -547,3 +549,26 @@ def test_reasoning_is_kept_and_no_model_gets_it_again(session: Session) -> None:
     assert Message.objects.get(role="assistant").reasoning == "Hm."
     behind = story.claim(accept(session, "go on").turn_id)
     assert [(m.role, m.content) for m in story.history(behind.turn_id)][1:] == [("user", "go on")]
+
+
+def test_a_turn_names_the_model_that_its_agent_asks_first(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROLES, "coder", ROLES["coder"].model_copy(update={"models": ("openai/own", "openai/other")}))
+    session = open_session(alice.pk, "named")
+    Session.objects.filter(pk=session.pk).update(current_agent="coder")
+
+    claim = story.begin(session, model="openai/default")
+
+    started = log.since(session.pk, 0)[-1]
+    assert (started.kind, started.payload["model"], started.payload["agent"]) == ("turn_started", "openai/own", "coder")
+    assert Turn.objects.get(pk=claim.turn_id).model == "openai/own"
+    attempts.complete(claim, step("Done."))
+
+    # An agent without models of its own asks the server's.
+    Session.objects.filter(pk=session.pk).update(current_agent="ask")
+    claim = story.begin(session, model="openai/default")
+    assert log.since(session.pk, 0)[-1].payload["model"] == "openai/default"
+
+    # The orchestrator's choice changes the model that is asked.
+    route = Route(agent="coder", confidence=Confidence.HIGH, reason="It writes code.")
+    attempts.assign_agent(claim, AgentChoice(route=route))
+    assert Turn.objects.get(pk=claim.turn_id).model == "openai/own"
