@@ -33,6 +33,8 @@ from sessions.turns.tool_policy import evaluate_edit
 from sessions.turns.transcript import edit_call
 
 REJECTED = "User rejected this operation"
+#: How the names of rules begin that allow calls (`Rule.label`).
+ALLOWED_BY_RULE = "rule: allow "
 #: After an error an approval expires again that much later.
 RETRY_PAUSE = timedelta(minutes=1)
 
@@ -92,9 +94,26 @@ def decide_all(
         events: list[LoggedEvent] = []
         ready: uuid.UUID | None = None
         for call_id in call_ids:
-            change = _apply(session, _pending_call(session, call_id), decision)
+            change = _apply_unless_allowed(session, call_id, decision)
             events, ready = events + change.events, ready or change.ready
     return Change(events=events, ready=ready)
+
+
+def _apply_unless_allowed(session: Session, call_id: str, decision: Decision) -> Change:
+    """Decide about a call. Clients add a rule, then approve the call that it has just approved: that is no error."""
+    try:
+        call = _pending_call(session, call_id)
+    except ToolCallRejected:
+        approved = Approval.objects.filter(
+            status=ApprovalStatus.APPROVED,
+            call__turn__session=session,
+            call__call_id=call_id,
+            call__rule__startswith=ALLOWED_BY_RULE,
+        ).exclude(call__tool=CREATE_PLAN)
+        if decision.approve and decision.arguments is None and approved.exists():
+            return Change()
+        raise
+    return _apply(session, call, decision)
 
 
 def expire(approval_id: uuid.UUID) -> Change:

@@ -11,6 +11,7 @@ from pydantic import model_validator
 
 from agents.rule_choices import Coverage, RuleChoice
 from agents.rules import MAX_LABEL_CHARACTERS, Effect, Rule
+from sessions.api.commands import announce
 from sessions.api.http import ERRORS, Deleted, ErrorOut, owner, require_clean, session_of
 from sessions.api.rest.approvals import call_of
 from sessions.database import in_thread
@@ -98,10 +99,15 @@ async def list_rules(request: HttpRequest, session_id: str | None = None) -> dic
 
 @router.post("/rules", response={200: RuleOut, 409: ErrorOut, **ERRORS})
 async def add_rule(request: HttpRequest, body: RuleIn) -> PolicyRule:
-    """Add a rule; it applies from the next tool call on."""
+    """Add a rule; it answers the calls that wait, and applies from the next one on."""
     require_clean(body.tool, body.subject, body.agent, body.folder)
     session = await session_of(request, body.session_id) if body.session_id else None
-    return await in_thread(rules.add_rule)(owner(request).pk, session, body)
+    owner_id = owner(request).pk
+    rule, change = await in_thread(rules.add_rule)(owner_id, session, body)
+    announce(change)
+    for session_id in await in_thread(rules.waiting_sessions)(owner_id) if session is None else ():
+        announce(await in_thread(rules.answer_waiting)(session_id, body))
+    return rule
 
 
 @router.delete("/rules/{uuid:rule_id}", response={200: Deleted, **ERRORS})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from agents.client_tools import ToolDefinition
 from llm.types import ModelToolCall
@@ -14,6 +15,7 @@ from sessions.models import Approval, PolicyRule, Session, ToolCall
 from sessions.results import ToolOutput
 from sessions.turns import tool_calls
 from sessions.turns.client_tools import set_client_tools
+from sessions.turns.rules import DENIED
 from sessions.turns.sessions import set_client_plans
 from tests.clients import editor
 from tests.sessions.api.rest.conftest import Http, opened, rows
@@ -269,3 +271,53 @@ async def test_a_rule_is_shown_before_it_is_made(as_alice: Http, as_bob: Http, a
     await as_alice.ok("POST", f"{ONE}/cancel")
     await in_thread(request)(session, write_call("x", "src/c.py"), write_call("y", "c.py"))
     assert await pending(as_alice) == ["y"]
+
+
+async def test_a_new_rule_answers_the_calls_that_wait(as_alice: Http, as_bob: Http, alice: User, bob: User) -> None:
+    session, other = await opened(alice), await opened(alice, "t")
+    bobs = await opened(bob)
+    calls = [write_call("w", "a.txt"), write_call("x", "b.md"), write_call("y", "c.txt")]
+    await in_thread(request)(session, *calls)
+    for one in (other, bobs):
+        await in_thread(request)(one, write_call("w", "a.txt"))
+
+    # A rule of one session leaves the others alone, and what it does not match.
+    rule = {"effect": "allow", "tool": "write_file", "subject": "*.txt"}
+    await as_alice.ok("POST", "/api/v1/rules", {**rule, "session_id": "s"})
+    assert await pending(as_alice) == ["x"]
+    shown = {each["call_id"]: each for each in (await as_alice.ok("GET", f"{ONE}/tool-calls"))["tool_calls"]}
+    assert [shown[name]["requires_approval"] for name in ("w", "x", "y")] == [False, True, False]
+    assert shown["w"]["rule"] == "rule: allow write_file *.txt"
+    approval = await in_thread(Approval.objects.get)(call__call_id="w", call__turn__session=session)
+    assert (approval.status, approval.via, approval.decided_by_id) == ("approved", "rest", alice.pk)
+
+    # Clients add a rule and approve the call then. It may have been run meanwhile.
+    await in_thread(tool_calls.record_tool_result)(session.pk, "y", content="{}", failed=False)
+    for call in ("w", "y"):
+        await as_alice.ok("POST", f"{ONE}/hitl-decision", {"call_id": call, "decision": "approve"})
+    refused = await as_alice.refused("POST", f"{ONE}/hitl-decision", {"call_id": "w", "decision": "reject"})
+    assert refused == (409, "approval_decided")
+    batch = {"call_ids": ["w", "x"], "decision": "approve"}
+    assert (await as_alice.ok("POST", f"{ONE}/approvals", batch))["call_ids"] == ["x"]
+
+    # A rule for all sessions answers everywhere, but for its user only. A rule that denies rejects.
+    await as_alice.ok("POST", "/api/v1/rules", {**rule, "effect": "deny"})
+    assert (await as_alice.ok("GET", "/api/v1/sessions/t/pending-approvals"))["count"] == 0
+    assert await pending(as_bob) == ["w"]
+    record = await as_alice.ok("GET", "/api/v1/sessions/t/tool-calls/w")
+    assert (record["status"], record["result"]) == ("rejected", f"Error: {DENIED}")
+
+
+async def test_a_rule_answers_no_plan_and_no_call_that_may_have_run(as_alice: Http, alice: User) -> None:
+    session = await opened(alice)
+    await in_thread(request)(session, write_call("w", "a.txt"))
+    await in_thread(ToolCall.objects.update)(unknown_since=timezone.now())
+    planned = await opened(alice, "t")
+    await in_thread(set_client_plans)(planned.pk, True)
+    await in_thread(Session.objects.filter(pk=planned.pk).update)(current_agent="architect")
+    await in_thread(request)(planned, plan_call("p", subtask("1")))
+
+    await as_alice.ok("POST", "/api/v1/rules", {"effect": "allow", "tool": "*", "subject": "*"})
+
+    assert await pending(as_alice) == ["w"]
+    assert await in_thread(list)(Approval.objects.values_list("status", flat=True)) == ["pending", "pending"]
