@@ -67,6 +67,7 @@ export interface MessageToolCall {
   arguments: Record<string, unknown> | string;
   display?: Record<string, unknown>;
   edited?: true;
+  extra?: Record<string, unknown>;
 }
 
 /** What a client has said of a tool that it defines itself. The approval of a call covers it. */

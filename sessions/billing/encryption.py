@@ -18,13 +18,23 @@ class Unreadable(Exception):
 
 def encrypt(text: str, place: str) -> str:
     """Return the text, encrypted for a place with the newest secret."""
-    return _keys(place).encrypt(text.encode()).decode()
+    return encrypt_bytes(text.encode(), place)
 
 
 def decrypt(token: str, place: str) -> str:
     """Return a text that was encrypted for a place with any of the secrets. Raises Unreadable."""
+    return decrypt_bytes(token, place).decode()
+
+
+def encrypt_bytes(data: bytes, place: str) -> str:
+    """Return bytes, encrypted for a place, as a text that URLs may have."""
+    return _keys(place).encrypt(data).decode()
+
+
+def decrypt_bytes(token: str, place: str) -> bytes:
+    """Return bytes that were encrypted for a place with any of the secrets. Raises Unreadable."""
     try:
-        return _keys(place).decrypt(token.encode()).decode()
+        return _keys(place).decrypt(token.encode())
     except InvalidToken:
         raise Unreadable(place) from None
 

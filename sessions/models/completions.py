@@ -56,7 +56,13 @@ class Completion(OrderedModel):
     lost_at = models.DateTimeField(null=True, editable=False, help_text="When the last follower lost its connection.")
     result = models.JSONField(null=True, blank=True, help_text="The embeddings, each as base64.")
     finish_reason = models.CharField(max_length=32, blank=True)
+    answer_fields = models.TextField(  # noqa: DJ001 (most rows have none)
+        null=True,
+        editable=False,
+        help_text="What only the model's provider understands of the answer, for the client to send back.",
+    )
     cached_tokens = models.PositiveBigIntegerField(default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 

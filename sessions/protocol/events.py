@@ -28,6 +28,8 @@ class MessageToolCall(TypedDict):
     display: NotRequired[dict[str, Any]]
     #: A person has changed the arguments.
     edited: NotRequired[Literal[True]]
+    #: Of a chat completion: what only the model's provider understands, such as a signature. The caller sends it back.
+    extra: NotRequired[dict[str, Any]]
 
 
 @closed

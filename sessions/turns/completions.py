@@ -19,9 +19,8 @@ from agents.approvals import digest
 from agents.context import Window, fit
 from agents.events import CUT_REASONS, StepFinished
 from agents.roles import UNASSIGNED, UNIVERSAL, role_of
-from agents.tools import TOOLS
 from llm.origins import origin_of
-from llm.types import EmbeddingRequest, ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
+from llm.types import EmbeddingRequest, ModelMessage, ModelRequest, ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
@@ -31,12 +30,15 @@ from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import provider_fields
+from sessions.turns.completion_messages import agents_prompt, given_names, request_of
 from sessions.turns.current_agent import is_single_agent
 from sessions.turns.transcript import require_progress, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, queue_message, requeue
 
 #: What an agent gets as the result of a call of a tool that the caller did not offer.
 NO_SUCH_TOOL = "Error: the tool `{}` does not exist. Available: {}."
+#: What a step changes in the row of its request.
+RESULT_FIELDS = ("finish_reason", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "answer_fields")
 #: How the key of a completion's session begins.
 KEY_PREFIX = "completion-"
 
@@ -73,8 +75,14 @@ class TurnResult:
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     result: Any = None
+    #: What only the provider `origin` understands of the answer, with the fields of its calls by their ids (`CALLS`).
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    #: The stop text of the request that ended the answer, where the provider says so.
+    stop: str = ""
 
 
 def accept(
@@ -126,47 +134,18 @@ def model_request(
     if completion.kind == CompletionKind.EMBEDDINGS:
         inputs = tuple(completion.messages)
         return EmbeddingRequest(model=completion.model, inputs=inputs, **completion.options)
-    options = dict(completion.options)
-    request = ModelRequest(
-        model=completion.model,
-        messages=tuple(map(_message, completion.messages)),
-        tools=tuple(Tool(**tool) for tool in completion.tools),
-        max_output_tokens=options.pop("max_tokens", None),
-        options=options,
-    )
+    request = request_of(completion)
     if not completion.agent:
         return replace(request, written_for=request.model)
     role = role_of(agent)
     model, fallbacks = role.choose_models(settings.CODELAB_MODEL)
-    prompt = role.instructions(tools=[tool.name for tool in request.tools if tool.name in TOOLS])
-    instructions = [message.content for message in request.messages if message.role == "system"]
-    if instructions:
-        prompt += "\n\n# Instructions of the caller\n\n" + "\n\n".join(instructions)
-    # The caller got thoughts and the signatures of calls from this agent's model, and returns them.
-    origin = origin_of(model)
-    conversation = [replace(each, origin=origin) for each in request.messages if each.role != "system"]
+    prompt, conversation = agents_prompt(agent, request.messages, request.tools, is_translated=request.is_translated)
+    if not request.is_translated:
+        # The caller got thoughts and the signatures of calls from this agent's model, and returns them.
+        conversation = [replace(each, origin=origin_of(model)) for each in conversation]
     conversation += _own_steps(turn_id)
     messages = fit(prompt, conversation, window=window_of(model), tools=request.tools).messages
     return replace(request, model=model, fallbacks=fallbacks, messages=messages)
-
-
-def _call(row: Mapping[str, Any]) -> ModelToolCall:
-    """Return a stored call. Its arguments are a text where they are not a JSON object."""
-    if isinstance(text := row["arguments"], str):
-        return ModelToolCall(**{**row, "arguments": {}, "raw_arguments": text})
-    return ModelToolCall(**row)
-
-
-def _message(row: Mapping[str, Any]) -> ModelMessage:
-    return ModelMessage(
-        role=row["role"],
-        content=row["content"],
-        tool_calls=tuple(map(_call, row.get("tool_calls", ()))),
-        tool_call_id=row.get("tool_call_id", ""),
-        images=tuple(ModelImage(**image) for image in row.get("images", ())),
-        name=row.get("name", ""),
-        extra=row.get("extra", {}),
-    )
 
 
 def _own_steps(turn_id: uuid.UUID) -> list[ModelMessage]:
@@ -197,15 +176,17 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
         if refused and not calls:
             require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused])
         stored_calls = calls or [call for call, _ in refused]
-        wire = [_wire_call(call, is_plain=not completion.agent) for call in stored_calls]
+        wire = [_wire_call(call, completion) for call in stored_calls]
+        extras = {call.id: call.extra for call in stored_calls}
         fields_of_provider = ""
         if refused and not calls:
             # The agent goes on; a caller gets its own calls with their fields.
-            fields_of_provider = provider_fields.pack(result, {call.id: call.extra for call, _ in refused})
+            fields_of_provider = provider_fields.pack(result, extras)
         events = store_step(session, turn, result, tool_calls=wire, provider_fields=fields_of_provider)
         called = bool(finished.tool_calls)
         ledger.record(claim, session, turn, result.calls, has_tool_calls=called, answer=result.message_id)
         completion.cached_tokens += finished.usage.cached_tokens
+        completion.cache_write_tokens += finished.usage.cache_write_tokens
         completion.reasoning_tokens += finished.usage.reasoning_tokens
         fields = count_step(turn, result)
         if refused and not calls:
@@ -215,19 +196,22 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
             ready: uuid.UUID | None = turn.pk
         else:
             completion.finish_reason = _finish_reason(finished.reason, bool(calls))
+            if completion.api != CompletionApi.CHAT:
+                completion.answer_fields = provider_fields.pack_answer(result, extras, _stop(completion, finished))
             last_events, ready = finish_or_continue(session, turn, fields)
             events += last_events
-        completion.save(update_fields=["finish_reason", "cached_tokens", "reasoning_tokens"])
+        completion.save(update_fields=RESULT_FIELDS)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
 
 
-def _wire_call(call: ModelToolCall, *, is_plain: bool) -> dict[str, Any]:
+def _wire_call(call: ModelToolCall, completion: Completion) -> dict[str, Any]:
     """Return a call as it is stored. A plain model's broken arguments go to the caller as the text that they are."""
-    arguments = call.raw_arguments if is_plain and call.raw_arguments else call.arguments
+    arguments = call.raw_arguments if call.raw_arguments and not completion.agent else call.arguments
     row = {"id": call.id, "name": call.name, "arguments": arguments}
-    return {**row, "extra": dict(call.extra)} if call.extra else row
+    # The other APIs have no place for it in a call: it comes with the answer.
+    return {**row, "extra": dict(call.extra)} if call.extra and completion.api == CompletionApi.CHAT else row
 
 
 def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> Change:
@@ -248,6 +232,7 @@ def _split_calls(
     if finished.reason in CUT_REASONS:
         # The last call may be incomplete, and more calls may be missing.
         return [], []
+    names = given_names(completion)
     earlier_ids = {call["id"] for message in completion.messages for call in message.get("tool_calls", ())}
     tools = [str(tool["name"]) for tool in completion.tools]
     valid: list[ModelToolCall] = []
@@ -256,7 +241,8 @@ def _split_calls(
         # The caller of a plain model mends broken calls in its own way.
         problem = finished.broken.get(requested.id) if completion.agent else None
         # Some providers count from zero in each answer.
-        call = replace(requested, id=f"call_{new_id().hex}") if requested.id in earlier_ids else requested
+        call_id = f"call_{new_id().hex}" if requested.id in earlier_ids else requested.id
+        call = replace(requested, id=call_id, name=names.get(requested.name, requested.name))
         if problem:
             refused.append((call, f"Error: {problem}"))
         elif completion.agent and call.name not in tools:
@@ -273,15 +259,26 @@ def _finish_reason(reason: str, has_calls: bool) -> str:
     return reason if reason in CUT_REASONS else "stop"
 
 
+def _stop(completion: Completion, finished: StepFinished) -> str:
+    """Return the stop text of the request that ended an answer, empty for none."""
+    stops = completion.options.get("stop") or []
+    return finished.stop if finished.stop in ([stops] if isinstance(stops, str) else stops) else ""
+
+
 def turn_result(turn_id: uuid.UUID) -> TurnResult:
     """Return how a turn of any session ended, and its usage. Raises Turn.DoesNotExist."""
     turn = Turn.objects.select_related("completion").get(pk=turn_id)
     completion: Completion = getattr(turn, "completion", None) or Completion()
+    origin, extra, stop = provider_fields.unpack_answer(completion.answer_fields)
     return TurnResult(
         finish_reason=completion.finish_reason or "stop",
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         cached_tokens=completion.cached_tokens,
+        cache_write_tokens=completion.cache_write_tokens,
         reasoning_tokens=completion.reasoning_tokens,
         result=completion.result,
+        extra=extra,
+        origin=origin,
+        stop=stop,
     )

@@ -173,6 +173,7 @@ class MessageToolCall(TypedDict):
     arguments: dict[str, Any] | str
     display: NotRequired[dict[str, Any]]
     edited: NotRequired[Literal[True]]
+    extra: NotRequired[dict[str, Any]]
 
 
 class DefinedTool(TypedDict):

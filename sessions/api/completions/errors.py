@@ -47,6 +47,9 @@ class CompletionError(Exception):
         #: `param`: the field of the request that cannot be used.
         self.code, self.param = code, param
         self.retry_after = retry_after or RETRY_AFTER_SECONDS.get(code)
+        #: By how many tokens a conversation is too long, where both are known.
+        self.used: int | None = None
+        self.window: int | None = None
         #: Clients that repeat requests by themselves may repeat this one, if its status allows it.
         self.can_retry = can_retry and self.status != 409 and code not in PERMANENT_CODES
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,16 @@ class End:
     reason: str
     result: TurnResult
     calls: Sequence[dict[str, Any]] = ()
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Return what only the provider `origin` understands of the answer, for the client to send back."""
+        return self.result.extra
+
+    @property
+    def origin(self) -> str:
+        """Return whose `extra` it is (`llm.origins`)."""
+        return self.result.origin
 
 
 type Piece = Text | Retracted | End
@@ -124,7 +134,10 @@ class TurnFollower:
         self.is_over = True
         if kind == EventKind.TURN_FAILED:
             code, retry_after = payload["error_code"], payload.get("retry_after")
-            raise CompletionError(code, payload["error"], retry_after=retry_after, can_retry=self._can_retry)
+            error = CompletionError(code, payload["error"], retry_after=retry_after, can_retry=self._can_retry)
+            context = payload.get("context") or {}
+            error.used, error.window = context.get("used"), context.get("window")
+            raise error
         if kind == EventKind.TURN_CANCELLED:
             raise CompletionError(ErrorCode.CANCELLED, "The turn was stopped.")
         result = await in_thread(completions.turn_result)(self.turn_id)

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from agents.context import Window, fit
 from llm import catalog
-from llm.types import ModelRequest, Tool
 from llm.wire.requests import build_body
 from sessions.api.completions import bodies
 from sessions.api.completions.errors import CompletionError, of_error
 from sessions.api.openai import requests
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.protocol.client import ESCAPED_NUL
-from sessions.turns import completions
+from sessions.turns.completion_messages import request_of
 from sessions.turns.completions import CompletionRequest
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -111,14 +110,7 @@ def assert_storable(request: CompletionRequest) -> None:
 
 def assert_sendable(request: CompletionRequest) -> None:
     """Check that a worker makes a provider's request of it."""
-    options = dict(request.options)
-    wanted = ModelRequest(
-        model=request.model,
-        messages=tuple(map(completions._message, request.messages)),
-        tools=tuple(Tool(**tool) for tool in request.tools),
-        max_output_tokens=options.pop("max_tokens", None),
-        options=options,
-    )
+    wanted = request_of(request)
     fit("p", wanted.messages, window=Window(tokens=100_000), tools=wanted.tools)
     provider = catalog.provider_of(wanted.model)
     assert provider is not None
