@@ -49,12 +49,12 @@ WRONG = [
 
 @pytest.mark.parametrize("expression", WRONG, ids=[text[:20] for text in WRONG])
 def test_everything_else_is_refused_with_a_sentence_and_at_once(expression: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(CalculationError) as caught:
         evaluate(expression)
     assert str(caught.value).endswith(".")
     # Microseconds; a huge power would take minutes.
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @given(st.text(alphabet="0123456789.+-*/%() ,esqrtpi", max_size=60))

@@ -151,10 +151,10 @@ def test_no_schema_holds_up_a_process_or_refuses_a_call_because_of_a_limit(name:
     for _ in range(50):
         arguments = {"a": arguments}
     arguments["b"] = "a" * 50_000 + "b"
-    begin = time.monotonic()
+    begin = time.process_time()
     assert not find_schema_problem(schema)
     assert not find_argument_problem(json.dumps(schema), arguments)
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def unevaluated(levels: int) -> dict[str, Any]:
@@ -175,10 +175,10 @@ def unevaluated(levels: int) -> dict[str, Any]:
 )
 def test_no_arguments_hold_up_a_process(schema: dict[str, Any], value: Any) -> None:
     schema = {"type": "object", **schema}
-    begin = time.monotonic()
+    begin = time.process_time()
     assert not find_schema_problem(schema)
     assert not find_argument_problem(json.dumps(schema), {"a": value})
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 # Arguments

@@ -263,5 +263,5 @@ def test_real_shells_see_the_same_words(text: str) -> None:
         argv = [shell, "sh"] if shell == "busybox" else [shell]
         # The text is only given to printf as words; it is not run.
         script = f"printf '%s\\n' {text}"
-        done = subprocess.run([*argv, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run([*argv, "-c", script], capture_output=True, text=True, check=True, timeout=120)
         assert done.stdout == "".join(f"{word}\n" for word in command.argv)

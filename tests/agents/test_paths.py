@@ -206,7 +206,7 @@ def test_what_forbids_can_ignore_case() -> None:
 
 
 def test_a_pattern_full_of_stars_takes_no_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert not matches("/".join(["*a" * 10] * 3) + "b", "/".join(["a" * 60] * 3))
     # A few milliseconds; exponential time would be minutes.
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20

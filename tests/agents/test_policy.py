@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from llm.types import ModelToolCall
 from tests.agents.test_commands import TRAPS as COMMAND_TRAPS
 from tests.agents.test_paths import SPELLINGS
 from tests.agents.test_tools import VALID
+from tests.cpu import cpu_seconds
 
 AGENTS = [role.name for role in routed_roles()]
 CODER, ARCHITECT, ASK = ROLES["coder"], ROLES["architect"], ROLES["ask"]
@@ -333,12 +333,8 @@ PATTERNS = {
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_judging_takes_a_tenth_of_a_second_at_most(command: str, pattern: str) -> None:
     rules = [deny("execute_command", pattern) for _ in range(500)]
-    seconds = []
-    for _ in range(3):
-        began = time.process_time()
-        decision = run(command[:20_000], rules=rules, mode=Mode.FULL)
-        seconds.append(time.process_time() - began)
-    assert min(seconds) < 0.1
+    assert cpu_seconds(lambda: run(command[:20_000], rules=rules, mode=Mode.FULL)) < 0.1
+    decision = run(command[:20_000], rules=rules, mode=Mode.FULL)
     assert decision.verdict is not Verdict.ALLOW or decision.rule == "mode: full"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
@@ -14,6 +13,7 @@ from agents.routing import Confidence, Route, choose, choose_by_keywords, needs_
 from agents.smalltalk import reply_to
 from llm.errors import ModelTruncated, ModelUnavailable
 from llm.types import Chunk, EndChunk, ModelMessage, ModelStream, ReasoningChunk, TextChunk
+from tests.cpu import cpu_seconds
 
 AGENTS = routed_roles()
 
@@ -165,7 +165,7 @@ async def test_a_slow_model_falls_back_to_keywords() -> None:
         finally:
             closed.set()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         route = await choose("Design it", agents=AGENTS, call=silent, seconds=0.05)
     assert route.agent == "architect"
     assert closed.is_set(), "the request is ended"
@@ -335,6 +335,4 @@ def test_every_keyword_leads_to_its_agent_or_to_an_earlier_one() -> None:
 )
 def test_no_text_holds_the_event_loop(text: str) -> None:
     choose_by_keywords(text, agents=AGENTS)
-    began = time.process_time()
-    needs_choice(text, current="coder", agents=AGENTS)
-    assert time.process_time() - began < 0.05
+    assert cpu_seconds(lambda: needs_choice(text, current="coder", agents=AGENTS)) < 0.05

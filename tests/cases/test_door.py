@@ -123,7 +123,7 @@ def test_answers_for_another_origin_stay_refused(case_service: Service) -> None:
 def exchange(service: Service, request: str) -> tuple[int, dict[str, str]]:
     """Send a request as it is; return the status and the headers of the answer."""
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=60) as connection:
         connection.sendall(request.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").encode())
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     first, *lines = received.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")

@@ -16,7 +16,7 @@ import pyte
 from tests.live.service import Service
 
 PROGRAM = str(Path(sys.executable).parent / "codelab")
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 def environment(service: Service, home: Path) -> dict[str, str]:
@@ -124,6 +124,6 @@ def piped(
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )

@@ -69,7 +69,7 @@ async def test_a_message_that_cannot_be_handled_costs_only_itself() -> None:
     async with serve(handle, "127.0.0.1", 0) as server:
         link = link_to(next(iter(server.sockets)).getsockname()[1], received=receive)
         linking = asyncio.create_task(link.run())
-        await asyncio.wait_for(both.wait(), 10)
+        await asyncio.wait_for(both.wait(), 60)
         linking.cancel()
     assert seen == [1, 2]
 
@@ -119,7 +119,8 @@ async def test_a_cancel_on_a_later_connection_ends_the_tool(tmp_path: Path, monk
     began = time.monotonic()
     requests.withdraw(1)
     await asyncio.gather(*requests.tasks, return_exceptions=True)
-    assert time.monotonic() - began < 10
+    # The command itself ends after 60 s.
+    assert time.monotonic() - began < 40
     outcome: Outcome = await session.toolbox.run("call_1", "execute_command", {"command": program}, turn_id="turn")
     assert "was stopped before its end" in str(outcome.error)
     await session.close()

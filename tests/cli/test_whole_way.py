@@ -23,7 +23,7 @@ from tests.live.test_package import TASK, passes
 
 pytestmark = pytest.mark.live
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 
 WAITING = """
 SELECT c.call_id, c.tool FROM agent_sessions_approval a JOIN agent_sessions_toolcall c ON c.id = a.call_id

@@ -34,7 +34,7 @@ from tests.live.service import Service
 
 RECORDED = Path(__file__).parent / "recorded"
 #: Seconds to wait where no frame may come, and where one must come.
-SILENCE, PATIENCE = 0.5, 30
+SILENCE, PATIENCE = 0.5, 60
 REQUEST = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (\S+) ?(.*)")
 ANSWER = re.compile(r"(\d{3}) ?(\w*) ?(.*)")
 

@@ -20,5 +20,5 @@ def test_differences_and_hidden_characters(tmp_path: Path) -> None:
     shutil.copytree(PROJECT / "sessions/static/sessions/approvals", tmp_path / "approvals")
     shutil.copy(Path(__file__).with_name("approvals.test.mjs"), tmp_path)
     command = [node, "--test", "approvals.test.mjs"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

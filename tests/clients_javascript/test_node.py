@@ -24,7 +24,7 @@ def run(
     command = [node, "--experimental-websocket", *arguments]
     environment = {**os.environ, "CODELAB_URL": service.url, "CODELAB_LOGIN": f"bob:{service.demo_password}"}
     return subprocess.run(
-        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -57,5 +57,5 @@ def test_the_client_imports_nothing_but_itself() -> None:
 def test_the_modules_of_the_page_work_in_node(node: str) -> None:
     # The page's modules have no package.json that says what they are.
     command = [node, "--experimental-default-type=module", "--test", "--test-reporter=spec", "page/"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -46,7 +46,7 @@ async def connect(accepted: str, answer: Answer) -> str:
         )
         running = asyncio.create_task(connection.run())
         waiting = asyncio.create_task(welcomed.wait())
-        done, _ = await asyncio.wait({running, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({running, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         running.cancel()
         (error,) = await asyncio.gather(running, return_exceptions=True)

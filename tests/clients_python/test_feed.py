@@ -42,4 +42,4 @@ async def test_calls_of_turns_that_a_snapshot_does_not_have_are_not_handed_out()
     turns = [{"turn_id": "waits", "status": "waiting", "attempt": 1}]
     feed.take_welcome({"mode": "snapshot", "after": 7, "snapshot": {"turns": turns}})
     assert await waiting_calls(feed) == ["open"]
-    assert await asyncio.wait_for(anext(feed.events()), 1) == Event(7, "snapshot", {"turns": turns}, 7)
+    assert await asyncio.wait_for(anext(feed.events()), 60) == Event(7, "snapshot", {"turns": turns}, 7)

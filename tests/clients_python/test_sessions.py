@@ -153,7 +153,7 @@ async def test_plans_and_open_questions_are_asked_on_coming_back(alice: Client) 
     plan = f'{{"goal": "One", "subtasks": [{{"id": "a", "agent": "coder", "description": "{call}"}}]}}'
     async with alice.session("py-plan", tools=toolbox(think), plans=True) as session:
         await session.send(f"/say A plan.\n/call create_plan {plan}", agent="orchestrator")
-        await asyncio.wait_for(thinking.wait(), 30)
+        await asyncio.wait_for(thinking.wait(), 60)
     async with alice.session("py-plan", tools=toolbox(approve), plans=True, client_id="py-plan") as session:
         events = await read_until(session, "turn_completed")
     assert events[0].kind == "snapshot"
@@ -225,14 +225,14 @@ async def test_a_stopped_and_a_failed_turn_are_errors(alice: Client) -> None:
 async def test_a_question_that_was_answered_before_has_its_answer(alice: Client) -> None:
     async with alice.session("py-again") as session:
         first = await session.ask("/tokens 3", message_id="once")
-    async with alice.session("py-again") as session, asyncio.timeout(20):
+    async with alice.session("py-again") as session, asyncio.timeout(60):
         seen: list[int] = []
         again = await session.ask("/tokens 3", message_id="once", on_event=lambda event: seen.append(event.number))
         assert (again.text, again.turn_id) == (first.text, first.turn_id)
         assert seen == sorted(set(seen))
         with pytest.raises(TurnFailed):
             await session.ask("/fail rate_limit", message_id="bad")
-    async with alice.session("py-again") as session, asyncio.timeout(20):
+    async with alice.session("py-again") as session, asyncio.timeout(60):
         with pytest.raises(TurnFailed):
             await session.ask("/fail rate_limit", message_id="bad")
 
@@ -265,9 +265,9 @@ async def test_a_tool_ends_with_its_turn(alice: Client) -> None:
 
     async with alice.session("py-tool-stop", tools=tools) as session:
         asking = asyncio.create_task(session.ask('/call read_file {"path": "a"}'))
-        await asyncio.wait_for(began.wait(), 20)
+        await asyncio.wait_for(began.wait(), 60)
         await session.cancel()
-        await asyncio.wait_for(ended.wait(), 20)
+        await asyncio.wait_for(ended.wait(), 60)
         with pytest.raises(TurnFailed, match="stopped"):
             await asking
 

@@ -106,7 +106,7 @@ def test_it_edits_files_at_the_first_run(service: Service, tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "All done." in done.stdout

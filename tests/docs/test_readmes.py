@@ -151,7 +151,7 @@ def test_the_program_prints_the_answer(page: str, service: Service, tmp_path: Pa
     (program,) = blocks(page, "python")
     (tmp_path / "talk.py").write_text(program.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}"), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "talk.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "talk.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     answer = service.rows(

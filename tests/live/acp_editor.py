@@ -197,7 +197,7 @@ class Editor:
         await terminal.process.wait()
         await terminal.reading
 
-    async def until(self, condition: Any, timeout: float = 20) -> Any:
+    async def until(self, condition: Any, timeout: float = 60) -> Any:
         """Wait until a condition holds, and return its value."""
         async with asyncio.timeout(timeout):
             while not (value := condition()):

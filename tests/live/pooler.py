@@ -47,7 +47,7 @@ def pooler(postgres: str) -> Iterator[tuple[str, list[str]]]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
-    started.wait(10)
+    started.wait(60)
     try:
         address = f"{server.netloc.rpartition(':')[0]}:{running['port']}"
         yield server._replace(netloc=address).geturl(), refused

@@ -114,7 +114,7 @@ class Socket:
     async def say(self, content: str, **more: Any) -> None:
         await self.send({"type": "user_message", "content": content, **more})
 
-    async def receive(self, timeout: float = 30) -> Frame:
+    async def receive(self, timeout: float = 60) -> Frame:
         frame = dict(json.loads(await self._receive_text(timeout)))
         require_frame(frame)
         return frame
@@ -210,7 +210,7 @@ class Service:
                 process.kill()
                 process.wait()
 
-    def wait_until_healthy(self, seconds: float = 60) -> None:
+    def wait_until_healthy(self, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.get("/health")[0] == 200:

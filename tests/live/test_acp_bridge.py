@@ -88,7 +88,7 @@ async def test_a_session_is_loaded_cancelled_and_switched_through_the_bridge(ser
         asking = asyncio.create_task(prompt(agent, session_id, WRITE.replace("a.txt", "b.txt")))
         await second.until(lambda: second.questions)
         await agent.cancel(session_id=session_id)
-        assert await asyncio.wait_for(asking, 10) == "cancelled"
+        assert await asyncio.wait_for(asking, 60) == "cancelled"
         assert second.of(schema.CurrentModeUpdate)[-1].current_mode_id == "coder"
         with pytest.raises(RequestError, match="absolute path"):
             await agent.new_session(cwd="relative", mcp_servers=[])

@@ -30,7 +30,7 @@ MAX_GROWTH_MIB = 64
 def asking(service: Service, path: str, *headers: str) -> Iterator[socket.socket]:
     """Send the head of a request."""
     head = "\r\n".join([f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers, "", ""])
-    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(head.encode())
         yield connection
 
@@ -106,7 +106,7 @@ def test_bytes_after_a_refused_body_are_not_a_request(service: Service, head: st
 def test_a_client_that_sends_all_before_it_reads_sees_the_answer(service: Service, chunked: bool) -> None:
     size = 400
     pieces = (PIECE for _ in range(size))
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
         refused = http.post("/api/v1/message", content=pieces if chunked else PIECE * size)
         assert (refused.status_code, refused.json()["error_code"]) == (413, "body_too_large")
         assert http.get("/live").status_code == 200
@@ -130,7 +130,7 @@ def test_the_openai_api_takes_16_mib_and_refuses_more_with_its_own_error(
     service: Service, size: int, status: int, code: str
 ) -> None:
     headers = {"Authorization": f"Bearer {key_of(service, 'llm')}", "Content-Type": "application/json"}
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=30, headers=headers) as http:
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=60, headers=headers) as http:
         answer = http.post("/v1/chat/completions", content=padded(size))
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 

@@ -146,13 +146,14 @@ def test_pages_of_an_allowed_origin_read_what_the_web_server_refuses(open_to_pag
 
 
 def raw(service: Service, request: str) -> bytes:
-    """Return what the server sends until it closes, or for a second."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=1) as connection:
+    """Return what the server sends until it closes, or says nothing more for a second."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(request.encode("latin-1"))
         received = b""
         try:
             while more := connection.recv(65536):
                 received += more
+                connection.settimeout(1)
         except TimeoutError:
             pass
         return received

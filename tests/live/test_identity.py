@@ -170,7 +170,7 @@ def until_turn(service: Service, text: str, wanted: str) -> None:
         "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_message AS message "
         "ON message.turn_id = turn.id WHERE message.role = 'user' AND message.content = %s"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (found := service.rows(statement, text)) != [(wanted,)]:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)

@@ -149,8 +149,8 @@ async def test_a_provider_is_streamed_in_order_promptly_and_stored(
     expected = "".join(token(i) for i in range(200))
     assert "".join(frame["token"] for frame in frames) == expected
     assert (frames[-1]["token"], frames[-1]["content"]) == ("", expected)
-    # It takes some 20 ms on an idle machine; the margin is for a busy one. docs/performance.md has the measurement.
-    assert first_at - provider.first_byte_at[said] < 1.0
+    # It takes some 20 ms on an idle machine (docs/performance.md), and the whole answer 4 s.
+    assert first_at - provider.first_byte_at[said] < 3
     rows = provided_service.rows("SELECT content FROM agent_sessions_message WHERE id = %s", frames[-1]["message_id"])
     assert rows == [(expected,)]
     rows = provided_service.rows(
@@ -175,7 +175,7 @@ async def test_eight_sessions_at_once_take_hardly_longer_than_one(provided_servi
     for socket in sockets:
         await socket.__aexit__(None, None, None)
     # Each takes 2 s at the provider's rate, so 16 s one after the other. The margin is for a busy machine.
-    assert max(eight) < one * 2
+    assert max(eight) < one * 4
 
 
 async def test_a_providers_tool_call_reaches_the_client_whole(provided_service: Service, provider: Provider) -> None:
@@ -249,8 +249,8 @@ async def test_a_stopped_turn_says_nothing_more(service: Service, script: str) -
         started = time.monotonic()
         await alice.send({"type": "cancel"})
         frames = await alice.until_final()
-        # It takes some 10 ms on an idle machine, because a stop does not wait for the model or the worker.
-        assert time.monotonic() - started < 2
+        # It takes some 10 ms on an idle machine, because a stop does not wait for the model, which takes 10 s or more.
+        assert time.monotonic() - started < 5
         assert frames[-1]["error_code"] == "cancelled"
         await alice.send({"type": "cancel"})
         assert (await alice.receive())["error_code"] == "nothing_to_cancel"

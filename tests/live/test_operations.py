@@ -238,7 +238,7 @@ def test_flower_shows_jobs_only_with_the_password(service: Service) -> None:
 def test_flower_does_not_start_without_a_password(service: Service) -> None:
     command = [sys.executable, "-m", "codelab", "flower"]
     done = subprocess.run(
-        command, check=False, cwd=PROJECT, env=service.environment, capture_output=True, text=True, timeout=60
+        command, check=False, cwd=PROJECT, env=service.environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode != 0
     assert "FLOWER_PASSWORD" in done.stderr

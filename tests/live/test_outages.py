@@ -64,12 +64,13 @@ def outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
 async def refused(client: Socket, code: str) -> None:
     started = time.monotonic()
     await client.say("/say never")
-    frame = await client.receive(timeout=10)
+    frame = await client.receive()
     assert frame["error_code"] == code
-    assert time.monotonic() - started < 3.5, "the refusal takes at most 3 s, and half a second more on a busy machine"
+    # A refusal takes 3 s at most. Without a limit of ours a frozen server takes 10 to 15 s.
+    assert time.monotonic() - started < 6
 
 
-async def works_again(client: Socket, seconds: float = 20) -> None:
+async def works_again(client: Socket, seconds: float = 60) -> None:
     """Send until a message is accepted and answered. Messages refused before must leave nothing behind."""
     deadline = time.monotonic() + seconds
     while True:
@@ -157,7 +158,7 @@ async def test_a_stop_does_not_wait_for_a_frozen_redis(outage: Outage) -> None:
                 stopped += (await client.receive()).get("kind") == "turn_cancelled"
             took = time.monotonic() - started
     # Publishing through Redis hangs for 15 s; the stop itself takes a few milliseconds.
-    assert took < 5, f"the stops took {took:.1f} s"
+    assert took < 10, f"the stops took {took:.1f} s"
 
 
 async def test_an_answer_goes_on_while_redis_is_away(outage: Outage) -> None:
@@ -197,16 +198,15 @@ async def test_a_killed_worker_is_replaced_and_the_turn_ends(outage: Outage) -> 
 async def test_a_worker_that_is_stopped_gives_its_turns_back(outage: Outage) -> None:
     service = outage.service
     async with service.connect("/ws/parked?stream=messages") as client:
-        await client.say("/wait 2\n/say done")
-        await asyncio.sleep(1)
-        started = time.monotonic()
+        await client.say("/wait 5\n/say done")
+        newest = "SELECT status FROM agent_sessions_turn ORDER BY created_at DESC LIMIT 1"
+        while service.rows(newest) != [("running",)]:  # noqa: ASYNC110 (in a database)
+            await asyncio.sleep(0.05)
         await asyncio.to_thread(service.stop, "worker")
-        stopping = time.monotonic() - started
-        rows = service.rows("SELECT status FROM agent_sessions_turn ORDER BY created_at DESC LIMIT 1")
+        rows = service.rows(newest)
         service.start("worker")
         frames = await client.until_final(60)
     assert rows == [("queued",)]
-    assert stopping < 10
     assert frames[-1]["content"] == "done"
 
 
@@ -234,7 +234,7 @@ async def test_a_web_process_that_is_stopped_closes_its_sockets_one_by_one(outag
         service.processes["web"].terminate()
         try:
             ends = await asyncio.gather(*(closed(client) for client in clients))
-            code = await asyncio.to_thread(service.processes.pop("web").wait, 10)
+            code = await asyncio.to_thread(service.processes.pop("web").wait, 60)
         finally:
             service.stop("web")
             service.start("web")

@@ -135,12 +135,12 @@ async def test_stopping_a_turn_closes_the_request_to_a_silent_model_at_once(
             # The provider sends only keep-alive lines; without a stop the worker gives up after 2 s.
             await client.say("silent=30")
             turn_id = (await until(client, "turn_started"))["payload"]["turn_id"]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(provider.requests) == asked:  # noqa: ASYNC110 (it lives in another thread)
                     await asyncio.sleep(0.01)
             await client.send({"type": "cancel"})
             await until(client, "turn_cancelled")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while provider.closed_early == before:  # noqa: ASYNC110 (it lives in another thread)
                     await asyncio.sleep(0.01)
             lines = provided_service.log_of("worker").splitlines()
@@ -157,7 +157,7 @@ session = sessions.open_session(User.objects.get(username="demo").pk, "q-lost")
 inbox.accept_message(session.pk, "/say found")
 """
     await asyncio.to_thread(service.manage, "shell", "-v0", "-c", lost)
-    for _ in range(200):
+    for _ in range(600):
         events = await all_events(service, "q-lost")
         if events[-1]["kind"] in ENDS:
             break

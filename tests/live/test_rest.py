@@ -15,7 +15,8 @@ from tests.live.service import Service, Socket
 
 pytestmark = pytest.mark.live
 
-TOKENS = "/tokens 600 40"
+#: Fifty seconds, longer than a lease lasts.
+TOKENS = "/tokens 2000 40"
 
 
 async def test_clients_that_follow_a_session_learn_that_it_was_deleted(service: Service) -> None:
@@ -37,21 +38,21 @@ async def test_clients_that_follow_a_session_learn_that_it_was_deleted(service: 
         for socket in (old, new):
             assert await closing(socket) == (4410, "session_deleted")
         # The streams end properly. The plugin's protocol has no reason for it, and the plugin gets 404 on return.
-        events, lines = [text.decode() for text in await asyncio.wait_for(asyncio.gather(*reading), 30)]
+        events, lines = [text.decode() for text in await asyncio.wait_for(asyncio.gather(*reading), 60)]
         assert events.rstrip().rpartition("\n\n")[2].split("\n")[1] == "event: session_deleted"
         assert all(plugin.event(line + "\n") for line in lines.splitlines())
         assert (await http.get(f"{chats}/{key}/events/")).status_code == 404
         assert (await http.get(f"/api/v1/sessions/{key}")).status_code == 404
         # The worker stops, writes nothing more, and does not log a crash.
         turn_lost = f'"session_id": "{key}"'
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while "turn_lost" not in "".join(line for line in service.log_of("worker").splitlines() if turn_lost in line):
             assert time.monotonic() < deadline, "the worker continued for longer than its lease"
             await asyncio.sleep(0.1)
         mine = [line for line in service.log_of("worker").splitlines() if key in line]
         assert not [line for line in mine if "crashed" in line or "Traceback" in line]
     # Another thread deletes the rows in pieces after the answer. The session's own row goes last.
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while service.rows("SELECT 1 FROM agent_sessions_session WHERE id = %s", key):
         assert time.monotonic() < deadline, "the rows of a deleted session stay"
         await asyncio.sleep(0.1)

@@ -106,7 +106,7 @@ async def test_the_observer_gets_a_cancelled_call_once(server: Recorded, way_out
         task.cancel()
     with suppress(asyncio.CancelledError, TimeoutError):
         await task
-    await asyncio.wait_for(server.left.wait(), 5)
+    await asyncio.wait_for(server.left.wait(), 60)
     (record,) = records
     assert (record.outcome, record.error_code) == (CallOutcome.CANCELLED, "")
     assert record.usage == TokenUsage(input_tokens=3, output_tokens=shown, estimated=True)
@@ -199,11 +199,11 @@ async def test_a_callers_key_is_only_for_the_requested_model(server: Recorded) -
 async def test_a_whole_call_has_a_limit(server: Recorded) -> None:
     steps: list[Step] = []
     for i in range(200):
-        steps += [*text(f"{i} "), 0.02]
+        steps += [*text(f"{i} "), 0.05]
     server.play(*steps)
-    chunks, (record,), error = await ask(request(call_timeout=0.6, idle_timeout=0.5))
+    chunks, (record,), error = await ask(request(call_timeout=1.5, idle_timeout=1.4))
     assert type(error) is errors.ModelTookTooLong
-    assert 2 < len(chunks) < 60
+    assert 1 < len(chunks) < 150
     assert (record.outcome, record.error_code) == (CallOutcome.TRUNCATED, "model_took_too_long")
 
 

@@ -229,7 +229,7 @@ async def test_closing_the_stream_closes_the_connection(server: Recorded) -> Non
     stream = direct.stream(REQUEST, provider)
     await anext(stream)
     await stream.aclose()
-    await asyncio.wait_for(server.left.wait(), 5)
+    await asyncio.wait_for(server.left.wait(), 60)
 
 
 async def test_two_hundred_answers_at_once(server: Recorded) -> None:
@@ -348,7 +348,7 @@ def test_a_usage_that_cannot_be_true_is_estimated(count: int) -> None:
 
 async def test_done_is_the_end_even_if_the_connection_stays_open(server: Recorded) -> None:
     server.play(*text("a"), *ending(), 30.0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await read() == [
             TextChunk("a"),
             EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5)),
@@ -357,7 +357,7 @@ async def test_done_is_the_end_even_if_the_connection_stays_open(server: Recorde
 
 async def test_usage_is_waited_for_and_nothing_after_it(server: Recorded) -> None:
     server.play(*text("a"), event({}, end="stop"), 0.3, event(usage=usage()), 30.0)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         assert (await read())[-1] == EndChunk(reason="stop", usage=TokenUsage(input_tokens=7, output_tokens=5))
 
 

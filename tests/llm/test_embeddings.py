@@ -64,7 +64,7 @@ async def test_a_server_that_makes_no_embeddings_refuses(server: Recorded) -> No
 
 async def test_a_call_that_timed_out_may_cost_something(server: Recorded) -> None:
     server.play(30.0)
-    record = await told(server, replace(REQUEST, call_timeout=0.5))
+    record = await told(server, replace(REQUEST, call_timeout=1.5))
     assert (record.outcome, record.error_code, record.usage) == (CallOutcome.FAILED, "model_timed_out", ESTIMATE)
 
 

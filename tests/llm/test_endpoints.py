@@ -7,7 +7,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -262,14 +261,13 @@ async def test_a_slow_name_holds_up_no_other_call(monkeypatch: pytest.MonkeyPatc
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.2.3.4", 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(addresses, "LOOKUP_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(addresses, "LOOKUP_TIMEOUT_SECONDS", 3.0)
     names = [f"https://{i % 20}.slow.example/v1" for i in range(40)]
-    began = time.monotonic()
     slow = asyncio.gather(*(addresses.resolve(name, allow_private=False) for name in names), return_exceptions=True)
     await asyncio.sleep(0)
     assert (await addresses.resolve("https://fast.example/v1", allow_private=False)).name == "fast.example"
     await asyncio.get_running_loop().getaddrinfo("operators.example", 443)
-    assert time.monotonic() - began < 0.9
+    assert not slow.done()
     assert {type(each) for each in await slow} == {ModelUnavailable}
     # One thread for each name, however many ask for it.
     assert len(asked) == 22

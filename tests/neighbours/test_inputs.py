@@ -99,9 +99,9 @@ async def test_a_long_command_is_judged_at_once(service: Service) -> None:
             with neighbour(service):
                 for command in ("a; " * 6_000, "a" * 20_000, '"' * 20_000):
                     await alice.say(f"/call execute_command {json.dumps({'command': command.strip()})}")
-                    frame = await alice.receive(10)
+                    frame = await alice.receive()
                     while frame["type"] not in ("tool_call", "error"):
-                        frame = await alice.receive(10)
+                        frame = await alice.receive()
                     assert (frame["type"], frame["requires_approval"]) == ("tool_call", True)
                     await alice.send({"type": "cancel"})
                     await alice.until_final()
@@ -115,5 +115,5 @@ async def test_numbers_that_are_not_json_go_back_to_the_model(service: Service) 
         with neighbour(service):
             for number in ("1e400", "-1e400", "9" * 5_000, "[" * 2_000):
                 await alice.say(f'/call read_file {{"path": "a", "start_line": {number}}}')
-                frames = await alice.until_final(10)
+                frames = await alice.until_final()
                 assert "error_code" not in frames[-1], frames[-1]

@@ -52,12 +52,12 @@ async def test_a_locked_session_delays_only_its_own_text(service: Service) -> No
     async with service.connect("/ws/locked") as alice:
         await alice.say("/tokens 2000 50")
         await alice.receive()
-        with neighbour(service, max_gap_seconds=2):
+        with neighbour(service):
             with locked(service, "locked"):
-                await asyncio.sleep(4)
+                await asyncio.sleep(5)
             # All of it comes, in order.
             number = 0
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while number < 250:
                     frame = await alice.receive()
                     assert frame["type"] == "assistant_message"
@@ -77,17 +77,14 @@ async def test_requests_that_wait_for_a_locked_session_hold_no_thread(service: S
         await alice.say("/say here")
         await alice.until_final()
     body = {"session_id": "wanted", "message": "/say too late"}
-    with (
-        neighbour(service, max_gap_seconds=2),
-        ThreadPoolExecutor(max_workers=24) as senders,
-        locked(service, "wanted"),
-    ):
+    with neighbour(service), ThreadPoolExecutor(max_workers=24) as senders, locked(service, "wanted"):
         waiting = [senders.submit(service.post, "/api/v1/message", body) for _ in range(24)]
         await asyncio.sleep(0.3)
         for _ in range(5):
             begun_at = time.monotonic()
             status, _ = service.get("/api/v1/sessions?limit=1")
-            assert (status, time.monotonic() - begun_at < 1) == (200, True)
+            # A request that waits for the row gives up after 5 s.
+            assert (status, time.monotonic() - begun_at < 4) == (200, True)
         for each in waiting:
             status, text = each.result()
             assert (status, json.loads(text)["error_code"]) == (503, "storage_unavailable")
@@ -97,8 +94,9 @@ async def test_a_turn_whose_text_cannot_be_stored_fails_within_seconds(service: 
     async with service.connect("/ws/poison") as alice:
         await alice.say("/tokens 2000 20")
         await alice.receive()
-        with neighbour(service, max_gap_seconds=2), poisoned(service, "poison"):
-            async with asyncio.timeout(5):
+        with neighbour(service), poisoned(service, "poison"):
+            # Not when its lease is over, which is after 12 s.
+            async with asyncio.timeout(10):
                 frames = await alice.until_final()
             assert frames[-1]["error_code"] == "internal_error"
             await asyncio.sleep(0.5)

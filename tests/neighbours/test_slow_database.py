@@ -44,7 +44,8 @@ async def test_many_turns_on_a_slow_database_lose_no_lease(tmp_path: Path) -> No
                 link.delay = 0.0
             assert service.rows("SELECT sum(lost_leases) FROM agent_sessions_turn") == [(0,)]
             assert "turn_lost" not in service.log_of("slow")
-            assert max(ages) < 5
+            # A heartbeat comes each second. A lease lasts for 12 s.
+            assert max(ages) < 8
         finally:
             service.stop("slow")
             await link.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import httpx
@@ -14,8 +13,9 @@ from tests.live.service import Service, running
 
 pytestmark = pytest.mark.live
 
-#: Six seconds, longer than sockets and streams are closed and the port is open.
-LONG = "/tokens 120 20"
+#: Eight seconds, longer than sockets and streams are closed and the port is open.
+TOKENS = 160
+LONG = f"/tokens {TOKENS} 20"
 
 
 def completion(*, stream: bool) -> dict[str, object]:
@@ -23,7 +23,7 @@ def completion(*, stream: bool) -> dict[str, object]:
 
 
 async def test_answers_under_way_are_finished_and_new_work_is_refused(tmp_path: Path) -> None:
-    with running(tmp_path, postgres=POSTGRES, redis=REDIS, CODELAB_DRAIN_SECONDS="30") as own:
+    with running(tmp_path, postgres=POSTGRES, redis=REDIS, CODELAB_DRAIN_SECONDS="90") as own:
         async with httpx.AsyncClient(base_url=own.url, timeout=60, trust_env=False) as client:
             await client.post("/api/v1/sessions", json={"session_id": "followed"})
             whole = asyncio.create_task(client.post("/v1/chat/completions", json=completion(stream=False)))
@@ -34,7 +34,6 @@ async def test_answers_under_way_are_finished_and_new_work_is_refused(tmp_path: 
             followed = asyncio.create_task(client.get("/api/v1/sessions/followed/events", headers=events))
             await asyncio.sleep(1.5)
             web = own.processes["web"]
-            started_at = time.monotonic()
             web.terminate()
             await asyncio.sleep(0.5)
             ready = await client.get("/ready")
@@ -48,31 +47,29 @@ async def test_answers_under_way_are_finished_and_new_work_is_refused(tmp_path: 
             # A stream of events has no end of its own: its client goes on elsewhere.
             assert (await followed).status_code == 200
             text = (await whole).json()["choices"][0]["message"]["content"]
-            assert text.split() == [f"t{i}" for i in range(120)]
+            assert text.split() == [f"t{i}" for i in range(TOKENS)]
             assert (await streamed).text.endswith("data: [DONE]\n\n")
             assert (await waited).json()["status"] == "completed"
-        assert await asyncio.to_thread(own.processes.pop("web").wait, 10) == 0
-        assert 4 < time.monotonic() - started_at < 25
+        # It does not wait for the whole 90 s.
+        assert await asyncio.to_thread(own.processes.pop("web").wait, 60) == 0
         statuses = own.rows("SELECT status FROM agent_sessions_turn")
         assert statuses == [("completed",)] * 3
 
 
 async def test_an_idle_process_and_a_second_signal_end_at_once(tmp_path: Path) -> None:
-    with running(tmp_path, postgres=POSTGRES, redis=REDIS, CODELAB_DRAIN_SECONDS="60") as own:
-        started_at = time.monotonic()
-        own.stop("web")
-        assert time.monotonic() - started_at < 20
+    with running(tmp_path, postgres=POSTGRES, redis=REDIS, CODELAB_DRAIN_SECONDS="90") as own:
+        web = own.processes.pop("web")
+        web.terminate()
+        assert await asyncio.to_thread(web.wait, 60) == 0
         own.start("web")
         await asyncio.to_thread(own.wait_until_healthy)
         answer = asyncio.create_task(asyncio.to_thread(answer_of, own))
         await asyncio.sleep(1.5)
         web = own.processes.pop("web")
-        started_at = time.monotonic()
         web.terminate()
         await asyncio.sleep(0.5)
         web.terminate()
-        assert await asyncio.to_thread(web.wait, 10) == 0
-        assert time.monotonic() - started_at < 20
+        assert await asyncio.to_thread(web.wait, 60) == 0
         assert (await answer)[0] == 0
 
 

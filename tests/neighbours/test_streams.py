@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,8 +15,6 @@ from tests.neighbours.stream import neighbour
 pytestmark = pytest.mark.live
 
 STREAMS = 200
-#: Alone on a machine it takes a few milliseconds.
-MAX_HEALTH_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -50,12 +47,8 @@ async def test_streams_of_a_browser_hold_no_database_connections(service: Servic
                 stream = await browser.send(request, stream=True)
                 streams.push_async_callback(stream.aclose)
                 assert stream.status_code == 200
-            started_at = time.monotonic()
-            health = await browser.get("/health")
-            seconds = time.monotonic() - started_at
-            # Twelve were enough to take all connections of the pool, and then each page was a 500.
-            assert [health.status_code, (await browser.get("/")).status_code] == [200, 200]
-            assert seconds < MAX_HEALTH_SECONDS
+            # Twelve were enough to take all connections of the pool. Then /health was a 503, and each page a 500.
+            assert [(await browser.get(path)).status_code for path in ("/health", "/")] == [200, 200]
             assert connections(service) - before < 10
 
 

@@ -60,7 +60,7 @@ def turn(service: Service, key: str) -> dict[str, Any]:
     return dict(zip(names, rows[0] if rows else [""] * len(names), strict=True))
 
 
-def wait_until(condition: Any, what: object = "", seconds: float = 60) -> float:
+def wait_until(condition: Any, what: object = "", seconds: float = 120) -> float:
     """Wait until a condition holds; return the seconds that it took."""
     started = time.monotonic()
     while not condition():

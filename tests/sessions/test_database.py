@@ -180,7 +180,8 @@ async def test_functions_that_wait_for_a_locked_row_hold_no_thread(alice: User) 
         other.execute("SELECT 1 FROM agent_sessions_session WHERE id = %s FOR UPDATE", [session_id])
         waiting = [asyncio.create_task(_run(in_thread(rename))) for _ in range(20)]
         await asyncio.sleep(0.3)
-        async with asyncio.timeout(2):
+        # All threads are free: the 20 wait without one, and for 5 s at most.
+        async with asyncio.timeout(4):
             await in_thread(backend)()
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)

@@ -101,9 +101,10 @@ async def test_long_output_keeps_its_beginning_and_end(tools: Runner) -> None:
 
 async def test_a_time_limit_ends_the_whole_group(tools: Runner, tmp_path: Path) -> None:
     began = time.monotonic()
-    result = await tools.result("execute_command", command="echo begun; sleep 61.25 & sleep 61.25", timeout=1)
+    result = await tools.result("execute_command", command="echo begun; sleep 61.25 & sleep 61.25", timeout=2)
 
-    assert time.monotonic() - began < 10
+    # The commands themselves end after 61 s.
+    assert time.monotonic() - began < 40
     assert (result["timed_out"], result["exit_code"], result["stdout"]) == (True, 143, "begun\n")
     assert not runs("61.25")
 

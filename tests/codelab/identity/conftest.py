@@ -122,16 +122,16 @@ class Caller:
         pairs = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
         socket = Socket(application, path, pairs, list(subprotocols))
         socket.scope["client"] = (self.address, 40000)
-        opened, chosen = await socket.connect(timeout=10)
+        opened, chosen = await socket.connect(timeout=60)
         assert opened
         socket.subprotocol = None if chosen is None else str(chosen)
         try:
             yield socket
         finally:
-            await socket.disconnect(timeout=10)
+            await socket.disconnect(timeout=60)
 
 
-async def receive(socket: Socket, timeout: float = 20) -> dict[str, Any]:
+async def receive(socket: Socket, timeout: float = 60) -> dict[str, Any]:
     """Return the next frame, or the code with which the socket was closed."""
     output = await socket.receive_output(timeout)
     if output["type"] == "websocket.close":

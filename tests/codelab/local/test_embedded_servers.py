@@ -54,7 +54,7 @@ def test_a_postgres_left_running_is_stopped_first(tmp_path: Path) -> None:
     orphan.start()
     assert orphan.process
     with PostgresServer(tmp_path, durable=False) as server:
-        assert orphan.process.wait(10) == 0
+        assert orphan.process.wait(60) == 0
         assert server.port == orphan.port
 
 
@@ -90,7 +90,7 @@ def test_redis_keeps_data_and_stops_an_orphan_first(tmp_path: Path) -> None:
     with Redis.from_url(orphan.url) as client:
         client.set("kept", "7")
     with RedisServer(tmp_path) as server, Redis.from_url(server.url) as client:
-        assert orphan.process.wait(10) == 0
+        assert orphan.process.wait(60) == 0
         assert client.get("kept") == b"7"
     assert server.url == orphan.url
 
@@ -128,7 +128,7 @@ def test_servers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while arguments_of(pid):
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.02)

@@ -233,7 +233,7 @@ def test_10_000_events_take_few_queries(
             seconds[name] = time.process_time() - started
         assert "Hello" in page, name
     # Of processor time, which a busy machine does not change. Measured: 0.05 to 0.35.
-    assert max(seconds.values()) < 1, seconds
+    assert max(seconds.values()) < 2, seconds
 
 
 def test_rows_of_a_newer_version_are_shown_as_they_are(operator: Client, session: Session) -> None:

@@ -20,6 +20,6 @@ def test_the_blocks_of_a_diff_are_read_whatever_ends_its_lines(line_end: str) ->
 
 
 def test_a_bad_diff_of_a_model_holds_up_no_process() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert blocks_of("<<<<<<< SEARCH\n" * 60_000) == []
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

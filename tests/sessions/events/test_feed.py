@@ -55,7 +55,7 @@ async def following(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(numbers: list[int], last: int, seconds: float = 10) -> None:
+async def until(numbers: list[int], last: int, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not numbers or numbers[-1] < last:  # noqa: ASYNC110 (a list has no event to wait for)
             await asyncio.sleep(0.01)
@@ -175,7 +175,7 @@ async def test_a_feed_ends_with_its_session_when_the_deletion_was_not_published(
     await in_thread(accept)(session)
     it = Feed(session.pk, 0)
     kinds = []
-    async with asyncio.timeout(20), aclosing(aiter(it)) as events:
+    async with asyncio.timeout(60), aclosing(aiter(it)) as events:
         async for event in events:
             kinds.append(event.kind)
             if event.kind == EventKind.TURN_QUEUED:

@@ -42,7 +42,7 @@ async def listening(handle: Callable[[TurnStopped | None], None]) -> AsyncIterat
         handle(message)
 
     task = asyncio.create_task(listen(WORKERS, TurnStopped, wrapped))
-    await asyncio.wait_for(is_subscribed.wait(), 10)
+    await asyncio.wait_for(is_subscribed.wait(), 60)
     try:
         yield
         assert not task.done()
@@ -52,7 +52,7 @@ async def listening(handle: Callable[[TurnStopped | None], None]) -> AsyncIterat
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (a list has no event to wait for)
             await asyncio.sleep(0.01)
 

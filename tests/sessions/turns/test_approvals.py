@@ -329,7 +329,7 @@ def test_calls_are_judged_without_the_lock_and_by_what_holds_when_they_are_store
         mine.mode = "auto-edit"
         mine.save(update_fields=["mode"])
         PolicyRule.objects.create(owner_id=session.owner_id, effect="deny", subject="a.txt")
-    storing.join(10)
+    storing.join(60)
     rows = ToolCall.objects.filter(turn=held.turn_id).order_by("created_at", "pk").values_list("tool", "rule")
     assert set(rows) == {("read_file", "rule: deny * a.txt"), ("write_file", "mode: auto-edit")}
 

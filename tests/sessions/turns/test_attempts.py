@@ -317,7 +317,8 @@ def test_the_time_of_all_attempts_counts_and_the_time_of_tools_does_not(session:
     tool_calls.request_tools(claim, step(""), [read_call("a")])
     passes(1000)
     tool_calls.record_tool_result(session.pk, "a", content="1", failed=False)
-    assert round(story.claim(turn_id).spent.seconds) == 110
+    # And the time that the test takes.
+    assert 110 <= story.claim(turn_id).spent.seconds < 200
 
 
 def test_a_tool_that_never_answers_ends_the_turn(session: Session) -> None:
@@ -384,7 +385,7 @@ def frozen_inside_a_transaction(session: Session) -> Iterator[None]:
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(freeze)
-        assert locked.wait(10)
+        assert locked.wait(60)
         try:
             yield
         finally:
@@ -399,7 +400,7 @@ def test_a_locked_session_does_not_delay_the_recovery_of_others(alice: User) -> 
     with frozen_inside_a_transaction(session):
         started = time.monotonic()
         assert recovery.recover(claim.turn_id) == Change()
-        assert time.monotonic() - started < 2, "it waited for the lock"
+        assert time.monotonic() - started < 4, "it waited for the lock, which is refused after 5 s"
         assert recovery.expired_turns() == [claim.turn_id]
     assert recovery.recover(claim.turn_id).ready == claim.turn_id
 
@@ -503,27 +504,27 @@ def test_a_queued_turn_can_be_withdrawn_by_its_id(session: Session) -> None:
 def test_a_process_that_freezes_with_a_session_locked_delays_others_only_briefly(alice: User) -> None:
     session = open_session(alice.pk, "frozen")
     turn_id = accept(session).turn_id
-    locked = threading.Event()
+    locked, is_stopped = threading.Event(), threading.Event()
 
     def freeze() -> None:
         try:
             with pytest.raises(DatabaseError), transaction.atomic():
                 log.lock(session.pk)
                 locked.set()
-                time.sleep(3)
+                is_stopped.wait(20)
                 log.lock(session.pk)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         frozen = pool.submit(freeze)
-        locked.wait(10)
-        started = time.monotonic()
+        assert locked.wait(60)
         attempts.cancel(session.pk, None)
-        waited = time.monotonic() - started
+        # After 0.7 s, and more on a busy machine; the frozen one would have kept it for 20.
+        assert not frozen.done()
+        is_stopped.set()
         frozen.result()
     assert status(turn_id) == TurnStatus.CANCELLED
-    assert waited < 2, "0.7 s, and more on a busy machine; the frozen one would have kept it for 3"
 
 
 def test_a_long_conversation_is_made_to_fit_and_the_newest_request_stays(session: Session) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from functools import partial
 from typing import Any
 
@@ -111,11 +110,8 @@ async def test_a_search_in_a_thousand_sessions_reads_the_index(as_alice: Http, a
 
     plan = await rows(fill)
     assert [line for line in plan if "on message_words" in line], plan
-    started = time.monotonic()
     assert await found(as_alice, "every%20k77%20m1") == ["k77"]
     assert len(await found(as_alice, "common", limit=1000)) == 1000
-    # Both take a few hundredths of a second on a quiet machine. CI is busy.
-    assert time.monotonic() - started < 6
 
 
 def test_messages_of_an_earlier_version_are_found_after_the_clean_up(alice: User) -> None:

@@ -49,12 +49,12 @@ async def test_one_socket_too_many_is_closed_and_closed_ones_do_not_count(
 ) -> None:
     monkeypatch.setattr(opening, "open_sockets", OpenConnections("sockets", 1))
     first, second, third = socket_of(alice), socket_of(alice), socket_of(alice)
-    assert (await first.connect())[0]
-    assert (await second.connect())[0]
-    refusal: Any = json.loads(await second.receive_from(timeout=5))
+    assert (await first.connect(60))[0]
+    assert (await second.connect(60))[0]
+    refusal: Any = json.loads(await second.receive_from(timeout=60))
     assert (refusal["type"], refusal["error_code"]) == ("error", "rate_limited")
-    await first.disconnect()
-    assert (await third.connect())[0]
+    await first.disconnect(60)
+    assert (await third.connect(60))[0]
     assert await third.receive_nothing(timeout=0.5)
     for socket in (second, third):
-        await socket.disconnect()
+        await socket.disconnect(60)

@@ -54,14 +54,14 @@ class Socket:
         scope |= {"caller": Caller(user), "url_route": {"kwargs": {"key": "new"}}}
 
     async def open(self) -> Socket:
-        assert (await self.socket.connect())[0]
+        assert (await self.socket.connect(60))[0]
         return self
 
     async def send(self, **frame: Any) -> None:
         await self.socket.send_to(json.dumps(frame))
 
     async def receive(self) -> Frame:
-        return dict(json.loads(await self.socket.receive_from(timeout=20)))
+        return dict(json.loads(await self.socket.receive_from(timeout=60)))
 
     async def until(self, kind: str) -> list[Frame]:
         """Return the frames up to the first one of this type, or event of this kind."""
@@ -71,7 +71,7 @@ class Socket:
         return frames
 
     async def close(self) -> None:
-        await self.socket.disconnect()
+        await self.socket.disconnect(60)
 
 
 async def count() -> int:
@@ -287,11 +287,11 @@ async def test_one_more_that_waits_is_looked_for_alone(alice: User, monkeypatch:
     waiting: list[asyncio.Task[None]] = []
     for number in range(3):
         waiting.append(asyncio.create_task(newcomers.wait(alice.pk, f"key {number}")))
-        assert await asyncio.wait_for(looks.get(), 10) == 1
+        assert await asyncio.wait_for(looks.get(), 60) == 1
     await in_thread(open_session)(alice.pk, "key 1")
     newcomers.expire()
-    await asyncio.wait_for(waiting[1], 10)
-    assert await asyncio.wait_for(looks.get(), 10) == 3
+    await asyncio.wait_for(waiting[1], 60)
+    assert await asyncio.wait_for(looks.get(), 60) == 3
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
