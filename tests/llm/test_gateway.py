@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from llm.origins import origin_of
 from llm.types import (
     Chunk,
     EndChunk,
+    ModelImage,
     ModelMessage,
     ModelRequest,
     ModelToolCall,
@@ -23,6 +25,7 @@ from llm.types import (
     Tool,
     ToolCallChunk,
 )
+from llm.wire.instructions import REMINDER
 from tests.live.provider import Provider
 from tests.llm.recorded import Recorded
 
@@ -205,3 +208,42 @@ async def test_claude_gets_cache_marks_and_its_thoughts_back(server: Recorded, m
     _, third = await ask(*asked, answer, result, tools=())
     assert third["messages"] == second["messages"]
     assert [tool["name"] for tool in third["tools"]] == ["dummy_tool"]
+
+
+async def test_claude_gets_what_callers_of_other_apis_say_in_its_own_words(
+    server: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = "anthropic/claude-haiku-4-5"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    monkeypatch.setenv("ANTHROPIC_API_BASE", server.url.removesuffix("/v1"))
+    server.play(THOUGHT_AND_CALL)
+    thoughts = {"thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]}
+    call = ModelToolCall(id="toolu_1", name="read_file", arguments={})
+    image = ModelImage("data:image/png;base64,aGk=")
+    request = ModelRequest(
+        model=model,
+        messages=(
+            ModelMessage(role="system", content="Be brief.", cached=True),
+            ModelMessage(role="user", content="Look."),
+            ModelMessage(role="assistant", content="", tool_calls=(call,), extra=thoughts, origin=origin_of(model)),
+            ModelMessage(role="tool", content="", tool_call_id="toolu_1", images=(image,)),
+            ModelMessage(role="system", content="Mind this.", cached=True),
+        ),
+        tools=(replace(READ, cached=True),),
+        options={"thinking": {"type": "adaptive"}, "reasoning_effort": "high", "stop": ["END"], "verbosity": "low"},
+        max_output_tokens=32_000,
+        written_for=model,
+        is_translated=True,
+    )
+    async for _ in gateway.stream(request):
+        pass
+    body = server.posts[-1].body
+    assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": MARK}]
+    assert body["tools"][0]["cache_control"] == MARK
+    assert (body["thinking"], body["stop_sequences"]) == ({"type": "enabled", "budget_tokens": 4096}, ["END"])
+    assert "verbosity" not in body
+    _, answer, results = body["messages"]
+    assert answer["content"][0] == thoughts["thinking_blocks"][0]
+    result, reminder = results["content"]
+    assert [part["type"] for part in result["content"]] == ["text", "image"]
+    assert (reminder["text"], reminder["cache_control"]) == (REMINDER.format("Mind this."), MARK)
