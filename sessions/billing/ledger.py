@@ -21,7 +21,7 @@ from llm.errors import ModelTimedOut
 from llm.types import CallOutcome, CallRecord
 from sessions.billing import budgets, prompts
 from sessions.events import log
-from sessions.models import ModelCall, ModelCallOutcome, ModelCallPurpose, Replay, Session, Turn, new_id
+from sessions.models import Completion, ModelCall, ModelCallOutcome, ModelCallPurpose, Replay, Session, Turn, new_id
 from sessions.results import Claim, StepResult
 
 OUTCOMES = {
@@ -56,7 +56,8 @@ def record(
     its answer. The caller has locked the session, commits, and changes the turn's state afterwards.
     """
     agent = UNASSIGNED if purpose is ModelCallPurpose.ROUTING else claim.agent
-    rows = [_row(session, turn, call, purpose=purpose, agent=agent) for call in calls]
+    client = _client_of(session, turn)
+    rows = [_row(session, turn, call, purpose=purpose, agent=agent, **client) for call in calls]
     _store_prompts(claim, rows, calls)
     for row in rows[-1:]:
         row.answer = answer
@@ -136,6 +137,7 @@ def record_unseen(session: Session, turn: Turn, outcome: ModelCallOutcome) -> No
         input_tokens=assumed.input_tokens if assumed else 0,
         cost=assumed.cost if assumed else None,
         estimated=assumed is not None,
+        **_client_of(session, turn),
     )
 
 
@@ -160,8 +162,9 @@ def correct(claim: Claim, result: StepResult) -> None:
         if not result.calls:
             assumed.cost, assumed.input_tokens = None, 0
             assumed.save(update_fields=["cost", "input_tokens"])
+        client = _client_of(assumed.session, assumed.turn)
         reported = [
-            _row(assumed.session, assumed.turn, each, purpose=result.purpose, agent=assumed.agent)
+            _row(assumed.session, assumed.turn, each, purpose=result.purpose, agent=assumed.agent, **client)
             for each in result.calls
         ]
         _store_prompts(claim, reported, result.calls)
@@ -185,7 +188,20 @@ def _total_cost(calls: Iterable[CallRecord]) -> Decimal:
     return sum((call.cost or Decimal() for call in calls), Decimal())
 
 
-def _row(session: Session, turn: Turn, call: CallRecord, *, purpose: ModelCallPurpose, agent: str) -> ModelCall:
+def _client_of(session: Session, turn: Turn) -> dict[str, str]:
+    """Return how the client of a completion names its own session and the agent in it, as fields of a row."""
+    if not session.is_completion:
+        return {}
+    names = "client_session", "client_agent"
+    # Most steps have the request at hand; it may have megabytes.
+    if Turn._meta.get_field("completion").is_cached(turn):
+        return {name: getattr(turn.completion, name) for name in names}
+    return Completion.objects.filter(turn=turn.pk).values(*names).first() or {}
+
+
+def _row(
+    session: Session, turn: Turn, call: CallRecord, *, purpose: ModelCallPurpose, agent: str, **client: str
+) -> ModelCall:
     # Routing cancels its call when its own time limit has passed.
     is_timeout = purpose is ModelCallPurpose.ROUTING and call.outcome is CallOutcome.CANCELLED
     first_token = call.time_to_first_token
@@ -214,4 +230,5 @@ def _row(session: Session, turn: Turn, call: CallRecord, *, purpose: ModelCallPu
         started_at=call.started_at,
         duration=timedelta(seconds=call.duration),
         first_token_after=None if first_token is None else timedelta(seconds=first_token),
+        **client,
     )

@@ -1,10 +1,10 @@
 """Requests to the APIs for completions, and their results."""
 
 from django.db import models
-from django.db.models import Value
+from django.db.models import Q, Value
 
 from sessions.models.conversation import Turn
-from sessions.models.fields import MAX_CLIENT_NAME_LENGTH, KeyOrderField, OrderedModel, new_id, one_of
+from sessions.models.fields import MAX_CLIENT_NAME_LENGTH, KeyOrderField, OrderedModel, UniqueIndex, new_id, one_of
 
 
 class CompletionKind(models.TextChoices):
@@ -70,6 +70,16 @@ class Completion(OrderedModel):
         constraints = [
             one_of("kind", CompletionKind, "completion_kind_known"),
             one_of("api", CompletionApi, "completion_api_known"),
+        ]
+        indexes = [
+            UniqueIndex(
+                fields=["idempotency_key"], condition=Q(idempotency_key__isnull=False), name="completion_key_once"
+            ),
+            models.Index(
+                fields=["fingerprint", "-created_at"],
+                condition=Q(fingerprint__isnull=False),
+                name="completion_by_fingerprint",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -28,6 +28,16 @@ def one_of(field: str, choices: type[models.TextChoices], name: str) -> models.C
     return models.CheckConstraint(condition=Q(**{f"{field}__in": choices.values}), name=name)
 
 
+class UniqueIndex(models.Index):
+    """An index whose values are unique. Unlike a constraint it can be built beside writers."""
+
+    def create_sql(self, *args: Any, **options: Any) -> Any:
+        """Return the statement."""
+        statement = super().create_sql(*args, **options)
+        statement.template = statement.template.replace("CREATE INDEX", "CREATE UNIQUE INDEX", 1)
+        return statement
+
+
 class KeyOrderField(models.TextField):  # type: ignore[type-arg]
     """The order of keys in JSON columns of the same row, whose type `jsonb` has another (`llm.key_order`)."""
 

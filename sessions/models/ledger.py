@@ -114,6 +114,11 @@ class ModelCall(models.Model):
         indexes = [
             models.Index(fields=["session", "id"], name="model_call_by_session"),
             models.Index(fields=["owner", "id"], name="model_call_by_owner"),
+            models.Index(
+                fields=["owner", "client_session", "id"],
+                condition=~models.Q(client_session=""),
+                name="model_call_by_client",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -89,24 +89,29 @@ def accept(
     owner_id: int, request: CompletionRequest, *, api_key: uuid.UUID | None = None, deadline: float = math.inf
 ) -> AcceptedMessage:
     """Store a request and queue its turn, for which the budgets of `api_key` count. On TooLate nothing is stored."""
+    with atomic_until(deadline):
+        return store(owner_id, request, api_key)
+
+
+def store(owner_id: int, request: CompletionRequest, api_key: uuid.UUID | None, **fields: Any) -> AcceptedMessage:
+    """Store a request, with these fields of its row besides, and queue its turn. The caller commits."""
     agent = UNIVERSAL.name if request.agent == UNASSIGNED and is_single_agent() else request.agent
     session_id = new_id()
-    with atomic_until(deadline):
-        # No other transaction sees the session before the commit, so it needs no lock.
-        session = Session.objects.create(
-            id=session_id,
-            owner_id=owner_id,
-            key=f"{KEY_PREFIX}{session_id}",
-            hidden=True,
-            current_agent=agent,
-            # Only the orchestrator may choose another agent.
-            pinned=agent != UNASSIGNED,
-        )
-        model = "" if request.agent else request.model
-        content = _title_text(request)[:MAX_MESSAGE_LENGTH]
-        accepted = queue_message(session, content, model=model, api_key=api_key)
-        fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-        Completion.objects.create(turn_id=accepted.turn_id, **fields)
+    # No other transaction sees the session before the commit, so it needs no lock.
+    session = Session.objects.create(
+        id=session_id,
+        owner_id=owner_id,
+        key=f"{KEY_PREFIX}{session_id}",
+        hidden=True,
+        current_agent=agent,
+        # Only the orchestrator may choose another agent.
+        pinned=agent != UNASSIGNED,
+    )
+    model = "" if request.agent else request.model
+    content = _title_text(request)[:MAX_MESSAGE_LENGTH]
+    accepted = queue_message(session, content, model=model, api_key=api_key)
+    fields |= {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+    Completion.objects.create(turn_id=accepted.turn_id, **fields)
     return accepted
 
 

@@ -606,7 +606,63 @@ def test_a_caller_that_disconnects_stops_the_turn(service: Service, stream: bool
         else:
             with pytest.raises(httpx.ReadTimeout):
                 http.post("/v1/chat/completions", json=body)
+    # It waits two seconds for a repetition.
     until(lambda: turn_of(service, text) == "cancelled")
+
+
+# Repeated requests
+
+
+def turns_of(service: Service, text: str) -> list[tuple[str, int]]:
+    """Return the status of each turn with this message, and its successful calls of models."""
+    return service.rows(
+        "SELECT turn.status, count(call.id) FROM agent_sessions_message AS message "
+        "JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id "
+        "LEFT JOIN agent_sessions_modelcall AS call ON call.turn_id = turn.id AND call.outcome = 'ok' "
+        "WHERE message.content = %s AND message.role = 'user' GROUP BY turn.id",
+        text,
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Idempotency-Key": "key-of-one"}, {"X-Stainless-Retry-Count": "1"}, {"session-id": "of-a-client"}],
+    ids=["key", "retry", "session"],
+)
+def test_a_repeated_request_is_answered_again_and_paid_once(
+    client: openai.OpenAI, service: Service, headers: dict[str, str]
+) -> None:
+    text = f"/say Once {next(_numbers)}."
+    first = client.chat.completions.create(model="scripted", messages=said(text), extra_headers=headers)
+    stream = client.chat.completions.create(model="scripted", messages=said(text), stream=True, extra_headers=headers)
+    chunks = list(stream)
+    assert texts(chunks) == first.choices[0].message.content
+    assert {chunk.id for chunk in chunks} == {first.id}
+    assert turns_of(service, text) == [("completed", 1)]
+    if "Idempotency-Key" in headers:
+        with pytest.raises(openai.ConflictError) as caught:
+            client.chat.completions.create(model="scripted", messages=said(f"{text}!"), extra_headers=headers)
+        assert (caught.value.code, caught.value.param) == ("idempotency_key_reused", "Idempotency-Key")
+
+
+def test_equal_requests_are_two_turns(client: openai.OpenAI, service: Service) -> None:
+    text = f"/say Twice {next(_numbers)}."
+    answers = [client.chat.completions.create(model="scripted", messages=said(text)) for _ in range(2)]
+    assert len({answer.id for answer in answers}) == 2
+    assert turns_of(service, text) == [("completed", 1)] * 2
+
+
+def test_a_request_whose_connection_is_lost_can_be_repeated(service: Service) -> None:
+    text = f"/tokens 60 20\n/say {next(_numbers)}"
+    body = {"model": "scripted", "messages": said(text), "stream": True}
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
+        with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            lines = answer.iter_lines()
+            assert any("t3 " in line for line in lines)
+        again = http.post("/v1/chat/completions", json=body)
+    content = "".join(re.findall(r'"content":"([^"]+)"', again.text))
+    assert content.startswith("".join(f"t{i} " for i in range(60)))
+    assert turns_of(service, text) == [("completed", 1)]
 
 
 # Many streams

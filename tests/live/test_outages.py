@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import websockets
 
 from codelab.local.embedded_servers import PostgresServer, RedisServer
-from tests.live.service import Service, Socket, running
+from tests.live.service import Frame, Service, Socket, running
 from tests.ports import free_port
 
 pytestmark = pytest.mark.live
@@ -184,15 +185,44 @@ async def test_an_answer_goes_on_through_a_restart_of_postgresql(outage: Outage)
     assert "".join(frame["token"] for frame in frames[:-1]) == expected
 
 
-async def test_a_killed_worker_is_replaced_and_the_turn_ends(outage: Outage) -> None:
+async def test_a_killed_worker_is_replaced_and_its_turns_end(outage: Outage) -> None:
+    """A client of the socket sees nothing but new text; one of completions repeats its request, and pays once."""
     service = outage.service
-    async with service.connect("/ws/killed?stream=messages") as client:
-        await client.say("/tokens 40 20")
-        await asyncio.sleep(1)
-        service.stop("worker", signal_number=signal.SIGKILL)
-        service.start("worker")
+    text = "".join(f"t{i} " for i in range(40))
+    body = {"model": "scripted", "messages": [{"role": "user", "content": "/tokens 40 20"}], "stream": True}
+    async with (
+        service.connect("/ws/killed?stream=messages") as client,
+        httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=60) as http,
+    ):
+
+        async def ask(kill: bool = False) -> tuple[list[Frame], str]:
+            """Return the chunks of an answer, and its text."""
+            chunks: list[Frame] = []
+            async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: {"):
+                        chunks.append(json.loads(line.removeprefix("data: ")))
+                    if kill and '"content":"t' in line:
+                        kill = False
+                        await asyncio.to_thread(service.stop, "worker", signal_number=signal.SIGKILL)
+                        service.start("worker")
+            texts = [choice["delta"].get("content") or "" for each in chunks for choice in each.get("choices", ())]
+            return chunks, "".join(texts)
+
+        await client.say("/tokens 40 10")
+        chunks, part = await ask(kill=True)
+        assert chunks[-1]["error"]["code"] == "answer_restarted"
+        assert text.startswith(part)
+        again, whole = await ask()
         frames = await client.until_final(60)
-    assert frames[-1]["content"] == "".join(f"t{i} " for i in range(40))
+    assert frames[-1]["content"] == text
+    assert whole == text
+    assert again[0]["id"] == chunks[0]["id"]
+    calls = service.rows(
+        "SELECT outcome, turn.status FROM agent_sessions_modelcall AS call JOIN agent_sessions_turn AS turn "
+        "ON turn.id = call.turn_id JOIN agent_sessions_completion USING (turn_id) ORDER BY call.id"
+    )
+    assert calls == [("lost", "completed"), ("ok", "completed")]
 
 
 async def test_a_worker_that_is_stopped_gives_its_turns_back(outage: Outage) -> None:

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from hashlib import sha256
+from typing import Any, cast
 
 from django.http import HttpRequest
 from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel
 from pydantic import ValidationError as InvalidBody
 from pydantic.json_schema import models_json_schema
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from sessions.api.completions.errors import invalid
 from sessions.errors import BodyTooLarge
@@ -33,6 +34,9 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_TEXTS, MAX_STRUCTURE_BYTES = 150_000, 2_500_000
 #: Bodies up to this size are decoded where they arrive: a thread would cost more.
 MAX_SMALL_BYTES = 32 * 1024
+
+#: Fields that say how an answer is sent, not what is asked: clients that lose a stream ask for the whole answer.
+HOW_ANSWERED = ("stream", "stream_options")
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -48,7 +52,14 @@ async def read[Body: BaseModel, R](request: HttpRequest, model: type[Body], conv
     if len(data) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
     work = partial(_read, data, model, convert)
-    return work() if len(data) <= MAX_SMALL_BYTES else await _in_thread(work)
+    result, digest = work() if len(data) <= MAX_SMALL_BYTES else await _in_thread(work)
+    request.body_digest = digest  # type: ignore[attr-defined]
+    return result
+
+
+def digest_of(request: HttpRequest) -> str:
+    """Return the digest of the body that `read` has read; requests that differ in HOW_ANSWERED alone have the same."""
+    return cast(str, request.body_digest)  # type: ignore[attr-defined]
 
 
 def describe(model: type[BaseModel]) -> dict[str, Any]:
@@ -69,7 +80,7 @@ async def _in_thread[R](work: Callable[[], R]) -> R:
     return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
 
 
-def _read[Body: BaseModel, R](data: bytes, model: type[Body], convert: Callable[[Body], R]) -> R:
+def _read[Body: BaseModel, R](data: bytes, model: type[Body], convert: Callable[[Body], R]) -> tuple[R, str]:
     try:
         value = _decode(data)
     except ValueError as error:
@@ -79,7 +90,13 @@ def _read[Body: BaseModel, R](data: bytes, model: type[Body], convert: Callable[
     except InvalidBody as error:
         problem = _first_problem(value, error)
         raise ValidationError([{**problem, "loc": ("body", "body", *problem["loc"])}]) from None
-    return convert(body)
+    return convert(body), _digest(data, value)
+
+
+def _digest(data: bytes, value: dict[str, Any]) -> str:
+    with suppress(ValueError):
+        data = to_json({name: each for name, each in value.items() if name not in HOW_ANSWERED})
+    return sha256(data).hexdigest()
 
 
 def _first_problem(value: Any, error: InvalidBody) -> dict[str, Any]:

@@ -25,7 +25,7 @@ PERMANENT_CODES = frozenset(
 #: Seconds after which clients may try again, where the error itself names none.
 RETRY_AFTER_SECONDS: dict[str, int] = {ErrorCode.STORAGE_UNAVAILABLE: 2, ErrorCode.BROKER_UNAVAILABLE: 2}
 #: Codes that are these APIs' own.
-MODEL_NOT_FOUND, ANSWER_RESTARTED = "model_not_found", "answer_restarted"
+MODEL_NOT_FOUND, ANSWER_RESTARTED, KEY_REUSED = "model_not_found", "answer_restarted", "idempotency_key_reused"
 UNSUPPORTED_VALUE, UNSUPPORTED_PARAMETER = "unsupported_value", "unsupported_parameter"
 
 

@@ -5,6 +5,7 @@ A request becomes a turn in a session of its own, or a message to the live sessi
 
 import asyncio
 import re
+import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,18 +17,19 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponseBase
 
 from sessions.api.commands import announce, store_timeout, with_broker
-from sessions.api.completions import live_session
-from sessions.api.completions.errors import invalid
+from sessions.api.completions import bodies, live_session
+from sessions.api.completions.errors import ANSWER_RESTARTED, KEY_REUSED, CompletionError, invalid
 from sessions.api.completions.turn_follower import End, Piece, Text, TurnFollower, collect
 from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
-from sessions.errors import NothingToCancel
 from sessions.models import MAX_CLIENT_NAME_LENGTH, Session
 from sessions.protocol.codes import MAX_KEY_LENGTH
-from sessions.turns import attempts, completions
+from sessions.results import AcceptedMessage
+from sessions.turns import repeats
 from sessions.turns.completions import CompletionRequest
+from sessions.turns.repeats import KeyReused, Repeated
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +38,8 @@ SESSION_HEADER = "X-CodeLab-Session"
 #: Headers in which clients name their own session, and the agent in it: Codex, Claude Code.
 CLIENT_SESSION_HEADERS = ("session-id", "x-claude-code-session-id")
 CLIENT_AGENT_HEADERS = ("x-claude-code-agent-id", "x-openai-subagent")
+#: How often the package of OpenAI or Anthropic has repeated a request.
+RETRY_HEADER = "X-Stainless-Retry-Count"
 #: What such a name may have. It is stored and shown.
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -43,8 +47,12 @@ UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 #: status.
 HEARTBEAT_SECONDS = 5.0
 
-#: Turns that are being cancelled; the event loop itself keeps no task alive.
-_cancellations: set[asyncio.Task[None]] = set()
+#: Seconds that a turn goes on without a connection, because its client may be about to repeat the request: after a lost
+#: connection, and after an answer of which a part was sent and that had to be begun again.
+LOST_SECONDS, RESTARTED_SECONDS = 2.0, 60.0
+
+#: Turns that are being left; the event loop itself keeps no task alive.
+_leavings: set[asyncio.Task[None]] = set()
 
 
 class StreamWriter(Protocol):
@@ -92,19 +100,42 @@ async def begin_alone(
     request: HttpRequest, wanted: CompletionRequest, writable: asyncio.Event | None = None
 ) -> TurnFollower:
     """Store a request as a turn in a session of its own. Return the turn."""
-    caller = caller_of(request)
     wanted = replace(
         wanted,
         client_session=_client_name(request, CLIENT_SESSION_HEADERS),
         client_agent=_client_name(request, CLIENT_AGENT_HEADERS),
     )
-    async with store_timeout() as deadline:
-        accept = with_broker(completions.accept)
-        accepted = await accept(owner(request).pk, wanted, api_key=caller.api_key, deadline=deadline)
+    storing = asyncio.ensure_future(_store(request, wanted))
+    try:
+        # What is cut off here may still be committed.
+        accepted = await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        storing.add_done_callback(partial(_leave_unseen, wanted.is_background))
+        raise
+    follow = partial(TurnFollower, accepted.session_id, accepted.turn_id, keeps_running=wanted.is_background)
+    if isinstance(accepted, Repeated):
+        return follow(0, backlog=accepted.last_number, writable=writable)
     announce(accepted)
-    return TurnFollower(
-        accepted.session_id, accepted.turn_id, accepted.number, keeps_running=wanted.is_background, writable=writable
+    return follow(accepted.number, writable=writable)
+
+
+async def _store(request: HttpRequest, wanted: CompletionRequest) -> AcceptedMessage | Repeated:
+    owner_id = owner(request).pk
+    marks = repeats.marks_of(
+        owner_id,
+        wanted.api,
+        f"{wanted.kind} {bodies.digest_of(request)}",
+        key=request.headers.get("Idempotency-Key", ""),
+        client=(wanted.client_session, wanted.client_agent),
+        is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
     )
+    async with store_timeout() as deadline:
+        accept = with_broker(repeats.accept)
+        try:
+            return await accept(owner_id, wanted, marks, api_key=caller_of(request).api_key, deadline=deadline)
+        except KeyReused:
+            text = "Another request came with this Idempotency-Key. Use a key for one request only."
+            raise CompletionError(KEY_REUSED, text, status=409, param="Idempotency-Key") from None
 
 
 async def whole(request: HttpRequest, turn: TurnFollower) -> tuple[list[Text], End]:
@@ -174,30 +205,50 @@ async def _lines(
     turn: TurnFollower, first: Piece | None, pieces: AsyncGenerator[Piece | None], writer: StreamWriter
 ) -> AsyncGenerator[str]:
     """Yield the lines of a stream: events, heartbeats while the model is silent, and at last the end or an error."""
+    wait = LOST_SECONDS
     try:
         yield writer.begin() + (writer.write(first) if first else "")
         async for piece in pieces:
             if line := writer.write(piece) if piece else writer.heartbeat:
                 yield line
     except Exception as error:
+        if isinstance(error, CompletionError) and error.code == ANSWER_RESTARTED:
+            wait = RESTARTED_SECONDS
         yield writer.fail(error)
     finally:
-        await _leave(turn, pieces)
+        await _leave(turn, pieces, wait)
 
 
-async def _leave(turn: TurnFollower, pieces: AsyncGenerator[Any]) -> None:
-    """Stop following a turn. Cancel it if nothing else can follow it."""
+async def _leave(turn: TurnFollower, pieces: AsyncGenerator[Any], wait: float = LOST_SECONDS) -> None:
+    """Stop following a turn. It is cancelled after a while, unless a repeated request follows it by then."""
     if not (turn.keeps_running or turn.is_over):
-        task = asyncio.create_task(_cancel(turn))
-        _cancellations.add(task)
-        task.add_done_callback(_cancellations.discard)
+        _leave_soon(turn.session_id, turn.turn_id, wait)
     await pieces.aclose()
 
 
-async def _cancel(turn: TurnFollower) -> None:
-    with suppress(NothingToCancel, Session.DoesNotExist):
+def _leave_unseen(is_background: bool, storing: asyncio.Future[AcceptedMessage | Repeated]) -> None:
+    """Leave a turn whose client had gone before the turn was stored."""
+    if storing.cancelled() or storing.exception():
+        return
+    accepted = storing.result()
+    if isinstance(accepted, AcceptedMessage):
+        announce(accepted)
+    if not is_background:
+        _leave_soon(accepted.session_id, accepted.turn_id, LOST_SECONDS)
+
+
+def _leave_soon(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
+    task = asyncio.create_task(_cancel_lost(session_id, turn_id, wait))
+    _leavings.add(task)
+    task.add_done_callback(_leavings.discard)
+
+
+async def _cancel_lost(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
+    with suppress(Session.DoesNotExist):
         try:
-            announce(await in_thread(attempts.cancel)(turn.session_id, turn.turn_id))
+            if lost_at := await in_thread(repeats.leave)(turn_id):
+                await asyncio.sleep(wait)
+                announce(await in_thread(repeats.cancel_lost)(session_id, turn_id, lost_at))
         except DatabaseError as error:
             # The turn goes on to its end, though no client waits for it.
-            logger.warning("completion_not_stopped", turn_id=str(turn.turn_id), error=type(error).__name__)
+            logger.warning("completion_not_stopped", turn_id=str(turn_id), error=type(error).__name__)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,8 @@ class TurnFollower:
 
     `keeps_running`: the turn goes on when its client leaves, because it belongs to a live session, which other clients
     follow as well, or runs in the background. `can_retry`: its client may repeat the request if the turn fails.
+    `backlog`: number of the newest event that was there when a repeated request began to follow. What has been
+    retracted up to there is left out, because this client has not seen it.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class TurnFollower:
         *,
         keeps_running: bool = False,
         can_retry: bool = True,
+        backlog: int = 0,
         writable: asyncio.Event | None = None,
         offer_calls: OfferCalls | None = None,
     ) -> None:
         self.session_id, self.turn_id = session_id, turn_id
         self.keeps_running, self._can_retry = keeps_running, can_retry
         self.is_over = False
+        self._backlog = backlog
         self._feed = Feed(session_id, after, writable)
         self._offer_calls = offer_calls
         self._message_ids: set[str] = set()
@@ -89,15 +93,22 @@ class TurnFollower:
         if end := await self._end_with_calls():
             yield end
             return
+        held: list[Piece] = []
         async with aclosing(aiter(self._feed)) as events:
             async for event in events:
                 if event.kind == EventKind.SESSION_DELETED:
                     self.is_over = True
                     raise SessionDeleted
-                if event.payload.get("turn_id") != str(self.turn_id):
-                    continue
-                if piece := await self._piece(event.kind, event.payload):
-                    yield piece
+                if event.payload.get("turn_id") == str(self.turn_id):
+                    piece = await self._piece(event.kind, event.payload)
+                    if isinstance(piece, Retracted):
+                        held = [each for each in held if not _is_of(each, piece.message_ids)]
+                    if piece:
+                        held.append(piece)
+                if held and (self.is_over or event.number >= self._backlog):
+                    for piece in held:
+                        yield piece
+                    held = []
                 if self.is_over:
                     return
 
@@ -151,6 +162,10 @@ class TurnFollower:
             return None
         self.is_over = True
         return End("tool_calls", await in_thread(completions.turn_result)(self.turn_id), calls)
+
+
+def _is_of(piece: Piece, message_ids: Collection[str]) -> bool:
+    return isinstance(piece, Text) and piece.message_id in message_ids
 
 
 async def collect(pieces: AsyncGenerator[Piece]) -> tuple[list[Text], End]:

@@ -121,7 +121,7 @@ def is_taken(body: Any, model: Any, convert: Any) -> bool:
     """Return whether a request is taken and can be served, or refused with a field."""
     problem: CompletionError | None = None
     try:
-        wanted = bodies._read(json.dumps(body).encode(), model, convert)
+        wanted = bodies._read(json.dumps(body).encode(), model, convert)[0]
     except Exception as error:
         problem = of_error(error)
     if problem:
