@@ -51,6 +51,7 @@ class Replay(models.Model):
     model = models.CharField(max_length=200)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     status = models.CharField(max_length=16, choices=ReplayStatus, default=ReplayStatus.QUEUED)
+    worker = models.CharField(max_length=200, blank=True, db_default="", default="", help_text="Who sends it.")
     max_cost = models.DecimalField(
         max_digits=14, decimal_places=8, null=True, help_text="US dollars, as it was shown before. Empty: unknown."
     )

@@ -1,7 +1,7 @@
 """Replays: the prompt of a model call, sent to another model by staff, to compare answers, tokens and cost.
 
-A replay is a row; its task only brings the id to a worker. It is sent at most once: a worker that dies leaves it
-running, and staff asks again. Its call is in the ledger as the one of the person who asked, not of the session's owner.
+A replay is a row; its task only brings the id to a worker. It is sent at most once: where its worker dies, it
+fails, and staff asks again. Its call is in the ledger as the one of the person who asked, not of the session's owner.
 Nothing in the session changes, and no tool runs.
 """
 
@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from agents.events import StepFinished
@@ -21,7 +22,7 @@ from llm import prices
 from llm.types import CallRecord, ModelImage, ModelMessage, ModelRequest, ModelToolCall, TokenUsage, Tool
 from sessions.billing import ledger, prompts
 from sessions.billing.prompts import SentPrompt
-from sessions.models import ModelCall, Replay, ReplayStatus
+from sessions.models import ModelCall, Replay, ReplayStatus, Worker
 
 #: Of an answer: as many tokens as a comparison needs.
 MAX_OUTPUT_TOKENS = 4096
@@ -29,6 +30,11 @@ MAX_OUTPUT_TOKENS = 4096
 MAX_ERROR_CHARACTERS = 2000
 #: A replay without an answer for so long may be lost, with its worker or its task: staff may ask again.
 ASK_AGAIN_AFTER = timedelta(minutes=1)
+#: A worker without a heartbeat for so long is dead: one comes every three seconds.
+DEAD_AFTER = timedelta(seconds=30)
+#: A replay whose task was lost, or whose worker ran a version that did not name itself.
+LOST_AFTER = timedelta(days=1)
+LOST = "The worker was lost before the answer was complete. The provider may have answered, and cost. Replay it again."
 
 
 def request_of(sent: SentPrompt, model: str) -> ModelRequest:
@@ -88,10 +94,10 @@ def order(call: ModelCall, model: str, *, by: int, max_cost: Decimal | None) -> 
     )
 
 
-def start(replay_id: uuid.UUID) -> tuple[Replay, ModelRequest] | None:
+def start(replay_id: uuid.UUID, worker: str) -> tuple[Replay, ModelRequest] | None:
     """Take a replay and return what to send, or None when it was taken before or its session is gone."""
     taken = Replay.objects.filter(pk=replay_id, status=ReplayStatus.QUEUED, session__deleted_at=None)
-    if not taken.update(status=ReplayStatus.RUNNING):
+    if not taken.update(status=ReplayStatus.RUNNING, worker=worker):
         return None
     replay = Replay.objects.select_related("call").get(pk=replay_id)
     sent = prompts.read(replay.call)
@@ -114,6 +120,16 @@ def finish(replay: Replay, calls: Sequence[CallRecord], *, reply: StepFinished |
             result=rows[-1].pk if rows else None,
             finished_at=timezone.now(),
         )
+
+
+def fail_lost(_deadline: float) -> int:
+    """End the replays whose worker or task is gone as failed; return how many."""
+    now = timezone.now()
+    alive = Worker.objects.filter(name=OuterRef("worker"), seen_at__gt=now - DEAD_AFTER)
+    is_orphaned = Q(status=ReplayStatus.RUNNING) & ~Q(worker="") & ~Exists(alive)
+    is_forgotten = Q(status__in=(ReplayStatus.QUEUED, ReplayStatus.RUNNING), worker="", created_at__lt=now - LOST_AFTER)
+    lost = Replay.objects.filter(is_orphaned | is_forgotten)
+    return lost.update(status=ReplayStatus.FAILED, error=LOST, finished_at=now)
 
 
 def replays_of(call: ModelCall) -> list[Replay]:

@@ -72,7 +72,7 @@ class WorkerProcess:
 
     def replay(self, replay_id: uuid.UUID) -> None:
         """Send the prompt of a replay and wait for the answer, in a thread of Celery's."""
-        asyncio.run_coroutine_threadsafe(replay.run(replay_id), self.loop).result()
+        asyncio.run_coroutine_threadsafe(replay.run(replay_id, worker=self.name), self.loop).result()
 
     async def _advance(self, turn_id: uuid.UUID, task: str = "") -> Change:
         change = Change(ready=turn_id)

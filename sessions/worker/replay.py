@@ -1,5 +1,6 @@
 """Sends the prompt of a replay to its model, in a worker. Writes nothing but the replay and its row in the ledger."""
 
+import asyncio
 import uuid
 from contextlib import aclosing
 from dataclasses import replace
@@ -18,9 +19,9 @@ from sessions.worker.retries import with_retries
 logger = structlog.get_logger(__name__)
 
 
-async def run(replay_id: uuid.UUID) -> None:
+async def run(replay_id: uuid.UUID, *, worker: str) -> None:
     """Send a replay's prompt once and store the answer. Does nothing when another worker has taken it."""
-    started = await with_retries(replays.start, replay_id)
+    started = await with_retries(replays.start, replay_id, worker)
     if started is None:
         return
     replay, request = started
@@ -40,6 +41,10 @@ async def run(replay_id: uuid.UUID) -> None:
                     reply = event
     except ModelError as raised:
         error = raised.detail or str(raised)
+    except asyncio.CancelledError:
+        # The process ends.
+        error = replays.LOST
+        raise
     finally:
         await with_retries(lambda: replays.finish(replay, calls, reply=reply, error=error))
     logger.info("prompt_replayed", model=replay.model, has_answer=reply is not None)

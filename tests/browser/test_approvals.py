@@ -242,3 +242,39 @@ def test_a_tab_in_the_background_notifies(page: Page, context: BrowserContext, s
     expect(card(page)).to_contain_text("needs approval")
     shown = re.compile(r"^execute_command make ⟨U\+202E⟩tea\n")
     expect(page.locator("html")).to_have_attribute("data-shown", shown)
+
+
+def test_a_snapshot_keeps_a_half_filled_form(page: Page) -> None:
+    # As after a reconnection: the same call and plan, as other objects.
+    page.evaluate(
+        """async () => {
+          const [{ ToolCard }, { PlanCard }] = await Promise.all([
+            import("/static/sessions/approvals/toolcard.js"), import("/static/sessions/plancard.js"),
+          ]);
+          const args = { path: "a.txt", content: "one" };
+          const item = { id: "c", tool: "write_file", args, status: "waiting", approval: true };
+          const subtask = { id: "1", description: "Do it.", agent: "coder", dependencies: [], status: "pending" };
+          const plan = { goal: "A parser", status: "draft", subtasks: [subtask] };
+          const cards = [[new ToolCard(item, { decide() {} }), item], [new PlanCard(plan, () => {}), plan]];
+          window.repeat = (change = {}) => {
+            for (const [card, item] of cards) card.update(structuredClone({ ...item, ...change }));
+          };
+          repeat();
+          document.getElementById("log").append(...cards.map(([card]) => card.node));
+        }"""
+    )
+    fields = []
+    for kind, name in (("tool", "content"), ("plan", "Description of 1")):
+        form = page.locator(f".card.{kind}")
+        form.get_by_role("button", name="Edit", exact=True).click()
+        fields.append(form.get_by_label(name))
+        fields[-1].fill("half of it")
+
+    page.evaluate("repeat()")
+    for field in fields:
+        expect(field).to_have_value("half of it")
+
+    # Another question needs another form.
+    page.evaluate("repeat({ args: { path: 'b.txt', content: 'two' }, subtasks: [] })")
+    for field in fields:
+        expect(field).to_have_count(0)

@@ -12,3 +12,8 @@ export function button(label, kind, action) {
   node.addEventListener("click", action);
   return node;
 }
+
+/** Return whether two values of JSON are the same. A snapshot has other objects for what was there before. */
+export function isSame(one, other) {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
+}

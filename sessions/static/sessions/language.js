@@ -54,7 +54,7 @@ function sentenceIn(text) {
   return undefined;
 }
 
-/** Return how many characters of a sentence are its own: the one with the most says the most. */
+/** Return how many characters of a sentence are its own: the pattern with the most is the closest one. */
 function literals(key) {
   return key.replace(/\{\w+\}/g, "").length;
 }

@@ -1,5 +1,6 @@
 /** A plan that the model proposes: first a question, after the decision the progress of each sub-task. */
 
+import { isSame } from "./elements.js";
 import { t } from "./language.js";
 import { button, element } from "./render.js";
 
@@ -40,7 +41,7 @@ export class PlanCard {
     if (this.goal.textContent !== goal) this.goal.textContent = goal;
     this.goal.hidden = !goal;
     const isDraft = status === "draft";
-    if (subtasks !== this.subtasks) this.#showSubtasks(subtasks);
+    if (!isSame(subtasks, this.subtasks)) this.#showSubtasks(subtasks);
     const kind = !isDraft ? "" : isSending ? "sending" : "asking";
     if (kind === this.kind) return;
     this.kind = kind;

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from llm import catalog
 from sessions import broker
 from sessions.models import ModelCall, Replay, Session
-from sessions.turns import deletion
+from sessions.models import Worker as WorkerRow
+from sessions.turns import deletion, replays
 from sessions.worker import replay
 from tests.live.provider import Provider
 from tests.sessions.worker.worker import MODEL, Worker, look, worker_of
@@ -77,8 +82,8 @@ async def test_a_prompt_is_replayed_once_and_priced(
 
     before = await look(lambda: Session.objects.get().last_number)
     row = await look(lambda: Replay.objects.get(pk=replay_id))
-    await replay.run(row.pk)
-    await replay.run(row.pk)
+    await replay.run(row.pk, worker="w")
+    await replay.run(row.pk, worker="w")
     assert len(provider.bodies) == 2, "once"
     first, second = (json.loads(body) for body in provider.bodies)
     assert second["model"] == "other"
@@ -105,7 +110,7 @@ async def test_a_refused_replay_says_why(worker: Worker, session: Session, setti
     await worker.answer(session, "Hello status=400")
     call = await look(lambda: ModelCall.objects.get())
     row = await look(lambda: Replay.objects.create(session=session, call=call, model=OTHER))
-    await replay.run(row.pk)
+    await replay.run(row.pk, worker="w")
     row = await look(lambda: Replay.objects.select_related("result").get())
     assert row.status == "failed"
     assert "secret detail" in row.error
@@ -121,3 +126,30 @@ async def test_a_replay_needs_its_permission(worker: Worker, session: Session) -
     assert (await look(lambda: client.get(path))).status_code == 403
     assert (await look(lambda: client.post(path, {"model": MODEL}))).status_code == 403
     assert "replay/" not in (await look(lambda: client.get(path.replace("replay/", "prompt/")))).content.decode()
+
+
+async def test_a_replay_whose_worker_died_fails(worker: Worker, session: Session) -> None:
+    await worker.answer(session, "Hello tokens=1")
+    call = await look(lambda: ModelCall.objects.get())
+    now = timezone.now()
+
+    def order(name: str, *, at: datetime = now, **fields: Any) -> uuid.UUID:
+        row = Replay.objects.create(session=session, call=call, model=name, **fields)
+        Replay.objects.filter(pk=row.pk).update(created_at=at)
+        return row.pk
+
+    def orphan() -> dict[str, str]:
+        for name, silence in (("alive", 1), ("dead", 60)):
+            WorkerRow.objects.create(name=name, started_at=now, seen_at=now - timedelta(seconds=silence))
+        for name in ("alive", "dead", "gone"):
+            order(name, status="running", worker=name)
+        order("new task")
+        order("lost task", at=now - timedelta(days=2))
+        order("done", status="completed", worker="gone")
+        assert replays.fail_lost(math.inf) == 3
+        return dict(Replay.objects.values_list("model", "status"))
+
+    left = {"alive": "running", "new task": "queued", "done": "completed"}
+    assert await look(orphan) == {**dict.fromkeys(("dead", "gone", "lost task"), "failed"), **left}
+    lost = await look(lambda: Replay.objects.get(model="dead"))
+    assert (lost.error, bool(lost.finished_at)) == (replays.LOST, True)

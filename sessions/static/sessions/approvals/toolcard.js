@@ -4,6 +4,7 @@
  */
 
 import { serverText, t } from "../language.js";
+import { isSame } from "../elements.js";
 import { button, element } from "../render.js";
 import { callView, resultView } from "./calldetails.js";
 import { subjectOf } from "./changes.js";
@@ -57,7 +58,7 @@ export class ToolCard {
     this.#item = item;
     // The request that has it comes behind the message, and is gone once there is a result.
     const about = item.about || this.#about;
-    const isOther = item.args !== before.args || item.display !== before.display || about !== this.#about;
+    const isOther = !isSame(item.args, before.args) || !isSame(item.display, before.display) || about !== this.#about;
     if (isOther || item.outcome !== before.outcome || item.result !== before.result) {
       this.#about = about;
       this.#isFilled = false;
@@ -65,10 +66,11 @@ export class ToolCard {
     if (isOther) this.#showSubject();
     const kind = item.status === "waiting" && item.approval ? "approval" : item.status;
     // A form is kept, so that a decision that the server refuses can be corrected. Another question needs another one.
-    if (isOther || item.isRunAgain !== before.isRunAgain) this.#form = null;
+    const isAskedAgain = isOther || item.isRunAgain !== before.isRunAgain;
+    if (isAskedAgain) this.#form = null;
     const isDeveloper = developer.isOn && ["approval", "waiting"].includes(kind);
     const state = `${kind} ${isDeveloper} ${item.outcome?.status ?? ""}`;
-    if (state !== this.#kind) this.#showKind(state, kind, isDeveloper);
+    if (isAskedAgain || state !== this.#kind) this.#showKind(state, kind, isDeveloper);
     if (this.#details.open) this.#fill();
   }
 
