@@ -14,6 +14,8 @@ from sessions.api.completions.errors import of_error
 from sessions.api.openai.errors import body_of, headers_of
 from sessions.api.openai.schemas import ChatRequest, EmbeddingsBody
 from sessions.api.openai.views import router
+from sessions.api.responses.schemas import ResponsesRequest
+from sessions.api.responses.views import router as responses_router
 from sessions.callers import Action
 from sessions.protocol.client import require_clean_text
 
@@ -41,7 +43,9 @@ class OpenAIApi(NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> Any:
         schema = super().get_openapi_schema(**options)
         # The endpoints read their bodies by themselves.
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(schemas(ChatRequest, EmbeddingsBody))
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(
+            schemas(ChatRequest, EmbeddingsBody, ResponsesRequest)
+        )
         return schema
 
 
@@ -53,6 +57,7 @@ openai_api = OpenAIApi(
     urls_namespace="openai",
 )
 openai_api.add_router("", router)
+openai_api.add_router("/responses", responses_router)
 
 
 def respond(path: str, error: Exception) -> HttpResponse:

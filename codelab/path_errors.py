@@ -30,7 +30,9 @@ OPENAI_PATH = re.compile(
     r"|responses|messages|images/\w+|audio/\w+|moderations|rerank|models(/.*)?)"
 )
 #: Endpoints of the OpenAI-compatible API, as a client sees them.
-OPENAI_ENDPOINTS = f"POST {PREFIX}chat/completions, POST {PREFIX}embeddings and GET {PREFIX}models"
+OPENAI_ENDPOINTS = (
+    f"POST {PREFIX}chat/completions, POST {PREFIX}responses, POST {PREFIX}embeddings and GET {PREFIX}models"
+)
 #: Whose paths are never pages.
 API_PREFIXES = ("/api/", "/my/", "/oauth/", "/.well-known/", PREFIX)
 

@@ -30,6 +30,8 @@ class Action(StrEnum):
     CATALOG = "catalog"
     #: Request a completion without a session, which is a turn, too.
     COMPLETION = "completion"
+    #: Stop or delete such a request.
+    RESPONSE = "response"
 
 
 class Caller(Protocol):

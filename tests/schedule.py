@@ -49,6 +49,7 @@ GROUPS = (
         "tests/live/test_openai.py",
         "tests/live/test_operations.py",
         "tests/live/test_queue.py",
+        "tests/live/test_responses.py",
         "tests/cli/test_chat_live.py",
         "tests/cli/test_run_live.py",
     ),

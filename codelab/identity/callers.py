@@ -49,6 +49,7 @@ LIMITS = {
     Action.READ: "reads",
     Action.CATALOG: "reads",
     Action.WRITE: "messages",
+    Action.RESPONSE: "messages",
     Action.TURN: "turns",
     Action.IMAGE: "images",
 }
@@ -61,6 +62,7 @@ SCOPES = {
     Action.IMAGE: (Scope.WRITE,),
     Action.CATALOG: (Scope.LLM, Scope.READ),
     Action.COMPLETION: (Scope.LLM, Scope.WRITE),
+    Action.RESPONSE: (Scope.LLM, Scope.WRITE),
 }
 
 

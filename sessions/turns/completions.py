@@ -273,7 +273,11 @@ def _stop(completion: Completion, finished: StepFinished) -> str:
 def turn_result(turn_id: uuid.UUID) -> TurnResult:
     """Return how a turn of any session ended, and its usage. Raises Turn.DoesNotExist."""
     turn = Turn.objects.select_related("completion").get(pk=turn_id)
-    completion: Completion = getattr(turn, "completion", None) or Completion()
+    return result_of(turn, getattr(turn, "completion", None) or Completion())
+
+
+def result_of(turn: Turn, completion: Completion) -> TurnResult:
+    """Return how a turn ended, and its usage."""
     origin, extra, stop = provider_fields.unpack_answer(completion.answer_fields)
     return TurnResult(
         finish_reason=completion.finish_reason or "stop",

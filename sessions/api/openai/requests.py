@@ -3,17 +3,14 @@
 A field that would change the answer and cannot be served is an error that names it.
 """
 
-import json
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
-from llm.sizes import find_json_problem
 from llm.types import ModelImage
 from sessions.api.completions.bounds import MAX_INPUTS, MAX_NUMBERS, require_bounded, require_stops, storable
 from sessions.api.completions.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
 from sessions.api.completions.models import agent_of
+from sessions.api.completions.rows import image_of, image_row, read_arguments
 from sessions.api.openai.schemas import (
     IMAGE_TYPES,
     TEXT_TYPES,
@@ -22,7 +19,6 @@ from sessions.api.openai.schemas import (
     ChatMessage,
     ChatRequest,
     EmbeddingsBody,
-    Part,
     ToolFunction,
 )
 from sessions.models import CompletionKind
@@ -134,7 +130,7 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
     if images := images_of(message, where):
         if role not in ("user", "tool"):
             raise invalid(f"{where}.content", "Only messages of users and tools have images.")
-        row["images"] = [{k: v for k, v in asdict(image).items() if v not in ("", None)} for image in images]
+        row["images"] = list(map(image_row, images))
     if message.tool_calls and role == "assistant":
         row["tool_calls"] = [_call(call, where) for call in message.tool_calls]
     if role == "tool":
@@ -158,7 +154,7 @@ def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
         if part.type in TEXT_TYPES:
             position += 1 + len(part.words)
         elif part.type in IMAGE_TYPES:
-            images.append((_image(part, where), max(position, 0)))
+            images.append((image_of(part.image_url, part.detail, f"{where}.content"), max(position, 0)))
         elif part.type not in THOUGHT_TYPES:
             kind = part.type[:40]
             text = f"Parts of the type `{kind}` cannot be used: send texts and images (`text`, `image_url`)."
@@ -167,35 +163,12 @@ def images_of(message: ChatMessage, where: str) -> list[ModelImage]:
     return [ModelImage(image.url, image.detail, None if at == end else at) for image, at in images]
 
 
-def _image(part: Part, where: str) -> ModelImage:
-    image = part.image_url if isinstance(part.image_url, dict) else {"url": part.image_url, "detail": part.detail}
-    url, detail = image.get("url"), image.get("detail") or ""
-    if not isinstance(url, str) or not isinstance(detail, str):
-        raise invalid(f"{where}.content", "An image has its address or its data in `url`.")
-    try:
-        return ModelImage(url, detail)
-    except ValueError as error:
-        raise invalid(f"{where}.content", f"{str(error).capitalize()}.") from None
-
-
 def _call(call: Call, where: str) -> dict[str, Any]:
-    arguments = _arguments(call.function.arguments)
+    arguments = read_arguments(call.function.arguments)
     require_bounded(arguments, f"{where}.tool_calls")
     require_bounded(call.extra, f"{where}.tool_calls")
     row = {"id": call.id, "name": call.function.name, "arguments": arguments}
     return {**row, "extra": call.extra} if call.extra else row
-
-
-def _arguments(written: str | dict[str, Any]) -> dict[str, Any] | str:
-    """Return the arguments of an earlier call, or the text itself where a model has written no JSON object."""
-    if isinstance(written, dict):
-        return written
-    value: Any = written or {}
-    with suppress(ValueError, RecursionError):
-        value = json.loads(value) if written else value
-        # Some models write the JSON of a text that is JSON.
-        value = json.loads(value) if isinstance(value, str) else value
-    return value if isinstance(value, dict) and not find_json_problem(value) else written
 
 
 def _tool(function: ToolFunction) -> dict[str, Any]:

@@ -21,7 +21,9 @@ router = Router(tags=["OpenAI"])
 async def list_models(request: HttpRequest, all: bool = False) -> JsonResponse:  # noqa: A002 (a name of the API)
     """List our agents and the models that have a key; with `all` also the catalog's other models."""
     providers = None if all else await in_thread(usable_providers)(owner(request).pk)
-    return JsonResponse({"object": "list", "data": [describe(name) for name in listed_names(providers)]})
+    listed = {"object": "list", "data": [describe(name) for name in listed_names(providers)]}
+    # Codex asks for its own list in this way, and reports a missing one. It goes on without the facts of a model.
+    return JsonResponse({**listed, "models": []} if "client_version" in request.GET else listed)
 
 
 @router.get("/models/{path:model}")
