@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agent_sessions', '0046_answer_fields'),
+        ('agent_sessions', '0047_indexes_of_repeats'),
     ]
 
     operations = [
