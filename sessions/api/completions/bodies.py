@@ -95,8 +95,15 @@ def _read[Body: BaseModel, R](data: bytes, model: type[Body], convert: Callable[
 
 def _digest(data: bytes, value: dict[str, Any]) -> str:
     with suppress(ValueError):
-        data = to_json({name: each for name, each in value.items() if name not in HOW_ANSWERED})
+        data = to_json(_in_order({name: each for name, each in value.items() if name not in HOW_ANSWERED}))
     return sha256(data).hexdigest()
+
+
+def _in_order(value: Any) -> Any:
+    """Return a value with its fields in order: when Codex repeats a request, some are in another order."""
+    if isinstance(value, dict):
+        return {name: _in_order(value[name]) for name in sorted(value)}
+    return [_in_order(each) for each in value] if isinstance(value, list) else value
 
 
 def _first_problem(value: Any, error: InvalidBody) -> dict[str, Any]:
