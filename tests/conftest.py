@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from django.db import connection, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from redis.asyncio import Redis
 
 from llm import remembered
+from sessions import broker
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from tests.closed_schemas import require_event
@@ -36,6 +39,28 @@ hypothesis_settings.register_profile(
 # For `make properties`.
 hypothesis_settings.register_profile("thorough", hypothesis_settings.get_profile("project"), max_examples=5000)
 hypothesis_settings.load_profile("project")
+
+
+def _closed_with_its_loop(make: Callable[[AbstractEventLoop], Redis]) -> Callable[[AbstractEventLoop], Redis]:
+    """Close a client of Redis before its event loop. A process of the service has one loop, tests have thousands."""
+
+    def client(loop: AbstractEventLoop) -> Redis:
+        if loop not in clients:
+            clients[loop], close = make(loop), loop.close
+
+            def close_both() -> None:
+                if it := clients.pop(loop, None):
+                    loop.run_until_complete(it.aclose(close_connection_pool=True))
+                close()
+
+            loop.close = close_both  # type: ignore[method-assign]
+        return clients[loop]
+
+    clients: dict[AbstractEventLoop, Redis] = {}
+    return client
+
+
+broker._client = _closed_with_its_loop(broker._client.__wrapped__)  # type: ignore[assignment]
 
 POSTGRES, REDIS = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
 
@@ -126,6 +151,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: pytest_django.D
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Share the whole service with the built-in model among all tests that stop none of its processes."""
     with running(tmp_path_factory.mktemp("service"), postgres=POSTGRES, redis=REDIS) as it:
+        it.start("beat")
         yield it
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.tab import open_tab
 from tests.live.service import Service
@@ -20,6 +20,8 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PHONE = (390, 844)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
+# Five seconds otherwise, which is too short where other tests keep the processors busy.
+expect.set_options(timeout=60_000)
 
 _opened = ExitStack()
 _browsers: list[Browser] = []
@@ -64,7 +66,7 @@ def complaints() -> list[str]:
 @pytest.fixture
 def context(browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
     context = browser.new_context()
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     context.on("console", lambda message: record(complaints, message))
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     yield context

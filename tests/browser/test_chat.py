@@ -146,7 +146,7 @@ def test_the_session_list_shows_changes_by_other_clients(page: Page, service: Se
     expect(current).to_contain_text("4 messages")
     # The page receives no events of this session; it polls the list.
     elsewhere = page.locator(f"#session-list a[href='#{key}-elsewhere']")
-    expect(elsewhere).to_contain_text("2 messages", timeout=20_000)
+    expect(elsewhere).to_contain_text("2 messages")
     page.request.patch(f"{service.url}/api/v1/sessions/{key}", data={"title": "Counting"})
     expect(current).to_contain_text("Counting")
 

@@ -81,7 +81,7 @@ def test_an_answer_is_markdown_and_its_finished_blocks_stay(page: Page, context:
     body = answers(page)
     expect(body.get_by_role("heading", name="Plan for app")).to_be_visible()
     expect(page.locator(".message[aria-busy]")).to_have_count(1)
-    expect(page.locator(".message[aria-busy]")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".message[aria-busy]")).to_have_count(0)
     assert page.evaluate("left") == []
     expect(body.locator("h1")).to_have_attribute("aria-level", "3")
     expect(body.get_by_role("link", name="a link")).to_have_attribute("title", "why\nhttps://example.com/x")
@@ -112,7 +112,7 @@ def test_an_answer_is_markdown_and_its_finished_blocks_stay(page: Page, context:
 def test_hostile_text_of_a_model_stays_text(page: Page) -> None:
     say(page, typed(HOSTILE))
 
-    expect(page.locator(".message[aria-busy]")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".message[aria-busy]")).to_have_count(0)
     body = answers(page)
     expect(body.locator("pre")).to_have_text("</code></pre><img src=x onerror=document.title=9>")
     assert is_kept(HOSTILE, text_with_addresses(page))

@@ -69,6 +69,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
         RedisServer(folder / "redis", port=free_port(), durable=False) as redis,
         running(folder, postgres=postgres.url, redis=redis.url) as service,
     ):
+        service.start("beat")
         yield Fragile(service, postgres, redis)
 
 
@@ -83,7 +84,7 @@ def test_two_tabs_lose_nothing_when_processes_are_killed(
         tab.evaluate(WATCH, TOKENS)
     say(page, "/tokens 100 20")
     for tab in tabs:
-        expect(answers(tab)).to_contain_text("t9 ", timeout=30_000)
+        expect(answers(tab)).to_contain_text("t9 ")
 
     for name in victims:
         fragile.kill(name)
@@ -95,7 +96,7 @@ def test_two_tabs_lose_nothing_when_processes_are_killed(
         # The lease of a killed worker, recovery, and a busy machine.
         expect(answers(tab)).to_have_text([TOKENS, "after it"], timeout=120_000)
         expect(tab.locator(".message.user .body")).to_have_text(["/tokens 100 20", "/say after it"])
-        expect(tab.locator("#connection")).to_have_text("Connected", timeout=30_000)
+        expect(tab.locator("#connection")).to_have_text("Connected")
         expect(tab.locator("#waiting")).to_be_hidden()
         assert tab.evaluate("window.wrong") == []
     assert conversation(page) == conversation(other)
@@ -118,7 +119,7 @@ def test_a_reload_during_an_answer_resumes_where_the_page_was(page: Page) -> Non
     page.reload()
 
     expect(answers(page).last).to_contain_text("t0 t1 ")
-    expect(answers(page).last).to_have_text(TOKENS, timeout=30_000)
+    expect(answers(page).last).to_have_text(TOKENS)
     expect(page.locator(".card.error")).to_have_count(1)
     assert frames[0]["type"] == "hello"
     assert frames[0]["after"] > 10

@@ -255,7 +255,7 @@ class Service:
 def running(
     folder: Path, *, postgres: str, redis: str, module: str = "codelab", **environment: str
 ) -> Iterator[Service]:
-    """Start a service with all its processes; stop it afterwards."""
+    """Start a service; stop it afterwards. Few tests need beat, which takes three seconds of a core: they start it."""
     assert urlsplit(postgres).hostname == "127.0.0.1"
     with ExitStack() as lent:
         if redis == os.environ["REDIS_URL"]:
@@ -263,7 +263,7 @@ def running(
         service = Service(folder, postgres=postgres, redis=redis, **environment)
         service.module = module
         try:
-            service.start("web", "worker", "beat")
+            service.start("web", "worker")
             service.wait_until_healthy()
             yield service
         finally:

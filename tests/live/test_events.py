@@ -84,7 +84,8 @@ async def test_a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(se
 async def test_a_snapshot_in_the_middle_of_an_answer_has_its_beginning(service: Service) -> None:
     async with events_of(service, "v2-middle") as (writer, _):
         await writer.say("/tokens 100 50")
-        await asyncio.sleep(1)
+        while (await writer.receive()).get("kind") != "text_delta":
+            pass
         async with events_of(service, "v2-middle") as (reader, welcome):
             (begun,) = welcome["snapshot"]["texts"]
             assert welcome["snapshot"]["turns"][0]["status"] == "running"

@@ -18,6 +18,7 @@ import websockets
 from openapi_spec_validator import validate
 
 from tests.live.service import ADMIN_PASSWORD, PROJECT, Service
+from tests.neighbours.workers import wait_until
 from tests.ports import free_port
 
 pytestmark = pytest.mark.live
@@ -49,8 +50,8 @@ async def test_metrics_count_what_web_and_worker_do(service: Service) -> None:
         await alice.say("/fail rate_limited")
         await alice.until_final()
         assert metric(service, "open_sockets") >= 1
-        # The worker writes the counters when the turn has ended, a moment after its last frame.
-        await asyncio.sleep(0.5)
+    # The worker writes the counters when the turn has ended, a moment after its last frame.
+    await asyncio.to_thread(wait_until, lambda: metric(service, "response_time_seconds_count") >= before[1] + 2)
     assert metric(service, "messages_processed_total") == before[0] + 2
     assert metric(service, "response_time_seconds_count") == before[1] + 2
     for name in (
@@ -93,11 +94,16 @@ def test_an_unknown_path_of_the_api_is_a_404_in_json(service: Service) -> None:
     assert (status, json.loads(text)["error_code"]) == (404, "not_found")
 
 
+def is_logged(service: Service, process: str, event: str, text: str) -> bool:
+    """Return whether a process has logged an event with this text."""
+    return any(f'"{event}"' in line and text in line for line in service.log_of(process).splitlines())
+
+
 async def test_logs_carry_ids_and_no_text_of_messages(service: Service) -> None:
     async with service.connect("/ws/logged") as alice:
         await alice.say("/say canary-5f1c secret sk-abcdefgh12345678")
         turn_id = (await alice.until_final())[-1]["turn_id"]
-    await asyncio.sleep(0.5)
+    await asyncio.to_thread(wait_until, lambda: is_logged(service, "worker", "turn_completed", turn_id))
     logs = {name: service.log_of(name) for name in ("web", "worker", "beat")}
     assert not any("canary-5f1c" in text or "sk-abcdefgh" in text for text in logs.values())
     lines = [json.loads(line) for line in logs["worker"].splitlines() if turn_id in line]
@@ -122,8 +128,8 @@ def test_a_request_id_goes_from_the_caller_to_the_worker(service: Service, path:
     request_id = f"from-a-proxy-{uuid.uuid4()}"
     answer = httpx.post(service.url + path, json=body, headers={"X-Request-ID": request_id}, trust_env=False)
     assert (answer.status_code, answer.headers["X-Request-ID"]) == (200, request_id)
-    # The lines are written after the answer.
-    time.sleep(1)
+    # The line is written after the answer.
+    wait_until(lambda: is_logged(service, "web", "request_finished", request_id))
     lines = {name: [json.loads(each) for each in service.log_of(name).splitlines()] for name in ("web", "worker")}
     mine = {
         name: {line["event"]: line for line in lines[name] if line.get("request_id") == request_id} for name in lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +20,6 @@ from codelab.asgi import application
 from codelab.identity import api_keys, keys, rate_limits, token_families
 from codelab.identity.models import Client, SigningKey
 from codelab.identity.token_families import TokenPair
-from sessions import broker
 from sessions.database import in_thread
 
 PASSWORD = "a long password of alice"
@@ -51,7 +49,6 @@ async def loop() -> AsyncIterator[None]:
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
-    await broker._client(asyncio.get_running_loop()).aclose()
 
 
 @pytest.fixture

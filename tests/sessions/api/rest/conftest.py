@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,7 +11,6 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.test import Client
 
-from sessions import broker
 from sessions.database import in_thread
 from sessions.models import Session
 from sessions.turns.sessions import open_session
@@ -24,7 +22,6 @@ async def loop() -> AsyncIterator[None]:
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
-    await broker._client(asyncio.get_running_loop()).aclose()
 
 
 class Http:

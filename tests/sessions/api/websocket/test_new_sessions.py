@@ -13,7 +13,6 @@ from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 
-from sessions import broker
 from sessions.api.commands import announce
 from sessions.api.websocket.consumers import SessionConsumer
 from sessions.database import in_thread
@@ -38,7 +37,6 @@ async def _layer() -> AsyncIterator[None]:
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
-    await broker._client(asyncio.get_running_loop()).aclose()
 
 
 TOOL = {"name": "deploy", "description": "Deploys.", "parameters": {"type": "object"}, "kind": "other"}
