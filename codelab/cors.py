@@ -22,7 +22,7 @@ type Headers = list[tuple[bytes, bytes]]
 PAGE_PREFIXES = ("/admin/", "/login", "/logout", "/static/")
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: Headers of answers that scripts may read, besides those that every script may.
-EXPOSED = b"Retry-After, X-Should-Retry, X-Request-ID, X-Correlation-ID, WWW-Authenticate, Allow"
+EXPOSED = b"Retry-After, X-Should-Retry, X-Request-ID, Request-ID, X-Correlation-ID, WWW-Authenticate, Allow"
 #: How long a browser keeps the answer to a preflight; the most that Chromium takes.
 MAX_AGE_SECONDS = 7200
 #: Names of headers, and no more than a browser would send.

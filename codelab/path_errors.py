@@ -18,7 +18,7 @@ from codelab import openai_api, rest_api
 from codelab.body_limits import MAX_BODY_BYTES, MAX_OPENAI_BODY_BYTES
 from codelab.identity import oauth_errors
 from codelab.identity.pages import POLICY
-from codelab.openai_api import PREFIX
+from codelab.openai_api import MESSAGES_PATH, PREFIX
 from sessions.errors import BodyTooLarge, InternalError, NotFound, ShuttingDown
 from sessions.models import new_id
 from sessions.protocol.codes import ErrorCode, Rejected
@@ -26,12 +26,13 @@ from sessions.protocol.codes import ErrorCode, Rejected
 #: What clients of OpenAI ask below their base URL. With another base they end up elsewhere: `/models`,
 #: `/v1/v1/chat/completions`, `/openai/deployments/x/chat/completions`.
 OPENAI_PATH = re.compile(
-    r"/v1|/openai(/.*)?|(/(v\d|api|openai|(deployments|engines)/[^/]+))*/(chat/completions|completions|embeddings"
-    r"|responses|messages|images/\w+|audio/\w+|moderations|rerank|models(/.*)?)"
+    r"/v1|/openai(/.*)?|(/(v\d|api|openai|anthropic|(deployments|engines)/[^/]+))*/(chat/completions|completions"
+    r"|embeddings|responses|messages|messages/count_tokens|images/\w+|audio/\w+|moderations|rerank|models(/.*)?)"
 )
 #: Endpoints of the OpenAI-compatible API, as a client sees them.
 OPENAI_ENDPOINTS = (
-    f"POST {PREFIX}chat/completions, POST {PREFIX}responses, POST {PREFIX}embeddings and GET {PREFIX}models"
+    f"POST {PREFIX}chat/completions, POST {PREFIX}responses, POST {PREFIX}messages, POST {PREFIX}embeddings "
+    f"and GET {PREFIX}models"
 )
 #: Whose paths are never pages.
 API_PREFIXES = ("/api/", "/my/", "/oauth/", "/.well-known/", PREFIX)
@@ -49,7 +50,12 @@ def respond(path: str, error: Exception) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an unknown path: in JSON, but for browsers with a page where no API is."""
     path = request.path
-    if _is_meant_for_openai(path) and not _is_own(path):
+    if MESSAGES_PATH.fullmatch(path):
+        text = (
+            f"There is nothing at this path. The Messages API is at {PREFIX}messages: "
+            "the base URL of a client is the address of this server without a path."
+        )
+    elif _is_meant_for_openai(path) and not _is_own(path):
         text = f"The OpenAI-compatible API is at {PREFIX}: the base URL of a client ends with {PREFIX.rstrip('/')}."
     elif path.startswith(PREFIX):
         text = f"There is nothing at this path. {OPENAI_ENDPOINTS} are what there is; {PREFIX}docs describes them."
@@ -117,4 +123,6 @@ def _is_meant_for_openai(path: str) -> bool:
 
 def _is_own(path: str) -> bool:
     """Return whether the path is directly below the API's prefix, so that the base URL is right."""
-    return path.startswith(PREFIX) and not path.startswith((f"{PREFIX}v1/", f"{PREFIX}openai/", f"{PREFIX}api/"))
+    return path.startswith(PREFIX) and not path.startswith(
+        (f"{PREFIX}v1/", f"{PREFIX}openai/", f"{PREFIX}api/", f"{PREFIX}anthropic/")
+    )

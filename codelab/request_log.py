@@ -21,6 +21,8 @@ from structlog.contextvars import bind_contextvars
 logger = structlog.get_logger(__name__)
 
 HEADER = b"x-request-id"
+#: The same for clients of Anthropic, and where they look for it.
+ANTHROPIC_HEADER, ANTHROPIC_PREFIXES = b"request-id", ("/v1/messages", "/v1/models")
 #: Ids of proxies and programs: what fits into a header, a log line and a grep.
 VALID_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 #: Asked every few seconds, by programs that look at the status themselves.
@@ -42,6 +44,12 @@ def request_id_of(sent: bytes) -> str:
     return sent.decode("ascii") if VALID_ID.fullmatch(sent) else str(uuid.uuid4())
 
 
+def id_headers(path: str, request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer that tell the id of its request."""
+    names = (HEADER, ANTHROPIC_HEADER) if path.startswith(ANTHROPIC_PREFIXES) else (HEADER,)
+    return [(name, request_id.encode()) for name in names]
+
+
 class RequestLog:
     """An ASGI application around another one for HTTP."""
 
@@ -52,12 +60,13 @@ class RequestLog:
         """Serve a request, and log its end."""
         request_id = bind_request_id(scope)
         started_at, status = time.monotonic(), 0
+        added = id_headers(scope["path"], request_id)
 
         async def send_with_id(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), (HEADER, request_id.encode())]}
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
         try:

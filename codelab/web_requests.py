@@ -118,10 +118,10 @@ class Request(WebRequest):  # type: ignore[misc]
     def _common_headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
         """Return the headers that the application gives every answer."""
         from codelab.cors import headers_for
-        from codelab.request_log import HEADER
+        from codelab.request_log import id_headers
 
         origin = self.requestHeaders.getRawHeaders(b"origin")
-        return [(HEADER, request_id.encode()), *headers_for(path, origin[0] if origin else None)]
+        return [*id_headers(path, request_id), *headers_for(path, origin[0] if origin else None)]
 
     def _refuse(self) -> None:
         """Answer now, and close when the client has sent everything or its time is up.

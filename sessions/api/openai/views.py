@@ -5,7 +5,7 @@ import asyncio
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from ninja import Router
 
-from sessions.api.completions import bodies, intake
+from sessions.api.completions import anthropic_models, bodies, intake
 from sessions.api.completions.models import describe, listed_names, usable_providers
 from sessions.api.http import owner
 from sessions.api.openai import requests
@@ -21,7 +21,10 @@ router = Router(tags=["OpenAI"])
 async def list_models(request: HttpRequest, all: bool = False) -> JsonResponse:  # noqa: A002 (a name of the API)
     """List our agents and the models that have a key; with `all` also the catalog's other models."""
     providers = None if all else await in_thread(usable_providers)(owner(request).pk)
-    listed = {"object": "list", "data": [describe(name) for name in listed_names(providers)]}
+    names = listed_names(providers)
+    if anthropic_models.VERSION_HEADER in request.headers:
+        return JsonResponse(anthropic_models.page(names, request.GET.dict()))
+    listed = {"object": "list", "data": [describe(name) for name in names]}
     # Codex asks for its own list in this way, and reports a missing one. It goes on without the facts of a model.
     return JsonResponse({**listed, "models": []} if "client_version" in request.GET else listed)
 
@@ -29,7 +32,8 @@ async def list_models(request: HttpRequest, all: bool = False) -> JsonResponse: 
 @router.get("/models/{path:model}")
 async def get_model(request: HttpRequest, model: str) -> JsonResponse:
     """Return one model."""
-    return JsonResponse(describe(model))
+    is_anthropic = anthropic_models.VERSION_HEADER in request.headers
+    return JsonResponse(anthropic_models.describe(model) if is_anthropic else describe(model))
 
 
 @router.post("/chat/completions", openapi_extra=bodies.describe(ChatRequest))

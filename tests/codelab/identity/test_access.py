@@ -224,6 +224,8 @@ ROWS = {
     # Each caller gets their own answer; these are refused before a worker is needed.
     "POST v1/chat/completions": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
     "POST v1/embeddings": Row(About.CALLER, body={"model": "none", "input": "x"}, status=404),
+    "POST v1/messages": Row(About.CALLER, body={"model": "none", "messages": [USER], "max_tokens": 9}, status=404),
+    "POST v1/messages/count_tokens": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
     "GET my/": Row(About.NOTHING, status=404),
     "GET my/docs": Row(About.NOTHING),
     "GET my/openapi.json": Row(About.NOTHING),
@@ -372,7 +374,7 @@ async def test_each_caller_gets_what_the_row_says(route: str, session: Session, 
         assert {response.status_code for response in got.values()} <= {row.status, 302}
         assert all(CANARY not in body(response) for response in got.values())
         return
-    if " v1/" in route:
+    if " v1/" in route and "messages" not in route:
         # In OpenAI's error format.
         assert {problem(got[name]) for name in ("anonymous", "expired", "revoked")} == {(401, "invalid_api_key")}
     else:
@@ -399,8 +401,12 @@ def body(response: Any) -> str:
 
 
 def problem(response: Any) -> tuple[int, str]:
-    error = json.loads(body(response))
-    return response.status_code, error.get("error_code") or error["error"]["code"]
+    answer = json.loads(body(response))
+    if "error_code" in answer:
+        return response.status_code, answer["error_code"]
+    # In OpenAI's words, and in Anthropic's.
+    error = answer["error"]
+    return response.status_code, error.get("code") or error["details"]["error_code"]
 
 
 # Sockets

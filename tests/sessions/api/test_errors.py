@@ -39,9 +39,9 @@ from sessions.protocol.codes import CloseCode, ErrorCode, FrameError, Rejected
 TEXT = "A sentence."
 
 
-def by_http(mounted: Any, error: Exception) -> tuple[int, Any, Any]:
+def by_http(mounted: Any, error: Exception, path: str = "/") -> tuple[int, Any, Any]:
     """Return the status, body and headers with which an API answers an error."""
-    response = mounted.on_exception(RequestFactory().get("/"), error)
+    response = mounted.on_exception(RequestFactory().get(path), error)
     return response.status_code, json.loads(response.content), response.headers
 
 
@@ -206,6 +206,17 @@ def test_the_openai_compatible_api_answers_the_same_in_openai_s_words(name: str)
     default = "server_error" if status >= 500 else "invalid_request_error"
     assert body["error"]["type"] == types.get(status, default)
     assert body["error"]["param"] == ("field.3" if name == "validation" else None)
+
+
+@pytest.mark.parametrize("name", [*MATRIX, *OF_HTTP])
+def test_the_messages_api_answers_the_same_in_anthropic_s_words(name: str) -> None:
+    error, code, status = (MATRIX | OF_HTTP)[name][:3]
+    got, body, headers = by_http(openai_api, error, path="/v1/messages")
+    assert got == {502: 500, 503: 529}.get(status, status)
+    assert (body["type"], body["error"]["details"]["error_code"]) == ("error", code)
+    assert "secret" not in body["error"]["message"]
+    assert headers.get("Retry-After") == by_http(openai_api, error)[2].get("Retry-After")
+    assert body["error"]["details"].get("param") == ("field.3" if name == "validation" else None)
 
 
 @pytest.mark.parametrize("name", MATRIX)
