@@ -579,6 +579,23 @@ def test_the_package_does_not_send_a_message_to_a_session_twice(service: Service
     assert [message["content"] for message in history] == ["/fail unavailable"]
 
 
+def test_a_repeated_request_to_a_session_adds_no_message(writer: openai.OpenAI, service: Service) -> None:
+    key = f"repeating-{next(_numbers)}"
+    assert service.post("/api/v1/sessions", {"session_id": key})[0] == 200
+    answers = [
+        writer.chat.completions.create(
+            model="codelab/coder", messages=said("/say Yes."), extra_headers={"X-CodeLab-Session": key, **headers}
+        )
+        for headers in ({}, {"X-Stainless-Retry-Count": "1"}, {}, {"session-id": "one"}, {"session-id": "one"})
+    ]
+    assert {answer.choices[0].message.content for answer in answers} == {"Yes."}
+    first, again, second, third, again_third = [answer.id for answer in answers]
+    assert (again, again_third) == (first, third)
+    history = json.loads(service.get(f"/api/v1/sessions/{key}/history")[1])["messages"]
+    assert [message["role"] for message in history] == ["user", "assistant"] * 3
+    assert second not in (first, third)
+
+
 def test_unsupported_requests_to_a_session_are_refused(writer: openai.OpenAI, service: Service) -> None:
     assert service.post("/api/v1/sessions", {"session_id": "refusing"})[0] == 200
     headers = {"X-CodeLab-Session": "refusing"}

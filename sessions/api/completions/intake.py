@@ -29,7 +29,7 @@ from sessions.protocol.codes import MAX_KEY_LENGTH
 from sessions.results import AcceptedMessage
 from sessions.turns import repeats
 from sessions.turns.completions import CompletionRequest
-from sessions.turns.repeats import KeyReused, Repeated
+from sessions.turns.repeats import KeyReused, Marks, Repeated
 
 logger = structlog.get_logger(__name__)
 
@@ -76,10 +76,14 @@ class StreamWriter(Protocol):
         ...
 
 
+def names_session(request: HttpRequest) -> bool:
+    """Return whether a request is for a live session."""
+    return SESSION_HEADER in request.headers
+
+
 async def authorize(request: HttpRequest) -> None:
     """Raise AccessDenied for a caller who may not ask now. Call it before the body is read."""
-    action = Action.COMPLETION if request.headers.get(SESSION_HEADER) is None else Action.WRITE
-    await caller_of(request).authorize(action)
+    await caller_of(request).authorize(Action.WRITE if names_session(request) else Action.COMPLETION)
 
 
 async def begin(
@@ -100,11 +104,8 @@ async def begin_alone(
     request: HttpRequest, wanted: CompletionRequest, writable: asyncio.Event | None = None
 ) -> TurnFollower:
     """Store a request as a turn in a session of its own. Return the turn."""
-    wanted = replace(
-        wanted,
-        client_session=_client_name(request, CLIENT_SESSION_HEADERS),
-        client_agent=_client_name(request, CLIENT_AGENT_HEADERS),
-    )
+    client_session, client_agent = _client(request)
+    wanted = replace(wanted, client_session=client_session, client_agent=client_agent)
     storing = asyncio.ensure_future(_store(request, wanted))
     try:
         # What is cut off here may still be committed.
@@ -120,19 +121,11 @@ async def begin_alone(
 
 
 async def _store(request: HttpRequest, wanted: CompletionRequest) -> AcceptedMessage | Repeated:
-    owner_id = owner(request).pk
-    marks = repeats.marks_of(
-        owner_id,
-        wanted.api,
-        f"{wanted.kind} {bodies.digest_of(request)}",
-        key=request.headers.get("Idempotency-Key", ""),
-        client=(wanted.client_session, wanted.client_agent),
-        is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
-    )
     async with store_timeout() as deadline:
         accept = with_broker(repeats.accept)
         try:
-            return await accept(owner_id, wanted, marks, api_key=caller_of(request).api_key, deadline=deadline)
+            marks, api_key = _marks(request, wanted), caller_of(request).api_key
+            return await accept(owner(request).pk, wanted, marks, api_key=api_key, deadline=deadline)
         except KeyReused:
             text = "Another request came with this Idempotency-Key. Use a key for one request only."
             raise CompletionError(KEY_REUSED, text, status=409, param="Idempotency-Key") from None
@@ -164,15 +157,17 @@ async def _send(
     # It decodes images.
     new = await asyncio.to_thread(live_session.new_content, wanted)
     caller = caller_of(request)
-    client_message_id = request.headers.get("Idempotency-Key") or None
-    if client_message_id and len(client_message_id) > MAX_KEY_LENGTH:
+    message_key = request.headers.get("Idempotency-Key", "")
+    if len(message_key) > MAX_KEY_LENGTH:
         raise invalid("Idempotency-Key", f"A key has at most {MAX_KEY_LENGTH} characters.")
     session = await live_session.session_of(owner(request).pk, key)
     actions = [Action.IMAGE for _ in new.all_images] + ([Action.TURN] if new.text else [])
     await caller.authorize(*actions)
     async with store_timeout() as deadline:
+        if new.text and not message_key:
+            message_key = await in_thread(live_session.message_key)(session.pk, _marks(request, wanted))
         turn_id, number = await live_session.send(
-            session, new, client_message_id=client_message_id, api_key=caller.api_key, deadline=deadline
+            session, new, client_message_id=message_key, api_key=caller.api_key, deadline=deadline
         )
     offer_calls = partial(in_thread(live_session.offer_turn_calls), turn_id, tool_names) if tool_names else None
     return TurnFollower(
@@ -182,14 +177,31 @@ async def _send(
         keeps_running=True,
         # The session has stored the message; the same request would store it once more.
         can_retry=False,
+        # Of a repeated request there may be some of the answer already.
+        backlog=session.last_number,
         writable=writable,
         offer_calls=offer_calls,
     )
 
 
-def _client_name(request: HttpRequest, headers: Sequence[str]) -> str:
-    name = next((value for header in headers if (value := request.headers.get(header))), "")
-    return UNPRINTABLE.sub("?", name)[:MAX_CLIENT_NAME_LENGTH]
+def _marks(request: HttpRequest, wanted: CompletionRequest) -> Marks:
+    return repeats.marks_of(
+        owner(request).pk,
+        wanted.api,
+        f"{wanted.kind} {bodies.digest_of(request)}",
+        key=request.headers.get("Idempotency-Key", ""),
+        client=_client(request),
+        is_retry=request.headers.get(RETRY_HEADER, "0") != "0",
+    )
+
+
+def _client(request: HttpRequest) -> tuple[str, str]:
+    """Return how the client names its own session, and the agent in it; empty where it does not."""
+    session, agent = (
+        next((value for header in headers if (value := request.headers.get(header))), "")
+        for headers in (CLIENT_SESSION_HEADERS, CLIENT_AGENT_HEADERS)
+    )
+    return UNPRINTABLE.sub("?", session)[:MAX_CLIENT_NAME_LENGTH], UNPRINTABLE.sub("?", agent)[:MAX_CLIENT_NAME_LENGTH]
 
 
 async def _collect(turn: TurnFollower) -> tuple[list[Text], End]:

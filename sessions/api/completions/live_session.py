@@ -12,6 +12,8 @@ from itertools import takewhile
 from typing import Any
 from urllib.parse import unquote
 
+from django.db.models.functions import Now
+
 from agents.roles import UNASSIGNED
 from llm.sizes import MAX_CALLS
 from sessions.api.commands import announce, handle_message
@@ -19,11 +21,12 @@ from sessions.api.completions.errors import CompletionError, in_field, invalid
 from sessions.api.http import bind_session, no_session
 from sessions.database import in_thread
 from sessions.errors import ToolCallRejected
-from sessions.models import Event, EventKind, Session, ToolCall
+from sessions.models import Event, EventKind, Message, Session, ToolCall, new_id
 from sessions.protocol.codes import MAX_IMAGES, MAX_MESSAGE_LENGTH, ErrorCode
 from sessions.results import ToolOutput
 from sessions.turns import call_offers, images, tool_calls
 from sessions.turns.completions import CompletionRequest
+from sessions.turns.repeats import MAX_AGE, Marks
 from sessions.turns.sessions import owned_session
 
 
@@ -130,8 +133,19 @@ def _image_data(url: str) -> bytes:
     return data
 
 
+def message_key(session_id: uuid.UUID, marks: Marks) -> str:
+    """Return the key of a request's message: that of the message that the request repeats, or a new one."""
+    beginning = f"request-{(marks.key or marks.fingerprint)[:40]}-"
+    if marks.key or marks.is_retry:
+        equal = Message.objects.filter(session=session_id, client_message_id__startswith=beginning)
+        recent = equal.filter(created_at__gt=Now() - MAX_AGE).order_by("-number")
+        if key := recent.values_list("client_message_id", flat=True).first():
+            return key
+    return f"{beginning}{new_id().hex}"
+
+
 async def send(
-    session: Session, new: NewContent, *, client_message_id: str | None, api_key: uuid.UUID | None, deadline: float
+    session: Session, new: NewContent, *, client_message_id: str, api_key: uuid.UUID | None, deadline: float
 ) -> tuple[uuid.UUID, int]:
     """Store what is new in a request. Return the turn that answers, and the number after which its answer begins.
 

@@ -3,7 +3,7 @@
 A field that would change the answer and cannot be served is an error that names it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llm.types import ModelImage
@@ -31,16 +31,20 @@ IMAGES_OF_RESULTS = "[Images of the tools' results above.]"
 TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls")
 
 
-def chat(request: ChatRequest) -> CompletionRequest:
-    """Return the completion that a request asks for. Raises CompletionError."""
+def chat(request: ChatRequest, *, in_session: bool = False) -> CompletionRequest:
+    """Return the completion that a request asks for. Raises CompletionError.
+
+    A session keeps the images of a tool's result with the result.
+    """
     agent = agent_of(request.model)
     _require_supported(request)
     tools = [_tool(tool.function) for tool in request.tools or ()]
     require_bounded(tools, "tools")
+    messages = _messages(request.messages)
     return CompletionRequest(
         model=request.model,
         agent=agent,
-        messages=[storable(row) for row in _messages(request.messages)],
+        messages=[storable(row) for row in (messages if in_session else _place_images(messages))],
         tools=storable(tools),
         options=storable(_options(request)),
     )
@@ -101,7 +105,6 @@ def _options(request: ChatRequest) -> dict[str, Any]:
 
 def _messages(messages: list[ChatMessage]) -> Iterator[dict[str, Any]]:
     """Yield messages as they are stored. Raises CompletionError."""
-    images_of_results: list[dict[str, Any]] = []
     last = max((place for place, message in enumerate(messages) if message.role == "user"), default=-1)
     for place, message in enumerate(messages):
         row = _message(message, place)
@@ -109,14 +112,22 @@ def _messages(messages: list[ChatMessage]) -> Iterator[dict[str, Any]]:
             # Behind the loop of an answer nothing needs its thoughts, and some servers refuse them.
             require_bounded(message.thoughts, f"messages.{place}")
             row["extra"] = message.thoughts
-        if row["role"] == "tool":
-            images_of_results += row.pop("images", [])
-        elif images_of_results:
-            yield {"role": "user", "content": IMAGES_OF_RESULTS, "images": images_of_results}
-            images_of_results = []
         yield row
-    if images_of_results:
-        yield {"role": "user", "content": IMAGES_OF_RESULTS, "images": images_of_results}
+
+
+def _place_images(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield messages with the images of tools' results in a message of the user behind them."""
+    images: list[dict[str, Any]] = []
+    for row in rows:
+        if row["role"] == "tool" and (own := row.pop("images", [])):
+            images += [{name: each for name, each in image.items() if name != "at"} for image in own]
+            row["content"] = f"{row['content']}\n{IMAGES_FOLLOW}".lstrip("\n")
+        elif row["role"] != "tool" and images:
+            yield {"role": "user", "content": IMAGES_OF_RESULTS, "images": images}
+            images = []
+        yield row
+    if images:
+        yield {"role": "user", "content": IMAGES_OF_RESULTS, "images": images}
 
 
 def _message(message: ChatMessage, place: int) -> dict[str, Any]:
@@ -137,9 +148,6 @@ def _message(message: ChatMessage, place: int) -> dict[str, Any]:
         if not message.tool_call_id:
             raise invalid(f"{where}.tool_call_id", "A tool's message names the call that it answers.")
         row["tool_call_id"] = message.tool_call_id
-        if images:
-            row["content"] = f"{message.text}\n{IMAGES_FOLLOW}".lstrip("\n")
-            row["images"] = [{k: v for k, v in image.items() if k != "at"} for image in row["images"]]
     return row
 
 

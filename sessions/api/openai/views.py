@@ -40,7 +40,10 @@ async def get_model(request: HttpRequest, model: str) -> JsonResponse:
 async def create_completion(request: HttpRequest) -> HttpResponseBase:
     """Ask a model or an agent; with `stream` the answer comes in chunks."""
     await intake.authorize(request)
-    body, wanted = await bodies.read(request, ChatRequest, lambda each: (each, requests.chat(each)))
+    in_session = intake.names_session(request)
+    body, wanted = await bodies.read(
+        request, ChatRequest, lambda each: (each, requests.chat(each, in_session=in_session))
+    )
     turn = await intake.begin(request, wanted, streamed=bool(body.stream), tool_names=body.tool_names)
     if body.stream:
         writer = ChunkWriter(turn.turn_id, body.model, include_usage=body.include_usage)

@@ -80,6 +80,10 @@ async def test_what_a_client_repeats_has_the_same_digest() -> None:
     again = {"stream": True, "metadata": {"b": "2", "a": "1"}, "messages": body["messages"], "model": "m"}
     assert await digest(again) == await digest(body)
     assert await digest({**body, "metadata": {"a": "2", "b": "1"}}) != await digest(body)
+    deep: Any = {}
+    for _ in range(150):
+        deep = {"x": deep}
+    assert await digest({**body, "unknown": deep}) != await digest(body)
 
 
 async def test_an_invalid_field_is_named() -> None:

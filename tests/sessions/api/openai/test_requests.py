@@ -284,6 +284,9 @@ def test_images_of_a_tools_result_follow_in_a_message_of_the_user() -> None:
     assert asked.messages[3]["images"] == [url, url]
     last = chat(messages=[{**result, "content": [IMAGE]}]).messages[-1]
     assert (last["role"], last["images"]) == ("user", [url])
+    body = {"model": "codelab/coder", "messages": [{**result, "content": [IMAGE]}]}
+    (kept,) = requests.chat(ChatRequest.model_validate(body), in_session=True).messages
+    assert (kept["role"], kept["images"]) == ("tool", [url])
 
 
 def test_thoughts_are_kept_within_a_tool_loop() -> None:
