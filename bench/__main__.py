@@ -16,16 +16,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import chart, machine
+from bench.comparison import compare
 from bench.figures import Results
 from bench.goals import evaluate
-from bench.measurements import QUICK, Load, Measurements, say
+from bench.load import QUICK, Load
+from bench.measurements import Measurements, say
 from bench.product import SETTINGS, NotStarted, Product
 from bench.profiling import hottest
 from bench.programs import Client, Provider, Relay
 from bench.table import table
 from codelab.environment import PROJECT
 
-PARTS = ("idle", "streams", "floor", "first", "setup", "cancel", "attach", "scale")
+PARTS = ("idle", "streams", "floor", "first", "apis", "setup", "cancel", "attach", "scale")
 #: The last row: its largest number of streams, and of web and worker processes each.
 MAX_SCALED_STREAMS, SCALED_PROCESSES = 128, 2
 
@@ -67,6 +69,9 @@ def measure(it: Measurements, results: Results, parts: list[str], streams: list[
     if "first" in parts:
         say("First tokens …")
         results.first = it.first_token()
+    if "apis" in parts:
+        say("The APIs …")
+        results.apis += compare(it)
     if "setup" in parts:
         say("Set-up of turns …")
         results.set_up += it.set_up()

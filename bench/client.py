@@ -11,32 +11,18 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from bench.provider import wish
-from bench.sockets import ENDS, Broken, Message, Socket
+from bench.records import Turn
+from bench.requests import Request
+from bench.sockets import ENDS, EVENTS, Broken, Message, Socket
 
-EVENTS = "codelab.v2"
 #: Handshakes at the same time.
 MAX_HANDSHAKES = 32
 #: Delay between the start of a turn, or its first text, and its cancellation.
 CANCEL_DELAY_SECONDS = 0.3
-
-
-@dataclass
-class Turn:
-    """A client's record of one turn. Times are seconds of the clock that all processes share."""
-
-    wish_id: str
-    sent: float
-    accepted: float = 0.0
-    ended: float = 0.0
-    error: str = ""
-    #: When the client sent `cancel`.
-    cancelled: float = 0.0
-    #: For each frame with text: when it arrived, and the text.
-    texts: list[tuple[float, str]] = field(default_factory=list)
 
 
 class Talker:
@@ -144,15 +130,30 @@ class Client:
         await asyncio.sleep(0.5)
         return {}
 
-    async def talk(self, *, group: str, prefix: str, tokens: int, rate: int, patience: float) -> Message:
-        """Send a message on all sockets of a group at the same moment; wait for all answers."""
-        talkers = self._groups[group]
+    async def talk(
+        self, *, group: str, prefix: str, tokens: int, rate: int, patience: float, count: int | None = None
+    ) -> Message:
+        """Send a message on all sockets of a group, or the first ones, at the same moment; wait for all answers."""
+        talkers = self._groups[group][:count]
         used = time.process_time()
         turns = [talker.say(wish_id=f"{prefix}-{i}", tokens=tokens, rate=rate) for i, talker in enumerate(talkers)]
         waiting = [asyncio.ensure_future(talker.over.wait()) for talker in talkers]
         _, late = await asyncio.wait(waiting, timeout=patience)
         for task in late:
             task.cancel()
+        used = time.process_time() - used
+        return {"turns": [asdict(turn) for turn in turns], "cpu": used}
+
+    async def request(
+        self, *, api: str, urls: Sequence[str], prefix: str, tokens: int, rate: int, patience: float
+    ) -> Message:
+        """Ask an API for answers at the same moment, each on a connection of its own; wait for all of them."""
+        requests = await asyncio.gather(*(Request.open(api, url) for url in urls))
+        used = time.process_time()
+        async with asyncio.timeout(patience):
+            turns = await asyncio.gather(
+                *(each.run(wish_id=f"{prefix}-{i}", tokens=tokens, rate=rate) for i, each in enumerate(requests))
+            )
         used = time.process_time() - used
         return {"turns": [asdict(turn) for turn in turns], "cpu": used}
 

@@ -217,6 +217,23 @@ class Cancel:
     silent_p50: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRow:
+    """The same turns through one API: some one by one, and several streams at once."""
+
+    api: str
+    turns: int
+    #: Milliseconds from the provider to the client, of turns one by one.
+    first_p50: float
+    first_p95: float
+    streams: int
+    finished: int
+    added_p50: float
+    #: Microseconds of processor time for each token, over all processes of the service.
+    cpu: float
+    faults: list[str] = field(default_factory=list)
+
+
 @dataclass(slots=True, kw_only=True)
 class Results:
     """The results of one run; parts that were not measured are missing."""
@@ -233,6 +250,8 @@ class Results:
     attach: list[Attach] = field(default_factory=list)
     set_up: list[SetUp] = field(default_factory=list)
     cancel: Cancel | None = None
+    #: The WebSocket's first.
+    apis: list[ApiRow] = field(default_factory=list)
 
     def product_at(self, streams: int) -> Row | None:
         """Return the product's row with this many streams."""

@@ -15,6 +15,8 @@ from bench.figures import Results, Row
 GOAL_SOCKETS, GOAL_EVENTS, GOAL_MESSAGES = 1000, 10_000, (10, 1000)
 #: Under overload the slowest stream may take this many times the median.
 MAX_SLOWEST_RATIO = 1.5
+#: What an API for completions may take, as a multiple of the WebSocket.
+MAX_API_RATIO = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,18 @@ def _cancel(results: Results) -> Verdict:
     return Verdict(goal=goal, limit=limit, measured=measured, met=cancel.p95 <= 300 and not cancel.missed)
 
 
+def _apis(results: Results) -> Verdict:
+    goal, limit = "each API beside the WebSocket: first token, processor time per token", f"≤ {MAX_API_RATIO} × its"
+    if not results.apis:
+        return _not_run(goal, limit)
+    socket, *others = results.apis
+    ratios = [(each.api, each.first_p50 / socket.first_p50, each.cpu / socket.cpu) for each in others]
+    measured = ", ".join(f"{name} {first:.2f} and {cpu:.2f}" for name, first, cpu in ratios)
+    is_fast = all(max(first, cpu) <= MAX_API_RATIO for _, first, cpu in ratios)
+    met = is_fast and all(each.finished == each.streams and not each.faults for each in results.apis)
+    return Verdict(goal=goal, limit=limit, measured=measured, met=met)
+
+
 #: The known reasons for missed goals (docs/performance.md).
 TURN_START_COST = (
     "all start at the same moment, and starting and ending a turn takes about 30 ms of a core: Celery's consumer, the "
@@ -151,6 +165,7 @@ GOALS: dict[Callable[[Results], Verdict], str] = {
     _more: TURN_START_COST,
     _cpu: TURN_START_COST,
     _overload: "",
+    _apis: "",
     _idle_memory: "",
     _idle_cpu: (
         "every 30 s each socket is pinged and its session looked up in the log: 0.5 ms of the web process; the rest is "

@@ -5,51 +5,23 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import processes
-from bench.client import EVENTS
 from bench.figures import Attach, Cancel, FirstToken, Idle, Row, SetUp, median, medians, parse_turn, percentile, row
+from bench.load import Load
 from bench.processes import Kinds
 from bench.product import Product
 from bench.profiling import profiled
 from bench.programs import Client, Provider, Relay
+from bench.sockets import EVENTS
 
 #: When this process began.
 STARTED = time.monotonic()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """The size of each measurement."""
-
-    tokens: int = 200
-    rate: int = 50
-    runs: int = 3
-    first_turns: int = 30
-    sockets: int = 1000
-    idle_seconds: float = 30
-    #: Turns of the long session, with about 200 events each.
-    long_turns: int = 50
-    attaches: int = 5
-    histories: Sequence[int] = (10, 100, 1000)
-    set_ups: int = 9
-    stops: int = 24
-
-    @property
-    def ideal(self) -> float:
-        """Seconds that the provider alone needs for an answer."""
-        return (self.tokens - 1) / self.rate
-
-
-#: A check that everything works.
-QUICK = Load(
-    tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
-    stops=4,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +71,7 @@ class Measurements:
         say("Warming up …")
         self._open("warm", 8)
         for i in range(3):
-            self._talk("warm", f"warm-{i}", tokens=5)
+            self.talk("warm", f"warm-{i}", tokens=5)
         self.client.ask("close", group="warm")
         processes.wait_until_calm(self.product.kinds)
 
@@ -107,19 +79,18 @@ class Measurements:
         paths = [f"/ws/{next(self._names)}" for _ in range(count)]
         return self.client.ask("open", group=group, urls=self.product.urls(paths), subprotocol=EVENTS)
 
-    def _talk(self, group: str, prefix: str, *, tokens: int) -> dict[str, Any]:
-        load = self.load
-        patience = 30 + 6 * tokens / load.rate
-        return self.client.ask("talk", group=group, prefix=prefix, tokens=tokens, rate=load.rate, patience=patience)
+    def talk(self, group: str, prefix: str, *, tokens: int, count: int | None = None) -> dict[str, Any]:
+        """Run a turn on all sockets of a group, or on the first ones."""
+        how = {"rate": self.load.rate, "patience": self.load.patience(tokens), "count": count}
+        return self.client.ask("talk", group=group, prefix=prefix, tokens=tokens, **how)
 
     # ------------------------------------------------------------------ streams
 
     def streams(self, count: int) -> Row:
         """Run a turn in this many sessions at the same moment; they are new and have had one short turn."""
         self._open("streams", count)
-        self._talk("streams", f"warm-{count}", tokens=1)
-        webs, workers = len(self.product.kinds["web"]), len(self.product.kinds["worker"])
-        rows = [self._run(count, self.product.kinds, webs, workers) for _ in range(self.load.runs)]
+        self.talk("streams", f"warm-{count}", tokens=1)
+        rows = [self.run() for _ in range(self.load.runs)]
         self.client.ask("close", group="streams")
         result = medians(rows)
         say(
@@ -131,16 +102,22 @@ class Measurements:
     def floor(self, count: int) -> Row:
         """Do the same with the bare relay, in one run: it hardly varies."""
         self.client.ask("open", group="streams", urls=[self.relay.url] * count, subprotocol="")
-        self._talk("streams", "warm", tokens=1)
-        result = self._run(count, self._floor, 1, 0)
+        self.talk("streams", "warm", tokens=1)
+        result = self._run(self._floor, 1, 0)
         self.client.ask("close", group="streams")
         say(f"  {count} streams: added p50 {result.added_p50:.1f} ms, {result.cpu_of_all:.0f} µs/token")
         return result
 
-    def _run(self, count: int, kinds: Kinds, webs: int, workers: int) -> Row:
+    def run(self, talk: Callable[[str], dict[str, Any]] | None = None) -> Row:
+        """Measure the service during turns of all open streams, or during others."""
+        kinds = self.product.kinds
+        return self._run(kinds, len(kinds["web"]), len(kinds["worker"]), talk)
+
+    def _run(self, kinds: Kinds, webs: int, workers: int, talk: Callable[[str], dict[str, Any]] | None = None) -> Row:
         processes.wait_until_calm(kinds)
         before, beside = processes.cpu(kinds), processes.cpu({"provider": [self.provider.watched]})
-        answer = self._talk("streams", next(self._names), tokens=self.load.tokens)
+        talk = talk or partial(self.talk, "streams", tokens=self.load.tokens)
+        answer = talk(next(self._names))
         used = processes.difference(before, processes.cpu(kinds))
         beside = processes.difference(beside, processes.cpu({"provider": [self.provider.watched]}))
         turns = answer["turns"]
@@ -158,10 +135,10 @@ class Measurements:
     def profile(self, count: int, folder: Path) -> list[Path]:
         """Run a turn in this many sessions under py-spy; return its files."""
         self._open("streams", count)
-        self._talk("streams", "warm", tokens=1)
+        self.talk("streams", "warm", tokens=1)
         processes.wait_until_calm(self.product.kinds)
         with profiled(self.product.kinds, folder, f"{count}-streams") as paths:
-            self._talk("streams", "profiled", tokens=self.load.tokens)
+            self.talk("streams", "profiled", tokens=self.load.tokens)
         self.client.ask("close", group="streams")
         return paths
 
@@ -179,7 +156,7 @@ class Measurements:
         self._open("first", 1)
         added = []
         for i in range(self.load.first_turns + 1):
-            answer = self._talk("first", f"first-{i}", tokens=5)
+            answer = self.talk("first", f"first-{i}", tokens=5)
             stream = parse_turn(answer["turns"][0], 5)
             # The first turn of a session does more work.
             added += stream.added[:1] if i else []
@@ -258,7 +235,7 @@ class Measurements:
             self.client.ask("open", group=key, urls=urls, subprotocol=EVENTS)
             accepted, sent = [], []
             for i in range(self.load.set_ups + 1):
-                turn = self._talk(key, f"{key}-{i}", tokens=1)["turns"][0]
+                turn = self.talk(key, f"{key}-{i}", tokens=1)["turns"][0]
                 asked = self.provider.when("asked", turn["wish_id"])
                 if i and asked:
                     accepted.append((asked - turn["accepted"]) * 1000)
@@ -276,7 +253,7 @@ class Measurements:
         for silent in taken:
             group = f"stop-{silent}"
             self._open(group, self.load.stops // 2)
-            self._talk(group, f"{group}-warm", tokens=1)
+            self.talk(group, f"{group}-warm", tokens=1)
             for turn in self.client.ask("stop", group=group, prefix=group, silent=silent)["turns"]:
                 closed = self.provider.when("closed", turn["wish_id"])
                 taken[silent] += [(closed - turn["cancelled"]) * 1000] if closed else []

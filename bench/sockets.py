@@ -16,6 +16,8 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+#: The subprotocol whose frames are events.
+EVENTS = "codelab.v2"
 #: Kinds of events that end a turn.
 ENDS = frozenset({"turn_completed", "turn_failed", "turn_cancelled"})
 

@@ -74,6 +74,11 @@ def others(results: Results) -> list[str]:
     lines = []
     if first := results.first:
         lines.append(f"first token, {first.turns} turns one by one: p50 {first.p50:.1f} ms, p95 {first.p95:.1f} ms")
+    lines += [
+        f"{each.api}: first token p50 {each.first_p50:.1f} ms, p95 {each.first_p95:.1f} ms ({each.turns} turns);"
+        f" {each.finished} of {each.streams} streams whole, added p50 {each.added_p50:.0f} ms, {each.cpu:.0f} µs/token"
+        for each in results.apis
+    ]
     if idle := results.idle:
         lines.append(
             f"{idle.sockets} idle sockets: {idle.kib:.1f} KiB each in the web processes, {idle.opening:.1f} ms of"

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from bench.__main__ import parse
-from bench.client import Turn
-from bench.figures import Cancel, Idle, Results, Row, SetUp, Stream, medians, parse_turn, percentile, row
+from bench.figures import ApiRow, Cancel, Idle, Results, Row, SetUp, Stream, medians, parse_turn, percentile, row
 from bench.goals import evaluate
 from bench.measurements import ways
 from bench.profiling import hottest
+from bench.records import Turn
+from bench.requests import APIS
 from bench.table import aligned, table
 
 MACHINE = {"cpus": 2, "cpu": "A Processor", "kernel": "6.1", "python": "3.12.1", "load": 0.1}
@@ -146,6 +147,7 @@ def test_goals_are_met_and_missed() -> None:
         "128 streams": "✘",
         "64 streams: processor time per token, all our processes": "✔",
         "200 streams: fewer, larger frames; nothing fails, no stream starves": "✔",
+        "each API beside the WebSocket: first token, processor time per token": "–",
         "1,000 idle sockets: memory of the web process": "✘",
         "1,000 idle sockets: processor time that grows with them": "✔",
         "attach to a session of 10,000 events": "–",
@@ -167,6 +169,35 @@ def test_goals_are_met_and_missed() -> None:
 )
 def test_one_bad_figure_is_enough_to_miss_a_goal(worse: dict[str, Any]) -> None:
     assert verdicts(results(product=[make_row(64, **worse)]))["64 streams"][0] == "✘"
+
+
+def test_no_api_may_take_much_more_than_the_web_socket() -> None:
+    def api(name: str, first: float, cpu: float, **more: Any) -> ApiRow:
+        figures = {"turns": 30, "first_p95": 20.0, "streams": 16, "finished": 16, "added_p50": 10.0, **more}
+        return ApiRow(api=name, first_p50=first, cpu=cpu, **figures)
+
+    goal = "each API beside the WebSocket: first token, processor time per token"
+    socket = api("WebSocket", 10, 500)
+    fast = [socket, api("Responses", 12, 500), api("Messages", 9, 600)]
+    assert verdicts(results(apis=fast))[goal] == ("✔", "Responses 1.20 and 1.00, Messages 0.90 and 1.20")
+    for slow in (
+        api("x", 12.5, 500),
+        api("x", 9, 650),
+        api("x", 9, 500, finished=15),
+        api("x", 9, 500, faults=["cut"]),
+    ):
+        assert verdicts(results(apis=[socket, slow]))[goal][0] == "✘"
+    assert "Messages: first token p50 9.0 ms" in table(results(apis=fast))
+
+
+def test_the_lines_of_each_api_are_read_as_text() -> None:
+    events: dict[str, dict[str, Any]] = {
+        "chat completions": {"choices": [{"delta": {"content": "a"}}]},
+        "Responses": {"type": "response.output_text.delta", "delta": "a"},
+        "Messages": {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
+    }
+    assert [APIS[name].text(event) for name, event in events.items()] == ["a", "a", "a"]
+    assert APIS["Responses"].text({"type": "response.output_text.done", "text": "a"}) == ""
 
 
 def test_a_load_smaller_than_the_goal_is_not_evaluated() -> None:

@@ -1,0 +1,40 @@
+"""The size of each measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The size of each measurement."""
+
+    tokens: int = 200
+    rate: int = 50
+    runs: int = 3
+    first_turns: int = 30
+    sockets: int = 1000
+    idle_seconds: float = 30
+    #: Turns of the long session, with about 200 events each.
+    long_turns: int = 50
+    attaches: int = 5
+    histories: Sequence[int] = (10, 100, 1000)
+    set_ups: int = 9
+    stops: int = 24
+
+    @property
+    def ideal(self) -> float:
+        """Seconds that the provider alone needs for an answer."""
+        return (self.tokens - 1) / self.rate
+
+    def patience(self, tokens: int) -> float:
+        """Return after how many seconds an answer is missing."""
+        return 30 + 6 * tokens / self.rate
+
+
+#: A check that everything works.
+QUICK = Load(
+    tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
+    stops=4,
+)  # fmt: skip
