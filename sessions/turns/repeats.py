@@ -57,6 +57,11 @@ _FOLLOW = """
     UPDATE agent_sessions_completion SET followers = greatest(followers, 0) + 1, lost_at = NULL
     WHERE id = %s AND lost_at IS NOT DISTINCT FROM %s RETURNING id
 """
+#: The same for a client that knows the turn.
+_FOLLOW_TURN = """
+    UPDATE agent_sessions_completion SET followers = greatest(followers, 0) + 1, lost_at = NULL
+    WHERE turn_id = %s RETURNING id
+"""
 #: How it is now: the statement before has waited for whatever was about to cancel the turn.
 _STATE = """
     SELECT turn.status, session.last_number FROM agent_sessions_turn AS turn
@@ -161,6 +166,17 @@ def _follow(marks: Marks) -> Repeated | None:
             Completion.objects.filter(pk=pk).update(idempotency_key=None)
         return None
     return None
+
+
+def follow(turn_id: uuid.UUID) -> int | None:
+    """Add a connection that follows a turn from its beginning. Return the number of the newest event of its session.
+
+    None: the turn does not exist any more.
+    """
+    if not rows(_FOLLOW_TURN, turn_id):
+        return None
+    found: list[tuple[str, int]] = rows(_STATE, turn_id)
+    return found[0][1] if found else None
 
 
 def _is_taken(error: IntegrityError) -> bool:

@@ -24,7 +24,8 @@ from sessions.api.http import owner, stream_response, writable_of
 from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
-from sessions.models import MAX_CLIENT_NAME_LENGTH, Session
+from sessions.errors import SessionDeleted
+from sessions.models import MAX_CLIENT_NAME_LENGTH, Session, Turn
 from sessions.protocol.codes import MAX_KEY_LENGTH
 from sessions.results import AcceptedMessage
 from sessions.turns import repeats
@@ -129,6 +130,19 @@ async def _store(request: HttpRequest, wanted: CompletionRequest) -> AcceptedMes
         except KeyReused:
             text = "Another request came with this Idempotency-Key. Use a key for one request only."
             raise CompletionError(KEY_REUSED, text, status=409, param="Idempotency-Key") from None
+
+
+async def follow(request: HttpRequest, turn: Turn, *, keeps_running: bool) -> TurnFollower:
+    """Follow a turn that the client has asked for before, from its beginning. It does not stop while this one does.
+
+    Raises SessionDeleted.
+    """
+    last_number = await in_thread(repeats.follow)(turn.pk)
+    if last_number is None:
+        raise SessionDeleted
+    return TurnFollower(
+        turn.session_id, turn.pk, 0, keeps_running=keeps_running, backlog=last_number, writable=writable_of(request)
+    )
 
 
 async def whole(request: HttpRequest, turn: TurnFollower) -> tuple[list[Text], End]:

@@ -21,6 +21,7 @@ TEXT_TYPES = ("input_text", "output_text", "text", "refusal", "summary_text", "r
 IMAGE_TYPES = ("input_image", "image_url", "computer_screenshot")
 #: Media types of files that are read as texts.
 TEXT_FILES = ("text/", "application/json", "application/xml", "application/yaml", "application/toml")
+NEED_CALL_ID = ("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output")
 #: Of an item, what is not an argument of its call.
 ITEM_FIELDS = frozenset(Item.model_fields) | {"status", "caller", "created_by", "execution", "environment", "phase"}
 
@@ -41,6 +42,10 @@ class Conversation:
             case "compaction" | "compaction_summary":
                 text = "Only the service that has compacted a conversation can read it: send the conversation itself."
                 raise invalid(where, text, UNSUPPORTED_VALUE)
+            case "":
+                raise invalid(f"{where}.type", "An item has a `type`.")
+            case kind if kind in NEED_CALL_ID and not item.call_id:
+                raise invalid(f"{where}.call_id", "A call and its output have the same `call_id`.")
             case kind if kind.endswith("_output") and (call_id := item.call_id or item.id):
                 content, images = _output(item, f"{where}.output")
                 row = {"role": "tool", "content": content, "tool_call_id": call_id}

@@ -77,7 +77,7 @@ class EventWriter:
 
     def fail(self, error: Exception) -> str:
         """Return the last event of an answer that fails."""
-        return self._event("response.failed", response=self._response.failed(of_error(error)))
+        return self._last("response.failed", self._response.failed(of_error(error)))
 
     def _text(self, message_id: str, text: str, *, is_reasoning: bool) -> str:
         lines = ""
@@ -155,7 +155,7 @@ class EventWriter:
             output.append(call)
             lines.append(self._call(call))
         state = self._response.ended(end, output)
-        lines.append(self._event(f"response.{state['status']}", response=state))
+        lines.append(self._last(f"response.{state['status']}", state))
         return "".join(lines)
 
     def _call(self, call: Mapping[str, Any]) -> str:
@@ -170,6 +170,11 @@ class EventWriter:
         done = self._event(f"response.{kind}.done", **place, **name, **{field: call[field]})
         index = place["output_index"]
         return added + delta + done + self._event("response.output_item.done", output_index=index, item=call)
+
+    def _last(self, name: str, state: Mapping[str, Any]) -> str:
+        """Return the last event, also for a client that names a number beyond it: a stream has an end."""
+        self._number += 1
+        return _line(name, self._number, response=state) if self._number != self._after else ""
 
     def _delta(self, name: str, text: str, /, **fields: Any) -> str:
         """Return an event with the part of a text that the client has not seen; empty if it has seen all of it."""

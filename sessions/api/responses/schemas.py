@@ -22,9 +22,13 @@ def _require_no_truth(value: Any) -> Any:
     return value
 
 
-def check_parts(items: Any) -> Any:
-    """Return items as they are. Raises ValueError for too many parts in all of them."""
+def check_input(items: Any) -> Any:
+    """Return an input as it is. Raises ValueError for another type, too many items, or too many parts in all of them."""
+    if not isinstance(items, str | list):
+        raise ValueError("should be a text or a list of items")
     if isinstance(items, list):
+        if len(items) > MAX_MESSAGES:
+            raise ValueError(f"at most {MAX_MESSAGES:,} items")
         contents = (each.get(name) for each in items if isinstance(each, dict) for name in ("content", "output"))
         if sum(len(content) for content in contents if isinstance(content, list)) > MAX_PARTS:
             raise ValueError(f"at most {MAX_PARTS:,} parts in all items")
@@ -100,7 +104,7 @@ class Item(_Input):
     @property
     def kind(self) -> str:
         """Return the type. A message may leave it out, and so may a reference, which has nothing but its id."""
-        return self.type or ("message" if self.role else "item_reference")
+        return self.type or ("message" if self.role else "item_reference" if self.id else "")
 
 
 class Reasoning(_Input):
@@ -144,9 +148,7 @@ class ResponsesRequest(_Input):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    input: Annotated[str | Annotated[list[Item], Field(max_length=MAX_MESSAGES)], BeforeValidator(check_parts)] = Field(
-        default_factory=list
-    )
+    input: Annotated[str | list[Item], BeforeValidator(check_input)] = Field(default_factory=list)
     instructions: str | None = None
     previous_response_id: _Id | None = None
     include: Annotated[list[str], Field(max_length=32)] | None = None

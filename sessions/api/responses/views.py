@@ -10,8 +10,7 @@ from ninja import Query, Router
 from sessions.api.commands import announce, store_timeout
 from sessions.api.completions import bodies, intake
 from sessions.api.completions.errors import UNSUPPORTED_VALUE, invalid
-from sessions.api.completions.turn_follower import TurnFollower
-from sessions.api.http import owner, writable_of
+from sessions.api.http import owner
 from sessions.api.responses import stored
 from sessions.api.responses.conversation import items_of
 from sessions.api.responses.events import EventWriter
@@ -72,14 +71,7 @@ async def get_response(
     found = await in_thread(stored.get)(owner(request).pk, response_id)
     if not stream:
         return JsonResponse(await in_thread(found.current)())
-    turn = TurnFollower(
-        found.turn.session_id,
-        found.turn.pk,
-        found.turn.position,
-        # Only the client that has asked takes it along.
-        keeps_running=True,
-        writable=writable_of(request),
-    )
+    turn = await intake.follow(request, found.turn, keeps_running=found.completion.is_background)
     return await intake.stream(request, turn, EventWriter(found.response, after=starting_after))
 
 

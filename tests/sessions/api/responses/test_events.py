@@ -168,6 +168,12 @@ def test_an_answer_that_was_begun_again_has_other_numbers() -> None:
         written([Retracted(["one"]), Text("two", "Hallo"), END], after=5)
 
 
+def test_a_stream_has_an_end_behind_any_number() -> None:
+    events = written([Text("one", "Hallo"), END])
+    assert kinds(written([Text("one", "Hallo"), END], after=10**12)) == ["completed"]
+    assert written([Text("one", "Hallo"), END], after=events[-1]["sequence_number"]) == []
+
+
 RUNS = st.lists(
     st.tuples(st.sampled_from(["one", "two"]), st.booleans(), st.text("ab\n😀", min_size=1, max_size=9)), max_size=8
 )

@@ -218,6 +218,10 @@ def test_only_allowed_tools_are_offered() -> None:
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input.0.content"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, "input.0.content"),
+        ({"input": [{}]}, "input.0.type"),
+        ({"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]}, "input.0.call_id"),
+        ({"input": [{"type": "function_call", "call_id": "c", "arguments": "{}"}]}, "input.0.name"),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, "input.0.call_id"),
         ({"model": "none"}, "model"),
     ],
 )
