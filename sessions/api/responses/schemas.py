@@ -23,7 +23,7 @@ def _require_no_truth(value: Any) -> Any:
 
 
 def check_input(items: Any) -> Any:
-    """Return an input as it is. Raises ValueError for another type, too many items, or too many parts in all of them."""
+    """Return an input as it is. Raises ValueError for another type, too many items, or too many parts in them."""
     if not isinstance(items, str | list):
         raise ValueError("should be a text or a list of items")
     if isinstance(items, list):
