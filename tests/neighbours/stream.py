@@ -21,10 +21,10 @@ from tests.live.service import PROJECT, Service
 #: are about makes gaps of many seconds.
 IS_ALONE = "NEIGHBOUR_MAX_GAP_SECONDS" in os.environ
 MAX_GAP_SECONDS = float(os.environ["NEIGHBOUR_MAX_GAP_SECONDS"]) if IS_ALONE else 3.0
-#: For the scripted model. Two minutes, longer than any attack lasts.
-MESSAGE = "/tokens 2400 20"
+#: For the scripted model. Five minutes, longer than any attack lasts on a busy machine.
+MESSAGE = "/tokens 6000 20"
 #: The same for `tests.live.provider`.
-PROVIDER_MESSAGE = "tokens=2400 rate=20"
+PROVIDER_MESSAGE = "tokens=6000 rate=20"
 
 _numbers = itertools.count(1)
 
