@@ -46,6 +46,7 @@ GROUPS = (
         "tests/live/test_images.py",
         "tests/live/test_journeys.py",
         "tests/live/test_obedience.py",
+        "tests/live/test_one_session.py",
         "tests/live/test_messages.py",
         "tests/live/test_openai.py",
         "tests/live/test_operations.py",
