@@ -12,6 +12,8 @@ from llm.wire.cache_marks import speaks_anthropic
 
 #: Levels of effort, by the largest budget of tokens that means the same.
 EFFORTS_BY_BUDGET = {2_048: "low", 8_192: "medium"}
+#: Providers that know more levels than three. For its own LiteLLM knows them, but no higher ones.
+MANY_LEVELS = frozenset({"openai", "openrouter"})
 #: LiteLLM's budgets for levels of effort. Anthropic wants a budget below the limit on the whole answer.
 BUDGETS_BY_EFFORT = {"max": 16_384, "xhigh": 8_192, "high": 4_096, "medium": 2_048, "low": 1_024}
 
@@ -31,8 +33,7 @@ def fit_thinking(options: Mapping[str, Any], model: str, limit: int | None) -> d
         return fitted
     if isinstance(thinking, Mapping) and not effort:
         effort = _effort_of(thinking.get("budget_tokens"))
-    # A level of Anthropic's alone.
-    effort = "high" if effort == "max" else effort
+    effort = _known_level(effort, model)
     return {**fitted, "reasoning_effort": effort} if effort else fitted
 
 
@@ -54,6 +55,14 @@ def _for_anthropic(thinking: Any, effort: Any, tool_choice: Any, limit: int | No
 def _lower(level: str) -> str:
     levels = [*BUDGETS_BY_EFFORT, ""]
     return levels[levels.index(level) + 1]
+
+
+def _known_level(effort: str, model: str) -> str:
+    """Return a level of effort that a model's provider knows. Most know three."""
+    provider = catalog.provider_of(model)
+    if effort == "max" or (effort == "xhigh" and not (provider and provider.name in MANY_LEVELS)):
+        return "high"
+    return "low" if effort == "minimal" and provider and provider.name not in MANY_LEVELS else effort
 
 
 def _effort_of(budget: Any) -> str:

@@ -142,6 +142,10 @@ ADAPTIVE, BUDGET = {"type": "adaptive"}, {"type": "enabled", "budget_tokens": 4_
         (GPT, {"thinking": BUDGET}, {"reasoning_effort": "medium"}),
         (GPT, {"thinking": {"type": "disabled"}, "reasoning_effort": "high"}, {}),
         (GPT, {"reasoning_effort": "xhigh", "top_p": 1}, {"reasoning_effort": "xhigh", "top_p": 1}),
+        ("gemini/gemini-2.5-pro", {"reasoning_effort": "xhigh"}, {"reasoning_effort": "high"}),
+        ("gemini/gemini-2.5-pro", {"reasoning_effort": "minimal"}, {"reasoning_effort": "minimal"}),
+        ("xai/grok-4.7", {"reasoning_effort": "xhigh"}, {"reasoning_effort": "high"}),
+        ("xai/grok-4.7", {"reasoning_effort": "minimal"}, {"reasoning_effort": "low"}),
         (LOCAL, {"thinking": ADAPTIVE, "reasoning_effort": "high", "top_p": 1}, {"top_p": 1}),
     ],
 )
