@@ -180,7 +180,11 @@ def _read_document(block: DocumentBlock, where: str, content: _Content) -> None:
     elif source.type == "content" and isinstance(source.content, str):
         content.add_text(_tagged("document", source.content, title=block.title, context=block.context))
     elif source.type == "content" and source.content:
-        inner = _read([(f"{where}.source.content.{place}", each) for place, each in enumerate(source.content)])
+        parts = [(f"{where}.source.content.{place}", each) for place, each in enumerate(source.content)]
+        for place, each in parts:
+            if not isinstance(each, TextBlock | ImageBlock):
+                raise _not_usable(each, place)
+        inner = _read(parts)
         content.add_text(_tagged("document", inner.text, title=block.title, context=block.context))
         for image in inner.images:
             content.add_image(image["url"])

@@ -49,6 +49,8 @@ def prompt(request: Prompt) -> CompletionRequest:
     rows = list(_instructions(request.system))
     for place, message in enumerate(request.messages):
         rows += rows_of(message, f"messages.{place}")
+    if all(row["role"] == "system" for row in rows):
+        raise invalid("messages", "The conversation has neither a text, an image nor the result of a tool.")
     _drop_old_thoughts(rows)
     return CompletionRequest(
         api=CompletionApi.MESSAGES,

@@ -259,4 +259,4 @@ class MessagesRequest(Prompt):
     @property
     def shows_thinking(self) -> bool:
         """Return whether the caller has asked for thoughts, as a model of Anthropic's would send them."""
-        return self.thinking is not None and self.thinking.type != "disabled"
+        return self.thinking is not None and self.thinking.type != "disabled" and self.thinking.display != "omitted"

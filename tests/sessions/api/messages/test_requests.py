@@ -121,6 +121,7 @@ def test_documents_are_read_as_text() -> None:
 
 
 PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}
+NESTED = "messages.0.content.0.source.content.0"
 FILE = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
 BITMAP = {"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": PIXEL}}
 
@@ -138,6 +139,8 @@ BITMAP = {"type": "image", "source": {"type": "base64", "media_type": "image/bmp
         ([user()], {}, "messages.0.content"),
         ([user(text(""))], {}, "messages.0.content"),
         ([{"role": "system", "content": [IMAGE]}], {}, "messages.0.content"),
+        ([{"role": "system", "content": "Be short."}, assistant({"type": "server_tool_use"})], {}, "messages"),
+        ([user({"type": "document", "source": {"type": "content", "content": [PDF]}})], {}, NESTED),
         ("Hi", {"tools": [WEATHER, WEATHER]}, "tools.1.name"),
         ("Hi", {"tools": [{**WEATHER, "input_schema": {"enum": ["a" * 2_000_001]}}]}, "tools"),
         ("Hi", {"tool_choice": {"type": "any"}}, "tool_choice"),

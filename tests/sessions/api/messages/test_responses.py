@@ -16,6 +16,7 @@ from sessions.api.completions.turn_follower import End, Piece, Retracted, Text
 from sessions.api.messages.blocks import UNSIGNED
 from sessions.api.messages.errors import body_of, status_of
 from sessions.api.messages.responses import MessageWriter, message
+from sessions.api.messages.schemas import MessagesRequest
 from sessions.turns.completions import TurnResult
 
 TURN = uuid.UUID(int=1)
@@ -131,6 +132,16 @@ def test_calls_follow_the_text() -> None:
         {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Riga"}},
         {"type": "tool_use", "id": "c2", "name": "weather", "input": {"INVALID_JSON": '{"city": "Ri'}},
     ]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "expected"),
+    [(None, False), ({"type": "disabled"}, False), ({"type": "adaptive", "display": "omitted"}, False)]
+    + [({"type": kind}, True) for kind in ("adaptive", "enabled", "between_tools")],
+)
+def test_clients_ask_for_thoughts(thinking: Any, expected: bool) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thinking": thinking}
+    assert MessagesRequest.model_validate(body).shows_thinking is expected
 
 
 def test_thoughts_are_shown_to_clients_that_ask_for_them() -> None:
