@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from contextlib import ExitStack
 from typing import Any
@@ -74,7 +75,7 @@ async def test_four_apis_share_a_session(service: Service) -> None:
     )
     assert logged[0][0] == 1
     assert logged[-1][1] == numbers[-1]
-    assert all(before[1] + 1 == after[0] for before, after in zip(logged, logged[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(logged))
 
     history = json.loads(service.get(f"/api/v1/sessions/{key}/history")[1])["messages"]
     said = [(each["role"], each["content"]) for each in history if each["content"]]
