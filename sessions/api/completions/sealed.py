@@ -22,6 +22,9 @@ from sessions.turns.provider_fields import CALLS
 PREFIX = "codelab1-"
 #: Of a sealed text, and of what is in it. A longer one is left out: then the model works without its thoughts.
 MAX_SEALED_CHARACTERS, MAX_BYTES = 1024 * 1024, 1_500_000
+#: How much longer what is in a text may be. One text can stand in a request ten thousand times, so what a request may
+#: unfold to is bounded by the size of its body.
+MAX_RATIO, FREE_BYTES = 4, 4096
 _PLACE = "thoughts of a model"
 _MESSAGE_FIELDS = frozenset({*TEXT_FIELDS, *PART_FIELDS, *SEALED_FIELDS})
 
@@ -33,8 +36,15 @@ def seal(origin: str, extra: Mapping[str, Any]) -> str:
     data = json.dumps({"origin": origin, "extra": dict(extra)}, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         return ""
-    sealed = PREFIX + encryption.encrypt_bytes(zlib.compress(data), _PLACE)
+    packed = zlib.compress(data)
+    if len(data) > _most_bytes(packed):
+        packed = zlib.compress(data, level=0)
+    sealed = PREFIX + encryption.encrypt_bytes(packed, _PLACE)
     return sealed if len(sealed) <= MAX_SEALED_CHARACTERS else ""
+
+
+def _most_bytes(packed: bytes) -> int:
+    return min(MAX_RATIO * len(packed) + FREE_BYTES, MAX_BYTES)
 
 
 def is_sealed(text: str) -> bool:
@@ -48,7 +58,7 @@ def unseal(text: str) -> tuple[str, dict[str, Any]] | None:
         return None
     with suppress(encryption.Unreadable, zlib.error, ValueError, TypeError, KeyError, RecursionError, AttributeError):
         packed = encryption.decrypt_bytes(text.removeprefix(PREFIX), _PLACE)
-        content = json.loads(zlib.decompressobj().decompress(packed, MAX_BYTES))
+        content = json.loads(zlib.decompressobj().decompress(packed, _most_bytes(packed)))
         origin, extra = content["origin"], {k: v for k, v in content["extra"].items() if k in _MESSAGE_FIELDS}
         if calls := content["extra"].get(CALLS):
             extra[CALLS] = {

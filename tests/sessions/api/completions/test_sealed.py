@@ -49,6 +49,10 @@ def test_what_is_too_long_is_left_out() -> None:
     long = seal("openai", {"reasoning_content": "x" * (sealed.MAX_BYTES // 2)})
     assert unseal(long) is not None
     assert unseal(long + "x" * sealed.MAX_SEALED_CHARACTERS) is None
+    # A request may have it ten thousand times.
+    assert len(seal("openai", {"reasoning_content": "x" * 500_000})) > 500_000 / sealed.MAX_RATIO
+    small_bomb = sealed_by_hand({"origin": "a", "extra": {"reasoning_content": "x" * 500_000}})
+    assert unseal(small_bomb) is None
     bomb = sealed_by_hand(b'{"origin":"a","extra":{"reasoning_content":"' + b"x" * 20_000_000 + b'"}}')
     assert unseal(bomb) is None
 
