@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ import pytest
 import pytest_django
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -24,7 +25,7 @@ from sessions.events.log import LoggedEvent, NewEvent
 from tests.closed_schemas import require_event
 from tests.live.provider import Provider
 from tests.live.service import LONG_PAUSES, TABLES, Service, running, template
-from tests.servers import WORKER
+from tests.servers import STDERR, WORKER
 
 # The real hasher is slow on purpose, and tests need not be.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -123,11 +124,34 @@ def _empty(_: TransactionTestCase) -> None:
     """
     kept = {"django_content_type", "auth_permission"}
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - kept
-    with transaction.atomic(), connection.cursor() as cursor:
+    # The order is free: PostgreSQL checks foreign keys at the end of the transaction.
+    delete = ";".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables))
+    try:
         # Rows of a deleted session may still be on their way out, in a thread of the test.
-        cursor.execute("SET LOCAL lock_timeout = '30s'")
-        # The order is free: PostgreSQL checks foreign keys at the end of the transaction.
-        cursor.execute(";".join(f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)))
+        _run(f"SET LOCAL lock_timeout = '15s'; {delete}")
+    except OperationalError:
+        _end_open_transactions()
+        _run(delete)
+
+
+def _run(statements: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statements)
+
+
+def _end_open_transactions() -> None:
+    """End the transactions that a test has left open, and say what they and all threads did last.
+
+    The next tests would fail one after the other, and none of them would tell why.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT state, now() - xact_start, left(query, 300), pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+        )
+        left = "\n".join(map(str, cursor.fetchall()))
+    os.write(STDERR, f"\nTransactions that were left open:\n{left}\n".encode())
+    faulthandler.dump_traceback(STDERR)
 
 
 TransactionTestCase._fixture_teardown = _empty  # type: ignore[attr-defined]

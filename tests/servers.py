@@ -30,6 +30,8 @@ from tests.ports import free_port
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 #: Databases of the Redis started here. Each process that runs tests takes one, and each service too.
 REDIS_DATABASES = 64
+#: The standard error of the run. pytest replaces it later.
+STDERR = os.dup(2)
 BYTECODE = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
 
 _cleanup = ExitStack()

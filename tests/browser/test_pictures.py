@@ -58,10 +58,11 @@ def test_the_pictures_show_what_they_are_named_for(context: BrowserContext, serv
     expect(answers(page).last.locator("table")).to_be_visible()
     page.screenshot(path=folder / "chat.png")
 
+    key = page.evaluate("location.hash.slice(1)")
     sign_in(page, service, to="/admin/")
     expect(page.locator("svg").first).to_be_visible()
     page.screenshot(path=folder / "admin-home.png")
-    ((session,),) = service.rows("SELECT id FROM agent_sessions_session ORDER BY updated_at DESC LIMIT 1")
+    ((session,),) = service.rows("SELECT id FROM agent_sessions_session WHERE key = %s", key)
     page.goto(f"{service.url}/admin/agent_sessions/session/{session}/conversation/")
     expect(page.locator("#content")).to_contain_text("apply_diff")
     page.set_viewport_size({"width": 1280, "height": 1600})

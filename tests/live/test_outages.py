@@ -229,11 +229,14 @@ async def test_a_worker_that_is_stopped_gives_its_turns_back(outage: Outage) -> 
     service = outage.service
     async with service.connect("/ws/parked?stream=messages") as client:
         await client.say("/wait 5\n/say done")
-        newest = "SELECT status FROM agent_sessions_turn ORDER BY created_at DESC LIMIT 1"
-        while service.rows(newest) != [("running",)]:  # noqa: ASYNC110 (in a database)
+        statuses = (
+            "SELECT turn.status FROM agent_sessions_turn AS turn JOIN agent_sessions_session AS session"
+            " ON session.id = turn.session_id WHERE session.key = 'parked'"
+        )
+        while service.rows(statuses) != [("running",)]:  # noqa: ASYNC110 (in a database)
             await asyncio.sleep(0.05)
         await asyncio.to_thread(service.stop, "worker")
-        rows = service.rows(newest)
+        rows = service.rows(statuses)
         service.start("worker")
         frames = await client.until_final(60)
     assert rows == [("queued",)]
