@@ -115,6 +115,11 @@ ONES_IMAGE = {
 }
 KEY = {"values": {"key_id": ID.format(1)}, "missing": {"key_id": ID.format(2)}}
 RULE = {"values": {"rule_id": ID.format(4)}, "missing": {"rule_id": ID.format(5)}}
+ANSWERED = "00000000-0000-7000-8000-000000000012"
+RESPONSE = {
+    "values": {"response_id": f"resp_{uuid.UUID(ANSWERED).hex}"},
+    "missing": {"response_id": f"resp_{uuid.UUID(ID.format(2)).hex}"},
+}
 PROVIDER = {"provider": "openai"}
 PROJECT = {"values": {"project_id": ID.format(6)}, "missing": {"project_id": ID.format(7)}}
 
@@ -223,6 +228,11 @@ ROWS = {
     "GET v1/models/<path:model>": Row(About.CALLER, values={"model": "scripted"}),
     # Each caller gets their own answer; these are refused before a worker is needed.
     "POST v1/chat/completions": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
+    "POST v1/responses": Row(About.CALLER, body={"model": "none", "input": "x"}, status=404),
+    "GET v1/responses/<response_id>": Row(About.ALICES, **RESPONSE),  # type: ignore[arg-type]
+    "DELETE v1/responses/<response_id>": Row(About.ALICES, **RESPONSE),  # type: ignore[arg-type]
+    "POST v1/responses/<response_id>/cancel": Row(About.ALICES, **RESPONSE),  # type: ignore[arg-type]
+    "GET v1/responses/<response_id>/input_items": Row(About.ALICES, **RESPONSE),  # type: ignore[arg-type]
     "POST v1/embeddings": Row(About.CALLER, body={"model": "none", "input": "x"}, status=404),
     "POST v1/messages": Row(About.CALLER, body={"model": "none", "messages": [USER], "max_tokens": 9}, status=404),
     "POST v1/messages/count_tokens": Row(About.CALLER, body={"model": "none", "messages": [USER]}, status=404),
@@ -303,7 +313,16 @@ def session(alice: User) -> Session:
     Budget.objects.create(session=session, limit=1)
     Image.objects.filter(pk=images.store(session.pk, b"GIF89a" + CANARY.encode()).pk).update(id=IMAGE)
     _project(alice)
+    _response(alice)
     return session
+
+
+def _response(alice: User) -> None:
+    """Create a stored response of Alice."""
+    session = Session.objects.create(owner=alice, key="completion-x", hidden=True, current_agent="")
+    turn = Turn.objects.create(id=ANSWERED, session=session, position=1, status="completed", finished_at=timezone.now())
+    messages = [{"role": "user", "content": CANARY}]
+    Completion.objects.create(turn=turn, api="responses", is_stored=True, model="scripted", messages=messages)
 
 
 def _project(alice: User) -> None:
