@@ -155,5 +155,13 @@ class ErrorCodeFilter(RecentValuesFilter):
     title, parameter_name = "error code", "error_code"
 
 
+class ClientSessionFilter(RecentValuesFilter):
+    title, parameter_name = "client's session", "client_session"
+
+
+class ClientAgentFilter(RecentValuesFilter):
+    title, parameter_name = "client's agent", "client_agent"
+
+
 class ToolFilter(RecentValuesFilter):
     title = parameter_name = "tool"

@@ -20,7 +20,15 @@ from sessions.admin.display import (
     task_link,
     text_column,
 )
-from sessions.admin.filters import CallAgentFilter, CreatedFilter, ErrorCodeFilter, ModelFilter, PeriodFilter
+from sessions.admin.filters import (
+    CallAgentFilter,
+    ClientAgentFilter,
+    ClientSessionFilter,
+    CreatedFilter,
+    ErrorCodeFilter,
+    ModelFilter,
+    PeriodFilter,
+)
 from sessions.admin.pages import SearchableAdmin
 from sessions.admin.story.prompt import prompt_page
 from sessions.admin.story.replay import replay_page
@@ -35,7 +43,7 @@ class ModelCallAdmin(SearchableAdmin):
     )
     list_filter = (
         *("outcome", "purpose", CreatedFilter, ModelFilter, CallAgentFilter, ErrorCodeFilter, "has_tool_calls"),
-        PeriodFilter,
+        *(PeriodFilter, ClientSessionFilter, ClientAgentFilter),
     )
     list_select_related = ("owner", "session")
     sortable_by = ("created",)
@@ -63,7 +71,7 @@ class ModelCallAdmin(SearchableAdmin):
             "output_tokens",
         ),
         *("reasoning_tokens", "estimated", "dollars", "own_key", "first_token", "call_duration", "started_at"),
-        "created_at",
+        *("of_client_session", "of_client_agent", "created_at"),
     )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -72,6 +80,8 @@ class ModelCallAdmin(SearchableAdmin):
 
     the_model = text_column("model")
     the_agent = text_column("agent")
+    of_client_session = text_column("client_session")
+    of_client_agent = text_column("client_agent")
     the_task = column("Celery task", lambda call: task_link(call.task))
     the_detail = column("the provider's words", lambda call: block(escape_controls(call.detail)))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Min, Q, QuerySet, Sum
 
 from sessions.events.reads import agent_switches
 from sessions.events.stored_text import PAYLOAD
@@ -105,6 +105,8 @@ def _request(call: ModelCall) -> dict[str, Any]:
         "step": call.step,
         "number": call.number,
         "own_key": call.own_key,
+        "client_session": call.client_session,
+        "client_agent": call.client_agent,
         "first_token_ms": milliseconds(call.first_token_after) if call.first_token_after else None,
         "cost": _dollars(call.cost),
     }
@@ -140,6 +142,33 @@ def of_owner(owner_id: int) -> dict[str, Any]:
         "errors": _counts(errors, "error_code"),
     }
     return {"metrics": metrics, "computed": computed}
+
+
+def of_clients(owner_id: int, session: str | None, agent: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return what clients' own sessions used, and each agent in them, the one used last first.
+
+    `session` and `agent` leave out all others. Only calls whose client has named its session count.
+    """
+    calls = ModelCall.objects.filter(owner_id=owner_id).exclude(client_session="")
+    if session is not None:
+        calls = calls.filter(client_session=session)
+    if agent is not None:
+        calls = calls.filter(client_agent=agent)
+    sums = calls.values("client_session", "client_agent").annotate(
+        requests=Count("pk"),
+        successful_requests=Count("pk", filter=OK),
+        prompt_tokens=Sum("input_tokens"),
+        completion_tokens=Sum("output_tokens"),
+        cached=Sum("cached_tokens"),
+        dollars=Sum("cost"),
+        requests_without_price=Count("pk", filter=Q(cost=None)),
+        first_at=Min("started_at"),
+        last_at=Max("started_at"),
+    )
+    return [
+        {**row, "cached_tokens": row["cached"], "total_cost": _dollars(row["dollars"])}
+        for row in sums.order_by("-last_at", "client_session", "client_agent")[:limit]
+    ]
 
 
 def _agents(owner_id: int) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Field, Router, Schema
 
-from sessions.api.http import ERRORS, MAX_OFFSET_ROWS, owner, session_of
+from sessions.api.http import ERRORS, MAX_OFFSET_ROWS, owner, require_clean, session_of
 from sessions.billing import usage
 from sessions.database import in_thread
 from sessions.errors import NotFound
@@ -46,6 +46,8 @@ class ModelRequestOut(Schema):
     step: int
     number: int = Field(description="The number of the call in its step; earlier ones failed.")
     own_key: bool = Field(description="The call used the user's own key.")
+    client_session: str = Field(description="The client's own session, as it names it; empty if it names none.")
+    client_agent: str = Field(description="The agent in it, as the client names it.")
     first_token_ms: float | None
     cost: float | None = Field(description="US dollars; null for an unknown price.")
 
@@ -72,6 +74,27 @@ class SessionUsage(Schema):
 class UsedSessions(Schema):
     sessions: list[str]
     count: int
+
+
+class ClientUsage(Schema):
+    """What an agent in a client's own session used, such as one of Codex or Claude Code."""
+
+    client_session: str
+    client_agent: str = Field(description="Empty: the client has named none.")
+    requests: int
+    successful_requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    total_cost: float | None = Field(description="US dollars of the requests with a price; null if no request has one.")
+    requests_without_price: int
+    first_at: datetime
+    last_at: datetime
+
+
+class ClientsUsage(Schema):
+    clients: list[ClientUsage]
+    total: int
 
 
 class OwnerUsage(Schema):
@@ -132,6 +155,16 @@ async def get_session_usage(request: HttpRequest, session_id: str, limit: int = 
         name = session_id[:MAX_KEY_LENGTH]
         raise NotFound(ErrorCode.SESSION_NOT_FOUND, f"No metrics found for session {name}")
     return await in_thread(usage.of_session)(session, _bounded(limit))
+
+
+@router.get("/usage", response={200: ClientsUsage, **ERRORS})
+async def list_usage_of_clients(
+    request: HttpRequest, client_session: str | None = None, client_agent: str | None = None, limit: int = 100
+) -> dict[str, Any]:
+    """List what clients' own sessions used, the one used last first."""
+    require_clean(client_session or "", client_agent or "")
+    clients = await in_thread(usage.of_clients)(owner(request).pk, client_session, client_agent, _bounded(limit))
+    return {"clients": clients, "total": len(clients)}
 
 
 @router.get("/events/audit-log", response={200: AuditLog, **ERRORS})

@@ -218,6 +218,7 @@ ROWS = {
     "GET api/v1/events/metrics": Row(About.CALLER),
     "GET api/v1/events/metrics/sessions": Row(About.CALLER),
     "GET api/v1/events/metrics/session/<path:session_id>": Row(About.ALICES, **ONE),  # type: ignore[arg-type]
+    "GET api/v1/usage": Row(About.CALLER),
     "GET api/v1/events/audit-log": Row(About.CALLER),
     "GET api/v1/events/stats": Row(About.CALLER),
     "GET ready": Row(About.NOTHING, status=503),

@@ -110,7 +110,7 @@ def test_a_list_needs_no_more_queries_for_many_sessions(
     for number in range(5):
         converse(alice, f"session {number}", turns=4)
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         page = body(operator, path_of(name))
 
     assert "<script>alert" not in page

@@ -13,8 +13,9 @@ from sessions.database import in_thread
 from sessions.errors import StaleAttempt
 from sessions.models import ModelCall, Session, Turn, Via, new_id
 from sessions.results import StepResult
-from sessions.turns import approvals, attempts, recovery, tool_calls
+from sessions.turns import approvals, attempts, completions, recovery, tool_calls
 from sessions.turns.approvals import Decision
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from tests.clients import benchmark
 from tests.sessions.api.rest.conftest import Http, opened
@@ -92,6 +93,36 @@ async def test_the_counters_of_the_original_are_no_longer_stuck_at_zero(
     nothing = await as_bob.ok("GET", METRICS)
     assert not any(nothing["metrics"].values())
     assert (await as_bob.ok("GET", f"{METRICS}/sessions"))["count"] == 0
+
+
+async def test_calls_are_counted_by_the_clients_own_session(as_alice: Http, as_bob: Http, alice: User) -> None:
+    def work() -> None:
+        for session, agent, price in (
+            ("one", "", 1),
+            ("one", "helper", 2),
+            ("one", "", 3),
+            ("two", "", 4),
+            ("", "", 5),
+        ):
+            asked = CompletionRequest(
+                model="m", messages=[{"role": "user", "content": "x"}], client_session=session, client_agent=agent
+            )
+            result = step("", model_call(tokens=(10, 1), cost=price))
+            attempts.fail(
+                claim(completions.accept(alice.pk, asked).turn_id), code="model_error", text="x", result=result
+            )
+
+    await in_thread(work)()
+    clients = (await as_alice.ok("GET", "/api/v1/usage"))["clients"]
+    names = ("client_session", "client_agent", "requests", "prompt_tokens", "total_cost")
+    assert [tuple(row[name] for name in names) for row in clients] == [
+        ("two", "", 1, 10, 4.0),
+        ("one", "", 2, 20, 4.0),
+        ("one", "helper", 1, 10, 2.0),
+    ]
+    helper = await as_alice.ok("GET", "/api/v1/usage?client_session=one&client_agent=helper")
+    assert helper == {"clients": clients[2:], "total": 1}
+    assert (await as_bob.ok("GET", "/api/v1/usage"))["total"] == 0
 
 
 async def test_the_audit_log_is_the_event_log_without_texts(as_alice: Http, as_bob: Http, alice: User) -> None:
