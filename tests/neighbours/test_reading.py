@@ -9,10 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.conftest import POSTGRES, REDIS
-from tests.live.service import Service, running
+from tests.live.service import Service
 from tests.neighbours.stream import neighbour
-from tests.neighbours.test_streams import signed_in
 
 pytestmark = pytest.mark.live
 
@@ -47,14 +45,3 @@ async def test_ten_readers_of_a_long_history_cost_little_memory(service: Service
     assert all(len(answer.content) < 3 * 1024 * 1024 for answer in answers)
     # Four at once took 600 MiB.
     assert memory_of(service) - before < 100
-
-
-async def test_reading_is_counted(tmp_path: Path) -> None:
-    environment = {"CODELAB_LIMIT_READS": "5/minute", "CODELAB_OPEN_ACCESS_USER": ""}
-    with running(tmp_path, postgres=POSTGRES, redis=REDIS, **environment) as own:
-        async with signed_in(own) as browser:
-            statuses = [(await browser.get("/api/v1/sessions")).status_code for _ in range(6)]
-            assert statuses == [200] * 5 + [429]
-            answer = await browser.get("/api/v1/sessions")
-            assert answer.json()["error_code"] == "rate_limited"
-            assert int(answer.headers["Retry-After"]) > 0

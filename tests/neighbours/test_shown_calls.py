@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,22 +18,29 @@ from tests.live.test_offers import READ, let_the_client_be_gone, result_of, sile
 pytestmark = pytest.mark.live
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a service whose web process the tests end."""
+    with running(tmp_path_factory.mktemp("shown"), postgres=POSTGRES, redis=REDIS) as it:
+        yield it
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_deploy_or_a_crash_of_web_shows_a_call_to_no_other_client(tmp_path: Path, how: signal.Signals) -> None:
-    with running(tmp_path, postgres=POSTGRES, redis=REDIS) as own:
-        async with own.connect("/ws/deployed?client_id=laptop") as laptop:
-            await laptop.say(READ)
-            call = await until(laptop, "tool_call")
-            own.stop("web", signal_number=how)
-        own.start("web")
-        await asyncio.to_thread(own.wait_until_healthy)
-        async with own.connect("/ws/deployed?client_id=desktop&after=0") as desktop:
-            # It was shown after 0.3 s.
-            assert "tool_call" not in [frame["type"] for frame in await silent(desktop, 2)]
-            async with own.connect("/ws/deployed?client_id=laptop&after=0") as laptop:
-                assert (await until(laptop, "tool_call"))["call_id"] == call["call_id"]
-                await laptop.send(result_of(call))
-                assert (await desktop.until_final())[-1]["content"] == "Done."
+async def test_a_deploy_or_a_crash_of_web_shows_a_call_to_no_other_client(own: Service, how: signal.Signals) -> None:
+    path = f"/ws/deployed-{how}"
+    async with own.connect(f"{path}?client_id=laptop") as laptop:
+        await laptop.say(READ)
+        call = await until(laptop, "tool_call")
+        own.stop("web", signal_number=how)
+    own.start("web")
+    await asyncio.to_thread(own.wait_until_healthy)
+    async with own.connect(f"{path}?client_id=desktop&after=0") as desktop:
+        # It was shown after 0.3 s.
+        assert "tool_call" not in [frame["type"] for frame in await silent(desktop, 2)]
+        async with own.connect(f"{path}?client_id=laptop&after=0") as laptop:
+            assert (await until(laptop, "tool_call"))["call_id"] == call["call_id"]
+            await laptop.send(result_of(call))
+            assert (await desktop.until_final())[-1]["content"] == "Done."
 
 
 async def test_a_call_of_the_openai_compatible_api_is_shown_to_no_editor(service: Service) -> None:
