@@ -176,7 +176,8 @@ def _close(run: list[ModelMessage], out: list[ModelMessage], after_results: str)
     if not run:
         return
     role = run[0].role
-    before = out[-1].role if out else "system"
+    # Clients also write instructions between messages: they are no speaker of the conversation.
+    before = next((message.role for message in reversed(out) if message.role != "system"), "system")
     if role == "user" and before == "tool" and after_results:
         out.append(ModelMessage(role="assistant", content=after_results))
     elif role == "assistant" and before == "system":

@@ -87,6 +87,9 @@ def test_later_instructions_stay_where_they_are() -> None:
     assert [message["role"] for message in sent(CLAUDE, *history)][:2] == ["system", "system"]
     assert sent(GPT, *history)[-1] == {"role": "system", "content": "Mind this."}
     assert [message["role"] for message in sent(LOCAL, system("a"))] == ["system", "user"]
+    # Claude Code writes them behind the first message. They are not the conversation's beginning.
+    history = [system("a"), user("x"), system("Mind this."), called("c1"), result("c1")]
+    assert [message["role"] for message in sent(GPT, *history)] == ["system", "user", "system", "assistant", "tool"]
 
 
 def test_a_caller_may_write_behind_results_and_begin_the_answer() -> None:
