@@ -32,6 +32,7 @@ from sessions.protocol.server import ServerFrame
 from sessions.turns.transitions import TRANSITIONS
 from tests.docs import names
 from tests.docs.pages import PAGES, code, name_of, prose, read, rows, section
+from tests.programs.faults import meetings
 from tests.programs.table import PROGRAMS
 
 
@@ -313,3 +314,5 @@ def test_each_program_that_make_clients_runs_is_in_the_table() -> None:
     table = read("docs/compatibility.md")
     for program in PROGRAMS:
         assert f"| {program.name} | {', '.join(program.packages)} | {program.way} |" in table
+        for fault, _ in meetings(program):
+            assert f"| {program.name} | {fault.way} |" in table

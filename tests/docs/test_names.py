@@ -27,6 +27,7 @@ PAGES = sorted([*PROJECT.glob("README*.md"), PROJECT / "CONTRIBUTING.md", *PROJE
 
 #: Words of other programs, which our code does not have.
 FOREIGN = {
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL": "Claude Code",
     "FLUSHALL": "Redis",
     "NO_COLOR": "most terminal programs",
     "PGSSLMODE": "libpq",

@@ -88,7 +88,7 @@ def test_both_readmes_say_the_same() -> None:
         ("CODELAB_MODEL=openai/qwen3", "CODELAB_MODEL=qwen3"),
         ("`CODELAB_DATA_DIR` |", "`CODELAB_DATA` |"),
         ("(docs/deployment.md)", "(docs/development.md)"),
-        ("* Responses API от OpenAI и Messages API от Anthropic.\n", ""),
+        ("* Отмены: восстановления файлов, ответвления сессии.\n", ""),
         ("| `docs/` | документация |\n", ""),
         ("-- запрос --> model", "--> model"),
         ('"wait": true', '"wait": false'),

@@ -9,8 +9,10 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx
+import psycopg
 
 from codelab.environment import PROJECT
 from tests.ports import free_port
@@ -26,6 +28,27 @@ class MakeRun:
         self._folder, self._environment = folder, environment
         self.url = f"http://127.0.0.1:{free_port()}"
         self.api_key = ""
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return what a statement selects in its database."""
+        made = json.loads((self._folder / "data" / "postgres" / "server.json").read_text())
+        address = f"postgresql://codelab:{made['password']}@127.0.0.1:{made['port']}/codelab"
+        with psycopg.connect(address, autocommit=True) as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    def kill(self, name: str) -> None:
+        """Send SIGKILL to one of its processes and all that this has started. It is started again."""
+        data = f"CODELAB_DATA_DIR={self._folder / 'data'}".encode()
+        killed = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                if command[1:4] == [b"-m", b"codelab", name.encode()] and data in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed += 1
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        assert killed, f"no {name} runs"
 
     @property
     def output(self) -> str:

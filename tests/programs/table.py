@@ -3,113 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.programs.packages import install_from_npm, install_from_pypi
-from tests.programs.provider import TAG, Task
+from tests.programs.program import CONTENT, FILE, SHELL_COMMAND, Place, Program
 
 SCRIPTS = Path(__file__).parent / "scripts"
-#: What the model has written into FILE at the end.
-FILE, CONTENT = "hello.txt", "Hello from a model.\n"
-RUN_SECONDS = 180.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a program runs, and what it needs to reach the service."""
-
-    #: Of the packages.
-    folder: Path
-    #: Where it works; its HOME is beside it.
-    workspace: Path
-    #: Of its own programs.
-    programs: Path
-    base_url: str
-    api_key: str
-    model: str
-    prompt: str
-
-    @property
-    def home(self) -> Path:
-        """Return a home folder without anything of the user's."""
-        return self.workspace.parent / "home"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A program, and the way to give it one task."""
-
-    name: str
-    packages: tuple[str, ...]
-    #: Returns the command; may write the program's settings first.
-    command: Callable[[Place], list[str | Path]]
-    #: What it does with the service, for people.
-    way: str
-    #: The tool that the model asks for, and its arguments; empty: the program reads changes from the text.
-    tool: str = "write_file"
-    path_argument: str = "path"
-    text: str = ""
-    is_node: bool = False
-
-    def task(self, suffix: str) -> Task:
-        """Return what the model does for this program."""
-        arguments = {self.path_argument: FILE, "content": CONTENT} if self.tool else {}
-        return Task(f"{self.name}-{suffix}", self.tool, arguments, self.text)
-
-    def install(self, folder: Path) -> Path:
-        """Install it in a folder; return the folder of its commands. Raises PackagesUnavailable."""
-        return (install_from_npm if self.is_node else install_from_pypi)(folder, self.packages)
-
-    def run(self, place: Place) -> str:
-        """Run it in its workspace; return its output. Raises AssertionError."""
-        place.workspace.mkdir(parents=True)
-        place.home.mkdir()
-        environment = {
-            "PATH": f"{place.programs}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(place.home),
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-            "BASE_URL": place.base_url,
-            "API_KEY": place.api_key,
-        }
-        done = subprocess.run(
-            self.command(place),
-            cwd=place.workspace,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-        output = done.stdout.decode(errors="replace")
-        assert done.returncode == 0, f"it ended with {done.returncode}: {output[-1500:]}"
-        written = place.workspace / FILE
-        # In some forms of answer the last line break is lost.
-        assert written.exists(), f"no {FILE}: {output[-1500:]}"
-        assert written.read_text().strip() == CONTENT.strip(), f"another text in {FILE}: {output[-1500:]}"
-        return output
-
-
-def prompt(task: str) -> str:
-    """Return what a user says for a task."""
-    return f"Write the file {FILE}. {TAG.format(name=task)}"
 
 
 def _python_script(name: str) -> Callable[[Place], list[str | Path]]:
     return lambda place: [place.programs / "python", SCRIPTS / name, place.model, place.prompt]
 
 
-def _node_script(name: str) -> Callable[[Place], list[str | Path]]:
+def _node_script(name: str, *arguments: str) -> Callable[[Place], list[str | Path]]:
     def command(place: Place) -> list[str | Path]:
         # Node.js looks for packages beside the script.
         script = Path(shutil.copy(SCRIPTS / name, place.folder))
-        return ["node", script, place.model, place.prompt]
+        return ["node", script, place.model, place.prompt, *arguments]
 
     return command
 
@@ -179,6 +91,44 @@ def _opencode(place: Place) -> list[str | Path]:
     return [place.programs / "opencode", "run", "--model", f"codelab/{place.model}", place.prompt]
 
 
+def _codex(place: Place) -> list[str | Path]:
+    folder = place.home / ".codex"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        f"""
+model = "{place.model}"
+model_provider = "codelab"
+
+[model_providers.codelab]
+name = "CodeLab"
+base_url = "{place.base_url}"
+env_key = "CODELAB_API_KEY"
+wire_api = "responses"
+supports_websockets = false
+"""
+    )
+    # The machine of a test may have no sandbox, and the model's only command is ours.
+    return [
+        *(place.programs / "codex", "exec", "--json", "--skip-git-repo-check"),
+        *("--dangerously-bypass-approvals-and-sandbox", place.prompt),
+    ]
+
+
+def _claude(place: Place) -> list[str | Path]:
+    return [
+        *(place.programs / "claude", "--print", "--model", place.model, "--allowedTools", "Bash"),
+        *("--output-format", "stream-json", "--verbose", "--include-partial-messages", place.prompt),
+    ]
+
+
+def _claude_environment(place: Place) -> dict[str, str]:
+    return {
+        "ANTHROPIC_BASE_URL": place.url,
+        "ANTHROPIC_AUTH_TOKEN": place.api_key,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+
+
 EDIT_BLOCK = f"""{FILE}
 ```
 <<<<<<< SEARCH
@@ -244,7 +194,61 @@ PROGRAMS = (
         command=_opencode,
         way="`opencode run`, tool `write`",
         tool="write",
-        path_argument="filePath",
+        arguments={"filePath": FILE, "content": CONTENT},
+        is_node=True,
+    ),
+    Program(
+        name="codex",
+        packages=("@openai/codex@0.171.0",),
+        command=_codex,
+        way="Responses: `codex exec`, tool `exec_command`",
+        tool="exec_command",
+        arguments={"cmd": SHELL_COMMAND},
+        environment=lambda place: {"CODELAB_API_KEY": place.api_key},
+        is_node=True,
+    ),
+    Program(
+        name="openai-agents",
+        packages=("openai-agents==0.24.0",),
+        command=_python_script("with_openai_agents.py"),
+        way="Responses, its default: an agent with a tool, streamed",
+    ),
+    Program(
+        name="langchain-responses",
+        packages=("langchain-openai==1.7.4",),
+        command=_python_script("with_langchain_responses.py"),
+        way="Responses: `use_responses_api=True`, streamed, with usage",
+    ),
+    Program(
+        name="ai-sdk-openai",
+        packages=("ai@7.0.173", "@ai-sdk/openai@4.0.118", "zod@4"),
+        command=_node_script("with_ai_sdk_providers.mjs", "@ai-sdk/openai"),
+        way="Responses, its default: `streamText` with a tool, several steps",
+        is_node=True,
+    ),
+    Program(
+        name="claude-code",
+        packages=("@anthropic-ai/claude-code@2.1.332",),
+        command=_claude,
+        way="Messages: `claude --print`, tool `Bash`",
+        tool="Bash",
+        arguments={"command": SHELL_COMMAND, "description": "Write a file"},
+        environment=_claude_environment,
+        is_node=True,
+    ),
+    Program(
+        name="claude-agent-sdk",
+        packages=("claude-agent-sdk==0.2.184",),
+        command=_python_script("with_claude_agent_sdk.py"),
+        way="Messages: `query` with a tool of its own process, streamed",
+        tool="mcp__files__write_file",
+        environment=_claude_environment,
+    ),
+    Program(
+        name="ai-sdk-anthropic",
+        packages=("ai@7.0.173", "@ai-sdk/anthropic@4.0.105", "zod@4"),
+        command=_node_script("with_ai_sdk_providers.mjs", "@ai-sdk/anthropic"),
+        way="Messages: `streamText` with a tool, several steps",
         is_node=True,
     ),
 )
