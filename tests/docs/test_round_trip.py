@@ -89,8 +89,9 @@ async def test_a_model_is_told_of_results_as_documented(
 
 #: Names in the table that are not fields: where a field comes from, or belongs to.
 OTHERS = {"switch_agent", "turn_cancelled", "text_delta", "assistant", "tool", "user"}
-#: Fields that need a worker that dies, a provider that asks for a pause, or a call that would mislead a person.
-NOT_PLAYED = {"again", "retry_after", "display", "summary"}
+#: Fields that need a worker that dies, a provider that asks for a pause or refuses a long conversation, or a call that
+#: would mislead a person.
+NOT_PLAYED = {"again", "retry_after", "context", "display", "summary"}
 
 
 def documented_fields() -> dict[str, set[str]]:
