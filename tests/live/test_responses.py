@@ -114,6 +114,21 @@ def test_a_custom_tool_gets_its_text(client: openai.OpenAI) -> None:
     assert told.output_text == "Done."
 
 
+@pytest.mark.parametrize("model", ["openai/gpt-5-mini", "codelab/coder"])
+def test_a_provider_gets_its_thoughts_back_within_a_loop_of_tools(
+    provided: openai.OpenAI, provider: Provider, model: str
+) -> None:
+    ask = said('tokens=0 reasoning=LetMeThink call=weather arguments={"city":"Riga"}')
+    asked = provided.responses.create(model=model, input=[ask], tools=[WEATHER], store=False)
+    assert [item.type for item in asked.output] == ["reasoning", "function_call"]
+    own: Any = [item.model_dump(exclude_none=True) for item in asked.output]
+    assert own[0]["encrypted_content"]
+    result: Any = {"type": "function_call_output", "call_id": calls_of(asked)[0].call_id, "output": "rain"}
+    provided.responses.create(model=model, input=[ask, *own, result], tools=[WEATHER], store=False)
+    *_, answer, _ = provider.requests[-1]["messages"]
+    assert (answer["role"], answer["reasoning_content"]) == ("assistant", "LetMeThink")
+
+
 def test_a_typed_answer_is_parsed(provided: openai.OpenAI, provider: Provider) -> None:
     class Out(BaseModel):
         reasoning: str

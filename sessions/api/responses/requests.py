@@ -24,7 +24,6 @@ TOOL_ITEMS = ("additional_tools", "tool_search_output")
 ITEM_NOT_FOUND = "item_not_found"
 #: Fields that a response repeats as they were.
 REPEATED = (
-    "instructions",
     "previous_response_id",
     "tool_choice",
     "parallel_tool_calls",
@@ -161,6 +160,9 @@ def _details(body: ResponsesRequest) -> dict[str, Any]:
     """Return what the response repeats of its request, as far as the completion has it nowhere else."""
     require_bounded(body.tool_choice, "tool_choice")
     details = {name: value for name in REPEATED if (value := getattr(body, name)) is not None}
+    if body.instructions:
+        # They are the first message.
+        details["has_instructions"] = True
     if body.reasoning:
         details["reasoning"] = {"effort": body.reasoning.effort, "summary": body.reasoning.summary}
     if body.text:

@@ -18,7 +18,6 @@ PREFIX = "resp_"
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 #: What a response says of a field that its request has left out.
 DEFAULTS: dict[str, Any] = {
-    "instructions": None,
     "previous_response_id": None,
     "tool_choice": "auto",
     "parallel_tool_calls": True,
@@ -54,6 +53,7 @@ class Response:
             # The id has the time in milliseconds, so it is the same each time.
             "created_at": (turn_id.int >> 80) // 1000,
             "model": request.model,
+            "instructions": request.messages[0]["content"] if request.details.get("has_instructions") else None,
             **{name: request.details.get(name, default) for name, default in DEFAULTS.items()},
             "text": {"format": {"type": "text"}, **text},
             "tools": describe(request.tools, self.client_tools),

@@ -46,7 +46,7 @@ class StoredResponse:
     def rows(self) -> list[dict[str, Any]]:
         """Return the messages of the input, without the instructions."""
         rows: list[dict[str, Any]] = self.completion.messages
-        return rows[1:] if self.completion.details.get("instructions") else rows
+        return rows[1:] if self.completion.details.get("has_instructions") else rows
 
     def end(self) -> End:
         """Return how the turn ended."""
