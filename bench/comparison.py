@@ -6,7 +6,7 @@ import itertools
 from functools import partial
 from typing import Any, Protocol
 
-from bench.figures import ApiRow, Row, median, medians, parse_turn, percentile
+from bench.figures import ApiRow, Row, medians, parse_turn, percentile
 from bench.measurements import Measurements, say
 from bench.requests import APIS
 from bench.sockets import EVENTS
@@ -42,7 +42,7 @@ def compare(it: Measurements) -> list[ApiRow]:
     it.client.ask("close", group="api-sockets")
     results = [_row(name, firsts[name], rows[name]) for name in talks]
     for each in results:
-        say(f"  {each.api}: first token p50 {each.first_p50:.1f} ms, {each.cpu:.0f} µs/token")
+        say(f"  {each.api}: first token p50 {each.first_p50:.1f} ms, {each.cpu_of_all:.0f} µs/token")
     return results
 
 
@@ -56,7 +56,7 @@ def _row(name: str, firsts: list[float], rows: list[Row]) -> ApiRow:
         streams=of_all.streams,
         finished=of_all.finished,
         added_p50=of_all.added_p50,
-        cpu=median(each.cpu_of_all for each in rows),
+        cpu=of_all.cpu,
         faults=of_all.faults,
     )
 

@@ -229,9 +229,14 @@ class ApiRow:
     streams: int
     finished: int
     added_p50: float
-    #: Microseconds of processor time for each token, over all processes of the service.
-    cpu: float
+    #: Microseconds of processor time for each token, by kind of process.
+    cpu: dict[str, float]
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def cpu_of_all(self) -> float:
+        """Microseconds for each token, over all processes of the service."""
+        return sum(self.cpu.values())
 
 
 @dataclass(slots=True, kw_only=True)

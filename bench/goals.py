@@ -146,7 +146,7 @@ def _apis(results: Results) -> Verdict:
     if not results.apis:
         return _not_run(goal, limit)
     socket, *others = results.apis
-    ratios = [(each.api, each.first_p50 / socket.first_p50, each.cpu / socket.cpu) for each in others]
+    ratios = [(each.api, each.first_p50 / socket.first_p50, each.cpu_of_all / socket.cpu_of_all) for each in others]
     measured = ", ".join(f"{name} {first:.2f} and {cpu:.2f}" for name, first, cpu in ratios)
     is_fast = all(max(first, cpu) <= MAX_API_RATIO for _, first, cpu in ratios)
     met = is_fast and all(each.finished == each.streams and not each.faults for each in results.apis)

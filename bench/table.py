@@ -76,7 +76,8 @@ def others(results: Results) -> list[str]:
         lines.append(f"first token, {first.turns} turns one by one: p50 {first.p50:.1f} ms, p95 {first.p95:.1f} ms")
     lines += [
         f"{each.api}: first token p50 {each.first_p50:.1f} ms, p95 {each.first_p95:.1f} ms ({each.turns} turns);"
-        f" {each.finished} of {each.streams} streams whole, added p50 {each.added_p50:.0f} ms, {each.cpu:.0f} µs/token"
+        f" {each.finished} of {each.streams} streams whole, added p50 {each.added_p50:.0f} ms,"
+        f" {each.cpu_of_all:.0f} µs/token ({', '.join(f'{kind} {used:.0f}' for kind, used in each.cpu.items())})"
         for each in results.apis
     ]
     if idle := results.idle:
