@@ -105,7 +105,7 @@ class Fleet:
         return bool(self.service.rows("SELECT 1 FROM agent_sessions_worker WHERE name ~ %s", f"-{pid}(-|$)"))
 
     async def wait_until_ready(self, *names: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         for name in names:
             while not await asyncio.to_thread(self.is_ready, name):
                 assert time.monotonic() < deadline, (self.folder / f"{name}.log").read_text()[-2000:]
