@@ -202,7 +202,7 @@ def test_a_response_in_the_background_is_fetched_and_followed_later(client: open
 
 
 def test_a_lost_stream_goes_on_where_it_was_cut(client: openai.OpenAI, service: Service) -> None:
-    script = "/tokens 60 40"
+    script = "/tokens 30 40"
     seen = []
     with client.responses.create(model="scripted", input=script, stream=True) as stream:
         for event in stream:
@@ -214,7 +214,7 @@ def test_a_lost_stream_goes_on_where_it_was_cut(client: openai.OpenAI, service: 
     # The turn goes on for a moment without a client.
     rest = list(client.responses.retrieve(response.id, stream=True, starting_after=seen[-1].sequence_number))
     texts = [event.delta for event in [*seen, *rest] if event.type == "response.output_text.delta"]
-    assert "".join(texts) == "".join(f"t{number} " for number in range(60))
+    assert "".join(texts) == "".join(f"t{number} " for number in range(30))
     assert rest[-1].type == "response.completed"
     turns = "SELECT count(*) FROM agent_sessions_message WHERE content = %s AND role = 'user' AND turn_id = %s"
     assert service.rows(turns, script, response.id.removeprefix("resp_")) == [(1,)]
