@@ -159,3 +159,40 @@ def test_agents_work_in_a_picked_folder_and_again_after_a_reload(
     assert (moved["success"], deleted["success"]) == (True, True)
     assert (read["content"], found["total_matches"]) == ("on the disk", 1)
     assert [item["path"] for item in listed["items"]] == ["texts"]
+
+
+STORED = """async () => {
+  const { Database } = await import("/static/sessions/workspace/database.js");
+  const database = await Database.open();
+  const records = await Promise.all(["workspaces", "files", "calls"].map((store) => database.all(store)));
+  return records.map((each) => each.length);
+}"""
+
+
+def test_files_of_a_deleted_session_are_deleted_on_the_device(page: Page, service: Service) -> None:
+    def edit() -> None:
+        expect(page.locator("#workspace")).to_have_text("Workspace: tea-shop")
+        page.request.post(
+            f"{service.url}/api/v1/sessions", data={"session_id": page.evaluate("location.hash.slice(1)")}
+        )
+        page.request.patch(session_url(page, service), data={"mode": "full"})
+        say(page, call("write_file", path="secret.txt", content="x") + "\n/say Written.")
+        expect(answers(page).last).to_have_text("Written.")
+        workspaces, files, calls = page.evaluate(STORED)
+        assert (workspaces, calls) == (1, 1)
+        assert files > 1
+
+    edit()
+    # Another program deletes it.
+    page.request.delete(session_url(page, service))
+    expect(page.locator("#deleted")).to_be_visible()
+    page.wait_for_function(f"({STORED})().then((counts) => counts.every((count) => !count))")
+
+    page.locator("#after-deletion").click()
+    edit()
+    row = page.locator("#session-list > li").filter(has=page.locator("[aria-current]"))
+    row.get_by_role("button", name="Session actions").click()
+    row.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(answers(page)).to_have_count(0)
+    page.wait_for_function(f"({STORED})().then((counts) => counts.every((count) => !count))")

@@ -5,14 +5,12 @@ import { toolCard, WaitingBar, waitingCalls } from "./approvals/calls.js";
 import { developer } from "./approvals/developer.js";
 import { Inbox } from "./approvals/inbox.js";
 import { Shortcuts } from "./account/shortcuts.js";
-import { Attachments } from "./attachments.js";
 import { ComposerBar } from "./composer/bar.js";
-import { Rewrite, listenToKeys } from "./composer/rewrite.js";
+import { Composer } from "./composer/composer.js";
 import { AgentSwitch, Failure, SignedMessage, Suggestions, TurnEnd } from "./composer/views.js";
 import { Following } from "./following.js";
-import { onKeys } from "./keys.js";
 import { errorText, t } from "./language.js";
-import { drafts, outboxes, saveDraft, saveState, storageOf } from "./memory.js";
+import { outboxes, saveDraft, saveState, storageOf } from "./memory.js";
 import { rendering } from "./markdown/body.js";
 import { outline } from "./outline.js";
 import { PlanCard } from "./plancard.js";
@@ -26,42 +24,34 @@ import { showConnection, showProgress, showWorkspace } from "./status.js";
 import { workspace } from "./workspace/open.js";
 import { WorkspacePanel } from "./workspace/panel.js";
 
-const KEYS_TEXT = t("Enter to send, Shift + Enter for a new line.");
-const KEYS_WHILE_ANSWERING_TEXT = t(
-  "Enter to send, Shift + Enter for a new line, Alt + Enter to steer the answer, Ctrl + Enter to stop it and send.",
-);
-
 const MAX_NEW_ITEMS = 40; // of the conversation in one frame, so that a long one is no long task
 
 const find = (id) => document.getElementById(id);
-const box = find("message");
 const sessions = new Map(); // connected ones, by key: the open session, and those with messages to send
 const newKeys = new Set(); // of sessions that this page has made
 let chat = null; // the open session
-let lastAgain = null; // the message that ↑ edits
 let isDrawn = true;
 
 const actions = {
   again: ({ id, text, images }) => chat.send(text, { images, replaces: id }),
-  rewrite: (target) => rewrite.begin(target),
+  rewrite: (target) => composer.rewrite.begin(target),
   edit: (id, text) => chat.edit(id, text),
   hurry: (id, when) => chat.hurry(id, when),
   withdraw(id) {
     chat.withdraw(id);
-    box.focus();
+    composer.focus();
   },
   discard(id) {
     chat.discard(id);
-    box.focus();
+    composer.focus();
   },
   reopen(id, text, images) {
     chat.discard(id);
-    putIntoBox(text);
-    attachments.addUploads(images);
+    composer.add(text, images);
   },
   keepEdit(text) {
     notify(t("This message is already being answered. Your edit is back in the message box."));
-    putIntoBox(text);
+    composer.add(text);
   },
 };
 const VIEWS = {
@@ -77,8 +67,7 @@ const VIEWS = {
   waiting: (item) => new WaitingMessage(item, chat.key, actions),
   unsent: (item) => new UnsentMessage(item, chat.key, actions),
 };
-const attachments = new Attachments(find("attachments"), { onChange: boxChanged, onNotice: notify });
-const rewrite = new Rewrite({ box, write, addImages: (ids) => attachments.addUploads(ids), takeImages: () => attachments.take() });
+const composer = new Composer({ session: () => chat, notify, onSent: () => following.follow(true) });
 const bar = new ComposerBar({ key: () => chat.key, switchAgent: (name) => chat.switchAgent(name), notify });
 const log = new List(find("log"), (item) => VIEWS[item.type](item));
 const queue = new List(find("queue"), (item) => VIEWS[item.type](item));
@@ -98,6 +87,7 @@ const listing = new SessionList({
   onChange: () => chat && title.show(),
   onDeleted(key) {
     saveDraft(key, { text: "", images: [] });
+    workspace.forget(key);
     if (chat.key === key) newSession();
   },
   onNotSignedIn() {
@@ -109,53 +99,24 @@ const listing = new SessionList({
 function start() {
   addEventListener("hashchange", openFromAddress);
   addEventListener("pagehide", () => {
-    keepDraft();
+    composer.keepDraft();
     if (!chat.isDeleted) saveState(chat.key, chat.state);
   });
-  find("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    sendMessage();
-  });
-  onKeys(box, { enter: (event) => sendMessage(event.ctrlKey || event.metaKey ? "interrupt" : event.altKey ? "steer" : "queue") });
-  box.addEventListener("input", boxChanged);
-  listenToKeys(box, {
-    rewriteLast,
-    cancelRewrite: () => rewrite.cancel(),
-    isAnswering: () => !find("stop").hidden,
-    stop: () => chat.cancel(),
-  });
-  find("add-image").addEventListener("click", () => find("image-files").click());
-  find("image-files").addEventListener("change", ({ target }) => {
-    attachments.add(target.files);
-    target.value = ""; // or the same file could not be chosen again
-    box.focus();
-  });
-  box.addEventListener("paste", (event) => attachments.add(event.clipboardData.files) && event.preventDefault());
-  find("composer").addEventListener("dragover", (event) => event.preventDefault());
-  find("composer").addEventListener("drop", (event) => {
-    event.preventDefault();
-    attachments.add(event.dataTransfer.files);
-  });
+  composer.listen();
   find("tours")?.addEventListener("click", ({ target }) => startTour(target.closest("[data-tour]")?.dataset.tour));
-  const shortcuts = new Shortcuts({ "Alt+N": newSession, "Alt+M": () => box.focus() });
+  const shortcuts = new Shortcuts({ "Alt+N": newSession, "Alt+M": () => composer.focus() });
   find("shortcuts").addEventListener("click", () => shortcuts.open());
   find("new-session").addEventListener("click", newSession);
   find("after-deletion").addEventListener("click", () => {
-    const text = box.value;
+    const text = composer.box.value;
     newSession();
-    write(text);
+    composer.write(text);
   });
   find("skip").addEventListener("click", (event) => {
     event.preventDefault();
-    box.focus();
+    composer.focus();
   });
   find("sessions-toggle").addEventListener("click", () => showSessions(!document.body.classList.contains("listing")));
-  find("stop").addEventListener("click", () => {
-    chat.cancel();
-    box.focus();
-  });
-  find("interrupt").addEventListener("click", () => sendMessage("interrupt"));
-  find("steer").addEventListener("click", () => sendMessage("steer"));
   find("developer").checked = developer.isOn;
   find("developer").addEventListener("change", ({ target }) => developer.set(target.checked));
   developer.onChange(drawSoon);
@@ -194,25 +155,22 @@ function newKey() {
 
 function newSession() {
   openSession(newKey());
-  box.focus();
+  composer.focus();
 }
 
 function openSession(key) {
   if (chat?.key === key) return;
   const previous = chat;
-  rewrite.cancel();
-  if (previous) keepDraft();
+  composer.rewrite.cancel();
+  if (previous) composer.keepDraft();
   notify("");
   find("sign-in").hidden = true;
   find("deleted").hidden = true;
   chat = sessionOf(key);
   workspace.show(chat);
-  attachments.reset(key);
   permalinks.clear();
   bar.clear();
-  const draft = drafts()[key];
-  box.value = draft?.text ?? "";
-  if (draft) attachments.addUploads(draft.images);
+  composer.open(key);
   if (previous) closeIfDone(previous);
   // No new history entry: "back" leaves the page instead of going through new sessions.
   if (parseAddress(location.hash).key !== key) history.replaceState(null, "", addressOf(key));
@@ -241,7 +199,10 @@ function sessionOf(key) {
       inbox.handleEvent(event);
     },
     onNotice: (text, frame, code) => session === chat && showNotice(errorText(code, text), frame),
-    onState: (name, code) => session === chat && connectionChanged(name, code),
+    onState(name, code) {
+      if (code === CLOSE_DELETED) workspace.forget(key);
+      if (session === chat) connectionChanged(name, code);
+    },
   });
   sessions.set(key, session);
   workspace.attach(session, { isNew: newKeys.has(key) }).finally(() => sessions.get(key) === session && session.start());
@@ -268,7 +229,7 @@ function connectionChanged(name, code) {
   showConnection(name, code);
   if (code === CLOSE_DELETED) {
     find("deleted").hidden = false;
-    if (chat.unsent.length) putIntoBox(chat.unsent.join("\n"));
+    if (chat.unsent.length) composer.add(chat.unsent.join("\n"));
   }
   if (code !== CLOSE_NOT_SIGNED_IN) return;
   find("sign-in-link").search = new URLSearchParams({ next: `/${location.hash}` });
@@ -277,23 +238,6 @@ function connectionChanged(name, code) {
 
 // Writing
 
-function sendMessage(when = "queue") {
-  const text = box.value;
-  if (!text.trim() || !find("sign-in").hidden || chat.isDeleted || attachments.isUploading) return;
-  notify("");
-  const images = attachments.take();
-  workspace.beforeMessage(chat);
-  const isAnswering = find("composer").classList.contains("answering");
-  const { id: replaces, ...draft } = rewrite.take();
-  // What is edited is the message that is being answered.
-  chat.send(text, { images, replaces, when: isAnswering ? (replaces ? "interrupt" : when) : "queue" });
-  // What stood there before an old message was edited.
-  write(draft.text);
-  attachments.addUploads(draft.images);
-  keepDraft();
-  following.follow(true);
-}
-
 /** Have the scripted model play a tour. The orchestrator chooses the agent, as with a real model. */
 async function startTour(name) {
   if (!name) return;
@@ -301,44 +245,13 @@ async function startTour(name) {
   await workspace.openDemo();
   await workspace.beforeMessage(session);
   session.send(`/tour ${name}`, { agent: "orchestrator" });
-  box.focus();
-}
-
-/** Keep what stands in the box with its session, through a reload and while another one is open. */
-function keepDraft() {
-  if (!chat.isDeleted) saveDraft(chat.key, { text: box.value, images: attachments.ids, isNew: !chat.state.number });
-}
-
-function write(text) {
-  box.value = text;
-  boxChanged();
-  box.focus();
-}
-
-function boxChanged() {
-  // Not a height: the Content-Security-Policy allows no inline styles.
-  box.rows = Math.min(box.value.split("\n").length, 8);
-  box.placeholder = attachments.ids.length ? t("Say what to do with it") : t("Write a message");
-  find("send").disabled = attachments.isUploading;
-  find("interrupt").hidden = find("steer").hidden = !box.value.trim() || !find("composer").classList.contains("answering");
-}
-
-/** Edit the newest message that waits, or else the newest one that was answered. Return whether there is one. */
-function rewriteLast() {
-  const waiting = find("queue").lastElementChild?.querySelector(".buttons:not([hidden]) button");
-  if (waiting) waiting.click();
-  else if (lastAgain && !lastAgain.isSending) rewrite.begin(lastAgain);
-  return Boolean(waiting ?? lastAgain);
+  composer.focus();
 }
 
 function showNotice(text, frame) {
   notify(text);
   // A rejected edit must not be lost.
-  if (frame.type === "edit_message") putIntoBox(frame.content);
-}
-
-function putIntoBox(text) {
-  write(box.value.trim() ? `${box.value}\n${text}` : text);
+  if (frame.type === "edit_message") composer.add(frame.content);
 }
 
 function notify(text) {
@@ -366,13 +279,8 @@ function draw() {
   // A session without a message has no events.
   showWorkspace(chat.state.workspace ?? { name: workspace.name });
   showProgress(view);
-  lastAgain = view.again;
   bar.update(chat.state);
-  find("stop").hidden = !view.isAnswering;
-  find("send").textContent = view.isAnswering ? t("Queue") : t("Send");
-  find("composer").classList.toggle("answering", view.isAnswering);
-  find("keys").textContent = view.isAnswering ? KEYS_WHILE_ANSWERING_TEXT : KEYS_TEXT;
-  boxChanged();
+  composer.update(view);
   following.follow();
 }
 

@@ -1,8 +1,8 @@
 /** What differs between two texts, line by line. Pure, and bounded: no pair of texts takes more than a moment. */
 
+import { sameItems } from "../sameitems.js";
+
 const CONTEXT_LINES = 3;
-// A larger difference is one block: lines that are the same by chance say nothing.
-const MAX_DIFFERENCES = 1000;
 
 /**
  * Return blocks: {kind: "same", lines}, {kind: "change", removed, added} or {kind: "gap", count}. A line is {text, number}, of
@@ -10,7 +10,7 @@ const MAX_DIFFERENCES = 1000;
  */
 export function diffBlocks(before, after, { context = CONTEXT_LINES } = {}) {
   const [old, young] = [splitLines(before ?? ""), splitLines(after ?? "")];
-  return folded(group(edits(old, young), old, young), context);
+  return folded(group(sameItems(old, young), old, young), context);
 }
 
 /** Return how many lines blocks add and remove. */
@@ -95,54 +95,6 @@ function takeLine({ blocks }, line, places) {
 function markLast(block) {
   const lines = block?.kind === "same" ? block.lines : block?.added?.length ? block.added : block?.removed;
   if (lines?.length) lines.at(-1).text += NO_LINE_BREAK;
-}
-
-/** Return pairs of places that are the same in both, in order. Myers, "An O(ND) Difference Algorithm". */
-function edits(old, young) {
-  let start = 0;
-  while (start < old.length && start < young.length && old[start] === young[start]) start++;
-  let [oldEnd, youngEnd] = [old.length, young.length];
-  while (oldEnd > start && youngEnd > start && old[oldEnd - 1] === young[youngEnd - 1]) [oldEnd, youngEnd] = [oldEnd - 1, youngEnd - 1];
-  const pairs = [];
-  for (let place = 0; place < start; place++) pairs.push([place, place]);
-  for (const [x, y] of middle(old.slice(start, oldEnd), young.slice(start, youngEnd))) pairs.push([x + start, y + start]);
-  for (let place = 0; oldEnd + place < old.length; place++) pairs.push([oldEnd + place, youngEnd + place]);
-  return pairs;
-}
-
-function middle(old, young) {
-  if (!old.length || !young.length) return [];
-  const bound = Math.min(old.length + young.length, MAX_DIFFERENCES);
-  const offset = bound + 1;
-  const reach = new Int32Array(2 * bound + 3);
-  const history = [];
-  for (let edits = 0; edits <= bound; edits++) {
-    history.push(reach.slice(offset - edits - 1, offset + edits + 2));
-    for (let diagonal = -edits; diagonal <= edits; diagonal += 2) {
-      const isDown = diagonal === -edits || (diagonal !== edits && reach[offset + diagonal - 1] < reach[offset + diagonal + 1]);
-      let x = isDown ? reach[offset + diagonal + 1] : reach[offset + diagonal - 1] + 1;
-      let y = x - diagonal;
-      while (x < old.length && y < young.length && old[x] === young[y]) [x, y] = [x + 1, y + 1];
-      reach[offset + diagonal] = x;
-      if (x >= old.length && y >= young.length) return walkBack(history, old.length, young.length);
-    }
-  }
-  return [];
-}
-
-function walkBack(history, x, y) {
-  const pairs = [];
-  for (let edits = history.length - 1; edits >= 0; edits--) {
-    const at = (diagonal) => history[edits][diagonal + edits + 1];
-    const diagonal = x - y;
-    const isDown = diagonal === -edits || (diagonal !== edits && at(diagonal - 1) < at(diagonal + 1));
-    const before = isDown ? diagonal + 1 : diagonal - 1;
-    const fromX = edits ? at(before) : 0;
-    const fromY = edits ? fromX - before : 0;
-    while (x > fromX && y > fromY && x > 0 && y > 0) pairs.push([--x, --y]);
-    [x, y] = [fromX, fromY];
-  }
-  return pairs.reverse();
 }
 
 function group(pairs, old, young) {

@@ -137,7 +137,7 @@ export class SessionList {
   async #delete(id, title) {
     const isSure = await ask({
       title: t("Delete “{title}”?", { title }),
-      text: t("All of its messages are deleted. This cannot be undone."),
+      text: t("All of its messages, and the files that only it has in this browser, are deleted. This cannot be undone."),
       yes: t("Delete"),
     });
     if (!isSure) return;

@@ -24,6 +24,23 @@ export function remember(session, choice) {
   write(ofUser("sessions"), Object.fromEntries([...Object.entries(others), [session, choice]].slice(-MAX_SESSIONS)));
 }
 
+/** Forget a session that was deleted. Return the id of its workspace, if this browser has chosen one. */
+export function forget(session) {
+  const { [session]: choice, ...others } = read(ofUser("sessions")) ?? {};
+  if (choice) write(ofUser("sessions"), others);
+  return choice;
+}
+
+/** Return whether a session of this user has a workspace. */
+export function isChosen(id) {
+  return Object.values(read(ofUser("sessions")) ?? {}).includes(id);
+}
+
+/** Return whether the id of a workspace is one of this user's. */
+export function isMine(id) {
+  return ["upload", "folder", DEMO].some((kind) => id.startsWith(newId(kind, "")));
+}
+
 /** Return what the person chose last: DEMO, NONE, or the id of a folder. */
 export function lastChoice() {
   return read(LAST) ?? DEMO;

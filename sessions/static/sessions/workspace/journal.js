@@ -19,29 +19,30 @@ export class Journal {
    * returns changes to be stored with the outcome, as `{stores, apply}`; with `isAtomic` nothing else had an effect, so a
    * call that began and did not end may run again.
    */
-  async once(id, call, { work, save, isAtomic }) {
+  async once(id, call, { workspace, work, save, isAtomic }) {
     const fingerprint = JSON.stringify([call.name, call.arguments]);
-    const earlier = await this.#begin(id, fingerprint);
+    const entry = { id, fingerprint, workspace };
+    const earlier = await this.#begin(entry);
     if (earlier) {
       if (earlier.fingerprint !== fingerprint) throw new Error("Another call with this id has run already, so this one was not run.");
       if (earlier.outcome) return take(earlier.outcome);
-      if (!isAtomic) return take(await this.#finish(id, fingerprint, { error: unknownText(call.name) }));
+      if (!isAtomic) return take(await this.#finish(entry, { error: unknownText(call.name) }));
     }
-    return take(await this.#finish(id, fingerprint, await outcomeOf(work), save));
+    return take(await this.#finish(entry, await outcomeOf(work), save));
   }
 
-  async #begin(id, fingerprint) {
-    const earlier = await this.#database?.get("calls", id);
-    if (!earlier) await this.#database?.put("calls", { id, fingerprint, began: Date.now() });
+  async #begin(entry) {
+    const earlier = await this.#database?.get("calls", entry.id);
+    if (!earlier) await this.#database?.put("calls", { ...entry, began: Date.now() });
     return earlier;
   }
 
-  async #finish(id, fingerprint, outcome, save) {
+  async #finish(entry, outcome, save) {
     const changes = await save?.();
     const stores = ["calls", ...(changes?.stores ?? [])];
     try {
       await this.#database?.change(stores, ([calls, ...others]) => {
-        calls.put({ id, fingerprint, began: Date.now(), outcome });
+        calls.put({ ...entry, began: Date.now(), outcome });
         changes?.apply(others);
       });
     } catch {

@@ -1,63 +1,23 @@
 /** Differences between two texts, line by line, and as a unified diff. */
 
+import { sameItems } from "../sameitems.js";
 import { cut, linesOf } from "./texts.js";
 
 const CONTEXT_LINES = 3;
 const MAX_DIFF_CHARACTERS = 20_000;
-// Myers' algorithm takes the square of this in time and space; beyond it all lines between the equal ends count as changed.
-const MAX_EDITS = 400;
 
 /** Return [{kind: "same" | "removed" | "added", text}], for each line one, with its end. */
 export function compareLines(before, after) {
   const [old, fresh] = [linesOf(before), linesOf(after)];
-  let head = 0;
-  while (head < old.length && head < fresh.length && old[head] === fresh[head]) head += 1;
-  let tail = 0;
-  while (tail < Math.min(old.length, fresh.length) - head && old.at(-1 - tail) === fresh.at(-1 - tail)) tail += 1;
-  const [middleOld, middleNew] = [old.slice(head, old.length - tail), fresh.slice(head, fresh.length - tail)];
-  return [
-    ...old.slice(0, head).map((text) => ({ kind: "same", text })),
-    ...(shortestEdit(middleOld, middleNew) ?? replacement(middleOld, middleNew)),
-    ...old.slice(old.length - tail).map((text) => ({ kind: "same", text })),
-  ];
-}
-
-function replacement(old, fresh) {
-  return [...old.map((text) => ({ kind: "removed", text })), ...fresh.map((text) => ({ kind: "added", text }))];
-}
-
-/** Return the shortest edit by Myers' algorithm, or null where it would take too long. */
-function shortestEdit(old, fresh) {
-  const furthest = new Map([[1, 0]]);
-  const rounds = [];
-  for (let edits = 0; edits <= Math.min(old.length + fresh.length, MAX_EDITS); edits += 1) {
-    rounds.push(new Map(furthest));
-    for (let line = -edits; line <= edits; line += 2) {
-      let x = comesFromAbove(furthest, line, edits) ? furthest.get(line + 1) : furthest.get(line - 1) + 1;
-      while (x < old.length && x - line < fresh.length && old[x] === fresh[x - line]) x += 1;
-      furthest.set(line, x);
-      if (x >= old.length && x - line >= fresh.length) return goBack(rounds, old, fresh);
-    }
-  }
-  return null;
-}
-
-function comesFromAbove(furthest, line, edits) {
-  return line === -edits || (line !== edits && furthest.get(line - 1) < furthest.get(line + 1));
-}
-
-function goBack(rounds, old, fresh) {
   const steps = [];
-  let [x, y] = [old.length, fresh.length];
-  for (let edits = rounds.length - 1; edits >= 0; edits -= 1) {
-    const line = x - y;
-    const before = comesFromAbove(rounds[edits], line, edits) ? line + 1 : line - 1;
-    const [fromX, fromY] = edits ? [rounds[edits].get(before), rounds[edits].get(before) - before] : [0, 0];
-    while (x > fromX && y > fromY) [x, y] = [x - 1, steps.push({ kind: "same", text: old[x - 1] }) && y - 1];
-    if (x > fromX) steps.push({ kind: "removed", text: old[(x -= 1)] });
-    else if (y > fromY) steps.push({ kind: "added", text: fresh[(y -= 1)] });
+  let [x, y] = [0, 0];
+  for (const [nextX, nextY] of [...sameItems(old, fresh), [old.length, fresh.length]]) {
+    while (x < nextX) steps.push({ kind: "removed", text: old[x++] });
+    while (y < nextY) steps.push({ kind: "added", text: fresh[y++] });
+    if (x < old.length) steps.push({ kind: "same", text: old[x] });
+    [x, y] = [x + 1, y + 1];
   }
-  return steps.reverse();
+  return steps;
 }
 
 /** Return a unified diff, bounded. `before` is null for a new file, `after` for one that is deleted. */

@@ -1,11 +1,12 @@
 /** The open workspace of the tab, which is that of the open session. */
 
-import { choiceOf, clientId, DEMO, isAnsweredByHand, lastChoice, newId, NONE, remember, rememberLast } from "./choices.js";
+import { choiceOf, clientId, DEMO, forget, isAnsweredByHand, isChosen, isMine, lastChoice, newId, NONE, remember, rememberLast } from "./choices.js";
 import { Database } from "./database.js";
+import { deleteUnused, deleteWorkspace } from "./deletion.js";
 import { DEMO_FILES, DEMO_NAME } from "./demo.js";
 import { Journal } from "./journal.js";
 import { MemoryFiles } from "./memory-files.js";
-import { channel, Workspace } from "./workspace.js";
+import { channel, inTurn, Workspace } from "./workspace.js";
 
 const TOOLS_DELAY_MS = 1000;
 const loadFolders = () => import("./folder-files.js");
@@ -84,6 +85,17 @@ class OpenWorkspace {
   detach(session) {
     this.#of.delete(session.key);
     this.#sessions.delete(session.key);
+  }
+
+  /** Delete what this device keeps of a deleted session, unless another session has the same files. */
+  async forget(key) {
+    const id = forget(key);
+    if (!id || id === NONE || isChosen(id)) return;
+    if (lastChoice() === id) rememberLast(DEMO);
+    this.#opened.delete(id);
+    const { database } = await this.#store();
+    // A tool that still runs stores its changes first.
+    await inTurn(id, () => deleteWorkspace(database, id));
   }
 
   /** Get ready for a message: an empty session that was opened by its name gets a workspace, too, and agents the news. */
@@ -168,8 +180,7 @@ class OpenWorkspace {
     if (id.startsWith(newId(DEMO, ""))) return this.#make({ id, name: DEMO_NAME, kind: DEMO, files: new MemoryFiles(DEMO_FILES) });
     const { database } = await this.#store();
     // Another user of this browser may have chosen last.
-    const isMine = ["upload", "folder"].some((kind) => id.startsWith(newId(kind, "")));
-    const record = isMine && (await database?.get("workspaces", id));
+    const record = isMine(id) && (await database?.get("workspaces", id));
     if (!record) return null;
     const files = record.handle ? new (await loadFolders()).FolderFiles(record.handle) : new MemoryFiles();
     return this.#make({ id, name: record.name, kind: record.kind, files });
@@ -189,6 +200,7 @@ class OpenWorkspace {
     if (!this.#storage) setTimeout(() => import("./tools.js"), TOOLS_DELAY_MS);
     this.#storage ??= Database.open().then((database) => {
       channel?.addEventListener("message", ({ data: id }) => this.#opened.get(id)?.refresh());
+      deleteUnused(database, (id) => isMine(id) && !isChosen(id) && lastChoice() !== id);
       return { database, journal: new Journal(database) };
     });
     return this.#storage;

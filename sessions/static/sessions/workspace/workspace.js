@@ -159,6 +159,7 @@ export class Workspace {
     };
     try {
       return await this.#journal.once(`${call.turn_id} ${call.call_id}`, call, {
+        workspace: this.id,
         work,
         ...(!isFolder && { save }),
         isAtomic: !isFolder,
@@ -195,6 +196,6 @@ export class Workspace {
 export const channel = globalThis.document ? new BroadcastChannel("codelab-workspaces") : null;
 
 /** Do some work while no other tab works in the same workspace. On pages without https a browser cannot. */
-function inTurn(id, work) {
+export function inTurn(id, work) {
   return globalThis.navigator?.locks ? navigator.locks.request(`codelab-workspace ${id}`, work) : work();
 }
