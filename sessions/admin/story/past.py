@@ -119,7 +119,7 @@ def _shown(state: FoldedSession) -> dict[str, Any]:
     messages = state.ordered_messages()
     return {
         "older": max(0, len(messages) - MAX_SHOWN_MESSAGES),
-        "messages": [_message(each) for each in messages[-MAX_SHOWN_MESSAGES:]],
+        "session_messages": [_message(each) for each in messages[-MAX_SHOWN_MESSAGES:]],
         "unfinished": [_unfinished(each) for each in state.texts.values()],
         "calls": [_call(each) for each in state.calls.values()],
         "turns": state.open_turns(),

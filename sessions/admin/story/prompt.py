@@ -58,7 +58,7 @@ def prompt_page(site: AdminSite, request: HttpRequest, call_id: uuid.UUID) -> Ht
         "facts": facts_of(call),
         "sent": sent,
         "is_translated": not (catalog.provider_of(call.model) or catalog.is_scripted(call.model)),
-        "messages": shown_messages(sent, _digests_before(call)) if sent else [],
+        "prompt_messages": shown_messages(sent, _digests_before(call)) if sent else [],
         "parameters": _parameters(sent) if sent else [],
         "completion": _completion_of(call),
         "answer": answer_texts(answer) if answer else [],
