@@ -96,7 +96,8 @@ def _call(block: ToolUseBlock) -> dict[str, Any]:
 
 def _result(block: ToolResultBlock, where: str) -> dict[str, Any]:
     if isinstance(block.content, str):
-        content = _Content([block.content])
+        content = _Content()
+        content.add_text(block.content)
     else:
         content = _read([(f"{where}.content.{place}", each) for place, each in enumerate(block.content)])
     # Behind a result images have no place within its text.
@@ -121,6 +122,8 @@ class _Content:
     texts: list[str] = field(default_factory=list)
     images: list[dict[str, Any]] = field(default_factory=list)
     cached: bool = False
+    #: Characters of `text`.
+    length: int = 0
 
     @property
     def text(self) -> str:
@@ -132,11 +135,12 @@ class _Content:
 
     def add_text(self, text: str) -> None:
         if text:
+            self.length += len(text) + bool(self.texts)
             self.texts.append(text)
 
     def add_image(self, url: str) -> None:
         """Add an image behind the text so far."""
-        self.images.append({"url": url, "at": len(self.text)})
+        self.images.append({"url": url, "at": self.length})
 
 
 def _row(role: str, content: _Content) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sessions.api.completions import counting
 from sessions.api.completions.counting import count_input
 from sessions.models import CompletionApi
 from sessions.turns.completions import CompletionRequest
@@ -46,9 +46,22 @@ async def test_each_api_is_counted_by_the_same_measure(api: CompletionApi) -> No
     assert 700 <= await count_input(wanted("some words " * 400, api=api)) <= 1_200
 
 
-async def test_a_long_conversation_is_counted_beside_the_event_loop() -> None:
-    messages = [{"role": "user", "content": f"{number} words of many kinds, " * 200} for number in range(100)]
-    assert sum(len(message["content"]) for message in messages) > counting.MAX_CHARACTERS
+def call(number: int) -> dict[str, Any]:
+    arguments = {"content": f"{number} words of many kinds, " * 200}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": f"c{number}", "name": "write", "arguments": arguments}],
+    }
+
+
+def text(number: int) -> dict[str, Any]:
+    return {"role": "user", "content": f"{number} words of many kinds, " * 200}
+
+
+@pytest.mark.parametrize("row_of", [text, call], ids=["texts", "calls"])
+async def test_a_long_conversation_is_counted_beside_the_event_loop(row_of: Callable[[int], dict[str, Any]]) -> None:
+    messages = [row_of(number) for number in range(100)]
     counted = asyncio.create_task(count_input(wanted("", messages=messages)))
     turns = 0
     while not counted.done():
