@@ -100,10 +100,27 @@ def adapt(request: ModelRequest) -> ModelRequest:
     if limit is None and (lesson.max_output or not entry.is_built_in) and not lesson.refused >= OUTPUT_LIMITS:
         # A server of any kind may have no limit: small models have written until a limit of time.
         limit = fit_output(request, prices.estimate(request).input_tokens)
+    elif limit is not None and request.is_translated:
+        limit = _longest_answer(request, limit)
     provider = catalog.provider_of(request.model)
     known = provider.leave_out if provider and not (endpoint and endpoint.api_base) else frozenset()
     refused = lesson.refused if request.is_translated else lesson.refused - WISHES
     return replace(request, max_output_tokens=limit, omitted=refused | known)
+
+
+def _longest_answer(request: ModelRequest, limit: int) -> int:
+    """Return a caller's limit, or a smaller one that changes no answer.
+
+    Clients of the Messages API send the same limit to every model, and most providers refuse one that is larger than
+    their own, or than the room beside the input.
+    """
+    entry, lesson = catalog.find(request.model), _find(request.model, request.endpoint)
+    if lesson.max_output or entry.is_known:
+        limit = min(limit, lesson.max_output or entry.max_output)
+    if window := lesson.window or (entry.window if entry.is_known else 0):
+        room = window - ceil(prices.estimate(request).input_tokens * ESTIMATE_MARGIN)
+        limit = min(limit, max(room, MIN_OUTPUT_TOKENS))
+    return limit
 
 
 def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:
@@ -119,12 +136,16 @@ def learn(request: ModelRequest, sent: ModelRequest, error: ModelError) -> bool:
         lesson = _learn_fields(lesson, request, sent, error)
     if lesson != before:
         _store(sent, lesson)
-    is_limit_ours = request.max_output_tokens is None and lesson.window and not before.window
-    if isinstance(error, ModelContextTooLong) and is_limit_ours:
+    if isinstance(error, ModelContextTooLong) and _may_shorten(request) and lesson.window and not before.window:
         # The input alone fits; the limit that we set is too large.
         tokens, read = error.tokens, error.tokens.input
         return bool(read) and tokens.output == sent.max_output_tokens and read < tokens.window
     return (lesson.max_output, lesson.refused) != (before.max_output, before.refused)
+
+
+def _may_shorten(request: ModelRequest) -> bool:
+    """Return whether the limit on the answer is ours, or one that clients send whatever the model is."""
+    return request.max_output_tokens is None or request.is_translated
 
 
 def complete(sent: ModelRequest, error: ModelContextTooLong) -> None:
@@ -167,7 +188,7 @@ def _believable_window(request: ModelRequest, estimated: int, read: int, output:
 
 def _learn_fields(lesson: _Lesson, request: ModelRequest, sent: ModelRequest, error: ModelOptionRefused) -> _Lesson:
     limit = error.tokens.max_output
-    if request.max_output_tokens is None and 0 < limit < (sent.max_output_tokens or 0):
+    if _may_shorten(request) and 0 < limit < (sent.max_output_tokens or 0):
         return replace(lesson, max_output=limit)
     fields = {"stream_options" if name == "include_usage" else name for name in error.fields}
     return replace(lesson, refused=lesson.refused | {name for name in fields if _may_omit(name, sent)})

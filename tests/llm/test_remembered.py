@@ -167,6 +167,40 @@ async def test_a_limit_of_ours_leaves_room_for_the_input(server: Recorded) -> No
     assert remembered.window(MODEL) == 8192
 
 
+TOO_LARGE = "max_tokens is too large: 32000. This model supports at most 4096 completion tokens."
+TOO_LONG = (
+    "This model's maximum context length is 40000 tokens. However, you requested 52000 tokens (20000 in the messages, "
+    "32000 in the completion)."
+)
+
+
+@pytest.mark.parametrize(("words", "most"), [(TOO_LARGE, 4096), (TOO_LONG, 20_000)])
+async def test_a_limit_that_clients_send_to_every_model_becomes_smaller(
+    server: Recorded, words: str, most: int
+) -> None:
+    server.refuse(400, said(words)).play(*text("hello"), *ending())
+    _, error = await ask(request(20_000, max_output_tokens=32_000, is_translated=True))
+    assert error is None
+    first, second = (post.body["max_completion_tokens"] for post in server.posts)
+    assert first == 32_000
+    assert 4096 <= second <= most
+
+
+async def test_a_limit_beyond_the_catalogs_becomes_smaller(server: Recorded, tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(
+        f'[providers.lab]\napi_base = "{server.url}"\n[models."lab/small"]\nwindow = 20000\nmax_output = 8192\n'
+    )
+    catalog.use([file])
+    for words, wanted, sent in ((1, 32_000, 8192), (1, 100, 100), (12_000, 32_000, 5000)):
+        server.play(*text("hello"), *ending())
+        await ask(request(words, model="lab/small", max_output_tokens=wanted, is_translated=True))
+        assert server.posts[-1].body["max_tokens"] <= sent
+    await ask(request(model="lab/small", max_output_tokens=32_000))
+    catalog.use([])
+    assert server.posts[-1].body["max_tokens"] == 32_000
+
+
 async def test_a_limit_of_the_callers_is_told(server: Recorded) -> None:
     words = (
         "maximum context length is 8192 tokens. However, you requested 13192 tokens (5000 in the messages, 8192 in the"
