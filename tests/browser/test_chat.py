@@ -83,10 +83,10 @@ def test_an_answer_is_stopped_and_the_conversation_goes_on(page: Page) -> None:
     expect(page.locator(".remark")).to_have_text("Stopped.")
     expect(stop).to_be_hidden()
     expect(page.locator(".card.error")).to_have_count(0)
-    text = answers(page).inner_text()
+    text = answers(page).inner_text().rstrip()
     say(page, "/say next")
     expect(answers(page).last).to_have_text("next")
-    assert answers(page).first.inner_text() == text
+    assert answers(page).first.inner_text().rstrip() == text
 
 
 def test_a_tool_call_is_answered_once(page: Page) -> None:
