@@ -36,12 +36,13 @@ MAX_LOST_AGE = timedelta(seconds=60)
 _FIND = """
     SELECT completion.id, turn.id, turn.session_id, turn.status, completion.fingerprint, completion.lost_at,
         found.has_key, completion.created_at > statement_timestamp() - %s,
-        completion.created_at > statement_timestamp() - %s OR turn.status = ANY(%s)
+        completion.created_at > statement_timestamp() - %s OR turn.status = ANY(%s), session.deleted_at IS NOT NULL
     FROM (
         SELECT id, true AS has_key FROM agent_sessions_completion WHERE idempotency_key = %s
         UNION ALL (
             SELECT equal.id, false FROM agent_sessions_completion AS equal
             JOIN agent_sessions_turn AS turn ON turn.id = equal.turn_id
+            JOIN agent_sessions_session AS session ON session.id = turn.session_id AND session.deleted_at IS NULL
             WHERE equal.fingerprint = %s AND equal.created_at > statement_timestamp() - %s
                 AND (%s OR equal.lost_at > statement_timestamp() - %s)
             ORDER BY equal.lost_at IS NULL OR turn.status <> ALL(%s), equal.created_at DESC LIMIT 1
@@ -49,7 +50,7 @@ _FIND = """
     ) AS found
     JOIN agent_sessions_completion AS completion USING (id)
     JOIN agent_sessions_turn AS turn ON turn.id = completion.turn_id
-    JOIN agent_sessions_session AS session ON session.id = turn.session_id AND session.deleted_at IS NULL
+    JOIN agent_sessions_session AS session ON session.id = turn.session_id
     ORDER BY found.has_key DESC LIMIT 1
 """
 #: Follows a turn, unless another repetition has taken it in the meantime.
@@ -152,11 +153,11 @@ def _follow(marks: Marks) -> Repeated | None:
     parameters = (MAX_KEY_AGE, MAX_AGE, list(OPEN_STATUSES), marks.key or None, *equal)
     # Each time another repetition has taken the turn that was found.
     while found := rows(_FIND, *parameters):
-        pk, turn_id, session_id, status, earlier, lost_at, has_key, is_key_valid, is_recent = found[0]
-        if has_key and marks.is_named and is_key_valid and earlier != marks.fingerprint:
+        pk, turn_id, session_id, status, earlier, lost_at, has_key, is_key_valid, is_recent, is_deleted = found[0]
+        if has_key and marks.is_named and is_key_valid and not is_deleted and earlier != marks.fingerprint:
             raise KeyReused
         is_valid = is_recent or (marks.is_named and is_key_valid)
-        if is_valid and status in _ANSWERING:
+        if is_valid and status in _ANSWERING and not is_deleted:
             if not rows(_FOLLOW, pk, lost_at):
                 continue
             ((status, last_number),) = rows(_STATE, turn_id)

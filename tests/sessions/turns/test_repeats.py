@@ -19,7 +19,7 @@ from sessions.api.completions.turn_follower import Text, TurnFollower, collect
 from sessions.database import in_thread
 from sessions.models import Completion, CompletionApi, EventKind, ModelCall, Turn, TurnStatus, new_id
 from sessions.results import AcceptedMessage, Claim
-from sessions.turns import attempts, completions, recovery, repeats
+from sessions.turns import attempts, completions, deletion, recovery, repeats
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.repeats import KeyReused, Marks, Repeated
 from tests.sessions import story
@@ -215,3 +215,13 @@ def test_calls_of_a_clients_session_are_in_the_ledger(alice: User) -> None:
     attempts.fail(story.claim(failed.turn_id), code="model_error", text="No.", result=story.step())
     calls = ModelCall.objects.order_by("pk").values_list("client_session", "client_agent")
     assert list(calls) == [("s", "a"), ("of the one that failed", "")]
+
+
+@pytest.mark.parametrize("options", [{"key": "k"}, {"client_session": "s"}])
+def test_the_key_of_a_deleted_request_is_free_before_its_rows_are_gone(alice: User, options: Any) -> None:
+    first = ask(alice, **options)
+    answer(story.claim(first.turn_id))
+    deletion.delete_session(first.session_id)
+    second = ask(alice, **options)
+    assert isinstance(second, AcceptedMessage)
+    assert ask(alice, **options).turn_id == second.turn_id
