@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncIterable, Iterator
 from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -131,7 +131,7 @@ def writable_of(request: HttpRequest) -> asyncio.Event | None:
     return writable
 
 
-def stream_response(lines: AsyncGenerator[str], content_type: str) -> StreamingHttpResponse:
+def stream_response(lines: AsyncIterable[str], content_type: str) -> StreamingHttpResponse:
     """Return a response that sends each line at once: neither caches nor proxies keep it back."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

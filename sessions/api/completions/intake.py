@@ -6,7 +6,7 @@ A request becomes a turn in a session of its own, or a message to the live sessi
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -160,8 +160,23 @@ async def stream(request: HttpRequest, turn: TurnFollower, writer: StreamWriter)
         except BaseException:
             await _leave(turn, pieces)
             raise
-    lines = _lines(turn, first, pieces, writer)
-    return stream_response(until_signed_out(lines, caller_of(request), writer.fail), "text/event-stream")
+    lines = until_signed_out(_lines(turn, first, pieces, writer), caller_of(request), writer.fail)
+    return stream_response(_Stream(lines, turn), "text/event-stream")
+
+
+class _Stream:
+    """The lines of a stream. Django closes it with its response, also where no line was taken and nothing has begun."""
+
+    def __init__(self, lines: AsyncGenerator[str], turn: TurnFollower) -> None:
+        self._lines, self._turn = lines, turn
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self._lines
+
+    def close(self) -> None:
+        """Leave the turn, from any thread."""
+        self._loop.call_soon_threadsafe(_leave_soon, self._turn, LOST_SECONDS)
 
 
 async def _send(
@@ -231,24 +246,22 @@ async def _lines(
     turn: TurnFollower, first: Piece | None, pieces: AsyncGenerator[Piece | None], writer: StreamWriter
 ) -> AsyncGenerator[str]:
     """Yield the lines of a stream: events, heartbeats while the model is silent, and at last the end or an error."""
-    wait = LOST_SECONDS
     try:
         yield writer.begin() + (writer.write(first) if first else "")
         async for piece in pieces:
             if line := writer.write(piece) if piece else writer.heartbeat:
                 yield line
     except Exception as error:
-        if isinstance(error, CompletionError) and error.code == ANSWER_RESTARTED:
-            wait = RESTARTED_SECONDS
+        is_restarted = isinstance(error, CompletionError) and error.code == ANSWER_RESTARTED
+        _leave_soon(turn, RESTARTED_SECONDS if is_restarted else LOST_SECONDS)
         yield writer.fail(error)
     finally:
-        await _leave(turn, pieces, wait)
+        await _leave(turn, pieces)
 
 
-async def _leave(turn: TurnFollower, pieces: AsyncGenerator[Any], wait: float = LOST_SECONDS) -> None:
-    """Stop following a turn. It is cancelled after a while, unless a repeated request follows it by then."""
-    if not (turn.keeps_running or turn.is_over):
-        _leave_soon(turn.session_id, turn.turn_id, wait)
+async def _leave(turn: TurnFollower, pieces: AsyncGenerator[Any]) -> None:
+    """Stop following a turn."""
+    _leave_soon(turn, LOST_SECONDS)
     await pieces.aclose()
 
 
@@ -260,10 +273,17 @@ def _leave_unseen(is_background: bool, storing: asyncio.Future[AcceptedMessage |
     if isinstance(accepted, AcceptedMessage):
         announce(accepted)
     if not is_background:
-        _leave_soon(accepted.session_id, accepted.turn_id, LOST_SECONDS)
+        _cancel_soon(accepted.session_id, accepted.turn_id, LOST_SECONDS)
 
 
-def _leave_soon(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
+def _leave_soon(turn: TurnFollower, wait: float) -> None:
+    """Leave a turn, once. It is cancelled after a while, unless a repeated request follows it by then."""
+    if not (turn.keeps_running or turn.is_over or turn.is_left):
+        turn.is_left = True
+        _cancel_soon(turn.session_id, turn.turn_id, wait)
+
+
+def _cancel_soon(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
     task = asyncio.create_task(_cancel_lost(session_id, turn_id, wait))
     _leavings.add(task)
     task.add_done_callback(_leavings.discard)

@@ -80,7 +80,8 @@ class TurnFollower:
     ) -> None:
         self.session_id, self.turn_id = session_id, turn_id
         self.keeps_running, self._can_retry = keeps_running, can_retry
-        self.is_over = False
+        #: `is_left`: its client has gone.
+        self.is_over = self.is_left = False
         self._backlog = backlog
         self._feed = Feed(session_id, after, writable)
         self._offer_calls = offer_calls

@@ -57,7 +57,8 @@ async def test_a_client_that_leaves_before_the_first_line_stops_its_turn(
 
     headers = [(b"host", b"testserver"), (b"authorization", f"Bearer {key}".encode())]
     scope: Any = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
-    await application({**scope, "client": ("127.0.0.1", 1)}, receive, send)
+    scope["client"] = ("127.0.0.1", 1)
+    await application(scope, receive, send)
     assert has_headers.is_set()
     async with asyncio.timeout(30):
         while (await in_thread(Turn.objects.get)()).status != TurnStatus.CANCELLED:  # noqa: ASYNC110 (in a database)
