@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
+from sessions.api.completions.bodies import MAX_BYTES
 from sessions.api.completions.bounds import MAX_MESSAGES, require_bounded, storable
 from sessions.api.completions.errors import UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE, invalid
 from sessions.api.completions.models import agent_of
@@ -22,6 +25,7 @@ LOGPROBS = "message.output_text.logprobs"
 #: Items that bring tools of their own.
 TOOL_ITEMS = ("additional_tools", "tool_search_output")
 ITEM_NOT_FOUND = "item_not_found"
+TOO_LONG = f"With what the request refers to, the conversation is longer than {MAX_BYTES:,} bytes: send a shorter one."
 #: Fields that a response repeats as they were.
 REPEATED = (
     "previous_response_id",
@@ -86,9 +90,12 @@ def translate(body: ResponsesRequest, known: Known) -> CompletionRequest:
 def _messages(body: ResponsesRequest, known: Known) -> list[dict[str, Any]]:
     conversation = Conversation()
     conversation.rows += known.rows
+    free = MAX_BYTES - (len(to_json([known.rows, known.output])) if known.rows or known.output else 0)
+    if free < 0:
+        raise invalid("previous_response_id", TOO_LONG)
     for earlier in known.output:
         conversation.add(Item.model_validate(earlier), "previous_response_id")
-    for where, item in _resolved(body.items, known):
+    for where, item in _resolved(body.items, known, free):
         conversation.add(item, where)
     messages = conversation.finished()
     if not messages:
@@ -99,8 +106,11 @@ def _messages(body: ResponsesRequest, known: Known) -> list[dict[str, Any]]:
     return [{"role": "system", "content": body.instructions}, *messages] if body.instructions else messages
 
 
-def _resolved(items: Iterable[Item], known: Known) -> Iterator[tuple[str, Item]]:
-    """Yield items with their places, and in place of references what they refer to."""
+def _resolved(items: Iterable[Item], known: Known, free: int) -> Iterator[tuple[str, Item]]:
+    """Yield items with their places, and in place of references what they refer to, up to so many bytes in all.
+
+    A reference is short, and may be repeated.
+    """
     for place, item in enumerate(items):
         where = f"input.{place}"
         if item.kind != "item_reference":
@@ -108,6 +118,9 @@ def _resolved(items: Iterable[Item], known: Known) -> Iterator[tuple[str, Item]]
         elif known.is_live:
             yield where, EARLIER_ANSWER
         elif found := known.items.get(item.id):
+            free -= len(to_json(found))
+            if free < 0:
+                raise invalid(where, TOO_LONG)
             yield where, Item.model_validate(found)
         else:
             raise invalid(f"{where}.id", "The item is not stored here: send the item itself.", ITEM_NOT_FOUND)

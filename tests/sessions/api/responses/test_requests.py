@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from openai.types.responses import Response as OpenAIResponse
 
+from sessions.api.completions.bodies import MAX_BYTES
 from sessions.api.completions.errors import CompletionError
 from sessions.api.completions.sealed import seal
 from sessions.api.responses.conversation import items_of
@@ -261,3 +262,11 @@ def test_the_response_of_a_plain_request_is_openais() -> None:
     state = Response(TURN_ID, read(tools=[tool], metadata={"a": "b"})).state("queued")
     OpenAIResponse.model_validate(state)
     assert state["metadata"] == {"a": "b"}
+
+
+def test_what_a_request_refers_to_is_bounded() -> None:
+    text = {"type": "message", "id": "msg_1", "role": "assistant", "content": "x" * 100_000}
+    repeated = refusal(known=Known(items={"msg_1": text}), input=[{"id": "msg_1"}] * 200)
+    assert (repeated.status, repeated.param) == (400, "input.167")
+    long = Known(rows=[user("x" * MAX_BYTES)])
+    assert refusal(known=long, input="And now?").param == "previous_response_id"
