@@ -14,6 +14,8 @@ from llm.types import ModelImage, ModelMessage, ModelToolCall
 
 NO_RESULT = "Error: this tool was never answered."
 NO_OUTPUT = "(no output)"
+#: Before a result whose call a caller has left out.
+NO_CALL = "[The result of a call that is not in this conversation.]\n{}"
 #: Between results and what a caller adds to them, for servers that want an answer there.
 RESULTS_READ = "(Results received.)"
 #: Between results and the user's next message, after a turn that was stopped or has failed.
@@ -67,9 +69,11 @@ def repair(
 ) -> list[ModelMessage]:
     """Return the messages of a caller as most providers take them.
 
-    As of a session, but callers may write behind results, and may begin the answer themselves.
+    As of a session, but callers may write behind results, and may begin the answer themselves. A result without a call
+    becomes a message of the user: a caller must not lose it without a word.
     """
-    emitted = _emit(_settle(messages), offered, _SHORT_CALL_ID if short_ids else _CALL_ID)
+    settled = _settle(messages, keeps_strays=True)
+    emitted = _emit(settled, offered, _SHORT_CALL_ID if short_ids else _CALL_ID)
     return _alternate(emitted, after_results=RESULTS_READ if short_ids else "", ending="")
 
 
@@ -81,8 +85,10 @@ class _Unit:
     results: list[ModelMessage | None]
 
 
-def _settle(messages: Iterable[ModelMessage]) -> list[_Unit]:
-    """Give each call its result, wherever it stands. Results without a call, and second ones, are left out."""
+def _settle(messages: Iterable[ModelMessage], *, keeps_strays: bool = False) -> list[_Unit]:
+    """Give each call its result, wherever it stands. Results without a call, and second ones, are left out, or kept as
+    messages of the user.
+    """
     units: list[_Unit] = []
     unanswered: dict[str, tuple[_Unit, int]] = {}
     for message in messages:
@@ -90,6 +96,9 @@ def _settle(messages: Iterable[ModelMessage]) -> list[_Unit]:
             if place := unanswered.pop(message.tool_call_id, None):
                 unit, index = place
                 unit.results[index] = message
+            elif keeps_strays:
+                stray = replace(message, role="user", content=NO_CALL.format(message.content), tool_call_id="")
+                units.append(_Unit(stray, []))
             continue
         unit = _Unit(message, [None] * len(message.tool_calls))
         for index, call in enumerate(message.tool_calls):

@@ -11,7 +11,7 @@ from llm import remembered
 from llm.errors import ModelOptionRefused
 from llm.types import ModelImage, ModelMessage, ModelRequest, ModelToolCall, Tool
 from llm.wire.answers import ModelReply
-from llm.wire.history import RESULTS_READ
+from llm.wire.history import NO_CALL, RESULTS_READ
 from llm.wire.instructions import REMINDER
 from llm.wire.requests import build_conversation, build_parameters
 from llm.wire.thinking import fit_thinking
@@ -192,3 +192,11 @@ def test_the_stop_text_is_kept_where_a_server_names_it(field: str) -> None:
     numbered = ModelReply()
     numbered.receive(json.dumps({"choices": [{**choice, field: 2}]}).encode())
     assert numbered.end()[-1].stop == ""  # type: ignore[union-attr]
+
+
+def test_a_result_without_a_call_is_not_lost() -> None:
+    wire = sent(LOCAL, user("x"), called("c1"), result("gone", "rain"), result("c1", "sun"), user("y"))
+    assert [message["role"] for message in wire] == ["user", "assistant", "tool", "user"]
+    assert wire[2]["content"] == "sun"
+    assert wire[3] == {"role": "user", "content": f"{NO_CALL.format('rain')}\n\ny"}
+    assert sent(LOCAL, result("gone", "rain")) == [{"role": "user", "content": NO_CALL.format("rain")}]
