@@ -13,12 +13,14 @@ from sessions.api.completions.errors import CompletionError, invalid
 from sessions.api.completions.turn_follower import End, Text
 from sessions.api.responses.requests import Known
 from sessions.api.responses.resource import PREFIX, Response
-from sessions.models import OPEN_STATUSES, Completion, CompletionApi, Message, MessageRole, Turn, TurnStatus
+from sessions.models import Completion, CompletionApi, Message, MessageRole, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode
 from sessions.turns import completions
 from sessions.turns.completions import CompletionRequest
 
 PREVIOUS_NOT_FOUND = "previous_response_not_found"
+#: What a request asked, which its answer does not need.
+CONVERSATION = ("messages", "tools", "options", "key_order")
 #: Between the texts of an agent's messages, as its stream has them.
 SEPARATOR = "\n\n"
 
@@ -36,11 +38,6 @@ class StoredResponse:
         """Return the response itself."""
         fields = {field.name: getattr(self.completion, field.name) for field in dataclasses.fields(CompletionRequest)}
         return Response(self.turn.pk, CompletionRequest(**fields))
-
-    @property
-    def is_over(self) -> bool:
-        """Return whether the turn has ended."""
-        return self.turn.status not in OPEN_STATUSES
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -95,10 +92,12 @@ def turn_id_of(response_id: str) -> uuid.UUID | None:
         return None
 
 
-def load(owner_id: int, turn_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, StoredResponse]:
-    """Return a user's stored responses, by their turns."""
+def load(
+    owner_id: int, turn_ids: Collection[uuid.UUID], *, without: Collection[str] = ()
+) -> dict[uuid.UUID, StoredResponse]:
+    """Return a user's stored responses, by their turns, `without` these columns of their requests."""
     found = Completion.objects.filter(turn__in=turn_ids, turn__session__owner=owner_id, turn__session__deleted_at=None)
-    rows = list(found.filter(api=CompletionApi.RESPONSES, is_stored=True).select_related("turn"))
+    rows = list(found.filter(api=CompletionApi.RESPONSES, is_stored=True).defer(*without).select_related("turn"))
     messages: dict[uuid.UUID, list[Message]] = {completion.turn_id: [] for completion in rows}
     answers = Message.objects.filter(turn__in=messages, role=MessageRole.ASSISTANT, interrupted=False)
     for message in answers.order_by("turn", "number"):
@@ -118,13 +117,14 @@ def get(owner_id: int, response_id: str) -> StoredResponse:
 
 def known(owner_id: int, previous_id: str | None, item_ids: Collection[str]) -> Known:
     """Return what a request refers to. Raises CompletionError where the previous response cannot be continued."""
-    turn_ids = {turn_id for each in (previous_id, *item_ids) if each and (turn_id := turn_id_of(each))}
-    found = load(owner_id, turn_ids)
-    items = {item["id"]: item for stored in found.values() if stored.is_over for item in _items(stored)}
+    turn_ids = {turn_id for each in item_ids if (turn_id := turn_id_of(each))}
+    # A request may name thousands of responses, and each may have a conversation of many megabytes.
+    answers = load(owner_id, turn_ids, without=CONVERSATION) if turn_ids else {}
+    items = {item["id"]: item for stored in answers.values() for item in _items(stored)}
     if previous_id is None:
         return Known(items=items)
     turn_id = turn_id_of(previous_id) if previous_id.startswith(PREFIX) else None
-    previous = found.get(turn_id) if turn_id else None
+    previous = load(owner_id, [turn_id]).get(turn_id) if turn_id else None
     if previous is None:
         text = f"The response `{previous_id[:100]}` does not exist, or was not stored."
         raise invalid("previous_response_id", text, PREVIOUS_NOT_FOUND)
@@ -136,4 +136,6 @@ def known(owner_id: int, previous_id: str | None, item_ids: Collection[str]) -> 
 
 def _items(stored: StoredResponse) -> Iterator[dict[str, Any]]:
     if stored.turn.status == TurnStatus.COMPLETED:
-        yield from stored.output()
+        # Of the request only the names of its tools matter.
+        request = CompletionRequest(model="", details={"tools": stored.completion.details.get("tools", {})})
+        yield from Response(stored.turn.pk, request).output(stored.texts(), stored.end())
