@@ -14,7 +14,7 @@ from llm import calls
 from sessions import broker
 from sessions.database import describe
 from sessions.events import compaction
-from sessions.turns import deletion, replays, retention, workspaces
+from sessions.turns import deletion, repeats, replays, retention, workspaces
 from sessions.upkeep import pieces
 from sessions.upkeep.parts import Part, run_parts
 from sessions.worker.process import take_name, this_worker
@@ -51,7 +51,7 @@ def replay_prompt(replay_id: str) -> None:
 
 @shared_task(name="sessions.tasks.tidy")
 def tidy() -> None:
-    """Compact ended turns; delete gone workers, unused images and workspaces, expired sessions; end lost replays."""
+    """Compact ended turns; delete what is gone, unused or expired; end lost turns and replays."""
     parts: dict[str, Part] = {
         "workers": retention.delete_gone_workers,
         "images": retention.delete_unused_images,
@@ -59,6 +59,7 @@ def tidy() -> None:
         "deleted": deletion.delete_marked_sessions,
         "workspaces": workspaces.delete_unused_workspaces,
         "replays": replays.fail_lost,
+        "abandoned": repeats.cancel_abandoned,
         "words": retention.name_owners,
         "compaction": compaction.compact_ended_turns,
         "postponed": pieces.forget_postponed,

@@ -8,19 +8,22 @@ the client may be about to repeat the request.
 """
 
 import math
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from psycopg import errors
 
 from sessions import metrics
 from sessions.database import atomic_until, rows
 from sessions.events import log
-from sessions.models import OPEN_STATUSES, Completion, CompletionApi, TurnStatus
+from sessions.models import OPEN_STATUSES, Completion, CompletionApi, Session, Turn, TurnStatus
 from sessions.results import AcceptedMessage, Change
 from sessions.turns import completions
 from sessions.turns.completions import CompletionRequest
@@ -31,6 +34,8 @@ from sessions.turns.transitions import end_as_cancelled, next_ready_turn
 MAX_KEY_AGE, MAX_AGE = timedelta(hours=24), timedelta(minutes=10)
 #: How long ago the earlier connection may have been lost. A request may then be repeated without a word.
 MAX_LOST_AGE = timedelta(seconds=60)
+#: After this its own process has cancelled a turn that was lost, if it still runs.
+ABANDONED_AGE = timedelta(minutes=2)
 
 #: The request with a key, or else an equal one: one whose connection was lost and that can be answered, or the newest.
 _FIND = """
@@ -204,3 +209,20 @@ def cancel_lost(session_id: uuid.UUID, turn_id: uuid.UUID, lost_at: datetime) ->
         ready = next_ready_turn(session)
     metrics.turn_ended(turn, TurnStatus.CANCELLED)
     return Change(events=events, ready=ready)
+
+
+def cancel_abandoned(deadline: float) -> int:
+    """Cancel the turns that a process was about to cancel when it ended; return how many.
+
+    Nothing follows them, so nothing waits to be told. A worker that runs one learns it when it writes.
+    """
+    lost = Turn.objects.filter(
+        status__in=OPEN_STATUSES, completion__followers__lte=0, completion__lost_at__lt=Now() - ABANDONED_AGE
+    )
+    cancelled = 0
+    for turn_id, session_id, lost_at in lost.values_list("pk", "session_id", "completion__lost_at"):
+        if time.monotonic() > deadline:
+            break
+        with suppress(Session.DoesNotExist):
+            cancelled += bool(cancel_lost(session_id, turn_id, lost_at).events)
+    return cancelled

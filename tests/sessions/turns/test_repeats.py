@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -178,6 +179,17 @@ def test_a_turn_that_is_followed_again_is_not_cancelled(alice: User) -> None:
     assert lose(first)
     assert not repeats.cancel_lost(first.session_id, first.turn_id, lost_at).events
     assert Turn.objects.get().status == TurnStatus.QUEUED
+
+
+def test_a_lost_turn_ends_although_its_web_process_has_ended(alice: User) -> None:
+    first = ask(alice)
+    lose(first)
+    assert repeats.cancel_abandoned(math.inf) == 0, "its process may be about to do it"
+    Completion.objects.update(lost_at=timezone.now() - timedelta(minutes=3))
+    followed = ask(alice, "another body")
+    assert repeats.cancel_abandoned(math.inf) == 1
+    statuses = dict(Turn.objects.values_list("pk", "status"))
+    assert statuses == {first.turn_id: TurnStatus.CANCELLED, followed.turn_id: TurnStatus.QUEUED}
 
 
 async def test_a_repeated_request_gets_the_whole_answer_without_what_was_taken_back(alice: User) -> None:
