@@ -139,7 +139,26 @@ def _thinking(kind: str, budget: int | None) -> dict[str, Any]:
 
 def _response_format(chosen: OutputFormat) -> dict[str, Any]:
     require_bounded(chosen.schema_, "output_config.format")
-    return {"type": "json_schema", "json_schema": {"name": FORMAT_NAME, "schema": chosen.schema_, "strict": True}}
+    form: dict[str, Any] = {"name": FORMAT_NAME, "schema": chosen.schema_}
+    if _is_closed(chosen.schema_):
+        form["strict"] = True
+    return {"type": "json_schema", "json_schema": form}
+
+
+def _is_closed(schema: Any) -> bool:
+    """Return whether all objects have exactly the fields of a schema. OpenAI refuses other schemas as strict ones."""
+    if isinstance(schema, list):
+        return all(map(_is_closed, schema))
+    if not isinstance(schema, dict):
+        return True
+    fields = schema.get("properties")
+    if isinstance(fields, dict) or schema.get("type") == "object":
+        required = schema.get("required") or []
+        if schema.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if any(name not in required for name in fields or {}):
+            return False
+    return all(map(_is_closed, schema.values()))
 
 
 def _tool_choice(request: Prompt) -> dict[str, Any]:

@@ -216,11 +216,30 @@ def test_parameters_are_translated() -> None:
         "top_k": 5,
         "thinking": {"type": "adaptive"},
         "reasoning_effort": "high",
-        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
     }
     thinking = {"type": "enabled", "budget_tokens": 2048}
     assert wanted(thinking=thinking, output_config={"effort": "new"}).options["thinking"] == thinking
     assert "thinking" not in wanted(thinking={"type": "of_tomorrow"}).options
+
+
+CLOSED = {"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_strict"),
+    [
+        (CLOSED, True),
+        ({"type": "array", "items": CLOSED}, True),
+        ({**CLOSED, "required": []}, False),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({**CLOSED, "properties": {"b": {"type": "object"}}}, False),
+        ({"anyOf": [CLOSED, {**CLOSED, "required": None}]}, False),
+    ],
+)
+def test_only_a_schema_that_all_providers_take_as_strict_is_strict(schema: dict[str, Any], is_strict: bool) -> None:
+    options = wanted(output_config={"format": {"type": "json_schema", "schema": schema}}).options
+    assert options["response_format"]["json_schema"].get("strict", False) is is_strict
 
 
 def test_thoughts_go_back_with_the_name_of_their_provider() -> None:
