@@ -94,15 +94,18 @@ class ModelContextTooLong(ModelError):
         self, detail: str = "", *, retry_after: float | None = None, tokens: TokenCounts | None = None
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
+        #: What the provider says.
         self.tokens = tokens or TokenCounts()
+        #: What is known without its words: an estimate of the input, and the window.
+        self.estimate = TokenCounts()
 
     @property
     def context(self) -> dict[str, int] | None:
         """Return the tokens of the input and the most that the model reads, or None where they are not known."""
-        tokens, window = self.tokens, self.tokens.window
-        used = max(tokens.input, tokens.total)
+        tokens, window = self.tokens, self.tokens.window or self.estimate.window
+        used = max(tokens.input, tokens.total) or self.estimate.input
         # Some count the answer that was asked for as well.
-        used = used if used > window else tokens.input + tokens.output
+        used = used if used > window else used + tokens.output
         return {"used": used, "window": window} if used > window > 0 else None
 
 

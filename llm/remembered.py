@@ -149,11 +149,9 @@ def _may_shorten(request: ModelRequest) -> bool:
 
 
 def complete(sent: ModelRequest, error: ModelContextTooLong) -> None:
-    """Add to a refusal what it does not say: an estimate of the input, and the window that is known."""
-    tokens = error.tokens
-    used = tokens.input or tokens.total or prices.estimate(sent).input_tokens
+    """Add to a refusal what it may not say: an estimate of the input, and the window that is known."""
     known = window(sent.model, sent.endpoint) or catalog.find(sent.model).window
-    error.tokens = replace(tokens, input=used, window=tokens.window or known)
+    error.estimate = TokenCounts(input=prices.estimate(sent).input_tokens, window=known)
 
 
 def _learn_window(lesson: _Lesson, request: ModelRequest, sent: ModelRequest, tokens: TokenCounts) -> _Lesson:
