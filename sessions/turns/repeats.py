@@ -224,5 +224,5 @@ def cancel_abandoned(deadline: float) -> int:
         if time.monotonic() > deadline:
             break
         with suppress(Session.DoesNotExist):
-            cancelled += bool(cancel_lost(session_id, turn_id, lost_at).events)
+            cancelled += bool(lost_at and cancel_lost(session_id, turn_id, lost_at).events)
     return cancelled

@@ -43,7 +43,10 @@ def rows_of(page: Page, heading: str) -> Locator:
 
 #: What the words in italics mean.
 DESCRIBED: dict[str, Callable[[Page], Locator]] = {
-    "the newest turn of a failure": lambda page: page.get_by_role("region", name="Failures").locator("td a"),
+    # Other tests may have had failures of other kinds.
+    "the newest turn of a failure": lambda page: (
+        page.get_by_role("region", name="Failures").locator("tr", has_text="model_rate_limited").locator("td a")
+    ),
     'a user in "By user"': lambda page: rows_of(page, "By user"),
     "an approval that was answered": lambda page: page.locator("#result_list tr", has_text="approved").locator("th a"),
     'a column of "Seconds to the whole answer"': lambda page: page.locator("#plot-duration svg a:has(circle)"),

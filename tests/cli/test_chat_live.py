@@ -56,7 +56,7 @@ def test_a_person_talks_approves_and_leaves(service: Service, home: Path, folder
         screen.wait_for("Edited: execute_command touch right.txt")
         screen.wait_for("Done.", count=2)
         assert [file.name for file in sorted(folder.iterdir())] == ["a.txt", "right.txt"]
-        # A rule is shown before it is made; then the same kind of call runs unasked.
+        # A rule is shown before it is made. It answers the same kind of call, also one that waits already.
         screen.enter('/call execute_command {"command": "touch r1"}\\')
         screen.enter('/call execute_command {"command": "touch r2"}')
         screen.wait_for("$ touch r1")
@@ -64,8 +64,7 @@ def test_a_person_talks_approves_and_leaves(service: Service, home: Path, folder
         screen.wait_for("❯ execute_command touch *")
         screen.press("\r")
         screen.wait_for("Rule for this session: allow execute_command touch *")
-        screen.wait_for("$ touch r2")
-        screen.enter("y")
+        screen.wait_for("Approved: execute_command touch r2")
         screen.wait_for("Done.", count=3)
         screen.enter('/call execute_command {"command": "touch r3"}')
         screen.wait_for("Done.", count=4)
