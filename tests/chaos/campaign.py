@@ -56,11 +56,12 @@ async def run(
     size: int = 24,
     volumes: Volumes | None = None,
     pace: float = 1,
+    at_least: float = 0,
     at_most: float = float("inf"),
     fill: Callable[[str], None] | None = None,
     say: Callable[[str], object] = str,
 ) -> Outcome:
-    """Run until the volumes are reached, or for `at_most` seconds, with the start and the end of the run.
+    """Run until the volumes are reached, for `at_least` and `at_most` seconds, with the start and the end of the run.
 
     Without volumes only the time counts. `folder` exists and is empty; the run writes its records there. A pace below 1
     leaves less time between two faults. `fill` is that of `tests.chaos.stack.running`.
@@ -77,7 +78,9 @@ async def run(
         await asyncio.sleep(3)
         harming = asyncio.create_task(nemesis.run())
         progress = Progress(history.records, nemesis, volumes)
-        while (passed := time.monotonic() - started) < at_most - END_SECONDS and not progress.reached():
+        while (passed := time.monotonic() - started) < at_most - END_SECONDS:
+            if passed >= at_least - END_SECONDS and progress.reached():
+                break
             await asyncio.wait([talking, harming], timeout=min(15.0, at_most / 60))
             for task in (talking, harming):
                 if task.done():
