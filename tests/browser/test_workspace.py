@@ -136,6 +136,16 @@ def test_files_are_shown_uploaded_and_downloaded(page: Page, service: Service) -
     expect(page.locator(".message.assistant .remark")).to_have_text("Stopped.")
 
 
+@pytest.mark.parametrize("width", [1199, 1200, 1201])
+def test_the_files_never_cover_the_chat_that_a_person_opens(page: Page, width: int) -> None:
+    """At a width of 1200 pixels the files were open, as on wide screens, and lay on the chat, as on narrow ones."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.reload()
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(page.get_by_role("button", name="Edit a file")).to_be_visible()
+    expect(page.locator("#message")).to_be_visible()
+
+
 def test_agents_work_in_a_picked_folder_and_again_after_a_reload(
     page: Page, context: BrowserContext, service: Service
 ) -> None:
