@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm.types import ModelImage
 from sessions.api.completions.bounds import require_bounded
 from sessions.api.completions.errors import UNSUPPORTED_VALUE, invalid
+from sessions.api.completions.rows import image_of
 from sessions.api.completions.sealed import thoughts_of
 from sessions.api.messages.schemas import (
     DocumentBlock,
@@ -210,10 +210,7 @@ def _image(block: ImageBlock, where: str) -> str:
         text = "Files are not kept here: send the image itself, in a source of the type `base64`, or its address."
         raise invalid(f"{where}.source", text, UNSUPPORTED_VALUE)
     url = source.url if source.type == "url" else f"data:{source.media_type};base64,{source.data}"
-    try:
-        return ModelImage(url).url
-    except ValueError as error:
-        raise invalid(f"{where}.source", f"{str(error).capitalize()}.") from None
+    return image_of(url, None, f"{where}.source").url
 
 
 def _not_usable(block: Any, where: str) -> Exception:
