@@ -13,8 +13,8 @@ from tests.programs.program import CONTENT, FILE, SHELL_COMMAND, Place, Program
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-def _python_script(name: str) -> Callable[[Place], list[str | Path]]:
-    return lambda place: [place.programs / "python", SCRIPTS / name, place.model, place.prompt]
+def _python_script(name: str, *arguments: str) -> Callable[[Place], list[str | Path]]:
+    return lambda place: [place.programs / "python", SCRIPTS / name, place.model, place.prompt, *arguments]
 
 
 def _node_script(name: str, *arguments: str) -> Callable[[Place], list[str | Path]]:
@@ -216,7 +216,7 @@ PROGRAMS = (
     Program(
         name="langchain-responses",
         packages=("langchain-openai==1.7.4",),
-        command=_python_script("with_langchain_responses.py"),
+        command=_python_script("with_langchain_openai.py", "responses"),
         way="Responses: `use_responses_api=True`, streamed, with usage",
     ),
     Program(

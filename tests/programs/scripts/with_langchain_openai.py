@@ -1,4 +1,4 @@
-"""The loop of an agent with langchain-openai."""
+"""The loop of an agent with langchain-openai, by chat completions or, when it is told so, by the Responses API."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ def write_file(path: str, content: str) -> str:
     return "written"
 
 
-name, prompt = sys.argv[1:]
-model = ChatOpenAI(
-    model=name, base_url=os.environ["BASE_URL"], api_key=os.environ["API_KEY"], stream_usage=True
-).bind_tools([write_file])
+name, prompt, *by_responses = sys.argv[1:]
+options = {"use_responses_api": True} if by_responses else {"stream_usage": True}
+client = ChatOpenAI(model=name, base_url=os.environ["BASE_URL"], api_key=os.environ["API_KEY"], **options)
+model = client.bind_tools([write_file])
 messages = [HumanMessage(prompt)]
 while True:
     pieces = list(model.stream(messages))
