@@ -185,7 +185,7 @@ def _close(run: list[ModelMessage], out: list[ModelMessage], after_results: str)
     if not run:
         return
     role = run[0].role
-    # Clients also write instructions between messages: they are no speaker of the conversation.
+    # Clients also write instructions between messages: they are not a speaker of the conversation.
     before = next((message.role for message in reversed(out) if message.role != "system"), "system")
     if role == "user" and before == "tool" and after_results:
         out.append(ModelMessage(role="assistant", content=after_results))

@@ -1,7 +1,7 @@
 """Repeated requests: finds the turn that a request means, and cancels turns that no connection follows any more.
 
 Clients repeat a request whose answer they have lost. The same turn then answers it, so that it is paid for once. Equal
-requests alone are no repetitions: people ask a model several times to compare its answers.
+requests alone are not repetitions: people ask a model several times to compare its answers.
 
 A connection that ends before the answer is taken off the turn's `followers`. The turn goes on for a moment, because
 the client may be about to repeat the request.

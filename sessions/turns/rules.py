@@ -72,7 +72,7 @@ def _answer(session: Session, rule: Rule) -> Change:
 
 
 def _is_answered_by(session: Session, call: ToolCall, rule: Rule) -> bool:
-    # A rule is no decision about a plan, nor to run a call a second time that may have run.
+    # A rule does not decide about a plan, nor about a second run of a call that may have run.
     if call.tool == CREATE_PLAN or call.unknown_since or call.rule == "not judged":
         return False
     decision = evaluate_edit(session, call, call.arguments)

@@ -135,7 +135,7 @@ def test_a_typed_answer_is_parsed(provided: openai.OpenAI, provider: Provider) -
         answer: str
 
     with pytest.raises(ValueError, match="w0"):
-        # The provider's own text is no JSON; what it is asked for has the schema in its order.
+        # The provider's own text is not JSON; what it is asked for has the schema in its order.
         provided.responses.parse(model="openai/gpt-5-mini", input="typed please", text_format=Out)
     schema = provider.requests[-1]["response_format"]["json_schema"]
     assert list(schema["schema"]["properties"]) == ["reasoning", "answer"]

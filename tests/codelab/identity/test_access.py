@@ -507,7 +507,7 @@ PAGES: dict[type[Model], set[str]] = {
     Group: READ | {"add", "delete"},
     LogEntry: READ,
 }
-#: They act, and are no pages.
+#: They act, and are not pages.
 POSTS = {"export"}
 #: Pages for all staff, or for signing in.
 GENERAL = {

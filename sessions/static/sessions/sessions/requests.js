@@ -23,7 +23,7 @@ export function getHistory(key, { before, limit }) {
   return request(path(key, `/history?${new URLSearchParams({ before, limit })}`));
 }
 
-/** Return what an answer says that is no success; `otherwise` where it says nothing. */
+/** Return what an answer without success says; `otherwise` where it says nothing. */
 export function problemText(body, otherwise) {
   return body?.error ? errorText(body.error_code, body.error) : otherwise;
 }
