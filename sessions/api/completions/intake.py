@@ -5,19 +5,15 @@ A request becomes a turn in a session of its own, or a message to the live sessi
 
 import asyncio
 import re
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-import structlog
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponseBase
 
 from sessions.api.commands import announce, store_timeout, with_broker
-from sessions.api.completions import bodies, live_session
+from sessions.api.completions import bodies, live_session, lost_turns
 from sessions.api.completions.errors import ANSWER_RESTARTED, KEY_REUSED, CompletionError, invalid
 from sessions.api.completions.turn_follower import End, Piece, Text, TurnFollower, collect
 from sessions.api.http import owner, stream_response, writable_of
@@ -25,14 +21,12 @@ from sessions.api.streaming import unless_signed_out, until_signed_out, with_hea
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import SessionDeleted
-from sessions.models import MAX_CLIENT_NAME_LENGTH, Session, Turn
+from sessions.models import MAX_CLIENT_NAME_LENGTH, Turn
 from sessions.protocol.codes import MAX_KEY_LENGTH
 from sessions.results import AcceptedMessage
 from sessions.turns import repeats
 from sessions.turns.completions import CompletionRequest
 from sessions.turns.repeats import KeyReused, Marks, Repeated
-
-logger = structlog.get_logger(__name__)
 
 #: Names the live session that a request is for.
 SESSION_HEADER = "X-CodeLab-Session"
@@ -47,13 +41,8 @@ UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 #: Silence after which a stream begins, or gets a heartbeat. A failure before a stream begins is answered with its
 #: status.
 HEARTBEAT_SECONDS = 5.0
-
-#: Seconds that a turn goes on without a connection, because its client may be about to repeat the request: after a lost
-#: connection, and after an answer of which a part was sent and that had to be begun again.
-LOST_SECONDS, RESTARTED_SECONDS = 2.0, 60.0
-
-#: Turns that are being left; the event loop itself keeps no task alive.
-_leavings: set[asyncio.Task[None]] = set()
+#: How long the error of a stream waits until the turn is left. A database that is away must not keep it for long.
+LEAVE_TIMEOUT_SECONDS = 5.0
 
 
 class StreamWriter(Protocol):
@@ -176,7 +165,7 @@ class _Stream:
 
     def close(self) -> None:
         """Leave the turn, from any thread."""
-        self._loop.call_soon_threadsafe(_leave_soon, self._turn, LOST_SECONDS)
+        self._loop.call_soon_threadsafe(lost_turns.leave, self._turn)
 
 
 async def _send(
@@ -253,7 +242,9 @@ async def _lines(
                 yield line
     except Exception as error:
         is_restarted = isinstance(error, CompletionError) and error.code == ANSWER_RESTARTED
-        _leave_soon(turn, RESTARTED_SECONDS if is_restarted else LOST_SECONDS)
+        if leaving := lost_turns.leave(turn, is_restarted=is_restarted):
+            # A client repeats its request as soon as it reads the error, and must then find the turn that it has lost.
+            await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT_SECONDS)
         yield writer.fail(error)
     finally:
         await _leave(turn, pieces)
@@ -261,7 +252,7 @@ async def _lines(
 
 async def _leave(turn: TurnFollower, pieces: AsyncGenerator[Any]) -> None:
     """Stop following a turn."""
-    _leave_soon(turn, LOST_SECONDS)
+    lost_turns.leave(turn)
     await pieces.aclose()
 
 
@@ -273,28 +264,4 @@ def _leave_unseen(is_background: bool, storing: asyncio.Future[AcceptedMessage |
     if isinstance(accepted, AcceptedMessage):
         announce(accepted)
     if not is_background:
-        _cancel_soon(accepted.session_id, accepted.turn_id, LOST_SECONDS)
-
-
-def _leave_soon(turn: TurnFollower, wait: float) -> None:
-    """Leave a turn, once. It is cancelled after a while, unless a repeated request follows it by then."""
-    if not (turn.keeps_running or turn.is_over or turn.is_left):
-        turn.is_left = True
-        _cancel_soon(turn.session_id, turn.turn_id, wait)
-
-
-def _cancel_soon(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
-    task = asyncio.create_task(_cancel_lost(session_id, turn_id, wait))
-    _leavings.add(task)
-    task.add_done_callback(_leavings.discard)
-
-
-async def _cancel_lost(session_id: uuid.UUID, turn_id: uuid.UUID, wait: float) -> None:
-    with suppress(Session.DoesNotExist):
-        try:
-            if lost_at := await in_thread(repeats.leave)(turn_id):
-                await asyncio.sleep(wait)
-                announce(await in_thread(repeats.cancel_lost)(session_id, turn_id, lost_at))
-        except DatabaseError as error:
-            # The turn goes on to its end, though no client waits for it.
-            logger.warning("completion_not_stopped", turn_id=str(turn_id), error=type(error).__name__)
+        lost_turns.leave_unseen(accepted.session_id, accepted.turn_id)
