@@ -122,9 +122,14 @@ async def _take_turn(client: Socket, message: str, following: Json, agent: str) 
 async def _follow(client: Socket, turn: Turn, message: str, agent: str, result: Any) -> None:
     """Read frames to the end of a turn, and answer calls of tools. What a busy machine refuses is sent again."""
     reply = {"result": result} if result else {"error": "No answer to calls was expected."}
+    is_repeated = False
     while True:
         frame = await client.receive()
+        if is_repeated and frame.get("error_code") == "tool_call_finished":
+            # One of several results was stored before.
+            continue
         if frame.get("error_code") == "storage_unavailable":
+            is_repeated = True
             for call in turn.calls:
                 await client.send({"type": "tool_result", "call_id": call["call_id"], **reply})
             if not turn.frames:
