@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -52,10 +53,11 @@ class Terminal:
         ]
         return "\n".join(line.rstrip() for line in [*scrolled, *self._screen.display])
 
-    def wait_for(self, text: str, *, count: int = 1, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until the text stands on the screen."""
+    def wait_for(self, text: str | re.Pattern[str], *, count: int = 1, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until the text, or one that matches the pattern, stands on the screen."""
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         deadline = time.monotonic() + seconds
-        while self.text.count(text) < count:
+        while len(pattern.findall(self.text)) < count:
             assert time.monotonic() < deadline, f"{text!r} did not appear:\n{self.text}"
             self.read()
 
