@@ -112,7 +112,15 @@ def terminal(
     try:
         yield Terminal(child, columns, rows)
     finally:
+        _end(child)
+
+
+def _end(child: pexpect.spawn[bytes]) -> None:
+    """Ask a program to end, then kill it. A busy machine may take longer for that than pexpect waits."""
+    try:
         child.close(force=True)
+    except pexpect.ExceptionPexpect:
+        child.wait()
 
 
 def piped(

@@ -61,7 +61,14 @@ def test_what_a_caller_can_size_is_bounded(service: Service) -> None:
             status, text = service.post("/v1/embeddings", {"model": "scripted", **body})
             assert status == 400, text
         body = {"model": "scripted", "input": ["a" * 50_000] * 240, "dimensions": 4_096}
-        assert service.post("/v1/embeddings", body)[0] == 200
+        status, text = service.post("/v1/embeddings", body)
+        for _ in range(5):
+            # Twelve megabytes; a busy machine has not stored them in three seconds, and says so.
+            if status == 200:
+                break
+            assert (status, json.loads(text)["error"]["code"]) == (503, "storage_unavailable")
+            status, text = service.post("/v1/embeddings", body)
+        assert status == 200
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def main() -> None:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = WINDOW, 2, True
+    # What a slot keeps of an earlier prompt changes the last bits of the next one, and so a word now and then.
+    parameters.cache_prompt = False
     # More threads wait actively for each other: on a busy machine they are slower than one.
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.hostnames, parameters.port, parameters.endpoint_slots = ["127.0.0.1"], 0, True
