@@ -53,7 +53,7 @@ class StreamWriter(Protocol):
     #: The stream begins before the first piece, so every failure is an event of it and none has a status.
     begins_at_once: bool
 
-    def begin(self) -> str:
+    async def begin(self) -> str:
         """Return the first events."""
         ...
 
@@ -236,7 +236,7 @@ async def _lines(
 ) -> AsyncGenerator[str]:
     """Yield the lines of a stream: events, heartbeats while the model is silent, and at last the end or an error."""
     try:
-        yield writer.begin() + (writer.write(first) if first else "")
+        yield await writer.begin() + (writer.write(first) if first else "")
         async for piece in pieces:
             if line := writer.write(piece) if piece else writer.heartbeat:
                 yield line

@@ -6,7 +6,7 @@ of them. That follows in a block of its own, which clients return as it is.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -35,17 +35,17 @@ class MessageWriter:
     heartbeat = event("ping")
     begins_at_once = False
 
-    def __init__(self, turn_id: uuid.UUID, model: str, *, input_tokens: int, shows_thinking: bool) -> None:
+    def __init__(self, turn_id: uuid.UUID, model: str, *, input_tokens: Awaitable[int], shows_thinking: bool) -> None:
         self._turn_id, self._model = turn_id, model
         self._input_tokens, self._shows_thinking = input_tokens, shows_thinking
         self._message_ids: set[str] = set()
         #: The number of the next block, and the type of the open one.
         self._index, self._open = 0, ""
 
-    def begin(self) -> str:
+    async def begin(self) -> str:
         """Return the first event, with the tokens of the input as far as they are known."""
         usage = {
-            "input_tokens": self._input_tokens,
+            "input_tokens": await self._input_tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "output_tokens": 0,

@@ -1,5 +1,7 @@
 """The endpoints of the Messages API."""
 
+import asyncio
+
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
@@ -18,9 +20,10 @@ async def create_message(request: HttpRequest) -> HttpResponseBase:
     """Ask a model or an agent in Anthropic's words; with `stream` the answer comes in events."""
     await intake.authorize(request)
     body, wanted = await bodies.read(request, MessagesRequest, lambda each: (each, requests.completion(each)))
-    input_tokens = await count_input(wanted) if body.stream else 0
+    # A model may begin to answer meanwhile.
+    input_tokens = asyncio.ensure_future(count_input(wanted)) if body.stream else None
     turn = await intake.begin(request, wanted, streamed=body.stream, tool_names=requests.tool_names(body))
-    if not body.stream:
+    if input_tokens is None:
         texts, end = await intake.whole(request, turn)
         answer = message(texts, end, turn.turn_id, body.model, shows_thinking=body.shows_thinking)
         return JsonResponse(answer)

@@ -33,7 +33,7 @@ class ChunkWriter:
         self._include_usage = include_usage
         self._message_ids: set[str] = set()
 
-    def begin(self) -> str:
+    async def begin(self) -> str:
         """Return the first chunk."""
         return self._chunk({"role": "assistant", "content": ""})
 

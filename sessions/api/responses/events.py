@@ -54,7 +54,7 @@ class EventWriter:
         self._newest: _Item | None = None
         self._count = 0
 
-    def begin(self) -> str:
+    async def begin(self) -> str:
         """Return the first events."""
         state = self._response.state("in_progress")
         return self._event("response.created", response=state) + self._event("response.in_progress", response=state)

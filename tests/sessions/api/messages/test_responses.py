@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,9 +38,17 @@ def end(reason: str = "stop", calls: Sequence[dict[str, Any]] = (), **fields: An
     return End(reason, replace(RESULT, **fields), calls)
 
 
+class Counted:
+    """The tokens of an input, which are known."""
+
+    def __await__(self) -> Generator[None, None, int]:
+        yield from ()
+        return 7
+
+
 def events(*pieces: Piece, shows_thinking: bool = True) -> list[dict[str, Any]]:
-    writer = MessageWriter(TURN, "m", input_tokens=7, shows_thinking=shows_thinking)
-    return read(writer.begin() + "".join(map(writer.write, pieces)))
+    writer = MessageWriter(TURN, "m", input_tokens=Counted(), shows_thinking=shows_thinking)
+    return read(asyncio.run(writer.begin()) + "".join(map(writer.write, pieces)))
 
 
 def read(stream: str) -> list[dict[str, Any]]:
@@ -194,7 +203,7 @@ def test_an_answer_that_began_again_fails_only_where_the_client_has_seen_it() ->
     events(Text("a", "Hm.", is_reasoning=True), Retracted(["a"]), shows_thinking=False)
     with pytest.raises(CompletionError) as caught:
         events(Text("a", "Hi."), Retracted(["a"]))
-    (failure,) = read(MessageWriter(TURN, "m", input_tokens=0, shows_thinking=False).fail(caught.value))
+    (failure,) = read(MessageWriter(TURN, "m", input_tokens=Counted(), shows_thinking=False).fail(caught.value))
     assert failure["error"]["type"] == "overloaded_error"
     assert failure["error"]["details"] == {"error_code": "answer_restarted"}
 

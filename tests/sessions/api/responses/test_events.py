@@ -1,5 +1,6 @@
 """The events of the Responses API: their order, their numbers, and a stream that goes on."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterable, Sequence
@@ -47,7 +48,7 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 def written(pieces: Iterable[Piece], *, after: int = -1, **fields: Any) -> list[dict[str, Any]]:
     writer = EventWriter(response(**fields), after=after)
-    return events_of(writer.begin() + "".join(map(writer.write, pieces)))
+    return events_of(asyncio.run(writer.begin()) + "".join(map(writer.write, pieces)))
 
 
 def kinds(events: Sequence[dict[str, Any]]) -> list[str]:
