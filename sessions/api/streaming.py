@@ -6,7 +6,7 @@ cancelled when the stream is closed.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -48,25 +48,34 @@ open_streams = OpenConnections("event streams", MAX_STREAMS_OF_USER)
 open_sockets = OpenConnections("sockets", MAX_SOCKETS_OF_USER)
 
 
-def with_heartbeat[T](source: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T | None]:
-    """Yield the items of a source, and None after each `seconds` without one."""
-    return _items(source, seconds=seconds)
+def with_heartbeat[T](
+    source: AsyncGenerator[T], seconds: float, caller: Caller | None = None
+) -> AsyncGenerator[T | None]:
+    """Yield the items of a source, and None after each `seconds` without one.
+
+    Raises AccessDenied as soon as the caller is signed out, where one is given.
+    """
+    return _items(source, seconds=seconds) if caller is None else _with_heartbeat(source, seconds, caller)
 
 
-async def until_signed_out[T](
-    source: AsyncGenerator[T], caller: Caller, last: Callable[[AccessDenied], T] | None = None
-) -> AsyncGenerator[T]:
-    """Yield the items of a source until its caller is signed out, and then what `last` makes of the reason.
+async def _with_heartbeat[T](source: AsyncGenerator[T], seconds: float, caller: Caller) -> AsyncGenerator[T | None]:
+    # One wait for both: each wait makes a task and a timer for each item.
+    async with _signing_out(caller) as signed_out, aclosing(_items(source, seconds=seconds, until=signed_out)) as items:
+        async for item in items:
+            yield item
+        if signed_out.done():
+            raise signed_out.result()
 
-    Without `last` the stream only ends. To some clients, such as browsers, every end is a lost connection: they
-    reconnect, and get the reason then.
+
+async def until_signed_out[T](source: AsyncGenerator[T], caller: Caller) -> AsyncGenerator[T]:
+    """Yield the items of a source until its caller is signed out.
+
+    To browsers every end is a lost connection: they reconnect, and get the reason then.
     """
     async with _signing_out(caller) as signed_out, aclosing(_items(source, until=signed_out)) as items:
         async for item in items:
             if item is not None:
                 yield item
-        if signed_out.done() and last is not None:
-            yield last(signed_out.result())
 
 
 async def until_draining[T](source: AsyncGenerator[T]) -> AsyncGenerator[T]:

@@ -17,7 +17,7 @@ from sessions.api.completions import bodies, live_session, lost_turns
 from sessions.api.completions.errors import ANSWER_RESTARTED, KEY_REUSED, CompletionError, invalid
 from sessions.api.completions.turn_follower import End, Piece, Text, TurnFollower, collect
 from sessions.api.http import owner, stream_response, writable_of
-from sessions.api.streaming import unless_signed_out, until_signed_out, with_heartbeat
+from sessions.api.streaming import unless_signed_out, with_heartbeat
 from sessions.callers import Action, caller_of
 from sessions.database import in_thread
 from sessions.errors import SessionDeleted
@@ -141,7 +141,7 @@ async def whole(request: HttpRequest, turn: TurnFollower) -> tuple[list[Text], E
 
 async def stream(request: HttpRequest, turn: TurnFollower, writer: StreamWriter) -> HttpResponseBase:
     """Return the answer as a stream of events. Raises what goes wrong before the stream has begun."""
-    pieces = with_heartbeat(turn.pieces(), HEARTBEAT_SECONDS)
+    pieces = with_heartbeat(turn.pieces(), HEARTBEAT_SECONDS, caller_of(request))
     first: Piece | None = None
     if not writer.begins_at_once:
         try:
@@ -149,8 +149,7 @@ async def stream(request: HttpRequest, turn: TurnFollower, writer: StreamWriter)
         except BaseException:
             await _leave(turn, pieces)
             raise
-    lines = until_signed_out(_lines(turn, first, pieces, writer), caller_of(request), writer.fail)
-    return stream_response(_Stream(lines, turn), "text/event-stream")
+    return stream_response(_Stream(_lines(turn, first, pieces, writer), turn), "text/event-stream")
 
 
 class _Stream:

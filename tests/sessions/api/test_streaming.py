@@ -54,8 +54,8 @@ class Caller:
         return AccessDenied(ErrorCode.TOKEN_EXPIRED, "Sign in again.")
 
 
-def followed(source: Source, caller: Any, last: Any = None) -> AsyncGenerator[Any]:
-    return until_signed_out(source(), caller, last)
+def followed(source: Source, caller: Any) -> AsyncGenerator[Any]:
+    return until_signed_out(source(), caller)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ async def test_a_stream_ends_with_its_source() -> None:
     source = Source("one", "two", None)
     assert [item async for item in with_heartbeat(source(), 5)] == ["one", "two"]
     caller, source = Caller(), Source("one", "two", None)
-    assert [item async for item in followed(source, caller, str)] == ["one", "two"]
+    assert [item async for item in followed(source, caller)] == ["one", "two"]
     assert source.is_closed
     assert not caller.is_watched
 
@@ -107,7 +107,7 @@ async def test_an_error_of_the_source_comes_through() -> None:
         with pytest.raises(ZeroDivisionError):
             await anext(stream)
     caller, source = Caller(), Source("one", ZeroDivisionError())
-    async with aclosing(followed(source, caller, str)) as stream:
+    async with aclosing(followed(source, caller)) as stream:
         assert await anext(stream) == "one"
         with pytest.raises(ZeroDivisionError):
             await anext(stream)
@@ -142,14 +142,25 @@ async def test_cancellation_closes_the_source() -> None:
     assert not caller.is_watched
 
 
-async def test_a_sign_out_ends_a_silent_stream_at_once_with_the_last_line() -> None:
+async def test_a_sign_out_ends_a_silent_stream_at_once() -> None:
     source, caller = Source("one"), Caller()
-    stream = followed(source, caller, str)
+    stream = followed(source, caller)
     assert await anext(stream) == "one"
     asyncio.get_running_loop().call_later(BEAT, caller.end.set)
     async with asyncio.timeout(60):
-        assert [item async for item in stream] == ["Sign in again."]
+        assert [item async for item in stream] == []
     assert source.is_closed
+
+
+async def test_a_sign_out_ends_heartbeats_with_its_reason() -> None:
+    source, caller = Source("one"), Caller()
+    stream = with_heartbeat(source(), BEAT, caller)  # type: ignore[arg-type]
+    assert [await anext(stream) for _ in range(2)] == ["one", None]
+    caller.end.set()
+    with pytest.raises(AccessDenied, match=r"Sign in again\."):
+        [item async for item in stream]
+    assert source.is_closed
+    assert not caller.is_watched
 
 
 async def test_after_a_sign_out_no_item_of_the_source_is_sent() -> None:
