@@ -1,5 +1,6 @@
 """Runs tools by an editor's file system and terminal, where it has them. The editor keeps to its own workspace."""
 
+import asyncio
 import hashlib
 import shlex
 import time
@@ -121,10 +122,11 @@ class Editor:
         """Run a program in a terminal of the editor, shown with the call, and return its output."""
         begun = time.monotonic()
         params = {"command": words[0], "args": words[1:], "env": [], "cwd": absolute(self._folder, folder)}
-        created = await self._request("terminal/create", {**params, "outputByteLimit": MAX_OUTPUT_BYTES})
-        terminal = {"terminalId": str(created.get("terminalId", ""))}
+        # Not cancelled with this call: the editor may have begun the program, and its answer names the terminal.
+        creating = asyncio.ensure_future(self._create_terminal(params))
         is_timed_out = False
         try:
+            terminal = await asyncio.shield(creating)
             await self._show_terminal(call_id, terminal["terminalId"])
             try:
                 status = await self._request("terminal/wait_for_exit", terminal, timeout=seconds)
@@ -136,11 +138,11 @@ class Editor:
         except BaseException:
             # The turn was stopped, or the terminal is broken.
             with suppress(Exception):
-                await self._request("terminal/kill", terminal)
+                await self._request("terminal/kill", await creating)
             raise
         finally:
             with suppress(Exception):
-                await self._request("terminal/release", terminal)
+                await self._request("terminal/release", await creating)
         exit_status = output.get("exitStatus") or status
         return {
             "exit_code": exit_status.get("exitCode"),
@@ -151,6 +153,10 @@ class Editor:
             **({"truncated": True} if output.get("truncated") else {}),
             **({"signal": exit_status["signal"]} if exit_status.get("signal") else {}),
         }
+
+    async def _create_terminal(self, params: dict[str, Any]) -> dict[str, Any]:
+        created = await self._request("terminal/create", {**params, "outputByteLimit": MAX_OUTPUT_BYTES})
+        return {"terminalId": str(created.get("terminalId", ""))}
 
     async def _request(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
         """Return an object. Raises ClientFailed; TimeoutError only where a timeout is given."""
