@@ -23,9 +23,9 @@ def main() -> None:
     (model,) = Path(package.origin).parent.glob("*.gguf")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
-    parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = WINDOW, 2, True
-    # What a slot keeps of an earlier prompt changes the last bits of the next one, and so a word now and then.
-    parameters.cache_prompt = False
+    # What another answer, or an earlier one, leaves in memory changes the last bits of the next one, and so a word now
+    # and then: one answer at a time, and no prompt is kept.
+    parameters.n_ctx, parameters.n_parallel, parameters.cache_prompt = WINDOW, 1, False
     # More threads wait actively for each other: on a busy machine they are slower than one.
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.hostnames, parameters.port, parameters.endpoint_slots = ["127.0.0.1"], 0, True
