@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench import chart, machine
 from bench.comparison import compare
+from bench.cycles import TOOLS, measure_cycles
 from bench.figures import Results
 from bench.goals import evaluate
 from bench.load import QUICK, Load
@@ -27,7 +28,7 @@ from bench.programs import Client, Provider, Relay
 from bench.table import table
 from codelab.environment import PROJECT
 
-PARTS = ("idle", "streams", "floor", "first", "apis", "setup", "cancel", "attach", "scale")
+PARTS = ("idle", "streams", "floor", "first", "apis", "setup", "cancel", "attach", "turns", "steps", "scale")
 #: The last row: its largest number of streams, and of web and worker processes each.
 MAX_SCALED_STREAMS, SCALED_PROCESSES = 128, 2
 
@@ -81,6 +82,12 @@ def measure(it: Measurements, results: Results, parts: list[str], streams: list[
     if "attach" in parts:
         say("Long sessions …")
         results.attach += it.attach()
+    if {"turns", "steps"} & set(parts):
+        say("Turns one after the other …")
+        results.turns += measure_cycles(it, tools=0)
+    if "steps" in parts:
+        say(f"Turns of {TOOLS} tool steps …")
+        results.steps += measure_cycles(it, tools=TOOLS)
     if "scale" in parts and len(it.product.ports) < SCALED_PROCESSES:
         say("Two web and two worker processes …")
         it.product.scale(webs=SCALED_PROCESSES, workers=SCALED_PROCESSES)

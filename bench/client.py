@@ -19,6 +19,8 @@ from bench.records import Turn
 from bench.requests import Request
 from bench.sockets import ENDS, EVENTS, Broken, Message, Socket
 
+#: What each file of the client has.
+RESULT = "def add(a: int, b: int) -> int:\n    return a + b\n"
 #: Handshakes at the same time.
 MAX_HANDSHAKES = 32
 #: Delay between the start of a turn, or its first text, and its cancellation.
@@ -38,11 +40,11 @@ class Talker:
 
     @classmethod
     async def open(cls, url: str, subprotocol: str) -> Talker:
-        """Open a socket; send `hello` on one that follows events."""
+        """Open a socket; send `hello` on one that follows events, with the tool that the provider asks for."""
         talker = cls(await Socket.open(url, subprotocol))
         if subprotocol == EVENTS:
             # Without `after`, because the ends of earlier turns would look like those of its own.
-            talker._socket.send({"type": "hello"})
+            talker._socket.send({"type": "hello", "tools": ["read_file"]})
             async with asyncio.timeout(30):
                 await talker.begun.wait()
         return talker
@@ -85,6 +87,9 @@ class Talker:
                     self.begun.set()
                 elif kind in ENDS:
                     self._end(now, frame["payload"].get("error", ""))
+            case "tool_call":
+                turn.results.append(time.monotonic())
+                self._socket.send({"type": "tool_result", "call_id": frame["call_id"], "result": RESULT})
             case "token":
                 turn.texts.append((now, frame["token"]))
             case "accepted":
@@ -156,6 +161,24 @@ class Client:
             )
         used = time.process_time() - used
         return {"turns": [asdict(turn) for turn in turns], "cpu": used}
+
+    async def cycle(self, *, group: str, prefix: str, seconds: float, tools: int) -> Message:
+        """Run turns of one token on all sockets of a group, one after the other on each, for so many seconds."""
+        started, used = time.monotonic(), time.process_time()
+
+        async def one(number: int, talker: Talker) -> list[Turn]:
+            turns: list[Turn] = []
+            while time.monotonic() < started + seconds and not (turns and turns[-1].error):
+                wish_id = f"{prefix}-{number}-{len(turns)}"
+                turns.append(talker.say(wish_id=wish_id, tokens=1, rate=0, tools=tools))
+                async with asyncio.timeout(60):
+                    await talker.over.wait()
+            return turns
+
+        records = await asyncio.gather(*(one(i, talker) for i, talker in enumerate(self._groups[group])))
+        ended, used = time.monotonic(), time.process_time() - used
+        turns = [asdict(turn) for record in records for turn in record]
+        return {"turns": turns, "seconds": ended - started, "cpu": used}
 
     async def stop(self, *, group: str, prefix: str, silent: bool) -> Message:
         """Start a turn on each socket of a group in sequence; cancel it while the model streams or is silent."""

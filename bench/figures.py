@@ -7,7 +7,10 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.cycles import Cycle
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -257,6 +260,8 @@ class Results:
     cancel: Cancel | None = None
     #: The WebSocket's first.
     apis: list[ApiRow] = field(default_factory=list)
+    turns: list[Cycle] = field(default_factory=list)
+    steps: list[Cycle] = field(default_factory=list)
 
     def product_at(self, streams: int) -> Row | None:
         """Return the product's row with this many streams."""

@@ -9,10 +9,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bench.cycles import step_cpu
 from bench.figures import Results, Row
 
 #: The loads of the goals; results of smaller loads are not evaluated.
 GOAL_SOCKETS, GOAL_EVENTS, GOAL_MESSAGES = 1000, 10_000, (10, 1000)
+#: Sessions whose turns follow one another.
+LOOPS = 16
 #: Under overload the slowest stream may take this many times the median.
 MAX_SLOWEST_RATIO = 1.5
 #: What an API for completions may take, as a multiple of the WebSocket.
@@ -131,6 +134,44 @@ def _set_up(results: Results) -> Verdict:
     return Verdict(goal=goal, limit=limit, measured=measured, met=long <= 2 * short)
 
 
+def _turns(results: Results) -> Verdict:
+    goal, limit = "16 sessions: turns of one token, one after the other", "≤ 10 ms of processor time, ≥ 150 a second"
+    found = next((each for each in results.turns if each.sessions == LOOPS), None)
+    if found is None:
+        return _not_run(goal, limit)
+    rate = found.turns / found.seconds
+    met = found.cpu_of_all <= 10 and rate >= 150 and not found.faults
+    return Verdict(goal=goal, limit=limit, measured=f"{found.cpu_of_all:.1f} ms, {rate:.0f} a second", met=met)
+
+
+def _steps(results: Results) -> Verdict:
+    goal, limit = "16 sessions: tool steps, one after the other", "≤ 10 ms of processor time, ≥ 150 a second"
+    found = next((each for each in results.steps if each.sessions == LOOPS), None)
+    if found is None:
+        return _not_run(goal, limit)
+    cost, rate = sum(step_cpu(found, results.turns).values()), found.turns * found.tools / found.seconds
+    met = cost <= 10 and rate >= 150 and not found.faults
+    return Verdict(goal=goal, limit=limit, measured=f"{cost:.1f} ms, {rate:.0f} a second", met=met)
+
+
+def _alone(results: Results) -> Verdict:
+    goal, limit = "a turn alone: from the message to the first token", "p50 ≤ 12 ms"
+    found = next((each for each in results.turns if each.sessions == 1), None)
+    if found is None:
+        return _not_run(goal, limit)
+    return Verdict(goal=goal, limit=limit, measured=f"p50 {found.first_p50:.1f} ms", met=found.first_p50 <= 12)
+
+
+def _next_request(results: Results) -> Verdict:
+    goal, limit = "a tool's result → the next request", "p50 ≤ 10 ms; at 1,000 messages ≤ 1.3 ×"
+    delays = {each.messages: each.next_p50 for each in results.steps if each.sessions == 1}
+    if not delays.keys() >= {0, GOAL_MESSAGES[1]}:
+        return _not_run(goal, limit)
+    short, long = delays[0], delays[GOAL_MESSAGES[1]]
+    measured = f"p50 {short:.1f} ms; {long:.1f} ms = {long / short:.1f} ×"
+    return Verdict(goal=goal, limit=limit, measured=measured, met=short <= 10 and long <= 1.3 * short)
+
+
 def _cancel(results: Results) -> Verdict:
     goal, limit = "cancel → the provider's connection closed", "p95 ≤ 300 ms"
     cancel = results.cancel
@@ -158,6 +199,10 @@ TURN_START_COST = (
     "all start at the same moment, and starting and ending a turn takes about 30 ms of a core: Celery's consumer, the "
     "database transactions, the request to the provider; the streams themselves keep up"
 )
+STEP_COST = (
+    "each transaction is written to the disk; Celery receives and reports a task in a thread of its own; the verbs' "
+    "Python builds rows and events"
+)
 GOALS: dict[Callable[[Results], Verdict], str] = {
     _first: "",
     _one: "a piece is committed to disk before clients see it, and commits are 20 ms apart",
@@ -174,6 +219,10 @@ GOALS: dict[Callable[[Results], Verdict], str] = {
     _attach: "",
     _set_up: "reading 1,000 messages, fitting them to the model's window and sending them takes about 20 ms of a core",
     _cancel: "",
+    _turns: STEP_COST,
+    _steps: STEP_COST,
+    _alone: "four transactions are committed to disk, and Celery's threads pass a task on",
+    _next_request: "a step reads its whole conversation, and a task goes through the broker",
 }
 
 

@@ -22,6 +22,9 @@ class Load:
     histories: Sequence[int] = (10, 100, 1000)
     set_ups: int = 9
     stops: int = 24
+    #: Sessions whose turns follow one another, and for how long.
+    loops: Sequence[int] = (1, 16, 64)
+    loop_seconds: float = 10
 
     @property
     def ideal(self) -> float:
@@ -36,5 +39,5 @@ class Load:
 #: A check that everything works.
 QUICK = Load(
     tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
-    stops=4,
+    stops=4, loops=(1, 16), loop_seconds=3,
 )  # fmt: skip

@@ -18,3 +18,5 @@ class Turn:
     cancelled: float = 0.0
     #: For each frame with text: when it arrived, and the text.
     texts: list[tuple[float, str]] = field(default_factory=list)
+    #: When the client sent the result of each tool call.
+    results: list[float] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.cycles import Cycle, step_cpu
 from bench.figures import Results, Row
 from bench.goals import evaluate
 
@@ -67,6 +68,30 @@ def by_process(rows: Sequence[Row]) -> list[str]:
         total = f"{row.cpu_of_all:.0f} ({sum(row.memory.values()):.0f})"
         cells.append((label, *each, total, *(f"{row.beside.get(kind, 0):.0f}" for kind in beside)))
     return aligned(cells)
+
+
+def cycles(turns: Sequence[Cycle], steps: Sequence[Cycle]) -> list[str]:
+    """Return the rows of turns and of steps, each with its processor time by process."""
+    cells: list[tuple[str, ...]] = []
+    if turns:
+        kinds = list(turns[0].cpu)
+        beside = [f"[{kind}]" for kind in turns[0].beside]
+        cells.append(("turns", "turns/s", "first p50", "p95", "ms/turn", *kinds, *beside))
+        for each in turns:
+            figures = (f"{each.turns / each.seconds:.1f}", f"{each.first_p50:.1f}", f"{each.first_p95:.1f}")
+            shares = [f"{used:.2f}" for used in (each.cpu_of_all, *each.cpu.values(), *each.beside.values())]
+            cells.append((f"{each.sessions}", *figures, *shares))
+    block = aligned(cells) if cells else []
+    cells = []
+    if steps:
+        kinds = list(steps[0].cpu)
+        cells.append(("steps", "steps/s", "next p50", "p95", "ms/step", *kinds))
+        for each in steps:
+            cost = step_cpu(each, turns)
+            name = f"{each.sessions}" + (f" ({each.messages} messages)" if each.messages else "")
+            figures = (f"{each.turns * each.tools / each.seconds:.1f}", f"{each.next_p50:.1f}", f"{each.next_p95:.1f}")
+            cells.append((name, *figures, *(f"{used:.2f}" for used in (sum(cost.values()), *cost.values()))))
+    return block + (["", *aligned(cells)] if cells else [])
 
 
 def others(results: Results) -> list[str]:
@@ -136,6 +161,9 @@ def table(results: Results) -> str:
         lines += ["", *by_process(results.floor)]
     faults = sorted({fault for row in results.product + results.floor + results.scaled for fault in row.faults})
     lines += ["", *(f"FAULT: {fault}" for fault in faults)] if faults else []
+    if results.turns:
+        lines += ["", "Turns of one token, one after the other; in brackets what is not the service"]
+        lines += cycles(results.turns, results.steps)
     lines += ["", *others(results), "", *goals(results)]
     return "\n".join(lines)
 

@@ -153,6 +153,10 @@ def test_goals_are_met_and_missed() -> None:
         "attach to a session of 10,000 events": "–",
         "set-up of a turn at 1,000 messages": "✘",
         "cancel → the provider's connection closed": "✘",
+        "16 sessions: turns of one token, one after the other": "–",
+        "16 sessions: tool steps, one after the other": "–",
+        "a turn alone: from the message to the first token": "–",
+        "a tool's result → the next request": "–",
     }
     assert said["64 streams: processor time per token, all our processes"][1] == "300 µs = 3.5 × 85 µs"
 
