@@ -28,6 +28,8 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from psycopg import errors
 
+from sessions import statements
+
 logger = structlog.get_logger(__name__)
 
 _DATABASE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
@@ -201,7 +203,7 @@ def atomic_until(deadline: float) -> Iterator[None]:
 
     Otherwise a database that was frozen would commit what a client was told is rejected.
     """
-    with transaction.atomic():
+    with statements.atomic():
         yield
         if time.monotonic() > deadline:
             raise TooLate

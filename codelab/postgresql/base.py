@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 
+from codelab.postgresql.prepared import PreparedCursor
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's connection. `LIMITS` of its settings has parameters of PostgreSQL, times in milliseconds."""
@@ -27,3 +29,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Prepare a new connection, of the pool or not. Django's name, read in django 6.1.3; it has no public one."""
         must_commit: bool = super()._configure_connection(connection)  # type: ignore[misc]
         return self.set_limits(connection) or must_commit
+
+    def prepared_cursor(self, *, commit: bool = False) -> Any:
+        """Return a cursor whose statements are prepared. With `commit` its statement ends the transaction."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return self._prepare_cursor(PreparedCursor(self.connection, commit=commit))  # type: ignore[attr-defined]

@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from llm import prices
 from llm.types import ModelRequest
-from sessions.database import rows
 from sessions.errors import ModelCallDenied, StaleAttempt
 from sessions.events import log
 from sessions.models import Budget, Period, Reservation, Session, Turn, TurnStatus
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Claim
+from sessions.statements import prepared
 
 ZERO = Decimal()
 #: The unit of amounts, as the columns store them.
@@ -44,7 +44,7 @@ class Settlement:
 
 def of_turn(session: Session, turn: Turn) -> tuple[uuid.UUID, ...]:
     """Return the budgets that a turn's model calls count against."""
-    return tuple(pk for (pk,) in rows(_BUDGETS_OF_TURN, session.owner_id, session.pk, turn.api_key))
+    return tuple(pk for (pk,) in prepared(_BUDGETS_OF_TURN, session.owner_id, session.pk, turn.api_key))
 
 
 def reserve(claim: Claim, request: ModelRequest, spent: Decimal = ZERO) -> None:

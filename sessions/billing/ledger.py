@@ -23,6 +23,7 @@ from sessions.billing import budgets, prompts
 from sessions.events import log
 from sessions.models import Completion, ModelCall, ModelCallOutcome, ModelCallPurpose, Replay, Session, Turn, new_id
 from sessions.results import Claim, StepResult
+from sessions.statements import insert
 
 OUTCOMES = {
     CallOutcome.COMPLETED: ModelCallOutcome.OK,
@@ -66,7 +67,7 @@ def record(
         row.error_code = error_code or row.error_code
         if row.error_code and row.outcome != ModelCallOutcome.TRUNCATED:
             row.outcome = ModelCallOutcome.FAILED
-    ModelCall.objects.bulk_create(rows, ignore_conflicts=True)
+    insert(*rows, is_repeatable=True)
     if claim.budgets:
         budgets.settle(turn, _total_cost(calls))
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from llm.types import CallRecord
 from llm.wire.pieces import BodyPieces
 from sessions.models import Image, ModelCall, PromptPiece
 from sessions.models.prompts import DIGEST_BYTES
+from sessions.statements import write
 
 #: Digests that a list of pieces names. A call that names lists needs few digests, however long its prompt is.
 LIST_LENGTH = 32
@@ -68,8 +69,7 @@ def store(session_id: uuid.UUID, calls: Sequence[CallRecord]) -> list[bytes | No
         texts |= each[1] if each else {}
     known = _stored.get(session_id, frozenset())
     if new := {digest: text for digest, text in texts.items() if digest not in known}:
-        with connection.cursor() as cursor:
-            cursor.execute(_INSERT, [session_id, list(new), list(new.values())])
+        write(_INSERT, session_id, list(new), list(new.values()))
         transaction.on_commit(partial(_remember, session_id, texts))
     return [each[0] if each else None for each in packed]
 

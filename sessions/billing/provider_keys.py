@@ -8,10 +8,10 @@ from django.conf import settings
 from llm import keys
 from llm.types import Endpoint
 from sessions.billing import encryption
-from sessions.database import rows
 from sessions.errors import ModelCallDenied
 from sessions.models import ProviderKey
 from sessions.protocol.codes import ErrorCode
+from sessions.statements import prepared
 
 #: The last characters of a shorter key would give too much of it away.
 MIN_HINT_LENGTH = 12
@@ -46,7 +46,7 @@ def remove(owner_id: int, provider: str) -> bool:
 
 def providers_of(owner_id: int) -> frozenset[str]:
     """Return the providers that a user has a key for."""
-    return frozenset(name for (name,) in rows(_PROVIDERS, owner_id))
+    return frozenset(name for (name,) in prepared(_PROVIDERS, owner_id))
 
 
 def endpoint(owner_id: int, provider: str) -> Endpoint | None:

@@ -13,15 +13,14 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from sessions.database import lock_timeout, rows
+from sessions.database import lock_timeout
 from sessions.events.stored_text import PAYLOAD, decode, encode
 from sessions.models import Event, EventKind, Session, new_id
+from sessions.statements import atomic, collect, columns, prepared, row_of, save, write
 
 #: Events, and bytes of their payloads, that are read at a time.
 MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
@@ -48,9 +47,10 @@ _PAGE = f"""
 _IDLE_TIMEOUT = "set_config('idle_in_transaction_session_timeout', %s, true) AS quick"
 #: Locks a session. The condition is evaluated before the lock is waited for, and limits that wait.
 _LOCK = f"""
-    SELECT *, {_IDLE_TIMEOUT} FROM agent_sessions_session
+    SELECT {columns(Session)}, {_IDLE_TIMEOUT} FROM agent_sessions_session
     WHERE id = %s AND deleted_at IS NULL AND set_config('lock_timeout', %s, true) <> '' FOR NO KEY UPDATE
 """
+_LOCK_OF_TURN = _LOCK.replace("id = %s", "id = (SELECT session_id FROM agent_sessions_turn WHERE id = %s)")
 #: Locks those of some sessions that are free, in the order of their ids.
 _LOCK_FREE = f"""
     SELECT id, last_number, {_IDLE_TIMEOUT} FROM agent_sessions_session
@@ -58,19 +58,18 @@ _LOCK_FREE = f"""
 """
 #: The attempts that hold turns.
 _RUNNING_ATTEMPTS = "SELECT id, attempt FROM agent_sessions_turn WHERE id = ANY(%s) AND status = 'running'"
-#: Inserts events of many sessions, and advances the newest number of each. Pieces of text leave `updated_at` alone,
-#: because each batch would change its index.
-_WRITE = """
-    WITH counted AS (
-        UPDATE agent_sessions_session AS session
-        SET last_number = last_number + added.count,
-            updated_at = coalesce(%s, updated_at)
-        FROM unnest(%s::uuid[], %s::bigint[]) AS added(id, count) WHERE session.id = added.id
-    )
+#: Inserts events.
+_INSERT = """
     INSERT INTO agent_sessions_event (id, session_id, turn_id, number, kind, payload, attempt, created_at)
     SELECT new.*, clock_timestamp() FROM unnest(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::varchar[], %s::jsonb[], %s::integer[]
     ) AS new
+"""
+#: Advances the newest number of sessions. Pieces of text leave `updated_at` alone, because each batch would change its
+#: index.
+_COUNT = """
+    UPDATE agent_sessions_session AS session SET last_number = last_number + added.count
+    FROM unnest(%s::uuid[], %s::bigint[]) AS added(id, count) WHERE session.id = added.id
 """
 
 #: A turn's id and the number of the attempt. One process can run two attempts at one turn for a while.
@@ -134,16 +133,21 @@ class Appended:
 
 def lock(session_id: uuid.UUID) -> Session:
     """Return the session, locked until the end of the transaction. Raises Session.DoesNotExist when it was deleted."""
-    for session in Session.objects.raw(_LOCK, [IDLE_LOCK_TIMEOUT, session_id, lock_timeout()]):
-        return session
+    for *values, _ in prepared(_LOCK, IDLE_LOCK_TIMEOUT, session_id, lock_timeout()):
+        return row_of(Session, values)
     raise Session.DoesNotExist
+
+
+def lock_of_turn(turn_id: uuid.UUID) -> Session | None:
+    """Return the session of a turn, locked, or None when the turn does not exist or the session was deleted."""
+    locked = prepared(_LOCK_OF_TURN, IDLE_LOCK_TIMEOUT, turn_id, lock_timeout())
+    return next((row_of(Session, values) for *values, _ in locked), None)
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:
     """Return the session, locked, or None when another transaction has locked it or it was deleted."""
-    return next(
-        iter(Session.objects.raw(f"{_LOCK} SKIP LOCKED", [IDLE_LOCK_TIMEOUT, session_id, lock_timeout()])), None
-    )
+    locked = prepared(f"{_LOCK} SKIP LOCKED", IDLE_LOCK_TIMEOUT, session_id, lock_timeout())
+    return next((row_of(Session, values) for *values, _ in locked), None)
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
@@ -152,7 +156,9 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[LoggedEvent]:
     logged = [LoggedEvent(session.pk, number, new.kind, new.payload) for number, new in numbered]
     session.last_number += len(events)
     session.updated_at = timezone.now()
-    _write(list(zip(logged, events, strict=True)), newer=session.updated_at)
+    if events:
+        save(session, "last_number", "updated_at")
+        _write(list(zip(logged, events, strict=True)))
     return logged
 
 
@@ -163,11 +169,11 @@ def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> Appe
     again: a retry finds the events of an uncertain COMMIT by id and returns them as they are. What a retry skips is
     uncertain still, because the transaction that locks the session may be the one that committed it.
     """
-    with transaction.atomic():
-        locked = rows(_LOCK_FREE, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
+    with atomic():
+        locked = prepared(_LOCK_FREE, IDLE_LOCK_TIMEOUT, list({a.session_id for a in additions}))
         last = {session_id: number for session_id, number, _ in locked}
         # A statement of its own, after the locks: it must see what another worker has committed in the meantime.
-        running = set(rows(_RUNNING_ATTEMPTS, [a.turn_id for a in additions]))
+        running = set(prepared(_RUNNING_ATTEMPTS, [a.turn_id for a in additions]))
         earlier = _find_written(additions) if is_retry else {}
         appended = Appended()
         numbered: list[tuple[LoggedEvent, NewEvent]] = []
@@ -185,7 +191,10 @@ def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> Appe
                     (LoggedEvent(addition.session_id, number, event.kind, event.payload), event)
                     for number, event in enumerate(addition.events, first)
                 )
-        _write(numbered)
+        counts = Counter(event.session_id for event, _ in numbered)
+        if counts:
+            write(_COUNT, list(counts), list(counts.values()))
+            _write(numbered)
     appended.events.extend(event for event, _ in numbered)
     return appended
 
@@ -195,7 +204,7 @@ def since(session_id: uuid.UUID, after: int, limit: int = MAX_PAGE_EVENTS) -> Pa
 
     Of a compacted event only the part above `after` is returned.
     """
-    records = rows(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
+    records = prepared(_PAGE, after, session_id, MAX_PAGE_BYTES, limit)
     page = Page(
         _part(LoggedEvent(session_id, number, kind, decode(json.loads(payload)), first), after)
         for number, kind, payload, first, _ in records
@@ -222,16 +231,7 @@ def _find_written(additions: Sequence[Addition]) -> dict[uuid.UUID, LoggedEvent]
     return {pk: LoggedEvent(*columns) for pk, *columns in events}
 
 
-def _write(events: Sequence[tuple[LoggedEvent, NewEvent]], *, newer: datetime | None = None) -> None:
-    if not events:
-        return
-    counts = Counter(logged.session_id for logged, _ in events)
-    columns = zip(
-        *(
-            (new.id, logged.session_id, new.turn_id, logged.number, str(new.kind), encode(new.payload), new.attempt)
-            for logged, new in events
-        ),
-        strict=True,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, [newer, list(counts), list(counts.values()), *map(list, columns)])
+def _write(events: Sequence[tuple[LoggedEvent, NewEvent]]) -> None:
+    for logged, new in events:
+        payload = encode(new.payload)
+        collect(_INSERT, new.id, logged.session_id, new.turn_id, logged.number, str(new.kind), payload, new.attempt)

@@ -9,6 +9,7 @@ from sessions.database import rows
 from sessions.events import log
 from sessions.events.log import LoggedEvent, Page
 from sessions.models import OPEN_STATUSES, Event, EventKind, Session, Turn
+from sessions.statements import prepared
 
 #: A client that has missed more events starts again from a snapshot.
 MAX_REPLAYED_EVENTS = 5000
@@ -18,11 +19,14 @@ _EXISTING = """
     USING (owner_id, key) WHERE deleted_at IS NULL
 """
 
+#: A session that is not deleted.
+_EXISTS = "SELECT FROM agent_sessions_session WHERE id = %s AND deleted_at IS NULL"
+
 
 def read_new(session_id: uuid.UUID, after: int) -> Page:
     """Return the next events of a session. A deleted one has no log any more; it yields the event of its deletion."""
     page = log.since(session_id, after)
-    if not page and not Session.objects.filter(pk=session_id).exists():
+    if not page and not prepared(_EXISTS, session_id):
         page.append(LoggedEvent(session_id, after + 1, EventKind.SESSION_DELETED, {}))
     return page
 

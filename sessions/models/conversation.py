@@ -1,7 +1,9 @@
 """Sessions and their turns."""
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -224,7 +226,10 @@ class Turn(models.Model):
         help_text="How far the compaction of a long turn has come. Empty: not begun, or done.",
     )
 
-    # What `transitions.lock_claim` reads beside the row, of the model calls so far.
+    # What `transitions.lock_claim` reads beside the row: the sub-task at work, the session's next turn, and what the
+    # model calls so far have used.
+    subtask: Any = None
+    following: uuid.UUID | None = None
     calls_cost = Decimal()
     calls_cached_tokens = 0
     has_unpriced_calls = False

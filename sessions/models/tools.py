@@ -96,6 +96,9 @@ class ToolCall(OrderedModel):
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    #: What `tool_calls.open_call` reads beside the row: whether other calls of the turn are open.
+    has_open_neighbours = False
+
     class Meta:
         constraints = [
             one_of("status", ToolCallStatus, "tool_call_status_known"),

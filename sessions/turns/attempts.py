@@ -12,16 +12,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce, Now
 
 from agents.loop import Limits, TurnUsage
 from agents.plans import Status
 from agents.roles import role_of
 from sessions import metrics
-from sessions.billing import budgets, ledger, provider_keys
-from sessions.database import atomic_until, rows
+from sessions.billing import budgets, ledger
+from sessions.database import atomic_until
 from sessions.errors import NothingToCancel
 from sessions.events import log
 from sessions.events.log import Attempt, LoggedEvent
@@ -36,17 +33,18 @@ from sessions.models import (
     TurnStatus,
 )
 from sessions.results import AgentChoice, Change, Claim, StepResult
+from sessions.statements import NOW, Sql, atomic, prepared
 from sessions.turns import plans, retries, workspaces
 from sessions.turns.current_agent import switch_agent
+from sessions.turns.rows import NextTurn, current_subtask, next_turn
 from sessions.turns.steering import mark_read, unread_messages
-from sessions.turns.transcript import begun_texts, current_subtask, store_step
+from sessions.turns.transcript import begun_texts, store_step
 from sessions.turns.transitions import (
     count_step,
     count_use,
     end_as_cancelled,
     end_as_failed,
     finish_or_continue,
-    first_open_turn,
     lock_claim,
     next_ready_turn,
     requeue,
@@ -56,8 +54,6 @@ from sessions.turns.transitions import (
 
 #: How long a worker may keep a turn without renewing its lease.
 LEASE_DURATION = timedelta(seconds=12)
-#: The session of a turn.
-_SESSION_OF_TURN = "SELECT session_id FROM agent_sessions_turn WHERE id = %s"
 #: Renews leases, and returns the attempts that are over.
 _RENEW = """
     WITH held AS (SELECT * FROM unnest(%s::uuid[], %s::integer[]) AS held(id, attempt)),
@@ -79,23 +75,20 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str, task: str = "") -> tup
 
     `model` is the one of agents that name none.
     """
-    session_ids = rows(_SESSION_OF_TURN, turn_id)
-    if not session_ids:
-        return None
-    with transaction.atomic():
-        try:
-            session = log.lock(session_ids[0][0])
-        except Session.DoesNotExist:
+    with atomic():
+        session = log.lock_of_turn(turn_id)
+        following = session and next_turn(session)
+        if not session or not following:
             return None
-        turn = first_open_turn(session.pk)
-        if turn is None or turn.pk != turn_id or turn.status != TurnStatus.QUEUED or not retries.is_due(turn):
+        turn = following.turn
+        if turn.pk != turn_id or turn.status != TurnStatus.QUEUED or not retries.is_due(turn):
             return None
-        return _start_attempt(session, turn, worker, model, task)
+        return _start_attempt(session, following, worker, model, task)
 
 
-def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: str) -> tuple[Claim, Change]:
+def _start_attempt(session: Session, following: NextTurn, worker: str, model: str, task: str) -> tuple[Claim, Change]:
+    turn, subtask = following.turn, following.turn.subtask
     attempt = turn.attempt + 1
-    subtask = current_subtask(session)
     new = plans.give_up(session, subtask)
     if new:
         subtask = current_subtask(session)
@@ -124,15 +117,14 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         worker=worker,
         task=task,
         model=turn.model,
-        lease_expires_at=Now() + LEASE_DURATION,
-        started_at=Coalesce(F("started_at"), Now()),
-        claimed_at=Now(),
+        lease_expires_at=Sql("statement_timestamp() + %s::interval", (LEASE_DURATION,)),
+        started_at=Sql("coalesce(started_at, statement_timestamp())"),
+        claimed_at=NOW,
         worked=turn.worked,
         **({"unread": 0} if read else {}),
         **fields,
     )
-    limits, own_keys = budgets.of_turn(session, turn), provider_keys.providers_of(session.owner_id)
-    if limits and turn.attempt:
+    if following.budgets and turn.attempt:
         budgets.settle_earlier(turn)
     claim = Claim(
         session_id=session.pk,
@@ -146,8 +138,8 @@ def _start_attempt(session: Session, turn: Turn, worker: str, model: str, task: 
         retry_wait=turn.retry_wait.total_seconds(),
         is_completion=session.is_completion,
         awaits_title=session.awaits_title and not session.is_completion,
-        budgets=limits,
-        own_keys=own_keys,
+        budgets=following.budgets,
+        own_keys=following.own_keys,
         task=task,
     )
     payload = {"attempt": attempt, "model": turn.model, "agent": session.current_agent, "mode": session.mode}
@@ -174,14 +166,14 @@ def renew(leases: Iterable[Attempt]) -> set[Attempt]:
     if not attempts:
         return set()
     turn_ids, numbers = zip(*attempts, strict=True)
-    return set(rows(_RENEW, list(turn_ids), list(numbers), LEASE_DURATION))
+    return set(prepared(_RENEW, list(turn_ids), list(numbers), LEASE_DURATION))
 
 
 def complete(claim: Claim, result: StepResult) -> Change:
     """Store the answer and complete the turn, or its current sub-task. Raises StaleAttempt."""
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
-        subtask = current_subtask(session)
+        subtask = turn.subtask
         fields = count_step(turn, result, subtask)
         next_step = plans.finish(session, subtask, Status.COMPLETED, result.text) if subtask else None
         # The text that ends the turn is for the user, whichever agent wrote it.
@@ -208,12 +200,12 @@ def fail(
     The text of `result` is kept. The user may try again after `retry_after` seconds. `context` says by how many tokens
     a conversation is too long (`used`, `window`).
     """
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         events: list[LoggedEvent] = []
         answer = None
         if result and (result.text or result.reasoning):
-            answer, subtask = result.message_id, current_subtask(session)
+            answer, subtask = result.message_id, turn.subtask
             events += store_step(session, turn, result, agent=claim.agent, interrupted=True, subtask=subtask)
         if result:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=code, answer=answer)
@@ -251,7 +243,7 @@ def release(claim: Claim, result: StepResult | None = None) -> Change:
 
     `result` has the model calls of the step so far. Raises StaleAttempt.
     """
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         if result:
             ledger.record(claim, session, turn, result.calls, purpose=result.purpose, outcome=ModelCallOutcome.LOST)
@@ -264,7 +256,7 @@ def release(claim: Claim, result: StepResult | None = None) -> Change:
 def assign_agent(claim: Claim, choice: AgentChoice) -> tuple[Claim, Change]:
     """Store the choice of an agent. Return the claim with that agent. Raises StaleAttempt."""
     route = choice.route
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         if choice.calls:
             ledger.record(claim, session, turn, choice.calls, purpose=ModelCallPurpose.ROUTING)

@@ -24,6 +24,7 @@ from django.db.models.functions import Coalesce, Now
 from sessions.events import log
 from sessions.models import OPEN_CALLS, Approval, ApprovalStatus, ToolCall, ToolCallStatus, Turn, TurnStatus, WebProcess
 from sessions.results import Change
+from sessions.statements import columns, prepared, row_of
 from sessions.turns.server_tools import SERVER_TOOLS
 from sessions.turns.tool_calls import open_calls, request_event
 from sessions.turns.tool_policy import APPROVAL_TIMEOUT, shown_digest
@@ -39,6 +40,23 @@ PROCESS_TIMEOUT = timedelta(seconds=15)
 #: Seconds between two looks of the workers for calls of web processes that are gone.
 GONE_INTERVAL_SECONDS = 5.0
 
+#: The open calls of a session that clients run.
+_OPEN = f"""
+    SELECT {columns(ToolCall, "call")} FROM agent_sessions_toolcall AS call
+    JOIN agent_sessions_turn AS turn ON turn.id = call.turn_id
+    WHERE turn.session_id = %s AND turn.status = 'waiting' AND call.status IN ('asked', 'waiting')
+    AND NOT call.tool = ANY(%s::varchar[]) ORDER BY call.created_at, call.id
+"""
+#: Gives calls to a runner that are free, or its own. Of two runners at the same moment the second one waits for the
+#: first one's row lock, and then finds its name.
+_TAKE = f"""
+    UPDATE agent_sessions_toolcall AS call SET offered_to = %s, offered_by = %s, offered_until = NULL,
+        shown_at = CASE status WHEN 'waiting' THEN coalesce(shown_at, statement_timestamp()) END
+    WHERE id = ANY(%s::uuid[]) AND status IN ('asked', 'waiting') AND (
+        offered_to = '' OR (offered_until IS NOT NULL AND shown_at IS NULL)
+        OR (offered_to = %s AND (%s OR offered_by = %s OR offered_until IS NOT NULL OR offered_by IS NULL))
+    ) RETURNING {columns(ToolCall, "call")}
+"""
 UNKNOWN = (
     "It is not known whether this call ran: the client that got it went away and sent no result. "
     "Approve it to run it again, or reject it."
@@ -63,26 +81,18 @@ def offer(
     end of its old socket is noticed. `definitions` are the hashes of the tools that the runner has defined: no other
     can run their calls.
     """
-    calls = list(open_calls(session_id).exclude(tool__in=SERVER_TOOLS))
+    calls = [row_of(ToolCall, values) for values in prepared(_OPEN, session_id, list(SERVER_TOOLS))]
     usable = [
         call
         for call in calls
         if (call.status == ToolCallStatus.WAITING or call.call_id in new_approvals)
         and (not call.definition or call.definition_digest in definitions or call.offered_to == runner)
     ]
-    mine = Q(offered_to=runner)
-    if not takes_over:
-        mine &= Q(offered_by=process) | Q(offered_until__isnull=False) | Q(offered_by=None)
-    new = [call.pk for call in usable if not _has(call, runner, process)]
-    rows = ToolCall.objects.filter(pk__in=[call.pk for call in usable], status__in=OPEN_CALLS)
-    if new:
-        free = Q(offered_to="") | mine | Q(offered_until__isnull=False, shown_at=None)
-        # Of two runners at the same moment the second one waits for the first one's row lock, and then finds its name.
-        rows.filter(free, pk__in=new).update(**_shown(runner, process))
-    if not usable:
-        return [], bool(calls)
-    rows = rows.filter(offered_to=runner, offered_by=process, offered_until=None)
-    return list(rows.order_by("created_at", "pk")), True
+    taken = [call for call in usable if _has(call, runner, process)]
+    if new := [call.pk for call in usable if call not in taken]:
+        parameters = (runner, process, new, runner, takes_over, process)
+        taken += [row_of(ToolCall, values) for values in prepared(_TAKE, *parameters)]
+    return sorted(taken, key=lambda call: (call.created_at, call.pk)), bool(calls)
 
 
 def offer_to_request(turn_id: uuid.UUID, tools: Collection[str]) -> QuerySet[ToolCall]:

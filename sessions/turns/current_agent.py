@@ -17,7 +17,8 @@ from sessions.events.log import NewEvent
 from sessions.models import EventKind, Session
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Change
-from sessions.turns.transcript import current_subtask
+from sessions.statements import save
+from sessions.turns.rows import current_subtask
 
 
 def switch_agent(
@@ -36,7 +37,7 @@ def switch_agent(
     """
     before, session.current_agent = session.current_agent, agent
     session.pinned = pinned or (by_user and agent != UNASSIGNED)
-    session.save(update_fields=["current_agent", "pinned"])
+    save(session, "current_agent", "pinned")
     return _announcement(before, agent, reason=reason, confidence=confidence, turn_id=turn_id)
 
 

@@ -24,8 +24,8 @@ from sessions.turns.current_agent import first_agent, require_agent, switch_agen
 from sessions.turns.images import message_images
 from sessions.turns.positions import put_first
 from sessions.turns.replacement import REPLACED, replace_turn, require_replaceable
+from sessions.turns.rows import current_subtask
 from sessions.turns.steering import MAX_UNREAD, steer_message, withdraw_unread
-from sessions.turns.transcript import current_subtask
 from sessions.turns.transitions import (
     cancel_waiting,
     end_as_cancelled,

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import results
@@ -41,12 +39,13 @@ from sessions.models import (
 )
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change, Claim, StepResult, ToolOutput
+from sessions.statements import NOW, atomic, insert, save
 from sessions.turns import plans, provider_fields
 from sessions.turns.images import message_images
+from sessions.turns.rows import call_with_turn, current_subtask, session_with_subtask
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals, shown_digest
 from sessions.turns.transcript import (
-    current_subtask,
     defined,
     displayed,
     make_call_ids_unique,
@@ -71,9 +70,9 @@ def request_tools(
     sub-task.
     """
     judged = _judge(claim, requested, broken or {})
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
-        subtask = current_subtask(session)
+        subtask = turn.subtask
         basis = basis_of(session, claim.agent, subtask)
         # The user has changed the mode or the rules in between. This is rare, and takes a twentieth of a second a call.
         calls = judged[1] if basis == judged[0] else evaluate(claim.agent, requested, broken or {}, basis)
@@ -91,8 +90,9 @@ def request_tools(
             call.turn = turn
         ledger.record(claim, session, turn, result.calls, has_tool_calls=True, answer=result.message_id)
         outcomes = run_server_tools(session, turn, calls)
-        ToolCall.objects.bulk_create(calls)
-        Approval.objects.bulk_create(new_approvals(calls))
+        insert(*calls)
+        if approvals := new_approvals(calls):
+            Approval.objects.bulk_create(approvals)
         open_requests = [request_event(call) for call in calls if call.status in OPEN_CALLS]
         events += log.append(session, [*outcomes.events, *open_requests, *plans.propose(session, calls)])
         for call in calls:
@@ -100,7 +100,7 @@ def request_tools(
                 events += _store_result(session, call, subtask)
         fields = count_step(turn, result, subtask)
         if open_requests:
-            transition(turn, TurnStatus.WAITING, waiting_since=Now(), **fields)
+            transition(turn, TurnStatus.WAITING, waiting_since=NOW, **fields)
             events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)])
             return Change(events=events)
         last_words = replace(result, message_id=new_id(), text=outcomes.last_words or "", reasoning="")
@@ -115,10 +115,10 @@ def request_tools(
 
 def _judge(claim: Claim, requested: Sequence[ModelToolCall], broken: Mapping[str, str]) -> tuple[Basis, list[ToolCall]]:
     """Return the decisions about calls and what they were judged by. No lock is held meanwhile. Raises StaleAttempt."""
-    session = Session.objects.filter(pk=claim.session_id).first()
-    if session is None:
+    found = session_with_subtask(claim.session_id)
+    if found is None:
         raise StaleAttempt("the session was deleted")
-    basis = basis_of(session, claim.agent, current_subtask(session))
+    basis = basis_of(found[0], claim.agent, found[1])
     return basis, evaluate(claim.agent, requested, broken, basis)
 
 
@@ -163,7 +163,7 @@ def record_output(
                 status, content = rejected(call, content)
         call.facts = results.facts_for(_kind(call), output.facts) or None
         shown = results.cut_middle(content, shown_characters)
-        change = finish_call(session, call, status, content, shown=shown, images=images)
+        change = finish_call(session, call, status, content, shown=shown, images=images, is_current=True)
     return Change(events=events + change.events, ready=change.ready)
 
 
@@ -176,12 +176,7 @@ def rejected(call: ToolCall, content: str) -> tuple[ToolCallStatus, str]:
 
 def open_call(session: Session, call_id: str) -> ToolCall:
     """Return a call of the locked session that has no result yet. Raises ToolCallRejected."""
-    call = (
-        ToolCall.objects.filter(turn__session=session, call_id=call_id)
-        .select_related("turn", "approval")
-        .order_by("-created_at")
-        .first()
-    )
+    call = call_with_turn(session, call_id)
     if call is None:
         raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call_id}` does not exist in this session.")
     if call.status not in OPEN_CALLS or call.turn.status != TurnStatus.WAITING:
@@ -212,17 +207,20 @@ def finish_call(
     *,
     shown: str | None = None,
     images: Sequence[Mapping[str, Any]] = (),
+    is_current: bool = False,
 ) -> Change:
     """Store the result of a call in a locked session, and queue its turn when no other call is open.
 
-    The model gets `shown` where that is shorter, and the images.
+    The model gets `shown` where that is shorter, and the images. With `is_current` nothing has changed since
+    `open_call` has read the call.
     """
     call.status, call.result, call.finished_at = status, content, timezone.now()
-    call.save(update_fields=["status", "result", "facts", "finished_at"])
+    save(call, "status", "result", "facts", "finished_at")
     # No sub-task begins or ends while a call is open, so the current one has requested it.
-    events = _store_result(session, call, current_subtask(session), shown=shown, images=images)
+    subtask = call.turn.subtask if is_current else current_subtask(session)
+    events = _store_result(session, call, subtask, shown=shown, images=images)
     turn = call.turn
-    if turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
+    if call.has_open_neighbours if is_current else turn.tool_calls.filter(status__in=OPEN_CALLS).exists():
         return Change(events=events)
     return Change(events=events + requeue(session, turn, waiting_since=None), ready=turn.pk)
 

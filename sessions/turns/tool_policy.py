@@ -11,7 +11,6 @@ from datetime import timedelta
 from functools import lru_cache
 
 import structlog
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents import approvals, policy
@@ -23,10 +22,11 @@ from agents.rule_choices import RuleChoice, choices
 from agents.rules import MAX_LABEL_CHARACTERS, Rule
 from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, InvalidArguments, RunsOn
 from llm.types import ModelToolCall
-from sessions.models import Approval, PolicyRule, Session, SubTask, ToolCall, ToolCallStatus
+from sessions.models import Approval, Session, SubTask, ToolCall, ToolCallStatus
+from sessions.statements import prepared
 from sessions.turns import plans
 from sessions.turns.definitions import definitions_of
-from sessions.turns.transcript import current_subtask
+from sessions.turns.rows import current_subtask
 
 logger = structlog.get_logger(__name__)
 
@@ -35,6 +35,11 @@ APPROVAL_TIMEOUT = timedelta(hours=24)
 #: Tools that a sub-task cannot use: its plan decides which agent does what.
 PLANNING_TOOLS = frozenset({SWITCH_MODE, CREATE_PLAN})
 RULE_FIELDS = ("effect", "tool", "subject", "agent", "folder")
+#: The rules of a user for a session.
+_RULES = """
+    SELECT effect, tool, subject, agent, folder FROM agent_sessions_policyrule
+    WHERE owner_id = %s AND (session_id = %s OR session_id IS NULL) ORDER BY created_at
+"""
 NOT_JUDGED = "The server could not judge this call."
 NOT_IN_A_PLAN = (
     "{tool} was not run: the plan decides which agent does what. Do your sub-task, or report what is missing."
@@ -188,5 +193,4 @@ def _parse_rules(rows: tuple[tuple[str, ...], ...]) -> list[Rule]:
 
 
 def _rules(session: Session) -> tuple[tuple[str, ...], ...]:
-    rows = PolicyRule.objects.filter(Q(session=session) | Q(session=None), owner_id=session.owner_id)
-    return tuple(rows.order_by("created_at").values_list(*RULE_FIELDS))
+    return tuple(prepared(_RULES, session.owner_id, session.pk))

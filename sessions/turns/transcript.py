@@ -3,6 +3,7 @@
 Callers have locked the session. This module never changes a turn.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,12 +30,18 @@ from sessions.models import (
 )
 from sessions.protocol.codes import MAX_CALL_ID_LENGTH
 from sessions.results import StepResult
+from sessions.statements import insert, prepared, save
+from sessions.turns.rows import current_subtask
 
-#: The sub-task in progress of a session's plan.
-_CURRENT_SUBTASK = """
-    SELECT subtask.* FROM agent_sessions_subtask AS subtask
-    JOIN agent_sessions_plan AS plan ON plan.id = subtask.plan_id
-    WHERE plan.session_id = %s AND plan.status = 'in_progress' AND subtask.status = 'in_progress'
+#: Which of these ids the calls of a session have.
+_EXISTING_CALLS = """
+    SELECT call_id FROM agent_sessions_toolcall AS call JOIN agent_sessions_turn AS turn ON turn.id = call.turn_id
+    WHERE turn.session_id = %s AND call_id = ANY(%s::varchar[])
+"""
+#: The calls of a turn's newest answers.
+_NEWEST_CALLS = """
+    SELECT tool_calls FROM agent_sessions_message WHERE turn_id = %s AND role = 'assistant'
+    ORDER BY number DESC LIMIT %s
 """
 #: Messages of a turn that are begun since its last step was stored. Earlier attempts count, too: clients without
 #: `codelab.v2` still show their text.
@@ -45,11 +52,6 @@ _BEGUN_TEXTS = """
     ))
     AND turn_id = %s AND kind IN ('text_delta', 'reasoning_delta') GROUP BY 1 ORDER BY min(number)
 """
-
-
-def current_subtask(session: Session) -> SubTask | None:
-    """Return the sub-task in progress of the session's plan. New messages belong to it."""
-    return next(iter(SubTask.objects.raw(_CURRENT_SUBTASK, [session.pk])), None)
 
 
 def subtask_fields(subtask: SubTask | None) -> dict[str, str]:
@@ -75,7 +77,7 @@ def store_message(
     events = log.append(message.session, [*before, added, *after])
     message.number = events[len(before)].number
     message.owner_id = message.session.owner_id
-    message.save(force_insert=True)
+    insert(message)
     return events
 
 
@@ -152,8 +154,8 @@ def require_progress(turn: Turn, calls: Sequence[str]) -> None:
     """Raise LimitReached when the turn's newest messages have asked for these calls, too. Calls are digests."""
     if turn.steps + len(calls) < loop.MAX_EQUAL_CALLS:
         return
-    messages = turn.messages.filter(role=MessageRole.ASSISTANT).order_by("-number")[: loop.MAX_EQUAL_CALLS - 1]
-    earlier = ([digest(call["name"], call["arguments"]) for call in message.tool_calls] for message in messages)
+    answers = [json.loads(calls) for (calls,) in prepared(_NEWEST_CALLS, turn.pk, loop.MAX_EQUAL_CALLS - 1)]
+    earlier = ([digest(call["name"], call["arguments"]) for call in calls] for calls in answers)
     loop.require_progress(calls, earlier)
 
 
@@ -231,8 +233,7 @@ def store_unfinished(session: Session, turn: Turn) -> list[LoggedEvent]:
 
 def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
     """Replace ids that are too long or exist in the session, as some providers count from zero in each answer."""
-    ids = [call.call_id for call in calls]
-    existing = set(ToolCall.objects.filter(turn__session=session, call_id__in=ids).values_list("call_id", flat=True))
+    existing = {call_id for (call_id,) in prepared(_EXISTING_CALLS, session.pk, [call.call_id for call in calls])}
     for call in calls:
         if call.call_id in existing or len(call.call_id) > MAX_CALL_ID_LENGTH:
             call.call_id = f"call_{new_id().hex}"
@@ -246,4 +247,4 @@ def give_title(session: Session, content: str) -> None:
     words = " ".join(content.split())
     session.title = words if len(words) <= MAX_TITLE_LENGTH else words[: MAX_TITLE_LENGTH - 1] + "…"
     session.awaits_title = bool(words)
-    session.save(update_fields=["title", "awaits_title"])
+    save(session, "title", "awaits_title")

@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from llm.types import TokenUsage
@@ -43,7 +42,9 @@ from sessions.models import (
     new_id,
 )
 from sessions.results import AcceptedMessage, Claim, StepResult
+from sessions.statements import NOW, Sql, columns, insert, prepared, row_of, update
 from sessions.turns import plans
+from sessions.turns.rows import turn_with_use
 from sessions.turns.steering import queue_unread
 from sessions.turns.transcript import give_title, store_message, store_unfinished
 
@@ -60,22 +61,9 @@ TRANSITIONS = {
 }
 
 # Written by hand, because every turn runs these several times and the ORM takes longer to build them than they run.
-#: A turn.
-SELECT_TURN = "SELECT * FROM agent_sessions_turn WHERE id = %s"
-#: A turn, and what its model calls have used. A call without tokens costs nothing, unless it was lost or stopped.
-_TURN_WITH_USE = """
-    SELECT turn.*, calls.* FROM agent_sessions_turn AS turn CROSS JOIN LATERAL (
-        SELECT coalesce(sum(cost), 0) AS calls_cost,
-            coalesce(sum(cached_tokens) FILTER (WHERE purpose = 'step'), 0)::bigint AS calls_cached_tokens,
-            coalesce(bool_or(
-                cost IS NULL AND (input_tokens + output_tokens > 0 OR outcome IN ('lost', 'cancelled'))
-            ), false) AS has_unpriced_calls
-        FROM agent_sessions_modelcall AS call WHERE call.turn_id = turn.id
-    ) AS calls WHERE turn.id = %s
-"""
 #: The first turn of a session that has not ended.
-_FIRST_OPEN = """
-    SELECT * FROM agent_sessions_turn WHERE session_id = %s AND status IN ('queued', 'running', 'waiting')
+_FIRST_OPEN = f"""
+    SELECT {columns(Turn)} FROM agent_sessions_turn WHERE session_id = %s AND status IN ('queued', 'running', 'waiting')
     ORDER BY position LIMIT 1
 """
 
@@ -92,15 +80,14 @@ def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     if to != TurnStatus.RUNNING:
         fields["lease_expires_at"] = None
     if turn.status == TurnStatus.RUNNING and turn.claimed_at and "worked" not in fields:
-        fields["worked"] = F("worked") + (Now() - F("claimed_at"))
+        fields["worked"] = Sql("worked + (statement_timestamp() - claimed_at)")
     if to == TurnStatus.QUEUED:
         # From then on it waits for a worker.
-        fields["queued_at"] = fields["retry_at"] or Now()
+        fields["queued_at"] = fields["retry_at"] or NOW
     if to not in OPEN_STATUSES:
-        fields["finished_at"] = Now()
-    guarded = Turn.objects.filter(pk=turn.pk, status=turn.status, attempt=turn.attempt)
-    if guarded.update(status=to, **fields) != 1:
-        raise StaleAttempt(f"{turn.status} → {to}")
+        fields["finished_at"] = NOW
+    guard = {"status": turn.status, "attempt": turn.attempt}
+    update(turn, {"status": to, **fields}, guard, StaleAttempt(f"{turn.status} → {to}"))
 
 
 def lock_claim(claim: Claim) -> tuple[Session, Turn]:
@@ -109,15 +96,10 @@ def lock_claim(claim: Claim) -> tuple[Session, Turn]:
         session = log.lock(claim.session_id)
     except Session.DoesNotExist:
         raise StaleAttempt("the session was deleted") from None
-    turn = _with_use(claim.turn_id)
+    turn = turn_with_use(claim.turn_id)
     if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
         raise StaleAttempt(f"attempt {claim.attempt} is over")
     return session, turn
-
-
-def _with_use(turn_id: uuid.UUID) -> Turn:
-    (turn,) = Turn.objects.raw(_TURN_WITH_USE, [turn_id])
-    return turn
 
 
 def count_use(turn: Turn, result: StepResult | None = None) -> dict[str, Any]:
@@ -171,7 +153,7 @@ def queue_message(
     message.client_message_id = client_message_id or ""
     events = store_message(message, before=before, after=[turn_event(EventKind.TURN_QUEUED, turn_id)], **fields)
     number = events[-1].number
-    Turn.objects.create(id=turn_id, session=session, position=number, model=model, api_key=api_key)
+    insert(Turn(id=turn_id, session=session, position=number, model=model, api_key=api_key))
     give_title(session, content)
     return AcceptedMessage(
         events=events, ready=turn_id, session_id=session.pk, message_id=message_id, turn_id=turn_id, number=number
@@ -196,8 +178,10 @@ def finish_or_continue(
         return requeue(session, turn, turn.attempt, before=new, worked=timedelta(), **fields), turn.pk
     transition(turn, TurnStatus.COMPLETED, **fields)
     events = queue_unread(session, turn)
+    # Messages that no step has read have a turn of their own now.
+    has_new_turn = bool(events)
     events += log.append(session, [*new, turn_event(EventKind.TURN_COMPLETED, turn.pk, turn.attempt, **_used(fields))])
-    return events, next_ready_turn(session)
+    return events, next_ready_turn(session) if has_new_turn else turn.following
 
 
 def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
@@ -207,7 +191,7 @@ def end_as_cancelled(session: Session, turn: Turn) -> list[LoggedEvent]:
     """
     _close_calls(turn)
     # A turn that has not begun has used nothing.
-    fields = count_use(_with_use(turn.pk) if turn.attempt else turn)
+    fields = count_use(turn_with_use(turn.pk) if turn.attempt else turn)
     if turn.status == TurnStatus.RUNNING:
         ledger.record_unseen(session, turn, ModelCallOutcome.CANCELLED)
         fields["cost"] = None
@@ -244,7 +228,7 @@ def end_as_failed(
     """
     _close_calls(turn)
     new = plans.cancel(session, only_draft=True)
-    use = use or count_use(_with_use(turn.pk))
+    use = use or count_use(turn_with_use(turn.pk))
     transition(turn, TurnStatus.FAILED, error_code=code, error=text, **use)
     payload: dict[str, Any] = {"error_code": str(code), "error": text, **_used(use)}
     if retry_after is not None:
@@ -276,7 +260,7 @@ def withdraw_approvals(**of: Any) -> None:
 
 def first_open_turn(session_id: uuid.UUID) -> Turn | None:
     """Return the session's active turn, or else the one that is next."""
-    return next(iter(Turn.objects.raw(_FIRST_OPEN, [session_id])), None)
+    return next((row_of(Turn, values) for values in prepared(_FIRST_OPEN, session_id)), None)
 
 
 def next_ready_turn(session: Session) -> uuid.UUID | None:

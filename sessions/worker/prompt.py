@@ -14,20 +14,17 @@ from agents.tools import CREATE_PLAN, offer
 from agents.workspace import current_facts, steady_facts, surroundings
 from llm.key_order import arrange
 from llm.types import ModelImage, ModelMessage, ModelRole, ModelToolCall, Tool
-from sessions.database import rows
 from sessions.errors import StaleAttempt
-from sessions.models import Image, MessageRole, Plan, Session, SubTask, Summary, Turn
+from sessions.models import Image, MessageRole, Plan, SubTask, Summary, Turn
+from sessions.statements import prepared
 from sessions.turns import plans, summaries, workspaces
 from sessions.turns.definitions import definitions_of
 from sessions.turns.provider_fields import message_of
+from sessions.turns.rows import turn_with_session
 from sessions.turns.summaries import Overflow
 from sessions.turns.tool_policy import agents_for, offered_tools
-from sessions.turns.transcript import current_subtask
-from sessions.turns.transitions import SELECT_TURN
 from sessions.worker.fitting import Entry, Fitting, overflow_of, pinned_facts
 
-#: A session. With `SELECT_TURN` it runs in each step, and the ORM takes longer to build one join than both take to run.
-_SESSION = "SELECT * FROM agent_sessions_session WHERE id = %s AND deleted_at IS NULL"
 #: The messages up to a turn, of a sub-task or outside all of them. Most have neither calls nor images. A thousand rows
 #: take 1.7 ms of a core; with the ORM they take 7.6.
 _CONVERSATION = """
@@ -77,7 +74,7 @@ def build(turn_id: uuid.UUID, agent: str, window: Window) -> Prompt:
     turn = claimed_turn(turn_id)
     session = turn.session
     role = role_of(agent)
-    subtask = current_subtask(session)
+    subtask = turn.subtask
     defined = definitions_of(session)
     names = offered_tools(session, role, subtask, defined)
     # As it was when the turn began: the prompt stays the same over all steps of the turn.
@@ -115,10 +112,8 @@ def _max_rules(window: Window) -> int:
 
 def claimed_turn(turn_id: uuid.UUID) -> Turn:
     """Return a turn that a worker holds, with its session. Raises StaleAttempt when the session was deleted."""
-    for turn in Turn.objects.raw(SELECT_TURN, [turn_id]):
-        for session in Session.objects.raw(_SESSION, [turn.session_id]):
-            turn.session = session
-            return turn
+    if turn := turn_with_session(turn_id):
+        return turn
     raise StaleAttempt("the session was deleted")
 
 
@@ -154,7 +149,7 @@ def read_entries(turn: Turn, subtask: SubTask | None, around: str, earlier: Summ
             json.loads(images or "[]"),
             beside,
         )
-        for *row, role, content, calls, order, edited, call_id, fields, images, beside in rows(
+        for *row, role, content, calls, order, edited, call_id, fields, images, beside in prepared(
             _CONVERSATION, turn.pk, turn.session_id, turn.position, part, part, turn.pk, *behind
         )
     ]

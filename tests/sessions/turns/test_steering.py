@@ -24,8 +24,8 @@ from sessions.results import AcceptedMessage, Change
 from sessions.turns import approvals, attempts, completions, deletion, inbox, recovery, steering, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
+from sessions.turns.rows import current_subtask
 from sessions.turns.sessions import set_client_plans
-from sessions.turns.transcript import current_subtask
 from sessions.worker import agent_choice, prompt
 from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask, write_call

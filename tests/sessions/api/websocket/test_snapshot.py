@@ -38,8 +38,8 @@ from sessions.protocol.workspace import Workspace
 from sessions.results import Claim, StepResult
 from sessions.turns import approvals, attempts, inbox, recovery, retries, summaries, tool_calls
 from sessions.turns.current_agent import choose_agent
+from sessions.turns.rows import current_subtask
 from sessions.turns.sessions import open_session, set_client_plans
-from sessions.turns.transcript import current_subtask
 from sessions.turns.workspaces import set_workspace
 from sessions.worker import prompt
 from tests.closed_schemas import require_snapshot
