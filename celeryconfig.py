@@ -21,8 +21,9 @@ if broker_url.startswith(("redis", "unix")):
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "health_check_interval": 5,
-        # Redis delivers a task again after this many seconds. Harmless: claiming a turn is a guarded UPDATE.
-        "visibility_timeout": 3600,
+        # kombu keeps no copy of a task until it is acknowledged, which took two transactions of Redis for each. A task
+        # that is lost with its worker is no loss: PostgreSQL has the turn, and workers look for it.
+        "ack_emulation": False,
     }
     # A connection lost with unacknowledged tasks ends the whole worker (kombu 5.7.0 fails while it restores them), so
     # the worker reserves no task before a thread is free for it. Celery supports that with Redis only.
@@ -40,6 +41,7 @@ task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}, "codelab.identity.tas
 # and a lost connection to Redis would end the worker, as above.
 task_acks_late = False
 worker_prefetch_multiplier = 1
+worker_consumer = "codelab.consumer:Consumer"
 # Workers report each task. A report of the sender would double the exchanges with the broker for each turn.
 worker_send_task_events = True
 # As many as `sessions.broker` has threads.
