@@ -34,7 +34,7 @@ retries_scheduled = Counter(
     "retries_scheduled", "Turns put off because the model's provider asked to wait, by reason", ["error_code"]
 )
 model_tokens = Counter("model_tokens", "Tokens as the model's provider counts them", ["model", "direction"])
-events_written = Counter("events_written", "Events committed by the workers' writers")
+events_written = Counter("events_written", "Pieces of text that workers have committed")
 writes_refused = Counter("stale_writes_refused", "Writes of attempts that no longer held their turn")
 frames_refused = Counter("frames_refused", "Client frames answered with an error frame", ["error_code"])
 loop_block_time = Histogram(

@@ -9,7 +9,7 @@ from typing import Any
 from agents.loop import TurnUsage
 from agents.routing import Route
 from llm.types import CallRecord, TokenUsage
-from sessions.events.log import Attempt, LoggedEvent
+from sessions.events.log import Attempt, LoggedEvent, NewEvent
 from sessions.models import ModelCallPurpose
 
 
@@ -111,6 +111,8 @@ class StepResult:
     message_id: uuid.UUID
     text: str
     reasoning: str = ""
+    #: Pieces of the text that no client has seen yet. Their events come before the message's.
+    pieces: tuple[NewEvent, ...] = ()
     #: What the provider wants back within the turn (`sessions.turns.provider_fields`).
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: In the order in which they were made. Only the last one can have succeeded.

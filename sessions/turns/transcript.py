@@ -6,6 +6,7 @@ Callers have locked the session. This module never changes a turn.
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agents import loop
@@ -92,7 +93,7 @@ def store_step(
     subtask: SubTask | None = None,
     provider_fields: str = "",
 ) -> list[LoggedEvent]:
-    """Store the reply of a model call with the tool calls in it. `interrupted` marks an incomplete reply.
+    """Store the reply of a model call, the pieces first, with the tool calls in it. `interrupted`: it is incomplete.
 
     `agent` has written it; without it the session's agent has. With `subtask` it belongs to that sub-task and not to
     the conversation with the user. No event has `provider_fields`, which only the provider understands.
@@ -110,14 +111,14 @@ def store_step(
         details |= message.author
     if tool_calls and not session.is_completion:
         details["tool_calls"] = calls_of(message)
-    return store_message(message, **details)
+    return store_message(message, before=result.pieces, **details)
 
 
 def store_last_words(session: Session, turn: Turn, agent: str, result: StepResult) -> list[LoggedEvent]:
     """Store a text of the server's tools as an answer, in one piece: some clients show nothing else."""
     piece = {"turn_id": str(turn.pk), "message_id": str(result.message_id), "text": result.text}
-    begun = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=turn.pk, payload=piece, attempt=turn.attempt)
-    return log.append(session, [begun]) + store_step(session, turn, result, agent=agent)
+    whole = NewEvent(kind=EventKind.TEXT_DELTA, turn_id=turn.pk, payload=piece, attempt=turn.attempt)
+    return store_step(session, turn, replace(result, pieces=(whole,)), agent=agent)
 
 
 def _author(session: Session, turn: Turn, result: StepResult, agent: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import structlog
 from llm.errors import short_reason
 from llm.types import CallRecord
 from sessions import metrics
+from sessions.events.log import NewEvent
 from sessions.models import EventKind, ModelCallPurpose, new_id
 from sessions.results import Claim, StepResult
 from sessions.worker.writer import Writer
@@ -26,6 +27,8 @@ class Draft:
     reasoning: list[str] = field(default_factory=list)
     purpose: ModelCallPurpose = ModelCallPurpose.STEP
     calls: list[CallRecord] = field(default_factory=list)
+    #: The last of its text, which the verb that ends the step commits.
+    pieces: tuple[NewEvent, ...] = ()
     #: Tokens that fit the model's window.
     window: int = 0
 
@@ -35,10 +38,19 @@ class Draft:
             message_id=self.message_id,
             text="".join(self.texts),
             reasoning="".join(self.reasoning),
+            pieces=self.pieces,
             calls=tuple(self.calls),
             purpose=self.purpose,
             window=self.window,
         )
+
+    async def end(self, claim: Claim) -> StepResult:
+        """Return what the verb that ends the step stores, with the text that no transaction has committed yet.
+
+        A step may need a second verb, when the first one has stored nothing.
+        """
+        self.pieces += await self.writer.take(claim)
+        return self.result()
 
     @property
     def cost(self) -> Decimal:

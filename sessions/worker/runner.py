@@ -19,6 +19,7 @@ from agents.events import StepFinished
 from agents.loop import Limit, LimitReached
 from llm.errors import ModelContextTooLong, ModelError, ModelRateLimited, ModelUnavailable, short_reason
 from llm.types import Vectors
+from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
 from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
@@ -70,6 +71,7 @@ async def advance(
         finally:
             leases.pop(claim.key, None)
             writer.forget(claim, step.draft.message_id)
+        metrics.events_written.inc(len(step.draft.pieces))
         writer.publish(change.events)
         title.begin(step.claim, step.draft, writer)
         return change
@@ -152,9 +154,8 @@ class StepRun:
     async def store(self, reply: StepFinished | Vectors) -> Change:
         """Store the reply: end the turn, or request the tools that the model asks for. Raises StaleAttempt."""
         self.lease.is_ending = True
-        await self.writer.flush(self.claim)
-        self.writer.check(self.claim)
-        claim, result = self.claim, self.draft.result()
+        claim, result = self.claim, await self.draft.end(self.claim)
+        self.writer.check(claim)
         if isinstance(reply, Vectors):
             packed = await asyncio.to_thread(reply.pack)
             change = await with_retries(completions.finish_embeddings, claim, result, packed)
@@ -194,8 +195,7 @@ class StepRun:
     ) -> Change:
         """End the turn as failed, with a sentence for the user. Raises StaleAttempt."""
         self.lease.is_ending = True
-        await self.writer.flush(self.claim)
-        result = self.draft.result()
+        result = await self.draft.end(self.claim)
         end = partial(attempts.fail, self.claim, code=code, text=text, retry_after=retry_after, context=context)
         try:
             change = await with_retries(end, result=result)
@@ -204,7 +204,7 @@ class StepRun:
                 raise
             # The turn has to end, even if its text cannot be stored.
             logger.warning("text_not_stored", **describe(error))
-            change = await with_retries(end, result=replace(result, text="", reasoning=""))
+            change = await with_retries(end, result=replace(result, text="", reasoning="", pieces=()))
         logger.info("turn_failed", error_code=str(code))
         return change
 

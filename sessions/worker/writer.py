@@ -1,7 +1,8 @@
 """Commits the pieces of text of all turns of a worker process together, then publishes them.
 
 One small transaction every few milliseconds carries the tokens of all streams: a transaction for each token and turn
-would be the bottleneck. The first piece of a message does not wait. When the database is away, the writer keeps a batch
+would be the bottleneck. The first piece of a message does not wait, and the last ones go with the transaction that ends
+the step. When the database is away, the writer keeps a batch
 and tries again. It must never publish an event before it is committed.
 
 A turn costs no other turn anything: text of a locked session waits for a later batch, and a batch that the database
@@ -31,9 +32,11 @@ logger = structlog.get_logger(__name__)
 #: The text or the reasoning of a message.
 type Stream = tuple[EventKind, uuid.UUID]
 
-#: Seconds between the beginnings of two commits. Within these limits it is four times what the last commit took, so
-#: that a busy machine makes fewer and larger ones.
-MIN_COMMIT_INTERVAL_SECONDS, MAX_COMMIT_INTERVAL_SECONDS = 0.02, 0.25
+#: Seconds between the beginnings of two commits, at least and at most: an idle machine makes 100 commits a second. And
+#: for each turn whose text a commit carries, because a piece costs all processes as much as to read a few tokens.
+MIN_COMMIT_INTERVAL_SECONDS, MAX_COMMIT_INTERVAL_SECONDS, SECONDS_FOR_EACH_TURN = 0.01, 0.25, 0.0008
+#: The same in multiples of what the last commit took, at most. One turn waits for no more than the commit before it.
+MAX_COMMITS = 4
 #: Seconds before another try, when the database is away and when sessions are locked.
 RETRY_DELAY_SECONDS, LOCKED_DELAY_SECONDS = 0.25, 0.05
 #: Batches that wait to be published. Further ones are dropped, and feeds read their events from the log.
@@ -57,6 +60,8 @@ class _Draft:
     characters: int = 0
     #: What the last batch carried, until it is known to be written or refused. Newer text waits.
     addition: Addition | None = None
+    #: It does not wait for the next commit of all text.
+    is_urgent: bool = False
     is_stale: bool = False
     error: Exception | None = None
     #: Set while no text waits.
@@ -65,13 +70,18 @@ class _Draft:
     def next_addition(self) -> Addition | None:
         """Return the events to write next, if any."""
         if self.addition is None and self.texts:
-            events = tuple(_piece(self.claim, stream, "".join(texts)) for stream, texts in self.texts.items())
             claim = self.claim
             self.addition = Addition(
-                session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=events
+                session_id=claim.session_id, turn_id=claim.turn_id, attempt=claim.attempt, events=self.take()
             )
-            self.texts, self.characters = {}, 0
+        self.is_urgent = False
         return self.addition
+
+    def take(self) -> tuple[NewEvent, ...]:
+        """Return the text that no addition has, as events, and leave it to the caller."""
+        events = tuple(_piece(self.claim, stream, "".join(texts)) for stream, texts in self.texts.items())
+        self.texts, self.characters = {}, 0
+        return events
 
     def settle(self) -> None:
         """Record that the last addition is written."""
@@ -116,8 +126,12 @@ class Writer:
         draft.settled.clear()
         if stream not in self._streams:
             self._streams.add(stream)
-            self._is_urgent.set()
+            self._hurry(draft)
         self._has_work.set()
+
+    def _hurry(self, draft: _Draft) -> None:
+        draft.is_urgent = True
+        self._is_urgent.set()
 
     def _draft(self, claim: Claim) -> _Draft:
         draft = self._drafts.get(claim.key)
@@ -153,8 +167,20 @@ class Writer:
         """Wait until all text of an attempt given so far is committed or refused."""
         draft = self._draft(claim)
         if not draft.settled.is_set():
-            self._is_urgent.set()
+            self._hurry(draft)
             await draft.settled.wait()
+
+    async def take(self, claim: Claim) -> tuple[NewEvent, ...]:
+        """Return the last text of an attempt as events, which the transaction that ends the step writes first.
+
+        Waits until the text before it is committed or refused. After a refusal there is no text (`check`).
+        """
+        draft = self._draft(claim)
+        events = draft.take()
+        if draft.addition is None:
+            draft.settled.set()
+        await self.flush(claim)
+        return () if draft.is_stale or draft.error else events
 
     def forget(self, claim: Claim, message_id: uuid.UUID) -> None:
         """Free the memory of an attempt that has ended."""
@@ -168,31 +194,41 @@ class Writer:
             next_at = 0.0
             while True:
                 await self._has_work.wait()
-                if (pause := next_at - time.monotonic()) > 0:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(pause):
-                            await self._is_urgent.wait()
-                self._is_urgent.clear()
+                is_due = await self._wait(next_at)
+                # The loop reads its sockets once more. A verb stores the text of an answer that is whole already.
+                await asyncio.sleep(0)
                 self._has_work.clear()
+                self._is_urgent.clear()
                 start = time.monotonic()
-                delay = await self._commit_drafts()
-                seconds = time.monotonic() - start
-                next_at = start + min(max(MIN_COMMIT_INTERVAL_SECONDS, 4 * seconds), MAX_COMMIT_INTERVAL_SECONDS)
+                drafts = [draft for draft in self._drafts.values() if is_due or draft.is_urgent]
+                turns, delay = await self._commit_drafts(drafts)
+                end = time.monotonic()
+                if is_due:
+                    next_at = max(start + commit_interval(turns, end - start), end + delay)
                 if delay:
-                    next_at = max(next_at, time.monotonic() + delay)
                     self._is_urgent.clear()
 
-    async def _commit_drafts(self) -> float:
-        """Commit the text of all drafts once. Return how many seconds the rest has to wait, 0 without a rest."""
-        additions = [addition for draft in self._drafts.values() if (addition := draft.next_addition())]
+    async def _wait(self, next_at: float) -> bool:
+        """Return True when all text is to be committed, and False when only urgent text is."""
+        pause = next_at - time.monotonic()
+        if pause > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._is_urgent.wait()
+                    return False
+        return True
+
+    async def _commit_drafts(self, drafts: Sequence[_Draft]) -> tuple[int, float]:
+        """Commit the text of drafts once. Return of how many turns, and how many seconds the rest has to wait."""
+        additions = [addition for draft in drafts if (addition := draft.next_addition())]
         was_uncertain = self._is_uncertain
         is_away = bool(additions) and not await self._commit(additions)
-        waiting = [draft for draft in self._drafts.values() if draft.addition]
         # Only what was skipped or not tried can still be uncertain.
-        self._is_uncertain = is_away or (was_uncertain and bool(waiting))
-        if any(draft.addition or draft.texts for draft in self._drafts.values()):
+        is_waiting = any(draft.addition for draft in self._drafts.values())
+        self._is_uncertain = is_away or (was_uncertain and is_waiting)
+        if is_waiting or any(draft.texts for draft in self._drafts.values()):
             self._has_work.set()
-        return RETRY_DELAY_SECONDS if is_away else LOCKED_DELAY_SECONDS if waiting else 0
+        return len(additions), RETRY_DELAY_SECONDS if is_away else LOCKED_DELAY_SECONDS if is_waiting else 0
 
     async def _commit(self, additions: Sequence[Addition]) -> bool:
         """Commit a batch, or its parts when the database refuses it. Return whether the database was there."""
@@ -229,6 +265,15 @@ class Writer:
             while not self._outbox.empty():
                 events += self._outbox.get_nowait()
             await hub.publish_events(events)
+
+
+def commit_interval(turns: int, seconds: float) -> float:
+    """Return the seconds between the beginnings of two commits, the first of which carried text of so many turns.
+
+    A busy machine, and one with many streams, makes fewer and larger pieces.
+    """
+    interval = max(min(turns, MAX_COMMITS) * seconds, turns * SECONDS_FOR_EACH_TURN)
+    return min(max(interval, MIN_COMMIT_INTERVAL_SECONDS), MAX_COMMIT_INTERVAL_SECONDS)
 
 
 def _piece(claim: Claim, stream: Stream, text: str) -> NewEvent:

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -37,7 +38,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WINDOW = Window(tokens=128_000, answer=4_000, is_certain=True)
 PROCESS = new_id()
 #: Round trips of each part, BEGIN and COMMIT among them.
-TURN = {"accept": 2, "claim": 3, "prompt": 2, "piece": 3, "complete": 3}
+TURN = {"accept": 2, "claim": 3, "prompt": 2, "complete": 3}
+#: A longer answer commits its pieces before its end on their own.
+LONG = {"piece": 3}
 STEP = {"request": 7, "offer": 2, "result": 3, "claim again": 4, "prompt again": 2}
 
 
@@ -63,7 +66,7 @@ class Trips:
         return result
 
 
-def run_turn(trips: Trips, session: Session, tools: int) -> None:
+def run_turn(trips: Trips, session: Session, tools: int, *, is_long: bool = False) -> None:
     accepted = trips.count("accept", inbox.accept_message, session.pk, "Read the files, please.")
     for step in range(tools + 1):
         again = " again" if step else ""
@@ -78,8 +81,10 @@ def run_turn(trips: Trips, session: Session, tools: int) -> None:
         trips.count("offer", call_offers.offer, session.pk, "editor", PROCESS, **offer)
         output = ToolOutput(text="the file", failed=False, has_run=True)
         trips.count("result", tool_calls.record_output, session.pk, call_id, output)
-    trips.count("piece", log.append_all, [piece_of(claim)])
-    trips.count("complete", attempts.complete, claim, result_of(claim, "Done."))
+    if is_long:
+        trips.count("piece", log.append_all, [piece_of(claim)])
+    result = replace(result_of(claim, "Done."), pieces=piece_of(claim).events)
+    trips.count("complete", attempts.complete, claim, result)
 
 
 def claimed(turn_id: uuid.UUID) -> tuple[Claim, Any]:
@@ -118,12 +123,12 @@ def test_a_turn_and_a_step_make_no_more_round_trips(alice: User) -> None:
     call_offers.beat(PROCESS, [])
     # Each statement is planned once for a connection. That takes a message, too.
     run_turn(Trips(), session, tools=3)
-    run_turn(Trips(), session, tools=0)
+    run_turn(Trips(), session, tools=0, is_long=True)
     turn, steps = Trips(), Trips()
     run_turn(turn, session, tools=0)
     assert dict(turn.of) == TURN
-    run_turn(steps, session, tools=1)
-    assert dict(steps.of) == TURN | STEP
+    run_turn(steps, session, tools=1, is_long=True)
+    assert dict(steps.of) == TURN | STEP | LONG
 
 
 def test_what_a_verb_writes_is_seen_by_what_it_reads_afterwards(alice: User) -> None:

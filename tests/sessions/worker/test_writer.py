@@ -20,7 +20,7 @@ from sessions.results import Claim
 from sessions.turns import attempts, inbox, recovery
 from sessions.turns.sessions import open_session
 from sessions.worker import writer as writer_module
-from sessions.worker.writer import Writer, WriteRefused
+from sessions.worker.writer import Writer, WriteRefused, commit_interval
 from tests.sessions import story
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,6 +100,30 @@ async def test_pieces_are_committed_in_batches_and_in_order_and_the_first_one_at
     assert written[0].startswith("0 ")
     assert len(written) < 50, "one commit for each piece"
     assert not writer.is_stale(held)
+
+
+async def test_the_first_piece_of_a_message_takes_no_other_text_along(
+    alice: User, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "MIN_COMMIT_INTERVAL_SECONDS", 120.0)
+    monkeypatch.setattr(writer_module, "MAX_COMMIT_INTERVAL_SECONDS", 120.0)
+    old, new, message_id = await begin(alice, "old"), await begin(alice, "new"), new_id()
+    writer.write(old, EventKind.TEXT_DELTA, message_id, "one ")
+    await asyncio.wait_for(writer.flush(old), 60)
+    writer.write(old, EventKind.TEXT_DELTA, message_id, "two")
+    writer.write(new, EventKind.TEXT_DELTA, new_id(), "other")
+    async with asyncio.timeout(60):
+        while await in_thread(texts)(new) != ["other"]:  # noqa: ASYNC110 (the writer has no event for it)
+            await asyncio.sleep(0.01)
+    assert await in_thread(texts)(old) == ["one "]
+
+
+def test_many_streams_and_slow_commits_make_fewer_and_larger_pieces() -> None:
+    assert commit_interval(1, 0.002) == 0.01
+    assert commit_interval(1, 0.02) == 0.02, "one stream waits for the commit before it, and no longer"
+    assert commit_interval(8, 0.02) == 0.08
+    assert commit_interval(64, 0.002) == pytest.approx(0.0512)
+    assert commit_interval(1000, 0.002) == commit_interval(8, 1) == 0.25
 
 
 async def test_the_writer_refuses_only_the_stale_attempt_of_two_at_one_turn(alice: User, writer: Writer) -> None:
