@@ -26,7 +26,7 @@ if broker_url.startswith(("redis", "unix")):
         "ack_emulation": False,
     }
     # A connection lost with unacknowledged tasks ends the whole worker (kombu 5.7.0 fails while it restores them), so
-    # the worker reserves no task before a thread is free for it. Celery supports that with Redis only.
+    # the worker reserves no task before it has room for it. Celery supports that with Redis only.
     worker_disable_prefetch = True
 # Sending is not retried: workers find a turn whose hint was lost (docs/reliability.md).
 task_publish_retry = False
@@ -42,6 +42,7 @@ task_routes = {"sessions.tasks.tidy": {"queue": "upkeep"}, "codelab.identity.tas
 task_acks_late = False
 worker_prefetch_multiplier = 1
 worker_consumer = "codelab.consumer:Consumer"
+worker_pool = "sessions.worker.pool:LoopPool"
 # Workers report each task. A report of the sender would double the exchanges with the broker for each turn.
 worker_send_task_events = True
 # As many as `sessions.broker` has threads.

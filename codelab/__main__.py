@@ -45,7 +45,7 @@ def worker() -> None:
     warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
     # RabbitMQ lets only one worker of each name in, and machines run several.
     name = f"--hostname=worker-{os.getpid()}-{secrets.token_hex(3)}@%h"
-    _celery("worker", name, "--pool=threads", "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
+    _celery("worker", name, "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
 
 
 def beat() -> None:

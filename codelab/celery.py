@@ -17,6 +17,7 @@ logger = structlog.get_logger(__name__)
 app = Celery("codelab")
 app.config_from_object("celeryconfig")
 app.autodiscover_tasks()
+app.events.dispatcher_cls = "codelab.consumer:EventDispatcher"
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 

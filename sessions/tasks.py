@@ -1,24 +1,21 @@
 """The Celery tasks. No work may depend on one: it carries an id at most, and may be lost, repeated or late."""
 
-import uuid
 from typing import Any
 
 import structlog
 from celery import shared_task
 from celery.signals import celeryd_init, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import Error as DatabaseError
 
 from agents.roles import ROLES
 from llm import calls
 from sessions import broker
-from sessions.database import describe
 from sessions.events import compaction
 from sessions.turns import deletion, repeats, replays, retention, workspaces
 from sessions.upkeep import pieces
 from sessions.upkeep.parts import Part, run_parts
 from sessions.worker.process import take_name, this_worker
-from sessions.worker.turn_task import NOTHING_TO_DO, TurnTask, outcome_of
+from sessions.worker.turn_task import ReplayTask, TurnTask, outcome_of
 
 logger = structlog.get_logger(__name__)
 
@@ -28,25 +25,17 @@ TIDY_TIMEOUT_SECONDS = 50.0
 
 @shared_task(name="sessions.tasks.advance_turn", bind=True, base=TurnTask)
 def advance_turn(self: TurnTask, turn_id: str) -> str:
-    """Run a turn's next step. Does nothing when another worker has the turn or it is not due.
+    """Run a turn's next steps. Does nothing when another worker has the turn or it is not due.
 
-    Returns what it led to, for Celery's pages, and raises TurnFailed after a step that ended the turn as failed.
+    Returns what they led to, for Celery's pages, and raises TurnFailed after a step that ended the turn as failed.
     """
-    try:
-        change = this_worker().run(uuid.UUID(turn_id), self.request.id or "")
-    except DatabaseError as error:
-        # The turn is still queued, or its lease will expire: a worker finds it again.
-        logger.warning("turn_not_run", turn_id=turn_id, **describe(error))
-        return NOTHING_TO_DO
-    if change.ready:
-        broker.enqueue_turn(change.ready)
-    return outcome_of(change, turn_id)
+    return outcome_of(self.outcome, turn_id)
 
 
-@shared_task(name="sessions.tasks.replay_prompt")
-def replay_prompt(replay_id: str) -> None:
+@shared_task(name="sessions.tasks.replay_prompt", bind=True, base=ReplayTask)
+def replay_prompt(self: ReplayTask, replay_id: str) -> None:
     """Send a prompt to another model, for staff. Does nothing when it was sent before."""
-    this_worker().replay(uuid.UUID(replay_id))
+    self.outcome  # noqa: B018 (it raises what the replay has raised)
 
 
 @shared_task(name="sessions.tasks.tidy")

@@ -72,6 +72,7 @@ GROUPS = (
         "tests/live/test_plans.py",
         "tests/live/test_recorded.py",
         "tests/live/test_rest.py",
+        "tests/live/test_tasks.py",
     ),
     (
         "tests/neighbours/test_deletion.py",

@@ -1,4 +1,4 @@
-"""A worker process: one event loop runs all its turns, and Celery's threads must only wait for it.
+"""A worker process: one event loop runs all its turns.
 
 One loop means one connection to each provider and to Redis, one writer for all streams, and turns that can be
 cancelled, which Celery's thread pool cannot do.
@@ -27,7 +27,7 @@ from sessions.events.log import Attempt
 from sessions.events.pubsub import WORKERS, TurnStopped, listen
 from sessions.results import Change
 from sessions.watchdog import Watchdog
-from sessions.worker import replay, runner
+from sessions.worker import runner
 from sessions.worker.heartbeat import Heartbeat
 from sessions.worker.lease import Lease
 from sessions.worker.lookout import Lookout
@@ -63,18 +63,21 @@ class WorkerProcess:
         threading.Thread(target=self._run_loop, name="turns", daemon=True).start()
         self._ready.wait()
 
-    def run(self, turn_id: uuid.UUID, task: str) -> Change:
-        """Run a turn's next step and wait for it, in a thread of Celery's; return what it led to.
+    async def run(self, turn_id: uuid.UUID, task: str = "") -> Change:
+        """Run a turn's steps for as long as it can go on; return what the last one led to. Hands on the next turn.
 
-        `task` is the id of Celery's task.
+        `task` is the id of Celery's task. Where the worker is full, another task brings the next step: turns that wait
+        for a worker come first.
         """
-        return asyncio.run_coroutine_threadsafe(self._advance(turn_id, task), self.loop).result()
+        change = await self._step(turn_id, task)
+        while change.ready == turn_id and self._capacity() > 1:
+            following = await self._step(turn_id, task)
+            # Without events another worker has claimed the turn.
+            change = following if following.events else replace(change, ready=None)
+        await broker.enqueue_turn_soon(change.ready)
+        return change
 
-    def replay(self, replay_id: uuid.UUID) -> None:
-        """Send the prompt of a replay and wait for the answer, in a thread of Celery's."""
-        asyncio.run_coroutine_threadsafe(replay.run(replay_id, worker=self.name), self.loop).result()
-
-    async def _advance(self, turn_id: uuid.UUID, task: str = "") -> Change:
+    async def _step(self, turn_id: uuid.UUID, task: str) -> Change:
         change = Change(ready=turn_id)
         if not self._is_draining:
             step = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases, task=task)
@@ -176,7 +179,7 @@ class WorkerProcess:
     async def _run_without_task(self, turn_id: uuid.UUID) -> None:
         logger.info("turn_taken_without_task", turn_id=str(turn_id))
         try:
-            await broker.enqueue_turn_soon((await self._advance(turn_id)).ready)
+            await self.run(turn_id)
         except DatabaseError as error:
             # The turn is still queued, or its lease will expire: a worker finds it again.
             logger.warning("turn_not_run", turn_id=str(turn_id), error=type(error).__name__)

@@ -4,18 +4,21 @@ The turn's own state is in PostgreSQL, and its message is acknowledged when the 
 what a task does, or raise the failure of a turn anywhere but to Celery.
 """
 
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import Any
 
-from celery import Task
+import structlog
 from celery.worker.request import Request
+from django.db import Error as DatabaseError
 
+from sessions.database import describe
 from sessions.models import EventKind
 from sessions.results import Change, TurnFailed
+from sessions.worker import replay
+from sessions.worker.pool import LoopTask
+from sessions.worker.process import this_worker
 
-if TYPE_CHECKING:
-    CeleryTask = Task[Any, Any]
-else:
-    CeleryTask = Task
+logger = structlog.get_logger(__name__)
 
 #: What a step led to, by the event that ends it.
 OUTCOMES = {
@@ -57,8 +60,27 @@ class TurnRequest(Request):
         super().send_event(type, **fields)
 
 
-class TurnTask(CeleryTask):
+class TurnTask(LoopTask):
     """The task of a turn. That a turn fails is no fault of its task, so nothing logs it as one."""
 
     Request = "sessions.worker.turn_task:TurnRequest"
     throws = (TurnFailed,)
+
+    async def work(self, task_id: str, *args: Any) -> Change:
+        """Run the turn, and return what its last step led to."""
+        (turn_id,) = args
+        try:
+            return await this_worker().run(uuid.UUID(turn_id), task_id)
+        except DatabaseError as error:
+            # The turn is still queued, or its lease will expire: a worker finds it again.
+            logger.warning("turn_not_run", turn_id=turn_id, **describe(error))
+            return Change()
+
+
+class ReplayTask(LoopTask):
+    """The task of a replay."""
+
+    async def work(self, task_id: str, *args: Any) -> None:
+        """Send the prompt, and wait for the answer."""
+        (replay_id,) = args
+        await replay.run(uuid.UUID(replay_id), worker=this_worker().name)
