@@ -1,21 +1,27 @@
 """The broker of Celery tasks: checks that Redis answers, and enqueues turns.
 
 A message is accepted only while Redis answers, so that it is rejected at once instead of waiting without an answer.
-This module must never block an event loop: Celery's client runs in threads.
+This module must never block an event loop. An event loop sends tasks of turns to Redis itself, and Celery writes them;
+for everything else, and for other brokers, Celery's client runs in threads.
 """
 
 import asyncio
 import contextvars
+import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import structlog
 from celery import current_app
 from django.conf import settings
+from kombu import Connection
+from kombu.transport import virtual
+from kombu.utils.json import dumps
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,12 +31,16 @@ from sessions.errors import BrokerUnavailable
 
 logger = structlog.get_logger(__name__)
 
+TURN_TASK = "sessions.tasks.advance_turn"
+
 _BROKER = ThreadPoolExecutor(max_workers=16, thread_name_prefix="broker")
 
 #: Redis answers within a millisecond, but the whole machine may be busy. With the limits' own time for Redis it leaves
 #: PostgreSQL enough of `sessions.api.commands.STORE_TIMEOUT_SECONDS`, so that a slow Redis is not blamed on it.
 PING_TIMEOUT_SECONDS = 1.5
-#: A task that waited this long for a thread is not sent: workers have found its turn by then.
+#: After an answer Redis is not asked again for this time: under load that is a command less for each message.
+FRESH_ANSWER_SECONDS = 0.05
+#: After this time a task is not sent: workers have found its turn by then.
 ENQUEUE_TIMEOUT_SECONDS = 2.0
 
 
@@ -40,6 +50,8 @@ async def require_broker() -> None:
     Concurrent callers share one PING, because a burst of messages would queue for the answers.
     """
     loop = asyncio.get_running_loop()
+    if loop.time() - _answers.get(loop, -math.inf) < FRESH_ANSWER_SECONDS:
+        return
     ping = _pings.get(loop)
     if ping is None or ping.done():
         ping = _pings[loop] = loop.create_task(_ping(loop))
@@ -53,11 +65,13 @@ async def _ping(loop: asyncio.AbstractEventLoop) -> bool:
             await _client(loop).ping()
     except (RedisError, OSError, TimeoutError):
         return False
+    _answers[loop] = loop.time()
     return True
 
 
-#: The PING that concurrent callers share.
+#: The PING that concurrent callers share, and when Redis has last answered.
 _pings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
+_answers: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
 
 @cache
@@ -83,7 +97,7 @@ def _client(_loop: asyncio.AbstractEventLoop) -> redis.Redis:
 def enqueue_turn(turn_id: uuid.UUID) -> None:
     """Send a task for a turn. Never raises: without the broker, recovery finds the turn."""
     try:
-        current_app.send_task("sessions.tasks.advance_turn", (str(turn_id),), retry=False)
+        current_app.send_task(TURN_TASK, (str(turn_id),), retry=False)
     except Exception as error:
         logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
 
@@ -97,8 +111,12 @@ def send_replay(replay_id: uuid.UUID) -> None:
 
 
 async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
-    """Enqueue a turn, if any, without blocking the event loop."""
-    if turn_id is not None:
+    """Enqueue a turn, if any, without blocking the event loop. Never raises."""
+    if turn_id is None:
+        return
+    if current_app.conf.broker_url == settings.REDIS_URL:
+        await _outbox(asyncio.get_running_loop()).send(turn_id)
+    else:
         await in_broker_thread(_enqueue_until, turn_id, time.monotonic() + ENQUEUE_TIMEOUT_SECONDS)
 
 
@@ -115,3 +133,59 @@ async def in_broker_thread[**P, R](function: Callable[P, R], *args: P.args, **kw
     # The ids of the log context go with a task to its worker.
     call = partial(contextvars.copy_context().run, partial(function, *args, **kwargs))
     return await loop.run_in_executor(_BROKER, call)
+
+
+class _Channel(virtual.Channel):
+    """A channel of kombu that keeps messages, with their queues, instead of sending them."""
+
+    kept: ClassVar[list[tuple[str, str]]] = []
+
+    def _put(self, queue: str, message: Any, **_: Any) -> None:
+        self.kept.append((queue, dumps(message)))
+
+
+class _Transport(virtual.Transport):
+    Channel = _Channel
+
+
+@cache
+def _producer() -> Any:
+    return current_app.amqp.Producer(Connection(transport=_Transport))
+
+
+class _Outbox:
+    """Sends tasks of turns from an event loop. What comes while a command is under way goes together with the next one.
+
+    Celery and kombu write the messages, and Celery's signals are sent as ever; `after_task_publish` comes a little
+    earlier than the command. With kombu's own client a task took more than twice the time, in a thread
+    (docs/decisions/0043-turns-without-a-thread-of-celery.md). A process has one event loop that sends tasks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._client, self._is_free = _client(loop), asyncio.Lock()
+        self._waiting: dict[uuid.UUID, tuple[str, str]] = {}
+
+    async def send(self, turn_id: uuid.UUID) -> None:
+        """Send a task for a turn. Never raises: without the broker, recovery finds the turn."""
+        current_app.send_task(TURN_TASK, (str(turn_id),), retry=False, producer=_producer())
+        self._waiting[turn_id] = _Channel.kept.pop()
+        async with self._is_free:
+            tasks, self._waiting = self._waiting, {}
+            if tasks:
+                # Otherwise it went with the last command.
+                await self._push(tasks)
+
+    async def _push(self, tasks: Mapping[uuid.UUID, tuple[str, str]]) -> None:
+        ((queue, _), *_) = tasks.values()
+        try:
+            async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
+                # kombu takes messages from the other end of the list, so this is their order.
+                await self._client.lpush(queue, *(message for _, message in tasks.values()))
+        except (RedisError, OSError, TimeoutError) as error:
+            for turn_id in tasks:
+                logger.warning("task_not_sent", turn_id=str(turn_id), error=type(error).__name__)
+
+
+@cache
+def _outbox(loop: asyncio.AbstractEventLoop) -> _Outbox:
+    return _Outbox(loop)

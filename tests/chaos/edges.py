@@ -97,7 +97,6 @@ def install(kind: str, folder: Path) -> None:
         (retries, "put_off"),
         (recovery, "recover"),
         (log, "append_all"),
-        (broker, "enqueue_turn"),
     )
     for module, name in homes:
         setattr(module, name, _around(getattr(module, name), name, passing))
@@ -110,6 +109,16 @@ def install(kind: str, folder: Path) -> None:
         await publish(events)
 
     hub.publish_events = publish_unless_killed
+    enqueue = broker.enqueue_turn_soon
+
+    async def enqueue_unless_killed(turn_id: Any) -> None:
+        if turn_id:
+            passing("enqueue_turn.before")
+        await enqueue(turn_id)
+        if turn_id:
+            passing("enqueue_turn.after")
+
+    broker.enqueue_turn_soon = enqueue_unless_killed
 
 
 def _around[**P, R](function: Callable[P, R], name: str, passing: Callable[[str], None]) -> Callable[P, R]:
