@@ -10,7 +10,9 @@ import os
 import secrets
 import sys
 import warnings
+from typing import Any
 
+from codelab import memory
 from codelab.environment import environment
 
 USAGE = "Usage: python -m codelab web|worker|beat|flower"
@@ -18,13 +20,14 @@ USAGE = "Usage: python -m codelab web|worker|beat|flower"
 
 def web() -> None:
     """Serve HTTP and WebSocket in this process."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
     from codelab.web_server import WebServer  # isort: skip  (it installs Twisted's reactor)
     from codelab.asgi import application
     from codelab.checks import require_settings
 
     require_settings()
     host = environment.host.replace(":", r"\:")
-    WebServer(
+    server = WebServer(
         application,
         endpoints=[f"tcp:port={environment.port}:interface={host}"],
         # Pings are most of what an idle socket costs, and proxies close a connection that is silent for a minute.
@@ -33,26 +36,36 @@ def web() -> None:
         http_timeout=max(600, int(environment.turn_timeout) + 60),
         server_name="codelab",
         proxy_forwarded_address_header="X-Forwarded-For" if environment.https else None,
-    ).run()
+    )
+    memory.settle()
+    server.run()
 
 
 def worker() -> None:
     """Run turns in this process."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
+    from celery.bin.worker import worker as command
+
     from codelab.checks import require_settings
 
     require_settings()
+    from codelab.celery import app
+
     # Celery warns about root because of pickle; this project accepts only JSON.
     warnings.filterwarnings("ignore", message=".*superuser privilege", category=UserWarning)
     # RabbitMQ lets only one worker of each name in, and machines run several.
     name = f"--hostname=worker-{os.getpid()}-{secrets.token_hex(3)}@%h"
-    _celery("worker", name, "--queues=turns,upkeep", "--without-gossip", "--without-mingle")
+    _run(command, app, name, "--queues=turns,upkeep", "--without-gossip", "--without-mingle", "--loglevel=INFO")
 
 
 def beat() -> None:
     """Schedule the cleanup tasks."""
+    from codelab.light_celery import app, load
+
     schedule = environment.data_dir / "celerybeat-schedule"
     schedule.parent.mkdir(parents=True, exist_ok=True)
-    _celery("beat", f"--schedule={schedule}", "--pidfile=")
+    load()
+    app.Beat(schedule=str(schedule), quiet=True, loglevel="INFO").run()
 
 
 def flower() -> None:
@@ -61,17 +74,29 @@ def flower() -> None:
         sys.exit("Flower can show and end jobs: set FLOWER_PASSWORD before you start it.")
     # In the environment, because other users of the machine can read arguments.
     os.environ["FLOWER_BASIC_AUTH"] = f"admin:{environment.flower_password.get_secret_value()}"
+    # 2.6 KiB each. Flower's own limit is ten times as many, a quarter of a GiB; the admin has every turn.
+    os.environ.setdefault("FLOWER_MAX_TASKS", "10000")
+    from codelab import metric_files
+    from codelab.light_celery import app, load
+
+    # Before Flower creates its metrics.
+    metric_files.share(environment.metrics_dir)
+    from flower.command import flower as command
+
     from codelab.flower import pages
 
     pages.install()
-    _celery("flower", f"--address={environment.flower_host}", f"--port={environment.flower_port}")
+    load()
+    _run(command, app, f"--address={environment.flower_host}", f"--port={environment.flower_port}")
 
 
-def _celery(*arguments: str) -> None:
-    from celery.__main__ import main as celery
+def _run(command: Any, app: Any, *arguments: str) -> None:
+    """Run one of Celery's commands alone. The program `celery` would load all of them, and their libraries."""
+    from celery.bin.base import CLIContext
+    from click import Context, Group
 
-    sys.argv = ["celery", "--quiet", "--app=codelab.celery", *arguments, "--loglevel=INFO"]
-    celery()
+    parent = Context(Group("celery"), obj=CLIContext(app=app, no_color=True, workdir=None, quiet=True))
+    command.main(arguments, prog_name=command.name, parent=parent)
 
 
 def main() -> None:
@@ -79,7 +104,7 @@ def main() -> None:
     processes = {"web": web, "worker": worker, "beat": beat, "flower": flower}
     if len(sys.argv) != 2 or sys.argv[1] not in processes:
         sys.exit(USAGE)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
+    memory.begin_loading()
     processes[sys.argv[1]]()
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import setup_logging, worker_init, worker_ready
 from django_structlog.celery.steps import DjangoStructLogInitStep
+
+from codelab import memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
 
@@ -37,6 +39,11 @@ def _wait_for_schema(**_: Any) -> None:
             logger.warning("waiting_for_migrations", not_applied=pending, hint="Run `manage.py migrate`.")
         told = pending
         time.sleep(1)
+
+
+@worker_ready.connect
+def _settle_memory(**_: Any) -> None:
+    memory.settle()
 
 
 def _pending(pending_migrations: Callable[[], list[str]]) -> list[str]:

@@ -27,7 +27,10 @@ VERSION = "0.1.0"
 class Environment(BaseSettings):
     """Everything an operator can set, by the names of environment variables. Empty means "not set"."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=True)
+    # Our defaults are right. To validate them would load the libraries of the validators in each process.
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=True, validate_default=False
+    )
 
     #: Address the web server listens on. Keep it on loopback unless a proxy with TLS is in front of it.
     host: str = Field("127.0.0.1", validation_alias="HOST")

@@ -64,10 +64,8 @@ def configure_logging(log_format: str, level: str) -> None:
         "celery.worker.strategy",
     )
     quiet = {name: {"level": "WARNING"} for name in chatty}
-    # Our own lines cover these: a failed check is in the response, a failed request in its last line.
-    quiet |= {
-        name: {"level": "CRITICAL"} for name in ("health_check", "django.request", "django.security.DisallowedHost")
-    }
+    # Our own lines cover these: a failed request is in its last line.
+    quiet |= {name: {"level": "CRITICAL"} for name in ("django.request", "django.security.DisallowedHost")}
     # Flower warns about workers that are not up yet, and asks again.
     quiet["flower.inspector"] = {"level": "ERROR"}
     # psycopg sets a level of its own unless its logger has one.

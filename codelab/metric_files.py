@@ -8,6 +8,7 @@ dropped. Private names are overridden, read in prometheus-client 0.26.0: `Mmaped
 
 import fcntl
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,32 @@ CUMULATIVE = ("counter", "histogram", "summary")
 FILE_ERRORS = (OSError, struct.error, RuntimeError, ValueError)
 
 _locks: list[Any] = []
+#: Where the processes share their metrics; None when this process keeps its own.
+_folder: Path | None = None
+
+
+def share(folder: Path | None) -> None:
+    """Keep counters in files in `folder`, shared by all processes. Call it before the first metric is created.
+
+    Without room for them the process counts for itself, and says so.
+    """
+    global _folder  # noqa: PLW0603 (set once, when the process starts)
+    if folder is None:
+        return
+    # The process id alone is not unique: in containers that share the folder every process may have id 1.
+    process = f"{socket.gethostname().replace('_', '-')}-{os.getpid()}"
+    try:
+        join(folder, process)
+    except FILE_ERRORS as error:
+        values.ValueClass = values.MutexValue
+        logger.warning("metrics_not_shared", folder=str(folder), error=str(error))
+    else:
+        _folder = folder
+
+
+def shared() -> Path | None:
+    """Return the folder in which this process shares its metrics, None when it keeps its own."""
+    return _folder
 
 
 def join(folder: Path, process: str) -> None:

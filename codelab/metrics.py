@@ -1,22 +1,12 @@
 """`/metrics`: the metrics of all processes on this machine, in the Prometheus format."""
 
-import os
 import platform
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import structlog
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    ProcessCollector,
-    generate_latest,
-    values,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -26,9 +16,6 @@ from codelab.environment import VERSION
 
 logger = structlog.get_logger(__name__)
 
-#: Where the processes share their metrics; None when this process keeps its own.
-_folder: Path | None = None
-
 
 class BuildInfo(Collector):
     """What runs here."""
@@ -37,25 +24,6 @@ class BuildInfo(Collector):
         info = GaugeMetricFamily("build_info", "The version that runs, always 1", labels=["version", "python"])
         info.add_metric([VERSION, platform.python_version()], 1)
         yield info
-
-
-def share_metrics(folder: Path | None) -> None:
-    """Keep counters in files in `folder`, shared by all processes. Call it before the first metric is created.
-
-    Without room for them the process counts for itself, and says so.
-    """
-    global _folder  # noqa: PLW0603 (set once, from the settings)
-    if folder is None:
-        return
-    # The process id alone is not unique: in containers that share the folder every process may have id 1.
-    process = f"{socket.gethostname().replace('_', '-')}-{os.getpid()}"
-    try:
-        metric_files.join(folder, process)
-    except metric_files.FILE_ERRORS as error:
-        values.ValueClass = values.MutexValue
-        logger.warning("metrics_not_shared", folder=str(folder), error=str(error))
-    else:
-        _folder = folder
 
 
 def metrics(_request: HttpRequest) -> HttpResponse:
@@ -75,13 +43,13 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 def _metrics_of_processes() -> bytes:
     registry = CollectorRegistry()
     registry.register(BuildInfo())
-    if _folder is None:
+    if (folder := metric_files.shared()) is None:
         return generate_latest(registry) + generate_latest(REGISTRY)
     # Of the web process that answers.
     ProcessCollector(registry=registry)
-    metric_files.fold_dead(_folder)
+    metric_files.fold_dead(folder)
     try:
-        MultiProcessCollector(registry, str(_folder))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
     except metric_files.FILE_ERRORS as error:
         logger.warning("metrics_not_read", error=type(error).__name__)

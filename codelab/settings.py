@@ -7,9 +7,9 @@ from pydantic import SecretStr
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from codelab import metric_files
 from codelab.environment import PROJECT, VERSION, environment
 from codelab.logging import configure_logging
-from codelab.metrics import share_metrics
 from codelab.postgresql.pool import check
 from llm import catalog
 
@@ -191,7 +191,7 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 
 LOGGING_CONFIG = None
 configure_logging(environment.log_format, environment.log_level)
-share_metrics(environment.metrics_dir)
+metric_files.share(environment.metrics_dir)
 
 # The ids of the log context travel with a task. Its lines about tasks are for debugging: turns log their own progress.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True

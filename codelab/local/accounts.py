@@ -1,7 +1,8 @@
 """The secrets that `make run` generates, and the database's tables and first users.
 
 Run as a program (`python -m codelab.local.accounts`) it prepares the database. It is a process of its own because
-Django reads its settings once, on import, when the supervisor does not know yet where the database is.
+Django reads its settings once, on import, when the supervisor does not know yet where the database is. Most starts do
+not need it (`is_prepared`).
 """
 
 import json
@@ -9,7 +10,10 @@ import os
 import secrets
 import sys
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+
+import psycopg
 
 from codelab.environment import environment
 from codelab.local.operating_system import StartupError, write_private
@@ -17,6 +21,21 @@ from codelab.local.operating_system import StartupError, write_private
 CREDENTIALS = "credentials.json"
 ADMIN = "admin"
 DEMO = "demo"
+#: The installed apps that have migrations, by their labels.
+APPS = {
+    "agent_sessions": "sessions",
+    "identity": "codelab.identity",
+    "admin": "django.contrib.admin",
+    "auth": "django.contrib.auth",
+    "contenttypes": "django.contrib.contenttypes",
+    "sessions": "django.contrib.sessions",
+}
+#: Our users, and constraints that a cut-off `migrate` has not validated.
+_REST = """
+    SELECT (SELECT count(*) FROM auth_user WHERE username = ANY(%s)),
+        (SELECT count(*) FROM pg_constraint
+            WHERE NOT convalidated AND contype = 'c' AND connamespace = current_schema()::regnamespace)
+"""
 #: Argument: the passwords are new, so set them for existing users too.
 RESET = "--reset-passwords"
 
@@ -55,6 +74,30 @@ def mark_shown(folder: Path, credentials: Credentials) -> None:
 
 def _save(folder: Path, credentials: Credentials) -> None:
     write_private(folder / CREDENTIALS, json.dumps(asdict(credentials), indent=2) + "\n")
+
+
+def migrations() -> set[tuple[str, str]]:
+    """Return app and name of each migration of this version, without loading Django."""
+    found: set[tuple[str, str]] = set()
+    for label, package in APPS.items():
+        spec = find_spec(f"{package}.migrations")
+        for folder in spec.submodule_search_locations or () if spec else ():
+            found |= {(label, path.stem) for path in Path(folder).glob("[!_]*.py")}
+    return found
+
+
+def is_prepared(url: str) -> bool:
+    """Return whether the database has all tables and users already, so that `prepare_database` would do nothing.
+
+    The answer takes milliseconds; to load Django for it would take seconds of each start. When in doubt it is no.
+    """
+    try:
+        with psycopg.connect(url, connect_timeout=3) as connection:
+            applied = set(connection.execute("SELECT app, name FROM django_migrations").fetchall())
+            rest = connection.execute(_REST, [[ADMIN, DEMO]]).fetchone()
+    except psycopg.Error:
+        return False
+    return migrations() <= applied and rest == (2, 0)
 
 
 def prepare_database(credentials: Credentials, *, reset_passwords: bool) -> None:

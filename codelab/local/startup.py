@@ -5,12 +5,22 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from codelab.environment import VERSION, Environment
-from codelab.local.accounts import ADMIN, CREDENTIALS, DEMO, RESET, Credentials, load_credentials, mark_shown
+from codelab.local.accounts import (
+    ADMIN,
+    CREDENTIALS,
+    DEMO,
+    RESET,
+    Credentials,
+    is_prepared,
+    load_credentials,
+    mark_shown,
+)
 from codelab.local.embedded_servers import PostgresServer, RedisServer
 from codelab.local.managed_server import ManagedServer
 from codelab.local.operating_system import StartupError
@@ -63,16 +73,16 @@ class Startup:
         """Start everything and print the summary; raise `StartupError` when something cannot be started."""
         say, attempt = self.supervisor.output.say, self.supervisor.attempt
         credentials = load_credentials(self.folder)
-        for server in (self.postgres, self.redis):
-            if server:
-                say(f"Starting {server.name}, data in {server.folder} …")
-                await self._start_server(server)
+        await self._start_servers([server for server in (self.postgres, self.redis) if server])
         self._set_environment(credentials)
-        say("Migrating the database …")
         # In an external database the users' passwords are not ours to change.
         options = [RESET] if self.postgres and not credentials.shown else []
-        command = [sys.executable, "-m", "codelab.local.accounts", *options]
-        await self.supervisor.run(Program("database", command, on_screen=False))
+        if options or not await asyncio.to_thread(is_prepared, self._database_url()):
+            say("Migrating the database …")
+            command = [sys.executable, "-m", "codelab.local.accounts", *options]
+            await self.supervisor.run(Program("database", command, on_screen=False))
+        else:
+            say("The database is up to date.")
         say(f"Starting {', '.join(SERVICE)} …")
         self.supervisor.start(*(Program(name, [sys.executable, "-m", "codelab", name]) for name in SERVICE))
         if not await attempt(until(lambda: self._healthy() and self.supervisor.steady(), HEALTH_TIMEOUT_SECONDS)):
@@ -83,21 +93,31 @@ class Startup:
         self.supervisor.output.block(self._summary(credentials))
         mark_shown(self.folder, credentials)
 
-    async def _start_server(self, server: ManagedServer) -> None:
-        await asyncio.to_thread(server.prepare)
+    def _database_url(self) -> str:
+        external = self.settings.database_url
+        return external.get_secret_value() if external else self.postgres.url if self.postgres else ""
+
+    async def _start_servers(self, servers: Sequence[ManagedServer]) -> None:
+        for server in servers:
+            self.supervisor.output.say(f"Starting {server.name}, data in {server.folder} …")
+            await asyncio.to_thread(server.prepare)
         self.supervisor.start(
-            Program(
-                server.name.lower(),
-                server.command(),
-                stop_signal=server.stop_signal,
-                stop_seconds=server.stop_seconds,
-                kill_signal=server.kill_signal,
-                death_signal=server.death_signal,
-                on_screen=False,
+            *(
+                Program(
+                    server.name.lower(),
+                    server.command(),
+                    stop_signal=server.stop_signal,
+                    stop_seconds=server.stop_seconds,
+                    kill_signal=server.kill_signal,
+                    death_signal=server.death_signal,
+                    on_screen=False,
+                )
+                for server in servers
             )
         )
-        if not await self.supervisor.attempt(until(server.ready, SERVER_TIMEOUT_SECONDS)):
-            raise StartupError(f"{server.name} does not answer; its log is in {self.supervisor.output.logs}.")
+        for server in servers:
+            if not await self.supervisor.attempt(until(server.ready, SERVER_TIMEOUT_SECONDS)):
+                raise StartupError(f"{server.name} does not answer; its log is in {self.supervisor.output.logs}.")
 
     def _set_environment(self, credentials: Credentials) -> None:
         settings, variables = self.settings, {"PYTHONUNBUFFERED": "1"}
