@@ -9,14 +9,12 @@ the ORM, and sees what was written before it.
 Columns are named, never `*`: PostgreSQL refuses a prepared statement whose result a migration has changed.
 """
 
-import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import count
 from typing import Any, LiteralString
@@ -24,9 +22,7 @@ from typing import Any, LiteralString
 from django.db import DataError, models, transaction
 from django.db import connection as _connection
 from django.db.models.expressions import DatabaseDefault
-from psycopg import Binary
 from psycopg.errors import DivisionByZero
-from psycopg.types.json import Jsonb
 
 connection: Any = _connection
 
@@ -43,14 +39,19 @@ class Sql:
 NOW = Sql("statement_timestamp()")
 
 
-def prepared(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a statement that PostgreSQL plans once for each connection, and return its rows."""
-    return _run(statement, parameters, ends_transaction=False)
+def prepared(statement: LiteralString, *parameters: Any, behind: Sql | None = None) -> list[tuple[Any, ...]]:
+    """Run a statement that PostgreSQL plans once for each connection, and return its rows.
+
+    The statement `behind`, a lock, goes before it in the same message. PostgreSQL takes the state that a statement sees
+    when that statement begins, so this one sees what was committed until the lock was free.
+    """
+    first = (_number(behind.text), behind.parameters) if behind else None
+    return _run(statement, parameters, first=first)
 
 
-def _run(statement: LiteralString, parameters: Sequence[Any], *, ends_transaction: bool) -> list[tuple[Any, ...]]:
-    with connection.prepared_cursor(commit=ends_transaction) as cursor:
-        cursor.execute(_number(statement), list(map(_bind, parameters)))
+def _run(statement: LiteralString, parameters: Sequence[Any], **options: Any) -> list[tuple[Any, ...]]:
+    with connection.prepared_cursor(**options) as cursor:
+        cursor.execute(_number(statement), parameters)
         result: list[tuple[Any, ...]] = cursor.fetchall()
         return result
 
@@ -157,7 +158,7 @@ class _Writes:
         self._clear()
 
     def _clear(self) -> None:
-        self.rows: dict[tuple[type[models.Model], tuple[str, ...], bool], list[list[Any]]] = {}
+        self.rows: dict[tuple[type[models.Model], tuple[tuple[str, str], ...], bool], list[list[Any]]] = {}
         self.changes: dict[tuple[type[models.Model], Any], tuple[dict[str, Any], dict[str, Any]]] = {}
         self.statements: list[Sql] = []
         #: For a guarded update that meets no row.
@@ -165,7 +166,8 @@ class _Writes:
         self.collected: dict[LiteralString, list[tuple[Any, ...]]] = {}
 
     def insert(self, row: models.Model, is_repeatable: bool) -> None:
-        names, values = [], []
+        names: list[tuple[str, str]] = []
+        values: list[Any] = []
         fields: Sequence[Any] = row._meta.concrete_fields
         for field in fields:
             value = field.pre_save(row, True)
@@ -174,8 +176,9 @@ class _Writes:
                     continue
                 value = field.db_default
                 setattr(row, field.attname, value)
-            names.append(field.column)
-            values.append(_prepare(field, value))
+            is_expression = isinstance(value, Sql)
+            names.append((field.column, value.text if is_expression else "%s"))
+            values += value.parameters if is_expression else (_prepare(field, value),)
         self.rows.setdefault((type(row), tuple(names), is_repeatable), []).append(values)
         row._state.adding, row._state.db = False, "default"
 
@@ -220,7 +223,7 @@ class _Writes:
         stale = self.error
         self._clear()
         try:
-            _run(_join(tuple(parts), guarded), values, ends_transaction=ends_transaction)
+            _run(_join(tuple(parts), guarded), values, commit=ends_transaction)
         except DataError as error:
             if stale is None or not isinstance(error.__cause__, DivisionByZero):
                 raise
@@ -235,9 +238,9 @@ def _join(parts: tuple[tuple[Any, ...], ...], guarded: tuple[int, ...]) -> Liter
     return f"WITH {', '.join(bodies)} SELECT {checks}"
 
 
-def _insert(model: type[models.Model], names: Sequence[str], rows: int, is_repeatable: bool) -> str:
-    row = f"({', '.join(['%s'] * len(names))})"
-    columns = ", ".join(f'"{name}"' for name in names)
+def _insert(model: type[models.Model], shape: Sequence[tuple[str, str]], rows: int, is_repeatable: bool) -> str:
+    row = f"({', '.join(text for _, text in shape)})"
+    columns = ", ".join(f'"{name}"' for name, _ in shape)
     text = f"INSERT INTO {model._meta.db_table} ({columns}) VALUES {', '.join([row] * rows)}"
     return f"{text} ON CONFLICT DO NOTHING" if is_repeatable else text
 
@@ -266,33 +269,3 @@ def _number(statement: LiteralString) -> LiteralString:
 
 #: Types of values that need no preparation by their field.
 _PLAIN = frozenset({str, int, bool, uuid.UUID, datetime, timedelta})
-
-
-def _bind(value: Any) -> Any:
-    """Return a parameter as text, whose type PostgreSQL takes from its place in the statement.
-
-    A statement would be prepared again for each combination of types: the driver sends small and large numbers, and
-    NULL, as different ones.
-    """
-    match value:
-        case None:
-            return None
-        case list():
-            return list(map(_bind, value))
-        case str():
-            return str(value)
-        case bool():
-            return "t" if value else "f"
-        case int() | uuid.UUID() | Decimal():
-            return str(value)
-        case datetime():
-            return value.isoformat()
-        case timedelta():
-            return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
-        case bytes() | memoryview():
-            return "\\x" + bytes(value).hex()
-        case Binary():
-            return _bind(value.obj)
-        case Jsonb():
-            return json.dumps(value.obj)
-    raise TypeError(f"{type(value)} cannot be a parameter")

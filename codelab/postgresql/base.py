@@ -30,8 +30,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         must_commit: bool = super()._configure_connection(connection)  # type: ignore[misc]
         return self.set_limits(connection) or must_commit
 
-    def prepared_cursor(self, *, commit: bool = False) -> Any:
-        """Return a cursor whose statements are prepared. With `commit` its statement ends the transaction."""
+    def prepared_cursor(self, **options: Any) -> Any:
+        """Return a cursor whose statements are prepared. `options` are those of `PreparedCursor`."""
         self.ensure_connection()
         with self.wrap_database_errors:
-            return self._prepare_cursor(PreparedCursor(self.connection, commit=commit))  # type: ignore[attr-defined]
+            return self._prepare_cursor(PreparedCursor(self.connection, **options))  # type: ignore[attr-defined]

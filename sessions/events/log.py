@@ -20,7 +20,7 @@ from django.utils import timezone
 from sessions.database import lock_timeout
 from sessions.events.stored_text import PAYLOAD, decode, encode
 from sessions.models import Event, EventKind, Session, new_id
-from sessions.statements import atomic, collect, columns, prepared, row_of, save, write
+from sessions.statements import Sql, atomic, collect, columns, prepared, row_of, save, write
 
 #: Events, and bytes of their payloads, that are read at a time.
 MAX_PAGE_EVENTS, MAX_PAGE_BYTES = 500, 256 * 1024
@@ -50,7 +50,11 @@ _LOCK = f"""
     SELECT {columns(Session)}, {_IDLE_TIMEOUT} FROM agent_sessions_session
     WHERE id = %s AND deleted_at IS NULL AND set_config('lock_timeout', %s, true) <> '' FOR NO KEY UPDATE
 """
-_LOCK_OF_TURN = _LOCK.replace("id = %s", "id = (SELECT session_id FROM agent_sessions_turn WHERE id = %s)")
+#: The same without the row, which a statement behind the lock reads.
+_LOCK_UNREAD = _LOCK.replace(f"{columns(Session)}, ", "")
+_LOCK_UNREAD_OF_TURN = _LOCK_UNREAD.replace(
+    "id = %s", "id = (SELECT session_id FROM agent_sessions_turn WHERE id = %s)"
+)
 #: Locks those of some sessions that are free, in the order of their ids.
 _LOCK_FREE = f"""
     SELECT id, last_number, {_IDLE_TIMEOUT} FROM agent_sessions_session
@@ -138,10 +142,18 @@ def lock(session_id: uuid.UUID) -> Session:
     raise Session.DoesNotExist
 
 
-def lock_of_turn(turn_id: uuid.UUID) -> Session | None:
-    """Return the session of a turn, locked, or None when the turn does not exist or the session was deleted."""
-    locked = prepared(_LOCK_OF_TURN, IDLE_LOCK_TIMEOUT, turn_id, lock_timeout())
-    return next((row_of(Session, values) for *values, _ in locked), None)
+def lock_of(session_id: uuid.UUID) -> Sql:
+    """Return the statement that locks a session, for `statements.prepared`, which reads behind it.
+
+    It locks nothing when the session was deleted, and the reader finds no session then: its id was known after its
+    commit, and a deleted session never comes back.
+    """
+    return Sql(_LOCK_UNREAD, (IDLE_LOCK_TIMEOUT, session_id, lock_timeout()))
+
+
+def lock_of_turn(turn_id: uuid.UUID) -> Sql:
+    """Return the statement that locks the session of a turn (`lock_of`)."""
+    return Sql(_LOCK_UNREAD_OF_TURN, (IDLE_LOCK_TIMEOUT, turn_id, lock_timeout()))
 
 
 def lock_if_free(session_id: uuid.UUID) -> Session | None:

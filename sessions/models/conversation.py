@@ -1,6 +1,7 @@
 """Sessions and their turns."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -226,13 +227,17 @@ class Turn(models.Model):
         help_text="How far the compaction of a long turn has come. Empty: not begun, or done.",
     )
 
-    # What `transitions.lock_claim` reads beside the row: the sub-task at work, the session's next turn, and what the
-    # model calls so far have used.
+    # What `sessions.turns.rows` reads beside the row: the sub-task at work, the session's next turn, what the model
+    # calls so far have used; for new tool calls also the rules of the user (as JSON), which of their ids exist in the
+    # session, and the calls of the turn's newest answers, the newest first.
     subtask: Any = None
     following: uuid.UUID | None = None
     calls_cost = Decimal()
     calls_cached_tokens = 0
     has_unpriced_calls = False
+    rules: tuple[tuple[str, ...], ...] = ()
+    existing_calls: frozenset[str] = frozenset()
+    newest_calls: Sequence[list[dict[str, Any]]] = ()
 
     class Meta:
         permissions = [

@@ -36,9 +36,9 @@ from sessions.results import AgentChoice, Change, Claim, StepResult
 from sessions.statements import NOW, Sql, atomic, prepared
 from sessions.turns import plans, retries, workspaces
 from sessions.turns.current_agent import switch_agent
-from sessions.turns.rows import NextTurn, current_subtask, next_turn
+from sessions.turns.rows import NextTurn, current_subtask, lock_next_turn
 from sessions.turns.steering import mark_read, unread_messages
-from sessions.turns.transcript import begun_texts, store_step
+from sessions.turns.transcript import store_step
 from sessions.turns.transitions import (
     count_step,
     count_use,
@@ -75,34 +75,42 @@ def claim(turn_id: uuid.UUID, *, worker: str, model: str, task: str = "") -> tup
 
     `model` is the one of agents that name none.
     """
+    claimed = claim_with_turn(turn_id, worker=worker, model=model, task=task)
+    return claimed and claimed[:2]
+
+
+def claim_with_turn(
+    turn_id: uuid.UUID, *, worker: str, model: str, task: str = ""
+) -> tuple[Claim, Change, Turn] | None:
+    """Claim a turn (`claim`). Return also the turn with its session, its sub-task and its user's rules."""
     with atomic():
-        session = log.lock_of_turn(turn_id)
-        following = session and next_turn(session)
-        if not session or not following:
+        following = lock_next_turn(turn_id)
+        if following is None:
             return None
         turn = following.turn
         if turn.pk != turn_id or turn.status != TurnStatus.QUEUED or not retries.is_due(turn):
             return None
-        return _start_attempt(session, following, worker, model, task)
+        return (*_start_attempt(following, worker, model, task), turn)
 
 
-def _start_attempt(session: Session, following: NextTurn, worker: str, model: str, task: str) -> tuple[Claim, Change]:
+def _start_attempt(following: NextTurn, worker: str, model: str, task: str) -> tuple[Claim, Change]:
     turn, subtask = following.turn, following.turn.subtask
+    session: Session = turn.session
     attempt = turn.attempt + 1
     new = plans.give_up(session, subtask)
     if new:
-        subtask = current_subtask(session)
+        turn.subtask = subtask = current_subtask(session)
         turn.worked = timedelta()
     if subtask and not turn.attempt:
         # A message that was sent while the plan is carried out is for the agent of the current sub-task.
         turn.messages.filter(role=MessageRole.USER).update(subtask=subtask)
-    fields = {} if turn.attempt else workspaces.begin_turn(session, turn)
+    if not turn.attempt:
+        workspaces.begin_turn(session, turn)
     # A completion without an agent names its model; the request has stored it with the turn.
     if not session.is_completion or session.current_agent:
         turn.model, _ = role_of(session.current_agent).choose_models(model)
     # The step is repeated, so clients replace the text that an earlier attempt sent of it.
-    begun = begun_texts(session, turn) if turn.attempt else {}
-    replaced = [message_id for message_id, is_latest in begun.items() if is_latest]
+    replaced = [message_id for message_id, is_latest in following.begun.items() if is_latest]
     spent = TurnUsage(
         steps=subtask.steps if subtask else turn.steps - turn.plan_steps,
         seconds=turn.worked.total_seconds(),
@@ -121,8 +129,8 @@ def _start_attempt(session: Session, following: NextTurn, worker: str, model: st
         started_at=Sql("coalesce(started_at, statement_timestamp())"),
         claimed_at=NOW,
         worked=turn.worked,
+        workspace=turn.workspace_id,
         **({"unread": 0} if read else {}),
-        **fields,
     )
     if following.budgets and turn.attempt:
         budgets.settle_earlier(turn)
@@ -134,7 +142,7 @@ def _start_attempt(session: Session, following: NextTurn, worker: str, model: st
         agent=session.current_agent,
         spent=spent,
         is_first_step=not turn.steps and subtask is None,
-        is_repeat=bool(begun),
+        is_repeat=bool(following.begun),
         retry_wait=turn.retry_wait.total_seconds(),
         is_completion=session.is_completion,
         awaits_title=session.awaits_title and not session.is_completion,

@@ -40,22 +40,29 @@ PROCESS_TIMEOUT = timedelta(seconds=15)
 #: Seconds between two looks of the workers for calls of web processes that are gone.
 GONE_INTERVAL_SECONDS = 5.0
 
-#: The open calls of a session that clients run.
-_OPEN = f"""
-    SELECT {columns(ToolCall, "call")} FROM agent_sessions_toolcall AS call
-    JOIN agent_sessions_turn AS turn ON turn.id = call.turn_id
-    WHERE turn.session_id = %s AND turn.status = 'waiting' AND call.status IN ('asked', 'waiting')
-    AND NOT call.tool = ANY(%s::varchar[]) ORDER BY call.created_at, call.id
-"""
-#: Gives calls to a runner that are free, or its own. Of two runners at the same moment the second one waits for the
-#: first one's row lock, and then finds its name.
-_TAKE = f"""
-    UPDATE agent_sessions_toolcall AS call SET offered_to = %s, offered_by = %s, offered_until = NULL,
-        shown_at = CASE status WHEN 'waiting' THEN coalesce(shown_at, statement_timestamp()) END
-    WHERE id = ANY(%s::uuid[]) AND status IN ('asked', 'waiting') AND (
-        offered_to = '' OR (offered_until IS NOT NULL AND shown_at IS NULL)
-        OR (offered_to = %s AND (%s OR offered_by = %s OR offered_until IS NOT NULL OR offered_by IS NULL))
-    ) RETURNING {columns(ToolCall, "call")}
+#: Gives open calls of a session to a runner: those that are free, or its own. Returns all open calls that clients run,
+#: and which of them the runner has. Of two runners at the same moment the second one waits for the lock on the row, and
+#: then finds the name of the first one.
+_OFFER = f"""
+    WITH open AS MATERIALIZED (
+        SELECT {columns(ToolCall, "call")}, (call.status = 'waiting' OR call.call_id = ANY(%s::varchar[])) AND (
+            call.definition IS NULL OR call.definition->>'digest' = ANY(%s::text[]) OR call.offered_to = %s
+        ) AS is_usable, (call.shown_at IS NOT NULL OR call.status = 'asked') AND call.offered_to = %s
+            AND call.offered_by IS NOT DISTINCT FROM %s::uuid AND call.offered_until IS NULL AS is_held
+        FROM agent_sessions_toolcall AS call JOIN agent_sessions_turn AS turn ON turn.id = call.turn_id
+        WHERE turn.session_id = %s AND turn.status = 'waiting' AND call.status IN ('asked', 'waiting')
+        AND NOT call.tool = ANY(%s::varchar[])
+    ), taken AS (
+        UPDATE agent_sessions_toolcall AS call SET offered_to = %s, offered_by = %s, offered_until = NULL,
+            shown_at = CASE status WHEN 'waiting' THEN coalesce(shown_at, statement_timestamp()) END
+        WHERE id IN (SELECT id FROM open WHERE is_usable AND NOT is_held) AND status IN ('asked', 'waiting') AND (
+            offered_to = '' OR (offered_until IS NOT NULL AND shown_at IS NULL)
+            OR (offered_to = %s AND (%s OR offered_by = %s OR offered_until IS NOT NULL OR offered_by IS NULL))
+        ) RETURNING {columns(ToolCall, "call")}
+    )
+    SELECT {columns(ToolCall, "open")}, is_usable AND is_held FROM open
+    WHERE NOT EXISTS (SELECT FROM taken WHERE taken.id = open.id)
+    UNION ALL SELECT {columns(ToolCall, "taken")}, true FROM taken
 """
 UNKNOWN = (
     "It is not known whether this call ran: the client that got it went away and sent no result. "
@@ -81,18 +88,11 @@ def offer(
     end of its old socket is noticed. `definitions` are the hashes of the tools that the runner has defined: no other
     can run their calls.
     """
-    calls = [row_of(ToolCall, values) for values in prepared(_OPEN, session_id, list(SERVER_TOOLS))]
-    usable = [
-        call
-        for call in calls
-        if (call.status == ToolCallStatus.WAITING or call.call_id in new_approvals)
-        and (not call.definition or call.definition_digest in definitions or call.offered_to == runner)
-    ]
-    taken = [call for call in usable if _has(call, runner, process)]
-    if new := [call.pk for call in usable if call not in taken]:
-        parameters = (runner, process, new, runner, takes_over, process)
-        taken += [row_of(ToolCall, values) for values in prepared(_TAKE, *parameters)]
-    return sorted(taken, key=lambda call: (call.created_at, call.pk)), bool(calls)
+    usable = list(new_approvals), list(definitions), runner
+    taken = runner, process, runner, takes_over, process
+    found = prepared(_OFFER, *usable, runner, process, session_id, list(SERVER_TOOLS), *taken)
+    calls = [row_of(ToolCall, values) for *values, is_taken in found if is_taken]
+    return sorted(calls, key=lambda call: (call.created_at, call.pk)), bool(found)
 
 
 def offer_to_request(turn_id: uuid.UUID, tools: Collection[str]) -> QuerySet[ToolCall]:
@@ -175,12 +175,6 @@ def ask_again(call_id: uuid.UUID) -> Change:
 def _lost() -> QuerySet[ToolCall]:
     rows = ToolCall.objects.filter(status=ToolCallStatus.WAITING, turn__status=TurnStatus.WAITING)
     return rows.filter(shown_at__isnull=False, offered_until__lt=Now())
-
-
-def _has(call: ToolCall, runner: str, process: uuid.UUID) -> bool:
-    """Return whether the row needs no change for a runner to have the call."""
-    is_shown = call.shown_at is not None or call.status == ToolCallStatus.ASKED
-    return is_shown and (call.offered_to, call.offered_by, call.offered_until) == (runner, process, None)
 
 
 def _shown(runner: str, process: uuid.UUID | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import provider_fields
 from sessions.turns.completion_messages import agents_prompt, given_names, request_of
 from sessions.turns.current_agent import is_single_agent
-from sessions.turns.transcript import require_progress, store_result, store_step
+from sessions.turns.transcript import newest_calls, require_progress, store_result, store_step
 from sessions.turns.transitions import count_step, finish_or_continue, lock_claim, queue_message, requeue
 
 #: What an agent gets as the result of a call of a tool that the caller did not offer.
@@ -179,7 +179,7 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
         completion = turn.completion
         calls, refused = _split_calls(completion, finished)
         if refused and not calls:
-            require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused])
+            require_progress(turn, [digest(call.name, call.arguments) for call, _ in refused], newest_calls(turn))
         stored_calls = calls or [call for call, _ in refused]
         wire = [_wire_call(call, completion) for call in stored_calls]
         extras = {call.id: call.extra for call in stored_calls}

@@ -20,12 +20,11 @@ from llm.types import ModelToolCall
 from sessions import metrics
 from sessions.billing import ledger
 from sessions.database import atomic_until
-from sessions.errors import StaleAttempt, ToolCallRejected
+from sessions.errors import ToolCallRejected
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
     OPEN_CALLS,
-    Approval,
     ApprovalStatus,
     EventKind,
     Session,
@@ -42,7 +41,7 @@ from sessions.results import Change, Claim, StepResult, ToolOutput
 from sessions.statements import NOW, atomic, insert, save
 from sessions.turns import plans, provider_fields
 from sessions.turns.images import message_images
-from sessions.turns.rows import call_with_turn, current_subtask, session_with_subtask
+from sessions.turns.rows import call_with_turn, current_subtask, lock_call
 from sessions.turns.server_tools import ToolOutcomes, run_server_tools
 from sessions.turns.tool_policy import Basis, basis_of, evaluate, new_approvals, shown_digest
 from sessions.turns.transcript import (
@@ -61,65 +60,65 @@ UNKNOWN_RESULT = "It is not known whether an earlier run of this call had an eff
 
 
 def request_tools(
-    claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+    claim: Claim,
+    result: StepResult,
+    requested: Sequence[ModelToolCall],
+    broken: Mapping[str, str] | None = None,
+    basis: Basis | None = None,
 ) -> Change:
     """Store the step and its tool calls. Raises StaleAttempt, and LimitReached for a model that repeats itself.
 
     `broken` are unreadable calls with the error for the model. The turn waits for open calls, else it is queued again.
     It ends when the model has completed its task or asks the user a question; in a plan, completing the task ends the
     sub-task.
+
+    `basis` is what the prompt was built from. The calls are judged by it before the session is locked, and once more
+    when the user has changed the mode or the rules since.
     """
-    judged = _judge(claim, requested, broken or {})
-    with atomic():
-        session, turn = lock_claim(claim)
-        subtask = turn.subtask
-        basis = basis_of(session, claim.agent, subtask)
-        # The user has changed the mode or the rules in between. This is rare, and takes a twentieth of a second a call.
-        calls = judged[1] if basis == judged[0] else evaluate(claim.agent, requested, broken or {}, basis)
-        require_progress(turn, [call.digest for call in calls])
-        extras = {call.id: call.extra for call in requested}
-        of_calls = [extras[call.call_id] for call in calls]
-        make_call_ids_unique(session, calls)
-        wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
-        fields_of_provider = provider_fields.pack(
-            result, {call.call_id: extra for call, extra in zip(calls, of_calls, strict=True)}
-        )
-        of_step: dict[str, Any] = {"agent": claim.agent, "subtask": subtask, "provider_fields": fields_of_provider}
-        events = store_step(session, turn, result, tool_calls=wire, **of_step)
-        for call in calls:
-            call.turn = turn
-        ledger.record(claim, session, turn, result.calls, has_tool_calls=True, answer=result.message_id)
-        outcomes = run_server_tools(session, turn, calls)
-        insert(*calls)
-        if approvals := new_approvals(calls):
-            Approval.objects.bulk_create(approvals)
-        open_requests = [request_event(call) for call in calls if call.status in OPEN_CALLS]
-        events += log.append(session, [*outcomes.events, *open_requests, *plans.propose(session, calls)])
-        for call in calls:
-            if call.status not in OPEN_CALLS:
-                events += _store_result(session, call, subtask)
-        fields = count_step(turn, result, subtask)
-        if open_requests:
-            transition(turn, TurnStatus.WAITING, waiting_since=NOW, **fields)
-            events += log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)])
-            return Change(events=events)
-        last_words = replace(result, message_id=new_id(), text=outcomes.last_words or "", reasoning="")
-        last_events, ready = _continue_turn(
-            session, turn, outcomes, fields, subtask=subtask, last_words=(claim.agent, last_words)
-        )
-        events += last_events
-    if ready != turn.pk:
+    change = None
+    while change is None:
+        calls = evaluate(claim.agent, requested, broken or {}, basis) if basis else []
+        with atomic():
+            session, turn = lock_claim(claim, [call.id for call in requested])
+            if (now := basis_of(session, claim.agent, turn.subtask, turn.rules)) == basis:
+                change = _store_calls(claim, turn, result, requested, calls)
+            basis = now
+    if change.events[-1].kind == EventKind.TURN_COMPLETED:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
-    return Change(events=events, ready=ready)
+    return change
 
 
-def _judge(claim: Claim, requested: Sequence[ModelToolCall], broken: Mapping[str, str]) -> tuple[Basis, list[ToolCall]]:
-    """Return the decisions about calls and what they were judged by. No lock is held meanwhile. Raises StaleAttempt."""
-    found = session_with_subtask(claim.session_id)
-    if found is None:
-        raise StaleAttempt("the session was deleted")
-    basis = basis_of(found[0], claim.agent, found[1])
-    return basis, evaluate(claim.agent, requested, broken, basis)
+def _store_calls(
+    claim: Claim, turn: Turn, result: StepResult, requested: Sequence[ModelToolCall], calls: Sequence[ToolCall]
+) -> Change:
+    session, subtask = turn.session, turn.subtask
+    require_progress(turn, [call.digest for call in calls], turn.newest_calls)
+    of_calls = [call.extra for call in requested]
+    make_call_ids_unique(calls, turn.existing_calls)
+    wire = [{"id": call.call_id, "name": call.tool, "arguments": call.arguments} for call in calls]
+    extras = {call.call_id: extra for call, extra in zip(calls, of_calls, strict=True)}
+    of_step: dict[str, Any] = {"agent": claim.agent, "subtask": subtask}
+    of_step["provider_fields"] = provider_fields.pack(result, extras)
+    events = store_step(session, turn, result, tool_calls=wire, **of_step)
+    for call in calls:
+        call.turn = turn
+    ledger.record(claim, session, turn, result.calls, has_tool_calls=True, answer=result.message_id)
+    outcomes = run_server_tools(session, turn, calls)
+    insert(*calls, *new_approvals(calls))
+    open_requests = [request_event(call) for call in calls if call.status in OPEN_CALLS]
+    events += log.append(session, [*outcomes.events, *open_requests, *plans.propose(session, calls)])
+    for call in calls:
+        if call.status not in OPEN_CALLS:
+            events += _store_result(session, call, subtask)
+    fields = count_step(turn, result, subtask)
+    if open_requests:
+        transition(turn, TurnStatus.WAITING, waiting_since=NOW, **fields)
+        return Change(events=events + log.append(session, [turn_event(EventKind.TURN_WAITING, turn.pk, turn.attempt)]))
+    last_words = replace(result, message_id=new_id(), text=outcomes.last_words or "", reasoning="")
+    last_events, ready = _continue_turn(
+        session, turn, outcomes, fields, subtask=subtask, last_words=(claim.agent, last_words)
+    )
+    return Change(events=events + last_events, ready=ready)
 
 
 def record_tool_result(
@@ -146,8 +145,8 @@ def record_output(
     approves the call, and an error rejects it.
     """
     with atomic_until(deadline):
-        session = log.lock(session_id)
-        call = open_call(session, call_id)
+        session, locked = lock_call(session_id, call_id)
+        call = _require_open(locked, call_id)
         if call.tool == CREATE_PLAN:
             text = "Clients do not run plans. Answer this one with `plan_decision` or `hitl_decision`."
             raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, text)
@@ -176,7 +175,10 @@ def rejected(call: ToolCall, content: str) -> tuple[ToolCallStatus, str]:
 
 def open_call(session: Session, call_id: str) -> ToolCall:
     """Return a call of the locked session that has no result yet. Raises ToolCallRejected."""
-    call = call_with_turn(session, call_id)
+    return _require_open(call_with_turn(session, call_id), call_id)
+
+
+def _require_open(call: ToolCall | None, call_id: str) -> ToolCall:
     if call is None:
         raise ToolCallRejected(ErrorCode.UNKNOWN_TOOL_CALL, f"Tool call `{call_id}` does not exist in this session.")
     if call.status not in OPEN_CALLS or call.turn.status != TurnStatus.WAITING:

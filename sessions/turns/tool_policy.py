@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 import structlog
-from django.db.models.functions import Now
 
 from agents import approvals, policy
 from agents import plans as planning
@@ -23,10 +23,10 @@ from agents.rules import MAX_LABEL_CHARACTERS, Rule
 from agents.tools import BASELINE_TOOLS, CREATE_PLAN, SWITCH_MODE, TOOLS, InvalidArguments, RunsOn
 from llm.types import ModelToolCall
 from sessions.models import Approval, Session, SubTask, ToolCall, ToolCallStatus
-from sessions.statements import prepared
+from sessions.statements import Sql
 from sessions.turns import plans
 from sessions.turns.definitions import definitions_of
-from sessions.turns.rows import current_subtask
+from sessions.turns.rows import current_subtask, rules_of
 
 logger = structlog.get_logger(__name__)
 
@@ -35,11 +35,6 @@ APPROVAL_TIMEOUT = timedelta(hours=24)
 #: Tools that a sub-task cannot use: its plan decides which agent does what.
 PLANNING_TOOLS = frozenset({SWITCH_MODE, CREATE_PLAN})
 RULE_FIELDS = ("effect", "tool", "subject", "agent", "folder")
-#: The rules of a user for a session.
-_RULES = """
-    SELECT effect, tool, subject, agent, folder FROM agent_sessions_policyrule
-    WHERE owner_id = %s AND (session_id = %s OR session_id IS NULL) ORDER BY created_at
-"""
 NOT_JUDGED = "The server could not judge this call."
 NOT_IN_A_PLAN = (
     "{tool} was not run: the plan decides which agent does what. Do your sub-task, or report what is missing."
@@ -80,11 +75,11 @@ class Basis:
     defined: Mapping[str, ClientTool]
 
 
-def basis_of(session: Session, agent: str, subtask: SubTask | None) -> Basis:
-    """Return what calls of an agent are judged by now. `subtask` is the current one."""
+def basis_of(session: Session, agent: str, subtask: SubTask | None, rules: tuple[tuple[str, ...], ...]) -> Basis:
+    """Return what calls of an agent are judged by now. `subtask` is the current one, `rules` those of the user."""
     defined = definitions_of(session)
     offered = tuple(offered_tools(session, role_of(agent), subtask, defined))
-    return Basis(session.mode, offered, subtask and subtask.pk, _rules(session), defined)
+    return Basis(session.mode, offered, subtask and subtask.pk, rules, defined)
 
 
 def evaluate(agent: str, calls: Sequence[ModelToolCall], broken: Mapping[str, str], basis: Basis) -> list[ToolCall]:
@@ -120,7 +115,7 @@ def _undecided(call: ModelToolCall, basis: Basis) -> PolicyDecision:
 def evaluate_edit(session: Session, call: ToolCall, arguments: dict[str, object]) -> PolicyDecision:
     """Return the decision about a call with edited arguments. A user cannot allow what the policy denies."""
     edited = ModelToolCall(id=call.call_id, name=call.tool, arguments=arguments)
-    return _decide(edited, call.agent, basis_of(session, call.agent, current_subtask(session)))
+    return _decide(edited, call.agent, basis_of(session, call.agent, current_subtask(session), rules_of(session)))
 
 
 def rule_choices(session: Session, call: ToolCall) -> list[RuleChoice]:
@@ -138,7 +133,7 @@ def rule_choices(session: Session, call: ToolCall) -> list[RuleChoice]:
 
 def new_approvals(calls: Sequence[ToolCall]) -> list[Approval]:
     """Return an unsaved approval for each call that needs one."""
-    expires_at = Now() + APPROVAL_TIMEOUT
+    expires_at: Any = Sql("statement_timestamp() + %s::interval", (APPROVAL_TIMEOUT,))
     return [
         Approval(call=call, digest=shown_digest(call), expires_at=expires_at)
         for call in calls
@@ -190,7 +185,3 @@ def _row(call: ModelToolCall, agent: str, decision: PolicyDecision, definition: 
 @lru_cache(maxsize=4)
 def _parse_rules(rows: tuple[tuple[str, ...], ...]) -> list[Rule]:
     return [Rule.model_validate(dict(zip(RULE_FIELDS, row, strict=True))) for row in rows]
-
-
-def _rules(session: Session) -> tuple[tuple[str, ...], ...]:
-    return tuple(prepared(_RULES, session.owner_id, session.pk))

@@ -5,7 +5,7 @@ Callers have locked the session. This module never changes a turn.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from agents import loop
 from agents.approvals import digest
 from agents.display import show_changed
 from agents.roles import UNASSIGNED
-from sessions.database import rows
 from sessions.events import log
 from sessions.events.log import LoggedEvent, NewEvent
 from sessions.models import (
@@ -34,24 +33,10 @@ from sessions.results import StepResult
 from sessions.statements import insert, prepared, save
 from sessions.turns.rows import current_subtask
 
-#: Which of these ids the calls of a session have.
-_EXISTING_CALLS = """
-    SELECT call_id FROM agent_sessions_toolcall AS call JOIN agent_sessions_turn AS turn ON turn.id = call.turn_id
-    WHERE turn.session_id = %s AND call_id = ANY(%s::varchar[])
-"""
 #: The calls of a turn's newest answers.
 _NEWEST_CALLS = """
     SELECT tool_calls FROM agent_sessions_message WHERE turn_id = %s AND role = 'assistant'
     ORDER BY number DESC LIMIT %s
-"""
-#: Messages of a turn that are begun since its last step was stored. Earlier attempts count, too: clients without
-#: `codelab.v2` still show their text.
-_BEGUN_TEXTS = """
-    SELECT payload->>'message_id', bool_or(attempt = %s) FROM agent_sessions_event
-    WHERE session_id = %s AND number > greatest(%s, (
-        SELECT max(number) FROM agent_sessions_message WHERE turn_id = %s AND role <> 'user'
-    ))
-    AND turn_id = %s AND kind IN ('text_delta', 'reasoning_delta') GROUP BY 1 ORDER BY min(number)
 """
 
 
@@ -151,11 +136,15 @@ def store_result(
     return store_message(message, before=before, **details)
 
 
-def require_progress(turn: Turn, calls: Sequence[str]) -> None:
-    """Raise LimitReached when the turn's newest messages have asked for these calls, too. Calls are digests."""
+def newest_calls(turn: Turn) -> list[list[dict[str, Any]]]:
+    """Return the calls of a turn's newest answers, as many as `require_progress` compares, the newest first."""
+    return [json.loads(calls) for (calls,) in prepared(_NEWEST_CALLS, turn.pk, loop.MAX_EQUAL_CALLS - 1)]
+
+
+def require_progress(turn: Turn, calls: Sequence[str], answers: Sequence[list[dict[str, Any]]]) -> None:
+    """Raise LimitReached when the turn's newest answers have asked for these calls, too. Calls are digests."""
     if turn.steps + len(calls) < loop.MAX_EQUAL_CALLS:
         return
-    answers = [json.loads(calls) for (calls,) in prepared(_NEWEST_CALLS, turn.pk, loop.MAX_EQUAL_CALLS - 1)]
     earlier = ([digest(call["name"], call["arguments"]) for call in calls] for calls in answers)
     loop.require_progress(calls, earlier)
 
@@ -190,11 +179,6 @@ def displayed(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the field `display` where people have to read a call's arguments in another form, otherwise nothing."""
     shown = show_changed(arguments)
     return {} if shown is None else {"display": shown}
-
-
-def begun_texts(session: Session, turn: Turn) -> dict[str, bool]:
-    """Return the ids of messages that attempts at the turn's current step have begun: whether the latest one did."""
-    return dict(rows(_BEGUN_TEXTS, turn.attempt, session.pk, turn.position, turn.pk, turn.pk))
 
 
 def defined(call: ToolCall) -> dict[str, Any]:
@@ -232,9 +216,9 @@ def store_unfinished(session: Session, turn: Turn) -> list[LoggedEvent]:
     return events
 
 
-def make_call_ids_unique(session: Session, calls: Sequence[ToolCall]) -> None:
+def make_call_ids_unique(calls: Sequence[ToolCall], existing: Collection[str]) -> None:
     """Replace ids that are too long or exist in the session, as some providers count from zero in each answer."""
-    existing = {call_id for (call_id,) in prepared(_EXISTING_CALLS, session.pk, [call.call_id for call in calls])}
+    existing = set(existing)
     for call in calls:
         if call.call_id in existing or len(call.call_id) > MAX_CALL_ID_LENGTH:
             call.call_id = f"call_{new_id().hex}"

@@ -44,7 +44,7 @@ from sessions.models import (
 from sessions.results import AcceptedMessage, Claim, StepResult
 from sessions.statements import NOW, Sql, columns, insert, prepared, row_of, update
 from sessions.turns import plans
-from sessions.turns.rows import turn_with_use
+from sessions.turns.rows import lock_turn, lock_turn_for_calls, turn_with_use
 from sessions.turns.steering import queue_unread
 from sessions.turns.transcript import give_title, store_message, store_unfinished
 
@@ -90,16 +90,18 @@ def transition(turn: Turn, to: TurnStatus, **fields: Any) -> None:
     update(turn, {"status": to, **fields}, guard, StaleAttempt(f"{turn.status} → {to}"))
 
 
-def lock_claim(claim: Claim) -> tuple[Session, Turn]:
-    """Return the session, locked, and the turn that the attempt holds. Raises StaleAttempt."""
-    try:
-        session = log.lock(claim.session_id)
-    except Session.DoesNotExist:
-        raise StaleAttempt("the session was deleted") from None
-    turn = turn_with_use(claim.turn_id)
+def lock_claim(claim: Claim, calls: Sequence[str] = ()) -> tuple[Session, Turn]:
+    """Return the session, locked, and the turn that the attempt holds. Raises StaleAttempt.
+
+    `calls` are ids of new tool calls, for which more is read (`rows.lock_turn_for_calls`).
+    """
+    place = claim.session_id, claim.turn_id
+    turn = lock_turn_for_calls(*place, calls) if calls else lock_turn(*place)
+    if turn is None:
+        raise StaleAttempt("the session was deleted")
     if turn.status != TurnStatus.RUNNING or turn.attempt != claim.attempt:
         raise StaleAttempt(f"attempt {claim.attempt} is over")
-    return session, turn
+    return turn.session, turn
 
 
 def count_use(turn: Turn, result: StepResult | None = None) -> dict[str, Any]:

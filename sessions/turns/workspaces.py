@@ -74,13 +74,13 @@ def _hash_and_use(session: Session) -> tuple[str, datetime] | None:
     return Workspace.objects.filter(pk=session.workspace_id).values_list("hash", "used_at").first()
 
 
-def begin_turn(session: Session, turn: Turn) -> dict[str, Any]:
-    """Store what changed in the workspace beside the message of a turn that begins. Return fields of the turn.
+def begin_turn(session: Session, turn: Turn) -> None:
+    """Give a turn that begins the workspace of its session. Store what has changed in it beside the turn's message.
 
-    The session is locked. Without a workspace this does nothing.
+    The session is locked, and the caller stores the turn. Without a workspace this does nothing.
     """
     if session.workspace_id is None:
-        return {}
+        return
     data = Workspace.objects.filter(pk=session.workspace_id).values_list("data", flat=True).first()
     facts = current_facts(data or {})
     if block := surroundings(facts, session.shown_facts):
@@ -89,7 +89,7 @@ def begin_turn(session: Session, turn: Turn) -> dict[str, Any]:
         turn.messages.filter(pk=messages.values("pk")[:1]).update(surroundings=block)
         session.shown_facts = digests(facts)
         session.save(update_fields=["shown_facts"])
-    return {"workspace": session.workspace_id}
+    turn.workspace_id = session.workspace_id
 
 
 def data_of(workspace_id: uuid.UUID | None) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from sessions import metrics
 from sessions.events.log import NewEvent
 from sessions.models import EventKind, ModelCallPurpose, new_id
 from sessions.results import Claim, StepResult
+from sessions.turns.tool_policy import Basis
 from sessions.worker.writer import Writer
 
 logger = structlog.get_logger(__name__)
@@ -31,6 +32,8 @@ class Draft:
     pieces: tuple[NewEvent, ...] = ()
     #: Tokens that fit the model's window.
     window: int = 0
+    #: What tool calls are judged by.
+    basis: Basis | None = None
 
     def result(self) -> StepResult:
         """Return what a verb stores."""

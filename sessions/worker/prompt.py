@@ -22,7 +22,7 @@ from sessions.turns.definitions import definitions_of
 from sessions.turns.provider_fields import message_of
 from sessions.turns.rows import turn_with_session
 from sessions.turns.summaries import Overflow
-from sessions.turns.tool_policy import agents_for, offered_tools
+from sessions.turns.tool_policy import Basis, agents_for, offered_tools
 from sessions.worker.fitting import Entry, Fitting, overflow_of, pinned_facts
 
 #: The messages up to a turn, of a sub-task or outside all of them. Most have neither calls nor images. A thousand rows
@@ -56,6 +56,10 @@ class Prompt:
     tools: tuple[Tool, ...]
     #: Tokens that a request may take.
     room: int
+    #: Tokens that fit the model's window.
+    window: int
+    #: What the calls of its answer are judged by.
+    basis: Basis
     #: Messages that were left out and that no summary stands for.
     overflow: Overflow | None = None
 
@@ -71,7 +75,11 @@ def build(turn_id: uuid.UUID, agent: str, window: Window) -> Prompt:
 
     Raises ModelContextTooLong and StaleAttempt.
     """
-    turn = claimed_turn(turn_id)
+    return build_for(claimed_turn(turn_id), agent, window)
+
+
+def build_for(turn: Turn, agent: str, window: Window) -> Prompt:
+    """Return the prompt of `build` for a turn that was just read or claimed."""
     session = turn.session
     role = role_of(agent)
     subtask = turn.subtask
@@ -102,7 +110,10 @@ def build(turn_id: uuid.UUID, agent: str, window: Window) -> Prompt:
     if fitted.dropped and not earlier and not subtask and (pinned := pinned_facts(session)):
         fitted = fitting.fit(pinned)
     overflow = overflow_of(entries, fitted.dropped, earlier, subtask)
-    return Prompt(messages=fitted.messages, tools=tools, room=window.room, overflow=overflow)
+    basis = Basis(session.mode, tuple(names), subtask and subtask.pk, turn.rules, defined)
+    return Prompt(
+        messages=fitted.messages, tools=tools, room=window.room, window=window.tokens, basis=basis, overflow=overflow
+    )
 
 
 def _max_rules(window: Window) -> int:

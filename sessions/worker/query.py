@@ -5,12 +5,14 @@ window, which is shortened to what the provider has said, and an answer without 
 """
 
 import time
+import uuid
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError, connection
 
 from agents import loop
 from agents.events import ReasoningDelta, StepFinished, TextDelta
@@ -19,8 +21,9 @@ from llm import prices
 from llm.errors import ModelContextTooLong, ModelRefused, ModelSaidNothing
 from llm.types import EmbeddingRequest, ModelRequest, Vectors
 from sessions import metrics
-from sessions.results import Claim
-from sessions.turns import completions, retries
+from sessions.results import Change, Claim
+from sessions.turns import attempts, completions, retries
+from sessions.turns.current_agent import is_routed
 from sessions.worker import model_access, prompt, summary
 from sessions.worker.draft import Draft
 from sessions.worker.retries import with_retries
@@ -31,11 +34,38 @@ logger = structlog.get_logger(__name__)
 MAX_HELD_SECONDS = 0.5
 
 
+def claim_and_read(
+    turn_id: uuid.UUID, *, worker: str, model: str, task: str = ""
+) -> tuple[Claim, Change, prompt.Prompt | None] | None:
+    """Claim a turn, and read the prompt of its step in the same thread. Return None when it cannot be claimed.
+
+    The prompt is None when the step does not begin with it, or when reading it fails: the step reads it again then, and
+    tells the error.
+    """
+    claimed = attempts.claim_with_turn(turn_id, worker=worker, model=model, task=task)
+    if claimed is None:
+        return None
+    claim, change, turn = claimed
+    may_change_agent = claim.is_first_step and is_routed(claim.agent)
+    if claim.is_completion or may_change_agent or attempts.turn_limits().check(claim.spent):
+        return claim, change, None
+    try:
+        own_model, _ = role_of(claim.agent).choose_models(model)
+        return claim, change, prompt.build_for(turn, claim.agent, model_access.window(claim, own_model))
+    except Exception as error:
+        logger.info("prompt_not_read_ahead", error=type(error).__name__)
+        if isinstance(error, DatabaseError):
+            connection.close()
+        return claim, change, None
+
+
 class Query:
     """The question of one step to its model."""
 
-    def __init__(self, claim: Claim, draft: Draft) -> None:
+    def __init__(self, claim: Claim, draft: Draft, ahead: prompt.Prompt | None = None) -> None:
         self.claim, self.draft = claim, draft
+        #: The prompt that was read with the claim (`claim_and_read`), until it is used.
+        self._ahead = ahead
         #: A caller of the OpenAI-compatible API gets what a model says as it is, blanks too.
         self.is_plain = claim.is_completion and not claim.agent
         self._can_summarize = settings.CODELAB_SUMMARY_MODEL != summary.OFF
@@ -85,11 +115,12 @@ class Query:
         claim = self.claim
 
         def read() -> prompt.Prompt:
-            window = model_access.window(claim, model)
-            self.draft.window = window.tokens
-            return prompt.build(claim.turn_id, claim.agent, window)
+            return prompt.build(claim.turn_id, claim.agent, model_access.window(claim, model))
 
-        built = await with_retries(read)
+        built, self._ahead = self._ahead, None
+        if built is None:
+            built = await with_retries(read)
+        self.draft.window, self.draft.basis = built.window, built.basis
         if built.overflow and self._can_summarize:
             self._can_summarize = False
             if await summary.summarize(claim, self.draft, built.overflow, model, built.room):

@@ -31,7 +31,8 @@ from sessions.turns.current_agent import is_routed
 from sessions.worker import agent_choice, title
 from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
-from sessions.worker.query import MAX_HELD_SECONDS, Query
+from sessions.worker.prompt import Prompt
+from sessions.worker.query import MAX_HELD_SECONDS, Query, claim_and_read
 from sessions.worker.retries import with_retries
 from sessions.worker.writer import Writer, WriteRefused
 
@@ -48,18 +49,18 @@ async def advance(
 
     `leases` has an entry while this process holds the turn, and `task` is the id of Celery's task.
     """
-    claimed = await in_thread(attempts.claim)(turn_id, worker=worker, model=settings.CODELAB_MODEL, task=task)
+    claimed = await in_thread(claim_and_read)(turn_id, worker=worker, model=settings.CODELAB_MODEL, task=task)
     running = asyncio.current_task()
     if claimed is None or running is None:
         return Change()
-    claim, change = claimed
+    claim, change, ahead = claimed
     with structlog.contextvars.bound_contextvars(
         session_id=str(claim.session_id), turn_id=str(turn_id), attempt=claim.attempt
     ):
         logger.info("turn_started", steps=claim.spent.steps)
         writer.publish(change.events)
         leases[claim.key] = lease = Lease(running)
-        step = StepRun(claim, writer, lease)
+        step = StepRun(claim, writer, lease, ahead)
         try:
             change = await step.run_or_release()
         except StaleAttempt as error:
@@ -80,8 +81,10 @@ async def advance(
 class StepRun:
     """One step of one attempt at a turn."""
 
-    def __init__(self, claim: Claim, writer: Writer, lease: Lease) -> None:
+    def __init__(self, claim: Claim, writer: Writer, lease: Lease, ahead: Prompt | None = None) -> None:
         self.claim, self.writer, self.lease = claim, writer, lease
+        #: The prompt, where it was read with the claim.
+        self.ahead = ahead
         self.draft = Draft(writer)
 
     async def run_or_release(self) -> Change:
@@ -102,7 +105,7 @@ class StepRun:
         try:
             async with asyncio.timeout(settings.CODELAB_TURN_TIMEOUT - self.claim.spent.seconds) as timeout:
                 self.writer.end_with(self.claim, timeout)
-                reply = await self.choose_agent() or await Query(self.claim, self.draft).run()
+                reply = await self.choose_agent() or await Query(self.claim, self.draft, self.ahead).run()
             return await self.store(reply)
         except StaleAttempt:
             raise
@@ -165,7 +168,8 @@ class StepRun:
             logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         elif reply.tool_calls:
             result = replace(result, extra=reply.extra)
-            change = await with_retries(tool_calls.request_tools, claim, result, reply.tool_calls, reply.broken)
+            asked = reply.tool_calls, reply.broken, self.draft.basis
+            change = await with_retries(tool_calls.request_tools, claim, result, *asked)
             logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
         else:
             change = await with_retries(attempts.complete, claim, result)

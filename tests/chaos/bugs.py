@@ -23,14 +23,18 @@ from sessions.events.log import Addition, Appended, Attempt, LoggedEvent, NewEve
 from sessions.models import EventKind, Session, Turn
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
 from sessions.turns import attempts, inbox, recovery, tool_calls, transitions
+from sessions.turns.rows import lock_turn_for_calls
+from sessions.turns.tool_policy import Basis
 
 
 def no_fencing() -> None:
     """Let an attempt write although another attempt has its turn."""
     real_renew = attempts.renew
 
-    def lock_unfenced(claim: Claim) -> tuple[Session, Turn]:
-        return log.lock(claim.session_id), Turn.objects.get(pk=claim.turn_id)
+    def lock_unfenced(claim: Claim, calls: Sequence[str] = ()) -> tuple[Session, Turn]:
+        turn = lock_turn_for_calls(claim.session_id, claim.turn_id, calls)
+        assert turn
+        return turn.session, turn
 
     def append_all(additions: Sequence[Addition], *, is_retry: bool = False) -> Appended:
         logged = []
@@ -93,7 +97,11 @@ def double_tool() -> None:
     real = tool_calls.request_tools
 
     def request_tools(
-        claim: Claim, result: StepResult, requested: Sequence[ModelToolCall], broken: Mapping[str, str] | None = None
+        claim: Claim,
+        result: StepResult,
+        requested: Sequence[ModelToolCall],
+        broken: Mapping[str, str] | None = None,
+        basis: Basis | None = None,
     ) -> Change:
         from sessions.worker.process import this_worker
 
@@ -102,7 +110,7 @@ def double_tool() -> None:
         worker = this_worker()
         worker.loop.call_soon_threadsafe(worker.writer.publish, events)
         time.sleep(0.5)
-        return real(claim, result, requested, broken)
+        return real(claim, result, requested, broken, basis)
 
     tool_calls.request_tools = request_tools
 

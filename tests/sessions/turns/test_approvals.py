@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from agents.approvals import digest
+from agents.context import Window
 from llm.types import ModelToolCall
 from sessions.api.rest.history import history
 from sessions.api.websocket.dialects import call_frame
@@ -28,6 +29,7 @@ from sessions.turns import approvals, attempts, inbox, tool_calls
 from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
+from sessions.worker import prompt
 from sessions.worker.prompt import EDITED
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
@@ -331,6 +333,17 @@ def test_calls_are_judged_without_the_lock_and_by_what_holds_when_they_are_store
         PolicyRule.objects.create(owner_id=session.owner_id, effect="deny", subject="a.txt")
     storing.join(60)
     rows = ToolCall.objects.filter(turn=held.turn_id).order_by("created_at", "pk").values_list("tool", "rule")
+    assert set(rows) == {("read_file", "rule: deny * a.txt"), ("write_file", "mode: auto-edit")}
+
+
+def test_calls_of_an_older_prompt_are_judged_by_what_holds_when_they_are_stored(session: Session) -> None:
+    held = begin(session)
+    basis = prompt.build(held.turn_id, held.agent, Window(tokens=100_000)).basis
+    Session.objects.filter(pk=session.pk).update(mode="auto-edit")
+    PolicyRule.objects.create(owner_id=session.owner_id, effect="deny", subject="a.txt")
+    calls = [read_call("r", "a.txt"), write_call("w", "b.txt")]
+    tool_calls.request_tools(held, story.step(), calls, basis=basis)
+    rows = ToolCall.objects.filter(turn=held.turn_id).values_list("tool", "rule")
     assert set(rows) == {("read_file", "rule: deny * a.txt"), ("write_file", "mode: auto-edit")}
 
 

@@ -37,18 +37,19 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WINDOW = Window(tokens=128_000, answer=4_000, is_certain=True)
 PROCESS = new_id()
-#: Round trips of each part, BEGIN and COMMIT among them.
-TURN = {"accept": 2, "claim": 3, "prompt": 2, "complete": 3}
+#: Round trips of each part, and the statements in them, BEGIN and COMMIT among these.
+TURN = {"accept": (2, 4), "claim": (2, 5), "prompt": (1, 1), "complete": (2, 5)}
 #: A longer answer commits its pieces before its end on their own.
-LONG = {"piece": 3}
-STEP = {"request": 7, "offer": 2, "result": 3, "claim again": 4, "prompt again": 2}
+LONG = {"piece": (3, 5)}
+STEP = {"request": (2, 5), "offer": (1, 1), "result": (2, 5), "claim again": (2, 5), "prompt again": (1, 1)}
 
 
 class Trips:
-    """Counts the messages to PostgreSQL of each part of a story: one is one round trip."""
+    """Counts the messages to PostgreSQL of each part of a story, and the statements in them: one is one round trip."""
 
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
+        self.statements: Counter[str] = Counter()
 
     def count[R](self, part: str, verb: Callable[..., R], *arguments: Any, **options: Any) -> R:
         """Run a verb, and count its round trips for the part."""
@@ -63,20 +64,24 @@ class Trips:
             trace.seek(0)
             messages = [line.strip().split("\t")[1:4:2] for line in trace if "\t" in line]
         self.of[part] += sum(side == "F" and kind in ("Query", "Sync") for side, kind in messages)
+        self.statements[part] += sum(side == "B" and kind == "CommandComplete" for side, kind in messages)
         return result
+
+    def __getitem__(self, part: str) -> tuple[int, int]:
+        return self.of[part], self.statements[part]
 
 
 def run_turn(trips: Trips, session: Session, tools: int, *, is_long: bool = False) -> None:
     accepted = trips.count("accept", inbox.accept_message, session.pk, "Read the files, please.")
     for step in range(tools + 1):
         again = " again" if step else ""
-        claim, _ = trips.count(f"claim{again}", claimed, accepted.turn_id)
-        trips.count(f"prompt{again}", prompt.build, claim.turn_id, claim.agent, WINDOW)
+        claim, _, turn = trips.count(f"claim{again}", claimed, accepted.turn_id)
+        read = trips.count(f"prompt{again}", prompt.build_for, turn, claim.agent, WINDOW)
         if step == tools:
             break
         call_id = f"call_{accepted.turn_id}_{step}"
         call = ModelToolCall(id=call_id, name="read_file", arguments={"path": f"{step}.txt"})
-        trips.count("request", tool_calls.request_tools, claim, result_of(claim), [call])
+        trips.count("request", tool_calls.request_tools, claim, result_of(claim), [call], basis=read.basis)
         offer: dict[str, Any] = {"new_approvals": set(), "takes_over": False}
         trips.count("offer", call_offers.offer, session.pk, "editor", PROCESS, **offer)
         output = ToolOutput(text="the file", failed=False, has_run=True)
@@ -87,8 +92,8 @@ def run_turn(trips: Trips, session: Session, tools: int, *, is_long: bool = Fals
     trips.count("complete", attempts.complete, claim, result)
 
 
-def claimed(turn_id: uuid.UUID) -> tuple[Claim, Any]:
-    found = attempts.claim(turn_id, worker="w", model="fake", task="t")
+def claimed(turn_id: uuid.UUID) -> tuple[Claim, Any, Turn]:
+    found = attempts.claim_with_turn(turn_id, worker="w", model="fake", task="t")
     assert found
     return found
 
@@ -126,9 +131,13 @@ def test_a_turn_and_a_step_make_no_more_round_trips(alice: User) -> None:
     run_turn(Trips(), session, tools=0, is_long=True)
     turn, steps = Trips(), Trips()
     run_turn(turn, session, tools=0)
-    assert dict(turn.of) == TURN
-    run_turn(steps, session, tools=1, is_long=True)
-    assert dict(steps.of) == TURN | STEP | LONG
+    assert {part: turn[part] for part in turn.of} == TURN
+    # From its fifth step on a turn is stopped when it repeats itself.
+    run_turn(steps, session, tools=6, is_long=True)
+    assert {part: steps[part] for part in TURN | LONG} == TURN | LONG
+    assert {part: steps[part] for part in STEP} == {
+        part: (6 * trips, 6 * count) for part, (trips, count) in STEP.items()
+    }
 
 
 def test_what_a_verb_writes_is_seen_by_what_it_reads_afterwards(alice: User) -> None:
