@@ -222,7 +222,7 @@ GOALS: dict[Callable[[Results], Verdict], str] = {
     _cancel: "",
     _turns: STEP_COST,
     _steps: STEP_COST,
-    _alone: "four transactions are committed to disk, and Celery's threads pass a task on",
+    _alone: "four transactions are committed to disk, and a task goes through Redis and Celery's own loop",
     _next_request: "a step reads its whole conversation, and a task goes through the broker",
 }
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task
 from celery.concurrency import thread
 from celery.concurrency.base import apply_target
+from celery.exceptions import Ignore
 from structlog.contextvars import bind_contextvars
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ async def _work(
         request["outcome"] = await task.work(task_id, *request["args"])
     except Exception as error:
         request["outcome"] = error
+    except asyncio.CancelledError:
+        # The turn's lease brings it back. Without an end Celery would count the task as running for ever.
+        request["outcome"] = Ignore("cancelled")
 
     def finish(result: tuple[int, Any, float]) -> None:
         has_failed, value, _ = result
