@@ -121,12 +121,3 @@ def test_a_revoked_task_is_not_run(service: Service) -> None:
         app.send_task(TASK, (str(uuid.uuid4()),), task_id=task, queue="turns")
         wait_until(lambda: any(each["type"] == "task-revoked" and each["uuid"] == task for each in events))
     assert not any(each["type"] == "task-started" and each["uuid"] == task for each in events)
-
-
-def test_a_task_that_makes_no_sense_fails_and_harms_nothing(service: Service) -> None:
-    task = str(uuid.uuid4())
-    with events_of_tasks(service) as events, celery_of(service) as app:
-        app.send_task(TASK, ("no id",), task_id=task, queue="turns")
-        wait_until(lambda: any(each["type"] == "task-failed" and each["uuid"] == task for each in events))
-    _, text = service.post("/api/v1/message", {"session_id": "t", "message": "/say hello", "wait": True})
-    assert json.loads(text)["answer"]["content"] == "hello"
