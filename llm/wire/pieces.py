@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
 
 @dataclass(frozen=True, slots=True)
 class BodyPieces:
@@ -34,7 +36,11 @@ class BodyPieces:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return to_json(value).decode()
+    except ValueError:
+        # Half a surrogate pair. Python's own encoder passes it on, and takes eight times as long.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 #: Receives each request before it is sent.
