@@ -30,7 +30,7 @@ from sessions.worker.fitting import Entry, Fitting, overflow_of, pinned_facts
 _CONVERSATION = """
     SELECT message.id, turn.position, coalesce(read_number, message.number), message.number,
         role, content, nullif(tool_calls::text, '[]'), key_order, edited_calls::text, tool_call_id,
-        CASE WHEN turn.id = %s THEN provider_fields END, images::text, surroundings
+        CASE WHEN turn.id = %s THEN provider_fields END, nullif(images::text, '[]'), surroundings
     FROM agent_sessions_message AS message JOIN agent_sessions_turn AS turn ON turn.id = message.turn_id
     WHERE message.session_id = %s AND turn.position <= %s AND NOT withdrawn
     AND (subtask_id IS NOT DISTINCT FROM %s OR (%s::uuid IS NULL AND role = 'user'))
@@ -157,7 +157,7 @@ def read_entries(turn: Turn, subtask: SubTask | None, around: str, earlier: Summ
             edited,
             call_id,
             fields,
-            json.loads(images or "[]"),
+            json.loads(images) if images else [],
             beside,
         )
         for *row, role, content, calls, order, edited, call_id, fields, images, beside in prepared(
@@ -217,6 +217,8 @@ def load_images(messages: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[Mode
 
     Each image is shown once, in the newest message that has it. Over the limits, the oldest images are left out.
     """
+    if not messages:
+        return []
     positions: dict[str, int] = {}
     free_bytes = MAX_IMAGE_BYTES_SHOWN
     for position, image in _newest_first(messages):
