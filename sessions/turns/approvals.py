@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -26,6 +25,7 @@ from sessions.events.log import LoggedEvent
 from sessions.models import Approval, ApprovalStatus, Plan, PlanStatus, Session, ToolCall, ToolCallStatus, Via
 from sessions.protocol.codes import ErrorCode
 from sessions.results import Change
+from sessions.statements import atomic
 from sessions.turns import plans
 from sessions.turns.definitions import definitions_of
 from sessions.turns.tool_calls import finish_call, open_call, rejected, resolve_approval
@@ -122,7 +122,7 @@ def expire(approval_id: uuid.UUID) -> Change:
     if row is None:
         return Change()
     session_id, call_id = row
-    with transaction.atomic():
+    with atomic():
         session = log.lock_if_free(session_id)
         if session is None:
             return Change()
@@ -139,7 +139,7 @@ def withdraw(session_id: uuid.UUID, call_id: str, *, by: int | None, via: Via) -
 
     Clients read that it was rejected, which is what it means to them.
     """
-    with transaction.atomic():
+    with atomic():
         session = log.lock(session_id)
         text = "Error: the question whether this call may run was withdrawn, so it was not run."
         return _end_unanswered(session, _pending_call(session, call_id), ApprovalStatus.WITHDRAWN, text, via=via, by=by)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from agents.approvals import digest
 from agents.context import Window, fit
@@ -29,6 +28,7 @@ from sessions.models import Completion, CompletionApi, CompletionKind, MessageRo
 from sessions.models import Message as StoredMessage
 from sessions.protocol.codes import MAX_MESSAGE_LENGTH
 from sessions.results import AcceptedMessage, Change, Claim, StepResult
+from sessions.statements import atomic, save
 from sessions.turns import provider_fields
 from sessions.turns.completion_messages import agents_prompt, given_names, request_of
 from sessions.turns.current_agent import is_single_agent
@@ -174,7 +174,7 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
     When an agent requested only calls that cannot go to the caller, the turn is queued again with errors as their
     results. Raises StaleAttempt, and LimitReached for an agent that repeats itself.
     """
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         completion = turn.completion
         calls, refused = _split_calls(completion, finished)
@@ -205,7 +205,7 @@ def finish(claim: Claim, result: StepResult, finished: StepFinished) -> Change:
                 completion.answer_fields = provider_fields.pack_answer(result, extras, _stop(completion, finished))
             last_events, ready = finish_or_continue(session, turn, fields)
             events += last_events
-        completion.save(update_fields=RESULT_FIELDS)
+        save(completion, *RESULT_FIELDS)
     if ready != turn.pk:
         metrics.turn_ended(turn, TurnStatus.COMPLETED)
     return Change(events=events, ready=ready)
@@ -221,7 +221,7 @@ def _wire_call(call: ModelToolCall, completion: Completion) -> dict[str, Any]:
 
 def finish_embeddings(claim: Claim, result: StepResult, vectors: list[str]) -> Change:
     """Store packed embeddings and complete the turn. Raises StaleAttempt."""
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         ledger.record(claim, session, turn, result.calls)
         Completion.objects.filter(turn=turn).update(result=vectors, finish_reason="stop")

@@ -22,6 +22,7 @@ from sessions.events.log import LoggedEvent
 from sessions.models import ModelCallOutcome, Session, Turn, TurnStatus, new_id
 from sessions.protocol.codes import ErrorCode, Rejected
 from sessions.results import Change
+from sessions.statements import atomic
 from sessions.turns.transcript import store_unfinished
 from sessions.turns.transitions import end_as_failed, next_ready_turn, requeue
 
@@ -107,7 +108,7 @@ def recover(turn_id: uuid.UUID) -> Change:
     not delay all other turns, and the next run is a second away.
     """
     error_code: ErrorCode | None = None
-    with transaction.atomic():
+    with atomic():
         locked = _lock_expired(turn_id)
         if locked is None:
             return Change()
@@ -134,7 +135,7 @@ def put_back(session_id: uuid.UUID, turn_id: uuid.UUID) -> Change:
 
     Its worker may still be alive: its writes are refused from then on, and another attempt repeats the step.
     """
-    with transaction.atomic():
+    with atomic():
         session = log.lock(session_id)
         turn = session.turns.filter(pk=turn_id, status__in=(TurnStatus.RUNNING, TurnStatus.QUEUED)).first()
         if turn is None:
@@ -168,7 +169,7 @@ def give_up(turn_id: uuid.UUID) -> Change:
     """End an expired turn that cannot be recovered, without its text and, if need be, without its model call."""
     error_id = new_id()
     crash = InternalError(error_id)
-    with transaction.atomic():
+    with atomic():
         locked = _lock_expired(turn_id)
         if locked is None:
             return Change()

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 
 from sessions import metrics
@@ -17,6 +16,7 @@ from sessions.billing import ledger
 from sessions.database import rows
 from sessions.models import Event, EventKind, Session, Turn, TurnStatus
 from sessions.results import Change, Claim, StepResult
+from sessions.statements import atomic
 from sessions.turns.transitions import lock_claim, requeue, turn_event
 
 #: A provider that asks for no time at all is not asked again and again.
@@ -38,7 +38,7 @@ def put_off(claim: Claim, result: StepResult, *, error_code: str, seconds: int) 
     `result` has the model calls of the step so far, and no text.
     """
     wait = max(seconds, MIN_WAIT_SECONDS)
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         ledger.record(claim, session, turn, result.calls, purpose=result.purpose, error_code=error_code)
         ((retry_at,),) = rows("SELECT statement_timestamp() + %s", timedelta(seconds=wait))

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
-
 from llm.types import CallRecord, ModelMessage
 from sessions.billing import ledger
 from sessions.events import log
 from sessions.models import EventKind, ModelCall, ModelCallOutcome, ModelCallPurpose, Session, SubTask, Summary, new_id
 from sessions.results import Change, Claim
+from sessions.statements import atomic
 from sessions.turns.transitions import lock_claim, turn_event
 
 
@@ -60,7 +59,7 @@ def has_failed(turn_id: uuid.UUID) -> bool:
 def add(claim: Claim, overflow: Overflow, text: str, calls: Sequence[CallRecord]) -> Change:
     """Store a summary and the model calls that made it, once. Raises StaleAttempt."""
     earlier = overflow.earlier
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         if Summary.objects.filter(pk=overflow.summary_id).exists():
             # A try before was committed, and only its confirmation was lost.
@@ -87,7 +86,7 @@ def add(claim: Claim, overflow: Overflow, text: str, calls: Sequence[CallRecord]
 
 def record_failure(claim: Claim, calls: Sequence[CallRecord], error_code: str) -> None:
     """Store the model calls of a summary that has failed. Raises StaleAttempt."""
-    with transaction.atomic():
+    with atomic():
         session, turn = lock_claim(claim)
         ledger.record(claim, session, turn, calls, purpose=ModelCallPurpose.SUMMARY, error_code=error_code)
 

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db import transaction
-
 from llm.types import CallRecord
 from sessions.billing import budgets, ledger
 from sessions.events import log
 from sessions.events.log import NewEvent
 from sessions.models import EventKind, Message, MessageRole, ModelCall, ModelCallPurpose, Session, Turn
 from sessions.results import Change, Claim
+from sessions.statements import atomic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class Untitled:
 
 def take(claim: Claim) -> Untitled | None:
     """Return what the session of a turn is about, once; None when it needs no title any more."""
-    with transaction.atomic():
+    with atomic():
         try:
             session = log.lock(claim.session_id)
         except Session.DoesNotExist:
@@ -52,7 +51,7 @@ def store(
 
     `paid` is what the budgets have counted ahead for the calls.
     """
-    with transaction.atomic():
+    with atomic():
         try:
             session = log.lock(claim.session_id)
         except Session.DoesNotExist:

@@ -20,6 +20,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from agents.context import Window
+from agents.events import StepFinished
 from llm.types import CallOutcome, CallRecord, ModelToolCall, TokenUsage
 from llm.wire.pieces import BodyPieces
 from sessions.errors import StaleAttempt
@@ -28,7 +29,8 @@ from sessions.events.log import Addition, NewEvent
 from sessions.models import EventKind, Message, Session, Turn, TurnStatus, new_id
 from sessions.results import Claim, StepResult, ToolOutput
 from sessions.statements import atomic, prepared
-from sessions.turns import attempts, call_offers, inbox, tool_calls
+from sessions.turns import attempts, call_offers, completions, inbox, tool_calls
+from sessions.turns.completions import CompletionRequest
 from sessions.turns.sessions import open_session
 from sessions.turns.transitions import transition
 from sessions.worker import prompt
@@ -41,6 +43,8 @@ PROCESS = new_id()
 TURN = {"accept": (2, 4), "claim": (2, 5), "prompt": (1, 1), "complete": (2, 5)}
 #: A longer answer commits its pieces before its end on their own.
 LONG = {"piece": (3, 5)}
+#: The third one reads the request, which may have megabytes.
+COMPLETION = {"claim": (2, 5), "finish": (3, 6)}
 STEP = {"request": (2, 5), "offer": (1, 1), "result": (2, 5), "claim again": (2, 5), "prompt again": (1, 1)}
 
 
@@ -138,6 +142,17 @@ def test_a_turn_and_a_step_make_no_more_round_trips(alice: User) -> None:
     assert {part: steps[part] for part in STEP} == {
         part: (6 * trips, 6 * count) for part, (trips, count) in STEP.items()
     }
+
+
+def test_the_end_of_a_completion_makes_no_more_round_trips(alice: User) -> None:
+    request = CompletionRequest(model="fake", messages=[{"role": "user", "content": "Hello"}])
+    for trips in (Trips(), Trips()):
+        accepted = completions.accept(alice.pk, request)
+        claim, _, _ = trips.count("claim", claimed, accepted.turn_id)
+        trips.count(
+            "finish", completions.finish, claim, result_of(claim, "Hi."), StepFinished(text="Hi.", tool_calls=())
+        )
+    assert {part: trips[part] for part in trips.of} == COMPLETION
 
 
 def test_what_a_verb_writes_is_seen_by_what_it_reads_afterwards(alice: User) -> None:
