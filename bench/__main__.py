@@ -25,10 +25,11 @@ from bench.measurements import Measurements, say
 from bench.product import SETTINGS, NotStarted, Product
 from bench.profiling import hottest
 from bench.programs import Client, Provider, Relay
+from bench.start import measure_start
 from bench.table import table
 from codelab.environment import PROJECT
 
-PARTS = ("idle", "streams", "floor", "first", "apis", "setup", "cancel", "attach", "turns", "steps", "scale")
+PARTS = ("start", "idle", "streams", "floor", "first", "apis", "setup", "cancel", "attach", "turns", "steps", "scale")
 #: The last row: its largest number of streams, and of web and worker processes each.
 MAX_SCALED_STREAMS, SCALED_PROCESSES = 128, 2
 
@@ -57,6 +58,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def measure(it: Measurements, results: Results, parts: list[str], streams: list[int]) -> None:
     """Measure the chosen parts. Idle sockets come first: later they would reuse the memory of closed ones."""
+    if "start" in parts:
+        say("A second start …")
+        results.start = measure_start(it.product)
     it.warm()
     if "idle" in parts:
         say(f"{it.load.sockets} idle sockets …")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.cycles import Cycle
+    from bench.start import Start
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -262,6 +263,7 @@ class Results:
     apis: list[ApiRow] = field(default_factory=list)
     turns: list[Cycle] = field(default_factory=list)
     steps: list[Cycle] = field(default_factory=list)
+    start: Start | None = None
 
     def product_at(self, streams: int) -> Row | None:
         """Return the product's row with this many streams."""

@@ -98,6 +98,22 @@ def _overload(results: Results) -> Verdict:
     return Verdict(goal=goal, limit=limit, measured=measured, met=met)
 
 
+def _start(results: Results) -> Verdict:
+    goal, limit = "second start of `make run` to healthy", "≤ 8 s"
+    if results.start is None:
+        return _not_run(goal, limit)
+    seconds = results.start.seconds
+    return Verdict(goal=goal, limit=limit, measured=f"{seconds:.1f} s", met=seconds <= 8)
+
+
+def _memory(results: Results) -> Verdict:
+    goal, limit = "memory of web, worker, beat and Flower before any work", "≤ 350 MiB"
+    if results.start is None:
+        return _not_run(goal, limit)
+    taken = results.start.memory_of_service
+    return Verdict(goal=goal, limit=limit, measured=f"{taken:.0f} MiB", met=taken <= 350)
+
+
 def _idle_memory(results: Results) -> Verdict:
     goal, limit = "1,000 idle sockets: memory of the web process", "≤ 60 KiB each"
     if results.idle is None or results.idle.sockets < GOAL_SOCKETS:
@@ -212,6 +228,8 @@ GOALS: dict[Callable[[Results], Verdict], str] = {
     _cpu: TURN_START_COST,
     _overload: TURN_START_COST,
     _apis: "",
+    _start: "four processes load their libraries on two cores: about 10 s of a core",
+    _memory: "",
     _idle_memory: "",
     _idle_cpu: (
         "every 30 s each socket is pinged and its session looked up in the log: 0.5 ms of the web process; the rest is "

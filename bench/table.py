@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.cycles import Cycle, step_cpu
 from bench.figures import Results, Row
 from bench.goals import evaluate
+from bench.start import described
 
 HEAD = (
     "streams",
@@ -96,7 +97,7 @@ def cycles(turns: Sequence[Cycle], steps: Sequence[Cycle]) -> list[str]:
 
 def others(results: Results) -> list[str]:
     """Return a line for each of the other measurements."""
-    lines = []
+    lines = [described(results.start)] if results.start else []
     if first := results.first:
         lines.append(f"first token, {first.turns} turns one by one: p50 {first.p50:.1f} ms, p95 {first.p95:.1f} ms")
     lines += [

@@ -153,6 +153,8 @@ def test_goals_are_met_and_missed() -> None:
         "64 streams: processor time per token, all our processes": "✔",
         "200 streams: fewer, larger frames; nothing fails, no stream starves": "✔",
         "each API beside the WebSocket: first token, processor time per token": "–",
+        "second start of `make run` to healthy": "–",
+        "memory of web, worker, beat and Flower before any work": "–",
         "1,000 idle sockets: memory of the web process": "✘",
         "1,000 idle sockets: processor time that grows with them": "✔",
         "attach to a session of 10,000 events": "–",
