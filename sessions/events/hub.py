@@ -1,8 +1,9 @@
 """Delivers the channel layer's messages to the feeds of this process; one hub for each event loop.
 
 All sessions share one group of the layer: a worker publishes each commit as one message, however many sessions it is
-about, and a socket needs no subscription to the layer. Because the layer may lose messages, the hub also polls the log,
-with one query for all feeds. It must never decide what a feed yields.
+about, and a socket needs no subscription to the layer. What this process has committed itself does not wait for the
+layer. Because the layer may lose messages, the hub also polls the log, with one query for all feeds. It must never
+decide what a feed yields.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from sessions.database import in_feed_thread
 from sessions.events import reads
 from sessions.events.log import LoggedEvent
 from sessions.events.newcomers import Newcomers
-from sessions.events.pubsub import SESSIONS, SessionEvents, WireEvent, listen, publish
+from sessions.events.pubsub import SESSIONS, SessionEvents, listen, publish
+from sessions.models import new_id
 
 logger = structlog.get_logger(__name__)
 
@@ -74,6 +76,8 @@ class Hub:
     """The feeds of one event loop."""
 
     def __init__(self) -> None:
+        #: Names the hub in its messages, which it does not need to hear.
+        self._name = new_id().hex
         self._feeds: dict[uuid.UUID, dict[Subscriber, Subscription]] = defaultdict(dict)
         self._newcomers = Newcomers()
         self._is_subscribed = asyncio.Event()
@@ -107,6 +111,20 @@ class Hub:
         finally:
             self._stop_if_idle()
 
+    async def publish(self, events: Iterable[LoggedEvent]) -> None:
+        """Bring committed events to the feeds of all processes, and at once to those here. Never raises."""
+        ordered = sorted(events, key=lambda event: (event.session_id, event.number))
+        batches = [(session_id, list(group)) for session_id, group in groupby(ordered, key=lambda it: it.session_id)]
+        for session_id, batch in batches:
+            self._deliver(session_id, batch)
+        if batches:
+            # By hand, not by the model: each commit of tokens is one message.
+            wire = [
+                (session_id.hex, [(event.number, event.kind, event.payload) for event in batch])
+                for session_id, batch in batches
+            ]
+            await publish(SESSIONS, {"type": "session.events", "events": wire, "hub": self._name})
+
     def _start(self) -> None:
         if not self._tasks or any(task.done() for task in self._tasks):
             self._stop()
@@ -132,15 +150,14 @@ class Hub:
                     subscription.expire()
             self._newcomers.expire()
             self._may_have_lost.set()
-        else:
+        elif message.hub != self._name:
             for session_id, batch in message.events:
-                if batch and batch[0][0] == 1:
-                    self._newcomers.notice(session_id)
-                self._deliver(session_id, batch)
+                self._deliver(session_id, [LoggedEvent(session_id, *event) for event in batch])
 
-    def _deliver(self, session_id: uuid.UUID, batch: list[WireEvent]) -> None:
+    def _deliver(self, session_id: uuid.UUID, events: list[LoggedEvent]) -> None:
+        if events and events[0].number == 1:
+            self._newcomers.notice(session_id)
         if feeds := self._feeds.get(session_id):
-            events = [LoggedEvent(session_id, *event) for event in batch]
             for feed, subscription in feeds.items():
                 subscription.update()
                 feed.receive(events)
@@ -180,16 +197,10 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 def current_hub() -> Hub:
     """Return the hub of the running event loop."""
-    return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+    loop = asyncio.get_running_loop()
+    return _hubs.get(loop) or _hubs.setdefault(loop, Hub())
 
 
 async def publish_events(events: Iterable[LoggedEvent]) -> None:
     """Publish committed events to the subscribers of their sessions. Never raises: the log has what gets lost."""
-    ordered = sorted(events, key=lambda event: (event.session_id, event.number))
-    batches = [
-        (session_id.hex, [(event.number, event.kind, event.payload) for event in group])
-        for session_id, group in groupby(ordered, key=lambda event: event.session_id)
-    ]
-    if batches:
-        # By hand, not by the model: each commit of tokens is one message.
-        await publish(SESSIONS, {"type": "session.events", "events": batches})
+    await current_hub().publish(events)

@@ -38,6 +38,8 @@ class SessionEvents(BaseModel):
     # Channels picks a handler by the type, so it is fixed: no client can choose one.
     type: Literal["session.events"] = "session.events"
     events: list[tuple[UUID, list[WireEvent]]]
+    #: The hub that has sent it, and told its own feeds before.
+    hub: str = ""
 
 
 class TurnStopped(BaseModel):

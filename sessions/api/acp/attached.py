@@ -154,8 +154,6 @@ class AttachedSession:
             self._dispatcher.prefer(turn_id)
         if accepted.repeated:
             self._spawn(self._answer_ended(accepted.turn_id))
-        else:
-            self._feed.refresh()
 
     @property
     def cursor(self) -> str:

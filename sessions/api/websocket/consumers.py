@@ -191,8 +191,10 @@ class SessionConsumer(SessionSocket):
                 if self.sending is None:
                     self.follow(session)
                 change = await self.store(session, frame, deadline)
-            self.feed.refresh()
             announce(change)
+            if not change.events:
+                # An earlier frame has done it, or nothing was to be done: the client may have missed events.
+                self.feed.refresh()
             # It is this frame's, not the socket's.
             structlog.contextvars.unbind_contextvars("turn_id")
         except Session.DoesNotExist:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from sessions.database import in_thread
 from sessions.events import feed, hub, log
 from sessions.events.feed import Feed
-from sessions.events.hub import publish_events
+from sessions.events.hub import Hub, publish_events
 from sessions.events.log import LoggedEvent
 from sessions.models import EventKind, Session
 from sessions.turns import inbox
@@ -29,6 +29,21 @@ async def _layer() -> AsyncIterator[None]:
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
+
+
+type Publish = Callable[[Iterable[LoggedEvent]], Awaitable[None]]
+
+
+async def publish_elsewhere(events: Iterable[LoggedEvent]) -> None:
+    """Publish events as another process does."""
+    await Hub().publish(events)
+
+
+@pytest.fixture(params=[publish_events, publish_elsewhere], ids=["here", "elsewhere"])
+def publish(request: pytest.FixtureRequest) -> Publish:
+    """Publish events, in this process or in another one."""
+    publish: Publish = request.param
+    return publish
 
 
 def accept(session: Session, content: str = "x") -> list[LoggedEvent]:
@@ -61,40 +76,63 @@ async def until(numbers: list[int], last: int, seconds: float = 60) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_missed_events_come_before_new_ones(session: Session) -> None:
+async def test_missed_events_come_before_new_ones(session: Session, publish: Publish) -> None:
     await in_thread(accept)(session)
     async with following(session, after=1) as (_, numbers):
-        await publish_events(await in_thread(accept)(session))
+        await publish(await in_thread(accept)(session))
         await until(numbers, 5)
     assert numbers == [2, 3, 4, 5]
 
 
-async def test_events_that_the_layer_lost_are_read_from_the_log(session: Session) -> None:
+async def test_events_that_the_layer_lost_are_read_from_the_log(session: Session, publish: Publish) -> None:
     async with following(session) as (_, numbers):
         await in_thread(accept)(session)
-        await publish_events(await in_thread(accept)(session))
+        await publish(await in_thread(accept)(session))
         await until(numbers, 5)
     assert numbers == [1, 2, 3, 4, 5]
 
 
-async def test_repeated_and_reordered_events_arrive_once_and_in_order(session: Session) -> None:
+async def test_repeated_and_reordered_events_arrive_once_and_in_order(session: Session, publish: Publish) -> None:
     async with following(session) as (_, numbers):
         first, second = await in_thread(accept)(session), await in_thread(accept)(session)
         for events in (second, first, first, second, first[:1], second[-1:]):
-            await publish_events(events)
+            await publish(events)
         await until(numbers, 5)
         await asyncio.sleep(0.2)
     assert numbers == [1, 2, 3, 4, 5]
 
 
-async def test_a_gap_in_a_message_of_the_layer_is_filled_from_the_log(session: Session) -> None:
+async def test_a_gap_in_a_message_of_the_layer_is_filled_from_the_log(session: Session, publish: Publish) -> None:
     async with following(session) as (_, numbers):
         events = [event for _ in range(3) for event in await in_thread(accept)(session)]
         # Two commits of a worker in one message. A web process committed between them.
-        await publish_events([*events[:3], *events[5:]])
+        await publish([*events[:3], *events[5:]])
         await until(numbers, 7)
         await asyncio.sleep(0.2)
     assert numbers == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_what_this_process_commits_arrives_once_without_the_layer_and_without_the_log(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(session) as (it, numbers):
+        reads: list[int] = []
+        monkeypatch.setattr(it, "_read", lambda: reads.append(it.after))
+        events = await in_thread(accept)(session)
+        layer: Any = get_channel_layer()
+        send, sent = type(layer._get_layer()).group_send, asyncio.Event()
+
+        async def send_late(self: Any, group: str, message: Any) -> None:
+            await until(numbers, 3)
+            await send(self, group, message)
+            sent.set()
+
+        monkeypatch.setattr(type(layer._get_layer()), "group_send", send_late)
+        await publish_events(events)
+        await sent.wait()
+        await publish_elsewhere(await in_thread(accept)(session))
+        await until(numbers, 5)
+    assert (numbers, reads) == ([1, 2, 3, 4, 5], [])
 
 
 async def test_a_session_with_an_open_turn_is_polled_when_the_layer_delivers_nothing(
@@ -133,18 +171,18 @@ async def test_large_events_come_in_several_pages_without_a_pause(session: Sessi
     assert not (await in_thread(log.since)(session.pk, 19)).more
 
 
-async def test_a_paused_reader_has_a_bounded_buffer_and_misses_nothing(session: Session) -> None:
+async def test_a_paused_reader_has_a_bounded_buffer_and_misses_nothing(session: Session, publish: Publish) -> None:
     writable = asyncio.Event()
     async with following(session, writable=writable) as (it, numbers):
         for _ in range(10):
-            await publish_events(await in_thread(accept)(session, "x" * 50_000))
+            await publish(await in_thread(accept)(session, "x" * 50_000))
         await asyncio.sleep(0.2)
         assert numbers == []
         assert sum(len(events) for events in it._batches) * 50_000 <= feed.MAX_BUFFER_CHARACTERS
         writable.set()
         await until(numbers, 21)
         writable.clear()
-        await publish_events(await in_thread(accept)(session))
+        await publish(await in_thread(accept)(session))
         await asyncio.sleep(0.2)
         assert numbers[-1] == 21
         writable.set()
@@ -152,10 +190,10 @@ async def test_a_paused_reader_has_a_bounded_buffer_and_misses_nothing(session: 
     assert numbers == list(range(1, 24))
 
 
-async def test_events_of_another_session_never_arrive(session: Session, bob: User) -> None:
+async def test_events_of_another_session_never_arrive(session: Session, publish: Publish, bob: User) -> None:
     other = await in_thread(open_session)(bob.pk, "feed")
     async with following(session) as (_, numbers):
-        await publish_events(await in_thread(accept)(other))
+        await publish(await in_thread(accept)(other))
         await asyncio.sleep(0.3)
     assert numbers == []
 
@@ -203,7 +241,7 @@ async def test_an_odd_message_on_the_layer_makes_no_feed_deaf(
         for message in odd:
             await layer.group_send("sessions", message)
         events = await in_thread(accept)(session)
-        await publish_events(events)
+        await publish_elsewhere(events)
         await until(numbers, events[-1].number)
 
 
