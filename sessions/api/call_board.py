@@ -49,7 +49,7 @@ class CallBoard:
         self._watching[dispatcher.session_id].add(dispatcher)
         if self._task is None:
             # Before the first call is given out: a process without a row counts as gone.
-            self._task = asyncio.create_task(self._beat_for_ever())
+            self._task = asyncio.create_task(self._beat())
             await in_thread(call_offers.beat)(self.process, [])
 
     def hold(self, dispatcher: Holder, call_id: str, *, takes_over: bool) -> bool:
@@ -65,9 +65,6 @@ class CallBoard:
         watching.discard(dispatcher)
         if not watching:
             del self._watching[dispatcher.session_id]
-        if not self._watching and self._task is not None:
-            self._task.cancel()
-            self._task = None
         keys = [key for key, holder in self._holders.items() if holder is dispatcher]
         for key in keys:
             del self._holders[key]
@@ -79,9 +76,13 @@ class CallBoard:
             other.look()
         return [call_id for _, call_id in keys]
 
-    async def _beat_for_ever(self) -> None:
+    async def _beat(self) -> None:
+        """Renew the row of this process while dispatchers watch: between two steps of a turn, none does."""
         while True:
             await asyncio.sleep(BEAT_INTERVAL_SECONDS)
+            if not self._watching:
+                self._task = None
+                return
             try:
                 free = await in_thread(call_offers.beat)(self.process, list(self._watching))
             except Exception as error:

@@ -35,8 +35,16 @@ class ToolDispatcher:
     """Gets the calls of a session for one socket, and sends it each once, and again after its approval."""
 
     def __init__(
-        self, session_id: uuid.UUID, runner: str, send: SendCall, *, asks_user: bool, takes_over: bool = True
+        self,
+        session_id: uuid.UUID,
+        runner: str,
+        send: SendCall,
+        *,
+        asks_user: bool,
+        takes_over: bool = True,
+        live_after: int = 0,
     ) -> None:
+        """`live_after`: what `notify` gets up to this number is replayed, and older than what the first look finds."""
         self.session_id, self.runner, self._send, self._asks_user = session_id, runner, send, asks_user
         self._board = current_board()
         #: Hashes of the tools that the client has defined.
@@ -45,6 +53,11 @@ class ToolDispatcher:
         self._sent: dict[str, tuple[str, datetime | None]] = {}
         self._event_numbers: dict[str, int] = {}
         self._preferred_turns: set[str] = set()
+        self._live_after = live_after
+        #: The turn that waits for open calls, by its live event. A session has one at most.
+        self._waiting_turn: str | None = None
+        #: That turn goes on or has ended, so the session has no open call.
+        self._is_over = False
         #: The first look of a client that has come back.
         self._takes_over = takes_over
         self._wake = asyncio.Event()
@@ -70,15 +83,22 @@ class ToolDispatcher:
         self._wake.set()
 
     def notify(self, event: LoggedEvent) -> None:
-        """Look for calls now if an event says that there may be some, or none any more."""
-        is_unknown = event.kind == EventKind.TOOL_CALL_REQUESTED and event.payload.get("unknown", False)
-        if event.kind in (EventKind.TOOL_CALL_REQUESTED, EventKind.APPROVAL_DECIDED):
-            self._event_numbers[event.payload["call_id"]] = event.number
-        if event.kind in (EventKind.TURN_WAITING, EventKind.APPROVAL_DECIDED) or is_unknown:
+        """Look for calls now if an event says that there may be some; stop when it says that none is open any more."""
+        payload, kind = event.payload, event.kind
+        is_live, waits = event.number > self._live_after, self._waiting_turn
+        is_unknown = kind == EventKind.TOOL_CALL_REQUESTED and payload.get("unknown", False)
+        if kind in (EventKind.TOOL_CALL_REQUESTED, EventKind.APPROVAL_DECIDED):
+            self._event_numbers[payload["call_id"]] = event.number
+        if kind in (EventKind.TURN_WAITING, EventKind.APPROVAL_DECIDED) or is_unknown:
+            self._waiting_turn, self._is_over = payload["turn_id"] if is_live else None, False
             self._wake.set()
             if self._task.done():
-                self._task = asyncio.create_task(self._run(event.payload["turn_id"]))
-        elif event.kind == EventKind.TOOL_CALL_FINISHED or event.kind in ENDS_TURN:
+                self._task = asyncio.create_task(self._run(payload["turn_id"]))
+        elif waits and (kind == EventKind.TURN_QUEUED or kind in ENDS_TURN) and payload["turn_id"] == waits:
+            self._waiting_turn, self._is_over = None, True
+            self._event_numbers.clear()
+            self._wake.set()
+        elif not waits and (kind == EventKind.TOOL_CALL_FINISHED or kind in ENDS_TURN):
             self._wake.set()
 
     async def close(self) -> None:
@@ -94,7 +114,7 @@ class ToolDispatcher:
             await asyncio.sleep(PRIORITY_SECONDS)
         has_open_calls = True
         # An event during the last query may be about a call that it did not see.
-        while has_open_calls or self._wake.is_set():
+        while (has_open_calls or self._wake.is_set()) and not self._is_over:
             self._wake.clear()
             retry_after: float | None = None
             try:
@@ -107,8 +127,6 @@ class ToolDispatcher:
                     async with asyncio.timeout(retry_after):
                         await self._wake.wait()
         self._board.leave(self)
-        self._sent.clear()
-        self._event_numbers.clear()
 
     async def _send_calls(self) -> bool:
         """Send what is new of this client's calls. Return whether the session has open calls."""
@@ -119,7 +137,7 @@ class ToolDispatcher:
         takes_over, self._takes_over = self._takes_over, False
         offer = in_thread(call_offers.offer)
         try:
-            calls, has_open_calls = await offer(
+            calls, open_ids = await offer(
                 self.session_id,
                 self.runner,
                 self._board.process,
@@ -130,10 +148,11 @@ class ToolDispatcher:
         except DatabaseError:
             self._takes_over = takes_over
             raise
+        self._sent = {call_id: state for call_id, state in self._sent.items() if call_id in open_ids}
         for call in calls:
             if self._board.hold(self, call.call_id, takes_over=takes_over):
                 await self._send_once(call)
-        return has_open_calls
+        return bool(open_ids)
 
     async def _send_once(self, call: ToolCall) -> None:
         self._preferred_turns.add(str(call.turn_id))

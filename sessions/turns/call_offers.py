@@ -80,8 +80,8 @@ def offer(
     new_approvals: Collection[str],
     takes_over: bool,
     definitions: Collection[str] = (),
-) -> tuple[list[ToolCall], bool]:
-    """Give free calls of a session to a runner. Return the calls it has, and whether the session has open calls.
+) -> tuple[list[ToolCall], set[str]]:
+    """Give free calls of a session to a runner. Return the calls it has, and the ids of all open ones.
 
     `new_approvals` are the ids of calls that the runner may ask its user about. Of all others it gets those that may
     run. With `takes_over` it also gets what another socket of its own has: a client that reconnects comes before the
@@ -91,8 +91,9 @@ def offer(
     usable = list(new_approvals), list(definitions), runner
     taken = runner, process, runner, takes_over, process
     found = prepared(_OFFER, *usable, runner, process, session_id, list(SERVER_TOOLS), *taken)
-    calls = [row_of(ToolCall, values) for *values, is_taken in found if is_taken]
-    return sorted(calls, key=lambda call: (call.created_at, call.pk)), bool(found)
+    calls = [(row_of(ToolCall, values), is_taken) for *values, is_taken in found]
+    held = sorted((call for call, is_taken in calls if is_taken), key=lambda call: (call.created_at, call.pk))
+    return held, {call.call_id for call, _ in calls}
 
 
 def offer_to_request(turn_id: uuid.UUID, tools: Collection[str]) -> QuerySet[ToolCall]:

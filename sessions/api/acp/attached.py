@@ -108,7 +108,9 @@ class AttachedSession:
         self._is_live = True
         await self._permissions.look()
         if self._runs_tools and self._dispatcher is None:
-            self._dispatcher = ToolDispatcher(session.pk, self._client.runner, self._run_call, asks_user=False)
+            self._dispatcher = ToolDispatcher(
+                session.pk, self._client.runner, self._run_call, asks_user=False, live_after=session.last_number
+            )
             self._dispatcher.define(self._definitions)
 
     async def greet(self) -> None:

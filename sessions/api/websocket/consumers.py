@@ -131,10 +131,14 @@ class SessionConsumer(SessionSocket):
         With `takes_over` it gets the open calls of its runner, as it has come back.
         """
         if self.dispatcher is None:
-            dispatcher = ToolDispatcher(
-                session.pk, self.runner, self.send_call, asks_user=asks_user, takes_over=takes_over
+            self.dispatcher = ToolDispatcher(
+                session.pk,
+                self.runner,
+                self.send_call,
+                asks_user=asks_user,
+                takes_over=takes_over,
+                live_after=session.last_number,
             )
-            self.dispatcher = dispatcher
         self.dispatcher.define(definitions)
 
     async def send_call(self, call: ToolCall, number: int | None) -> None:

@@ -105,7 +105,7 @@ def test_a_client_that_asks_no_user_gets_only_calls_that_may_run(session: Sessio
 def test_no_call_is_offered_after_all_have_results(session: Session) -> None:
     for call_id in BOTH:
         tool_calls.record_tool_result(session.pk, call_id, content="1", failed=False)
-    assert call_offers.offer(session.pk, "first", HERE, new_approvals=(), takes_over=True) == ([], False)
+    assert call_offers.offer(session.pk, "first", HERE, new_approvals=(), takes_over=True) == ([], set())
 
 
 def test_waiting_for_a_client_or_its_user_writes_nothing(session: Session) -> None:
