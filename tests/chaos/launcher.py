@@ -30,7 +30,7 @@ PACKAGES = {
         django.test.signals django.utils.translation sqlparse prometheus_client.multiprocess pydantic_settings httpx
         psycopg_pool redis.asyncio structlog unittest.mock email.mime.text channels.generic.websocket channels.layers
         channels_redis.pubsub celery.app.base celery.bin.celery kombu.transport.redis autobahn.twisted.websocket
-        service_identity h2.connection dns.resolver jinja2 cryptography.x509 OpenSSL.SSL
+        service_identity h2.connection jinja2 cryptography.x509 OpenSSL.SSL
     """,
     "worker": "celery.apps.worker celery.worker.components celery.concurrency.thread flower.command tornado.web",
 }
