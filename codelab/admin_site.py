@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.csp import CSP, build_policy
@@ -23,8 +23,8 @@ POLICY = build_policy(
 )
 
 
-class OperationsConfig(AdminConfig):
-    """Django's admin, with the site below."""
+class OperationsConfig(SimpleAdminConfig):
+    """Django's admin, with the site below. `codelab.urls` loads its pages: workers serve none."""
 
     default_site = "codelab.admin_site.OperationsSite"
 

@@ -14,6 +14,9 @@ from codelab.openai_api import openai_api
 from codelab.rest_api import api, plugin_api
 from sessions.api.views import chat
 
+# Here, because only web processes have pages: in a worker the admin took 4 MiB.
+admin.autodiscover()
+
 handler400 = "codelab.path_errors.bad_request"
 handler404 = "codelab.path_errors.not_found"
 handler500 = "codelab.path_errors.server_error"
