@@ -58,6 +58,8 @@ class ToolDispatcher:
         self._waiting_turn: str | None = None
         #: That turn goes on or has ended, so the session has no open call.
         self._is_over = False
+        #: Until then it leaves the calls to the client whose user sent the message (`time` of the event loop).
+        self._free_at = 0.0
         #: The first look of a client that has come back.
         self._takes_over = takes_over
         self._wake = asyncio.Event()
@@ -90,10 +92,15 @@ class ToolDispatcher:
         if kind in (EventKind.TOOL_CALL_REQUESTED, EventKind.APPROVAL_DECIDED):
             self._event_numbers[payload["call_id"]] = event.number
         if kind in (EventKind.TURN_WAITING, EventKind.APPROVAL_DECIDED) or is_unknown:
-            self._waiting_turn, self._is_over = payload["turn_id"] if is_live else None, False
+            turn_id: str = payload["turn_id"]
+            self._waiting_turn, self._is_over = turn_id if is_live else None, False
+            # Also where it looks already: another client's turn may come to its calls while this one's first look runs.
+            is_new = self._task.done() or (is_live and kind == EventKind.TURN_WAITING)
+            if is_new and turn_id not in self._preferred_turns:
+                self._free_at = asyncio.get_running_loop().time() + PRIORITY_SECONDS
             self._wake.set()
             if self._task.done():
-                self._task = asyncio.create_task(self._run(payload["turn_id"]))
+                self._task = asyncio.create_task(self._run())
         elif waits and (kind == EventKind.TURN_QUEUED or kind in ENDS_TURN) and payload["turn_id"] == waits:
             self._waiting_turn, self._is_over = None, True
             self._event_numbers.clear()
@@ -108,14 +115,15 @@ class ToolDispatcher:
             with suppress(DatabaseError):
                 await in_thread(call_offers.release)(self.session_id, self.runner, self._board.process, call_ids)
 
-    async def _run(self, turn_id: str | None = None) -> None:
+    async def _run(self) -> None:
         """Get and send calls until the session has no open call."""
-        if turn_id is not None and turn_id not in self._preferred_turns:
-            await asyncio.sleep(PRIORITY_SECONDS)
+        loop = asyncio.get_running_loop()
         has_open_calls = True
         # An event during the last query may be about a call that it did not see.
         while (has_open_calls or self._wake.is_set()) and not self._is_over:
             self._wake.clear()
+            while (pause := self._free_at - loop.time()) > 0:  # noqa: ASYNC110 (a time, which may move)
+                await asyncio.sleep(pause)
             retry_after: float | None = None
             try:
                 has_open_calls = await self._send_calls()
