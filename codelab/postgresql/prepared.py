@@ -88,7 +88,8 @@ class PreparedCursor:
         if result.status == ExecStatus.COMMAND_OK:
             return []
         if self.connection.pgconn.status == ConnStatus.BAD and not result.error_field(ord("C")):
-            raise OperationalError("the connection is lost")
+            # The connection's text has what the server said before, such as the timeout that ended the transaction.
+            raise OperationalError(self.connection.pgconn.get_error_message())
         raise errors.error_from_result(result)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
