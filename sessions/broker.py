@@ -7,7 +7,6 @@ for everything else, and for other brokers, Celery's client runs in threads.
 
 import asyncio
 import contextvars
-import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -38,8 +37,6 @@ _BROKER = ThreadPoolExecutor(max_workers=16, thread_name_prefix="broker")
 #: Redis answers within a millisecond, but the whole machine may be busy. With the limits' own time for Redis it leaves
 #: PostgreSQL enough of `sessions.api.commands.STORE_TIMEOUT_SECONDS`, so that a slow Redis is not blamed on it.
 PING_TIMEOUT_SECONDS = 1.5
-#: After an answer Redis is not asked again for this time: under load that is a command less for each message.
-FRESH_ANSWER_SECONDS = 0.05
 #: After this time a task is not sent: workers have found its turn by then.
 ENQUEUE_TIMEOUT_SECONDS = 2.0
 
@@ -50,8 +47,6 @@ async def require_broker() -> None:
     Concurrent callers share one PING, because a burst of messages would queue for the answers.
     """
     loop = asyncio.get_running_loop()
-    if loop.time() - _answers.get(loop, -math.inf) < FRESH_ANSWER_SECONDS:
-        return
     ping = _pings.get(loop)
     if ping is None or ping.done():
         ping = _pings[loop] = loop.create_task(_ping(loop))
@@ -65,13 +60,11 @@ async def _ping(loop: asyncio.AbstractEventLoop) -> bool:
             await _client(loop).ping()
     except (RedisError, OSError, TimeoutError):
         return False
-    _answers[loop] = loop.time()
     return True
 
 
-#: The PING that concurrent callers share, and when Redis has last answered.
+#: The PING that concurrent callers share.
 _pings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
-_answers: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
 
 @cache
