@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -162,23 +163,24 @@ class Client:
         used = time.process_time() - used
         return {"turns": [asdict(turn) for turn in turns], "cpu": used}
 
-    async def cycle(self, *, group: str, prefix: str, seconds: float, tools: int) -> Message:
-        """Run turns of one token on all sockets of a group, one after the other on each, for so many seconds."""
+    async def cycle(self, *, group: str, prefix: str, seconds: float, tools: int, at_once: int) -> Message:
+        """Run turns of one token for so many seconds, this many at once. The sockets of a group take turns."""
         started, used = time.monotonic(), time.process_time()
+        turns: list[Turn] = []
+        free = deque(self._groups[group])
 
-        async def one(number: int, talker: Talker) -> list[Turn]:
-            turns: list[Turn] = []
-            while time.monotonic() < started + seconds and not (turns and turns[-1].error):
-                wish_id = f"{prefix}-{number}-{len(turns)}"
-                turns.append(talker.say(wish_id=wish_id, tokens=1, rate=0, tools=tools))
+        async def one() -> None:
+            while free and time.monotonic() < started + seconds:
+                talker = free.popleft()
+                turns.append(turn := talker.say(wish_id=f"{prefix}-{len(turns)}", tokens=1, rate=0, tools=tools))
                 async with asyncio.timeout(60):
                     await talker.over.wait()
-            return turns
+                if not turn.error:
+                    free.append(talker)
 
-        records = await asyncio.gather(*(one(i, talker) for i, talker in enumerate(self._groups[group])))
+        await asyncio.gather(*(one() for _ in range(at_once)))
         ended, used = time.monotonic(), time.process_time() - used
-        turns = [asdict(turn) for record in records for turn in record]
-        return {"turns": turns, "seconds": ended - started, "cpu": used}
+        return {"turns": [asdict(turn) for turn in turns], "seconds": ended - started, "cpu": used}
 
     async def stop(self, *, group: str, prefix: str, silent: bool) -> Message:
         """Start a turn on each socket of a group in sequence; cancel it while the model streams or is silent."""

@@ -20,12 +20,16 @@ LONG_HISTORY = 1000
 _names = (f"cycle-{number}" for number in itertools.count(1))
 #: Client tools of a turn of the steps. A coding turn has 20 to 50.
 TOOLS = 10
+#: Sessions that take turns in each loop. Alone, a session would soon have a history of hundreds of messages, the longer
+#: the faster the service is, and a turn would cost what its history costs.
+SESSIONS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """Turns of one token in a closed loop: each session begins its next turn when its last one has ended."""
+    """Turns of one token in a closed loop: a turn begins when one has ended."""
 
+    #: Turns at once, each in a session of its own.
     sessions: int
     #: Messages of each session before, and client tools of each turn.
     messages: int
@@ -111,22 +115,22 @@ def measure_cycles(it: Measurements, *, tools: int) -> list[Cycle]:
     """Run turns in closed loops: on new sessions, and with tools also on one with a long history."""
     found = []
     for count in it.load.loops:
-        paths = [f"/ws/{next(_names)}" for _ in range(count)]
-        found.append(_measure(it, paths, tools=tools))
+        paths = [f"/ws/{next(_names)}" for _ in range(max(count, SESSIONS))]
+        found.append(_measure(it, paths, at_once=count, tools=tools))
     if tools and LONG_HISTORY in it.load.histories:
         key = next(_names)
         it.product.fill([{"key": key, "turns": LONG_HISTORY // 2, "pieces": 0, "fold": False}])
-        found.append(_measure(it, [f"/ws/{key}"], tools=tools, messages=LONG_HISTORY))
+        found.append(_measure(it, [f"/ws/{key}"], at_once=1, tools=tools, messages=LONG_HISTORY))
     return found
 
 
-def _measure(it: Measurements, paths: Sequence[str], *, tools: int, messages: int = 0) -> Cycle:
+def _measure(it: Measurements, paths: Sequence[str], *, at_once: int, tools: int, messages: int = 0) -> Cycle:
     it.client.ask("open", group="cycles", urls=it.product.urls(paths), subprotocol=EVENTS)
     it.talk("cycles", next(_names), tokens=1)
     kinds, others = it.product.kinds, {"provider": [it.provider.watched]}
     processes.wait_until_calm(kinds)
     before, beside = processes.cpu(kinds), processes.cpu(others)
-    how = {"prefix": next(_names), "seconds": it.load.loop_seconds, "tools": tools}
+    how = {"prefix": next(_names), "seconds": it.load.loop_seconds, "tools": tools, "at_once": at_once}
     answer = it.client.ask("cycle", group="cycles", **how)
     # Flower reads its events a little later.
     time.sleep(1)
@@ -136,7 +140,7 @@ def _measure(it: Measurements, paths: Sequence[str], *, tools: int, messages: in
     return cycle(
         answer,
         lambda wish_id: it.provider.when("asked", wish_id),
-        sessions=len(paths),
+        sessions=at_once,
         messages=messages,
         tools=tools,
         cpu=used,

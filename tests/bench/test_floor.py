@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,3 +48,13 @@ def test_the_provider_sees_a_connection_closed_early(client: Client, provider: P
     # The relay stops reading when it cannot send any more.
     assert provider.when("closed", "cut-0", 10)
     assert provider.when("closed", "whole-0", 0) is None
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_loop_begins_a_turn_when_one_has_ended(client: Client, at_once: int) -> None:
+    asked: dict[str, Any] = {"seconds": 0.3, "tools": 0, "at_once": at_once}
+    turns = client.ask("cycle", group="bench", prefix="loop", **asked)["turns"]
+    assert len(turns) > 3
+    assert [parse_turn(turn, 1).fault for turn in turns] == [""] * len(turns)
+    for turn in turns:
+        assert sum(other["sent"] <= turn["sent"] < other["ended"] for other in turns) <= at_once
