@@ -18,7 +18,9 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 import certifi
+from aiohttp.helpers import get_env_proxy_for_url
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from llm import addresses, bodies, errors, keys
 from llm.catalog import Provider
@@ -78,8 +80,6 @@ def _session(*, shared: bool) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
         # aiohttp would inflate a whole piece at once, and a piece may become a thousand times as long.
         auto_decompress=False,
-        # The operator's proxies, which would look up a checked name again.
-        trust_env=shared,
     )
 
 
@@ -97,6 +97,20 @@ async def _client(*, shared: bool) -> AsyncIterator[aiohttp.ClientSession]:
     yield _sessions[loop]
 
 
+@functools.lru_cache(maxsize=256)
+def _proxy(url: str) -> URL | None:
+    """Return the operator's proxy for a URL, as the environment names it, with its password.
+
+    With `trust_env` aiohttp would look it up in a thread for each request. In another thread it would look for a
+    password of the provider in `.netrc`, and raise ValueError for a request that has a key as well.
+    """
+    try:
+        proxy, password = get_env_proxy_for_url(URL(url))
+    except LookupError:
+        return None
+    return proxy.with_user(password.login).with_password(password.password) if password else proxy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
     """Where a request goes."""
@@ -106,6 +120,11 @@ class _Target:
     #: The name in the server's certificate, if the URL has an IP address.
     name: str | None = None
     shared: bool = True
+
+    def options(self) -> dict[str, Any]:
+        """Return how aiohttp sends a request there. A proxy would look up a checked name again."""
+        proxy = _proxy(self.url) if self.shared else None
+        return {"headers": self.headers, "server_hostname": self.name, "proxy": proxy, "allow_redirects": False}
 
 
 async def _target(endpoint: Endpoint | None, provider: Provider, path: str = COMPLETIONS_PATH) -> _Target:
@@ -177,9 +196,7 @@ async def _open(
     on_send(body)
     async with (
         _client(shared=target.shared) as client,
-        client.post(
-            target.url, data=body.join(), headers=target.headers, server_hostname=target.name, allow_redirects=False
-        ) as response,
+        client.post(target.url, data=body.join(), **target.options()) as response,
     ):
         if response.status != HTTPStatus.OK:
             raise parse_error(response.status, await bodies.read_error(response), response.headers)
@@ -200,9 +217,7 @@ async def embed(request: EmbeddingRequest, provider: Provider) -> Vectors:
     try:
         async with (
             _client(shared=target.shared) as client,
-            client.post(
-                target.url, json=body, headers=target.headers, server_hostname=target.name, allow_redirects=False
-            ) as response,
+            client.post(target.url, json=body, **target.options()) as response,
         ):
             if response.status != HTTPStatus.OK:
                 raise parse_error(response.status, await bodies.read_error(response), response.headers)

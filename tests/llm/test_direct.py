@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,6 +222,29 @@ async def test_one_connection_serves_many_requests(server: Recorded) -> None:
     for _ in range(5):
         await read()
     assert (len(server.posts), server.connections) == (5, 1)
+
+
+async def test_a_request_needs_no_thread_and_no_password_of_another_file(
+    server: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login alice password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    server.play(*text("a"), *ending())
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.shutdown()
+        assert TextChunk("a") in await read()
+    assert server.posts[0].headers["authorization"] == "Bearer key"
+
+
+async def test_the_operators_proxy_is_asked(server: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://alice:secret@127.0.0.1:{server.port}")
+    monkeypatch.setenv("OPENAI_API_BASE", "http://provider.example/v1")
+    server.play(*text("a"), *ending())
+    assert TextChunk("a") in await read()
+    assert server.posts[0].path == "http://provider.example/v1/chat/completions"
+    assert server.posts[0].headers["proxy-authorization"].startswith("Basic ")
 
 
 async def test_closing_the_stream_closes_the_connection(server: Recorded) -> None:
