@@ -47,11 +47,13 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.PositionalArgumentsFormatter(),
     ]
-    renderers: list[Processor]
+    renderer: Processor
     if log_format == "json":
-        renderers = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        renderer = structlog.processors.JSONRenderer()
     else:
-        renderers = [redact, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+        # With rich installed the default would show the values of variables: texts of users, and keys.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=plain)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -84,7 +86,13 @@ def configure_logging(log_format: str, level: str) -> None:
             "structlog": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    # Before `redact`, so that tracebacks are text that it sees.
+                    structlog.processors.format_exc_info,
+                    redact,
+                    renderer,
+                ],
             }
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structlog"}},
