@@ -13,6 +13,9 @@ from django_structlog.celery.steps import DjangoStructLogInitStep
 from codelab import memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codelab.settings")
+# All of Django's checks would load the pages and APIs of the web process into each worker, and Celery ignores what they
+# find. Ours have run (`codelab.checks.require_settings`).
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 logger = structlog.get_logger(__name__)
 

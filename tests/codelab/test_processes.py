@@ -37,6 +37,24 @@ def test_beat_sends_tasks_that_workers_have() -> None:
     assert {entry["task"] for entry in celeryconfig.beat_schedule.values()} <= app.tasks.keys()
 
 
+def test_a_worker_loads_neither_the_apis_nor_the_pages_of_web_processes() -> None:
+    """Celery would run all of Django's checks, which load what answers requests: 20 MiB."""
+    loaded = modules_after(
+        "import django; from codelab.checks import require_settings; require_settings();"
+        "from codelab.celery import app; app.loader.import_default_modules()"
+    )
+    assert "sessions.tasks" in loaded
+    assert not loaded & {"codelab.urls", "codelab.rest_api", "sessions.api", "sessions.api.http", "daphne"}
+
+
+def test_structlog_loads_only_what_our_lines_need() -> None:
+    loaded = modules_after("from codelab import memory; memory.begin_loading()")
+    assert "structlog.dev" in loaded
+    assert not loaded & {"rich", "pygments", "twisted"}
+    # What needs them later has them.
+    modules_after("from codelab import memory; memory.begin_loading(); import rich.console, twisted.python.log")
+
+
 def test_loading_leaves_the_collector_as_it_was() -> None:
     code = "import gc; from codelab import memory; memory.begin_loading(); memory.settle(); assert gc.isenabled()"
     modules_after(f"{code}; assert gc.get_freeze_count()")
