@@ -83,9 +83,10 @@ def flower() -> None:
     metric_files.share(environment.metrics_dir)
     from flower.command import flower as command
 
-    from codelab.flower import pages
+    from codelab.flower import pages, tasks
 
     pages.install()
+    tasks.register(app)
     load()
     _run(command, app, f"--address={environment.flower_host}", f"--port={environment.flower_port}")
 

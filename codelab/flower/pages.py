@@ -13,9 +13,9 @@ from flower.views.tasks import TasksView, TaskView
 from tornado.web import authenticated, url
 
 from codelab.environment import environment
+from codelab.flower.tasks import TURN_TASK
 
 TEMPLATES = Path(__file__).parent / "templates"
-TURN_TASK = "sessions.tasks.advance_turn"
 #: Every 30 s a clean-up runs, and would drown the turns.
 CLEAN_UP_TASKS = "tidy"
 _TURN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -9,6 +9,7 @@ import pytest
 
 import celeryconfig
 from codelab.environment import PROJECT
+from codelab.flower import tasks
 
 #: What the service needs, and they do not. (kombu loads a small part of Django to write promises as JSON.)
 HEAVY = {"django.apps", "django.db", "litellm", "twisted.web", "ninja", "sessions", "agents", "prompt_toolkit"}
@@ -35,6 +36,13 @@ def test_beat_sends_tasks_that_workers_have() -> None:
 
     app.loader.import_default_modules()
     assert {entry["task"] for entry in celeryconfig.beat_schedule.values()} <= app.tasks.keys()
+
+
+def test_flower_knows_the_tasks_that_workers_have() -> None:
+    from codelab.celery import app
+
+    app.loader.import_default_modules()
+    assert set(tasks.NAMES) == {name for name in app.tasks if not name.startswith("celery.")}
 
 
 def test_a_worker_loads_neither_the_apis_nor_the_pages_of_web_processes() -> None:

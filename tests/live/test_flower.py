@@ -92,6 +92,18 @@ def test_a_failed_turn_is_a_failure_that_leads_to_its_turn(service: Service, flo
     assert re.search(r'href="/tasks\?name=tidy"\s*>Clean-up<', tasks_page.text)
 
 
+def test_operators_send_and_limit_tasks(flower: httpx.Client) -> None:
+    """The tab "Limits" of a worker's page, and Flower's API, refuse tasks that Flower does not know."""
+    task = "sessions.tasks.tidy"
+    for how in ("async-apply", "send-task"):
+        sent = flower.post(f"/api/task/{how}/{task}", json={"args": []}).raise_for_status()
+        ended = info(flower, sent.json()["task-id"])
+        assert ended["state"] == "SUCCESS"
+    # Flower asks workers for their names now and then.
+    limit = {"workername": ended["worker"], "ratelimit": "0"}
+    wait_for(lambda: flower.post(f"/api/task/rate-limit/{task}", data=limit).is_success, "the worker in Flower")
+
+
 def info(flower: httpx.Client, task: str) -> dict[str, Any]:
     """Return what Flower knows of a task, as soon as it has ended."""
     found: dict[str, Any] = {}
