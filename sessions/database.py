@@ -54,8 +54,14 @@ MIN_LOCK_PAUSE_SECONDS, MAX_LOCK_PAUSE_SECONDS = 0.02, 0.1
 
 _thread = threading.local()
 
-#: Errors outside of OperationalError that pass: the server ended an idle transaction, or has just become a standby.
-_TEMPORARY = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout, errors.ReadOnlySqlTransaction)
+#: Errors outside of OperationalError that pass: the server ended an idle transaction, has just become a standby, or a
+#: migration has changed what a prepared statement returns, which the next connection plans anew.
+_TEMPORARY = (
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+    errors.ReadOnlySqlTransaction,
+    errors.FeatureNotSupported,
+)
 #: Errors of psycopg's OperationalError that do not pass: something is too large or too deep (class 54 of SQLSTATE).
 _PERMANENT = (errors.ProgramLimitExceeded, errors.StatementTooComplex)
 
@@ -179,8 +185,9 @@ def _with_connection[R](function: Callable[[], R]) -> R:
             return function()
         except DatabaseError as error:
             connection.close()
-            # The timeout is for processes that freeze. It rolled the transaction back, so a busy process tries again.
-            if is_retry or "idle-in-transaction timeout" not in str(error):
+            # Either rolled the transaction back. The timeout is for processes that freeze, and this one was only busy.
+            is_outdated = isinstance(error.__cause__, errors.FeatureNotSupported)
+            if is_retry or not (is_outdated or "idle-in-transaction timeout" in str(error)):
                 raise
             is_retry = True
         finally:

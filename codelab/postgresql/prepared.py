@@ -60,7 +60,13 @@ class PreparedCursor:
             texts = map(text_of, parameters)
             encoded: list[Any] = [None if text is None else text.encode() for text in texts]
             result = libpq.exec_prepared(self._prepare(statement).encode(), encoded)
-        self._rows = self._read(result)
+        try:
+            self._rows = self._read(result)
+        except errors.FeatureNotSupported:
+            # "cached plan must not change result type": a migration has changed a column that the statement returns.
+            # All other plans of the connection may be as old.
+            self.connection.close()
+            raise
 
     def _call(self, statement: str, parameters: Any) -> str:
         values = ", ".join(literal(text_of(value)) for value in parameters)
