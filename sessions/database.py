@@ -9,6 +9,7 @@ function gives up, and runs again after a pause without a thread.
 
 import asyncio
 import contextvars
+import math
 import random
 import select
 import threading
@@ -208,9 +209,11 @@ def _has_input() -> bool:
 def atomic_until(deadline: float) -> Iterator[None]:
     """Open a transaction that must not commit after the deadline; raise TooLate then.
 
-    Otherwise a database that was frozen would commit what a client was told is rejected.
+    Otherwise a database that was frozen would commit what a client was told is rejected. PostgreSQL checks the time
+    once more before the COMMIT, because writes go with it.
     """
-    with statements.atomic():
+    late = None if deadline == math.inf else TooLate()
+    with statements.atomic(deadline, late):
         yield
         if time.monotonic() > deadline:
             raise TooLate

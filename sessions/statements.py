@@ -9,7 +9,9 @@ the ORM, and sees what was written before it.
 Columns are named, never `*`: PostgreSQL refuses a prepared statement whose result a migration has changed.
 """
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,14 +88,17 @@ def _converters(model: type[models.Model]) -> tuple[tuple[str, ...], list[tuple[
 
 
 @contextmanager
-def atomic() -> Iterator[None]:
-    """Open a transaction whose writes are sent together: before another statement, or else with the COMMIT."""
+def atomic(deadline: float = math.inf, late: Exception | None = None) -> Iterator[None]:
+    """Open a transaction whose writes are sent together: before another statement, or else with the COMMIT.
+
+    With a deadline (of `time.monotonic`) they are not committed after it. Then the error `late` is raised.
+    """
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if getattr(_thread, "writes", None) is not None:
             yield
             return
-        writes = _thread.writes = _Writes()
+        writes = _thread.writes = _Writes(deadline, late)
         try:
             with connection.execute_wrapper(writes.go_first):
                 yield
@@ -138,6 +143,8 @@ def write(statement: LiteralString, *parameters: Any) -> None:
 
 
 _thread = threading.local()
+#: Divides by zero when a transaction has taken too long.
+_IN_TIME = "SELECT 1 / (clock_timestamp() < transaction_timestamp() + %s::interval)::integer"
 
 
 @contextmanager
@@ -154,7 +161,10 @@ def _writes() -> "Iterator[_Writes]":
 class _Writes:
     """What is to be written: rows of a model together, and all changes of a row together."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float = math.inf, late: Exception | None = None) -> None:
+        self._deadline, self._late = deadline, late
+        #: Before the transaction begins, whose time PostgreSQL compares.
+        self._time_left = timedelta(seconds=deadline - time.monotonic()) if late else None
         self._clear()
 
     def _clear(self) -> None:
@@ -222,10 +232,18 @@ class _Writes:
         guarded = tuple(place for place, (_, guards) in enumerate(self.changes.values(), len(self.rows)) if guards)
         stale = self.error
         self._clear()
+        joined = _join(tuple(parts), guarded)
         try:
-            _run(_join(tuple(parts), guarded), values, commit=ends_transaction)
+            if self._time_left and ends_transaction:
+                _run(_IN_TIME, (self._time_left,), first=(_number(joined), values), commit=True)
+            else:
+                _run(joined, values, commit=ends_transaction)
         except DataError as error:
-            if stale is None or not isinstance(error.__cause__, DivisionByZero):
+            if not isinstance(error.__cause__, DivisionByZero):
+                raise
+            if self._late and time.monotonic() > self._deadline:
+                raise self._late from error
+            if stale is None:
                 raise
             raise stale from error
 

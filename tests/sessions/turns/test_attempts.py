@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
@@ -83,6 +84,22 @@ def test_too_late_means_that_nothing_was_stored(session: Session) -> None:
     assert not Message.objects.exists()
     assert not Turn.objects.exists()
     assert not Event.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_postgresql_stores_too_late_is_not_stored(session: Session) -> None:
+    """Its writes go with the COMMIT, so PostgreSQL checks the time between both."""
+    parameters = {**connection.get_connection_params(), "dbname": connection.settings_dict["NAME"]}
+    with psycopg.connect(**parameters) as other:
+        other.execute("LOCK TABLE agent_sessions_message IN SHARE MODE")
+        freed = threading.Timer(1.5, other.commit)
+        freed.start()
+        with pytest.raises(TooLate):
+            inbox.accept_message(session.pk, "Hi", deadline=time.monotonic() + 0.75)
+        freed.join()
+    assert not Message.objects.exists()
+    assert not Event.objects.exists()
+    assert accept(session, "Hi, again").events
 
 
 def test_a_turn_runs_to_its_end(session: Session) -> None:
