@@ -95,21 +95,25 @@ def fit(
     summary: str = "",
     current: int | None = None,
     count: TokenCounter = estimate,
+    counts: Sequence[int] | None = None,
 ) -> FittedConversation:
     """Return the conversation for a model. `history` has no system message; its order stays.
 
     `pinned` are facts that always stay; `summary` stands for messages that are no longer in the history; the open turn
-    begins at the place `current`, by default at the user's newest message. Raises ModelContextTooLong.
+    begins at the place `current`, by default at the user's newest message. `counts` are the tokens of each message,
+    where the caller knows them. Raises ModelContextTooLong.
     """
     facts = [fact for fact in pinned if fact]
-    units = _group(history, count, current)
+    if counts is None:
+        counts = [count_message(message, count) for message in history]
     tool_tokens = count_tools(tools, count)
     head = _system_message(system, facts, summary)
     room = window.room
-    total = tool_tokens + count_message(head, count) + sum(unit.tokens for unit in units)
+    total = tool_tokens + count_message(head, count) + sum(counts)
     if total <= room:
-        return FittedConversation(messages=(head, *_messages(units)), tokens=total)
+        return FittedConversation(messages=(head, *history), tokens=total)
 
+    units = _group(history, counts, current)
     first = next((message.content for message in history if message.role == "user"), "")
     unanswered = _unanswered(units)
     note = _omission_note(summary, first, unanswered)
@@ -177,11 +181,10 @@ def _omission_note(summary: str, first: str, unanswered: Sequence[_Unit]) -> str
     return text + (f"\n\nThese messages of the user had no answer yet; they began:\n{lines}" if lines else "")
 
 
-def _group(history: Sequence[ModelMessage], count: TokenCounter, current: int | None) -> list[_Unit]:
+def _group(history: Sequence[ModelMessage], counts: Sequence[int], current: int | None) -> list[_Unit]:
     units: list[_Unit] = []
     turn = 0
-    for place, message in enumerate(history):
-        tokens = count_message(message, count)
+    for place, (message, tokens) in enumerate(zip(history, counts, strict=True)):
         turn += message.role == "user" and (current is None or place <= current)
         if message.role == "tool" and units:
             units[-1].original = units[-1].messages = (*units[-1].original, message)

@@ -26,6 +26,8 @@ class Entry:
     """A message of the conversation, with its row; the first messages of a sub-task have none."""
 
     message: ModelMessage
+    #: What it takes in a request.
+    tokens: int
     id: uuid.UUID | None = None
     #: The position of its turn.
     position: int = 0
@@ -39,7 +41,7 @@ class Fitting:
     """What a prompt is made of."""
 
     instructions: str
-    history: tuple[ModelMessage, ...]
+    entries: Sequence[Entry]
     window: Window
     tools: tuple[Tool, ...]
     earlier: Summary | None
@@ -48,7 +50,11 @@ class Fitting:
 
     def fit(self, pinned: Sequence[str]) -> FittedConversation:
         """Return the conversation that fits, with the facts that stay. Raises ModelContextTooLong."""
-        make = partial(fit, self.instructions, self.history, window=self.window, tools=self.tools, current=self.current)
+        history = [entry.message for entry in self.entries]
+        counts = [entry.tokens for entry in self.entries]
+        make = partial(
+            fit, self.instructions, history, window=self.window, tools=self.tools, current=self.current, counts=counts
+        )
         if self.earlier is None:
             return make(pinned=pinned)
         try:

@@ -14,7 +14,7 @@ from sessions.events.log import Addition, NewEvent
 from sessions.models import EventKind, Session, new_id
 from sessions.results import Claim, StepResult
 from sessions.turns import attempts, inbox, tool_calls
-from sessions.worker import prompt
+from sessions.worker import conversation, prompt
 
 
 def claim(turn_id: uuid.UUID, *, worker: str = "w", model: str = "m") -> Claim:
@@ -78,4 +78,4 @@ def step(text: str = "", *calls: CallRecord, **fields: Any) -> StepResult:
 
 def history(turn_id: uuid.UUID) -> tuple[ModelMessage, ...]:
     """The conversation with the user up to a claimed turn, as the model sees it."""
-    return prompt.conversation(prompt.claimed_turn(turn_id), None)
+    return conversation.messages(prompt.claimed_turn(turn_id), None)

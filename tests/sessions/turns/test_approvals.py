@@ -30,7 +30,7 @@ from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.sessions import open_session
 from sessions.worker import prompt
-from sessions.worker.prompt import EDITED
+from sessions.worker.conversation import EDITED
 from tests.sessions import story
 from tests.sessions.calls import read_call, write_call
 from tests.sessions.story import begin, request

@@ -18,7 +18,7 @@ from sessions.results import AcceptedMessage, StepResult
 from sessions.turns import attempts, images, inbox, retention
 from sessions.turns.deletion import delete_rows, delete_session
 from sessions.turns.sessions import open_session
-from sessions.worker import prompt
+from sessions.worker import conversation
 from tests.sessions import story
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -111,7 +111,7 @@ def test_a_missing_image_rejects_the_whole_message(session: Session, bob: User) 
 
 
 def test_a_model_gets_only_the_newest_images(session: Session) -> None:
-    for number in range(prompt.MAX_IMAGES_SHOWN // 5 + 1):
+    for number in range(conversation.MAX_IMAGES_SHOWN // 5 + 1):
         accepted = show(session, *(put(session, number * 5 + i) for i in range(5)), text=f"{number}")
         answer(accepted)
     shown = [message for message in story.history(accepted.turn_id) if message.role == "user"]

@@ -26,7 +26,7 @@ from sessions.turns.approvals import Decision
 from sessions.turns.current_agent import choose_agent
 from sessions.turns.rows import current_subtask
 from sessions.turns.sessions import set_client_plans
-from sessions.worker import agent_choice, prompt
+from sessions.worker import agent_choice, conversation, prompt
 from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
@@ -251,8 +251,8 @@ def test_the_agent_of_the_sub_task_at_work_reads_it(session: Session, alice: Use
     assert at_work
     assert at_work.key == "b"
     assert Message.objects.get(pk=sent.message_id).subtask == at_work
-    conversation = prompt.conversation(prompt.claimed_turn(claim.turn_id), at_work)
-    assert conversation[-1].content == "In Python."
+    seen = conversation.messages(prompt.claimed_turn(claim.turn_id), at_work)
+    assert seen[-1].content == "In Python."
     assert "user In Python." in roles(story.history(claim.turn_id)), "part of the conversation with the user, too"
 
 

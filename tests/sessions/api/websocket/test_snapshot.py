@@ -41,7 +41,7 @@ from sessions.turns.current_agent import choose_agent
 from sessions.turns.rows import current_subtask
 from sessions.turns.sessions import open_session, set_client_plans
 from sessions.turns.workspaces import set_workspace
-from sessions.worker import prompt
+from sessions.worker import conversation
 from tests.closed_schemas import require_snapshot
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
 
@@ -268,7 +268,7 @@ class Conversation(RuleBasedStateMachine):
             return
         turn = Turn.objects.get(pk=self.current_claim.turn_id)
         allowed = set[str]()
-        for message in prompt.conversation(turn, current_subtask(self.session)):
+        for message in conversation.messages(turn, current_subtask(self.session)):
             if message.role == "tool":
                 assert message.tool_call_id in allowed
             else:
