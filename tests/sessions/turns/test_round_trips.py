@@ -195,3 +195,13 @@ def test_a_connection_keeps_a_limited_number_of_statements(alice: User, monkeypa
     for _ in range(2):
         run_turn(Trips(), session, tools=1)
     assert prepared("SELECT count(*) FROM pg_prepared_statements") == [(3,)]
+
+
+def test_a_statement_has_one_plan_whatever_its_values_are(alice: User) -> None:
+    """PostgreSQL would plan some of them anew each time, once it knows more of the tables."""
+    connection.close()
+    session = open_session(alice.pk, "notes")
+    for _ in range(3):
+        run_turn(Trips(), session, tools=1)
+    counted = "SELECT sum(generic_plans) > 0, sum(custom_plans) FROM pg_prepared_statements"
+    assert prepared(counted) == [(True, 0)]
