@@ -9,7 +9,7 @@ The classes override private names, read in daphne 4.2.3, autobahn 26.10.2 and t
 them again; tests/deployment fails until this line names the locked versions. What breaks when they change:
 
 * `Socket` (Daphne's `application_queue`, `serverSend`; Autobahn's `_fail_connection`, `_sendAutoPing`,
-  `autoPingPending`): tests/live/test_slow_readers.py
+  `autoPingPending`, `sendData`, `send_queue`): tests/live/test_slow_readers.py
 * `SocketFactory` (Autobahn's `failByDrop`): tests/live/test_bad_input.py, frames beyond 1 MiB
 * `web_requests.Request` (Twisted's `gotLength`, `handleContentChunk`, `channel._path`): tests/live/test_bodies.py
 * `WebServer` (Daphne's factory names, `connections`; Autobahn's `sendCloseFrame`): tests/live/test_outages.py, SIGTERM
@@ -125,6 +125,13 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
             return
         # `sendMessage` would apply the limit on clients' frames to ours, and an answer may be longer.
         self.sendFrame(opcode=2 if binary else 1, payload=content if binary else content.encode())
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+        # Autobahn would put a coloured log line together for each frame, and drop it: most of what a frame costs.
+        if sync or chopsize or self.send_queue:
+            super().sendData(data, sync, chopsize)
+        else:
+            self.transport.write(data)
 
     def _sendAutoPing(self) -> None:  # noqa: N802
         # Autobahn would forget a ping that is still on its way to a slow reader, ignore its pong and drop the socket.

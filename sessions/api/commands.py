@@ -147,14 +147,18 @@ def announce(change: Change) -> None:
     """
     if isinstance(change, AcceptedMessage):
         bind_contextvars(turn_id=str(change.turn_id), session_id=str(change.session_id))
+    loop = asyncio.get_running_loop()
+    # Its first part runs here: the task is on its way before anything else is done.
+    sending = asyncio.eager_task_factory(loop, broker.enqueue_turn_soon(change.ready))
+    for task in (sending, loop.create_task(_publish(change))):
+        _announcements.add(task)
+        task.add_done_callback(_announcements.discard)
+    if isinstance(change, AcceptedMessage):
         logger.info("message_accepted")
-    task = asyncio.create_task(_announce(change))
-    _announcements.add(task)
-    task.add_done_callback(_announcements.discard)
 
 
-async def _announce(change: Change) -> None:
-    # At once: the notice of a stop must not wait for a broker that hangs.
+async def _publish(change: Change) -> None:
+    # At once: the notice of a stop must not wait for a layer that hangs.
     await asyncio.gather(
         *(
             # Otherwise its worker notices at its next write or renewal, and a silent model stays connected until then.
@@ -163,7 +167,6 @@ async def _announce(change: Change) -> None:
             if event.kind == EventKind.TURN_CANCELLED
         ),
         publish_events(change.events),
-        broker.enqueue_turn_soon(change.ready),
     )
     if change.events and change.events[-1].kind == EventKind.SESSION_DELETED:
         await _delete_rows(change.events[-1].session_id)

@@ -19,7 +19,9 @@ from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
 from sessions import broker
+from sessions.api import commands
 from sessions.errors import BrokerUnavailable
+from sessions.results import Change
 from tests.ports import free_port
 
 #: What differs from message to message.
@@ -97,3 +99,20 @@ async def test_without_redis_a_task_is_lost_with_a_line_in_the_log(monkeypatch: 
         with pytest.raises(BrokerUnavailable):
             await broker.require_broker()
     assert {line["turn_id"] for line in lines if line["event"] == "task_not_sent"} == set(map(str, turns))
+
+
+async def test_a_task_is_on_its_way_before_its_change_is_published(queue: Redis) -> None:
+    turn_id, heard = uuid.uuid4(), list[str]()
+
+    def hear(headers: Any, **_: Any) -> None:
+        heard.append(headers["argsrepr"])
+
+    after_task_publish.connect(hear)
+    try:
+        commands.announce(Change(ready=turn_id))
+        assert heard == [repr((str(turn_id),))]
+    finally:
+        after_task_publish.disconnect(hear)
+    async with asyncio.timeout(60):
+        while not messages(queue):
+            await asyncio.sleep(0.01)
