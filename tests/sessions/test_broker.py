@@ -113,6 +113,4 @@ async def test_a_task_is_on_its_way_before_its_change_is_published(queue: Redis)
         assert heard == [repr((str(turn_id),))]
     finally:
         after_task_publish.disconnect(hear)
-    async with asyncio.timeout(60):
-        while not messages(queue):
-            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(queue.blpop, ["turns"], 60)
