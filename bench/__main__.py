@@ -11,19 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import chart, machine
+from bench import chart, database, machine
 from bench.comparison import compare
 from bench.cycles import TOOLS, measure_cycles
 from bench.figures import Results
-from bench.goals import evaluate
-from bench.load import QUICK, Load
+from bench.goals import Verdict, evaluate
+from bench.load import QUICK, Load, Work
 from bench.measurements import Measurements, say
 from bench.product import SETTINGS, NotStarted, Product
-from bench.profiling import hottest
+from bench.profiling import profile
 from bench.programs import Client, Provider, Relay
 from bench.start import measure_start
 from bench.table import table
@@ -99,6 +100,19 @@ def measure(it: Measurements, results: Results, parts: list[str], streams: list[
         results.scaled += [it.streams(min(MAX_SCALED_STREAMS, max(streams)))]
 
 
+def write_profiles(it: Measurements, verdicts: Sequence[Verdict], folder: Path) -> None:
+    """Run the load of each missed goal once more, and write where its processor time goes."""
+    for old in folder.glob("profile-*.txt"):
+        old.unlink()
+    works = dict.fromkeys(verdict.work for verdict in verdicts if verdict.work)
+    if works:
+        database.watch(it.product)
+        it.warm()
+    for work in works:
+        say(f"Profiling {work.title} …")
+        (folder / work.file).write_text(profile(it, work, PROJECT / ".codelab" / "profile"))
+
+
 def main() -> int:
     options = parse()
     load = QUICK if options.quick else Load()
@@ -120,16 +134,17 @@ def main() -> int:
             return 1
         it = Measurements(product, relay, provider, client, load)
         if options.profile:
+            database.watch(product)
             it.warm()
-            folder = private.with_name("profile")
             idle = options.only == "idle"
-            for path in it.profile_idle(folder) if idle else it.profile(options.streams[0], folder):
-                print(f"\n{path}\n  alone   with called", *hottest(path.read_text()), sep="\n")
+            work = Work("idle", load.sockets) if idle else Work("streams", options.streams[0])
+            print(profile(it, work, private.with_name("profile")))
             return 0
         measure(it, results, options.only.split(","), options.streams)
-    output.mkdir(parents=True, exist_ok=True)
-    verdicts = [asdict(verdict) for verdict in evaluate(results)]
-    document = {**asdict(results), "goals": verdicts}
+        verdicts = evaluate(results)
+        output.mkdir(parents=True, exist_ok=True)
+        write_profiles(it, verdicts, output)
+    document = {**asdict(results), "goals": [asdict(verdict) for verdict in verdicts]}
     (output / "bench.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     chart.draw(results, output / "bench.png")
     print(table(results))

@@ -113,25 +113,34 @@ def step_cpu(steps: Cycle, turns: Sequence[Cycle]) -> dict[str, float]:
 
 def measure_cycles(it: Measurements, *, tools: int) -> list[Cycle]:
     """Run turns in closed loops: on new sessions, and with tools also on one with a long history."""
-    found = []
-    for count in it.load.loops:
-        paths = [f"/ws/{next(_names)}" for _ in range(max(count, SESSIONS))]
-        found.append(_measure(it, paths, at_once=count, tools=tools))
+    found = [_measure(it, count, tools=tools) for count in it.load.loops]
     if tools and LONG_HISTORY in it.load.histories:
-        key = next(_names)
-        it.product.fill([{"key": key, "turns": LONG_HISTORY // 2, "pieces": 0, "fold": False}])
-        found.append(_measure(it, [f"/ws/{key}"], at_once=1, tools=tools, messages=LONG_HISTORY))
+        found.append(_measure(it, 1, tools=tools, messages=LONG_HISTORY))
     return found
 
 
-def _measure(it: Measurements, paths: Sequence[str], *, at_once: int, tools: int, messages: int = 0) -> Cycle:
-    it.client.ask("open", group="cycles", urls=it.product.urls(paths), subprotocol=EVENTS)
+def open_cycles(it: Measurements, at_once: int, messages: int = 0) -> None:
+    """Open new sessions that have had a turn, or one with as many messages."""
+    keys = [next(_names) for _ in range(1 if messages else max(at_once, SESSIONS))]
+    if messages:
+        it.product.fill([{"key": key, "turns": messages // 2, "pieces": 0, "fold": False} for key in keys])
+    urls = it.product.urls([f"/ws/{key}" for key in keys])
+    it.client.ask("open", group="cycles", urls=urls, subprotocol=EVENTS)
     it.talk("cycles", next(_names), tokens=1)
+
+
+def run_cycles(it: Measurements, at_once: int, *, tools: int) -> dict[str, Any]:
+    """Run turns on the open sessions, this many at once; return the client's record."""
+    how = {"prefix": next(_names), "seconds": it.load.loop_seconds, "tools": tools, "at_once": at_once}
+    return it.client.ask("cycle", group="cycles", **how)
+
+
+def _measure(it: Measurements, at_once: int, *, tools: int, messages: int = 0) -> Cycle:
+    open_cycles(it, at_once, messages)
     kinds, others = it.product.kinds, {"provider": [it.provider.watched]}
     processes.wait_until_calm(kinds)
     before, beside = processes.cpu(kinds), processes.cpu(others)
-    how = {"prefix": next(_names), "seconds": it.load.loop_seconds, "tools": tools, "at_once": at_once}
-    answer = it.client.ask("cycle", group="cycles", **how)
+    answer = run_cycles(it, at_once, tools=tools)
     # Flower reads its events a little later.
     time.sleep(1)
     used = processes.difference(before, processes.cpu(kinds))

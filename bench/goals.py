@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench.cycles import step_cpu
 from bench.figures import Results, Row
+from bench.load import Work
 
 #: The loads of the goals; results of smaller loads are not evaluated.
 GOAL_SOCKETS, GOAL_EVENTS, GOAL_MESSAGES = 1000, 10_000, (10, 1000)
@@ -30,8 +31,9 @@ class Verdict:
     limit: str
     measured: str
     met: bool | None
-    #: Why it is not met, if known.
+    #: Why it is not met, as profiles have shown, and the load that shows it.
     reason: str = ""
+    work: Work | None = None
 
     @property
     def mark(self) -> str:
@@ -40,8 +42,11 @@ class Verdict:
 
 def evaluate(results: Results) -> list[Verdict]:
     """Return a verdict for each goal, the most important to users first."""
-    verdicts = [(goal(results), reason) for goal, reason in GOALS.items()]
-    return [replace(verdict, reason=reason if verdict.met is False else "") for verdict, reason in verdicts]
+    verdicts = [(goal.judge(results), goal) for goal in GOALS]
+    return [
+        replace(verdict, reason=goal.reason, work=goal.work) if verdict.met is False else verdict
+        for verdict, goal in verdicts
+    ]
 
 
 def _first(results: Results) -> Verdict:
@@ -220,29 +225,53 @@ STEP_COST = (
     "each transaction is written to the disk; Celery receives and reports a task in a thread of its own; the verbs' "
     "Python builds rows and events"
 )
-GOALS: dict[Callable[[Results], Verdict], str] = {
-    _first: "",
-    _one: "a piece is committed to disk before clients see it",
-    _many: TURN_START_COST,
-    _more: TURN_START_COST,
-    _cpu: TURN_START_COST,
-    _overload: TURN_START_COST,
-    _apis: "",
-    _start: "four processes load their libraries on two cores: about 10 s of a core",
-    _memory: "",
-    _idle_memory: "",
-    _idle_cpu: (
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """How a goal is judged, and what to know of it when it is missed."""
+
+    judge: Callable[[Results], Verdict]
+    reason: str = ""
+    work: Work | None = None
+
+
+GOALS = (
+    Goal(_first),
+    Goal(_one, "a piece is committed to disk before clients see it", Work("streams", 1)),
+    Goal(_many, TURN_START_COST, Work("streams", 64)),
+    Goal(_more, TURN_START_COST, Work("streams", 128)),
+    Goal(_cpu, TURN_START_COST, Work("streams", 64)),
+    Goal(_overload, TURN_START_COST, Work("streams", 200)),
+    Goal(_apis),
+    Goal(_start, "four processes load their libraries on two cores: about 10 s of a core"),
+    Goal(_memory),
+    Goal(_idle_memory),
+    Goal(
+        _idle_cpu,
         "every 30 s each socket is pinged and its session looked up in the log: 0.5 ms of the web process; the rest is "
-        "the worker's, which is independent of sockets"
+        "the worker's, which is independent of sockets",
+        Work("idle", GOAL_SOCKETS),
     ),
-    _attach: "",
-    _set_up: "reading 1,000 messages, fitting them to the model's window and sending them takes about 20 ms of a core",
-    _cancel: "",
-    _turns: STEP_COST,
-    _steps: STEP_COST,
-    _alone: "four transactions are committed to disk, and a task goes through Redis and Celery's own loop",
-    _next_request: "a step reads its whole conversation, and a task goes through the broker",
-}
+    Goal(_attach),
+    Goal(
+        _set_up,
+        "reading 1,000 messages, fitting them to the model's window and sending them takes about 20 ms of a core",
+    ),
+    Goal(_cancel),
+    Goal(_turns, STEP_COST, Work("turns", LOOPS)),
+    Goal(_steps, STEP_COST, Work("steps", LOOPS)),
+    Goal(
+        _alone,
+        "four transactions are committed to disk, and a task goes through Redis and Celery's own loop",
+        Work("turns", 1),
+    ),
+    Goal(
+        _next_request,
+        "a step reads its whole conversation, and a task goes through the broker",
+        Work("steps", 1, GOAL_MESSAGES[1]),
+    ),
+)
 
 
 def _whole(row: Row) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +42,23 @@ QUICK = Load(
     tokens=50, runs=1, first_turns=5, sockets=50, idle_seconds=3, long_turns=5, attaches=2, histories=(10,), set_ups=3,
     stops=4, loops=(1, 16), loop_seconds=3,
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A load that can be profiled: what so many sessions do at once."""
+
+    kind: Literal["streams", "turns", "steps", "idle"]
+    count: int
+    #: Messages of each session before.
+    messages: int = 0
+
+    @property
+    def file(self) -> str:
+        """The name of its profile's file."""
+        return f"profile-{self.title.replace(', ', '-').replace(' ', '-')}.txt"
+
+    @property
+    def title(self) -> str:
+        """The load as words."""
+        return f"{self.count} {self.kind}" + (f", {self.messages} messages" if self.messages else "")

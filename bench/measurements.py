@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bench import processes
@@ -16,7 +15,6 @@ from bench.figures import Attach, Cancel, FirstToken, Idle, Row, SetUp, median, 
 from bench.load import Load
 from bench.processes import Kinds
 from bench.product import Product
-from bench.profiling import profiled
 from bench.programs import Client, Provider, Relay
 from bench.sockets import EVENTS
 
@@ -69,13 +67,14 @@ class Measurements:
     def warm(self) -> None:
         """Import, connect and compile everything that the first turns need."""
         say("Warming up …")
-        self._open("warm", 8)
+        self.open("warm", 8)
         for i in range(3):
             self.talk("warm", f"warm-{i}", tokens=5)
         self.client.ask("close", group="warm")
         processes.wait_until_calm(self.product.kinds)
 
-    def _open(self, group: str, count: int) -> dict[str, Any]:
+    def open(self, group: str, count: int) -> dict[str, Any]:
+        """Open sockets, each on a new session."""
         paths = [f"/ws/{next(self._names)}" for _ in range(count)]
         return self.client.ask("open", group=group, urls=self.product.urls(paths), subprotocol=EVENTS)
 
@@ -88,7 +87,7 @@ class Measurements:
 
     def streams(self, count: int) -> Row:
         """Run a turn in this many sessions at the same moment; they are new and have had one short turn."""
-        self._open("streams", count)
+        self.open("streams", count)
         self.talk("streams", f"warm-{count}", tokens=1)
         rows = [self.run() for _ in range(self.load.runs)]
         self.client.ask("close", group="streams")
@@ -132,28 +131,9 @@ class Measurements:
             workers=workers,
         )
 
-    def profile(self, count: int, folder: Path) -> list[Path]:
-        """Run a turn in this many sessions under py-spy; return its files."""
-        self._open("streams", count)
-        self.talk("streams", "warm", tokens=1)
-        processes.wait_until_calm(self.product.kinds)
-        with profiled(self.product.kinds, folder, f"{count}-streams") as paths:
-            self.talk("streams", "profiled", tokens=self.load.tokens)
-        self.client.ask("close", group="streams")
-        return paths
-
-    def profile_idle(self, folder: Path) -> list[Path]:
-        """Keep many idle sockets open under py-spy; return its files."""
-        self._open("idle", self.load.sockets)
-        processes.wait_until_calm(self.product.kinds)
-        with profiled(self.product.kinds, folder, "idle") as paths:
-            time.sleep(self.load.idle_seconds)
-        self.client.ask("close", group="idle")
-        return paths
-
     def first_token(self) -> FirstToken:
         """Run short turns, one after the other, in one session."""
-        self._open("first", 1)
+        self.open("first", 1)
         added = []
         for i in range(self.load.first_turns + 1):
             answer = self.talk("first", f"first-{i}", tokens=5)
@@ -171,7 +151,7 @@ class Measurements:
         processes.wait_until_calm(kinds)
         without = self._shares(load.idle_seconds)
         memory, before = processes.memory(kinds)["web"], processes.cpu(kinds)
-        self._open("idle", load.sockets)
+        self.open("idle", load.sockets)
         processes.wait_until_calm(kinds)
         opening = processes.difference(before, processes.cpu(kinds))
         taken = processes.memory(kinds)["web"] - memory
@@ -252,7 +232,7 @@ class Measurements:
         missed = 0
         for silent in taken:
             group = f"stop-{silent}"
-            self._open(group, self.load.stops // 2)
+            self.open(group, self.load.stops // 2)
             self.talk(group, f"{group}-warm", tokens=1)
             for turn in self.client.ask("stop", group=group, prefix=group, silent=silent)["turns"]:
                 closed = self.provider.when("closed", turn["wish_id"])

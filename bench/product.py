@@ -113,6 +113,11 @@ class Product:
         """Return a URL for each path, alternating between the web processes."""
         return [f"ws://{LOOPBACK}:{self.ports[i % len(self.ports)]}{path}" for i, path in enumerate(paths)]
 
+    @property
+    def database(self) -> str:
+        """The address of the database."""
+        return self._environment["DATABASE_URL"]
+
     def fill(self, sessions: Sequence[dict[str, Any]]) -> list[int]:
         """Create sessions through the product's own database layer (bench.filling); return their last event numbers."""
         done = subprocess.run(

@@ -137,6 +137,7 @@ def goals(results: Results) -> list[str]:
     return [
         f"{verdict.mark} {verdict.goal.ljust(width)}  {verdict.measured}  (goal: {verdict.limit})"
         + (f"\n  because {verdict.reason}" if verdict.reason else "")
+        + (f"\n  profile: {verdict.work.file}" if verdict.work else "")
         for verdict in verdicts
     ]
 

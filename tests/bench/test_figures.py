@@ -11,7 +11,6 @@ from bench.__main__ import parse
 from bench.figures import ApiRow, Cancel, Idle, Results, Row, SetUp, Stream, medians, parse_turn, percentile, row
 from bench.goals import evaluate
 from bench.measurements import ways
-from bench.profiling import hottest
 from bench.records import Turn
 from bench.requests import APIS
 from bench.table import aligned, table
@@ -236,7 +235,9 @@ def test_the_table_has_multiples_of_the_floor_and_a_mark_for_each_goal() -> None
 def test_only_a_missed_goal_has_a_reason() -> None:
     missed, met = (table(results(product=[make_row(1, added_p50=p50)])) for p50 in (16.0, 6.0))
     assert "because a piece is committed" in missed
+    assert "profile: profile-1-streams.txt" in missed
     assert "because" not in met
+    assert "profile" not in met
 
 
 def test_a_table_without_results_is_not_an_error() -> None:
@@ -261,8 +262,3 @@ def test_the_goal_covers_an_unfolded_log_by_its_snapshot_only() -> None:
     assert [way.judged for way in ways(10_001, folded=False)] == [True, False, False]
     assert [way.judged for way in ways(10_001, folded=True)] == [True, True, True]
     assert [way.after for way in ways(10_001, folded=True)] == [None, 5001, None]
-
-
-def test_the_hottest_functions_come_first() -> None:
-    stacks = "run (a.py:1);send (b.py:7) 30\nrun (a.py:1);send (b.py:9) 40\nrun (a.py:2) 30\n"
-    assert hottest(stacks) == [" 70.0 %   70.0 %  send (b.py)", " 30.0 %  100.0 %  run (a.py)"]
