@@ -22,8 +22,9 @@ from codelab.postgresql.parameters import literal, text_of
 #: The names of the statements that a connection has planned.
 _names: WeakKeyDictionary[Connection[Any], dict[str, str]] = WeakKeyDictionary()
 _numbers = count(1)
-#: Statements that a connection keeps. Every turn runs about 20; others differ by how many rows they write.
-MAX_STATEMENTS = 200
+#: Statements that a connection keeps. Every turn runs about 20; others differ by how many rows they write. Each takes
+#: 160 KB of PostgreSQL's memory, on every connection.
+MAX_STATEMENTS = 64
 
 
 class PreparedCursor:
