@@ -27,7 +27,7 @@ from sessions.events.log import Attempt
 from sessions.events.pubsub import WORKERS, TurnStopped, listen
 from sessions.results import Change
 from sessions.watchdog import Watchdog
-from sessions.worker import runner
+from sessions.worker import histories, runner
 from sessions.worker.heartbeat import Heartbeat
 from sessions.worker.lease import Lease
 from sessions.worker.lookout import Lookout
@@ -42,6 +42,8 @@ RESTART_DELAY_SECONDS = 1.0
 #: Seconds after the signal to stop in which Celery may still give this process tasks, and between two looks for turns
 #: to hand on.
 CONSUMER_STOP_SECONDS, HAND_ON_INTERVAL_SECONDS = 1.0, 0.2
+#: Seconds after which a stop is tried again whose turn is just claimed.
+CLAIM_PAUSE_SECONDS = 0.01
 
 
 class WorkerProcess:
@@ -51,6 +53,8 @@ class WorkerProcess:
         self.name = _taken_names[-1] if _taken_names else new_name()
         self.loop = asyncio.new_event_loop()
         self.leases: dict[Attempt, Lease] = {}
+        #: Turns whose next step is taken here, also while they are claimed and have no lease yet.
+        self._advancing: set[uuid.UUID] = set()
         self._max_turns = current_app.conf.worker_concurrency or 1
         #: Turns that it runs without a task.
         self._recoveries: dict[uuid.UUID, asyncio.Task[None]] = {}
@@ -81,7 +85,11 @@ class WorkerProcess:
         change = Change(ready=turn_id)
         if not self._is_draining:
             step = runner.advance(turn_id, worker=self.name, writer=self.writer, leases=self.leases, task=task)
-            change = await step
+            self._advancing.add(turn_id)
+            try:
+                change = await step
+            finally:
+                self._advancing.discard(turn_id)
         if self._is_draining and change.ready:
             self.turns_to_enqueue.append(change.ready)
             return replace(change, ready=None)
@@ -156,9 +164,16 @@ class WorkerProcess:
 
     def _stop(self, message: TurnStopped | None) -> None:
         """Abandon a turn that its user has stopped."""
-        for attempt in [attempt for attempt in self.leases if message and attempt[0] == message.turn_id]:
+        if message is None:
+            return
+        stopped = [attempt for attempt in self.leases if attempt[0] == message.turn_id]
+        for attempt in stopped:
             logger.info("turn_stopped", turn_id=str(attempt[0]), attempt=attempt[1])
             self._abandon(attempt)
+        if not stopped and message.turn_id in self._advancing:
+            # It is claimed, and its prompt is read: its model would be asked all the same.
+            self.loop.call_later(CLAIM_PAUSE_SECONDS, self._stop, message)
+        histories.forget(message.turn_id)
 
     def _capacity(self) -> int:
         """Return how many more turns may run here."""

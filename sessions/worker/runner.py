@@ -69,6 +69,7 @@ async def advance(
             logger.info("turn_lost", reason=str(error))
             # Nothing may cancel the record of its costs.
             del leases[claim.key]
+            histories.forget(turn_id)
             await step.correct_ledger()
             return Change()
         finally:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.live.provider import Provider
@@ -147,6 +148,43 @@ async def test_stopping_a_turn_closes_the_request_to_a_silent_model_at_once(
             lines = provided_service.log_of("worker").splitlines()
             told.append(any("turn_stopped" in line and turn_id in line for line in lines))
     assert any(told)
+
+
+async def test_a_stop_is_heard_while_the_turn_is_claimed(provided_service: Service, provider: Provider) -> None:
+    """The claim is committed, and the prompt is read with it. A lock on a table that only prompts read holds it up."""
+    service = provided_service
+    running = "SELECT status FROM agent_sessions_turn WHERE id = %s"
+    async with events_of(service, "q-claimed") as (client, _), events_of(service, "q-after-it") as (other, _):
+        await client.say("tokens=1")
+        await until(client, "turn_completed")
+        summarized = "UPDATE agent_sessions_session SET is_summarized = true WHERE key = 'q-claimed' RETURNING 1"
+        assert service.rows(summarized)
+        with psycopg.connect(service.database_url) as connection:
+            connection.execute("LOCK TABLE agent_sessions_summary IN ACCESS EXCLUSIVE MODE")
+            stopped = (await accepted(client, "silent=30"))["turn_id"]
+            async with asyncio.timeout(60):
+                while await asyncio.to_thread(service.rows, running, stopped) != [("running",)]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await client.send({"type": "cancel"})
+            await until(client, "turn_cancelled")
+            # What tells the worker of another stop comes behind.
+            asked, closed = len(provider.requests), provider.closed_early
+            await other.say("silent=30")
+            async with asyncio.timeout(60):
+                while len(provider.requests) == asked:  # noqa: ASYNC110 (it lives in another thread)
+                    await asyncio.sleep(0.01)
+                await other.send({"type": "cancel"})
+                while provider.closed_early == closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not (of_turn := [line for line in log_of(service) if stopped in line and "turn_lost" in line]):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    assert of_turn
+    assert any(stopped in line and "turn_stopped" in line for line in log_of(service))
+
+
+def log_of(service: Service) -> list[str]:
+    return service.log_of("worker").splitlines()
 
 
 async def test_a_turn_whose_task_is_lost_is_run_without_it(service: Service) -> None:
