@@ -100,17 +100,14 @@ def fit(
     """Return the conversation for a model. `history` has no system message; its order stays.
 
     `pinned` are facts that always stay; `summary` stands for messages that are no longer in the history; the open turn
-    begins at the place `current`, by default at the user's newest message. `counts` are the tokens of each message,
-    where the caller knows them. Raises ModelContextTooLong.
+    begins at `current`, by default at the user's newest message. `counts`: tokens of each. Raises ModelContextTooLong.
     """
     facts = [fact for fact in pinned if fact]
-    if counts is None:
-        counts = [count_message(message, count) for message in history]
+    counts = [count_message(message, count) for message in history] if counts is None else counts
     tool_tokens = count_tools(tools, count)
     head = _system_message(system, facts, summary)
-    room = window.room
     total = tool_tokens + count_message(head, count) + sum(counts)
-    if total <= room:
+    if total <= (room := window.room):
         return FittedConversation(messages=(head, *history), tokens=total)
 
     units = _group(history, counts, current)
