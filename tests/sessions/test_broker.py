@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import uuid
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,23 +58,33 @@ async def test_a_message_is_the_one_that_kombu_sends(queue: Redis) -> None:
 
     before_task_publish.connect(hear)
     after_task_publish.connect(hear)
-    first, second = uuid.uuid4(), uuid.uuid4()
+    first, second, third = (uuid.uuid4() for _ in range(3))
     try:
         with bound_contextvars(request_id="asked", session_id="s"):
             broker.enqueue_turn(first)
             await broker.enqueue_turn_soon(second)
+        # A copy of the one before, of which nothing may be left.
+        with bound_contextvars(request_id="again"):
+            await broker.enqueue_turn_soon(third)
     finally:
         for signal in (before_task_publish, after_task_publish):
             signal.disconnect(hear)
-    of_kombu, ours = messages(queue)
-    assert (turn_of(of_kombu), turn_of(ours)) == (first, second)
-    assert {"request_id": "asked", "session_id": "s"}.items() <= ours["headers"]["__django_structlog__"].items()
-    assert heard == [each["headers"]["id"] for each in (of_kombu, of_kombu, ours, ours)]
-    for message in (of_kombu, ours):
+    sent = of_kombu, ours, copy = messages(queue)
+    assert [turn_of(message) for message in sent] == [first, second, third]
+    assert len({message["properties"]["delivery_tag"] for message in sent}) == 3
+    contexts = [message["headers"].pop("__django_structlog__") for message in sent]
+    assert {"request_id": "asked", "session_id": "s"}.items() <= contexts[0].items() == contexts[1].items()
+    assert contexts[2]["request_id"] == "again"
+    assert "session_id" not in contexts[2]
+    assert heard == [message["headers"]["id"] for message in sent for _ in range(2)]
+    for message in sent:
+        assert message["headers"]["id"] == message["headers"]["root_id"] == message["properties"]["correlation_id"]
+        (turn_id,), *_ = json.loads(b64decode(message["body"]))
+        assert turn_id == str(turn_of(message))
         for part in (message, message["headers"], message["properties"]):
             for name in OWN:
                 part.pop(name, None)
-    assert ours == of_kombu
+    assert ours == of_kombu == copy
 
 
 async def test_a_burst_goes_in_order_with_two_commands(queue: Redis) -> None:
