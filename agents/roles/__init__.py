@@ -7,6 +7,7 @@ A file `NAME.md` begins with facts in TOML between two lines `+++`; the rest is 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,17 +112,42 @@ class Role(BaseModel):
         subtask: str = "",
     ) -> str:
         """Render the system prompt. `tools` are those that the model gets, `agents` those it may hand over to."""
-        text = prompts.compile_template(self.prompt).render(
-            role={"name": self.name, "title": self.title, "description": self.description},
-            tools=list(tools),
-            agents=[Peer(name=each.name, description=each.description) for each in agents if each.name != self.name],
-            writes=[] if "**" in self.writes else list(self.writes),
+        return _render(
+            self.prompt,
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            tools=tuple(tools),
+            agents=tuple((each.name, each.description) for each in agents if each.name != self.name),
+            writes=() if "**" in self.writes else self.writes,
             mode=mode,
             workspace=workspace,
             plan=plan,
             subtask=subtask,
         )
-        return prompts.collapse_blank_lines(text)
+
+
+# Each step of a turn has the same instructions. Few are remembered: the rules of a project may be long.
+@lru_cache(maxsize=64)
+def _render(
+    template: str,
+    *,
+    name: str,
+    title: str,
+    description: str,
+    tools: tuple[str, ...],
+    agents: tuple[tuple[str, str], ...],
+    writes: tuple[str, ...],
+    **facts: str | Workspace | None,
+) -> str:
+    text = prompts.compile_template(template).render(
+        role={"name": name, "title": title, "description": description},
+        tools=list(tools),
+        agents=[Peer(name=each, description=text) for each, text in agents],
+        writes=list(writes),
+        **facts,
+    )
+    return prompts.collapse_blank_lines(text)
 
 
 class RoleError(Exception):

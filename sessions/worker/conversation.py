@@ -41,9 +41,11 @@ _CONVERSATION = f"""
         OR message.id = ANY(%s::uuid[])
     ) {_IN_ORDER}
 """
-#: The messages of a turn from a known one on.
+#: The messages up to a turn from a known one on. The positions limit what is looked at: messages that are new may have
+#: waited, and so have smaller numbers.
 _NEWEST = f"""
-    {_MESSAGES} AND turn.id = %s AND (coalesce(read_number, message.number), message.number) >= (%s, %s) {_IN_ORDER}
+    {_MESSAGES} AND turn.session_id = %s AND turn.position >= %s AND turn.position <= %s
+    AND (turn.position, coalesce(read_number, message.number), message.number) >= (%s, %s, %s) {_IN_ORDER}
 """
 
 #: Follows the result of a call that the user has edited. The conversation has the arguments that ran.
@@ -75,22 +77,32 @@ def read_entries(turn: Turn, subtask: SubTask | None, around: str, earlier: Summ
 
 
 def known_entries(turn: Turn, earlier: Summary | None) -> list[Entry]:
-    """Return what `read_entries` returns outside of sub-tasks. Of a turn that this worker knows only the rest is read.
+    """Return what `read_entries` returns outside of sub-tasks. What this worker knows of it is not read again.
 
     Nothing is kept of a conversation with plans or images, because newer messages change what a model is shown of them.
     """
     summary = earlier.pk if earlier else None
-    known = histories.take(turn.pk, summary)
+    known = histories.take(turn.session_id, summary)
     # The last message that is known proves that the others still stand before it.
     records = _read_newest(turn, known[-1]) if known else []
     if records and records[0].row[0] == known[-1].id and not any(record.varies for record in records):
-        entries = [*known, *_entries(turn, None, records[1:])]
+        entries = [*(_without_fields(entry, turn) for entry in known), *_entries(turn, None, records[1:])]
     else:
         records = _read_all(turn, None, earlier)
         entries = _entries(turn, None, records)
-    if entries and entries[-1].position == turn.position and not any(record.varies for record in records):
-        histories.keep(turn.pk, summary, entries)
+    if not any(record.varies for record in records):
+        histories.keep(turn.session_id, summary, entries)
     return entries
+
+
+def _without_fields(entry: Entry, turn: Turn) -> Entry:
+    """Return a message of an earlier turn without what only its provider understood."""
+    message = entry.message
+    if not message.origin or entry.position == turn.position:
+        return entry
+    calls = tuple(replace(call, extra={}) for call in message.tool_calls)
+    message = replace(message, tool_calls=calls, extra={}, origin="")
+    return replace(entry, message=message, tokens=count_message(message))
 
 
 class _Record(NamedTuple):
@@ -120,7 +132,8 @@ def _read_all(turn: Turn, subtask: SubTask | None, earlier: Summary | None) -> l
 
 
 def _read_newest(turn: Turn, last: Entry) -> list[_Record]:
-    return _read(_NEWEST, turn, None, turn.pk, last.order, last.number)
+    place = last.position, last.order, last.number
+    return _read(_NEWEST, turn, None, turn.session_id, last.position, turn.position, *place)
 
 
 def _read(statement: LiteralString, turn: Turn, subtask: SubTask | None, *parameters: Any) -> list[_Record]:

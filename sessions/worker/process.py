@@ -27,7 +27,7 @@ from sessions.events.log import Attempt
 from sessions.events.pubsub import WORKERS, TurnStopped, listen
 from sessions.results import Change
 from sessions.watchdog import Watchdog
-from sessions.worker import histories, runner
+from sessions.worker import runner
 from sessions.worker.heartbeat import Heartbeat
 from sessions.worker.lease import Lease
 from sessions.worker.lookout import Lookout
@@ -173,7 +173,6 @@ class WorkerProcess:
         if not stopped and message.turn_id in self._advancing:
             # It is claimed, and its prompt is read: its model would be asked all the same.
             self.loop.call_later(CLAIM_PAUSE_SECONDS, self._stop, message)
-        histories.forget(message.turn_id)
 
     def _capacity(self) -> int:
         """Return how many more turns may run here."""

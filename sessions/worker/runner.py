@@ -24,11 +24,11 @@ from sessions.billing import ledger
 from sessions.database import describe, in_thread, is_statement_timeout, is_temporary
 from sessions.errors import InternalError, ModelCallDenied, StaleAttempt
 from sessions.events.log import Attempt
-from sessions.models import EventKind, ModelCallPurpose, Session, new_id
+from sessions.models import ModelCallPurpose, Session, new_id
 from sessions.results import Change, Claim
 from sessions.turns import attempts, completions, retries, tool_calls
 from sessions.turns.current_agent import is_routed
-from sessions.worker import agent_choice, histories, title
+from sessions.worker import agent_choice, title
 from sessions.worker.draft import Draft
 from sessions.worker.lease import Lease
 from sessions.worker.prompt import Prompt
@@ -40,8 +40,6 @@ logger = structlog.get_logger(__name__)
 
 #: After these a provider may say when to come again.
 RETRYABLE = (ModelRateLimited, ModelUnavailable)
-#: Last events of a step that another one follows.
-GOES_ON = (EventKind.TURN_WAITING, EventKind.TURN_QUEUED, EventKind.RETRY_SCHEDULED)
 
 
 async def advance(
@@ -69,7 +67,6 @@ async def advance(
             logger.info("turn_lost", reason=str(error))
             # Nothing may cancel the record of its costs.
             del leases[claim.key]
-            histories.forget(turn_id)
             await step.correct_ledger()
             return Change()
         finally:
@@ -77,8 +74,6 @@ async def advance(
             writer.forget(claim, step.draft.message_id)
         metrics.events_written.inc(len(step.draft.pieces))
         writer.publish(change.events)
-        if not change.events or change.events[-1].kind not in GOES_ON:
-            histories.forget(turn_id)
         title.begin(step.claim, step.draft, writer)
         return change
 

@@ -130,8 +130,8 @@ def piece_of(claim: Claim) -> Addition:
 def test_a_turn_and_a_step_make_no_more_round_trips(alice: User) -> None:
     session = open_session(alice.pk, "notes")
     call_offers.beat(PROCESS, [])
-    # Each statement is planned once for a connection. That takes a message, too.
-    run_turn(Trips(), session, tools=3)
+    # Each statement is planned once for a connection. That takes a message, too. A long conversation has one more.
+    run_turn(Trips(), session, tools=9)
     run_turn(Trips(), session, tools=0, is_long=True)
     turn, steps = Trips(), Trips()
     run_turn(turn, session, tools=0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from pytest_django import Settings
 
 from agents.context import Window
 from llm.types import ModelToolCall
@@ -21,10 +20,8 @@ from sessions.turns.images import store as store_image
 from sessions.turns.sessions import set_client_plans
 from sessions.worker import histories, prompt
 from sessions.worker.conversation import EDITED, read_entries
-from tests.live.provider import Provider
 from tests.sessions import story
 from tests.sessions.calls import plan_call, read_call, subtask, write_call
-from tests.sessions.worker.worker import Worker, look, worker_of
 
 pytestmark = pytest.mark.django_db
 
@@ -37,8 +34,7 @@ THOUGHT = {"reasoning_content": "a thought"}
 def _kept_at_any_length(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(histories, "MIN_MESSAGES", 1)
     yield
-    for turn_id in list(histories._kept):
-        histories.forget(turn_id)
+    histories.forget()
     assert histories._tokens == 0
 
 
@@ -46,22 +42,24 @@ def read(claim: Claim) -> list[str]:
     """Return the conversation as the step's worker reads it, and require that another worker reads the same."""
     turn = prompt.claimed_turn(claim.turn_id)
     built = prompt.build_for(turn, "coder", WINDOW)
-    kept = histories._kept.get(turn.pk)
-    histories.forget(turn.pk)
+    kept = histories._kept.get(turn.session_id)
+    histories.forget()
     assert prompt.build_for(turn, "coder", WINDOW) == built
-    histories.forget(turn.pk)
+    histories.forget()
     if kept:
-        histories.keep(turn.pk, *kept)
+        histories.keep(turn.session_id, kept.summary, kept.entries)
     return [message.content for message in built.messages[1:]]
 
 
 def knows(claim: Claim) -> bool:
-    return claim.turn_id in histories._kept
+    return claim.session_id in histories._kept
 
 
 def step(session: Session, claim: Claim, *calls: ModelToolCall, result: str = "text") -> Claim:
     """Take a step that calls tools, and claim the turn again behind their results."""
-    tool_calls.request_tools(claim, replace(story.step(), extra=THOUGHT), calls)
+    tool_calls.request_tools(
+        claim, replace(story.step("", replace(story.model_call(), origin="openai")), extra=THOUGHT), calls
+    )
     for call in calls:
         tool_calls.record_tool_result(session.pk, call.id, content=result, failed=False)
     return story.claim(claim.turn_id)
@@ -77,6 +75,47 @@ def test_a_step_reads_only_what_is_new(session: Session) -> None:
     assert [message.content for message in prompt.build_for(turn, "coder", WINDOW).messages[1:]] == [
         *("Read both.", "", "the file", "the file")
     ]
+
+
+def test_a_turn_reads_only_what_is_new_since_the_last_one(session: Session) -> None:
+    claim = story.begin(session, "One.")
+    waiting = inbox.accept_message(session.pk, "Two.")
+    read(claim)
+    Message.objects.filter(turn=claim.turn_id).update(content="changed")
+    claim = step(session, claim, read_call("a"))
+    attempts.complete(claim, story.step("Done."))
+    turn = prompt.claimed_turn(story.claim(waiting.turn_id).turn_id)
+    assert [message.content for message in prompt.build_for(turn, "coder", WINDOW).messages[1:]] == [
+        *("One.", "", "text", "Done.", "Two.")
+    ]
+
+
+def test_a_provider_gets_back_only_what_it_said_in_the_open_turn(session: Session) -> None:
+    claim = step(session, story.begin(session, "One."), read_call("a"))
+    read(claim)
+    assert "a thought" in str(histories._kept)
+    attempts.complete(claim, story.step("Done."))
+    read(story.begin(session, "Two."))
+    assert "a thought" not in str(histories._kept)
+
+
+def test_the_messages_of_a_replaced_turn_are_not_known_any_more(session: Session) -> None:
+    attempts.complete(story.begin(session, "One."), story.step("Done."))
+    first = inbox.accept_message(session.pk, "Two.")
+    claim = story.claim(first.turn_id)
+    assert read(claim) == ["One.", "Done.", "Two."]
+    attempts.complete(claim, story.step("Wrong."))
+    assert read(story.begin(session, "Three.", replaces=first.message_id)) == ["One.", "Done.", "Three."]
+
+
+def test_messages_that_no_step_has_read_come_with_the_next_turn(session: Session) -> None:
+    claim = story.begin(session, "One.")
+    inbox.accept_message(session.pk, "Waits.")
+    steered = inbox.accept_message(session.pk, "By the way.", steer=True)
+    assert read(claim) == ["One."]
+    attempts.complete(claim, story.step("Done."))
+    turn_id = Message.objects.get(pk=steered.message_id).turn_id
+    assert read(story.claim(turn_id)) == ["One.", "Done.", "By the way."]
 
 
 def test_whatever_happens_in_a_turn_a_step_is_told_as_much_as_another_worker(session: Session, alice: User) -> None:
@@ -109,9 +148,7 @@ def test_a_step_that_a_lost_worker_began_is_told_the_same(session: Session) -> N
     Turn.objects.filter(pk=claim.turn_id).update(lease_expires_at=timezone.now() - attempts.LEASE_DURATION)
     recovery.recover(claim.turn_id)
     # The other worker takes a step, and this one the next.
-    kept = histories._kept[claim.turn_id]
     claim = step(session, story.claim(claim.turn_id), read_call("b"))
-    histories.keep(claim.turn_id, *kept)
     assert len(read(claim)) == 5
 
 
@@ -164,14 +201,23 @@ def test_nothing_is_kept_of_plans_and_images(session: Session) -> None:
 def test_what_is_kept_has_a_limit(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = story.begin(session)
     read(claim)
-    (entries,) = (entries for _, entries in histories._kept.values())
-    monkeypatch.setattr(histories, "MAX_TOKENS", 2 * histories._size(entries))
+    (history,) = histories._kept.values()
+    monkeypatch.setattr(histories, "MAX_TOKENS", 2 * history.tokens)
     others = [new_id() for _ in range(3)]
-    for turn_id in others:
-        histories.keep(turn_id, None, entries)
+    for session_id in others:
+        histories.keep(session_id, None, history.entries)
     assert list(histories._kept) == others[1:]
-    histories.keep(others[0], None, [*entries] * 3)
+    histories.keep(others[0], None, [*history.entries] * 3)
     assert not histories._kept, "larger than all that may be kept"
+
+
+def test_a_session_that_rests_is_dropped(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = story.begin(session)
+    read(claim)
+    assert knows(claim)
+    monkeypatch.setattr(histories, "MAX_IDLE_SECONDS", -1)
+    histories.keep(new_id(), None, ())
+    assert not knows(claim)
 
 
 def test_a_short_conversation_is_not_kept(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,18 +225,3 @@ def test_a_short_conversation_is_not_kept(session: Session, monkeypatch: pytest.
     claim = story.begin(session)
     read(claim)
     assert not knows(claim)
-
-
-@pytest.fixture
-async def worker(provider: Provider, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
-    async with worker_of(provider.url, settings, monkeypatch) as it:
-        yield it
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_a_turn_that_ends_leaves_nothing_behind(worker: Worker, session: Session) -> None:
-    await worker.answer(session, "Hello. tokens=1")
-    assert not histories._kept
-    accepted = await look(lambda: inbox.accept_message(session.pk, "Read it. call=read_file"))
-    await worker.run(accepted.turn_id)
-    assert list(histories._kept) == [accepted.turn_id], "the turn waits for the result"
