@@ -24,7 +24,7 @@ from sessions.turns.current_agent import first_agent, require_agent, switch_agen
 from sessions.turns.images import message_images
 from sessions.turns.positions import put_first
 from sessions.turns.replacement import REPLACED, replace_turn, require_replaceable
-from sessions.turns.rows import current_subtask
+from sessions.turns.rows import current_subtask, lock_for_message
 from sessions.turns.steering import MAX_UNREAD, steer_message, withdraw_unread
 from sessions.turns.transitions import (
     cancel_waiting,
@@ -62,9 +62,9 @@ def accept_message(
     require_agent(agent)
     active: Turn | None = None
     with atomic_until(deadline):
-        session = log.lock(session_id)
-        if client_message_id and (earlier := _accepted_earlier(session, client_message_id)):
-            return earlier
+        session, earlier = lock_for_message(session_id, client_message_id or "")
+        if earlier:
+            return _accepted_earlier(session_id, *earlier)
         image_fields = message_images(session, images)
         events: list[LoggedEvent] = []
         if interrupt and (active := _active_turn(session)):
@@ -153,16 +153,15 @@ def _waiting_message(session: Session, message_id: uuid.UUID) -> Message:
     return message
 
 
-def _accepted_earlier(session: Session, client_message_id: str) -> AcceptedMessage | None:
-    message = session.messages.filter(client_message_id=client_message_id).select_related("turn").first()
-    if message is None:
-        return None
+def _accepted_earlier(
+    session_id: uuid.UUID, message_id: uuid.UUID, turn_id: uuid.UUID, number: int, is_steered: bool
+) -> AcceptedMessage:
     return AcceptedMessage(
-        session_id=session.pk,
-        message_id=message.pk,
-        turn_id=message.turn_id,
+        session_id=session_id,
+        message_id=message_id,
+        turn_id=turn_id,
         # The event that queued it follows the one that announced it. A steered message was not queued.
-        number=message.number + (not message.steered),
+        number=number + (not is_steered),
         repeated=True,
     )
 

@@ -106,6 +106,13 @@ _CALL = f"""
     ) ON turn.session_id = session.id {_WITH_SUBTASK} session.id
     WHERE session.id = %s AND session.deleted_at IS NULL ORDER BY call.created_at DESC LIMIT 1
 """
+#: A session, and the message that a client has sent with an id before.
+_SESSION_FOR_MESSAGE = f"""
+    SELECT {_SESSION}, message.id, message.turn_id, message.number, message.steered
+    FROM agent_sessions_session AS session LEFT JOIN agent_sessions_message AS message
+    ON message.session_id = session.id AND message.client_message_id = %s AND message.client_message_id <> ''
+    WHERE session.id = %s AND session.deleted_at IS NULL
+"""
 _RULES_OF_SESSION = f"SELECT ({_RULES}) FROM agent_sessions_session AS session WHERE id = %s"
 _CURRENT_SUBTASK = f"""
     SELECT {_SUBTASK} FROM agent_sessions_plan AS plan JOIN agent_sessions_subtask AS subtask
@@ -176,6 +183,21 @@ def lock_call(session_id: uuid.UUID, call_id: str) -> tuple[Session, ToolCall | 
     """Lock a session. Return it with a call (`call_with_turn`). Raises Session.DoesNotExist when it was deleted."""
     for values in prepared(_CALL, call_id, session_id, behind=log.lock_of(session_id)):
         return row_of(Session, values[:_SESSION_WIDTH]), _call_of(values)
+    raise Session.DoesNotExist
+
+
+def lock_for_message(
+    session_id: uuid.UUID, client_message_id: str
+) -> tuple[Session, tuple[uuid.UUID, uuid.UUID, int, bool] | None]:
+    """Lock a session. Return it with the id, the turn, the number and the steering of a message that a client has sent.
+
+    Raises Session.DoesNotExist when the session was deleted.
+    """
+    lock = log.lock_of(session_id)
+    for values in prepared(_SESSION_FOR_MESSAGE, client_message_id, session_id, behind=lock):
+        message_id, turn_id, number, is_steered = values[_SESSION_WIDTH:]
+        earlier = (message_id, turn_id, number, is_steered) if message_id else None
+        return row_of(Session, values[:_SESSION_WIDTH]), earlier
     raise Session.DoesNotExist
 
 

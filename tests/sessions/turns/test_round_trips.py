@@ -40,7 +40,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WINDOW = Window(tokens=128_000, answer=4_000, is_certain=True)
 PROCESS = new_id()
 #: Round trips of each part, and the statements in them, BEGIN and COMMIT among these.
-TURN = {"accept": (2, 4), "claim": (2, 5), "prompt": (1, 1), "complete": (2, 5)}
+TURN = {"accept": (2, 5), "claim": (2, 5), "prompt": (1, 1), "complete": (2, 5)}
 #: A longer answer commits its pieces before its end on their own.
 LONG = {"piece": (3, 5)}
 #: The third one reads the request, which may have megabytes.
@@ -76,7 +76,8 @@ class Trips:
 
 
 def run_turn(trips: Trips, session: Session, tools: int, *, is_long: bool = False) -> None:
-    accepted = trips.count("accept", inbox.accept_message, session.pk, "Read the files, please.")
+    sent: dict[str, Any] = {"client_message_id": str(new_id())}
+    accepted = trips.count("accept", inbox.accept_message, session.pk, "Read the files, please.", **sent)
     for step in range(tools + 1):
         again = " again" if step else ""
         claim, _, turn = trips.count(f"claim{again}", claimed, accepted.turn_id)
