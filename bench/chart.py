@@ -1,13 +1,15 @@
-"""The chart of a run: delay, processor time, wall time and frames by number of streams."""
+"""The chart of a run: delay, processor time, wall time and frames of streams; processor time of turns and steps."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from bench.cycles import Cycle, step_cpu
 from bench.figures import Results, Row
 
 if TYPE_CHECKING:
@@ -15,11 +17,14 @@ if TYPE_CHECKING:
 
 mpl.use("Agg")
 
+#: The goal of a turn, and of a step (`bench.goals`).
+GOAL_MILLISECONDS = 10
+
 
 def draw(results: Results, path: Path) -> None:
     """Write a PNG."""
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    delay, processor, wall, frames = figure.subplots(2, 2).flat
+    figure = Figure(figsize=(12, 12), layout="constrained")
+    delay, processor, wall, frames, turns, steps = figure.subplots(3, 2).flat
     product, floor = results.product, results.floor
     machine = results.machine
     figure.suptitle(
@@ -34,14 +39,17 @@ def draw(results: Results, path: Path) -> None:
     _lines(processor, "Microseconds of processor time for each token")
     _stacked(processor, product)
     _plot(processor, floor, [row.cpu_of_all for row in floor], "floor's relay", "k-s")
-    _plot(processor, floor, [4 * row.cpu_of_all for row in floor], "4 × floor", "k--")
+    _plot(processor, floor, [3 * row.cpu_of_all for row in floor], "3 × floor", "k--")
     _lines(wall, "Time until all have finished, divided by the ideal")
     _plot(wall, product, [row.wall for row in product], "service", "C0-o")
     _plot(wall, floor, [row.wall for row in floor], "floor", "C7-s")
     _lines(frames, "Tokens in a frame")
     _plot(frames, product, [row.tokens_per_frame for row in product], "service", "C0-o")
     _plot(frames, floor, [row.tokens_per_frame for row in floor], "floor", "C7-s")
-    for axes in (delay, processor, wall, frames):
+    _bars(turns, "Milliseconds of processor time for a turn of one token", [(it, it.cpu) for it in results.turns])
+    costs = [(it, step_cpu(it, results.turns)) for it in results.steps]
+    _bars(steps, "Milliseconds of processor time for a tool step", costs)
+    for axes in (delay, processor, wall, frames, turns, steps):
         if axes.has_data():
             axes.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,3 +73,20 @@ def _stacked(axes: Axes, rows: list[Row]) -> None:
         kinds = list(rows[0].cpu)
         shares = [[row.cpu[kind] for row in rows] for kind in kinds]
         axes.stackplot([row.streams for row in rows], *shares, labels=kinds, alpha=0.7)
+
+
+def _bars(axes: Axes, title: str, costs: Sequence[tuple[Cycle, Mapping[str, float]]]) -> None:
+    axes.set_title(title, fontsize="medium")
+    axes.set_xlabel("at once (below: how many a second)")
+    axes.axhline(GOAL_MILLISECONDS, color="k", linestyle="--", label="goal at 16")
+    names = [_name(cycle) for cycle, _ in costs]
+    below = [0.0] * len(costs)
+    for kind in dict.fromkeys(kind for _, cost in costs for kind in cost):
+        heights = [max(cost.get(kind, 0.0), 0.0) for _, cost in costs]
+        axes.bar(names, heights, bottom=below, label=kind, alpha=0.7)
+        below = [low + height for low, height in zip(below, heights, strict=True)]
+
+
+def _name(cycle: Cycle) -> str:
+    load = f"{cycle.sessions}" + (f", {cycle.messages} messages" if cycle.messages else "")
+    return f"{load}\n{cycle.turns * max(cycle.tools, 1) / cycle.seconds:.0f}"
