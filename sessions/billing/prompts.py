@@ -37,8 +37,6 @@ _INSERT = """
 #: Digests that a worker remembers, of all sessions and of one. A piece that it has forgotten is sent again, and
 #: PostgreSQL finds that it is there.
 MAX_REMEMBERED, MAX_REMEMBERED_OF_SESSION = 100_000, 4_000
-_stored: OrderedDict[uuid.UUID, frozenset[bytes]] = OrderedDict()
-_stored_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,10 @@ def store(session_id: uuid.UUID, calls: Sequence[CallRecord]) -> list[bytes | No
     texts: dict[bytes, str] = {}
     for each in packed:
         texts |= each[1] if each else {}
-    known = _stored.get(session_id, frozenset())
+    known = _stored.of(session_id)
     if new := {digest: text for digest, text in texts.items() if digest not in known}:
         write(_INSERT, session_id, list(new), list(new.values()))
-        transaction.on_commit(partial(_remember, session_id, texts))
+        transaction.on_commit(partial(_stored.add, session_id, texts))
     return [each[0] if each else None for each in packed]
 
 
@@ -104,12 +102,34 @@ def _without_images(text: str, images: Mapping[str, str]) -> str:
     return text
 
 
-def _remember(session_id: uuid.UUID, digests: Collection[bytes]) -> None:
-    with _stored_lock:
-        known = _stored.pop(session_id, frozenset()) | frozenset(digests)
-        _stored[session_id] = known if len(known) <= MAX_REMEMBERED_OF_SESSION else frozenset(digests)
-        while len(_stored) > 1 and sum(map(len, _stored.values())) > MAX_REMEMBERED:
-            _stored.popitem(last=False)
+class Remembered:
+    """Digests of the pieces that sessions have, of those sessions that were used last. All threads use it."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[uuid.UUID, frozenset[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+        #: Of all sessions. A worker knows tens of thousands: it cannot count them in each step.
+        self._count = 0
+
+    def of(self, session_id: uuid.UUID) -> frozenset[bytes]:
+        """Return the digests of a session."""
+        return self._sessions.get(session_id, frozenset())
+
+    def add(self, session_id: uuid.UUID, digests: Collection[bytes]) -> None:
+        """Remember the digests of a session, and forget others where there are too many."""
+        with self._lock:
+            before = self._sessions.pop(session_id, frozenset())
+            known = before.union(digests)
+            if len(known) > MAX_REMEMBERED_OF_SESSION:
+                known = frozenset(digests)
+            self._sessions[session_id] = known
+            self._count += len(known) - len(before)
+            while len(self._sessions) > 1 and self._count > MAX_REMEMBERED:
+                _, forgotten = self._sessions.popitem(last=False)
+                self._count -= len(forgotten)
+
+
+_stored = Remembered()
 
 
 def count_messages(name: Buffer | None) -> int:
