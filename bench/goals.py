@@ -226,8 +226,8 @@ TOKEN_COST = (
     "them to read the provider's stream under its deadlines"
 )
 STEP_COST = (
-    "worker 45 %: transactions a third of it, the request to the model a sixth, Celery and kombu a tenth, log lines a "
-    "tenth; PostgreSQL 26 %: three writes with their index entries; web 24 %: a fifth of it for the message to Celery"
+    "worker 44 %: transactions a quarter of it, Celery with kombu and redis a sixth, the request to the model a sixth; "
+    "PostgreSQL 28 %: three writes with their index entries; web 23 %: a fifth of it transactions, an eighth the task"
 )
 
 
