@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def named(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Itera
         OPENAI_API_BASE=provider.url.replace("127.0.0.1", "localhost"),
     ) as it:
         yield it
+        # Otherwise it ends when its threads have their names, after 20 s.
+        it.stop("worker", signal_number=signal.SIGKILL)
 
 
 def ask(service: Service, model: str, content: str) -> tuple[int, str, float]:
