@@ -27,8 +27,10 @@ def estimate(request: ModelRequest) -> TokenUsage:
     size = 0
     for message in request.messages:
         size += _text_bytes(message) + 4 * IMAGE_TOKENS * len(message.images)
-        size += sum(len(call.name) + len(json.dumps(call.arguments)) for call in message.tool_calls)
-        size += _extra_bytes(message)
+        for call in message.tool_calls:
+            size += len(call.name) + len(json.dumps(call.arguments))
+        if message.extra or message.tool_calls:
+            size += _extra_bytes(message)
     size += sum(len(json.dumps(tool.parameters)) + len(tool.description) for tool in request.tools)
     return TokenUsage(input_tokens=-(-size // 4), estimated=True)
 
@@ -53,7 +55,10 @@ def _bytes(value: object) -> int:
 
 
 def _text_bytes(message: ModelMessage) -> int:
-    return _bytes(message.content) + (_bytes(message.surroundings) if message.surroundings else 0)
+    text = message.content
+    # Without a copy of the text: each step measures its whole conversation.
+    size = len(text) if text.isascii() else _bytes(text)
+    return size + _bytes(message.surroundings) if message.surroundings else size
 
 
 def _extra_bytes(message: ModelMessage) -> int:

@@ -156,13 +156,14 @@ def _alternate(
             _close(run, out, after_results)
             out.append(message)
             continue
-        is_blank = not message.content.strip()
+        is_blank = not message.content or message.content.isspace()
         if message.role == "assistant" and is_blank and not message.tool_calls:
             continue
         if run and run[-1].role != message.role:
             _close(run, out, after_results)
         is_empty = is_blank and message.role == "user" and not message.images
-        run.append(_with_surroundings(replace(message, content=EMPTY_MESSAGE) if is_empty else message))
+        filled = replace(message, content=EMPTY_MESSAGE) if is_empty else message
+        run.append(_with_surroundings(filled) if filled.surroundings else filled)
     _close(run, out, after_results)
     is_open = out[-1:] and out[-1].role in ("user", "tool")
     if not is_open and (ending or all(message.role == "system" for message in out)):
@@ -172,8 +173,6 @@ def _alternate(
 
 def _with_surroundings(message: ModelMessage) -> ModelMessage:
     """Return a message with what surrounds it in its text, which is all that providers know."""
-    if not message.surroundings:
-        return message
     text = message.content if message.content.strip() else ""
     content = SEPARATOR.join((text, message.surroundings)) if text else message.surroundings
     images = tuple(replace(image, at=len(text)) if image.at is None else image for image in message.images)
@@ -186,7 +185,11 @@ def _close(run: list[ModelMessage], out: list[ModelMessage], after_results: str)
         return
     role = run[0].role
     # Clients also write instructions between messages: they are not a speaker of the conversation.
-    before = next((message.role for message in reversed(out) if message.role != "system"), "system")
+    before = "system"
+    for message in reversed(out):
+        if message.role != "system":
+            before = message.role
+            break
     if role == "user" and before == "tool" and after_results:
         out.append(ModelMessage(role="assistant", content=after_results))
     elif role == "assistant" and before == "system":
