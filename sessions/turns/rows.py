@@ -96,16 +96,22 @@ _TURN_WITH_SESSION = f"""
     WHERE turn.id = %s AND session.deleted_at IS NULL
 """
 #: A session with a call of it, the call's turn with the sub-task, and whether other calls of the turn are open.
-_CALL = f"""
+_OF_CALL = f"""
     SELECT {_SESSION}, {_TURN}, {_SUBTASK}, {columns(ToolCall, "call")}, EXISTS (
         SELECT FROM agent_sessions_toolcall AS other
         WHERE other.turn_id = turn.id AND other.id <> call.id AND other.status IN ('asked', 'waiting')
     )
     FROM agent_sessions_session AS session LEFT JOIN (
         agent_sessions_turn AS turn JOIN agent_sessions_toolcall AS call ON call.turn_id = turn.id AND call.call_id = %s
-    ) ON turn.session_id = session.id {_WITH_SUBTASK} session.id
+    ) ON turn.session_id = session.id
+"""
+_NEWEST_CALL = f"""
+    {_WITH_SUBTASK} session.id
     WHERE session.id = %s AND session.deleted_at IS NULL ORDER BY call.created_at DESC LIMIT 1
 """
+_CALL = f"{_OF_CALL} {_NEWEST_CALL}"
+#: The same of the turn that waits. An index has it, and the session may have many turns, and the table many calls.
+_WAITING_CALL = f"{_OF_CALL} AND turn.status = 'waiting' {_NEWEST_CALL}"
 #: A session, and the message that a client has sent with an id before.
 _SESSION_FOR_MESSAGE = f"""
     SELECT {_SESSION}, message.id, message.turn_id, message.number, message.steered
@@ -181,8 +187,9 @@ def turn_with_session(turn_id: uuid.UUID) -> Turn | None:
 
 def lock_call(session_id: uuid.UUID, call_id: str) -> tuple[Session, ToolCall | None]:
     """Lock a session. Return it with a call (`call_with_turn`). Raises Session.DoesNotExist when it was deleted."""
-    for values in prepared(_CALL, call_id, session_id, behind=log.lock_of(session_id)):
-        return row_of(Session, values[:_SESSION_WIDTH]), _call_of(values)
+    for values in prepared(_WAITING_CALL, call_id, session_id, behind=log.lock_of(session_id)):
+        session = row_of(Session, values[:_SESSION_WIDTH])
+        return session, _call_of(values) or call_with_turn(session, call_id)
     raise Session.DoesNotExist
 
 
