@@ -110,8 +110,8 @@ async def enqueue_turn_soon(turn_id: uuid.UUID | None) -> None:
     """Enqueue a turn, if any, without blocking the event loop. Never raises."""
     if turn_id is None:
         return
-    if current_app.conf.broker_url == settings.REDIS_URL:
-        await _outbox(asyncio.get_running_loop()).send(turn_id)
+    if outbox := _outbox(asyncio.get_running_loop()):
+        await outbox.send(turn_id)
     else:
         await in_broker_thread(_enqueue_until, turn_id, time.monotonic() + ENQUEUE_TIMEOUT_SECONDS)
 
@@ -202,5 +202,5 @@ class _Outbox:
 
 
 @cache
-def _outbox(loop: asyncio.AbstractEventLoop) -> _Outbox:
-    return _Outbox(loop)
+def _outbox(loop: asyncio.AbstractEventLoop) -> _Outbox | None:
+    return _Outbox(loop) if current_app.conf.broker_url == settings.REDIS_URL else None

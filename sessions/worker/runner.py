@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -57,7 +58,8 @@ async def advance(
     with structlog.contextvars.bound_contextvars(
         session_id=str(claim.session_id), turn_id=str(turn_id), attempt=claim.attempt
     ):
-        logger.info("turn_started", steps=claim.spent.steps)
+        # In the loop's next pass, when the request to the model is on its way.
+        running.get_loop().call_soon(partial(logger.info, "turn_started", steps=claim.spent.steps))
         writer.publish(change.events)
         leases[claim.key] = lease = Lease(running)
         step = StepRun(claim, writer, lease, ahead)
@@ -74,6 +76,9 @@ async def advance(
             writer.forget(claim, step.draft.message_id)
         metrics.events_written.inc(len(step.draft.pieces))
         writer.publish(change.events)
+        # The writer sends them now: clients do not wait for our log, nor for Celery's bookkeeping.
+        await asyncio.sleep(0)
+        step.log_end()
         title.begin(step.claim, step.draft, writer)
         return change
 
@@ -86,6 +91,14 @@ class StepRun:
         #: The prompt, where it was read with the claim.
         self.ahead = ahead
         self.draft = Draft(writer)
+        #: The line of the log that says what the step led to.
+        self._end: tuple[str, dict[str, Any]] | None = None
+
+    def log_end(self) -> None:
+        """Log what the step led to."""
+        if self._end:
+            event, fields = self._end
+            logger.info(event, **fields)
 
     async def run_or_release(self) -> Change:
         """Run the step, or release the turn when the task is cancelled. Raises StaleAttempt."""
@@ -165,15 +178,15 @@ class StepRun:
         elif claim.is_completion:
             result = replace(result, extra=reply.extra)
             change = await with_retries(completions.finish, claim, result, reply)
-            logger.info("completion_step_finished", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
+            self._end = "completion_step_finished", {"tool_calls": len(reply.tool_calls), "goes_on": bool(change.ready)}
         elif reply.tool_calls:
             result = replace(result, extra=reply.extra)
             asked = reply.tool_calls, reply.broken, self.draft.basis
             change = await with_retries(tool_calls.request_tools, claim, result, *asked)
-            logger.info("tools_requested", tool_calls=len(reply.tool_calls), goes_on=bool(change.ready))
+            self._end = "tools_requested", {"tool_calls": len(reply.tool_calls), "goes_on": bool(change.ready)}
         else:
             change = await with_retries(attempts.complete, claim, result)
-            logger.info("turn_completed", output_tokens=result.usage.output_tokens)
+            self._end = "turn_completed", {"output_tokens": result.usage.output_tokens}
         return change
 
     async def wait_or_fail(self, error: ModelError) -> Change:
@@ -191,7 +204,7 @@ class StepRun:
         self.lease.is_ending = True
         put_off = partial(retries.put_off, self.claim, error_code=error.code, seconds=seconds)
         change = await with_retries(put_off, result=self.draft.result())
-        logger.info("retry_scheduled", error_code=error.code, seconds=seconds)
+        self._end = "retry_scheduled", {"error_code": error.code, "seconds": seconds}
         return change
 
     async def fail(
@@ -209,7 +222,7 @@ class StepRun:
             # The turn has to end, even if its text cannot be stored.
             logger.warning("text_not_stored", **describe(error))
             change = await with_retries(end, result=replace(result, text="", reasoning="", pieces=()))
-        logger.info("turn_failed", error_code=str(code))
+        self._end = "turn_failed", {"error_code": str(code)}
         return change
 
     async def correct_ledger(self) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from sessions.database import in_thread
-from sessions.events import log
+from sessions.events import hub, log
 from sessions.models import EventKind, Session, TurnStatus, new_id
 from sessions.results import Claim
 from sessions.turns import attempts, inbox
@@ -108,6 +111,38 @@ async def test_last_words_of_the_servers_tools_repeat_no_text(alice: User, write
     session = await ask(alice, writer, '/say Done.\n/call attempt_completion {"result": "All is well."}')
     events = await look(lambda: log.since(session.pk, 0))
     assert [event.payload["text"] for event in events if event.kind == TEXT] == ["Done.", "All is well."]
+
+
+async def test_clients_hear_of_an_end_before_the_log_does(alice: User, writer: Writer) -> None:
+    session = await in_thread(open_session)(alice.pk, "s")
+    turn_id = (await in_thread(inbox.accept_message)(session.pk, "/say Hello")).turn_id
+    local_hub, told = hub.current_hub(), list[str]()
+    with capture_logs() as lines:
+        client = Client(session.pk, lambda: told.extend(line["event"] for line in lines))
+        await local_hub.join(client, max_wait_seconds=60)
+        try:
+            await runner.advance(turn_id, worker="w", writer=writer, leases={})
+        finally:
+            local_hub.leave(client)
+    assert "turn_started" in told
+    assert "turn_completed" not in told
+    assert lines[-1]["event"] == "turn_completed"
+
+
+@dataclass(eq=False)
+class Client:
+    """A subscriber that looks at something when a turn has ended."""
+
+    session_id: uuid.UUID
+    look: Callable[[], None]
+    after: int = 0
+
+    def receive(self, events: list[log.LoggedEvent]) -> None:
+        if any(event.kind == END for event in events):
+            self.look()
+
+    def refresh(self) -> None:
+        """It reads no log."""
 
 
 async def begin(alice: User) -> Claim:
