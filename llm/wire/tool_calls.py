@@ -71,6 +71,8 @@ class CallSorter:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._by_place: dict[Any, _Call] = {}
+        #: By place: what repeats a call that has `{}`, or begins another one whose real arguments follow.
+        self._ambiguous: dict[Any, _Piece] = {}
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -96,7 +98,7 @@ class CallSorter:
                 raise ModelAnswerTooLong(f"more than {MAX_CALL_BYTES:,} bytes of tool calls")
             if is_repetition and self._is_known(piece):
                 continue
-            call = self._find(piece)
+            call = None if self._continues_ambiguous(piece) else self._find(piece)
             if chunk := self._add(piece, call or self._begin(piece)):
                 chunks.append(chunk)
         return chunks
@@ -157,6 +159,8 @@ class CallSorter:
                     call = at_place
                 elif piece.name and not (piece.arguments and self._is_known(piece)):
                     return None
+                elif piece.name and call.has_empty_object:
+                    self._ambiguous[piece.place] = piece
             return None if piece.name and _begins_after_same_id(piece, call) else call
         if at_place is None:
             # Some servers count pieces instead of calls.
@@ -165,6 +169,17 @@ class CallSorter:
         if piece.id:
             return None if _begins_by_new_id(piece, at_place) else at_place
         return None if piece.name and _begins_by_name(piece, at_place) else at_place
+
+    def _continues_ambiguous(self, piece: _Piece) -> bool:
+        """Return whether a piece tells that an earlier one there began a call. Give it that one's id and name."""
+        first = self._ambiguous.get(piece.place)
+        if not first or piece.arguments.strip() in ("", "{}"):
+            return False
+        del self._ambiguous[piece.place]
+        if piece.id not in ("", first.id) or piece.name not in ("", first.name):
+            return False
+        piece.id, piece.name = first.id, first.name
+        return True
 
     def _is_known(self, piece: _Piece) -> bool:
         same_id = self._by_id.get(piece.id)

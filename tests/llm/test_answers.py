@@ -363,6 +363,16 @@ def test_a_call_without_arguments(arguments: Any) -> None:
     assert answer.broken == {}
 
 
+@pytest.mark.parametrize("again", [{"name": None}, {"name": None, "id": "x"}, {}, {"id": "x"}])
+def test_an_empty_object_before_the_arguments_of_another_call_with_the_same_id(again: dict[str, Any]) -> None:
+    pieces = [call("{}", index=0, id="x"), call("{}", index=1, id="x")]
+    assert [made.arguments for made in answer_of(*map(calls, pieces), *END).tool_calls] == [{}]
+    for rest in ([A], ['{"path"', ': "a"}']):
+        more = [call(text, index=1, **again) for text in rest]
+        made = answer_of(*map(calls, [*pieces, *more]), *END).tool_calls
+        assert [(each.name, each.arguments) for each in made] == [("f", {}), ("f", {"path": "a"})]
+
+
 def test_more_calls_than_an_answer_may_have_end_it_before_they_are_compared() -> None:
     """Each with each takes seconds, and meanwhile no other stream of the worker moves."""
     many = [call(json.dumps({"n": number})) for number in range(1000)]
