@@ -119,7 +119,8 @@ def _emit(units: Iterable[_Unit], offered: Collection[str], possible_id: re.Patt
             call_id = _fit_id(call.id, possible_id, ids)
             ids.add(call_id)
             calls.append(_renamed(call, call_id, offered))
-        yield replace(message, tool_calls=tuple(calls))
+        is_renamed = any(call is not before for call, before in zip(calls, message.tool_calls, strict=True))
+        yield replace(message, tool_calls=tuple(calls)) if is_renamed else message
         for call, result in zip(calls, unit.results, strict=True):
             content = NO_RESULT if result is None else result.content
             content = content if content.strip() else NO_OUTPUT
