@@ -21,8 +21,8 @@ _names = (f"cycle-{number}" for number in itertools.count(1))
 #: Client tools of a turn of the steps. A coding turn has 20 to 50.
 TOOLS = 10
 #: Sessions that take turns in each loop. Alone, a session would soon have a history of hundreds of messages, the longer
-#: the faster the service is, and a turn would cost what its history costs.
-SESSIONS = 64
+#: the faster the service is, and a turn would cost what its history costs. A worker keeps all of the long ones.
+SESSIONS, LONG_SESSIONS = 64, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def step_cpu(steps: Cycle, turns: Sequence[Cycle]) -> dict[str, float]:
 
 
 def measure_cycles(it: Measurements, *, tools: int) -> list[Cycle]:
-    """Run turns in closed loops: on new sessions, and with tools also on one with a long history."""
+    """Run turns in closed loops: on new sessions, and with tools also on some with long histories."""
     found = [_measure(it, count, tools=tools) for count in it.load.loops]
     if tools and LONG_HISTORY in it.load.histories:
         found.append(_measure(it, 1, tools=tools, messages=LONG_HISTORY))
@@ -120,8 +120,8 @@ def measure_cycles(it: Measurements, *, tools: int) -> list[Cycle]:
 
 
 def open_cycles(it: Measurements, at_once: int, messages: int = 0) -> None:
-    """Open new sessions that have had a turn, or one with as many messages."""
-    keys = [next(_names) for _ in range(1 if messages else max(at_once, SESSIONS))]
+    """Open new sessions that have had a turn, or some with as many messages."""
+    keys = [next(_names) for _ in range(LONG_SESSIONS if messages else max(at_once, SESSIONS))]
     if messages:
         it.product.fill([{"key": key, "turns": messages // 2, "pieces": 0, "fold": False} for key in keys])
     urls = it.product.urls([f"/ws/{key}" for key in keys])
