@@ -79,17 +79,17 @@ def repair(
 
 @dataclass(slots=True)
 class _Unit:
-    """A message that is not a result, with the results of its calls."""
+    """A message with calls, and their results."""
 
     message: ModelMessage
     results: list[ModelMessage | None]
 
 
-def _settle(messages: Iterable[ModelMessage], *, keeps_strays: bool = False) -> list[_Unit]:
+def _settle(messages: Iterable[ModelMessage], *, keeps_strays: bool = False) -> list[_Unit | ModelMessage]:
     """Give each call its result, wherever it stands. Results without a call, and second ones, are left out, or kept as
     messages of the user.
     """
-    units: list[_Unit] = []
+    units: list[_Unit | ModelMessage] = []
     unanswered: dict[str, tuple[_Unit, int]] = {}
     for message in messages:
         if message.role == "tool":
@@ -98,7 +98,10 @@ def _settle(messages: Iterable[ModelMessage], *, keeps_strays: bool = False) -> 
                 unit.results[index] = message
             elif keeps_strays:
                 stray = replace(message, role="user", content=NO_CALL.format(message.content), tool_call_id="")
-                units.append(_Unit(stray, []))
+                units.append(stray)
+            continue
+        if not message.tool_calls:
+            units.append(message)
             continue
         unit = _Unit(message, [None] * len(message.tool_calls))
         for index, call in enumerate(message.tool_calls):
@@ -107,13 +110,15 @@ def _settle(messages: Iterable[ModelMessage], *, keeps_strays: bool = False) -> 
     return units
 
 
-def _emit(units: Iterable[_Unit], offered: Collection[str], possible_id: re.Pattern[str]) -> Iterator[ModelMessage]:
+def _emit(
+    units: Iterable[_Unit | ModelMessage], offered: Collection[str], possible_id: re.Pattern[str]
+) -> Iterator[ModelMessage]:
     ids: set[str] = set()
     for unit in units:
-        message = unit.message
-        if not message.tool_calls:
-            yield message
+        if isinstance(unit, ModelMessage):
+            yield unit
             continue
+        message = unit.message
         calls = []
         for call in message.tool_calls:
             call_id = _fit_id(call.id, possible_id, ids)
