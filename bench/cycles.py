@@ -123,7 +123,7 @@ def open_cycles(it: Measurements, at_once: int, messages: int = 0) -> None:
     """Open new sessions that have had a turn, or some with as many messages."""
     keys = [next(_names) for _ in range(LONG_SESSIONS if messages else max(at_once, SESSIONS))]
     if messages:
-        it.product.fill([{"key": key, "turns": messages // 2, "pieces": 0, "fold": False} for key in keys])
+        it.product.fill([{"key": key, "turns": messages // 2, "pieces": 0, "fold": True} for key in keys])
     urls = it.product.urls([f"/ws/{key}" for key in keys])
     it.client.ask("open", group="cycles", urls=urls, subprotocol=EVENTS)
     it.talk("cycles", next(_names), tokens=1)
