@@ -245,16 +245,16 @@ export class Session {
     for (const one of this.asking) if (messages.includes(one.messageId)) one.turnId = turn_id;
   }
 
-  #handleEnd({ turn_id, input_tokens: inputTokens, output_tokens: outputTokens }) {
+  #handleEnd({ turn_id }) {
     const end = this.state.ends[turn_id];
     if (!end) return;
     for (const { resolve, reject } of this.asking.filter(({ turnId }) => turnId === turn_id)) {
-      this.#answerOf(turn_id, { ...end, inputTokens, outputTokens }).then(resolve, reject);
+      this.#answerOf(turn_id, end).then(resolve, reject);
     }
     this.asking = this.asking.filter(({ turnId }) => turnId !== turn_id);
   }
 
-  async #answerOf(turnId, { status, code, error, inputTokens, outputTokens }) {
+  async #answerOf(turnId, { status, code, error, input_tokens: inputTokens, output_tokens: outputTokens }) {
     if (status !== "completed") throw new TurnFailed(code ?? status, error ?? "The turn was stopped.", turnId);
     const last = this.state.messages.findLast((one) => one.turn_id === turnId && one.role === "assistant");
     return { text: last?.content ?? "", turnId, inputTokens, outputTokens };

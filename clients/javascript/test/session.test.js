@@ -38,6 +38,13 @@ test("a message is stored and answered, and its events come in order", async () 
   assert.equal(events.at(-1).kind, "turn_completed");
 });
 
+test("an answer is whole although its turn has ended before", async () => {
+  const session = open();
+  const id = randomUUID();
+  const first = await session.ask("/say Hello there.", { id });
+  assert.deepEqual(await session.ask("/say Hello there.", { id }), first);
+});
+
 test("a state from a snapshot is that of all events", async () => {
   const events = [];
   const session = open({ fromStart: true, onEvent: (event) => events.push(event) });
