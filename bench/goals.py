@@ -247,7 +247,11 @@ GOALS = (
     Goal(_more, BEGIN_COST, Work("streams", 128)),
     Goal(_cpu, TOKEN_COST, Work("streams", 64)),
     Goal(_overload, BEGIN_COST, Work("streams", 200)),
-    Goal(_apis),
+    Goal(
+        _apis,
+        "each request has a connection and a session of its own, for which the web process takes about twice as much a "
+        "token as for a socket's",
+    ),
     Goal(_start, "four processes load their libraries on two cores: about 10 s of a core"),
     Goal(_memory),
     Goal(_idle_memory),
