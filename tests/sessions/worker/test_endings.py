@@ -151,13 +151,20 @@ async def begin(alice: User) -> Claim:
     return await in_thread(story.claim)(turn_id)
 
 
-async def test_the_end_waits_for_a_commit_that_is_under_way(alice: User, writer: Writer, written: Log) -> None:
+async def take_while_writing(
+    alice: User, writer: Writer, written: Log
+) -> tuple[Claim, asyncio.Task[tuple[log.NewEvent, ...]]]:
+    """Take the last piece of a turn while the transaction with its first piece cannot end."""
     claim, message_id = await begin(alice), new_id()
     written.may_end.clear()
     writer.write(claim, TEXT, message_id, "first")
     assert await asyncio.to_thread(written.begun.wait, 60)
     writer.write(claim, TEXT, message_id, " last")
-    taking = asyncio.create_task(writer.take(claim))
+    return claim, asyncio.create_task(writer.take(claim))
+
+
+async def test_the_end_waits_for_a_commit_that_is_under_way(alice: User, writer: Writer, written: Log) -> None:
+    claim, taking = await take_while_writing(alice, writer, written)
     await asyncio.sleep(0.05)
     assert not taking.done()
     written.may_end.set()
@@ -168,12 +175,7 @@ async def test_the_end_waits_for_a_commit_that_is_under_way(alice: User, writer:
 
 
 async def test_an_attempt_that_lost_its_turn_has_no_last_text(alice: User, writer: Writer, written: Log) -> None:
-    claim, message_id = await begin(alice), new_id()
-    written.may_end.clear()
-    writer.write(claim, TEXT, message_id, "first")
-    assert await asyncio.to_thread(written.begun.wait, 60)
-    writer.write(claim, TEXT, message_id, " last")
-    taking = asyncio.create_task(writer.take(claim))
+    claim, taking = await take_while_writing(alice, writer, written)
     await in_thread(attempts.cancel)(claim.session_id, claim.turn_id)
     written.may_end.set()
     assert await asyncio.wait_for(taking, 60) == ()
